@@ -1,0 +1,48 @@
+# Every target works on a fresh machine with Python 3.11+ and make; CI calls the same ones.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all lint types bench lock clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -e 's/:.*## /\t/' | expand -t 12
+
+$(STAMP): requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Tiergate needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else 0'
+	@echo "Installing into $(VENV) (first time only)..."
+	@test -x "$(BIN)/python" || $(PYTHON) -m venv "$(VENV)"
+	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch "$(STAMP)"
+
+demo: $(STAMP) ## Run the whole thing here: sandbox Stripe, sample API, cache, ledger, gateway
+	@"$(BIN)/python" -m gateway.cli demo $(DEMO_ARGS)
+
+test: $(STAMP) ## Run the tests, and play a whole customer life against real processes
+	@"$(BIN)/python" -m pytest -n auto --dist worksteal -m "not slow"
+
+test-all: $(STAMP) ## As test, with the long-running cases too
+	@"$(BIN)/python" -m pytest -n auto --dist worksteal
+
+lint: $(STAMP) ## Check style and import contracts
+	@"$(BIN)/ruff" check .
+	@"$(BIN)/ruff" format --check .
+	@"$(BIN)/lint-imports"
+
+types: $(STAMP) ## Check types, strictly
+	@"$(BIN)/mypy"
+
+bench: $(STAMP) ## Measure added latency and CPU against the API called directly
+	@"$(BIN)/python" -m benchmarks.gateway_vs_direct
+
+lock: $(STAMP) ## Pin every dependency again, with hashes
+	@"$(BIN)/uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements.lock pyproject.toml
+	@"$(BIN)/uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --group dev -o requirements-dev.lock pyproject.toml
+
+clean: ## Remove everything that was built or installed here
+	@rm -rf "$(VENV)" .tiergate .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build htmlcov .coverage
+	@find gateway tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
