@@ -1,0 +1,68 @@
+"""The snapshot of one customer: everything a decision needs besides policy, counters and time.
+
+It is built from the ledger, carried as JSON in the cache, and immutable here. `version`
+orders snapshots of one customer: every change to the customer, its keys or its
+subscription raises it, and the charge script refuses a decision made on an old one.
+Instants are Unix seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gateway.core.limits import Limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRecord:
+    """One live API key, without its secret. Revoked keys are simply absent from the account."""
+
+    key_id: str
+    name: str
+    last4: str
+    created_at: int
+    expires_at: int | None = None
+    scopes: tuple[str, ...] = ()
+    """Empty: everything the tier allows. Otherwise route patterns (`GET /v1/**`), any of which must match."""
+    limits: tuple[Limit, ...] = ()
+    """The key's own smaller limits, besides the customer's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """What we know of a customer's Stripe subscription. Facts only: access is decided by `core.access`."""
+
+    subscription_id: str
+    status: str
+    """Stripe's own word, also one we do not know."""
+    plan_id: str | None
+    """Our plan, mapped from the price; None if the price is not mapped by policy."""
+    period_starts_at: int
+    period_ends_at: int
+    anchor_at: int
+    """Billing cycle anchor: quota windows of yearly plans step monthly from here."""
+    cancel_at: int | None = None
+    past_due_since: int | None = None
+    """First time we saw `past_due`, kept until the status leaves it."""
+    last_good_plan_id: str | None = None
+    """Last mapped plan seen in good standing: what an unmapped price or unknown status falls back on."""
+    unreadable_since: int | None = None
+    """First time we saw a status or price we cannot read."""
+    price_id: str | None = None
+    """Stripe price that `plan_id` was read from. The same price keeps its plan after Stripe has moved
+    the lookup key to a successor, so a price rise strands nobody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """A customer as decisions see it."""
+
+    customer_id: str
+    user_id: str
+    version: int
+    created_at: int
+    blocked: bool = False
+    """Set by an operator: suspended whatever Stripe says."""
+    subscription: Subscription | None = None
+    keys: dict[str, KeyRecord] = field(default_factory=dict)
+    """Live keys by digest (64 hex digits). Never mutated after construction."""

@@ -1,0 +1,44 @@
+"""What Stripe says about a customer, as plain values: read by `gateway.billing`, judged by `core.projection`.
+
+Nothing here is ours yet: statuses are Stripe's own words, also ones we do not know, and
+prices are ids that policy may or may not map. Instants are Unix seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemFacts:
+    """One priced line of a subscription. Since API 2025-03-31 the billing period belongs to it."""
+
+    item_id: str
+    price_id: str
+    lookup_key: str | None
+    period_starts_at: int
+    period_ends_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionFacts:
+    """One subscription. An update that waits for its payment is not in `items` until it is applied."""
+
+    subscription_id: str
+    status: str
+    anchor_at: int
+    started_at: int
+    items: tuple[ItemFacts, ...]
+    cancel_at: int | None = None
+    cancel_at_period_end: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerFacts:
+    """Everything that one read of Stripe told about a customer."""
+
+    stripe_customer_id: str
+    exists: bool
+    """False: this account and mode of Stripe has no such customer."""
+    subscriptions: tuple[SubscriptionFacts, ...] = ()
+    """All of them, ended ones too."""

@@ -1,0 +1,105 @@
+"""A claim on N limits at once, and the answer to it.
+
+The cache's charge script decides; these are the values that go in and come out. All or
+nothing: a refused charge changes no counter. Amounts are whole units; instants in
+milliseconds end in `_ms`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateClaim:
+    """`cost` units of one leaky bucket."""
+
+    field: str
+    cost: int
+    units: int
+    window_ms: int
+    burst: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaClaim:
+    """`cost` units of one window's quota, the window being `[starts_at, ends_at)`, Unix seconds."""
+
+    field: str
+    cost: int
+    limit: int
+    starts_at: int
+    ends_at: int
+
+
+Claim: TypeAlias = RateClaim | QuotaClaim
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChargeRequest:
+    """What one request wants to spend.
+
+    No claims at all is meaningful: it only asks whether `version` is still current.
+    """
+
+    customer_id: str
+    version: int
+    """Version of the account the caller decided on; 0 if it holds none."""
+    claims: tuple[Claim, ...]
+    now_ms: int = 0
+    """0 reads the cache server's own clock; anything else replaces it (tests, sandbox)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitState:
+    """One limit after the decision, in the order of the request's claims."""
+
+    remaining: int
+    """Units that could be spent right now, >= 0."""
+    reset_ms: int
+    """Milliseconds until more is available: a quota's window end; for a rate, until the bucket is
+    empty again, or, if it said no, until it would allow this cost."""
+    allowed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charged:
+    """Every limit allowed the cost, and every counter was moved."""
+
+    now_ms: int
+    states: tuple[LimitState, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChargeRefused:
+    """At least one limit said no, and no counter was moved."""
+
+    now_ms: int
+    states: tuple[LimitState, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountStale:
+    """The account changed since `version`: here is the current one. Nothing was spent."""
+
+    now_ms: int
+    version: int
+    account: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountMissing:
+    """The cache does not know this customer (never loaded, evicted or flushed). Nothing was spent."""
+
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowMoved:
+    """A claim's window does not contain the cache's time: recompute the windows for `now_ms`."""
+
+    now_ms: int
+
+
+ChargeAnswer: TypeAlias = Charged | ChargeRefused | AccountStale | AccountMissing | WindowMoved

@@ -1,0 +1,171 @@
+"""May this key make this call, and what would it spend? Pure; the cache only counts.
+
+A decision is made on one policy, one account snapshot and one instant. The charge script
+then refuses it if the account has changed meanwhile, so nothing here needs to be fresh.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.core.access import Access, decide_access
+from gateway.core.account import Account, KeyRecord
+from gateway.core.charge import Claim, LimitState, QuotaClaim, RateClaim
+from gateway.core.errors import (
+    AccountSuspended,
+    ChargeDenied,
+    Denied,
+    FeatureNotInTier,
+    InvalidKey,
+    PaymentRequired,
+    QuotaExceeded,
+    RateLimited,
+    RouteNotFound,
+    ScopeMissing,
+    SubscriptionRequired,
+)
+from gateway.core.limits import Limit, Quota, limit_field
+from gateway.core.policy import Policy, Tier
+from gateway.core.ratelimit_fields import seconds_up
+from gateway.core.route import Route
+from gateway.core.scope import parse_scope
+from gateway.core.window import quota_window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedLimit:
+    """One limit that applies to a request, with the claim on it."""
+
+    name: str
+    quota: int
+    """Units: a quota's size, or a rate's units per window."""
+    window_s: int
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A request that policy permits if the limits can pay for it."""
+
+    access: Access
+    tier: Tier
+    key: KeyRecord
+    route: Route
+    limits: tuple[PlannedLimit, ...]
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """The claims of all limits, in order."""
+        return tuple(limit.claim for limit in self.limits)
+
+
+def find_key(account: Account, digest: str, now: float) -> KeyRecord:
+    """The live key with this digest.
+
+    Raises:
+        InvalidKey: Unknown, revoked or expired: the caller is not told which.
+    """
+    key = account.keys.get(digest)
+    if key is None or (key.expires_at is not None and now >= key.expires_at):
+        raise InvalidKey("This API key is not valid.")
+    return key
+
+
+def granted_tier(account: Account, access: Access) -> Tier:
+    """The tier that access grants.
+
+    Raises:
+        Denied: Suspended, or no tier: with the code that policy chose.
+    """
+    if access.tier is not None:
+        return access.tier
+    raise _refusal(account, access)
+
+
+def plan_request(
+    *, policy: Policy, account: Account, digest: str, route: Route | None, method: str, path: str, now: float
+) -> Plan:
+    """Decide everything that does not need a counter.
+
+    Args:
+        route: What `policy.find_route(method, path)` answered.
+        path: Canonical, undecoded (`core.target`).
+        now: Unix seconds.
+
+    Raises:
+        InvalidKey, Denied, RouteNotFound: In this order: who are you, are you in good
+            standing, does this exist, may this key, may this tier.
+    """
+    key = find_key(account, digest, now)
+    access = decide_access(account, policy, now)
+    tier = granted_tier(account, access)
+    if route is None:
+        raise RouteNotFound(f"{method} {path} is not part of this API.")
+    if key.scopes and not any(parse_scope(scope).matches(method, path) for scope in key.scopes):
+        raise ScopeMissing(f"This key may only be used for: {', '.join(key.scopes)}.")
+    if route.requires is not None and route.requires not in tier.features:
+        raise FeatureNotInTier(route.requires, tier.name, _tiers_with(policy, route.requires))
+    cost = dict(route.cost)
+    limits = [_planned(limit, account, None, cost, now) for limit in tier.limits]
+    limits += [_planned(limit, account, key.key_id, cost, now) for limit in key.limits]
+    return Plan(
+        access=access,
+        tier=tier,
+        key=key,
+        route=route,
+        limits=tuple(limit for limit in limits if limit is not None),
+    )
+
+
+def charge_denied(plan: Plan, states: tuple[LimitState, ...]) -> ChargeDenied:
+    """The error for a refused charge. A quota is reported before a rate: it is the longer wait.
+
+    Retry-After is the longest wait among the limits that said no.
+    """
+    refused = [(limit, state) for limit, state in zip(plan.limits, states, strict=True) if not state.allowed]
+    names = tuple(limit.name for limit, _ in refused)
+    wait_s = max(1, *(seconds_up(state.reset_ms) for _, state in refused))
+    quotas = [limit for limit, _ in refused if isinstance(limit.claim, QuotaClaim)]
+    if quotas:
+        first = quotas[0]
+        return QuotaExceeded(
+            f"The {first.name!r} quota of {first.quota:,} units cannot cover this call's {first.claim.cost}.",
+            retry_after_s=wait_s,
+            violated=names,
+        )
+    pace = refused[0][0]
+    return RateLimited(
+        f"Faster than {pace.quota:,} units per {pace.window_s} s ({pace.name!r}); wait {wait_s} s.",
+        retry_after_s=wait_s,
+        violated=names,
+    )
+
+
+def _planned(
+    limit: Limit, account: Account, key_id: str | None, cost: dict[str, int], now: float
+) -> PlannedLimit | None:
+    units = cost.get(limit.meter, 0)
+    field = limit_field(limit, key_id)
+    name = limit.name if key_id is None else f"key-{limit.name}"
+    if isinstance(limit, Quota):
+        if units == 0:
+            return None
+        starts_at, ends_at = quota_window(account, now, limit.window_s)
+        claim = QuotaClaim(field=field, cost=units, limit=limit.units, starts_at=starts_at, ends_at=ends_at)
+        return PlannedLimit(name=name, quota=limit.units, window_s=ends_at - starts_at, claim=claim)
+    pace = RateClaim(field=field, cost=units, units=limit.units, window_ms=limit.window_ms, burst=limit.burst)
+    return PlannedLimit(name=name, quota=limit.units, window_s=seconds_up(limit.window_ms), claim=pace)
+
+
+def _tiers_with(policy: Policy, feature: str) -> tuple[str, ...]:
+    return tuple(tier.name for tier in policy.tiers.values() if feature in tier.features)
+
+
+def _refusal(account: Account, access: Access) -> Denied:
+    if access.refusal == AccountSuspended.code:
+        return AccountSuspended("This account is suspended. Contact the provider of this API.")
+    if access.refusal == PaymentRequired.code:
+        return PaymentRequired(access.warning or "A payment for this subscription is due.")
+    if account.subscription is None:
+        return SubscriptionRequired("This API needs a subscription. Choose a plan to continue.")
+    return SubscriptionRequired(access.warning or "The subscription has ended. Subscribe again to continue.")

@@ -1,0 +1,206 @@
+"""Everything that can go wrong on a request, as facts with stable codes.
+
+    TiergateError
+      Rejected                   we cannot identify the caller or parse the request
+        InvalidKey               401  invalid-api-key
+        TargetRejected           400  ambiguous-target
+        MalformedRequest         400  malformed-request
+        RouteNotFound            404  route-not-found
+        BodyTooLarge             413  body-too-large
+        MethodRefused            501  method-not-supported
+        UpgradeRefused           501  upgrade-not-supported
+      Denied                     we know the caller, and policy says no
+        FeatureNotInTier         403  feature-not-in-tier
+        ScopeMissing             403  scope-missing
+        AccountSuspended         403  account-suspended
+        SubscriptionRequired     402  subscription-required
+        PaymentRequired          402  payment-required
+        ChargeDenied             429
+          RateLimited                 rate-limited
+          QuotaExceeded               quota-exceeded
+      Failed                     we or somebody behind us broke
+        CapacityReduced          503  temporary-reduced-capacity
+        UpstreamUnreachable      502  upstream-unreachable
+        UpstreamInvalid          502  upstream-invalid-response
+        UpstreamTimeout          504  upstream-timeout
+        BillingUnavailable       503  billing-unavailable
+        BillingRefused           502  billing-refused
+        LedgerUnavailable        503  ledger-unavailable
+
+The HTTP side lives in one table, `gateway.web.problems`; a test keeps it complete.
+`code` values are documented in docs/errors.md and are never reused or renamed.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class TiergateError(Exception):
+    """Root of everything this program raises on purpose.
+
+    `str(error)` is one sentence for the caller: it holds no secret and no machine detail.
+    """
+
+    code: ClassVar[str]
+
+
+class Rejected(TiergateError):
+    """The request cannot be understood or its sender cannot be identified."""
+
+
+class InvalidKey(Rejected):
+    """No key, or one that is malformed, unknown, revoked or expired: the caller is not told which."""
+
+    code = "invalid-api-key"
+
+
+class TargetRejected(Rejected):
+    """The request target has more than one reading."""
+
+    code = "ambiguous-target"
+
+
+class MalformedRequest(Rejected):
+    """Framing, Host or a header breaks the rules that keep two parsers agreed."""
+
+    code = "malformed-request"
+
+
+class MethodRefused(Rejected):
+    """A method that a gateway must not forward (TRACE, CONNECT) or cannot name."""
+
+    code = "method-not-supported"
+
+
+class UpgradeRefused(Rejected):
+    """A protocol switch (WebSocket) that this gateway does not proxy."""
+
+    code = "upgrade-not-supported"
+
+
+class RouteNotFound(Rejected):
+    """No policy line matches this method and path. Unlisted is refused, never free."""
+
+    code = "route-not-found"
+
+
+class BodyTooLarge(Rejected):
+    """The request body is larger than the cap for this route."""
+
+    code = "body-too-large"
+
+
+class Denied(TiergateError):
+    """The caller is known, and policy says no."""
+
+
+class FeatureNotInTier(Denied):
+    """The route needs a feature that the caller's tier does not have."""
+
+    code = "feature-not-in-tier"
+
+    def __init__(self, feature: str, tier: str, offered_by: tuple[str, ...]) -> None:
+        tiers = ", ".join(offered_by) or "no tier on sale"
+        super().__init__(f"This call needs {feature!r}, which is in: {tiers}. Your tier is {tier!r}.")
+        self.feature = feature
+        self.tier = tier
+        self.offered_by = offered_by
+
+
+class ScopeMissing(Denied):
+    """The key was issued for fewer methods or paths than this call needs."""
+
+    code = "scope-missing"
+
+
+class AccountSuspended(Denied):
+    """The seller has blocked this customer."""
+
+    code = "account-suspended"
+
+
+class SubscriptionRequired(Denied):
+    """There is no subscription that grants a tier, and policy has no default tier."""
+
+    code = "subscription-required"
+
+
+class PaymentRequired(Denied):
+    """There is a subscription, and money is owed on it."""
+
+    code = "payment-required"
+
+
+class ChargeDenied(Denied):
+    """At least one limit cannot cover this request's cost. Nothing was spent.
+
+    Args:
+        message: What is exhausted, in words.
+        retry_after_s: Whole seconds, rounded up, until every limit would allow the same
+            request if nobody else spends in between. At least 1.
+        violated: Names of the limits that said no, as in the RateLimit fields.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: int, violated: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        self.violated = violated
+
+
+class RateLimited(ChargeDenied):
+    """A pace was exceeded; waiting helps."""
+
+    code = "rate-limited"
+
+
+class QuotaExceeded(ChargeDenied):
+    """A window's quota cannot cover this request; waiting for the window's end or upgrading helps."""
+
+    code = "quota-exceeded"
+
+
+class Failed(TiergateError):
+    """We, or somebody behind us, broke."""
+
+
+class CapacityReduced(Failed):
+    """The limits cannot be checked right now, so the request was not let through."""
+
+    code = "temporary-reduced-capacity"
+
+
+class UpstreamUnreachable(Failed):
+    """No connection to the API behind us, or it broke before any response."""
+
+    code = "upstream-unreachable"
+
+
+class UpstreamInvalid(Failed):
+    """The API behind us answered something that is not one well-formed HTTP response."""
+
+    code = "upstream-invalid-response"
+
+
+class UpstreamTimeout(Failed):
+    """The API behind us did not answer in time."""
+
+    code = "upstream-timeout"
+
+
+class BillingUnavailable(Failed):
+    """Stripe did not answer, or asked us to slow down. Trying again later helps."""
+
+    code = "billing-unavailable"
+
+
+class BillingRefused(Failed):
+    """Stripe understood the request and refused it; the seller's configuration needs a look."""
+
+    code = "billing-refused"
+
+
+class LedgerUnavailable(Failed):
+    """The ledger did not answer, so what was asked could not be recorded."""
+
+    code = "ledger-unavailable"

@@ -1,0 +1,283 @@
+"""Which header fields travel on, in which direction, and what this hop adds.
+
+Hop-by-hop fields end here, both ways. What describes the caller (X-Forwarded-*, Forwarded,
+X-Tiergate-*) is believed from configured proxies only and otherwise written anew. Framing
+(Content-Length, Transfer-Encoding) and Host of a request are left out: whoever writes the
+request sets them. All other fields keep their bytes, order and repetitions.
+
+Names are also judged with `_` read as `-`, because CGI-style servers cannot tell the two apart.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+Headers = list[tuple[bytes, bytes]]
+
+IDENTITY_PREFIX = b"x-tiergate-"
+"""Fields that tell the upstream who is calling. Only this gateway writes them."""
+PSEUDONYM = b"tiergate"
+"""This hop's name in Via."""
+
+_HOP_BY_HOP = frozenset(
+    b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings"
+    b" proxy-authenticate proxy-authorization proxy-authentication-info".split()
+)
+_ENDS_HERE = _HOP_BY_HOP | {b"content-length", b"host", b"expect", b"x-api-key"}
+_ABOUT_THE_CALLER = frozenset({b"forwarded", b"x-real-ip"})
+_BEARER = b"bearer "
+_KEY_STARTS = b"tg_"
+
+_KEEP, _DROP, _CONNECTION, _CALLER, _HOST, _CREDENTIALS, _COOKIE, _HOPS_LEFT = range(8)
+_SPECIAL = {
+    b"connection": _CONNECTION,
+    b"host": _HOST,
+    b"authorization": _CREDENTIALS,
+    b"cookie": _COOKIE,
+    b"max-forwards": _HOPS_LEFT,
+}
+_MAX_REMEMBERED = 4096
+
+
+class HeaderRules:
+    """The rules of one gateway.
+
+    Args:
+        trusted_proxies: Addresses or networks of proxies in front, whose word on the caller
+            is taken.
+        preserve_host: Send the caller's Host on, instead of leaving it to the upstream client.
+    """
+
+    __slots__ = ("_kinds", "_preserve_host", "_trusted", "_verdicts")
+
+    def __init__(self, *, trusted_proxies: Iterable[str] = (), preserve_host: bool = False) -> None:
+        self._trusted: tuple[IPv4Network | IPv6Network, ...] = tuple(map(ip_network, trusted_proxies))
+        self._preserve_host = preserve_host
+        self._kinds: dict[bytes, int] = {}
+        self._verdicts: dict[str, bool] = {}
+
+    def forward_headers(
+        self,
+        headers: Sequence[tuple[bytes, bytes]],
+        *,
+        peer: str | None,
+        scheme: str,
+        http_version: str,
+        identity: Headers,
+    ) -> Headers:
+        """The fields to send to the upstream, without framing and (unless preserved) without Host.
+
+        Args:
+            headers: The checked request's, names in lower case.
+            peer: Address of who is connected to us; None if it has none (a unix socket).
+            scheme: How it is connected: `http` or `https`.
+            http_version: Of the request, for Via.
+            identity: Fields that replace whatever the caller sent under their names.
+        """
+        replaced = {name for name, _ in identity}
+        kinds = self._kinds
+        sorted_out = _SortedOut(trusted=self._is_trusted(peer), joins_cookies=http_version[:1] != "1")
+        kept = sorted_out.kept
+        for field in headers:
+            name = field[0]
+            kind = kinds.get(name)
+            if kind is None:
+                kind = self._remember(name)
+            if kind == _KEEP:
+                if name not in replaced:
+                    kept.append(field)
+            elif kind != _DROP:
+                sorted_out.take(kind, field)
+        kept = sorted_out.without_listed()
+        if self._preserve_host and sorted_out.host:
+            kept.insert(0, (b"host", sorted_out.host))
+        _append_caller(kept, sorted_out.about, peer=peer, scheme=scheme, host=sorted_out.host)
+        kept.append((b"via", _via(http_version)))
+        kept += identity
+        return kept
+
+    def client_address(self, headers: Iterable[tuple[bytes, bytes]], peer: str | None) -> str | None:
+        """Who sent the request: the first address from the right that is not one of our proxies.
+
+        What stands left of it is the caller's own claim. An entry that is not an address ends
+        the walk: the proxy that passed it on is the last one known.
+        """
+        if peer is None or not self._is_trusted(peer):
+            return _plain_address(peer) if peer is not None else None
+        claimed = b",".join(value for name, value in headers if name == b"x-forwarded-for")
+        address = _plain_address(peer)
+        for entry in reversed(claimed.decode("latin-1").split(",")):
+            found = _parse_address(entry.strip())
+            if found is None:
+                break
+            address = found
+            if not self._is_trusted(found):
+                break
+        return address
+
+    def _is_trusted(self, peer: str | None) -> bool:
+        if not self._trusted or peer is None:
+            return False
+        verdict = self._verdicts.get(peer)
+        if verdict is None:
+            verdict = self._judge(peer)
+            if len(self._verdicts) < _MAX_REMEMBERED:
+                self._verdicts[peer] = verdict
+        return verdict
+
+    def _judge(self, peer: str) -> bool:
+        try:
+            address = ip_address(_plain_address(peer))
+        except ValueError:
+            return False
+        return any(address in network for network in self._trusted)
+
+    def _remember(self, name: bytes) -> int:
+        kind = _kind_of(name)
+        if len(self._kinds) < _MAX_REMEMBERED:
+            self._kinds[name] = kind
+        return kind
+
+
+class _SortedOut:
+    """A request's fields, with those aside that need a second look."""
+
+    __slots__ = ("_cookies", "_joins_cookies", "_listed", "_trusted", "about", "host", "kept")
+
+    def __init__(self, *, trusted: bool, joins_cookies: bool) -> None:
+        self._trusted = trusted
+        self._joins_cookies = joins_cookies
+        self._cookies: list[bytes] = []
+        self._listed: set[bytes] = set()
+        self.kept: Headers = []
+        self.about: Headers = []
+        """What a trusted proxy says about the caller."""
+        self.host = b""
+
+    def take(self, kind: int, field: tuple[bytes, bytes]) -> None:
+        """Put a special field where it belongs."""
+        name, value = field
+        if kind == _HOST:
+            self.host = value
+        elif kind == _CONNECTION:
+            self._listed |= _tokens(value)
+        elif kind == _CALLER:
+            if self._trusted and b"_" not in name:
+                self.about.append(field)
+        elif kind == _COOKIE and self._joins_cookies:
+            self._cookies.append(value)
+        elif kind == _HOPS_LEFT and value.isdigit() and int(value) > 0:
+            self.kept.append((name, b"%d" % (int(value) - 1)))
+        elif kind != _CREDENTIALS or not _is_our_key(value):
+            self.kept.append(field)
+
+    def without_listed(self) -> Headers:
+        """What travels on, without what Connection names."""
+        if self._cookies:
+            self.kept.append((b"cookie", b"; ".join(self._cookies)))  # RFC 9113 section 8.2.3
+        if self._listed <= _EXPECTED_IN_CONNECTION:
+            return self.kept
+        return [field for field in self.kept if field[0] not in self._listed]
+
+
+def response_headers(headers: Iterable[tuple[bytes, bytes]], *, http_version: str = "1.1") -> Headers:
+    """An upstream response's fields as the caller gets them: hop-by-hop removed, Via added, names in lower case."""
+    listed: set[bytes] = set()
+    kept: Headers = []
+    for name, value in headers:
+        lowered = name.lower()
+        if lowered not in _HOP_BY_HOP:
+            kept.append((lowered, value))
+        elif lowered == b"connection":
+            listed |= _tokens(value)
+    if not listed <= _EXPECTED_IN_CONNECTION:
+        kept = [field for field in kept if field[0] not in listed]
+    kept.append((b"via", _via(http_version)))
+    return kept
+
+
+_EXPECTED_IN_CONNECTION = _HOP_BY_HOP | {b"close", b"keep-alive"}
+_VIA = {version: version.encode() + b" " + PSEUDONYM for version in ("1.0", "1.1", "2", "3")}
+
+
+def _kind_of(name: bytes) -> int:
+    dashed = name.replace(b"_", b"-")
+    if dashed in _ABOUT_THE_CALLER or dashed.startswith(b"x-forwarded-"):
+        return _CALLER
+    if dashed.startswith(IDENTITY_PREFIX) or dashed == IDENTITY_PREFIX[:-1]:
+        return _DROP
+    if dashed != name:
+        return _DROP if dashed in _ENDS_HERE else _KEEP
+    special = _SPECIAL.get(name)
+    if special is not None:
+        return special
+    return _DROP if name in _ENDS_HERE else _KEEP
+
+
+def _append_caller(kept: Headers, about: Headers, *, peer: str | None, scheme: str, host: bytes) -> None:
+    """Say who called: what trusted proxies said, then what we saw."""
+    chain: list[bytes] = []
+    said: set[bytes] = set()
+    for name, value in about:
+        said.add(name)
+        if name == b"x-forwarded-for":
+            chain.append(value)
+        elif name != b"forwarded":
+            kept.append((name, value))
+    address = peer.encode("latin-1", "replace") if peer is not None else b"unknown"
+    kept.append((b"x-forwarded-for", b", ".join([*chain, address]) if chain else address))
+    if b"x-forwarded-proto" not in said:
+        kept.append((b"x-forwarded-proto", scheme.encode("ascii")))
+    if b"x-forwarded-host" not in said and host:
+        kept.append((b"x-forwarded-host", host))
+    if b"forwarded" in said:
+        kept += [field for field in about if field[0] == b"forwarded"]
+        kept.append((b"forwarded", b"for=%s;proto=%s" % (_forwarded_node(peer), scheme.encode("ascii"))))
+
+
+def _forwarded_node(peer: str | None) -> bytes:
+    if peer is None:
+        return b"unknown"
+    node = peer.encode("latin-1", "replace")
+    return b'"[%s]"' % node if b":" in node else node
+
+
+def _tokens(value: bytes) -> set[bytes]:
+    """Field names listed in a Connection field; empty list members are skipped."""
+    return {token.strip(b" \t").lower() for token in value.split(b",")} - {b""}
+
+
+def _is_our_key(value: bytes) -> bool:
+    return value[: len(_BEARER)].lower() == _BEARER and value[len(_BEARER) :].strip().startswith(_KEY_STARTS)
+
+
+def _via(http_version: str) -> bytes:
+    return _VIA.get(http_version) or http_version.encode("ascii") + b" " + PSEUDONYM
+
+
+def _plain_address(text: str) -> str:
+    """An IPv4 address that came in IPv6 clothes, as itself; everything else unchanged."""
+    if not text.lower().startswith("::ffff:"):
+        return text
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return text
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped) if mapped is not None else text
+
+
+def _parse_address(entry: str) -> str | None:
+    """The address in one X-Forwarded-For entry, with a port or without."""
+    if entry.startswith("["):
+        entry = entry[1:].partition("]")[0]
+    elif entry.count(":") == 1:
+        entry = entry.partition(":")[0]
+    try:
+        return _plain_address(str(ip_address(entry)))
+    except ValueError:
+        return None

@@ -1,0 +1,171 @@
+"""Limits as sentences, both ways: `2 per second burst 10`, `1_000 requests per billing period`.
+
+    <units> [<meter>] per [<n>] <second|minute|hour|day>[s] [burst <units>]
+    <units> [<meter>] per billing period
+
+Windows shorter than an hour are rates, from an hour on they are quotas; `burst` makes a rate
+of any window. Hours and days are aligned to UTC. Without `burst`, a rate may spend one
+window's units at once: `60 per minute` means a burst of 60. The meter is `requests` unless named.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from gateway.core.limits import Limit, Quota, Rate
+from gateway.core.nearest import nearest_name
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+REQUESTS = "requests"
+"""The meter that every policy has: one unit a request unless the route says otherwise."""
+
+EXACT_BELOW = 2**53
+"""The cache's scripts count in doubles, which are exact below this."""
+
+_UNIT_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
+_SHORT_UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_QUOTA_FROM_S = 3600
+_LONGEST_WINDOW_S = 366 * 86_400
+_SLOWEST_REFILL_MS = 86_400_000
+
+_SENTENCE = re.compile(
+    r"(?P<units>[^\s]+)(?: (?P<meter>(?!per )[^\s]+))? per (?P<window>.+?)(?: burst (?P<burst>[^\s]+))?"
+)
+_NUMBER = re.compile(r"[0-9]+(?:_[0-9]+)*")
+_DURATION = re.compile(r"([0-9]{1,9}) ?([a-z]+)")
+_EXAMPLES = "'2 per second burst 10', '500 per day' or '1_000 requests per billing period'"
+
+
+class LimitInvalid(ValueError):
+    """Not a limit that can be kept. `str()` says why; `suggestion` is the nearest right word, if any."""
+
+    def __init__(self, message: str, suggestion: str | None = None) -> None:
+        super().__init__(message)
+        self.suggestion = suggestion
+
+
+def parse_limit(text: str, meters: Collection[str]) -> Limit:
+    """Read one limit.
+
+    Args:
+        text: The sentence. Runs of spaces count as one.
+        meters: Names of the meters there are; `requests` is always one.
+
+    Raises:
+        LimitInvalid: Not in the grammar, or a number that the charge script cannot honour.
+    """
+    sentence = " ".join(text.split())
+    if "concurrent" in sentence.split():
+        raise LimitInvalid("limits on concurrent requests are not supported by this version")
+    match = _SENTENCE.fullmatch(sentence)
+    if match is None:
+        raise LimitInvalid(f"{_quote(sentence)} is not a limit: write it like {_EXAMPLES}")
+    meter = _known_meter(match["meter"] or REQUESTS, meters)
+    units = _parse_units(match["units"])
+    burst = None if match["burst"] is None else _parse_units(match["burst"])
+    window_s = _parse_window(match["window"])
+    if burst is not None or (window_s is not None and window_s < _QUOTA_FROM_S):
+        return _rate(meter, units, window_s, burst)
+    return Quota(name=_name(meter, window_s), meter=meter, units=units, window_s=window_s)
+
+
+def limit_words(limit: Limit) -> str:
+    """The sentence for a limit; `parse_limit` reads it back to the same value."""
+    window_s = limit.window_ms // 1000 if isinstance(limit, Rate) else limit.window_s
+    sentence = f"{limit.units:_} {limit.meter} per {_window_words(window_s)}"
+    return f"{sentence} burst {limit.burst:_}" if isinstance(limit, Rate) else sentence
+
+
+def parse_duration_s(text: str) -> int:
+    """Seconds of `7d`, `24h`, `30m`, `90s`, `7 days`.
+
+    Raises:
+        LimitInvalid: Anything else.
+    """
+    match = _DURATION.fullmatch(" ".join(text.split()))
+    if match is not None:
+        unit_s = _SHORT_UNIT_S.get(match[2]) or _UNIT_S.get(match[2].removesuffix("s"))
+        if unit_s is not None:
+            return int(match[1]) * unit_s
+    raise LimitInvalid(f"{_quote(text)} is not a duration: write it like 7d, 24h, 30m or 90s")
+
+
+def _rate(meter: str, units: int, window_s: int | None, burst: int | None) -> Rate:
+    if window_s is None:
+        raise LimitInvalid("a billing period has no burst: it is a quota; drop 'burst' or name a pace per second")
+    window_ms = window_s * 1000
+    burst = units if burst is None else burst
+    if units < 1 or burst < 1:
+        raise LimitInvalid("a rate and its burst must be at least 1, or nothing would ever pass")
+    if burst * window_ms >= EXACT_BELOW:
+        largest = (EXACT_BELOW - 1) // window_ms
+        raise LimitInvalid(f"a burst of {burst:_} is too large to count exactly: at most {largest:_} in this window")
+    if burst * window_ms > units * _SLOWEST_REFILL_MS:
+        raise LimitInvalid("this burst takes more than a day to refill: use a quota ('500 per day') instead")
+    return Rate(name=_name(meter, window_s, pace=True), meter=meter, units=units, window_ms=window_ms, burst=burst)
+
+
+def _parse_units(text: str) -> int:
+    if _NUMBER.fullmatch(text) is None:
+        plain = text.replace(",", "").replace(".", "").replace("'", "")
+        right = (
+            f"{int(plain):_}" if plain.isascii() and plain.isdigit() and len(plain) < len(str(EXACT_BELOW)) else None
+        )
+        raise LimitInvalid(f"{_quote(text)} is not a whole number: write digits like 10_000", right)
+    digits = text.replace("_", "").lstrip("0") or "0"
+    if len(digits) > len(str(EXACT_BELOW)) or int(digits) >= EXACT_BELOW:
+        raise LimitInvalid(f"{_quote(text)} is too large: the most that can be counted exactly is 2**53 - 1")
+    return int(digits)
+
+
+def _parse_window(text: str) -> int | None:
+    words = text.split(" ")
+    if words[-1] in {"month", "months", "year", "years", "week", "weeks"}:
+        unit = words[-1].removesuffix("s")
+        raise LimitInvalid(
+            f"{unit!r} is not a window: a calendar {unit}, a number of days and a billing period are three"
+            " promises, and only the last is on the invoice; write 'per billing period' or 'per day'"
+        )
+    if words == ["billing", "period"]:
+        return None
+    count, unit = (words[0], words[1]) if len(words) > 1 else ("1", words[0])
+    unit_s = _UNIT_S.get(unit.removesuffix("s"))
+    if unit_s is None or len(words) > 2:  # noqa: PLR2004 - a number and a unit
+        right = nearest_name(text, [*_UNIT_S, "billing period"])
+        raise LimitInvalid(f"{_quote(text)} is not a window: second, minute, hour, day or billing period", right)
+    window_s = _parse_units(count) * unit_s
+    if window_s == 0:
+        raise LimitInvalid("a window of no length holds nothing: write at least 1 second")
+    if window_s > _LONGEST_WINDOW_S:
+        raise LimitInvalid("a window of more than 366 days is not supported")
+    return window_s
+
+
+def _known_meter(name: str, meters: Collection[str]) -> str:
+    if name == REQUESTS or name in meters:
+        return name
+    right = nearest_name(name, {*meters, REQUESTS})
+    raise LimitInvalid(f"there is no meter {_quote(name)}", right)
+
+
+def _name(meter: str, window_s: int | None, *, pace: bool = False) -> str:
+    name = _window_words(window_s).replace(" ", "-").removeprefix("billing-")
+    if pace and window_s is not None and window_s >= _QUOTA_FROM_S:
+        name += "-rate"
+    return name if meter == REQUESTS else f"{meter}-{name}"
+
+
+def _window_words(window_s: int | None) -> str:
+    if window_s is None:
+        return "billing period"
+    unit = next(unit for unit in reversed(_UNIT_S) if window_s % _UNIT_S[unit] == 0)
+    count = window_s // _UNIT_S[unit]
+    return unit if count == 1 else f"{count} {unit}s"
+
+
+def _quote(text: str) -> str:
+    shown = text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004 - a readable line
+    return repr(shown)

@@ -1,0 +1,58 @@
+"""What a tier allows: rates and quotas, as policy states them.
+
+Amounts are whole *units* of a meter; durations end in `_ms` or `_s`. These are the
+promises; how much of them is left lives in the cache (`core.charge`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """A sustained pace with a burst: a leaky bucket, equal to GCRA.
+
+    Over any interval T it admits at most `burst + units * T / window_ms` units.
+    """
+
+    name: str
+    """What the RateLimit fields call it: `second`, `minute`, or `<meter>-minute` for other meters."""
+    meter: str
+    units: int
+    """Units per `window_ms`, >= 1."""
+    window_ms: int
+    burst: int
+    """Units that may be spent at once, >= 1. `burst * window_ms` stays below 2**53."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """A number of units per window; waiting for the next window or upgrading helps."""
+
+    name: str
+    """`period`, `day`, `hour`, or `<meter>-period` for other meters."""
+    meter: str
+    units: int
+    """Units per window, >= 0."""
+    window_s: int | None
+    """Length of a fixed window aligned to the Unix epoch (3600 = UTC hour, 86400 = UTC day);
+    None for the customer's billing period, whose bounds come from the subscription."""
+
+
+Limit: TypeAlias = Rate | Quota
+
+
+def limit_field(limit: Limit, key_id: str | None = None) -> str:
+    """Name of the counter that a limit reads and writes, within one customer.
+
+    It names the meter and the window, never the tier or the number of units: so a plan
+    change or a policy edit moves the limit and keeps the count. `key_id` makes it the
+    key's own counter. Source: gateway/cache/keyspace.py stores one hash field per name.
+    """
+    if isinstance(limit, Rate):
+        name = f"r:{limit.meter}:{limit.window_ms}"
+    else:
+        name = f"q:{limit.meter}:{'period' if limit.window_s is None else limit.window_s}"
+    return name if key_id is None else f"{name}@{key_id}"

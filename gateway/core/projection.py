@@ -1,0 +1,207 @@
+"""From what Stripe says to what we record: a pure function of facts, policy, the last record and now.
+
+Laws:
+  A price becomes a plan by its id, else by its lookup key, else because the same price of
+  the same subscription was read as that plan before. Never by amount or currency.
+  What cannot be read is recorded as unreadable since the first time, with a finding; the
+  last plan that was good is remembered, never guessed.
+  Of several subscriptions the one that grants the highest tier *now* is recorded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from gateway.core.access import KNOWN_STATUSES, decide_access
+from gateway.core.account import Account, Subscription
+from gateway.core.billing_facts import CustomerFacts, ItemFacts, SubscriptionFacts
+from gateway.core.policy import Plan, Policy
+
+GOOD_STATUSES = frozenset({"active", "trialing"})
+ENDED_STATUSES = frozenset({"canceled", "incomplete_expired"})
+_LIVELIEST_LAST = (
+    "incomplete_expired",
+    "canceled",
+    "incomplete",
+    "paused",
+    "unpaid",
+    "past_due",
+    "trialing",
+    "active",
+)
+
+FindingCode: TypeAlias = Literal["unmapped-price", "unknown-status", "several-subscriptions", "no-such-customer"]
+NEEDS_ATTENTION: frozenset[FindingCode] = frozenset({"unmapped-price", "unknown-status"})
+"""Findings after which a customer has a tier only for a while: somebody must act."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something the seller should know. `detail` names ids and Stripe's words, no secret."""
+
+    code: FindingCode
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One subscription as it would be recorded, with the item that decides its plan."""
+
+    record: Subscription
+    item: ItemFacts | None
+    plan: Plan | None
+
+
+def project(
+    facts: CustomerFacts, policy: Policy, previous: Subscription | None, now: int
+) -> tuple[Subscription | None, tuple[Finding, ...]]:
+    """What to record about a customer.
+
+    Args:
+        facts: From one read of Stripe.
+        policy: Maps prices to plans, ranks tiers, and says what each status grants.
+        previous: What was recorded last: since when a payment is due, what could be read then.
+        now: Unix seconds.
+
+    Returns:
+        The record, or None if there never was a subscription; and what the seller should know.
+    """
+    if not facts.exists:
+        return None, (Finding(code="no-such-customer", detail=f"Stripe has no customer {facts.stripe_customer_id}"),)
+    chosen = choose(facts, policy, previous, now)
+    if chosen is None:
+        return None, ()
+    return chosen.record, _findings(facts, chosen, policy)
+
+
+def choose(facts: CustomerFacts, policy: Policy, previous: Subscription | None, now: int) -> Candidate | None:
+    """The subscription that counts: the highest tier granted now, then the later period end, then the id.
+
+    If none grants a tier, the one that is nearest to doing so, so that the caller is told
+    what would help: pay, rather than subscribe again.
+    """
+    candidates = [_candidate(subscription, policy, previous, now) for subscription in facts.subscriptions]
+    return max(candidates, key=lambda one: _precedence(one, policy, now), default=None)
+
+
+def find_plan(item: ItemFacts, policy: Policy) -> Plan | None:
+    """The plan that sells this item's price: by price id, else by lookup key."""
+    by_key = None
+    for plan in policy.plans.values():
+        if plan.price_id == item.price_id:
+            return plan
+        if plan.lookup_key is not None and plan.lookup_key == item.lookup_key:
+            by_key = plan
+    return by_key
+
+
+def _candidate(facts: SubscriptionFacts, policy: Policy, previous: Subscription | None, now: int) -> Candidate:
+    own = previous if previous is not None and previous.subscription_id == facts.subscription_id else None
+    item, plan = _base_item(facts, policy, own)
+    readable = facts.status in KNOWN_STATUSES and (plan is not None or facts.status in ENDED_STATUSES)
+    starts_at = item.period_starts_at if item is not None else facts.started_at
+    ends_at = item.period_ends_at if item is not None else facts.started_at
+    record = Subscription(
+        subscription_id=facts.subscription_id,
+        status=facts.status,
+        plan_id=None if plan is None else plan.plan_id,
+        period_starts_at=starts_at,
+        period_ends_at=ends_at,
+        anchor_at=facts.anchor_at,
+        cancel_at=_cancel_at(facts, ends_at),
+        past_due_since=_past_due_since(facts, previous, now),
+        last_good_plan_id=_last_good(facts, plan, own),
+        unreadable_since=None if readable else _unreadable_since(own, now),
+        price_id=None if item is None else item.price_id,
+    )
+    return Candidate(record=record, item=item, plan=plan)
+
+
+def _base_item(
+    facts: SubscriptionFacts, policy: Policy, own: Subscription | None
+) -> tuple[ItemFacts | None, Plan | None]:
+    """The item whose plan has the highest tier; items that policy does not map are add-ons beside it."""
+    mapped = [(item, plan) for item in facts.items if (plan := _plan_of(item, policy, own)) is not None]
+    if mapped:
+        return max(mapped, key=lambda pair: (_rank(pair[1], policy), pair[0].period_ends_at, pair[0].item_id))
+    first = max(facts.items, key=lambda item: (item.period_ends_at, item.item_id), default=None)
+    return first, None
+
+
+def _plan_of(item: ItemFacts, policy: Policy, own: Subscription | None) -> Plan | None:
+    plan = find_plan(item, policy)
+    if plan is None and own is not None and own.plan_id is not None and own.price_id == item.price_id:
+        return policy.plans.get(own.plan_id)
+    return plan
+
+
+def _cancel_at(facts: SubscriptionFacts, period_ends_at: int) -> int | None:
+    """`cancel_at` first: the billing portal sets it while `cancel_at_period_end` stays false."""
+    if facts.cancel_at is not None:
+        return facts.cancel_at
+    return period_ends_at if facts.cancel_at_period_end else None
+
+
+def _past_due_since(facts: SubscriptionFacts, previous: Subscription | None, now: int) -> int | None:
+    """Set once. It survives a change between two overdue subscriptions: a grace period is not had twice."""
+    if facts.status != "past_due":
+        return None
+    if previous is not None and previous.past_due_since is not None:
+        return previous.past_due_since
+    return now
+
+
+def _last_good(facts: SubscriptionFacts, plan: Plan | None, own: Subscription | None) -> str | None:
+    if plan is not None and facts.status in GOOD_STATUSES:
+        return plan.plan_id
+    return None if own is None else own.last_good_plan_id
+
+
+def _unreadable_since(own: Subscription | None, now: int) -> int:
+    return own.unreadable_since if own is not None and own.unreadable_since is not None else now
+
+
+def _precedence(candidate: Candidate, policy: Policy, now: int) -> tuple[int, int, int, str]:
+    record = candidate.record
+    rank = _granted_rank(record, policy, now)
+    alive = 0
+    if rank < 0 and record.status in KNOWN_STATUSES:
+        alive = _LIVELIEST_LAST.index(record.status)
+    return rank, alive, record.period_ends_at, record.subscription_id
+
+
+def _granted_rank(record: Subscription, policy: Policy, now: int) -> int:
+    """Rank of the tier this record grants by its plan now, by the same rules as every request; -1 if none."""
+    account = Account(customer_id="", user_id="", version=0, created_at=0, subscription=record)
+    access = decide_access(account, policy, now)
+    return -1 if access.plan_id is None or access.tier is None else access.tier.rank
+
+
+def _rank(plan: Plan, policy: Policy) -> int:
+    return policy.tiers[plan.tier].rank
+
+
+def _findings(facts: CustomerFacts, chosen: Candidate, policy: Policy) -> tuple[Finding, ...]:
+    found = [
+        Finding(code="unknown-status", detail=f"{one.subscription_id} has the status {one.status[:40]!r}")
+        for one in facts.subscriptions
+        if one.status not in KNOWN_STATUSES
+    ]
+    record = chosen.record
+    if record.status in KNOWN_STATUSES and record.unreadable_since is not None:
+        prices = ", ".join(f"{item.price_id} ({item.lookup_key or 'no lookup key'})" for item in _items(facts, record))
+        detail = f"no plan sells {prices or 'an empty subscription'} of {record.subscription_id}"
+        found.append(Finding(code="unmapped-price", detail=detail))
+    paying = [one.subscription_id for one in facts.subscriptions if _is_sold(one, policy)]
+    if len(paying) > 1:
+        found.append(Finding(code="several-subscriptions", detail=f"paid for at once: {', '.join(sorted(paying))}"))
+    return tuple(found)
+
+
+def _items(facts: CustomerFacts, record: Subscription) -> tuple[ItemFacts, ...]:
+    return next(one.items for one in facts.subscriptions if one.subscription_id == record.subscription_id)
+
+
+def _is_sold(facts: SubscriptionFacts, policy: Policy) -> bool:
+    return facts.status in GOOD_STATUSES and any(find_plan(item, policy) is not None for item in facts.items)

@@ -1,0 +1,41 @@
+"""The `RateLimit` and `RateLimit-Policy` response fields, several limits in one response.
+
+Syntax: structured fields (RFC 9651) as in draft-ietf-httpapi-ratelimit-headers-10:
+`RateLimit-Policy: "minute";q=1000;w=60` and `RateLimit: "minute";r=12;t=3`. Times are whole
+seconds, rounded up, so that who waits `t` is never too early.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.core.charge import LimitState
+    from gateway.core.decision import PlannedLimit
+
+
+def seconds_up(milliseconds: int) -> int:
+    """Whole seconds, rounded up."""
+    return -(-milliseconds // 1000)
+
+
+def policy_field(limits: Sequence[PlannedLimit]) -> bytes:
+    """Value of `RateLimit-Policy`: what is promised."""
+    return ", ".join(f'"{limit.name}";q={limit.quota};w={limit.window_s}' for limit in limits).encode()
+
+
+def state_field(limits: Sequence[PlannedLimit], states: Sequence[LimitState], *, given_back: bool) -> bytes:
+    """Value of `RateLimit`: what is left and when more comes.
+
+    Args:
+        limits: The limits, in the order of `states`.
+        states: The answer of the charge.
+        given_back: The request will not be billed: show what is left after its refund.
+    """
+    parts = []
+    for limit, state in zip(limits, states, strict=True):
+        left = min(state.remaining + limit.claim.cost, limit.quota) if given_back else state.remaining
+        parts.append(f'"{limit.name}";r={left};t={seconds_up(state.reset_ms)}')
+    return ", ".join(parts).encode()

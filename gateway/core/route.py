@@ -1,0 +1,46 @@
+"""Routes of the proxied API: a method and a path pattern, with cost and requirements.
+
+Pattern segments: a literal; `*` or `{name}` for exactly one segment; `**`, last only, for any
+number of segments including none. Matching is on the undecoded path, case-sensitive, and a
+trailing slash is a segment of its own (`/v1/x` does not match `/v1/x/`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One line of `routes:`; the first that matches decides."""
+
+    pattern: str
+    """As written, normalised: `POST /v1/render/**`. Names the route in metrics and explanations."""
+    methods: frozenset[str] | None
+    """None: any method. A pattern for GET also matches HEAD."""
+    segments: tuple[str, ...]
+    cost: tuple[tuple[str, int], ...] = ()
+    """(meter, units) pairs, units >= 0; a meter not named costs nothing here."""
+    requires: str | None = None
+    """Feature the tier must have."""
+
+    def matches(self, method: str, path: str) -> bool:
+        """Whether this line speaks of `method` and canonical `path` (starts with `/`, no query)."""
+        if self.methods is not None and method not in self.methods:
+            return False
+        return segments_match(self.segments, path)
+
+
+def segments_match(segments: tuple[str, ...], path: str) -> bool:
+    """Match a canonical path against compiled segments."""
+    parts = path.split("/")[1:]
+    if segments and segments[-1] == "**":
+        head = segments[:-1]
+        if len(parts) < len(head):
+            return False
+        parts = parts[: len(head)]
+    else:
+        head = segments
+        if len(parts) != len(head):
+            return False
+    return all(want in ("*", part) for want, part in zip(head, parts, strict=True))

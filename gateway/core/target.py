@@ -1,0 +1,99 @@
+"""Which request paths have one reading, and what that reading is called in policy.
+
+Policy matches a path that the upstream reads again, with its own parser. Whatever two
+parsers could read differently is refused here, before anything is matched or charged.
+The query takes no part: it is forwarded byte for byte and never looked at.
+"""
+
+from __future__ import annotations
+
+from gateway.core.errors import TargetRejected
+
+_UNRESERVED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
+_PLAIN = _UNRESERVED + b"!$&'()*+,=:@/"
+"""Bytes a path may hold as they are: RFC 3986 `pchar` and the slash, without `;`, which some
+servers cut off together with what follows it."""
+
+_HEX = frozenset(b"0123456789ABCDEFabcdef")
+_SPELLED_OUT = frozenset(b"~!$&'()*+,=:@")
+"""Bytes that clients encode or not as they like: policy sees the plain byte either way."""
+_NEVER_ENCODED = frozenset(_UNRESERVED) - frozenset(b"~")
+_ESCAPE_LENGTH = 3
+_SPACE, _DELETE, _PERCENT = 0x20, 0x7F, 0x25
+
+
+def canonical_path(raw_path: bytes) -> str:
+    """Accept a path that every HTTP parser reads alike; refuse all others.
+
+    What is accepted is forwarded as it came. The text returned is for matching: escapes in
+    capitals, and bytes that may be sent either way (`%3A` or `:`) in their plain form, so
+    that no choice of the caller decides which route a request matches.
+
+    Args:
+        raw_path: `scope["raw_path"]`: undecoded, without the query string.
+
+    Raises:
+        TargetRejected: Not an absolute path; `//`, a dot segment, a backslash or `;`; an encoded
+            slash, backslash, dot, letter, digit, `-` or `_`; a control character; an escape that
+            is malformed, doubled (`%252F`) or not UTF-8; a byte that a URI cannot hold.
+
+    Source: RFC 3986 sections 3.3 and 6.2.2, RFC 9110 section 4.2.3.
+    """
+    if raw_path[:1] != b"/":
+        raise TargetRejected("The request target is not an absolute path.")
+    if b"//" in raw_path:
+        raise TargetRejected("The path holds an empty segment ('//').")
+    if b"/." in raw_path and not _DOT_SEGMENTS.isdisjoint(raw_path.split(b"/")):
+        raise TargetRejected("The path holds a dot segment.")
+    odd = raw_path.translate(None, _PLAIN)
+    if not odd:
+        return raw_path.decode("ascii")
+    if odd.strip(b"%"):
+        raise TargetRejected("The path holds a character that must be percent-encoded.")
+    return _spell(raw_path)
+
+
+_DOT_SEGMENTS = frozenset({b".", b".."})
+
+
+def _spell(raw_path: bytes) -> str:
+    """The matching form of a path with escapes."""
+    head, *escaped = raw_path.split(b"%")
+    spelled, decoded = [head], [head]
+    for part in escaped:
+        byte = _parse_escape(part)
+        following = part[2:]
+        if byte in _SPELLED_OUT:
+            spelled.append(bytes((byte,)))
+        else:
+            spelled.append(b"%" + part[:2].upper())
+        spelled.append(following)
+        decoded += (bytes((byte,)), following)
+    plain = b"".join(decoded)
+    if _has_escape(plain):
+        raise TargetRejected("The path is percent-encoded twice.")
+    try:
+        plain.decode("utf-8")
+    except UnicodeDecodeError:
+        raise TargetRejected("The path's escapes are not UTF-8.") from None
+    return b"".join(spelled).decode("ascii")
+
+
+def _parse_escape(part: bytes) -> int:
+    """The byte that an escape stands for; `part` is what follows its percent sign."""
+    digits = part[:2]
+    if len(digits) < _ESCAPE_LENGTH - 1 or not _HEX.issuperset(digits):
+        raise TargetRejected("The path holds a malformed escape.")
+    byte = int(digits, 16)
+    if byte < _SPACE or byte == _DELETE:
+        raise TargetRejected("The path holds an encoded control character.")
+    if byte in b"/\\":
+        raise TargetRejected("The path holds an encoded slash or backslash.")
+    if byte in _NEVER_ENCODED:
+        raise TargetRejected("The path encodes a character that is never encoded: a letter, a digit, '-', '.' or '_'.")
+    return byte
+
+
+def _has_escape(plain: bytes) -> bool:
+    """Whether decoding once more would change anything."""
+    return any(len(part) > 1 and _HEX.issuperset(part[:2]) for part in plain.split(b"%")[1:])

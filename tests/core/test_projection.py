@@ -1,0 +1,322 @@
+"""What is recorded of what Stripe says."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.access import KNOWN_STATUSES, LIFECYCLE_ROWS, decide_access
+from gateway.core.account import Account, Subscription
+from gateway.core.billing_facts import CustomerFacts, ItemFacts, SubscriptionFacts
+from gateway.core.policy import Plan, Policy, Standing, Tier
+from gateway.core.projection import NEEDS_ATTENTION, project
+
+NOW = 1_800_000_000
+DAY = 86_400
+KEEP = Standing(keep_s=None, then=None, refusal="payment-required")
+END = Standing(keep_s=0, then="free", refusal="subscription-required")
+
+
+def tier(name: str, rank: int) -> Tier:
+    return Tier(name=name, rank=rank, title=name, description="", limits=(), features=frozenset())
+
+
+def plan(name: str, of: str, *, price_id: str | None = None, lookup_key: str | None = None) -> Plan:
+    return Plan(plan_id=name, tier=of, title=name, price_id=price_id, lookup_key=lookup_key)
+
+
+POLICY = Policy(
+    policy_hash="0" * 12,
+    default_tier="free",
+    tiers={"free": tier("free", 0), "pro": tier("pro", 1), "enterprise": tier("enterprise", 2)},
+    plans={
+        "pro-monthly": plan("pro-monthly", "pro", lookup_key="pro_monthly"),
+        "pro-yearly": plan("pro-yearly", "pro", lookup_key="pro_yearly"),
+        "enterprise": plan("enterprise", "enterprise", price_id="price_enterprise"),
+    },
+    meters={},
+    routes=(),
+    lifecycle=dict.fromkeys(LIFECYCLE_ROWS, END)
+    | {
+        "active": KEEP,
+        "trialing": KEEP,
+        "past_due": Standing(keep_s=7 * DAY, then="free", refusal="payment-required"),
+        "unreadable": Standing(keep_s=DAY, then="free", refusal="payment-required"),
+    },
+)
+
+
+def item(lookup_key: str | None = "pro_monthly", **changes: object) -> ItemFacts:
+    made = ItemFacts(
+        item_id="si_1",
+        price_id=f"price_{lookup_key}",
+        lookup_key=lookup_key,
+        period_starts_at=NOW - DAY,
+        period_ends_at=NOW + 29 * DAY,
+    )
+    return replace(made, **changes)
+
+
+def subscription(status: str = "active", *items: ItemFacts, **changes: object) -> SubscriptionFacts:
+    made = SubscriptionFacts(
+        subscription_id="sub_1",
+        status=status,
+        anchor_at=NOW - 40 * DAY,
+        started_at=NOW - 40 * DAY,
+        items=items or (item(),),
+    )
+    return replace(made, **changes)
+
+
+def customer(*subscriptions: SubscriptionFacts) -> CustomerFacts:
+    return CustomerFacts(stripe_customer_id="cus_1", exists=True, subscriptions=subscriptions)
+
+
+def recorded(facts: CustomerFacts, previous: Subscription | None = None, now: int = NOW) -> Subscription:
+    record, _ = project(facts, POLICY, previous, now)
+    assert record is not None
+    return record
+
+
+def granted(record: Subscription | None, now: int = NOW) -> str | None:
+    account = Account(customer_id="c", user_id="u", version=1, created_at=0, subscription=record)
+    access = decide_access(account, POLICY, now)
+    return None if access.tier is None else access.tier.name
+
+
+def codes(facts: CustomerFacts, previous: Subscription | None = None) -> list[str]:
+    return [finding.code for finding in project(facts, POLICY, previous, NOW)[1]]
+
+
+@pytest.mark.parametrize("status", KNOWN_STATUSES)
+def test_every_known_status_is_recorded_in_stripes_own_word(status: str) -> None:
+    record = recorded(customer(subscription(status)))
+    assert (record.status, record.plan_id, record.unreadable_since) == (status, "pro-monthly", None)
+    assert (record.period_starts_at, record.period_ends_at) == (NOW - DAY, NOW + 29 * DAY)
+    assert record.anchor_at == NOW - 40 * DAY
+
+
+def test_a_customer_without_subscriptions_has_no_record() -> None:
+    assert project(customer(), POLICY, None, NOW) == (None, ())
+
+
+def test_a_customer_that_stripe_does_not_have_has_no_record_and_is_a_finding() -> None:
+    before = recorded(customer(subscription()))
+    facts = CustomerFacts(stripe_customer_id="cus_1", exists=False)
+    record, findings = project(facts, POLICY, before, NOW)
+    assert record is None
+    assert [finding.code for finding in findings] == ["no-such-customer"]
+
+
+def test_a_price_id_maps_before_a_lookup_key() -> None:
+    both = item("pro_monthly", price_id="price_enterprise")
+    assert recorded(customer(subscription("active", both))).plan_id == "enterprise"
+
+
+def test_a_price_keeps_its_plan_when_stripe_moves_the_lookup_key_to_a_successor() -> None:
+    before = recorded(customer(subscription("active", item("pro_monthly", price_id="price_old"))))
+    after, findings = project(customer(subscription("active", item(None, price_id="price_old"))), POLICY, before, NOW)
+    assert after is not None
+    assert after.plan_id == "pro-monthly"
+    assert findings == ()
+
+
+def test_a_plan_that_policy_no_longer_sells_is_not_remembered() -> None:
+    before = recorded(customer(subscription("active", item("pro_monthly", price_id="price_old"))))
+    smaller = replace(POLICY, plans={"enterprise": POLICY.plans["enterprise"]})
+    record, findings = project(customer(subscription("active", item(None, price_id="price_old"))), smaller, before, NOW)
+    assert record is not None
+    assert record.plan_id is None
+    assert [finding.code for finding in findings] == ["unmapped-price"]
+
+
+def test_an_unmapped_price_keeps_the_last_plan_for_a_day_and_is_a_finding() -> None:
+    before = recorded(customer(subscription()))
+    strange = customer(subscription("active", item("who_knows")))
+    record = recorded(strange, before)
+    assert (record.plan_id, record.last_good_plan_id, record.unreadable_since) == (None, "pro-monthly", NOW)
+    assert granted(record) == "pro"
+    assert granted(record, NOW + DAY) == "free"
+    assert codes(strange, before) == ["unmapped-price"]
+
+
+def test_unreadable_is_counted_from_the_first_time() -> None:
+    strange = customer(subscription("active", item("who_knows")))
+    first = recorded(strange, recorded(customer(subscription())))
+    assert recorded(strange, first, NOW + 5).unreadable_since == NOW
+
+
+def test_unreadable_is_forgotten_once_it_can_be_read() -> None:
+    strange = recorded(customer(subscription("active", item("who_knows"))))
+    assert recorded(customer(subscription()), strange).unreadable_since is None
+
+
+def test_an_unmapped_price_that_was_never_good_grants_nothing() -> None:
+    assert granted(recorded(customer(subscription("active", item("who_knows"))))) == "free"
+
+
+def test_another_subscription_inherits_no_plan_from_the_one_before() -> None:
+    before = recorded(customer(subscription()))
+    other = customer(subscription("canceled"), subscription("active", item("who_knows"), subscription_id="sub_2"))
+    assert granted(recorded(other, before)) == "free"
+
+
+def test_an_unknown_status_keeps_the_last_plan_for_a_day_and_is_a_finding() -> None:
+    before = recorded(customer(subscription()))
+    strange = customer(subscription("hibernating"))
+    record = recorded(strange, before)
+    assert (record.status, record.unreadable_since) == ("hibernating", NOW)
+    assert granted(record) == "pro"
+    assert granted(record, NOW + DAY) == "free"
+    assert codes(strange, before) == ["unknown-status"]
+    assert set(codes(strange, before)) <= NEEDS_ATTENTION
+
+
+def test_an_ended_subscription_with_an_unmapped_price_is_no_finding() -> None:
+    assert codes(customer(subscription("canceled", item("who_knows")))) == []
+
+
+def test_items_that_policy_does_not_sell_are_add_ons() -> None:
+    facts = customer(subscription("active", item("seats", item_id="si_0"), item("pro_yearly", item_id="si_9")))
+    assert recorded(facts).plan_id == "pro-yearly"
+    assert codes(facts) == []
+
+
+def test_a_subscription_without_items_is_unreadable() -> None:
+    facts = customer(replace(subscription(), items=()))
+    assert recorded(facts).unreadable_since == NOW
+    assert codes(facts) == ["unmapped-price"]
+
+
+def test_past_due_is_counted_from_the_first_time_it_was_seen() -> None:
+    first = recorded(customer(subscription("past_due")), recorded(customer(subscription())))
+    again = recorded(customer(subscription("past_due")), first, NOW + DAY)
+    assert (first.past_due_since, again.past_due_since) == (NOW, NOW)
+
+
+def test_past_due_is_forgotten_when_it_is_paid_and_counted_anew_next_time() -> None:
+    late = recorded(customer(subscription("past_due")))
+    paid = recorded(customer(subscription()), late, NOW + DAY)
+    late_again = recorded(customer(subscription("past_due")), paid, NOW + 30 * DAY)
+    assert (paid.past_due_since, late_again.past_due_since) == (None, NOW + 30 * DAY)
+
+
+def test_a_second_overdue_subscription_brings_no_second_grace() -> None:
+    first = recorded(customer(subscription("past_due")))
+    later = item(period_ends_at=NOW + 60 * DAY)
+    both = customer(subscription("past_due"), subscription("past_due", later, subscription_id="sub_2"))
+    second = recorded(both, first, NOW + 6 * DAY)
+    assert (second.subscription_id, second.past_due_since) == ("sub_2", NOW)
+
+
+def test_after_grace_a_lower_subscription_that_is_paid_wins() -> None:
+    overdue = subscription("past_due", item(None, price_id="price_enterprise"), subscription_id="sub_big")
+    facts = customer(overdue, subscription("active", subscription_id="sub_small"))
+    first = recorded(facts)
+    later = recorded(facts, first, NOW + 7 * DAY)
+    assert (first.subscription_id, later.subscription_id) == ("sub_big", "sub_small")
+
+
+def test_the_highest_tier_wins_then_the_later_end_then_the_id() -> None:
+    pro_long = subscription("active", item(period_ends_at=NOW + 300 * DAY), subscription_id="sub_a")
+    pro_b = subscription("active", subscription_id="sub_b")
+    pro_c = subscription("active", subscription_id="sub_c")
+    best = subscription("active", item(None, price_id="price_enterprise"), subscription_id="sub_d")
+    assert recorded(customer(pro_long, best, pro_b)).subscription_id == "sub_d"
+    assert recorded(customer(pro_b, pro_long, pro_c)).subscription_id == "sub_a"
+    assert recorded(customer(pro_c, pro_b)).subscription_id == "sub_c"
+
+
+def test_paying_twice_is_a_finding_but_nobody_loses_access_over_it() -> None:
+    facts = customer(subscription(), subscription("trialing", subscription_id="sub_2"))
+    assert codes(facts) == ["several-subscriptions"]
+    assert not set(codes(facts)) & NEEDS_ATTENTION
+
+
+def test_what_would_help_is_recorded_when_nothing_grants_a_tier() -> None:
+    facts = customer(subscription("canceled", subscription_id="sub_z"), subscription("unpaid", subscription_id="sub_a"))
+    assert recorded(facts).status == "unpaid"
+
+
+@pytest.mark.parametrize(
+    ("at", "at_period_end", "expected"),
+    [
+        (None, False, None),
+        (None, True, NOW + 29 * DAY),
+        (NOW + 5, False, NOW + 5),
+        (NOW + 5, True, NOW + 5),
+    ],
+    ids=["not at all", "at the period's end", "by the portal", "both"],
+)
+def test_when_a_subscription_will_end(at: int | None, at_period_end: bool, expected: int | None) -> None:  # noqa: FBT001 - a row of the table
+    facts = customer(subscription("active", item(), cancel_at=at, cancel_at_period_end=at_period_end))
+    assert recorded(facts).cancel_at == expected
+    assert granted(recorded(facts)) == "pro"
+
+
+STATUSES = st.sampled_from([*KNOWN_STATUSES, "hibernating"])
+PRICES = st.sampled_from(["pro_monthly", "pro_yearly", "who_knows"])
+
+
+@st.composite
+def subscriptions(draw: st.DrawFn) -> SubscriptionFacts:
+    return subscription(
+        draw(STATUSES),
+        item(draw(PRICES), period_ends_at=NOW + draw(st.integers(0, 3)) * DAY),
+        subscription_id=draw(st.sampled_from(["sub_1", "sub_2", "sub_3"])),
+        cancel_at=draw(st.none() | st.just(NOW + DAY)),
+        cancel_at_period_end=draw(st.booleans()),
+    )
+
+
+CUSTOMERS = st.lists(subscriptions(), max_size=3, unique_by=lambda one: one.subscription_id).map(
+    lambda some: customer(*some)
+)
+
+
+@given(history=st.lists(CUSTOMERS, min_size=1, max_size=5))
+def test_reading_the_same_state_again_changes_nothing(history: list[CustomerFacts]) -> None:
+    record = None
+    for step, facts in enumerate(history):
+        record, _ = project(facts, POLICY, record, NOW + step)
+        assert project(facts, POLICY, record, NOW + step)[0] == record
+
+
+@given(facts=CUSTOMERS, previous=CUSTOMERS)
+def test_the_order_in_which_stripe_lists_subscriptions_does_not_matter(
+    facts: CustomerFacts, previous: CustomerFacts
+) -> None:
+    before, _ = project(previous, POLICY, None, NOW)
+    turned = replace(facts, subscriptions=facts.subscriptions[::-1])
+    assert project(facts, POLICY, before, NOW)[0] == project(turned, POLICY, before, NOW)[0]
+
+
+@given(history=st.lists(CUSTOMERS, min_size=1, max_size=5))
+def test_a_tier_is_never_granted_without_a_status_that_grants_it_or_a_day_of_doubt(
+    history: list[CustomerFacts],
+) -> None:
+    record = None
+    for facts in history:
+        record, _ = project(facts, POLICY, record, NOW)
+        if granted(record) == "free":
+            continue
+        assert record is not None
+        if record.unreadable_since is None:
+            assert record.status in {"active", "trialing", "past_due"}
+        else:
+            assert record.last_good_plan_id is not None
+            assert granted(record, record.unreadable_since + DAY) == "free"
+
+
+@given(statuses=st.lists(STATUSES, min_size=1, max_size=6))
+def test_grace_starts_once_and_never_moves_later_while_it_lasts(statuses: list[str]) -> None:
+    records: list[Subscription] = []
+    for step, status in enumerate(statuses):
+        records.append(recorded(customer(subscription(status)), records[-1] if records else None, NOW + step))
+    for before, after in pairwise(records):
+        if before.status == after.status == "past_due":
+            assert after.past_due_since == before.past_due_since
+        if after.status != "past_due":
+            assert after.past_due_since is None
