@@ -1,0 +1,27 @@
+"""The only package that reads YAML: policy files in, one compiled policy or every fault out.
+
+A file passes through sources (bytes), document (a tree with places), the sections (tiers,
+plans, routes, lifecycle), consistency (what holds between sections) and compiler (the value
+that everything else reads). `PolicyHolder` repeats this when the files change.
+"""
+
+from gateway.core.limit_text import LimitInvalid, limit_words, parse_limit
+from gateway.policyfiles.compiler import CompiledPolicy, compile_policy, load_policy
+from gateway.policyfiles.faults import Fault, Place, PolicyInvalid
+from gateway.policyfiles.holder import PolicyHolder
+from gateway.policyfiles.sources import Sources, read_sources
+
+__all__ = [
+    "CompiledPolicy",
+    "Fault",
+    "LimitInvalid",
+    "Place",
+    "PolicyHolder",
+    "PolicyInvalid",
+    "Sources",
+    "compile_policy",
+    "limit_words",
+    "load_policy",
+    "parse_limit",
+    "read_sources",
+]

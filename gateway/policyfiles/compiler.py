@@ -1,0 +1,210 @@
+"""From files to one policy: merge the sections, read each, check them together, hash the result."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from gateway.core.policy import Plan, Policy, Tier
+from gateway.core.route import Route
+from gateway.policyfiles.consistency import check_costs, check_default_tier, check_features, check_plans
+from gateway.policyfiles.document import Node, Text, read_document
+from gateway.policyfiles.faults import FaultLog, Place
+from gateway.policyfiles.lifecycle import check_lifecycle, complete_lifecycle, read_lifecycle
+from gateway.policyfiles.plans import read_plans
+from gateway.policyfiles.routes import read_routes
+from gateway.policyfiles.shapes import as_fields, as_list, as_mapping, as_text
+from gateway.policyfiles.sources import read_sources
+from gateway.policyfiles.tiers import read_meters, read_tiers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from gateway.core.limits import Limit
+    from gateway.policyfiles.plans import PlanDraft
+    from gateway.policyfiles.routes import RouteDraft
+    from gateway.policyfiles.sources import Sources
+    from gateway.policyfiles.tiers import TierDraft
+
+GRAMMAR_VERSION = "1"
+_NAMED_SECTIONS = ("meters", "tiers", "plans", "lifecycle")
+_SECTIONS = ("version", "default_tier", *_NAMED_SECTIONS, "routes")
+_LATER_SECTIONS = ("tests", "enforce", "overrides", "compat")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledPolicy:
+    """A policy, and where its routes stand: for explanations."""
+
+    policy: Policy
+    route_places: tuple[Place, ...]
+    """One for each of `policy.routes`."""
+
+
+@dataclass(slots=True)
+class _Merged:
+    """All files as one, every name once."""
+
+    default_tier: Text | None = None
+    named: dict[str, list[tuple[Text, Node]]] = field(
+        default_factory=lambda: {section: [] for section in _NAMED_SECTIONS}
+    )
+    routes: list[Node] = field(default_factory=list)
+
+
+def load_policy(directory: Path) -> Policy:
+    """Read and compile every `*.yaml` of a directory.
+
+    Raises:
+        PolicyInvalid: With every fault found.
+    """
+    return compile_policy(read_sources(directory)).policy
+
+
+def compile_policy(sources: Sources) -> CompiledPolicy:
+    """Compile one reading of a directory. The same content gives the same policy and hash everywhere.
+
+    Raises:
+        PolicyInvalid: With every fault found.
+    """
+    faults = FaultLog()
+    faults.extend(sources.faults)
+    faults.is_partial = bool(sources.faults)
+    merged = _merge(sources, faults)
+    meters = read_meters(merged.named["meters"], faults)
+    tiers = read_tiers(merged.named["tiers"], meters, faults)
+    plans = read_plans(merged.named["plans"], faults)
+    routes = read_routes(merged.routes, meters, faults)
+    lifecycle = read_lifecycle(merged.named["lifecycle"], faults)
+    if not faults.is_partial:
+        check_default_tier(merged.default_tier, tiers, faults)
+        check_plans(plans.values(), tiers, faults)
+        check_features(routes, tiers, faults)
+        check_costs(routes, tiers, faults)
+        check_lifecycle(lifecycle, tiers, faults)
+        _check_complete(merged, sources, faults)
+    faults.raise_if_any()
+    default_tier = None if merged.default_tier is None else merged.default_tier.value
+    content: dict[str, object] = {
+        "default_tier": default_tier,
+        "meters": meters,
+        "tiers": {name: _tier(rank, draft) for rank, (name, draft) in enumerate(tiers.items())},
+        "plans": {name: _plan(draft) for name, draft in plans.items()},
+        "routes": tuple(_route(draft) for draft in routes),
+        "lifecycle": complete_lifecycle(lifecycle, default_tier),
+    }
+    policy = Policy(policy_hash=_hash(content), **content)  # type: ignore[arg-type]  # the six sections above
+    return CompiledPolicy(policy=policy, route_places=tuple(route.place for route in routes))
+
+
+def _merge(sources: Sources, faults: FaultLog) -> _Merged:
+    merged = _Merged()
+    defined: dict[tuple[str, str], Place] = {}
+    for source in sources.files:
+        document = read_document(source, faults)
+        if document is None:
+            continue
+        fields = as_fields(document, "a policy file", faults, known=_SECTIONS, later=_LATER_SECTIONS)
+        if len(fields) < len(document.entries):
+            faults.is_partial = True
+        _check_version(fields.get("version"), document.place, faults)
+        if "default_tier" in fields:
+            _merge_default(merged, fields["default_tier"], faults)
+        for section in _NAMED_SECTIONS:
+            if section in fields:
+                entries = as_mapping(fields[section], f"{section!r}", faults)
+                merged.named[section] += _first_definitions(section, entries, defined, faults)
+        if "routes" in fields:
+            merged.routes += as_list(fields["routes"], "'routes'", faults)
+    return merged
+
+
+def _check_version(node: Node | None, start: Place, faults: FaultLog) -> None:
+    if node is None:
+        faults.add(start, "every policy file says 'version: 1', the grammar it is written in")
+    elif not (isinstance(node, Text) and node.value == GRAMMAR_VERSION):
+        faults.add(node.place, "this version reads policies of 'version: 1' only")
+
+
+def _merge_default(merged: _Merged, node: Node, faults: FaultLog) -> None:
+    text = as_text(node, "'default_tier'", faults)
+    if text is None:
+        return
+    if merged.default_tier is not None:
+        faults.add(text.place, f"'default_tier' is defined twice: first at {merged.default_tier.place}")
+        return
+    merged.default_tier = text
+
+
+def _first_definitions(
+    section: str,
+    entries: Iterable[tuple[Text, Node]],
+    defined: dict[tuple[str, str], Place],
+    faults: FaultLog,
+) -> list[tuple[Text, Node]]:
+    kept = []
+    for key, node in entries:
+        first = defined.setdefault((section, key.value), key.place)
+        if first is not key.place:
+            faults.add(key.place, f"{key.value!r} in {section} is defined twice: first at {first}")
+            continue
+        kept.append((key, node))
+    return kept
+
+
+def _check_complete(merged: _Merged, sources: Sources, faults: FaultLog) -> None:
+    where = Place(file=sources.files[0].name)
+    if not merged.named["tiers"]:
+        faults.add(where, "there are no tiers: nobody could be let in")
+    elif merged.default_tier is None and not merged.named["plans"]:
+        faults.add(where, "there is no default_tier and no plan: nobody could be let in")
+    if not merged.routes:
+        faults.add(where, "there are no routes: every request would be refused; write \"- match: '* /**'\" for all")
+
+
+def _tier(rank: int, draft: TierDraft) -> Tier:
+    limits: tuple[Limit, ...] = tuple(limit for limit, _ in draft.limits)
+    features = frozenset(feature.value for feature in draft.features)
+    return Tier(
+        name=draft.name.value,
+        rank=rank,
+        title=draft.title,
+        description=draft.description,
+        limits=limits,
+        features=features,
+    )
+
+
+def _plan(draft: PlanDraft) -> Plan:
+    return Plan(
+        plan_id=draft.name.value,
+        tier=draft.tier.value,
+        title=draft.title,
+        price_id=draft.price_id,
+        lookup_key=draft.lookup_key,
+    )
+
+
+def _route(draft: RouteDraft) -> Route:
+    return Route(
+        pattern=draft.pattern.text,
+        methods=draft.pattern.methods,
+        segments=draft.pattern.segments,
+        cost=draft.cost,
+        requires=None if draft.requires is None else draft.requires.value,
+    )
+
+
+def _hash(content: dict[str, object]) -> str:
+    """12 hex digits over the meaning: comments and layout do not count; order does, as pages show it."""
+    text = json.dumps(content, default=_plain, separators=(",", ":"))
+    return sha256(text.encode()).hexdigest()[:12]
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, frozenset):
+        return sorted(value)
+    return [type(value).__name__, asdict(value)]  # type: ignore[call-overload]  # only our dataclasses are left

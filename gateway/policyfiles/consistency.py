@@ -1,0 +1,72 @@
+"""What only shows when all sections are together: names that must resolve, costs that must fit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.core.limit_text import limit_words
+from gateway.core.limits import Rate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gateway.core.limits import Limit
+    from gateway.policyfiles.document import Text
+    from gateway.policyfiles.faults import FaultLog
+    from gateway.policyfiles.plans import PlanDraft
+    from gateway.policyfiles.routes import RouteDraft
+    from gateway.policyfiles.tiers import TierDraft
+
+
+def check_default_tier(default_tier: Text | None, tiers: dict[str, TierDraft], faults: FaultLog) -> None:
+    """The tier of customers without a subscription must exist."""
+    if default_tier is not None and default_tier.value not in tiers:
+        message = f"there is no tier {default_tier.value[:40]!r}"
+        faults.add_unknown(default_tier.place, message, default_tier.value, tiers)
+
+
+def check_plans(plans: Iterable[PlanDraft], tiers: dict[str, TierDraft], faults: FaultLog) -> None:
+    """A plan must grant a tier that exists."""
+    for plan in plans:
+        if plan.tier.value not in tiers:
+            message = f"plan {plan.name.value!r} grants a tier that is not there: {plan.tier.value[:40]!r}"
+            faults.add_unknown(plan.tier.place, message, plan.tier.value, tiers)
+
+
+def check_features(routes: Iterable[RouteDraft], tiers: dict[str, TierDraft], faults: FaultLog) -> None:
+    """A feature that no tier has would make a route that nobody can call."""
+    features = {feature.value for tier in tiers.values() for feature in tier.features}
+    for route in routes:
+        if route.requires is not None and route.requires.value not in features:
+            message = f"no tier has the feature {route.requires.value[:40]!r}"
+            faults.add_unknown(route.requires.place, message, route.requires.value, features)
+
+
+def check_costs(routes: Iterable[RouteDraft], tiers: dict[str, TierDraft], faults: FaultLog) -> None:
+    """A cost above a burst or a quota could never be charged: waiting would not help."""
+    for route in routes:
+        for tier in tiers.values():
+            if _may_call(tier, route):
+                _check_cost(route, tier, faults)
+
+
+def _may_call(tier: TierDraft, route: RouteDraft) -> bool:
+    return route.requires is None or any(feature.value == route.requires.value for feature in tier.features)
+
+
+def _check_cost(route: RouteDraft, tier: TierDraft, faults: FaultLog) -> None:
+    cost = dict(route.cost)
+    for limit, place in tier.limits:
+        units = cost.get(limit.meter, 0)
+        if units > _most(limit):
+            part = f"burst of {limit.burst:_}" if isinstance(limit, Rate) else f"quota of {limit.units:_}"
+            faults.add(
+                route.cost_place,
+                f"{route.pattern.text!r} costs {units:_} {limit.meter}, more than the {part} in tier"
+                f" {tier.name.value!r} ({limit_words(limit)!r}, {place}): it could never be called;"
+                " raise the limit, lower the cost, or require a feature that this tier does not have",
+            )
+
+
+def _most(limit: Limit) -> int:
+    return limit.burst if isinstance(limit, Rate) else limit.units

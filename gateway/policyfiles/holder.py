@@ -1,0 +1,116 @@
+"""The running policy, and its replacement while requests pass.
+
+A policy is replaced as a whole by one assignment: a request that holds the old one finishes
+with it. An edit that cannot be compiled changes nothing but `last_error`.
+
+A change is taken when two consecutive readings of the whole directory are equal, so a file
+that is being written, copied or swapped by link is not judged half-way. A directory that is
+gone or empty must stay so for longer: editors and volume updates make it vanish for a moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import structlog
+
+from gateway.policyfiles.compiler import compile_policy
+from gateway.policyfiles.faults import PolicyInvalid
+from gateway.policyfiles.sources import read_sources
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gateway.core.policy import Policy
+    from gateway.policyfiles.sources import Sources
+
+_log = structlog.get_logger(__name__)
+
+_EQUAL_READINGS = 2
+_EQUAL_READINGS_IF_NOTHING = 5
+
+
+class PolicyHolder:
+    """Holds the current policy of one process and keeps it in step with the directory.
+
+    Args:
+        directory: Where `*.yaml` lies.
+        poll_s: Seconds between two readings. An edit is in force after at most three of them.
+
+    Raises:
+        PolicyInvalid: There is no valid policy to start with.
+    """
+
+    def __init__(self, directory: Path, *, poll_s: float = 1.0) -> None:
+        self._directory = directory
+        self._poll_s = poll_s
+        self._taken = read_sources(directory)
+        self._current = compile_policy(self._taken).policy
+        self._candidate: Sources | None = None
+        self._equal_readings = 0
+        self._lock = Lock()
+        self.last_error: PolicyInvalid | None = None
+        """Why the newest content was refused; None while the running policy is the newest content."""
+        self.reloads = 0
+        """Times a different policy was put in force since the start."""
+        self.refusals = 0
+        """Times changed content was refused since the start."""
+
+    @property
+    def current(self) -> Policy:
+        """The policy in force. Take it once per request: the next access may give another."""
+        return self._current
+
+    async def watch(self) -> None:
+        """Poll until cancelled. Reading and compiling happen in a thread, not on the event loop."""
+        while True:
+            await asyncio.sleep(self._poll_s)
+            try:
+                await asyncio.to_thread(self.poll)
+            except Exception:  # noqa: BLE001 - the watch must outlive any surprise, and it says so
+                _log.exception("policy watch failed", directory=str(self._directory))
+
+    def poll(self) -> None:
+        """One reading; takes the content once it has settled."""
+        with self._lock:
+            reading = read_sources(self._directory)
+            if reading == self._taken:
+                self._candidate = None
+                return
+            if reading == self._candidate:
+                self._equal_readings += 1
+            else:
+                self._candidate, self._equal_readings = reading, 1
+            needed = _EQUAL_READINGS if reading.files else _EQUAL_READINGS_IF_NOTHING
+            if self._equal_readings >= needed:
+                self._take(reading)
+
+    def reload(self) -> bool:
+        """Read and take the content now, without waiting for it to settle: somebody asked (SIGHUP).
+
+        Returns whether the content is valid, and so in force.
+        """
+        with self._lock:
+            return self._take(read_sources(self._directory))
+
+    def _take(self, reading: Sources) -> bool:
+        self._taken, self._candidate = reading, None
+        try:
+            policy = compile_policy(reading).policy
+        except PolicyInvalid as error:
+            self.last_error = error
+            self.refusals += 1
+            _log.error(
+                "policy refused",
+                running=self._current.policy_hash,
+                faults=[str(fault) for fault in error.faults],
+            )
+            return False
+        self.last_error = None
+        if policy.policy_hash != self._current.policy_hash:
+            before, self._current = self._current.policy_hash, policy
+            self.reloads += 1
+            _log.info("policy reloaded", before=before, running=policy.policy_hash)
+        return True

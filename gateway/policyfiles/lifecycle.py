@@ -1,0 +1,169 @@
+"""`lifecycle:`: what each state of a subscription does to access.
+
+A line says how long the tier is kept and what comes then. Every state has a default, so the
+section may be left out:
+
+| state | default |
+|---|---|
+| active, trialing | keep |
+| past_due | keep 7d, then the default tier, or 402 `payment-required` |
+| unpaid, paused | 402 `payment-required` |
+| incomplete, incomplete_expired, canceled, none | the default tier, or 402 `subscription-required` |
+| unreadable (a status or price we do not know) | keep 24h, then the default tier, or 402 |
+
+Only `past_due` and `unreadable` are kept for a time, because only their beginning is on record.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway.core.access import LIFECYCLE_ROWS
+from gateway.core.limit_text import LimitInvalid, parse_duration_s
+from gateway.core.policy import Standing
+from gateway.policyfiles.document import Text
+from gateway.policyfiles.shapes import as_fields, as_text
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from gateway.policyfiles.document import Node
+    from gateway.policyfiles.faults import FaultLog
+
+_DAY_S = 86_400
+_LONGEST_KEEP_S = 366 * _DAY_S
+_LATER = ("disputed", "blocked", "pause_collection", "pending_update")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    """The default of one state, and what a line may change about it."""
+
+    keep_s: int | None = 0
+    falls_back: bool = True
+    """By default to the default tier, if there is one; else refuse."""
+    refusal: str = "subscription-required"
+    may_keep_always: bool = False
+    may_keep_for_a_time: bool = False
+
+
+_NOTHING_BOUGHT = _Row()
+_ROWS = {
+    "active": _Row(keep_s=None, may_keep_always=True),
+    "trialing": _Row(keep_s=None, may_keep_always=True),
+    "past_due": _Row(keep_s=7 * _DAY_S, refusal="payment-required", may_keep_always=True, may_keep_for_a_time=True),
+    "unpaid": _Row(falls_back=False, refusal="payment-required", may_keep_always=True),
+    "paused": _Row(falls_back=False, refusal="payment-required", may_keep_always=True),
+    "incomplete": _NOTHING_BOUGHT,
+    "incomplete_expired": _NOTHING_BOUGHT,
+    "canceled": _NOTHING_BOUGHT,
+    "none": _NOTHING_BOUGHT,
+    "unreadable": _Row(keep_s=_DAY_S, may_keep_for_a_time=True),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandingDraft:
+    """A line as written."""
+
+    keep_s: int | None
+    then: Text | None
+    """A tier's name or `refuse`; None: the state's default."""
+
+
+def read_lifecycle(entries: Sequence[tuple[Text, Node]], faults: FaultLog) -> dict[str, StandingDraft]:
+    """The lines that were written, by state."""
+    drafts: dict[str, StandingDraft] = {}
+    for key, node in entries:
+        if key.value in _LATER:
+            faults.add(key.place, f"{key.value!r} in lifecycle is not supported by this version")
+        elif key.value not in _ROWS:
+            message = f"{key.value[:40]!r} is not a state of a subscription"
+            faults.add_unknown(key.place, message, key.value, LIFECYCLE_ROWS)
+        else:
+            draft = _read_line(key, node, faults)
+            if draft is not None:
+                drafts[key.value] = draft
+    return drafts
+
+
+def complete_lifecycle(drafts: dict[str, StandingDraft], default_tier: str | None) -> dict[str, Standing]:
+    """Every state, with the defaults for what was not written."""
+    return {state: _standing(_ROWS[state], drafts.get(state), default_tier) for state in LIFECYCLE_ROWS}
+
+
+def check_lifecycle(drafts: dict[str, StandingDraft], tiers: Collection[str], faults: FaultLog) -> None:
+    """Refuse lines that fall back to a tier that is not there."""
+    for draft in drafts.values():
+        then = draft.then
+        if then is not None and then.value != "refuse" and then.value not in tiers:
+            message = f"there is no tier {then.value[:40]!r}: write a tier's name or 'refuse'"
+            faults.add_unknown(then.place, message, then.value, [*tiers, "refuse"])
+
+
+def _standing(row: _Row, draft: StandingDraft | None, default_tier: str | None) -> Standing:
+    fallback = default_tier if row.falls_back else None
+    if draft is None:
+        then = None if row.keep_s is None else fallback
+        return Standing(keep_s=row.keep_s, then=then, refusal=row.refusal)
+    if draft.then is None:
+        then = None if draft.keep_s is None else fallback
+    else:
+        then = None if draft.then.value == "refuse" else draft.then.value
+    return Standing(keep_s=draft.keep_s, then=then, refusal=row.refusal)
+
+
+def _read_line(key: Text, node: Node, faults: FaultLog) -> StandingDraft | None:
+    state = key.value
+    if isinstance(node, Text) and not node.is_empty:
+        if node.value == "keep":
+            return _checked(key, node, None, None, faults)
+        return _checked(key, node, 0, node, faults)
+    fields = as_fields(node, f"lifecycle {state!r}", faults, known=("keep", "then"))
+    keep = as_text(fields["keep"], "'keep'", faults) if "keep" in fields else None
+    then = as_text(fields["then"], "'then'", faults) if "then" in fields else None
+    if keep is None and then is None:
+        if not fields:
+            faults.add(key.place, f"lifecycle {state!r} says nothing: write '{{keep: 7d, then: free}}' or 'refuse'")
+        return None
+    if keep is None:
+        return _checked(key, node, 0, then, faults)
+    if keep.value == "always":
+        if then is not None:
+            faults.add(then.place, "'then' never happens after 'keep: always'")
+        return _checked(key, keep, None, None, faults)
+    keep_s = _read_keep(keep, faults)
+    return None if keep_s is None else _checked(key, keep, keep_s, then, faults)
+
+
+def _read_keep(keep: Text, faults: FaultLog) -> int | None:
+    try:
+        keep_s = parse_duration_s(keep.value)
+    except LimitInvalid as error:
+        faults.add(keep.place, f"{error}, or 'always'")
+        return None
+    if keep_s > _LONGEST_KEEP_S:
+        faults.add(keep.place, "kept for more than 366 days: write 'always' if that is meant")
+        return None
+    return keep_s
+
+
+def _checked(key: Text, at: Node, keep_s: int | None, then: Text | None, faults: FaultLog) -> StandingDraft | None:
+    """Refuse what cannot be kept as a promise."""
+    row, state = _ROWS[key.value], key.value
+    if state == "active" and keep_s is not None:
+        faults.add(at.place, "an active subscription is paid for: its tier is always kept")
+    elif keep_s is None and not row.may_keep_always:
+        reason = "what it granted is unknown" if state == "unreadable" else "no tier is paid for then"
+        faults.add(at.place, f"{state!r} cannot keep its tier for ever: {reason}")
+    elif keep_s and not row.may_keep_for_a_time:
+        others = "'keep: always', " if row.may_keep_always else ""
+        faults.add(
+            at.place,
+            f"{state!r} cannot keep its tier for a time: only past_due and unreadable have a known beginning;"
+            f" write {others}a tier's name or 'refuse'",
+        )
+    else:
+        return StandingDraft(keep_s=keep_s, then=then)
+    return None

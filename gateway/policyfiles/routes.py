@@ -1,0 +1,124 @@
+"""`routes:`: which calls are part of the API, what each costs, and what it requires."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway.core.limit_text import EXACT_BELOW, REQUESTS
+from gateway.core.pattern import PatternInvalid, is_shadowed, parse_pattern
+from gateway.policyfiles.document import Mapping, Text
+from gateway.policyfiles.shapes import as_fields, as_text
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from gateway.core.pattern import Pattern
+    from gateway.policyfiles.document import Node
+    from gateway.policyfiles.faults import FaultLog, Place
+
+MAX_ROUTES = 2_000
+"""Every line is compared with all before it when the policy is read."""
+
+_ROUTE_KEYS = ("match", "cost", "requires")
+_ROUTE_LATER = ("upstream", "settle", "enforce", "idempotency", "timeout", "max_body", "billable")
+_NUMBER = re.compile(r"[0-9]+(?:_[0-9]+)*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteDraft:
+    """A route as written."""
+
+    pattern: Pattern
+    place: Place
+    cost: tuple[tuple[str, int], ...]
+    cost_place: Place
+    requires: Text | None
+
+
+def read_routes(items: Sequence[Node], meters: Collection[str], faults: FaultLog) -> list[RouteDraft]:
+    """The routes in order; a line that no request can reach is a fault."""
+    if len(items) > MAX_ROUTES:
+        faults.add(items[MAX_ROUTES].place, f"more than {MAX_ROUTES:_} routes: join some with '*' or '**'")
+        return []
+    drafts = [_read_route(item, meters, faults) for item in items]
+    routes = [draft for draft in drafts if draft is not None]
+    _refuse_unreachable(routes, faults)
+    return routes
+
+
+def _read_route(node: Node, meters: Collection[str], faults: FaultLog) -> RouteDraft | None:
+    if not isinstance(node, Mapping):
+        faults.add(node.place, "a route is a mapping: write '- match: GET /v1/**'")
+        return None
+    fields = as_fields(node, "a route", faults, known=_ROUTE_KEYS, later=_ROUTE_LATER)
+    if "match" not in fields:
+        faults.add(node.place, "a route has no 'match': write '- match: GET /v1/**'")
+        return None
+    match = as_text(fields["match"], "'match'", faults)
+    requires = as_text(fields["requires"], "'requires'", faults) if "requires" in fields else None
+    cost = _read_cost(fields["cost"], meters, faults) if "cost" in fields else {}
+    pattern = None if match is None else _read_pattern(match, faults)
+    if pattern is None or match is None:
+        return None
+    return RouteDraft(
+        pattern=pattern,
+        place=match.place,
+        cost=tuple(({REQUESTS: 1} | cost).items()),
+        cost_place=fields["cost"].place if "cost" in fields else match.place,
+        requires=requires,
+    )
+
+
+def _read_pattern(match: Text, faults: FaultLog) -> Pattern | None:
+    try:
+        return parse_pattern(match.value)
+    except PatternInvalid as error:
+        faults.add(match.place, str(error), suggestion=error.suggestion)
+        return None
+
+
+def _read_cost(node: Node, meters: Collection[str], faults: FaultLog) -> dict[str, int]:
+    """`10` is requests; a mapping names meters. `requests` stays 1 unless it is named."""
+    if isinstance(node, Text):
+        units = _read_units(node, faults)
+        return {} if units is None else {REQUESTS: units}
+    if not isinstance(node, Mapping):
+        faults.add(node.place, "'cost' should be a number of requests, or a mapping like '{tokens: 500}'")
+        return {}
+    cost: dict[str, int] = {}
+    for key, value in node.entries:
+        if key.value not in meters:
+            faults.add_unknown(key.place, f"there is no meter {key.value[:40]!r}", key.value, meters)
+            continue
+        text = as_text(value, f"the cost in {key.value!r}", faults)
+        units = None if text is None else _read_units(text, faults)
+        if units is not None:
+            cost[key.value] = units
+    return cost
+
+
+def _read_units(text: Text, faults: FaultLog) -> int | None:
+    digits = text.value.replace("_", "").lstrip("0") or "0"
+    if _NUMBER.fullmatch(text.value) is None:
+        faults.add(text.place, f"{text.value[:40]!r} is not a whole number of units")
+        return None
+    if len(digits) > len(str(EXACT_BELOW)) or int(digits) >= EXACT_BELOW:
+        faults.add(text.place, "this cost is too large to count exactly")
+        return None
+    return int(digits)
+
+
+def _refuse_unreachable(routes: list[RouteDraft], faults: FaultLog) -> None:
+    earlier: dict[int, RouteDraft] = {}
+    for route in routes:
+        hidden_by = is_shadowed(route.pattern, (draft.pattern for draft in earlier.values()))
+        if hidden_by is not None:
+            other = earlier[id(hidden_by)]
+            faults.add(
+                route.place,
+                f"{route.pattern.text!r} can never match: {other.pattern.text!r} ({other.place}) comes first"
+                " and takes all of it; move this line up",
+            )
+        earlier[id(route.pattern)] = route

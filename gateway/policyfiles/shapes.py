@@ -1,0 +1,107 @@
+"""Expecting a mapping, a list or text from a node, with a fault in words where it is something else."""
+
+from __future__ import annotations
+
+import re
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from gateway.policyfiles.document import Listing, Mapping, Node, Text
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from collections.abc import Mapping as Lookup
+
+    from gateway.policyfiles.faults import FaultLog
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
+RESERVED_NAMES = frozenset({"always", "keep", "refuse", "unlimited"})
+"""Words of the grammar: a tier called `refuse` could not be told from a refusal."""
+
+_NEVER: Lookup[str, str] = MappingProxyType({})
+
+
+def as_mapping(node: Node, what: str, faults: FaultLog) -> tuple[tuple[Text, Node], ...]:
+    """The entries of a mapping. Nothing written counts as an empty one."""
+    if isinstance(node, Mapping):
+        return node.entries
+    if not (isinstance(node, Text) and node.is_empty):
+        faults.is_partial = True
+        faults.add(node.place, f"{what} should be a mapping of 'name: value' lines, not {_kind(node)}")
+    return ()
+
+
+def as_list(node: Node, what: str, faults: FaultLog) -> tuple[Node, ...]:
+    """The items of a list."""
+    if isinstance(node, Listing):
+        return node.items
+    faults.is_partial = True
+    faults.add(node.place, f"{what} should be a list of '- ' lines, not {_kind(node)}")
+    return ()
+
+
+def as_text(node: Node, what: str, faults: FaultLog) -> Text | None:
+    """A scalar that says something."""
+    if isinstance(node, Text) and not node.is_empty and node.value.strip():
+        return node
+    faults.add(node.place, f"{what} should be text, not {_kind(node)}")
+    return None
+
+
+def as_fields(
+    node: Node,
+    what: str,
+    faults: FaultLog,
+    *,
+    known: Collection[str],
+    later: Collection[str] = (),
+    never: Lookup[str, str] = _NEVER,
+) -> dict[str, Node]:
+    """The entries of a mapping whose keys are fixed.
+
+    `what` says in faults what the mapping describes (`tier 'free'`); `later` names keys that are
+    reserved for later versions, so that they are refused as such; `never` gives reasons for keys
+    that people try and that will not come.
+    """
+    fields: dict[str, Node] = {}
+    for key, value in as_mapping(node, what, faults):
+        if key.value in known:
+            fields[key.value] = value
+        elif key.value in later:
+            faults.add(key.place, f"{key.value!r} in {what} is not supported by this version")
+        elif key.value in never:
+            faults.add(key.place, f"{key.value!r} in {what}: {never[key.value]}")
+        else:
+            expected = ", ".join(sorted(known))
+            message = f"unknown key {_shown(key.value)} in {what}: expected {expected}"
+            faults.add_unknown(key.place, message, key.value, known)
+    return fields
+
+
+def check_name(key: Text, what: str, faults: FaultLog) -> bool:
+    """Whether a name may be used: it appears in response fields, metrics and links."""
+    if key.value in RESERVED_NAMES:
+        faults.add(key.place, f"{key.value!r} is a word of the policy language and cannot name a {what}")
+        return False
+    if _NAME.fullmatch(key.value) is None:
+        message = f"{_shown(key.value)} cannot name a {what}: small letters, digits, '-' and '_', a letter first"
+        faults.add(key.place, message)
+        return False
+    return True
+
+
+def title_of(name: str) -> str:
+    """What a thing is called on pages if nobody said: `pro-monthly` is `Pro monthly`."""
+    return name.replace("-", " ").replace("_", " ").capitalize()
+
+
+def _kind(node: Node) -> str:
+    if isinstance(node, Mapping):
+        return "a mapping"
+    if isinstance(node, Listing):
+        return "a list"
+    return "nothing" if node.is_empty or not node.value.strip() else f"the text {_shown(node.value)}"
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 40 else f"{text[:37]}...")  # noqa: PLR2004 - a readable line
