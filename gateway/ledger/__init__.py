@@ -1,0 +1,41 @@
+"""The record: customers, keys, subscriptions, the webhook inbox, usage totals and the audit log.
+
+The only package that speaks SQL. `Ledger` is everything that is asked of it; `migrate` makes or
+updates its tables. Everything else the program keeps can be rebuilt from here and from Stripe.
+"""
+
+from __future__ import annotations
+
+from gateway.ledger.database import describe
+from gateway.ledger.errors import (
+    CheckoutClaimed,
+    CustomerExists,
+    CustomerUnknown,
+    KeyExists,
+    LedgerConflict,
+    LedgerUrlInvalid,
+    UserExists,
+)
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.migrate import migrate
+from gateway.ledger.rows import AuditRow, CheckoutRow, CustomerRow, InboxCounts, InboxRow, KeyRow, UsageTotal
+
+__all__ = [
+    "AuditRow",
+    "CheckoutClaimed",
+    "CheckoutRow",
+    "CustomerExists",
+    "CustomerRow",
+    "CustomerUnknown",
+    "InboxCounts",
+    "InboxRow",
+    "KeyExists",
+    "KeyRow",
+    "Ledger",
+    "LedgerConflict",
+    "LedgerUrlInvalid",
+    "UsageTotal",
+    "UserExists",
+    "describe",
+    "migrate",
+]

@@ -1,0 +1,67 @@
+"""Checkout sessions: whose they are, and who collects the first key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select, update
+
+from gateway.ledger.part import LedgerPart, is_storable, unbroken
+from gateway.ledger.rows import CheckoutRow
+from gateway.ledger.tables import CHECKOUTS
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+async def claim_checkout_within(
+    connection: AsyncConnection, session_id: str, key_id: str, *, now: int, customer_id: str | None = None
+) -> bool:
+    """Claim a checkout once, within the caller's transaction. `customer_id`: only if it is this one's."""
+    claim = update(CHECKOUTS).where(CHECKOUTS.c.session_id == session_id, CHECKOUTS.c.claimed_at.is_(None))
+    if customer_id is not None:
+        claim = claim.where(CHECKOUTS.c.customer_id == customer_id)
+    claimed = await connection.scalar(claim.values(claimed_at=now, key_id=key_id).returning(CHECKOUTS.c.session_id))
+    return claimed is not None
+
+
+class Checkouts(LedgerPart):
+    """Checkout sessions that we created at Stripe."""
+
+    @unbroken
+    async def add_checkout(
+        self, *, session_id: str, customer_id: str, plan_id: str, claim_digest: str | None, now: int
+    ) -> None:
+        """Record a session. One that is recorded already stays as it is: Stripe answers a repeat alike.
+
+        Raises:
+            LedgerUnavailable: The ledger cannot be used.
+        """
+        async with self._database.writing_once() as connection:
+            await connection.execute(
+                self._database.insert(CHECKOUTS)
+                .values(
+                    session_id=session_id,
+                    customer_id=customer_id,
+                    plan_id=plan_id,
+                    claim_digest=claim_digest,
+                    created_at=now,
+                )
+                .on_conflict_do_nothing()
+            )
+
+    @unbroken
+    async def find_checkout(self, session_id: str) -> CheckoutRow | None:
+        """The session with Stripe's id."""
+        if not is_storable(session_id):
+            return None
+        query = select(CHECKOUTS).where(CHECKOUTS.c.session_id == session_id)
+        async with self._database.reading() as connection:
+            row = (await connection.execute(query)).mappings().one_or_none()
+        return None if row is None else CheckoutRow(**row)
+
+    @unbroken
+    async def claim_checkout(self, session_id: str, key_id: str, *, now: int) -> bool:
+        """Hand out the session's first key: true for one caller only, however many ask at once."""
+        async with self._database.writing_once() as connection:
+            return await claim_checkout_within(connection, session_id, key_id, now=now)

@@ -1,0 +1,184 @@
+"""Customers, and which version of each one's account the cache has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy.exc import IntegrityError
+
+from gateway.ledger.errors import CustomerExists, CustomerUnknown, UserExists
+from gateway.ledger.part import LedgerPart, append_audit, is_storable, raise_version, unbroken
+from gateway.ledger.rows import CustomerRow
+from gateway.ledger.tables import CUSTOMERS
+
+
+class Customers(LedgerPart):
+    """Who is billed."""
+
+    @unbroken
+    async def create_customer(
+        self, *, customer_id: str, user_id: str, now: int, stripe_customer_id: str | None = None, actor: str
+    ) -> CustomerRow:
+        """Record a new customer, as version 1 and unpublished.
+
+        Raises:
+            UserExists: The user already is a customer.
+            CustomerExists: The customer id or the Stripe customer is another customer's.
+            LedgerUnavailable: The ledger cannot be used.
+            ValueError: The user id cannot be stored.
+        """
+        if not user_id or not is_storable(user_id):
+            raise ValueError("a user id is text without NUL, and not empty")
+        values = CustomerRow(
+            customer_id=customer_id,
+            user_id=user_id,
+            stripe_customer_id=stripe_customer_id,
+            created_at=now,
+            blocked=False,
+            version=1,
+            published_version=0,
+            sync_fence=0,
+            applied_fence=0,
+        )
+        async with self._database.writing() as connection:
+            new = await connection.scalar(
+                self._database.insert(CUSTOMERS)
+                .values({column.name: getattr(values, column.name) for column in CUSTOMERS.columns})
+                .on_conflict_do_nothing()
+                .returning(CUSTOMERS.c.customer_id)
+            )
+            if new is None:
+                taken = await connection.scalar(select(CUSTOMERS.c.user_id).where(CUSTOMERS.c.user_id == user_id))
+                raise (UserExists(user_id) if taken else CustomerExists("the customer id is another customer's"))
+            await append_audit(
+                connection,
+                at=now,
+                customer_id=customer_id,
+                actor=actor,
+                action="customer-created",
+                because="new customer",
+                after={"user_id": user_id, "stripe_customer_id": stripe_customer_id},
+            )
+        return values
+
+    @unbroken
+    async def find_customer(self, customer_id: str) -> CustomerRow | None:
+        """The customer with this id."""
+        return await self._find(CUSTOMERS.c.customer_id, customer_id)
+
+    @unbroken
+    async def find_customer_by_user(self, user_id: str) -> CustomerRow | None:
+        """The customer that the seller calls `user_id`."""
+        return await self._find(CUSTOMERS.c.user_id, user_id)
+
+    @unbroken
+    async def find_customer_by_stripe(self, stripe_customer_id: str) -> CustomerRow | None:
+        """The customer that Stripe calls `stripe_customer_id`."""
+        return await self._find(CUSTOMERS.c.stripe_customer_id, stripe_customer_id)
+
+    @unbroken
+    async def list_customers(self, *, after: str = "", limit: int = 100) -> list[CustomerRow]:
+        """Customers in order of their id. `after`: the last id of the page before."""
+        rows = select(CUSTOMERS).where(CUSTOMERS.c.customer_id > after).order_by(CUSTOMERS.c.customer_id).limit(limit)
+        async with self._database.reading() as connection:
+            return [CustomerRow(**row) for row in (await connection.execute(rows)).mappings()]
+
+    @unbroken
+    async def bind_stripe_customer(self, customer_id: str, stripe_customer_id: str) -> str:
+        """Bind the customer to a Stripe customer unless it is bound already; the first binding stays.
+
+        Returns:
+            The Stripe customer that is recorded now.
+
+        Raises:
+            CustomerUnknown: No such customer.
+            CustomerExists: The Stripe customer is another customer's.
+            LedgerUnavailable: The ledger cannot be used.
+        """
+        try:
+            async with self._database.writing_once() as connection:
+                bound = await connection.scalar(
+                    update(CUSTOMERS)
+                    .where(CUSTOMERS.c.customer_id == customer_id)
+                    .values(stripe_customer_id=func.coalesce(CUSTOMERS.c.stripe_customer_id, stripe_customer_id))
+                    .returning(CUSTOMERS.c.stripe_customer_id)
+                )
+        except IntegrityError as error:
+            raise CustomerExists("the Stripe customer is another customer's") from error
+        if bound is None:
+            raise CustomerUnknown(customer_id)
+        return str(bound)
+
+    @unbroken
+    async def set_blocked(
+        self,
+        customer_id: str,
+        blocked: bool,  # noqa: FBT001 - the method's name says what it is
+        *,
+        now: int,
+        actor: str,
+        because: str,
+    ) -> bool:
+        """Block or unblock a customer, whatever Stripe says.
+
+        Returns:
+            Whether that changed anything.
+
+        Raises:
+            CustomerUnknown: No such customer.
+            LedgerUnavailable: The ledger cannot be used.
+        """
+        async with self._database.writing() as connection:
+            blocked_before = await connection.scalar(
+                select(CUSTOMERS.c.blocked).where(CUSTOMERS.c.customer_id == customer_id).with_for_update()
+            )
+            if blocked_before is None:
+                raise CustomerUnknown(customer_id)
+            if blocked_before == blocked:
+                return False
+            await raise_version(connection, customer_id, blocked=blocked)
+            await append_audit(
+                connection,
+                at=now,
+                customer_id=customer_id,
+                actor=actor,
+                action="customer-blocked" if blocked else "customer-unblocked",
+                because=because,
+                before={"blocked": blocked_before},
+                after={"blocked": blocked},
+            )
+        return True
+
+    @unbroken
+    async def unpublished(self, limit: int) -> list[str]:
+        """Customers whose account changed after the cache last got it."""
+        rows = (
+            select(CUSTOMERS.c.customer_id)
+            .where(CUSTOMERS.c.published_version < CUSTOMERS.c.version)
+            .order_by(CUSTOMERS.c.customer_id)
+            .limit(limit)
+        )
+        async with self._database.reading() as connection:
+            return list((await connection.scalars(rows)).all())
+
+    @unbroken
+    async def mark_published(self, customer_id: str, version: int) -> None:
+        """Record that the cache has this version of the account, unless it is known to have a later one."""
+        async with self._database.writing_once() as connection:
+            await connection.execute(
+                update(CUSTOMERS)
+                .where(
+                    CUSTOMERS.c.customer_id == customer_id,
+                    CUSTOMERS.c.published_version < version,
+                    CUSTOMERS.c.version >= version,
+                )
+                .values(published_version=version)
+            )
+
+    async def _find(self, column: ColumnElement[Any], value: str) -> CustomerRow | None:
+        if not is_storable(value):
+            return None
+        async with self._database.reading() as connection:
+            row = (await connection.execute(select(CUSTOMERS).where(column == value))).mappings().one_or_none()
+        return None if row is None else CustomerRow(**row)

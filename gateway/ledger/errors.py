@@ -1,0 +1,50 @@
+"""What the ledger refuses. That it cannot be reached is `core.errors.LedgerUnavailable`.
+
+    LedgerConflict             what was asked contradicts what is recorded
+      UserExists               another customer has this user id
+      CustomerExists           another customer has this customer id or Stripe customer
+      CustomerUnknown          no such customer
+      KeyExists                another key has this id or digest
+      CheckoutClaimed          no such checkout, or its first key has been handed out
+    LedgerUrlInvalid           the ledger's URL names no database we can use
+
+No message holds a secret, so each may be shown to an operator.
+"""
+
+from __future__ import annotations
+
+
+class LedgerConflict(Exception):
+    """What was asked contradicts what is recorded. Nothing was written."""
+
+
+class UserExists(LedgerConflict):
+    """The seller's user already is a customer."""
+
+    def __init__(self, user_id: str) -> None:
+        super().__init__(f"user {user_id!r} already is a customer")
+        self.user_id = user_id
+
+
+class CustomerExists(LedgerConflict):
+    """The customer id or the Stripe customer belongs to another customer."""
+
+
+class CustomerUnknown(LedgerConflict):
+    """There is no such customer."""
+
+    def __init__(self, customer_id: str) -> None:
+        super().__init__(f"there is no customer {customer_id!r}")
+        self.customer_id = customer_id
+
+
+class KeyExists(LedgerConflict):
+    """The key id or the digest is recorded already: draw a new one."""
+
+
+class CheckoutClaimed(LedgerConflict):
+    """There is no such checkout, or its first key has been handed out."""
+
+
+class LedgerUrlInvalid(ValueError):
+    """The URL names no database we can use. The message never repeats the URL."""

@@ -1,0 +1,194 @@
+"""The webhook inbox: every Stripe event once, worked off under claims that end by themselves.
+
+    pending -- claim --> claimed -- finish --> done
+       ^                    |------ bury ----> dead
+       |------ retry -------|
+    A claim that ran out may be claimed by anyone: a crashed worker loses what it held.
+    replay: pending, done or dead -> pending, due now.
+
+Nothing here reads a clock: callers pass `now`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import delete, func, select, update
+
+from gateway.ledger.part import LedgerPart, is_storable, note, unbroken
+from gateway.ledger.rows import InboxCounts, InboxRow
+from gateway.ledger.tables import INBOX
+
+_STATUSES: Final = ("pending", "claimed", "done", "dead")
+_OPEN: Final = ("pending", "claimed")
+_FORGOTTEN_AT_ONCE: Final = 5000
+"""Rows one deletion may take: it holds SQLite's write lock, and a webhook waits behind it."""
+
+
+class Inbox(LedgerPart):
+    """Stripe events, as they arrived."""
+
+    @unbroken
+    async def store_event(
+        self,
+        *,
+        event_id: str,
+        type: str,  # noqa: A002 - Stripe's name for it
+        stripe_customer_id: str | None,
+        livemode: bool,
+        api_version: str | None,
+        payload: str,
+        now: int,
+    ) -> bool:
+        """Keep an event. When this returns, it survives a crash and a power cut.
+
+        Returns:
+            False if it is here already, whatever became of it.
+
+        Raises:
+            LedgerUnavailable: It was not stored, or nobody knows: it must not be acknowledged.
+        """
+        insert = (
+            self._database.insert(INBOX)
+            .values(
+                event_id=event_id,
+                type=type,
+                stripe_customer_id=stripe_customer_id,
+                livemode=livemode,
+                api_version=api_version,
+                payload=payload,
+                received_at=now,
+                status="pending",
+                attempts=0,
+                due_at=now,
+            )
+            .on_conflict_do_nothing()
+            .returning(INBOX.c.position)
+        )
+        async with self._database.writing_once() as connection:
+            return await connection.scalar(insert) is not None
+
+    @unbroken
+    async def claim_events(self, *, worker: str, now: int, lease_s: int, limit: int) -> list[InboxRow]:
+        """Claim events that are due, oldest first, for `lease_s` seconds. No event has two live claims.
+
+        Args:
+            worker: Unique to one process's lifetime: a restarted worker must not pass for the crashed one.
+            now: Unix seconds.
+            lease_s: How long the claims last.
+            limit: At most so many.
+
+        Raises:
+            LedgerUnavailable: The ledger cannot be used.
+        """
+        due = (
+            select(INBOX.c.position)
+            .where(INBOX.c.status.in_(_OPEN), INBOX.c.due_at <= now)
+            .order_by(INBOX.c.position)
+            .limit(limit)
+            .with_for_update(skip_locked=True)  # PostgreSQL only; SQLite has one writer at a time anyway
+            .cte("due")
+        )
+        claim = (
+            update(INBOX)
+            .where(INBOX.c.position.in_(select(due.c.position)))
+            .values(status="claimed", claimed_by=worker, due_at=now + lease_s, attempts=INBOX.c.attempts + 1)
+            .returning(INBOX)
+        )
+        async with self._database.writing_once() as connection:
+            rows = (await connection.execute(claim)).mappings().all()
+        return sorted((InboxRow(**row) for row in rows), key=lambda row: row.position)
+
+    @unbroken
+    async def finish_event(self, event_id: str, worker: str, *, now: int, outcome: str) -> bool:
+        """Mark a claimed event done. False if the claim was lost."""
+        return await self._release(event_id, worker, status="done", finished_at=now, outcome=note(outcome), error=None)
+
+    @unbroken
+    async def retry_event(self, event_id: str, worker: str, *, next_attempt_at: int, error: str) -> bool:
+        """Give a claimed event back, due at `next_attempt_at`. False if the claim was lost."""
+        return await self._release(event_id, worker, status="pending", due_at=next_attempt_at, error=note(error))
+
+    @unbroken
+    async def bury_event(self, event_id: str, worker: str, *, now: int, error: str) -> bool:
+        """Mark a claimed event dead: only `replay_event` tries it again. False if the claim was lost."""
+        return await self._release(event_id, worker, status="dead", finished_at=now, error=note(error))
+
+    @unbroken
+    async def replay_event(self, event_id: str, now: int) -> bool:
+        """Make an event due now and count its attempts anew. False if it is unknown or a worker has it."""
+        replay = (
+            update(INBOX)
+            .where(
+                INBOX.c.event_id == event_id,
+                (INBOX.c.status != "claimed") | (INBOX.c.due_at <= now),
+            )
+            .values(status="pending", claimed_by=None, attempts=0, due_at=now, finished_at=None, outcome=None)
+            .returning(INBOX.c.position)
+        )
+        async with self._database.writing_once() as connection:
+            return await connection.scalar(replay) is not None
+
+    @unbroken
+    async def list_events(
+        self, *, status: str | None = None, limit: int = 50, before: int | None = None
+    ) -> list[InboxRow]:
+        """Newest events first. `before`: only those with a lower `position`."""
+        query = select(INBOX).order_by(INBOX.c.position.desc()).limit(limit)
+        if status is not None:
+            query = query.where(INBOX.c.status == status)
+        if before is not None:
+            query = query.where(INBOX.c.position < before)
+        async with self._database.reading() as connection:
+            return [InboxRow(**row) for row in (await connection.execute(query)).mappings()]
+
+    @unbroken
+    async def find_event(self, event_id: str) -> InboxRow | None:
+        """The event with Stripe's id."""
+        if not is_storable(event_id):
+            return None
+        query = select(INBOX).where(INBOX.c.event_id == event_id)
+        async with self._database.reading() as connection:
+            row = (await connection.execute(query)).mappings().one_or_none()
+        return None if row is None else InboxRow(**row)
+
+    @unbroken
+    async def inbox_counts(self) -> InboxCounts:
+        """How many events have each status, and since when the oldest open one has been waiting."""
+        query = select(INBOX.c.status, func.count().label("events"), func.min(INBOX.c.received_at).label("oldest"))
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(query.group_by(INBOX.c.status))).all()
+        return InboxCounts(
+            by_status=dict.fromkeys(_STATUSES, 0) | {row.status: row.events for row in rows},
+            oldest_open_at=min((row.oldest for row in rows if row.status in _OPEN), default=None),
+        )
+
+    @unbroken
+    async def forget_events(self, older_than: int) -> int:
+        """Delete events that were done before `older_than`, in small steps. Dead ones stay until replayed.
+
+        Returns:
+            How many were deleted.
+        """
+        old = (
+            select(INBOX.c.position)
+            .where(INBOX.c.status == "done", INBOX.c.finished_at < older_than)
+            .limit(_FORGOTTEN_AT_ONCE)
+        )
+        forgotten = 0
+        while True:
+            async with self._database.writing_once() as connection:
+                gone = await connection.execute(delete(INBOX).where(INBOX.c.position.in_(old)))
+            forgotten += gone.rowcount
+            if gone.rowcount < _FORGOTTEN_AT_ONCE:
+                return forgotten
+
+    async def _release(self, event_id: str, worker: str, **changes: Any) -> bool:
+        release = (
+            update(INBOX)
+            .where(INBOX.c.event_id == event_id, INBOX.c.status == "claimed", INBOX.c.claimed_by == worker)
+            .values(claimed_by=None, **changes)
+            .returning(INBOX.c.position)
+        )
+        async with self._database.writing_once() as connection:
+            return await connection.scalar(release) is not None

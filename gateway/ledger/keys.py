@@ -1,0 +1,242 @@
+"""API keys: issued, listed, retired, revoked. Only digests are stored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import ColumnElement, RowMapping, bindparam, or_, select, update
+
+from gateway.core.account import KeyRecord
+from gateway.ledger.checkouts import claim_checkout_within
+from gateway.ledger.errors import CheckoutClaimed, KeyExists
+from gateway.ledger.limit_json import dump_limits, load_limits
+from gateway.ledger.part import LedgerPart, append_audit, note, raise_version, unbroken
+from gateway.ledger.rows import KeyRow
+from gateway.ledger.tables import API_KEYS, CUSTOMERS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+EXPIRED_KEYS_LEAVE_AFTER_S: Final = 86_400
+"""How long an expired key stays in the account: longer than any clock is wrong, and not for ever."""
+
+RECORD_COLUMNS: Final = tuple(
+    API_KEYS.c[name] for name in ("key_id", "name", "last4", "created_at", "expires_at", "scopes", "limits")
+)
+
+
+def read_record(row: RowMapping | Mapping[str, Any]) -> KeyRecord:
+    """The key of a row that has `RECORD_COLUMNS`."""
+    return KeyRecord(
+        key_id=row["key_id"],
+        name=row["name"],
+        last4=row["last4"],
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        scopes=tuple(row["scopes"]),
+        limits=load_limits(row["limits"]),
+    )
+
+
+def _record_values(record: KeyRecord) -> dict[str, Any]:
+    return {
+        "key_id": record.key_id,
+        "name": note(record.name),
+        "last4": record.last4,
+        "created_at": record.created_at,
+        "expires_at": record.expires_at,
+        "scopes": list(record.scopes),
+        "limits": dump_limits(record.limits),
+    }
+
+
+class Keys(LedgerPart):
+    """The keys of every customer."""
+
+    @unbroken
+    async def add_key(
+        self,
+        *,
+        customer_id: str,
+        record: KeyRecord,
+        digest: str,
+        mode: str,
+        now: int,
+        actor: str,
+        limit_texts: tuple[str, ...],
+        checkout: str | None = None,
+    ) -> None:
+        """Record a new key.
+
+        Args:
+            customer_id: Whose key it is.
+            record: What decisions see of it.
+            digest: The only form of the key that is kept.
+            mode: `live` or `test`.
+            now: Unix seconds.
+            actor: Who issued it.
+            limit_texts: `record.limits` as they were written.
+            checkout: The checkout session whose first key this is: it is claimed in the same
+                transaction, so that neither a key without a claim nor a claim without a key can remain.
+
+        Raises:
+            CustomerUnknown: No such customer.
+            KeyExists: The key id or the digest is recorded already.
+            CheckoutClaimed: There is no such checkout of this customer, or it gave its key already.
+            LedgerUnavailable: The ledger cannot be used.
+        """
+        async with self._database.writing() as connection:
+            await raise_version(connection, customer_id)
+            await _drop_long_expired(connection, customer_id, now)
+            new = await connection.scalar(
+                self._database.insert(API_KEYS)
+                .values(
+                    customer_id=customer_id,
+                    digest=digest,
+                    mode=mode,
+                    limit_texts=list(limit_texts),
+                    **_record_values(record),
+                )
+                .on_conflict_do_nothing()
+                .returning(API_KEYS.c.key_id)
+            )
+            if new is None:
+                raise KeyExists("the key id or the digest is recorded already")
+            if checkout is not None and not await claim_checkout_within(
+                connection, checkout, record.key_id, now=now, customer_id=customer_id
+            ):
+                raise CheckoutClaimed("this checkout does not exist or gave its key already")
+            await append_audit(
+                connection,
+                at=now,
+                customer_id=customer_id,
+                actor=actor,
+                action="key-issued",
+                because="new key" if checkout is None else f"first key of {checkout}",
+                after=_shown(record, limit_texts),
+            )
+
+    @unbroken
+    async def revoke_key(self, customer_id: str, key_id: str, *, at: int, now: int, actor: str, because: str) -> bool:
+        """End a key's life: now, or at a later instant while its successor is rolled out.
+
+        Args:
+            customer_id: Whose key it is; another customer's key is left alone.
+            key_id: Which key.
+            at: When it ends. Up to `now`: it leaves the account at once. Later: it expires then,
+                unless it expires sooner anyway.
+            now: Unix seconds.
+            actor: Who asked for it.
+            because: Why, for the audit log.
+
+        Returns:
+            Whether that changed anything. False if the customer has no such live key.
+
+        Raises:
+            LedgerUnavailable: The ledger cannot be used.
+        """
+        is_later = at > now
+        changes = {"expires_at": at} if is_later else {"revoked_at": now}
+        conditions: list[ColumnElement[bool]] = [
+            API_KEYS.c.key_id == key_id,
+            API_KEYS.c.customer_id == customer_id,
+            API_KEYS.c.revoked_at.is_(None),
+        ]
+        if is_later:
+            conditions.append(or_(API_KEYS.c.expires_at.is_(None), API_KEYS.c.expires_at > at))
+        async with self._database.writing() as connection:
+            await _lock_customer(connection, customer_id)
+            before = (
+                (await connection.execute(select(API_KEYS.c.expires_at).where(*conditions))).mappings().one_or_none()
+            )
+            if before is None:
+                return False
+            await connection.execute(update(API_KEYS).where(*conditions).values(changes))
+            await raise_version(connection, customer_id)
+            await append_audit(
+                connection,
+                at=now,
+                customer_id=customer_id,
+                actor=actor,
+                action="key-retired" if is_later else "key-revoked",
+                because=because,
+                before={"key_id": key_id, "expires_at": before["expires_at"]},
+                after={"key_id": key_id, **changes},
+            )
+        return True
+
+    @unbroken
+    async def list_keys(self, customer_id: str, *, include_revoked: bool = False) -> list[KeyRow]:
+        """The customer's keys, oldest first."""
+        rows = (
+            select(API_KEYS)
+            .where(API_KEYS.c.customer_id == customer_id)
+            .order_by(API_KEYS.c.created_at, API_KEYS.c.key_id)
+        )
+        if not include_revoked:
+            rows = rows.where(API_KEYS.c.revoked_at.is_(None))
+        async with self._database.reading() as connection:
+            return [
+                KeyRow(
+                    customer_id=row["customer_id"],
+                    record=read_record(row),
+                    digest=row["digest"],
+                    mode=row["mode"],
+                    limit_texts=tuple(row["limit_texts"]),
+                    revoked_at=row["revoked_at"],
+                    last_used_at=row["last_used_at"],
+                )
+                for row in (await connection.execute(rows)).mappings()
+            ]
+
+    @unbroken
+    async def touch_keys(self, last_used: Mapping[str, int]) -> None:
+        """Record when keys were last used; an earlier instant than the recorded one changes nothing.
+
+        This is no part of the account, so no version is raised. Unknown keys are ignored.
+        """
+        if not last_used:
+            return
+        touch = (
+            update(API_KEYS)
+            .where(
+                API_KEYS.c.key_id == bindparam("touched"),
+                or_(API_KEYS.c.last_used_at.is_(None), API_KEYS.c.last_used_at < bindparam("at")),
+            )
+            .values(last_used_at=bindparam("at"))
+        )
+        # In one order everywhere, so that two workers with the same keys never wait for each other crosswise.
+        touches = [{"touched": key_id, "at": at} for key_id, at in sorted(last_used.items())]
+        async with self._database.writing() as connection:
+            await connection.execute(touch, touches)
+
+
+async def _lock_customer(connection: AsyncConnection, customer_id: str) -> None:
+    await connection.execute(
+        select(CUSTOMERS.c.customer_id).where(CUSTOMERS.c.customer_id == customer_id).with_for_update()
+    )
+
+
+async def _drop_long_expired(connection: AsyncConnection, customer_id: str, now: int) -> None:
+    await connection.execute(
+        update(API_KEYS)
+        .where(
+            API_KEYS.c.customer_id == customer_id,
+            API_KEYS.c.revoked_at.is_(None),
+            API_KEYS.c.expires_at < now - EXPIRED_KEYS_LEAVE_AFTER_S,
+        )
+        .values(revoked_at=API_KEYS.c.expires_at)
+    )
+
+
+def _shown(record: KeyRecord, limit_texts: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "key_id": record.key_id,
+        "name": note(record.name),
+        "last4": record.last4,
+        "expires_at": record.expires_at,
+        "scopes": list(record.scopes),
+        "limits": list(limit_texts),
+    }

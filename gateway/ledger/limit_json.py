@@ -1,0 +1,30 @@
+"""A key's own limits as JSON, so that they can be read back without the policy's grammar."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from gateway.core.limits import Limit, Quota, Rate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_KINDS: dict[str, type[Rate | Quota]] = {"rate": Rate, "quota": Quota}
+
+
+def dump_limits(limits: Sequence[Limit]) -> list[dict[str, Any]]:
+    """One object per limit: its kind, and its fields by name."""
+    return [{"kind": "rate" if isinstance(limit, Rate) else "quota", **asdict(limit)} for limit in limits]
+
+
+def load_limits(objects: Sequence[dict[str, Any]]) -> tuple[Limit, ...]:
+    """The inverse of `dump_limits`.
+
+    Raises:
+        KeyError: A kind that this version does not know.
+        TypeError: A field that this version does not know, or one that is missing.
+    """
+    return tuple(
+        _KINDS[one["kind"]](**{name: value for name, value in one.items() if name != "kind"}) for one in objects
+    )

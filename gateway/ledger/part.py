@@ -1,0 +1,112 @@
+"""What the parts of the ledger share: the database, the audit row, the version of an account."""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import insert, update
+
+from gateway.ledger.errors import CustomerUnknown
+from gateway.ledger.tables import AUDIT_LOG, CUSTOMERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from gateway.ledger.database import Database
+
+NOTE_LENGTH = 2000
+"""Longest free text that is kept, in characters: reasons, outcomes, errors."""
+
+
+class LedgerPart:
+    """One subject of the ledger. All parts of one ledger share one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+
+_Part = TypeVar("_Part", bound=LedgerPart)
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
+
+def unbroken(
+    method: Callable[Concatenate[_Part, _Arguments], Coroutine[Any, Any, _Result]],
+) -> Callable[Concatenate[_Part, _Arguments], Coroutine[Any, Any, _Result]]:
+    """Run a method of a part to its end even if its caller is cancelled in the middle.
+
+    A connection that is dropped between BEGIN and COMMIT keeps its locks until it is collected, and
+    nobody could write meanwhile. The deadlines of the database bound how long the end may take.
+    """
+
+    @wraps(method)
+    async def call(part: _Part, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+        database = part._database  # noqa: SLF001 - this is the method itself, wrapped
+        return await database.see_through(method(part, *args, **kwargs))
+
+    return call
+
+
+def is_storable(text: str) -> bool:
+    """Whether both databases can hold `text`: no NUL (PostgreSQL), no half of a surrogate pair (UTF-8)."""
+    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def note(text: str) -> str:
+    """Free text, cut to `NOTE_LENGTH`, with what cannot be stored replaced."""
+    cut = text[:NOTE_LENGTH]
+    return cut if is_storable(cut) else cut.replace("\x00", "�").encode(errors="replace").decode()
+
+
+async def raise_version(connection: AsyncConnection, customer_id: str, **changes: Any) -> int:
+    """Write `changes` to the customer, raise its version, and keep its row locked to the transaction's end.
+
+    The order of versions is the order in which their contents are seen, because whoever changes an
+    account holds this lock.
+
+    Returns:
+        The new version.
+
+    Raises:
+        CustomerUnknown: Nothing was written.
+    """
+    version = await connection.scalar(
+        update(CUSTOMERS)
+        .where(CUSTOMERS.c.customer_id == customer_id)
+        .values(version=CUSTOMERS.c.version + 1, **changes)
+        .returning(CUSTOMERS.c.version)
+    )
+    if version is None:
+        raise CustomerUnknown(customer_id)
+    return int(version)
+
+
+async def append_audit(
+    connection: AsyncConnection,
+    *,
+    at: int,
+    customer_id: str | None,
+    actor: str,
+    action: str,
+    because: str,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+) -> int:
+    """Add one row to the audit log within the caller's transaction, and return its number."""
+    audit_id = await connection.scalar(
+        insert(AUDIT_LOG)
+        .values(
+            at=at,
+            customer_id=customer_id,
+            actor=note(actor),
+            action=action,
+            because=note(because),
+            before=None if before is None else dict(before),
+            after=None if after is None else dict(after),
+        )
+        .returning(AUDIT_LOG.c.audit_id)
+    )
+    return int(audit_id or 0)

@@ -1,0 +1,121 @@
+"""What the ledger hands out, one value per row. Instants are Unix seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.core.account import KeyRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerRow:
+    """Who is billed, and how far its account is synchronised and published."""
+
+    customer_id: str
+    user_id: str
+    """The seller's own id for this customer, unique."""
+    stripe_customer_id: str | None
+    created_at: int
+    blocked: bool
+    version: int
+    """Raised by every change to what the account contains."""
+    published_version: int
+    """Newest version known to be in the cache; never above `version`."""
+    sync_fence: int
+    """Newest fence handed out."""
+    applied_fence: int
+    """Fence of the read of Stripe that was last written; never above `sync_fence`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRow:
+    """One API key with what only its owner and operators see. The secret is kept nowhere."""
+
+    customer_id: str
+    record: KeyRecord
+    digest: str
+    mode: str
+    """`live` or `test`."""
+    limit_texts: tuple[str, ...]
+    """The key's own limits as they were written; `record.limits` holds what they mean."""
+    revoked_at: int | None
+    last_used_at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboxRow:
+    """One Stripe event and what became of it."""
+
+    position: int
+    """Order of arrival; what pages of `list_events` continue from."""
+    event_id: str
+    type: str
+    stripe_customer_id: str | None
+    livemode: bool
+    api_version: str | None
+    payload: str
+    received_at: int
+    status: str
+    """`pending`, `claimed`, `done` or `dead`."""
+    attempts: int
+    """Claims so far, this one included: a worker that dies of an event still counts."""
+    due_at: int
+    """Pending: not before. Claimed: when the claim ends."""
+    claimed_by: str | None
+    finished_at: int | None
+    outcome: str | None
+    error: str | None
+    """Why the last attempt failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboxCounts:
+    """How full the inbox is."""
+
+    by_status: dict[str, int]
+    """Every status is present. Never mutated after construction."""
+    oldest_open_at: int | None
+    """When the oldest event that is neither done nor dead arrived."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckoutRow:
+    """One checkout session, and whether its first key was handed out."""
+
+    session_id: str
+    customer_id: str
+    plan_id: str
+    claim_digest: str | None
+    """Digest of the secret that only the browser of an anonymous checkout got; None for a known caller."""
+    created_at: int
+    claimed_at: int | None
+    key_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageTotal:
+    """Units that one counter of one customer has counted in one window."""
+
+    customer_id: str
+    field: str
+    """Name of the counter, from `core.limits.limit_field`."""
+    window_starts_at: int
+    used: int
+    seq: int
+    """Order of readings of one customer: a higher one is later."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRow:
+    """Who changed what, when and why. Rows are never altered or removed."""
+
+    audit_id: int
+    at: int
+    customer_id: str | None
+    actor: str
+    """`stripe`, `operator`, `customer:<id>`, `server` or another name for who acted."""
+    action: str
+    because: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None

@@ -1,0 +1,148 @@
+"""What we know of each customer's Stripe subscription, written in the order of fences.
+
+Whoever is about to read Stripe takes a fence first. What it read is written only if no later fence
+was written before, so a slow answer never replaces a newer one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import RowMapping, delete, select, update
+
+from gateway.core.account import Subscription
+from gateway.ledger.errors import CustomerUnknown
+from gateway.ledger.part import LedgerPart, append_audit, raise_version, unbroken
+from gateway.ledger.tables import CUSTOMERS, SUBSCRIPTIONS
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+SUBSCRIPTION_COLUMNS: Final = tuple(SUBSCRIPTIONS.c[one.name] for one in fields(Subscription))
+
+
+def read_subscription(row: RowMapping | dict[str, Any]) -> Subscription | None:
+    """The subscription of a row that has `SUBSCRIPTION_COLUMNS`; None if an outer join found none."""
+    if row["subscription_id"] is None:
+        return None
+    return Subscription(**{column.name: row[column.name] for column in SUBSCRIPTION_COLUMNS})
+
+
+class Subscriptions(LedgerPart):
+    """The subscription snapshot of every customer."""
+
+    @unbroken
+    async def take_fence(self, customer_id: str) -> int:
+        """A number for a read of Stripe that begins now, higher than all before it.
+
+        Raises:
+            CustomerUnknown: No such customer.
+            LedgerUnavailable: The ledger cannot be used.
+        """
+        async with self._database.writing_once() as connection:
+            fence = await connection.scalar(
+                update(CUSTOMERS)
+                .where(CUSTOMERS.c.customer_id == customer_id)
+                .values(sync_fence=CUSTOMERS.c.sync_fence + 1)
+                .returning(CUSTOMERS.c.sync_fence)
+            )
+        if fence is None:
+            raise CustomerUnknown(customer_id)
+        return int(fence)
+
+    @unbroken
+    async def apply_subscription(
+        self,
+        customer_id: str,
+        fence: int,
+        subscription: Subscription | None,
+        *,
+        now: int,
+        actor: str,
+        because: str,
+    ) -> bool:
+        """Record what a read of Stripe found, unless a later read was recorded before.
+
+        The version is raised and the audit log written only if the snapshot changed.
+
+        Args:
+            customer_id: Whose subscription it is.
+            fence: From `take_fence`, taken before the read began.
+            subscription: What was found; None if there is none (any more).
+            now: Unix seconds.
+            actor: Who caused the read.
+            because: What caused it, for the audit log.
+
+        Returns:
+            False if a later read (or this one) was recorded before; then nothing was written.
+
+        Raises:
+            CustomerUnknown: No such customer.
+            LedgerUnavailable: The ledger cannot be used.
+            ValueError: The fence was never taken.
+        """
+        async with self._database.writing() as connection:
+            if not await _advance_fence(connection, customer_id, fence):
+                return False
+            before = await _load(connection, customer_id)
+            if before == subscription:
+                return True
+            await self._store(connection, customer_id, subscription, now)
+            await raise_version(connection, customer_id)
+            await append_audit(
+                connection,
+                at=now,
+                customer_id=customer_id,
+                actor=actor,
+                action="subscription-changed",
+                because=because,
+                before=None if before is None else asdict(before),
+                after=None if subscription is None else asdict(subscription),
+            )
+        return True
+
+    @unbroken
+    async def load_subscription(self, customer_id: str) -> Subscription | None:
+        """The snapshot as it was last written."""
+        async with self._database.reading() as connection:
+            return await _load(connection, customer_id)
+
+    async def _store(
+        self, connection: AsyncConnection, customer_id: str, subscription: Subscription | None, now: int
+    ) -> None:
+        if subscription is None:
+            await connection.execute(delete(SUBSCRIPTIONS).where(SUBSCRIPTIONS.c.customer_id == customer_id))
+            return
+        values = {**asdict(subscription), "changed_at": now}
+        await connection.execute(
+            self._database.insert(SUBSCRIPTIONS)
+            .values(customer_id=customer_id, **values)
+            .on_conflict_do_update(index_elements=[SUBSCRIPTIONS.c.customer_id], set_=values)
+        )
+
+
+async def _advance_fence(connection: AsyncConnection, customer_id: str, fence: int) -> bool:
+    row = (
+        await connection.execute(
+            select(CUSTOMERS.c.sync_fence, CUSTOMERS.c.applied_fence)
+            .where(CUSTOMERS.c.customer_id == customer_id)
+            .with_for_update()
+        )
+    ).one_or_none()
+    if row is None:
+        raise CustomerUnknown(customer_id)
+    if fence > row.sync_fence:
+        raise ValueError(f"fence {fence} was never taken")
+    if fence <= row.applied_fence:
+        return False
+    await connection.execute(
+        update(CUSTOMERS).where(CUSTOMERS.c.customer_id == customer_id).values(applied_fence=fence)
+    )
+    return True
+
+
+async def _load(connection: AsyncConnection, customer_id: str) -> Subscription | None:
+    query = select(*SUBSCRIPTION_COLUMNS).where(SUBSCRIPTIONS.c.customer_id == customer_id)
+    row = (await connection.execute(query)).mappings().one_or_none()
+    return None if row is None else read_subscription(row)

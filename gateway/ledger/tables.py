@@ -1,0 +1,181 @@
+"""The tables of the ledger, as SQLAlchemy Core sees them.
+
+Instants are Unix seconds and end in `_at` or `_since`; amounts are whole units. Identifiers compare
+by byte on both databases, so that pages and locks have one order. The migrations say the same again,
+and a test keeps the two in agreement.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+)
+from sqlalchemy.dialects import postgresql
+
+SCHEMA_REVISION: Final = "0001"
+"""The newest migration: what `alembic_version` holds when the tables are those below."""
+
+METADATA: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+IDENTIFIER: Final = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+_SERIAL: Final = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows only in an INTEGER key
+
+
+def _instant(name: str, *, optional: bool = False) -> Column[Any]:
+    return Column(name, BigInteger, nullable=optional)
+
+
+CUSTOMERS: Final = Table(
+    "customers",
+    METADATA,
+    Column("customer_id", IDENTIFIER, primary_key=True),
+    Column("user_id", IDENTIFIER, nullable=False, unique=True),
+    Column("stripe_customer_id", IDENTIFIER, unique=True),
+    _instant("created_at"),
+    Column("blocked", Boolean, nullable=False),
+    # Raised by every change to what the account contains; the cache is behind while published_version is.
+    Column("version", BigInteger, nullable=False),
+    Column("published_version", BigInteger, nullable=False),
+    # Numbers handed out before reads of Stripe, and the number of the read that was last written.
+    Column("sync_fence", BigInteger, nullable=False),
+    Column("applied_fence", BigInteger, nullable=False),
+    CheckConstraint("published_version <= version", name="published"),
+    CheckConstraint("applied_fence <= sync_fence", name="fence"),
+)
+Index(
+    "ix_customers_unpublished",
+    CUSTOMERS.c.customer_id,
+    sqlite_where=CUSTOMERS.c.published_version < CUSTOMERS.c.version,
+    postgresql_where=CUSTOMERS.c.published_version < CUSTOMERS.c.version,
+)
+
+API_KEYS: Final = Table(
+    "api_keys",
+    METADATA,
+    Column("key_id", IDENTIFIER, primary_key=True),
+    Column("customer_id", IDENTIFIER, ForeignKey("customers.customer_id"), nullable=False, index=True),
+    Column("digest", IDENTIFIER, nullable=False, unique=True),
+    Column("mode", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("last4", Text, nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("limits", JSON, nullable=False),
+    Column("limit_texts", JSON, nullable=False),
+    _instant("created_at"),
+    _instant("expires_at", optional=True),
+    _instant("revoked_at", optional=True),
+    _instant("last_used_at", optional=True),
+    CheckConstraint("mode IN ('live', 'test')", name="mode"),
+)
+
+SUBSCRIPTIONS: Final = Table(
+    "subscriptions",
+    METADATA,
+    Column("customer_id", IDENTIFIER, ForeignKey("customers.customer_id"), primary_key=True),
+    Column("subscription_id", IDENTIFIER, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("plan_id", Text),
+    _instant("period_starts_at"),
+    _instant("period_ends_at"),
+    _instant("anchor_at"),
+    _instant("cancel_at", optional=True),
+    _instant("past_due_since", optional=True),
+    Column("last_good_plan_id", Text),
+    _instant("unreadable_since", optional=True),
+    Column("price_id", IDENTIFIER),
+    _instant("changed_at"),
+)
+
+INBOX: Final = Table(
+    "inbox",
+    METADATA,
+    Column("position", _SERIAL, primary_key=True, autoincrement=True),
+    Column("event_id", IDENTIFIER, nullable=False, unique=True),
+    Column("type", Text, nullable=False),
+    Column("stripe_customer_id", IDENTIFIER),
+    Column("livemode", Boolean, nullable=False),
+    Column("api_version", Text),
+    Column("payload", Text, nullable=False),
+    _instant("received_at"),
+    Column("status", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    # Pending: not before this instant. Claimed: the claim ends here. One index serves both.
+    _instant("due_at"),
+    Column("claimed_by", Text),
+    _instant("finished_at", optional=True),
+    Column("outcome", Text),
+    Column("error", Text),
+    CheckConstraint("status IN ('pending', 'claimed', 'done', 'dead')", name="status"),
+    CheckConstraint("(status = 'claimed') = (claimed_by IS NOT NULL)", name="claim"),
+    Index("ix_inbox_status_position", "status", "position"),
+    Index("ix_inbox_status_finished_at", "status", "finished_at"),
+    sqlite_autoincrement=True,
+)
+Index(
+    "ix_inbox_open",
+    INBOX.c.position,
+    INBOX.c.due_at,
+    sqlite_where=INBOX.c.status.in_(("pending", "claimed")),
+    postgresql_where=INBOX.c.status.in_(("pending", "claimed")),
+)
+
+CHECKOUTS: Final = Table(
+    "checkouts",
+    METADATA,
+    Column("session_id", IDENTIFIER, primary_key=True),
+    Column("customer_id", IDENTIFIER, ForeignKey("customers.customer_id"), nullable=False, index=True),
+    Column("plan_id", Text, nullable=False),
+    Column("claim_digest", IDENTIFIER),
+    _instant("created_at"),
+    _instant("claimed_at", optional=True),
+    Column("key_id", IDENTIFIER),
+)
+
+USAGE_TOTALS: Final = Table(
+    "usage_totals",
+    METADATA,
+    # No foreign key: a total that the cache counted is a fact, and one unknown customer must not
+    # refuse a whole settlement.
+    Column("customer_id", IDENTIFIER, primary_key=True),
+    Column("field", IDENTIFIER, primary_key=True),
+    Column("window_starts_at", BigInteger, primary_key=True, autoincrement=False),
+    Column("used", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    CheckConstraint("used >= 0", name="used"),
+)
+
+AUDIT_LOG: Final = Table(
+    "audit_log",
+    METADATA,
+    # Append-only: triggers of the migration refuse UPDATE, DELETE, TRUNCATE and INSERT OR REPLACE.
+    Column("audit_id", _SERIAL, primary_key=True, autoincrement=True),
+    _instant("at"),
+    Column("customer_id", IDENTIFIER),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("because", Text, nullable=False),
+    Column("before", JSON(none_as_null=True)),
+    Column("after", JSON(none_as_null=True)),
+    Index("ix_audit_log_customer_id_audit_id", "customer_id", "audit_id"),
+    sqlite_autoincrement=True,
+)

@@ -1,0 +1,91 @@
+"""Totals that the cache counted, settled into the ledger: what a lost cache is refilled from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import func, select
+
+from gateway.ledger.part import LedgerPart, unbroken
+from gateway.ledger.rows import UsageTotal
+from gateway.ledger.tables import USAGE_TOTALS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_KEY: Final = (USAGE_TOTALS.c.customer_id, USAGE_TOTALS.c.field, USAGE_TOTALS.c.window_starts_at)
+_ROWS_A_STATEMENT: Final = 500
+"""Five parameters each: well below the 32,766 of both databases."""
+
+
+class Usage(LedgerPart):
+    """Running totals per customer, counter and window."""
+
+    @unbroken
+    async def settle(self, readings: Sequence[UsageTotal]) -> int:
+        """Record readings; one that is not later than what is recorded changes nothing.
+
+        A late settlement, a repeat, or one by a second worker is therefore harmless.
+
+        Returns:
+            How many totals were written.
+
+        Raises:
+            LedgerUnavailable: The ledger cannot be used. Some of the readings may have been recorded.
+        """
+        written = 0
+        latest = _latest(readings)
+        for start in range(0, len(latest), _ROWS_A_STATEMENT):
+            rows = latest[start : start + _ROWS_A_STATEMENT]
+            insert = self._database.insert(USAGE_TOTALS).values([asdict(row) for row in rows])
+            upsert = insert.on_conflict_do_update(
+                index_elements=_KEY,
+                set_={"used": insert.excluded.used, "seq": insert.excluded.seq},
+                where=insert.excluded.seq > USAGE_TOTALS.c.seq,
+            ).returning(USAGE_TOTALS.c.seq)
+            async with self._database.writing_once() as connection:
+                written += len((await connection.execute(upsert)).all())
+        return written
+
+    @unbroken
+    async def list_usage(self, customer_id: str, *, since: int) -> list[UsageTotal]:
+        """The customer's totals of windows that began at `since` or later, oldest first."""
+        query = (
+            select(USAGE_TOTALS)
+            .where(USAGE_TOTALS.c.customer_id == customer_id, USAGE_TOTALS.c.window_starts_at >= since)
+            .order_by(USAGE_TOTALS.c.window_starts_at, USAGE_TOTALS.c.field)
+        )
+        async with self._database.reading() as connection:
+            return [UsageTotal(**row) for row in (await connection.execute(query)).mappings()]
+
+    @unbroken
+    async def load_counters(self, customer_id: str) -> tuple[dict[str, tuple[int, int]], int]:
+        """What the cache starts from when it lost the customer.
+
+        Returns:
+            Per counter its newest window and the units used in it; and the highest `seq` settled, 0 if none.
+        """
+        newest = (
+            func.row_number()
+            .over(partition_by=USAGE_TOTALS.c.field, order_by=USAGE_TOTALS.c.window_starts_at.desc())
+            .label("age")
+        )
+        ranked = (
+            select(USAGE_TOTALS, newest, func.max(USAGE_TOTALS.c.seq).over().label("top"))
+            .where(USAGE_TOTALS.c.customer_id == customer_id)
+            .subquery()
+        )
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(select(ranked).where(ranked.c.age == 1))).all()
+        return {row.field: (row.window_starts_at, row.used) for row in rows}, max((row.top for row in rows), default=0)
+
+
+def _latest(readings: Iterable[UsageTotal]) -> list[UsageTotal]:
+    """One reading per total, the latest; in one order everywhere, so that two settlements never deadlock."""
+    latest: dict[tuple[str, str, int], UsageTotal] = {}
+    for reading in readings:
+        key = (reading.customer_id, reading.field, reading.window_starts_at)
+        if key not in latest or latest[key].seq < reading.seq:
+            latest[key] = reading
+    return [latest[key] for key in sorted(latest)]

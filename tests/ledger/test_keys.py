@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.account import KeyRecord
+from gateway.core.limits import Quota, Rate
+from gateway.ledger import CheckoutClaimed, CustomerUnknown, KeyExists
+from gateway.ledger.keys import EXPIRED_KEYS_LEAVE_AFTER_S
+from gateway.ledger.limit_json import dump_limits, load_limits
+
+LIMITS = (
+    Rate(name="second", meter="requests", units=5, window_ms=1000, burst=5),
+    Quota(name="tokens-period", meter="tokens", units=10**12, window_s=None),
+    Quota(name="day", meter="requests", units=0, window_s=86_400),
+)
+whole = st.integers(0, 2**62)
+limits = st.builds(Rate, name=st.text(), meter=st.text(), units=whole, window_ms=whole, burst=whole) | st.builds(
+    Quota, name=st.text(), meter=st.text(), units=whole, window_s=st.none() | whole
+)
+
+
+@given(st.lists(limits))
+def test_limits_survive_the_way_through_json(several):
+    assert load_limits(dump_limits(several)) == tuple(several)
+
+
+async def test_a_key_comes_back_as_it_was_stored(ledger, customer):
+    record = KeyRecord(
+        key_id="k1",
+        name="Zoë's laptop",
+        last4="Qx7z",
+        created_at=10,
+        expires_at=99,
+        scopes=("GET /v1/**", "POST /v1/{id}"),
+        limits=LIMITS,
+    )
+    texts = ("5 requests/second", "1000000000000 tokens/period", "0 requests/day")
+    await ledger.add_key(
+        customer_id=customer,
+        record=record,
+        digest="d" * 64,
+        mode="live",
+        now=10,
+        actor="customer",
+        limit_texts=texts,
+    )
+    [row] = await ledger.list_keys(customer)
+    assert row.record == record
+    assert (row.digest, row.mode, row.limit_texts) == ("d" * 64, "live", texts)
+    assert (row.revoked_at, row.last_used_at) == (None, None)
+    assert (await ledger.load_account(customer)).keys == {"d" * 64: record}
+
+
+async def test_a_key_of_nobody_is_refused(ledger, new_key):
+    with pytest.raises(CustomerUnknown):
+        await new_key(ledger, "nobody")
+
+
+async def test_a_repeated_key_is_refused_and_changes_nothing(ledger, customer, new_key):
+    record = await new_key(ledger, customer)
+    with pytest.raises(KeyExists):
+        await ledger.add_key(
+            customer_id=customer,
+            record=record,
+            digest="other",
+            mode="test",
+            now=1,
+            actor="customer",
+            limit_texts=(),
+        )
+    assert (await ledger.find_customer(customer)).version == 2
+    assert len(await ledger.list_audit(customer)) == 2
+
+
+async def test_a_revoked_key_leaves_the_account_at_once_and_the_list_on_request(ledger, customer, new_key):
+    kept, gone = await new_key(ledger, customer), await new_key(ledger, customer)
+    assert await ledger.revoke_key(customer, gone.key_id, at=50, now=50, actor="customer", because="leaked")
+    account = await ledger.load_account(customer)
+    assert [record.key_id for record in account.keys.values()] == [kept.key_id]
+    assert [row.record.key_id for row in await ledger.list_keys(customer)] == [kept.key_id]
+    revoked = {row.record.key_id: row.revoked_at for row in await ledger.list_keys(customer, include_revoked=True)}
+    assert revoked == {kept.key_id: None, gone.key_id: 50}
+
+
+async def test_a_key_is_revoked_once(ledger, customer, new_key):
+    key = await new_key(ledger, customer)
+    answers = await asyncio.gather(
+        *(ledger.revoke_key(customer, key.key_id, at=5, now=5, actor="customer", because="x") for _ in range(5))
+    )
+    assert sorted(answers) == [False] * 4 + [True]
+    assert (await ledger.find_customer(customer)).version == 3
+
+
+async def test_a_customer_cannot_revoke_the_key_of_another(ledger, customer, new_customer, new_key):
+    key = await new_key(ledger, customer)
+    other = await new_customer(ledger)
+    assert not await ledger.revoke_key(other, key.key_id, at=5, now=5, actor="customer", because="x")
+    assert len((await ledger.load_account(customer)).keys) == 1
+
+
+async def test_a_retired_key_stays_until_its_overlap_ends(ledger, customer, new_key):
+    key = await new_key(ledger, customer)
+    assert await ledger.revoke_key(customer, key.key_id, at=500, now=100, actor="customer", because="rotated")
+    [record] = (await ledger.load_account(customer)).keys.values()
+    assert record.expires_at == 500
+
+
+async def test_retiring_never_lengthens_a_life(ledger, customer, new_key):
+    key = await new_key(ledger, customer, expires_at=300)
+    assert not await ledger.revoke_key(customer, key.key_id, at=500, now=100, actor="customer", because="rotated")
+    account = await ledger.load_account(customer)
+    assert [record.expires_at for record in account.keys.values()] == [300]
+    assert account.version == 2
+
+
+async def test_long_expired_keys_leave_the_account_when_the_next_one_is_issued(ledger, customer, new_key):
+    await new_key(ledger, customer, expires_at=2_000)
+    recent = await new_key(ledger, customer, expires_at=2_001)
+    new = await new_key(ledger, customer, now=2_001 + EXPIRED_KEYS_LEAVE_AFTER_S)
+    account = await ledger.load_account(customer)
+    assert {record.key_id for record in account.keys.values()} == {recent.key_id, new.key_id}
+
+
+async def test_the_last_use_only_moves_forward_and_is_no_change_of_the_account(ledger, customer, new_key):
+    key, idle = await new_key(ledger, customer), await new_key(ledger, customer)
+    version = (await ledger.find_customer(customer)).version
+    await ledger.touch_keys({})
+    await ledger.touch_keys({key.key_id: 70, "unknown": 1})
+    await ledger.touch_keys({key.key_id: 60})
+    used = {row.record.key_id: row.last_used_at for row in await ledger.list_keys(customer)}
+    assert used == {key.key_id: 70, idle.key_id: None}
+    assert (await ledger.find_customer(customer)).version == version
+
+
+async def test_crossing_touches_of_the_same_keys_all_succeed(ledger, customer, new_key, ledger_url, open_ledger):
+    other = await open_ledger(ledger_url)
+    ids = [(await new_key(ledger, customer)).key_id for _ in range(20)]
+    await asyncio.gather(
+        *(ledger.touch_keys(dict.fromkeys(ids, at)) for at in range(10)),
+        *(other.touch_keys(dict.fromkeys(reversed(ids), at)) for at in range(10)),
+    )
+    assert {row.last_used_at for row in await ledger.list_keys(customer)} == {9}
+
+
+async def test_a_first_key_and_the_claim_of_its_checkout_are_one(ledger, customer, new_customer):
+    await ledger.add_checkout(session_id="cs_1", customer_id=customer, plan_id="pro", claim_digest="d", now=1)
+
+    async def first_key(owner: str, key_id: str) -> None:
+        await ledger.add_key(
+            customer_id=owner,
+            record=KeyRecord(key_id=key_id, name="first", last4="abcd", created_at=2),
+            digest=f"digest of {key_id}",
+            mode="test",
+            now=2,
+            actor="customer",
+            limit_texts=(),
+            checkout="cs_1",
+        )
+
+    with pytest.raises(CheckoutClaimed):
+        await first_key(await new_customer(ledger), "k0")
+    await first_key(customer, "k1")
+    with pytest.raises(CheckoutClaimed):
+        await first_key(customer, "k2")
+    assert [row.record.key_id for row in await ledger.list_keys(customer)] == ["k1"]
+    assert (await ledger.find_checkout("cs_1")).key_id == "k1"
+    assert (await ledger.find_customer(customer)).version == 2

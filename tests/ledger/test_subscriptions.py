@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict, replace
+from functools import partial
+
+import pytest
+
+from gateway.ledger import CustomerUnknown
+
+
+@pytest.fixture
+def apply(ledger):
+    return partial(ledger.apply_subscription, now=9, actor="stripe", because="evt_1")
+
+
+async def test_fences_rise_and_never_repeat_between_processes(ledger, customer, ledger_url, open_ledger):
+    other = await open_ledger(ledger_url)
+    fences = await asyncio.gather(*((ledger, other)[i % 2].take_fence(customer) for i in range(20)))
+    assert sorted(fences) == list(range(1, 21))
+
+
+async def test_a_snapshot_is_read_back_whole(ledger, customer, subscription, apply):
+    full = replace(
+        subscription,
+        status="a word Stripe has not coined yet",
+        plan_id=None,
+        cancel_at=5,
+        past_due_since=6,
+        last_good_plan_id="pro-yearly",
+        unreadable_since=7,
+        price_id="price_1",
+    )
+    assert await apply(customer, await ledger.take_fence(customer), full)
+    assert await ledger.load_subscription(customer) == full
+    assert (await ledger.load_account(customer)).subscription == full
+
+
+async def test_the_older_of_two_interleaved_reads_never_wins(ledger, customer, subscription, apply):
+    older, newer = await ledger.take_fence(customer), await ledger.take_fence(customer)
+    assert await apply(customer, newer, replace(subscription, status="canceled"))
+    assert not await apply(customer, older, subscription)
+    assert (await ledger.load_subscription(customer)).status == "canceled"
+
+
+async def test_a_fence_is_used_once(ledger, customer, subscription, apply):
+    fence = await ledger.take_fence(customer)
+    assert await apply(customer, fence, subscription)
+    assert not await apply(customer, fence, None)
+    assert await ledger.load_subscription(customer) == subscription
+
+
+async def test_a_fence_that_was_never_taken_is_a_fault_of_the_caller(customer, subscription, apply):
+    with pytest.raises(ValueError, match="never taken"):
+        await apply(customer, 1, subscription)
+
+
+async def test_a_read_that_finds_nothing_new_raises_no_version_and_writes_no_audit(
+    ledger, customer, subscription, apply
+):
+    assert await apply(customer, await ledger.take_fence(customer), subscription)
+    version, entries = (await ledger.find_customer(customer)).version, len(await ledger.list_audit(customer))
+    assert await apply(customer, await ledger.take_fence(customer), subscription)
+    row = await ledger.find_customer(customer)
+    assert (row.version, row.applied_fence) == (version, 2)
+    assert len(await ledger.list_audit(customer)) == entries
+
+
+async def test_a_change_is_audited_with_both_sides(ledger, customer, subscription, apply):
+    await apply(customer, await ledger.take_fence(customer), subscription)
+    await apply(customer, await ledger.take_fence(customer), None)
+    ended, began, _ = await ledger.list_audit(customer)
+    assert (began.before, began.after) == (None, asdict(subscription))
+    assert (ended.before, ended.after) == (asdict(subscription), None)
+    assert (ended.at, ended.actor, ended.because, ended.action) == (
+        9,
+        "stripe",
+        "evt_1",
+        "subscription-changed",
+    )
+    assert await ledger.load_subscription(customer) is None
+
+
+async def test_nobody_has_no_subscription(ledger, subscription, apply):
+    assert await ledger.load_subscription("nobody") is None
+    with pytest.raises(CustomerUnknown):
+        await apply("nobody", 1, subscription)
+
+
+async def test_processes_that_race_leave_the_latest_read(ledger, customer, ledger_url, start_process):
+    processes = [start_process("sync", ledger_url, customer, 25) for _ in range(3)]
+    assert [process.stdout.readline() for process in processes] == ["ready\n"] * 3
+    for process in processes:
+        process.stdin.close()
+    lost = [int(await asyncio.to_thread(process.stdout.read)) for process in processes]
+    row = await ledger.find_customer(customer)
+    assert row.sync_fence == row.applied_fence == 75
+    assert (await ledger.load_subscription(customer)).subscription_id == "sub_75"
+    # Every read that was applied was new, so each raised the version once.
+    assert row.version == 1 + 75 - sum(lost)
+    applied = [
+        int(entry.after["subscription_id"].removeprefix("sub_"))
+        for entry in await ledger.list_audit(customer)
+        if entry.action == "subscription-changed"
+    ]
+    assert applied == sorted(applied, reverse=True)
