@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import inspect
 import os
-import random
 import socket
 import sqlite3
 import time
@@ -175,17 +174,19 @@ async def test_an_error_in_a_transaction_undoes_it(ledger, customer):
     assert (await ledger.find_customer(customer)).version == 1
 
 
-async def test_cancelled_calls_leave_a_working_ledger(ledger, customer, new_key):
+async def test_cancelled_calls_leave_a_working_ledger(ledger_url, open_ledger, new_customer, new_key):
+    ledger = await open_ledger(ledger_url, deadline_s=2)
+    customer = await new_customer(ledger)
+
     async def work() -> None:
         while True:
             await ledger.take_fence(customer)
             await new_key(ledger, customer)
             await ledger.load_account(customer)
 
-    chance = random.Random(7)
-    for _ in range(15):
-        tasks = [asyncio.create_task(work()) for _ in range(4)]
-        await asyncio.sleep(chance.random() * 0.02)
+    for step in range(100):
+        tasks = [asyncio.create_task(work()) for _ in range(2)]
+        await asyncio.sleep(step * 0.000_1)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -194,6 +195,19 @@ async def test_cancelled_calls_leave_a_working_ledger(ledger, customer, new_key)
     assert await ledger.take_fence(customer) > fence  # what was cancelled may still be ending
     account = await ledger.load_account(customer)
     assert account.version == len(account.keys) + 1
+
+
+async def test_a_cancelled_write_is_finished_before_the_ledger_closes(ledger_url, open_ledger, new_customer):
+    ledger = await open_ledger(ledger_url)
+    customer = await new_customer(ledger)
+    task = asyncio.create_task(ledger.take_fence(customer))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await ledger.aclose()
+    after = await open_ledger(ledger_url)
+    assert (await after.find_customer(customer)).sync_fence == 1
 
 
 async def test_settings_of_sqlite_hold_on_every_connection(sqlite_ledger):

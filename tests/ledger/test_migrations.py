@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import stat
 from dataclasses import fields
@@ -118,6 +119,17 @@ async def test_a_ledger_of_a_newer_version_is_refused_and_left_alone(ledger_url)
     assert not await is_migrated(ledger_url)
     with pytest.raises(LedgerUnavailable, match="another version"):
         await asyncio.to_thread(migrate, ledger_url)
+
+
+async def test_a_migration_of_a_file_waits_for_the_one_that_runs(tmp_path):
+    running = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(running, fcntl.LOCK_EX)
+    waiting = asyncio.create_task(asyncio.to_thread(migrate, f"sqlite:///{tmp_path}/ledger.sqlite3"))
+    await asyncio.sleep(0.3)
+    assert (tmp_path / "ledger.sqlite3").stat().st_size == 0
+    os.close(running)
+    await waiting
+    assert await is_migrated(f"sqlite:///{tmp_path}/ledger.sqlite3")
 
 
 def test_the_file_is_readable_by_its_owner_only(tmp_path):

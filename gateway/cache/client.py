@@ -1,0 +1,353 @@
+"""The cache as the rest of the program sees it: one operation each, or CacheUnavailable.
+
+Charges, refunds and address pacing go through lanes (`cache.lanes`): coalesced, with a hard
+deadline. Everything else is rare and uses an ordinary small pool with time-outs. Nothing is
+ever retried by the client library: redis-py would repeat ten times, and a charge whose
+outcome is unknown must not happen twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError
+from redis.maint_notifications import MaintNotificationsConfig
+
+from gateway.cache.breaker import Breaker
+from gateway.cache.codec import encode_account
+from gateway.cache.errors import CacheUnavailable, NotSent
+from gateway.cache.keyspace import (
+    IDLE_EXPIRY_S,
+    USE_PATTERN,
+    acct_key,
+    customer_of,
+    next_epoch,
+    use_key,
+    why_key,
+)
+from gateway.cache.lanes import Lanes
+from gateway.cache.scripts import (
+    PUBLISH,
+    charge_answer,
+    charge_command,
+    pace_command,
+    refund_command,
+)
+from gateway.cache.values import Receipt, UsageReading
+from gateway.core.charge import Charged, ChargeRefused
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+    from gateway.core.account import Account
+    from gateway.core.charge import ChargeAnswer, ChargeRequest, LimitState, RateClaim
+
+T = TypeVar("T")
+
+_LANES = 2
+_POOL = 4
+_OPERATION_S = 1.0
+"""Time limit of everything that is not a charge."""
+_SCAN_COUNT = 500
+_SENDS = 3
+"""How often a charge that was never sent is tried on a new connection, within its deadline."""
+
+
+class Cache:
+    """One Redis-protocol server, 6.2 or later. Belongs to the event loop it is used in."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        deadline_s: float,
+        on_reconnect: Callable[[], Awaitable[None]] | None,
+    ) -> None:
+        self._deadline_s = deadline_s
+        self._operation_s = max(_OPERATION_S, deadline_s)
+        options: dict[str, Any] = {
+            "protocol": 2,
+            "retry": Retry(NoBackoff(), 0),
+            "client_name": "tiergate",
+            "driver_info": None,
+            "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+        }
+        self._lane_source = ConnectionPool.from_url(url, socket_timeout=None, socket_connect_timeout=None, **options)
+        self._client = Redis(
+            connection_pool=BlockingConnectionPool.from_url(
+                url,
+                max_connections=_POOL,
+                timeout=self._operation_s,
+                socket_timeout=self._operation_s,
+                socket_connect_timeout=self._operation_s,
+                **options,
+            )
+        )
+        self._lanes = Lanes(self._lane_source.make_connection, _LANES, self._on_lost)
+        self._breaker = Breaker(self._lanes.open, on_reconnect)
+
+    @classmethod
+    async def connect(
+        cls,
+        url: str,
+        *,
+        deadline_s: float = 0.05,
+        on_reconnect: Callable[[], Awaitable[None]] | None = None,
+    ) -> Cache:
+        """A cache at `url`. It is connected by the first use, so a server that is down fails nothing here.
+
+        Args:
+            url: `unix:///path`, `redis://` or `rediss://`, as redis-py reads them.
+            deadline_s: How long a charge may take, everything included.
+            on_reconnect: Awaited after every connection, the first one too, before any charge
+                passes. It may use this cache for anything but charges and refunds. If it
+                raises, charges do not pass and it is tried again.
+
+        Raises:
+            ValueError: `url` is not such a URL.
+        """
+        return cls(url, deadline_s=deadline_s, on_reconnect=on_reconnect)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether charges pass right now."""
+        return self._breaker.is_ready
+
+    @property
+    def round_trips(self) -> int:
+        """Round trips made for charges and refunds so far; many share one."""
+        return self._lanes.round_trips
+
+    async def wait_ready(self, timeout_s: float) -> bool:
+        """Connect, and wait until charges pass. For start-up.
+
+        Returns:
+            Whether they do.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not self._breaker.is_ready:
+                    due = asyncio.get_running_loop().time() + timeout_s
+                    try:
+                        await self._breaker.wait_ready(due, timeout_s)
+                    except CacheUnavailable:
+                        await asyncio.sleep(0.01)
+        except TimeoutError:
+            return False
+        return True
+
+    async def charge(self, request: ChargeRequest) -> ChargeAnswer:
+        """Spend on every limit of the request at once, or on none.
+
+        A caller that is cancelled while it waits may have been charged: no receipt, no refund.
+
+        Raises:
+            CacheUnavailable: No answer in time. The charge may have happened; it is not repeated.
+            ValueError: A claim that cannot be counted exactly.
+        """
+        return charge_answer(await self._evaluate(charge_command(request)))
+
+    async def charge_address(self, address: str, rate: RateClaim, now_ms: int = 0) -> LimitState:
+        """Pace a caller who is known by network address only.
+
+        Args:
+            address: An IP address or prefix, as text.
+            rate: One bucket; addresses share nothing.
+            now_ms: 0: the server's own clock.
+
+        Raises:
+            CacheUnavailable, ValueError: As `charge`.
+        """
+        answer = charge_answer(await self._evaluate(pace_command(address, rate, now_ms)))
+        return cast("Charged | ChargeRefused", answer).states[0]
+
+    async def refund(self, receipt: Receipt) -> int:
+        """Give back what a receipt charged: once, and to a quota only in the same window.
+
+        Returns:
+            Units given back, summed over the limits.
+
+        Raises:
+            CacheUnavailable: No answer in time. It may have happened.
+        """
+        return int(await self._evaluate(refund_command(receipt)))
+
+    async def publish(
+        self,
+        account: Account,
+        *,
+        counters: Mapping[str, tuple[int, int]],
+        seq_floor: int,
+        expires_s: int = IDLE_EXPIRY_S,
+    ) -> bool:
+        """Store an account, unless one as new or newer is stored.
+
+        Args:
+            account: From the ledger.
+            counters: The ledger's quota counters, field -> window start, units used. Installed
+                only if the cache has lost this customer.
+            seq_floor: Highest sequence number that the ledger has seen of this customer.
+            expires_s: Both keys live this much longer, also if nothing was written.
+
+        Returns:
+            Whether it was written.
+
+        Raises:
+            CacheUnavailable: It may have been written; publishing again is harmless.
+        """
+        arguments: list[str | bytes | int] = [
+            account.version,
+            encode_account(account),
+            expires_s,
+            next_epoch(seq_floor),
+        ]
+        for field, (window_starts_at, used) in counters.items():
+            arguments += (field, f"{window_starts_at}|{used}")
+        keys = (use_key(account.customer_id), acct_key(account.customer_id))
+
+        async def publish() -> bool:
+            try:
+                return bool(await self._client.evalsha(PUBLISH.sha.decode(), 2, *keys, *arguments))
+            except NoScriptError:
+                return bool(await self._client.eval(PUBLISH.source.decode(), 2, *keys, *arguments))
+
+        return await self._operate(publish)
+
+    async def read_usage(self, customer_id: str) -> UsageReading | None:
+        """A customer's counters. Whoever is read is in use, so both keys live longer.
+
+        Returns:
+            None if the cache does not know the customer.
+
+        Raises:
+            CacheUnavailable: Nothing was read.
+        """
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.hgetall(use_key(customer_id))
+        pipeline.time()
+        pipeline.expire(use_key(customer_id), IDLE_EXPIRY_S)
+        pipeline.expire(acct_key(customer_id), IDLE_EXPIRY_S)
+        fields, instant, *_ = await self._operate(pipeline.execute)
+        return _reading(customer_id, fields, instant)
+
+    async def scan_usage(self) -> AsyncIterator[UsageReading]:
+        """Every customer in the cache, one at a time, some perhaps twice. Does not keep anyone alive.
+
+        Raises:
+            CacheUnavailable: The scan is incomplete.
+        """
+        cursor = 0
+        while True:
+            cursor, keys = await self._operate(partial(self._client.scan, cursor, match=USE_PATTERN, count=_SCAN_COUNT))
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.time()
+            for key in keys:
+                pipeline.hgetall(key)
+            instant, *hashes = await self._operate(pipeline.execute)
+            for key, fields in zip(keys, hashes, strict=True):
+                reading = _reading(customer_of(cast("bytes", key)), fields, instant)
+                if reading is not None:
+                    yield reading
+            if cursor == 0:
+                return
+
+    async def put_decisions(self, boot: str, slot: int, blob: bytes, ttl_s: int) -> None:
+        """Store one page of a worker's recent decisions.
+
+        Raises:
+            CacheUnavailable: It may not be stored.
+        """
+        await self._operate(partial(self._client.set, why_key(boot, slot), blob, ex=ttl_s))
+
+    async def get_decisions(self, boot: str, slot: int) -> bytes | None:
+        """The page that `put_decisions` stored, or None.
+
+        Raises:
+            CacheUnavailable: Nothing was read.
+        """
+        blob = await self._operate(partial(self._client.get, why_key(boot, slot)))
+        return cast("bytes | None", blob)
+
+    async def ping(self) -> float:
+        """Milliseconds of one round trip. Also makes a cache that is not connected try to connect.
+
+        Raises:
+            CacheUnavailable: It does not answer.
+        """
+        started = time.perf_counter()
+        await self._operate(self._client.ping)
+        return (time.perf_counter() - started) * 1000
+
+    async def server_time(self) -> float:
+        """The server's clock, Unix seconds.
+
+        Raises:
+            CacheUnavailable: It does not answer.
+        """
+        seconds, microseconds = await self._operate(self._client.time)
+        return float(seconds) + float(microseconds) / 1_000_000
+
+    async def server_version(self) -> str:
+        """Product and version, as `valkey 9.1.2` or `redis 7.0.15`.
+
+        Raises:
+            CacheUnavailable: It does not answer.
+        """
+        info: dict[str, Any] = await self._operate(partial(self._client.info, "server"))
+        if "valkey_version" in info:
+            return f"valkey {info['valkey_version']}"
+        return f"redis {info['redis_version']}"
+
+    async def aclose(self) -> None:
+        """Fail what is under way, and close every connection."""
+        await self._breaker.aclose()
+        await self._lanes.aclose()
+        await self._client.aclose()
+        await self._client.connection_pool.aclose()
+        await self._lane_source.aclose()
+
+    def _on_lost(self, error: BaseException, hangs: bool) -> None:  # noqa: FBT001 - the signature that lanes call
+        self._breaker.trip(error, hangs)
+
+    async def _evaluate(self, command: bytes) -> Any:
+        due = asyncio.get_running_loop().time() + self._deadline_s
+        for _ in range(_SENDS):
+            if not self._breaker.is_ready:
+                await self._breaker.wait_ready(due, self._deadline_s)
+            try:
+                return await self._lanes.submit(command, due)
+            except NotSent:
+                continue
+        raise CacheUnavailable(reason="the server keeps closing the connection")
+
+    async def _operate(self, operation: Callable[[], Awaitable[T]]) -> T:
+        self._breaker.check_reachable()
+        try:
+            async with asyncio.timeout(self._operation_s):
+                return await operation()
+        except (RedisError, OSError, TimeoutError) as error:
+            raise CacheUnavailable(reason=str(error) or type(error).__name__) from error
+
+
+def _reading(customer_id: str, fields: dict[bytes, bytes], instant: tuple[int, int]) -> UsageReading | None:
+    if b"v" not in fields:
+        return None
+    quotas = {}
+    for field, value in fields.items():
+        if field.startswith(b"q:"):
+            window_starts_at, _, used = value.partition(b"|")
+            quotas[field.decode()] = (int(window_starts_at), int(used))
+    seconds, microseconds = instant
+    return UsageReading(
+        customer_id=customer_id,
+        version=int(fields[b"v"]),
+        seq=int(fields.get(b"s", 0)),
+        now_ms=max(seconds * 1000 + microseconds // 1000, int(fields.get(b"t", 0))),
+        quotas=quotas,
+    )

@@ -1,0 +1,28 @@
+"""What can go wrong with the cache, as the rest of the program sees it."""
+
+from __future__ import annotations
+
+from gateway.core.errors import CapacityReduced
+
+
+class CacheUnavailable(CapacityReduced):
+    """The cache did not answer in time, broke the connection, or refused the command.
+
+    The outcome of the operation is unknown: it may have happened. It was not repeated.
+
+    Args:
+        message: For the caller.
+        reason: For the operator: it may name machines, and is not part of `str(error)`.
+    """
+
+    def __init__(self, message: str = "The limits cannot be checked right now.", *, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class NotSent(CacheUnavailable):
+    """The connection was found broken before anything was sent: nothing happened."""
+
+
+class CacheServerError(Exception):
+    """The embedded cache server cannot be started, or must not be. The message says what to do."""

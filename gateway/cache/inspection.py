@@ -1,0 +1,96 @@
+"""What a cache server says about itself: what `tiergate doctor` judges."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+
+from gateway.cache.errors import CacheUnavailable
+
+_ROUND_TRIPS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheReport:
+    """One server at one instant."""
+
+    product: str
+    """`valkey` or `redis`."""
+    version: tuple[int, ...]
+    """The Redis version whose commands it has: what a Valkey calls itself compatible with."""
+    version_text: str
+    """Its own version, for people."""
+    round_trip_ms: float
+    """Median of a few."""
+    eviction: str
+    """`noeviction`, or how it makes room: then counters can vanish. `unknown` if it does not say."""
+    persistence: str
+    """What survives its restart: `append-only file`, `snapshots`, `none`, or `unknown` if it does not say."""
+    is_replica: bool
+    """A replica refuses to be written."""
+    clock_skew_s: float
+    """Its clock minus this machine's."""
+
+
+async def inspect_cache(url: str, *, deadline_s: float = 2.0) -> CacheReport:
+    """Ask a server about itself.
+
+    Raises:
+        CacheUnavailable: It does not answer, or refuses us. The message holds no secret.
+        ValueError: Not a URL of a cache.
+    """
+    client = Redis.from_url(
+        url,
+        protocol=2,
+        decode_responses=True,
+        socket_timeout=deadline_s,
+        socket_connect_timeout=deadline_s,
+        retry=Retry(NoBackoff(), 0),
+        driver_info=None,
+    )
+    try:
+        async with client:
+            info: dict[str, Any] = await client.info()
+            trips = sorted([await _round_trip_ms(client) for _ in range(_ROUND_TRIPS)])
+            seconds, microseconds = await client.time()
+            skew_s = seconds + microseconds / 1e6 - time.time()
+            return _report(info, await _persistence(client, info), trips[len(trips) // 2], skew_s)
+    except (RedisError, OSError) as error:
+        raise CacheUnavailable(f"The cache did not answer: {str(error) or type(error).__name__}.") from None
+
+
+async def _round_trip_ms(client: Redis) -> float:
+    started = time.perf_counter()
+    await client.ping()
+    return (time.perf_counter() - started) * 1000
+
+
+async def _persistence(client: Redis, info: dict[str, Any]) -> str:
+    if info.get("aof_enabled"):
+        return "append-only file"
+    try:
+        answer = await client.config_get("save")
+    except ResponseError:  # managed services do not let one ask
+        return "unknown"
+    return "snapshots" if answer.get("save") else "none"
+
+
+def _report(info: dict[str, Any], persistence: str, round_trip_ms: float, clock_skew_s: float) -> CacheReport:
+    product = "valkey" if "valkey_version" in info else "redis"
+    version = str(info.get("redis_version", "0"))
+    return CacheReport(
+        product=product,
+        version=tuple(int(part) for part in version.split(".") if part.isdigit()),
+        version_text=str(info.get("valkey_version", version)),
+        round_trip_ms=round_trip_ms,
+        eviction=str(info.get("maxmemory_policy", "unknown")),
+        persistence=persistence,
+        is_replica=info.get("role") in {"slave", "replica"},
+        clock_skew_s=clock_skew_s,
+    )

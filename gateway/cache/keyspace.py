@@ -1,0 +1,95 @@
+"""Every key in the cache: its name, its type, its expiry. Nothing else writes keys.
+
+| key                                | type   | holds                                   | expires                |
+|------------------------------------|--------|-----------------------------------------|------------------------|
+| `tg:{<customer>}:use`              | hash   | version, time, sequence, counters       | 7 days after last use  |
+| `tg:{<customer>}:acct`             | string | the account as JSON                     | 7 days after last use  |
+| `tg:{<customer>}:back:<receipt>`   | string | `1`: this receipt was given back        | `REFUND_MARKER_S`      |
+| `tg:{addr:<address>}:pace`         | hash   | as `use`, one rate, no version          | when the bucket is empty |
+| `tg:why:<boot>:<slot>`             | string | one page of a worker's recent decisions | as the writer says     |
+
+All keys of one customer share the hash tag in braces, so they live in one slot of a
+cluster and one script may touch them. Fields of `use`:
+
+| field           | value                     | meaning                                                  |
+|-----------------|---------------------------|----------------------------------------------------------|
+| `v`             | integer                   | version of the account; without it, `use` counts as lost |
+| `t`             | Unix milliseconds         | the latest time that anything was charged at             |
+| `s`             | integer                   | raised by every charge and refund that changed a counter |
+| `r:...`         | `at_ms|debt`              | a rate; debt is in units times the window's milliseconds |
+| `q:...`         | `window_starts_at|used`   | a quota; the window is identified by its start           |
+
+The counters' names are made by `core.limits.limit_field`.
+"""
+
+from __future__ import annotations
+
+IDLE_EXPIRY_S = 7 * 86_400
+"""A customer without requests leaves the cache after this; the ledger has settled it long before."""
+
+REFUND_MARKER_S = 120
+"""How long a receipt is remembered as given back. Nothing repeats a refund, so this only bounds
+what a defect could do; it costs about 100 bytes of cache per refund meanwhile."""
+
+EPOCH = 2**32
+"""Step of the sequence number each time a lost customer is restored: later readings of the
+restored counters outrank every reading from before the loss. 2**21 losses fit below 2**53."""
+
+EXACT = 2**53
+"""Scripts compute in doubles; below this bound, integers are exact."""
+
+_USE_SUFFIX = b"}:use"
+USE_PATTERN = "tg:{*}:use"
+
+
+def use_key(customer_id: str) -> str:
+    """Counters and version of one customer."""
+    return f"tg:{{{_tag(customer_id)}}}:use"
+
+
+def acct_key(customer_id: str) -> str:
+    """The account of one customer."""
+    return f"tg:{{{_tag(customer_id)}}}:acct"
+
+
+def refund_key(customer_id: str, receipt_id: str) -> str:
+    """Marker that a receipt was given back."""
+    return f"tg:{{{_tag(customer_id)}}}:back:{receipt_id}"
+
+
+def pace_key(address: str) -> str:
+    """Rate of a caller who is known by address only."""
+    return f"tg:{{addr:{_tag(address)}}}:pace"
+
+
+def why_key(boot: str, slot: int) -> str:
+    """One page of one worker's recent decisions."""
+    return f"tg:why:{boot}:{slot}"
+
+
+def customer_of(key: bytes) -> str:
+    """The customer whose `use` key this is."""
+    return key[len(b"tg:{") : -len(_USE_SUFFIX)].decode()
+
+
+def next_epoch(seq_floor: int) -> int:
+    """First sequence number of a restored customer, above every number the ledger has seen."""
+    return (seq_floor // EPOCH + 1) * EPOCH
+
+
+def rate_window_ms(field: str) -> int:
+    """The window that a rate's field names: `r:<meter>:<window_ms>`, then `@<key id>` if it is a key's own.
+
+    Raises:
+        ValueError: It is not such a field. Source: core.limits.limit_field.
+    """
+    window_ms = int(field.partition("@")[0].rpartition(":")[2])
+    if not field.startswith("r:") or window_ms < 1:
+        raise ValueError(f"not a rate's field: {field!r}")
+    return window_ms
+
+
+def _tag(name: str) -> str:
+    if not name or "{" in name or "}" in name:
+        raise ValueError(f"cannot be a hash tag: {name!r}")
+    return name

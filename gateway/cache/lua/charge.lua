@@ -1,0 +1,123 @@
+-- charge.lua: spend one request's cost on every limit at once, or on none of them.
+--
+-- KEYS[1] usage    hash    v account version, t highest now_ms of any write, s sequence number,
+--                          r:... "at_ms|debt", q:... "window_starts_at|used"
+-- KEYS[2] account  string  the account as JSON; read only if the caller's version is not current
+-- ARGV[1] version the caller decided on; '' = no account stands behind these limits
+-- ARGV[2] now_ms, 0 = the server's own clock
+-- ARGV[3] usage expires this many ms after the charge; 0 = leave its expiry alone
+-- then six per claim:
+--   'r' field cost units window_ms burst       a rate:  debt is in units * window_ms
+--   'q' field cost limit starts_at ends_at     a quota: Unix seconds, end exclusive
+--
+-- Returns {1, now_ms, state...} charged      {0, now_ms, state...} refused
+--         {2, now_ms, version, account} the account has changed
+--         {3, now_ms} no account here        {4, now_ms} a quota's window does not contain now
+--   with three numbers per claim, as after the decision: remaining, reset_ms, 1 if it allowed.
+--
+-- Laws. A refusal writes nothing, not even t. A charge of nothing (no claims, or all of cost 0)
+-- writes nothing either, and is refused all the same where a limit is overdrawn. Time is never
+-- behind t. Every number stays an exact integer: products are below 2^53 by the caller's check,
+-- and are compared by subtraction, so that no sum exceeds it; a quotient of integers below it
+-- rounds to an integer only if it is one, so floor and ceil are exact. A rate gains `units` per window:
+-- debt = max(0, debt - (now - at) * units), allowed iff debt + cost * window <= burst * window.
+-- A quota whose stored window starts later than the claimed one (the account was moved back to
+-- earlier dates) keeps counting in the stored one: the count never restarts.
+--
+-- Cluster: both keys share the {customer} tag.   Cost: O(claims): one HMGET, one HSET if charged.
+local floor, ceil, find, sub, format = math.floor, math.ceil, string.find, string.sub, string.format
+
+local function pair(value) -- "a|b" -> a, b
+  local bar = find(value, '|', 1, true)
+  return tonumber(sub(value, 1, bar - 1)), tonumber(sub(value, bar + 1))
+end
+
+local count = (#ARGV - 3) / 6
+local names = {'v', 't', 's'}
+for i = 1, count do names[3 + i] = ARGV[6 * i - 1] end
+local stored = redis.call('HMGET', KEYS[1], unpack(names))
+
+local now = tonumber(ARGV[2])
+if now == 0 then
+  local time = redis.call('TIME')
+  now = time[1] * 1000 + floor(time[2] / 1000)
+end
+local seen = tonumber(stored[2] or 0)
+if seen > now then now = seen end
+
+if ARGV[1] ~= '' then
+  if not stored[1] then return {3, now} end
+  if stored[1] ~= ARGV[1] then
+    local account = redis.call('GET', KEYS[2])
+    if not account then return {3, now} end
+    return {2, now, tonumber(stored[1]), account}
+  end
+end
+
+-- Per claim: room left, what it takes, and the second half of its stored value before and after.
+local room, need, debt, window = {}, {}, {}, {}
+local allowed, spends = true, false
+for i = 1, count do
+  local at = 6 * i - 2
+  local value, cost = stored[3 + i], tonumber(ARGV[at + 2])
+  local a, b, c = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
+  if ARGV[at] == 'r' then
+    local owed = 0
+    if value then
+      local since, before = pair(value)
+      owed = before - (now - since) * a
+      if owed < 0 then owed = 0 end
+    end
+    room[i], need[i], debt[i] = c * b - owed, cost * b, owed
+  else
+    if now < b * 1000 or now >= c * 1000 then return {4, now} end
+    local used = 0
+    window[i] = b
+    if value then
+      local starts_at, before = pair(value)
+      if starts_at >= b then window[i], used = starts_at, before end
+    end
+    room[i], need[i], debt[i] = a - used, cost, used
+  end
+  if need[i] > room[i] then allowed = false end
+  if cost > 0 then spends = true end
+end
+
+local reply = {allowed and 1 or 0, now}
+for i = 1, count do
+  local at = 6 * i - 2
+  local fits = need[i] <= room[i]
+  local taken = allowed and need[i] or 0
+  local left = room[i] - taken
+  if left < 0 then left = 0 end
+  local reset
+  if ARGV[at] == 'r' then
+    local units, width, burst = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
+    left = floor(left / width)
+    if fits then
+      reset = ceil((debt[i] + taken) / units)
+    elseif tonumber(ARGV[at + 2]) > burst then -- no wait is long enough
+      reset = math.max(width, ceil(debt[i] / units))
+    else
+      reset = ceil((need[i] - room[i]) / units)
+    end
+  else
+    reset = tonumber(ARGV[at + 5]) * 1000 - now
+  end
+  local n = #reply
+  reply[n + 1], reply[n + 2], reply[n + 3] = left, reset, fits and 1 or 0
+end
+
+if allowed and spends then
+  local writes = {'t', format('%.0f', now), 's', format('%.0f', tonumber(stored[3] or 0) + 1)}
+  for i = 1, count do
+    if need[i] > 0 then
+      local n = #writes
+      writes[n + 1] = names[3 + i]
+      writes[n + 2] = format('%.0f|%.0f', window[i] or now, debt[i] + need[i])
+    end
+  end
+  redis.call('HSET', KEYS[1], unpack(writes))
+  if ARGV[3] ~= '0' then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
+end
+return reply

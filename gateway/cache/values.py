@@ -1,0 +1,29 @@
+"""What goes into the cache's operations and comes out of them, besides `core.charge`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """Proof of a charge, good for one refund."""
+
+    customer_id: str
+    receipt_id: str
+    """Unique per charge: it makes the refund happen once."""
+    parts: tuple[tuple[str, int, int], ...]
+    """Field, start of the quota's window (0 for a rate), cost. Parts that cost nothing may be left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageReading:
+    """A customer's quota counters at one moment, all of the same moment."""
+
+    customer_id: str
+    version: int
+    seq: int
+    """Orders readings of one customer, also across a loss of the cache."""
+    now_ms: int
+    quotas: dict[str, tuple[int, int]]
+    """Field -> start of the window it counts in (Unix seconds), units used."""

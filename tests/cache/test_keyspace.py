@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+
+import pytest
+from redis.asyncio import Redis
+from redis.crc import key_slot
+
+from gateway.cache import Cache, Receipt, keyspace
+from gateway.core.account import Account
+from gateway.core.charge import ChargeRequest, QuotaClaim, RateClaim
+from gateway.core.limits import Quota, Rate, limit_field
+
+CUSTOMER = "8fK2mQ9xLpTa"
+
+
+def test_all_keys_of_a_customer_share_a_slot_and_customers_do_not() -> None:
+    keys = [keyspace.use_key(CUSTOMER), keyspace.acct_key(CUSTOMER), keyspace.refund_key(CUSTOMER, "any/receipt")]
+    assert {key_slot(key.encode()) for key in keys} == {key_slot(CUSTOMER.encode())}
+    assert len({key_slot(keyspace.use_key(f"customer{n}").encode()) for n in range(50)}) > 40
+
+
+@pytest.mark.parametrize("name", ["", "a}b", "{a"])
+def test_a_name_that_would_break_the_hash_tag_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="hash tag"):
+        keyspace.use_key(name)
+
+
+def test_a_scanned_key_tells_its_customer() -> None:
+    assert keyspace.customer_of(keyspace.use_key(CUSTOMER).encode()) == CUSTOMER
+
+
+def test_an_address_cannot_be_mistaken_for_a_customer() -> None:
+    assert not keyspace.pace_key(CUSTOMER).endswith(":use")
+
+
+@pytest.mark.parametrize("key_id", [None, "k1"])
+def test_a_rates_field_tells_its_window(key_id: str | None) -> None:
+    rate = Rate(name="minute", meter="requests", units=1, window_ms=60_000, burst=1)
+    assert keyspace.rate_window_ms(limit_field(rate, key_id)) == 60_000
+
+
+def test_a_quotas_field_is_not_taken_for_a_rates() -> None:
+    with pytest.raises(ValueError, match="not a rate"):
+        keyspace.rate_window_ms(limit_field(Quota(name="day", meter="requests", units=1, window_s=86_400)))
+
+
+def test_epochs_rise_above_everything_seen_and_stay_exact() -> None:
+    assert keyspace.next_epoch(0) == 2**32
+    assert keyspace.next_epoch(2**32 + 5) == 2**33
+    assert keyspace.next_epoch(2**32 * 2_000_000) < keyspace.EXACT
+
+
+@pytest.mark.parametrize("script", ["charge.lua", "refund.lua", "publish.lua"])
+def test_scripts_touch_declared_keys_only(script: str) -> None:
+    source = (files("gateway.cache") / "lua" / script).read_text()
+    calls = re.findall(r"redis\.call\('(\w+)'(?:, ([^,)]+))?", source)
+    assert calls
+    assert {key for command, key in calls if command != "TIME"} <= {"KEYS[1]", "KEYS[2]"}
+
+
+@pytest.mark.parametrize("script", ["charge.lua", "refund.lua", "publish.lua"])
+def test_scripts_use_commands_of_redis_6_2_only(script: str) -> None:
+    source = (files("gateway.cache") / "lua" / script).read_text()
+    known = {"TIME", "HMGET", "HSET", "HGET", "HSETNX", "GET", "SET", "EXPIRE", "PEXPIRE"}
+    assert set(re.findall(r"redis\.call\('(\w+)'", source)) <= known
+
+
+async def test_nothing_is_stored_that_is_not_declared(cache: Cache, raw: Redis, customer_id: str) -> None:
+    await raw.flushall()
+    account = Account(customer_id=customer_id, user_id="u", version=1, created_at=0)
+    await cache.publish(account, counters={"q:m:period": (0, 1)}, seq_floor=0)
+    rate = RateClaim(field="r:m:1000", cost=1, units=1, window_ms=1000, burst=5)
+    quota = QuotaClaim(field="q:m:period", cost=1, limit=5, starts_at=0, ends_at=2**33)
+    await cache.charge(ChargeRequest(customer_id=customer_id, version=1, claims=(rate, quota)))
+    await cache.refund(Receipt(customer_id=customer_id, receipt_id="r1", parts=(("q:m:period", 0, 1),)))
+    await cache.charge_address("192.0.2.1", rate)
+    await cache.put_decisions("boot", 3, b"page", 60)
+    assert set(await raw.keys("*")) == {
+        keyspace.use_key(customer_id),
+        keyspace.acct_key(customer_id),
+        keyspace.refund_key(customer_id, "r1"),
+        keyspace.pace_key("192.0.2.1"),
+        keyspace.why_key("boot", 3),
+    }
+    assert all([await raw.ttl(key) > 0 for key in await raw.keys("*")])

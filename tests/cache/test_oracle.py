@@ -1,0 +1,359 @@
+"""Charges, refunds, losses and publications in any order, against a plain model of what limits.
+
+The model is written with Python's integers and no regard for speed. After every step, the
+answer and everything that is stored must equal it. What was admitted is also held against
+the promise itself, without any model of buckets: over every interval, no more than the
+burst and what the pace gains.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from redis.asyncio import Redis
+
+from gateway.cache import Cache, Receipt
+from gateway.core.account import Account
+from gateway.core.charge import (
+    AccountMissing,
+    AccountStale,
+    Charged,
+    ChargeRefused,
+    ChargeRequest,
+    LimitState,
+    QuotaClaim,
+    RateClaim,
+    WindowMoved,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from gateway.cache import CacheServer
+
+EPOCH = 2**32
+START_MS = 1_700_000_000_000
+FAST = RateClaim(field="r:m:1000", cost=0, units=4, window_ms=1000, burst=6)
+SLOW = RateClaim(field="r:m:30000", cost=0, units=7, window_ms=30_000, burst=9)
+LOWER = RateClaim(field="r:m:30000", cost=0, units=3, window_ms=30_000, burst=4)
+QUOTAS = {"q:m:10": (10, 7), "q:m:60": (60, 16)}
+RATES = {"fast": FAST, "slow": SLOW, "lower": LOWER}
+
+
+@dataclass
+class Model:
+    version: int = 0
+    seq: int = 0
+    seen_ms: int = 0
+    rates: dict[str, tuple[int, int]] = field(default_factory=dict)
+    quotas: dict[str, tuple[int, int]] = field(default_factory=dict)
+    returned: set[str] = field(default_factory=set)
+
+    def stored(self) -> dict[str, str]:
+        if not self.version:
+            return {}
+        fields = {"v": str(self.version), "s": str(self.seq)}
+        if self.seen_ms:
+            fields["t"] = str(self.seen_ms)
+        return fields | {name: f"{a}|{b}" for name, (a, b) in (self.rates | self.quotas).items()}
+
+    def charge(self, request: ChargeRequest) -> object:
+        now_ms = max(request.now_ms, self.seen_ms)
+        if not self.version:
+            return AccountMissing(now_ms=now_ms)
+        if self.version != request.version:
+            return "stale"
+        if any(
+            isinstance(claim, QuotaClaim) and not claim.starts_at * 1000 <= now_ms < claim.ends_at * 1000
+            for claim in request.claims
+        ):
+            return WindowMoved(now_ms=now_ms)
+        looks = [self._look(claim, now_ms) for claim in request.claims]
+        if not all(need <= room for room, need, _ in looks):
+            states = tuple(
+                self._state(claim, room, 0 if need <= room else need, owed, now_ms, allowed=need <= room)
+                for claim, (room, need, owed) in zip(request.claims, looks, strict=True)
+            )
+            return ChargeRefused(now_ms=now_ms, states=states)
+        for claim, (_, need, owed) in zip(request.claims, looks, strict=True):
+            if claim.cost and isinstance(claim, RateClaim):
+                self.rates[claim.field] = (now_ms, owed + need)
+            elif claim.cost and isinstance(claim, QuotaClaim):
+                self.quotas[claim.field] = (self._window(claim), owed + need)
+        if any(claim.cost for claim in request.claims):
+            self.seq, self.seen_ms = self.seq + 1, now_ms
+        states = tuple(
+            self._state(claim, room - need, 0, owed + need, now_ms, allowed=True)
+            for claim, (room, need, owed) in zip(request.claims, looks, strict=True)
+        )
+        return Charged(now_ms=now_ms, states=states)
+
+    def refund(self, receipt: Receipt) -> int:
+        if not self.version or receipt.receipt_id in self.returned:
+            return 0
+        self.returned.add(receipt.receipt_id)
+        given, has_changed = 0, False
+        for name, starts_at, cost in receipt.parts:
+            table, scale = (self.rates, int(name.rsplit(":", 1)[1])) if name.startswith("r:") else (self.quotas, 1)
+            first, amount = table.get(name, (0, 0))
+            back = min(amount, cost * scale)
+            if back > 0 and (name.startswith("r:") or first == starts_at):
+                table[name] = (first, amount - back)
+                given, has_changed = given + back // scale, True
+        self.seq += has_changed
+        return given
+
+    def _window(self, claim: QuotaClaim) -> int:
+        return max(claim.starts_at, self.quotas.get(claim.field, (0, 0))[0])
+
+    def _look(self, claim: RateClaim | QuotaClaim, now_ms: int) -> tuple[int, int, int]:
+        if isinstance(claim, RateClaim):
+            at_ms, debt = self.rates.get(claim.field, (now_ms, 0))
+            owed = max(0, debt - (now_ms - at_ms) * claim.units)
+            return claim.burst * claim.window_ms - owed, claim.cost * claim.window_ms, owed
+        starts_at, used = self.quotas.get(claim.field, (0, 0))
+        owed = used if starts_at >= claim.starts_at else 0
+        return claim.limit - owed, claim.cost, owed
+
+    def _state(
+        self, claim: RateClaim | QuotaClaim, left: int, lacking: int, owed: int, now_ms: int, *, allowed: bool
+    ) -> LimitState:
+        if isinstance(claim, QuotaClaim):
+            return LimitState(remaining=max(0, left), reset_ms=claim.ends_at * 1000 - now_ms, allowed=allowed)
+        if allowed:
+            reset_ms = -(-owed // claim.units)
+        elif claim.cost > claim.burst:
+            reset_ms = max(claim.window_ms, -(-owed // claim.units))
+        else:
+            reset_ms = -(-(lacking - left) // claim.units)
+        return LimitState(remaining=max(0, left) // claim.window_ms, reset_ms=reset_ms, allowed=allowed)
+
+
+def quota_claim(name: str, cost: int, now_ms: int) -> QuotaClaim:
+    length_s, limit = QUOTAS[name]
+    starts_at = now_ms // 1000 // length_s * length_s
+    return QuotaClaim(field=name, cost=cost, limit=limit, starts_at=starts_at, ends_at=starts_at + length_s)
+
+
+class Life(RuleBasedStateMachine):
+    url = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.customer_id = secrets.token_hex(6)
+        self.model = Model()
+        self.ledger_version = 1
+        self.settled: tuple[dict[str, tuple[int, int]], int] = ({}, 0)
+        self.now_ms = START_MS
+        self.receipts: list[Receipt] = []
+        self.admitted: dict[str, list[tuple[int, int]]] = {}
+        self.cache, self.raw = self.runner.run(self._connect())
+
+    async def _connect(self) -> tuple[Cache, Redis]:
+        return await Cache.connect(self.url, deadline_s=5), Redis.from_url(self.url, decode_responses=True)
+
+    def teardown(self) -> None:
+        self.do(self.cache.aclose())
+        self.do(self.raw.aclose())
+        self.runner.close()
+
+    def do(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self.runner.run(work)
+
+    def decide(self, request: ChargeRequest) -> object:
+        answer = self.do(self.cache.charge(request))
+        expected = self.model.charge(request)
+        if expected == "stale":
+            assert isinstance(answer, AccountStale)
+            assert answer.version == self.model.version
+        else:
+            assert answer == expected
+        if isinstance(answer, Charged):
+            for claim in request.claims:
+                if isinstance(claim, RateClaim):
+                    spent = claim.cost * claim.window_ms
+                    self.admitted.setdefault(claim.field, []).append((answer.now_ms, spent))
+        return answer
+
+    def claims(self, rates: set[str], quotas: set[str], cost: int) -> tuple[RateClaim | QuotaClaim, ...]:
+        paced = [replace(RATES[name], cost=cost) for name in sorted(rates)]
+        if {"slow", "lower"} <= rates:  # one tier or the other: they share the bucket
+            paced = [claim for claim in paced if claim.burst != LOWER.burst]
+        now_ms = max(self.now_ms, self.model.seen_ms)
+        claims = [*paced, *(quota_claim(name, cost, now_ms) for name in sorted(quotas))]
+        return tuple(reversed(claims)) if self.now_ms % 2 else tuple(claims)
+
+    @rule(step_ms=st.integers(0, 400) | st.integers(0, 40_000))
+    def time_passes(self, step_ms: int) -> None:
+        self.now_ms += step_ms
+
+    @rule(step_ms=st.integers(1, 5_000))
+    def a_failover_sets_the_clock_back(self, step_ms: int) -> None:
+        self.now_ms -= step_ms
+
+    @rule(
+        rates=st.sets(st.sampled_from(sorted(RATES))),
+        quotas=st.sets(st.sampled_from(sorted(QUOTAS))),
+        cost=st.integers(0, 4) | st.sampled_from([7, 10]),
+        times=st.integers(1, 6),
+    )
+    def charge(self, rates: set[str], quotas: set[str], cost: int, times: int) -> None:
+        for _ in range(times):
+            request = ChargeRequest(
+                customer_id=self.customer_id,
+                version=self.ledger_version,
+                claims=self.claims(rates, quotas, cost),
+                now_ms=self.now_ms,
+            )
+            answer = self.decide(request)
+            if isinstance(answer, Charged):
+                self.receipts.append(
+                    Receipt(
+                        customer_id=self.customer_id,
+                        receipt_id=secrets.token_hex(4),
+                        parts=tuple(
+                            (claim.field, getattr(claim, "starts_at", 0), claim.cost) for claim in request.claims
+                        ),
+                    )
+                )
+
+    @rule(cost=st.integers(1, 4), rates=st.sets(st.sampled_from(sorted(RATES)), min_size=1))
+    def honour_what_a_refusal_says(self, cost: int, rates: set[str]) -> None:
+        request = ChargeRequest(
+            customer_id=self.customer_id,
+            version=self.ledger_version,
+            claims=self.claims(rates, set(QUOTAS), cost),
+            now_ms=self.now_ms,
+        )
+        answer = self.decide(request)
+        # A lost cache forgets t. If the clock is set back then, a restored counter may belong to a
+        # window that begins only now, and whose end the claim does not know.
+        is_ahead = any(
+            self.model.quotas.get(claim.field, (0, 0))[0] > claim.starts_at
+            for claim in request.claims
+            if isinstance(claim, QuotaClaim)
+        )
+        if isinstance(answer, ChargeRefused) and not is_ahead:
+            wait_ms = max(state.reset_ms for state in answer.states if not state.allowed)
+            self.now_ms = answer.now_ms + wait_ms
+            later = replace(request, claims=self.claims(rates, set(QUOTAS), cost), now_ms=self.now_ms)
+            assert isinstance(self.decide(later), Charged)
+
+    @rule(behind=st.integers(1, 2))
+    def decide_on_an_old_version(self, behind: int) -> None:
+        request = ChargeRequest(
+            customer_id=self.customer_id,
+            version=max(0, self.ledger_version - behind),
+            claims=self.claims({"fast"}, set(QUOTAS), 1),
+            now_ms=self.now_ms,
+        )
+        assert isinstance(self.decide(request), AccountStale | AccountMissing)
+
+    @precondition(lambda self: self.receipts)
+    @rule(data=st.data())
+    def refund(self, data: st.DataObject) -> None:
+        receipt = data.draw(st.sampled_from(self.receipts))
+        before = dict(self.model.rates)
+        assert self.do(self.cache.refund(receipt)) == self.model.refund(receipt)
+        for name, (at_ms, debt) in self.model.rates.items():
+            if debt != before[name][1]:
+                self.admitted[name].append((max(at_ms, self.model.seen_ms), debt - before[name][1]))
+
+    @initialize()
+    def begin(self) -> None:
+        self.publish_version(self.ledger_version)
+
+    @rule(is_changed=st.booleans())
+    def publish(self, is_changed: bool) -> None:  # noqa: FBT001 - hypothesis draws it
+        self.ledger_version += is_changed
+        self.publish_version(self.ledger_version)
+
+    @rule(behind=st.integers(1, 3))
+    def publish_late(self, behind: int) -> None:
+        if self.model.version and self.ledger_version > behind:
+            self.publish_version(self.ledger_version - behind)
+
+    def publish_version(self, version: int) -> None:
+        account = Account(customer_id=self.customer_id, user_id="u", version=version, created_at=0)
+        counters, seq = self.settled
+        written = self.do(self.cache.publish(account, counters=counters, seq_floor=seq, expires_s=600))
+        assert written == (version > self.model.version)
+        if not self.model.version:
+            self.model = Model(version=version, seq=(seq // EPOCH + 1) * EPOCH, quotas=dict(counters))
+        self.model.version = max(version, self.model.version)
+
+    @rule()
+    def settle(self) -> None:
+        reading = self.do(self.cache.read_usage(self.customer_id))
+        if not self.model.version:
+            assert reading is None
+            return
+        assert (reading.version, reading.seq, reading.quotas) == (
+            self.model.version,
+            self.model.seq,
+            self.model.quotas,
+        )
+        assert reading.seq >= self.settled[1]
+        self.settled = (dict(reading.quotas), reading.seq)
+
+    @rule(is_repaired=st.booleans())
+    def lose_everything(self, is_repaired: bool) -> None:  # noqa: FBT001 - hypothesis draws it
+        self.do(self.raw.flushall())
+        self.model = Model()
+        self.admitted.clear()
+        if is_repaired:
+            self.publish_version(self.ledger_version)
+
+    @rule()
+    def forget_the_scripts(self) -> None:
+        self.do(self.raw.script_flush())
+
+    @invariant()
+    def what_is_stored_is_what_the_model_says(self) -> None:
+        assert self.do(self.raw.hgetall(f"tg:{{{self.customer_id}}}:use")) == self.model.stored()
+
+    @invariant()
+    def nothing_is_negative_and_no_quota_is_exceeded(self) -> None:
+        assert all(debt >= 0 for _, debt in self.model.rates.values())
+        assert all(0 <= used <= QUOTAS[name][1] for name, (_, used) in self.model.quotas.items())
+
+    @invariant()
+    def no_interval_admits_more_than_the_burst_and_its_gain(self) -> None:
+        fastest = {"r:m:1000": FAST, "r:m:30000": SLOW}
+        for name, events in self.admitted.items():
+            rate = fastest[name]
+            for first in range(len(events)):
+                spent = accumulate(amount for _, amount in events[first:])
+                for (at_ms, _), total in zip(events[first:], spent, strict=True):
+                    gained = rate.units * (at_ms - events[first][0])
+                    assert total <= rate.burst * rate.window_ms + gained
+
+
+def test_any_history_matches_the_model(cache_server: CacheServer) -> None:
+    class LifeHere(Life):
+        url = cache_server.url
+
+    run_state_machine_as_test(
+        LifeHere,
+        settings=settings(
+            max_examples=60,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

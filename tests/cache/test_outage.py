@@ -1,0 +1,253 @@
+"""What callers see when the cache hangs, goes, or comes back. Over TCP, through a line that can be cut."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.cache import Cache, CacheUnavailable
+from gateway.core.account import Account
+from gateway.core.charge import Charged, ChargeRequest, QuotaClaim
+from gateway.core.errors import CapacityReduced
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from gateway.cache import CacheServer
+    from tests.cache.conftest import Line
+
+DEADLINE_S = 0.1
+SLACK_S = 0.15
+"""What a busy machine may add."""
+
+
+class Hook:
+    """Stands for the ledger's repair."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.work: Callable[[], Awaitable[None]] | None = None
+
+    async def __call__(self) -> None:
+        self.calls += 1
+        if self.work is not None:
+            await self.work()
+
+
+@pytest.fixture
+def hook() -> Hook:
+    return Hook()
+
+
+@pytest.fixture
+async def remote(line: Line, hook: Hook) -> AsyncIterator[Cache]:
+    cache = await Cache.connect(line.url, deadline_s=DEADLINE_S, on_reconnect=hook)
+    yield cache
+    await cache.aclose()
+
+
+@pytest.fixture
+async def request_(cache: Cache, customer_id: str) -> ChargeRequest:
+    account = Account(customer_id=customer_id, user_id="u", version=1, created_at=0)
+    await cache.publish(account, counters={}, seq_floor=0, expires_s=60)
+    claim = QuotaClaim(field="q:m:period", cost=1, limit=1000, starts_at=0, ends_at=2**33)
+    return ChargeRequest(customer_id=customer_id, version=1, claims=(claim,))
+
+
+async def used(cache: Cache, request: ChargeRequest) -> int:
+    reading = await cache.read_usage(request.customer_id)
+    assert reading is not None
+    return reading.quotas.get("q:m:period", (0, 0))[1]
+
+
+async def refusal_s(cache: Cache, request: ChargeRequest) -> float:
+    started = time.perf_counter()
+    with pytest.raises(CacheUnavailable):
+        await cache.charge(request)
+    return time.perf_counter() - started
+
+
+async def test_a_tcp_url_works(remote: Cache, request_: ChargeRequest) -> None:
+    assert await remote.wait_ready(5)
+    assert isinstance(await remote.charge(request_), Charged)
+
+
+async def test_the_first_charge_connects_by_itself(remote: Cache, request_: ChargeRequest, hook: Hook) -> None:
+    assert isinstance(await remote.charge(request_), Charged)
+    assert hook.calls == 1
+
+
+async def test_a_server_that_is_down_fails_the_first_use_not_the_opening(
+    line: Line, remote: Cache, request_: ChargeRequest
+) -> None:
+    await line.close()
+    assert await refusal_s(remote, request_) < DEADLINE_S + SLACK_S
+    with pytest.raises(CapacityReduced) as refusal:
+        await remote.ping()
+    assert "127.0.0.1" not in str(refusal.value), "callers learn nothing about our machines"
+
+
+async def test_a_server_that_hangs_from_the_start_costs_one_deadline(
+    line: Line, remote: Cache, request_: ChargeRequest
+) -> None:
+    line.hang()
+    assert await refusal_s(remote, request_) < DEADLINE_S + SLACK_S
+    assert await refusal_s(remote, request_) < 0.05
+
+
+async def test_a_server_that_begins_to_hang_costs_one_deadline_for_all(
+    line: Line, remote: Cache, request_: ChargeRequest
+) -> None:
+    assert await remote.wait_ready(5)
+    line.hang()
+    waits = await asyncio.gather(*(refusal_s(remote, request_) for _ in range(50)))
+    assert DEADLINE_S * 0.9 < max(waits) < DEADLINE_S + SLACK_S
+    started = time.perf_counter()
+    for _ in range(100):
+        with pytest.raises(CacheUnavailable):
+            await remote.charge(request_)
+    assert time.perf_counter() - started < DEADLINE_S
+
+
+async def test_what_hung_recovers_by_itself_and_nothing_was_repeated(
+    line: Line, remote: Cache, cache: Cache, request_: ChargeRequest
+) -> None:
+    assert await remote.wait_ready(5)
+    line.hang()
+    await refusal_s(remote, request_)
+    line.heal()
+    assert await remote.wait_ready(10)
+    assert isinstance(await remote.charge(request_), Charged)
+    await asyncio.sleep(0.05)
+    assert await used(cache, request_) <= 2  # the lost one may have arrived, once
+
+
+async def test_a_connection_that_was_closed_while_idle_is_replaced_unnoticed(
+    line: Line, remote: Cache, cache: Cache, request_: ChargeRequest, hook: Hook
+) -> None:
+    assert await remote.wait_ready(5)
+    await remote.charge(request_)
+    line.cut()
+    await asyncio.sleep(0.05)
+    assert isinstance(await remote.charge(request_), Charged)
+    assert hook.calls == 2
+    assert await used(cache, request_) == 2
+
+
+async def test_a_connection_that_breaks_under_a_charge_fails_it_and_does_not_repeat_it(
+    line: Line, remote: Cache, cache: Cache, request_: ChargeRequest
+) -> None:
+    assert await remote.wait_ready(5)
+    line.hang()
+    charge = asyncio.ensure_future(remote.charge(request_))
+    await asyncio.sleep(DEADLINE_S / 4)
+    line.cut()
+    with pytest.raises(CacheUnavailable):
+        await charge
+    line.heal()
+    assert await remote.wait_ready(10)
+    await asyncio.sleep(0.05)
+    assert await used(cache, request_) <= 1
+
+
+async def test_after_an_outage_the_hook_is_awaited_before_the_first_charge(
+    line: Line, remote: Cache, cache: Cache, request_: ChargeRequest, hook: Hook
+) -> None:
+    assert await remote.wait_ready(5)
+    await line.close()
+    await refusal_s(remote, request_)
+    repairing, repaired = asyncio.Event(), asyncio.Event()
+
+    async def repair() -> None:
+        account = Account(customer_id=request_.customer_id, user_id="u", version=2, created_at=0)
+        assert await remote.publish(account, counters={}, seq_floor=0, expires_s=60)
+        repairing.set()
+        await repaired.wait()
+
+    hook.work = repair
+    await line.open()
+    await asyncio.wait_for(repairing.wait(), 10)
+    with pytest.raises(CacheUnavailable) as refusal:
+        await remote.charge(request_)
+    assert "being published" in refusal.value.reason
+    assert not remote.is_ready
+    repaired.set()
+    assert await remote.wait_ready(5)
+    assert (await remote.charge(request_)).__class__.__name__ == "AccountStale"
+    assert await used(cache, request_) == 0
+
+
+async def test_a_hook_that_fails_keeps_charges_out_and_is_tried_again(
+    remote: Cache, request_: ChargeRequest, hook: Hook
+) -> None:
+    async def fail() -> None:
+        raise RuntimeError("the ledger is away")
+
+    hook.work = fail
+    with pytest.raises(CacheUnavailable) as refusal:
+        await remote.charge(request_)
+    assert refusal.value.reason == "the ledger is away"
+    hook.work = None
+    assert await remote.wait_ready(5)
+    assert hook.calls >= 2
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_busy_event_loop_is_not_blamed_on_the_server(
+    cache_server: CacheServer, request_: ChargeRequest, turns: int
+) -> None:
+    cache = await Cache.connect(cache_server.url, deadline_s=DEADLINE_S)
+    assert await cache.wait_ready(5)
+    charge = asyncio.ensure_future(cache.charge(request_))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    time.sleep(2 * DEADLINE_S)  # noqa: ASYNC251 - a loop that stands still is what is tested
+    assert isinstance(await charge, Charged)
+    await cache.aclose()
+
+
+async def test_a_stopped_server_process_is_reported_for_every_operation(
+    line: Line, remote: Cache, request_: ChargeRequest
+) -> None:
+    await line.close()
+    await refusal_s(remote, request_)
+    with pytest.raises(CacheUnavailable):
+        await remote.read_usage(request_.customer_id)
+    with pytest.raises(CacheUnavailable):
+        await remote.put_decisions("b", 1, b"", 1)
+    with pytest.raises(CacheUnavailable):
+        [reading async for reading in remote.scan_usage()]
+
+
+async def test_a_server_that_may_not_be_written_is_unavailable(
+    remote: Cache, raw: Redis, request_: ChargeRequest
+) -> None:
+    assert await remote.wait_ready(5)
+    await raw.config_set("maxmemory", "1")
+    try:
+        with pytest.raises(CacheUnavailable) as refusal:
+            await remote.charge(request_)
+        assert "maxmemory" in refusal.value.reason
+    finally:
+        await raw.config_set("maxmemory", "0")
+    assert isinstance(await remote.charge(request_), Charged)
+
+
+async def test_closing_fails_what_is_under_way(line: Line, request_: ChargeRequest) -> None:
+    cache = await Cache.connect(line.url, deadline_s=5)
+    assert await cache.wait_ready(5)
+    line.hang()
+    charge = asyncio.ensure_future(cache.charge(request_))
+    await asyncio.sleep(0.02)
+    await cache.aclose()
+    with pytest.raises(CacheUnavailable):
+        await charge
+
+
+def test_a_url_that_is_none_is_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="scheme"):
+        asyncio.run(Cache.connect("http://localhost"))

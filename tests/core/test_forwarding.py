@@ -1,0 +1,176 @@
+"""Which fields travel on, and what this hop adds."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.forwarding import HeaderRules, response_headers
+
+HOST = (b"host", b"api.example")
+OURS = [(b"x-tiergate-customer", b"cu_1"), (b"x-request-id", b"r1")]
+
+
+def forward(
+    *fields: tuple[bytes, bytes], peer: str | None = "192.0.2.1", trusted: tuple[str, ...] = (), version: str = "1.1", **options
+) -> list[tuple[bytes, bytes]]:
+    return HeaderRules(trusted_proxies=trusted, **options).forward_headers(
+        [HOST, *fields], peer=peer, scheme="http", http_version=version, identity=OURS
+    )
+
+
+def values(fields: list[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
+    return [value for key, value in fields if key == name]
+
+
+ADDED = [
+    (b"x-forwarded-for", b"192.0.2.1"),
+    (b"x-forwarded-proto", b"http"),
+    (b"x-forwarded-host", b"api.example"),
+    (b"via", b"1.1 tiergate"),
+    *OURS,
+]
+
+
+def test_ordinary_fields_keep_their_order_and_repetitions():
+    sent = [(b"accept", b"a"), (b"range", b"bytes=0-1"), (b"accept", b"b"), (b"if-match", b'"x"'), (b"x-latin", b"\xe9")]
+    assert forward(*sent) == [*sent, *ADDED]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"expect"]
+    + [b"proxy-authorization", b"proxy-authenticate", b"content-length", b"http2-settings", b"x-api-key"],
+)
+def test_fields_that_end_here_are_not_forwarded(name):
+    assert forward((name, b"x")) == ADDED
+    assert name == b"connection" or forward((name.replace(b"-", b"_"), b"x")) == ADDED or b"-" not in name
+
+
+def test_fields_that_connection_names_are_not_forwarded():
+    fields = forward((b"x-a", b"1"), (b"connection", b"close, X-A,, ,x-b"), (b"x-b", b"2"), (b"x-c", b"3"), (b"connection", b""))
+    assert fields == [(b"x-c", b"3"), *ADDED]
+
+
+def test_connection_cannot_name_what_we_add():
+    fields = forward((b"connection", b"x-tiergate-customer, x-forwarded-for, via, x-request-id"))
+    assert fields == ADDED
+
+
+@pytest.mark.parametrize(
+    "name",
+    [b"x-tiergate-customer", b"x-tiergate-anything", b"x_tiergate_customer", b"x-tiergate_customer", b"x-tiergate", b"x-request-id"],
+)
+def test_nobody_else_says_who_the_caller_is(name):
+    assert forward((name, b"cu_2")) == ADDED
+
+
+def test_our_api_key_is_removed_and_other_credentials_pass():
+    other = [(b"authorization", b"Bearer eyJhbGciOi"), (b"authorization", b"Basic dTpw")]
+    assert forward((b"authorization", b"Bearer tg_live_x"), (b"x-api-key", b"tg_live_x"), *other) == [*other, *ADDED]
+    assert forward((b"authorization", b"bEaReR   tg_live_x")) == ADDED
+
+
+@pytest.mark.parametrize(
+    "name",
+    [b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-anything", b"forwarded", b"x-real-ip"]
+    + [b"x_forwarded_for", b"x-forwarded_for", b"x_real_ip"],
+)
+def test_a_stranger_is_not_believed(name):
+    assert forward((name, b"203.0.113.9")) == ADDED
+
+
+def test_a_trusted_proxy_is_believed_and_added_to_the_chain():
+    fields = forward(
+        (b"x-forwarded-for", b"203.0.113.9"),
+        (b"x-forwarded-for", b"198.51.100.2"),
+        (b"x-forwarded-proto", b"https"),
+        (b"x-forwarded-host", b"shop.example"),
+        (b"forwarded", b"for=203.0.113.9"),
+        (b"x_forwarded_for", b"1.1.1.1"),
+        trusted=("192.0.2.0/24",),
+    )
+    assert values(fields, b"x-forwarded-for") == [b"203.0.113.9, 198.51.100.2, 192.0.2.1"]
+    assert values(fields, b"x-forwarded-proto") == [b"https"]
+    assert values(fields, b"x-forwarded-host") == [b"shop.example"]
+    assert values(fields, b"forwarded") == [b"for=203.0.113.9", b"for=192.0.2.1;proto=http"]
+    assert values(fields, b"x_forwarded_for") == []
+
+
+def test_an_address_with_colons_is_quoted_in_forwarded():
+    fields = forward((b"forwarded", b"for=a"), peer="2001:db8::1", trusted=("2001:db8::/32",))
+    assert values(fields, b"forwarded")[-1] == b'for="[2001:db8::1]";proto=http'
+
+
+def test_a_peer_without_an_address_is_unknown():
+    assert values(forward(peer=None, trusted=("0.0.0.0/0",)), b"x-forwarded-for") == [b"unknown"]
+
+
+def test_the_callers_host_is_preserved_on_request():
+    assert values(forward(), b"host") == []
+    assert forward(preserve_host=True)[0] == HOST
+
+
+def test_options_lose_one_hop():
+    assert (b"max-forwards", b"4") in forward((b"max-forwards", b"5"))
+
+
+def test_cookies_that_http_2_split_are_joined():
+    fields = forward((b"cookie", b"a=1"), (b"cookie", b"b=2"), version="2")
+    assert values(fields, b"cookie") == [b"a=1; b=2"]
+    assert values(fields, b"via") == [b"2 tiergate"]
+
+
+def test_a_via_of_an_earlier_hop_stays_before_ours():
+    assert values(forward((b"via", b"1.0 a")), b"via") == [b"1.0 a", b"1.1 tiergate"]
+
+
+@pytest.mark.parametrize(
+    ("peer", "claimed", "expected"),
+    [
+        pytest.param("203.0.113.5", [b"1.1.1.1"], "203.0.113.5", id="stranger"),
+        pytest.param("10.0.0.1", [], "10.0.0.1", id="proxy-that-says-nothing"),
+        pytest.param("10.0.0.1", [b"203.0.113.5"], "203.0.113.5", id="one-proxy"),
+        pytest.param("10.0.0.1", [b"1.1.1.1, 203.0.113.5, 10.0.0.2"], "203.0.113.5", id="forged-from-the-left"),
+        pytest.param("10.0.0.1", [b"1.1.1.1", b"203.0.113.5"], "203.0.113.5", id="two-fields"),
+        pytest.param("10.0.0.1", [b"203.0.113.5, nonsense"], "10.0.0.1", id="not-an-address"),
+        pytest.param("10.0.0.1", [b"203.0.113.5:4711"], "203.0.113.5", id="with-port"),
+        pytest.param("10.0.0.1", [b"[2001:db8::1]:4711"], "2001:db8::1", id="ipv6-with-port"),
+        pytest.param("10.0.0.1", [b"2001:DB8::1"], "2001:db8::1", id="ipv6"),
+        pytest.param("::ffff:10.0.0.1", [b"::ffff:203.0.113.5"], "203.0.113.5", id="ipv4-in-ipv6"),
+        pytest.param("10.0.0.1", [b"10.0.0.3, 10.0.0.2"], "10.0.0.3", id="proxies-only"),
+        pytest.param(None, [b"203.0.113.5"], None, id="no-peer"),
+        pytest.param("not-an-address", [b"203.0.113.5"], "not-an-address", id="odd-peer"),
+    ],
+)
+def test_the_caller_is_the_first_from_the_right_that_is_not_our_proxy(peer, claimed, expected):
+    rules = HeaderRules(trusted_proxies=("10.0.0.0/8",))
+    assert rules.client_address([(b"x-forwarded-for", value) for value in claimed], peer) == expected
+
+
+def test_a_response_loses_hop_by_hop_fields_both_listed_and_known():
+    sent = [
+        (b"Set-Cookie", b"a=1"), (b"Connection", b"X-A, close"), (b"X-A", b"1"), (b"Keep-Alive", b"timeout=5"),
+        (b"Trailer", b"x"), (b"Transfer-Encoding", b"chunked"), (b"Proxy-Authenticate", b"Basic"), (b"Set-Cookie", b"b=2"),
+        (b"Content-Encoding", b"br"), (b"Content-Length", b"5"),
+    ]  # fmt: skip
+    assert response_headers(sent) == [
+        (b"set-cookie", b"a=1"), (b"set-cookie", b"b=2"), (b"content-encoding", b"br"), (b"content-length", b"5"),
+        (b"via", b"1.1 tiergate"),
+    ]  # fmt: skip
+    assert response_headers([], http_version="1.0") == [(b"via", b"1.0 tiergate")]
+
+
+_field_names = st.sampled_from(
+    [b"x-tiergate-customer", b"x_tiergate_customer", b"connection", b"x-forwarded-for", b"x-a", b"accept", b"te", b"x-tiergate_tier"]
+)
+
+
+@given(st.lists(st.tuples(_field_names, st.sampled_from([b"a", b"x-a, te", b"cu_2", b""])), max_size=8))
+def test_an_upstream_hears_only_from_us_who_the_caller_is(fields):
+    sent = forward(*fields)
+    telling = [field for field in sent if field[0].replace(b"_", b"-").startswith(b"x-tiergate")]
+    assert telling == [OURS[0]]
+    assert values(sent, b"x-forwarded-for") == [b"192.0.2.1"]
+    assert not {b"te", b"connection"} & {name for name, _ in sent}
