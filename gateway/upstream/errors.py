@@ -1,0 +1,39 @@
+"""What ends an exchange early, beside the failures that callers hear about (`gateway.core.errors`).
+
+ClientLeft           the caller is gone: nobody is there to answer
+  ClientFaulty       the caller's body stalled, or was not as long as announced
+ExchangeBroken       the response had begun and cannot be finished: cut the connection
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.core.errors import UpstreamUnreachable
+
+if TYPE_CHECKING:
+    from gateway.upstream.exchange import Outcome
+
+
+class ClientLeft(Exception):
+    """The caller went away before the response began. Nothing was sent and nothing can be."""
+
+
+class ClientFaulty(ClientLeft):
+    """The caller stopped sending or reading, or its body was longer or shorter than announced."""
+
+
+class ExchangeBroken(Exception):
+    """The response had begun and broke off.
+
+    Whoever sees it must cut the caller's connection, so that what was sent cannot be taken for
+    the whole.
+    """
+
+    def __init__(self, message: str, outcome: Outcome) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+
+
+class DiedUnanswered(UpstreamUnreachable):
+    """The connection closed before the first byte of a response. What a retry may follow."""

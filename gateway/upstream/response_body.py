@@ -1,0 +1,187 @@
+"""Where a response body ends, byte by exact byte.
+
+Each reader takes what arrives and gives back the payload in it. `complete` says that the body
+has ended by its own framing; `surplus` that bytes followed its end. After surplus the
+connection is worthless: the next answer read from it could be somebody else's.
+
+Chunks are decoded here and not by the head's parser, because that one skips empty lines
+between messages without a word and keeps trailer fields of any size.
+
+Source: RFC 9112 sections 6 and 7.1.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from gateway.core.errors import UpstreamInvalid
+from gateway.core.request_gate import CHUNKED
+
+MAX_LINE_BYTES = 4096
+"""Longest chunk-size line, its extensions included."""
+MAX_TRAILER_BYTES = 16_384
+"""All trailer fields together. They are read and dropped."""
+
+_HEX_DIGITS = b"0123456789abcdefABCDEF"
+_MAX_SIZE_DIGITS = 15
+_CRLF = b"\r\n"
+_LINE_BYTES = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
+
+
+class ResponseBody(Protocol):
+    """A body being read."""
+
+    complete: bool
+    surplus: bool
+
+    def feed(self, data: bytes) -> bytes:
+        """The payload in `data`; b"" if there is none.
+
+        Raises:
+            UpstreamInvalid: The framing is broken.
+        """
+        ...
+
+    def closed(self) -> bool:
+        """Whether the body is whole if the connection ends, cleanly, right now."""
+        ...
+
+
+class SizedBody:
+    """As many bytes as were announced."""
+
+    __slots__ = ("complete", "left", "surplus")
+
+    def __init__(self, length: int) -> None:
+        self.left = length
+        self.complete = length == 0
+        self.surplus = False
+
+    def feed(self, data: bytes) -> bytes:
+        """What belongs to the body."""
+        left = self.left - len(data)
+        if left > 0:
+            self.left = left
+            return data
+        if left < 0:
+            self.surplus = True
+            data = data[: self.left]
+        self.left = 0
+        self.complete = True
+        return data
+
+    def closed(self) -> bool:
+        """Only if all of it has come."""
+        return self.complete
+
+
+class ClosingBody:
+    """Everything until the connection closes."""
+
+    __slots__ = ("complete", "surplus")
+
+    def __init__(self) -> None:
+        self.complete = False
+        self.surplus = False
+
+    def feed(self, data: bytes) -> bytes:
+        """All of it."""
+        return data
+
+    def closed(self) -> bool:
+        """A clean close is its end."""
+        return True
+
+
+class ChunkedBody:
+    """Chunks, a last chunk, and trailer fields that are dropped."""
+
+    __slots__ = ("_line", "_need", "_trailer", "complete", "surplus")
+
+    def __init__(self) -> None:
+        self.complete = False
+        self.surplus = False
+        self._line = b""
+        """Start of a line (or of the line end after a chunk) whose rest has not come."""
+        self._need = 0
+        """Payload bytes still missing in the current chunk; 0: a size line follows; -1: the line end after a chunk."""
+        self._trailer = -1
+        """Bytes of trailer fields read so far; -1 before the last chunk."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Payload of the chunks in `data`."""
+        if 0 < len(data) < self._need:
+            self._need -= len(data)
+            return data
+        pieces: list[bytes] = []
+        if self._line:
+            data = self._line + data
+            self._line = b""
+        at, end = 0, len(data)
+        while at < end and not self.complete:
+            if self._need > 0:
+                piece = data[at : at + self._need]
+                pieces.append(piece)
+                at += len(piece)
+                self._need = self._need - len(piece) or -1
+                continue
+            line_end = data.find(_CRLF, at)
+            if line_end < 0:
+                self._keep(data[at:])
+                at = end
+            else:
+                self._read_line(data[at:line_end])
+                at = line_end + 2
+        self.surplus = at < end
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def closed(self) -> bool:
+        """Only after the last chunk."""
+        return self.complete
+
+    def _keep(self, rest: bytes) -> None:
+        if self._need < 0 and rest != b"\r":
+            raise UpstreamInvalid("The upstream's chunk is longer than its size.")
+        if len(rest) > MAX_LINE_BYTES:
+            raise UpstreamInvalid("The upstream sent a chunk size or trailer line without an end.")
+        self._line = rest
+
+    def _read_line(self, line: bytes) -> None:
+        if self._need < 0:
+            if line:
+                raise UpstreamInvalid("The upstream's chunk is longer than its size.")
+            self._need = 0
+        elif self._trailer >= 0:
+            self._read_trailer(line)
+        else:
+            self._need = _parse_chunk_size(line)
+            if self._need == 0:
+                self._trailer = 0
+
+    def _read_trailer(self, line: bytes) -> None:
+        if not line:
+            self.complete = True
+            return
+        self._trailer += len(line)
+        if self._trailer > MAX_TRAILER_BYTES or line.translate(None, _LINE_BYTES) or line.find(b":") < 1:
+            raise UpstreamInvalid("The upstream sent malformed trailer fields.")
+
+
+def body_reader(framing: int | None) -> ResponseBody:
+    """The reader for a response head's `framing`."""
+    if framing is None:
+        return ClosingBody()
+    return ChunkedBody() if framing == CHUNKED else SizedBody(framing)
+
+
+def _parse_chunk_size(line: bytes) -> int:
+    size, semicolon, extension = line.partition(b";")
+    if (
+        not size
+        or size.translate(None, _HEX_DIGITS)
+        or len(size) > _MAX_SIZE_DIGITS
+        or len(line) > MAX_LINE_BYTES
+        or (semicolon and extension.translate(None, _LINE_BYTES))
+    ):
+        raise UpstreamInvalid("The upstream sent a malformed chunk size.")
+    return int(size, 16)

@@ -1,0 +1,154 @@
+"""One upstream: where it is, and how requests get there."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from gateway.upstream.exchange import Exchange, ExchangeRequest, Outcome, UpstreamTimeouts
+from gateway.upstream.pool import Pool, PoolLimits
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gateway.upstream.exchange import OnStart, Receive, Send
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_SLOWEST_TICK_S, _FASTEST_TICK_S = 0.25, 0.02
+_TICKS_PER_TIMEOUT = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamStats:
+    """A look at one upstream's connections, since the worker's start."""
+
+    open_connections: int
+    idle_connections: int
+    opened: int
+    reused: int
+    connect_failures: int
+    expired: int
+    waited: int
+
+
+class Upstream:
+    """The API behind the gateway, at one URL. Lives on one event loop.
+
+    No redirect is followed and no environment variable is read: requests go to this address.
+
+    Args:
+        url: `http://host[:port][/prefix]` or `https://...`. The prefix is put before every target.
+        timeouts: How long exchanges wait for what.
+        max_connections: Bound of the pool. Requests beyond it wait for `pool_wait_s`.
+        keepalive_s: How long an idle connection is kept; less if the upstream says less.
+            Keep it below what the upstream itself allows. 0 keeps none.
+        ca_file: Certificates to trust instead of the system's.
+        ssl_context: Replaces the context made from `ca_file`, for client certificates and the like.
+
+    Raises:
+        ValueError: The URL is not such a URL.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeouts: UpstreamTimeouts | None = None,
+        max_connections: int = 256,
+        keepalive_s: float = 30.0,
+        ca_file: Path | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+            raise ValueError(f"{url!r} is not an http:// or https:// URL")
+        if parts.query or parts.fragment or parts.username is not None or parts.password is not None:
+            raise ValueError("an upstream URL holds no query, fragment or credentials")
+        tls: ssl.SSLContext | None = None
+        if parts.scheme == "https":
+            tls = ssl_context if ssl_context is not None else ssl.create_default_context(cafile=ca_file)
+        default_port = _DEFAULT_PORTS[parts.scheme]
+        port = parts.port if parts.port is not None else default_port
+        name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        self.url = url
+        self.host = (name if port == default_port else f"{name}:{port}").encode(
+            "idna" if not name.isascii() else "ascii"
+        )
+        """Value of the Host field that is sent when the caller's is not preserved."""
+        self._prefix = parts.path.rstrip("/").encode("ascii")
+        self._timeouts = timeouts = timeouts if timeouts is not None else UpstreamTimeouts()
+        self._max_connections = max_connections
+        self._pool = Pool(
+            parts.hostname,
+            port,
+            limits=PoolLimits(
+                max_connections=max_connections,
+                connect_s=timeouts.connect_s,
+                wait_s=timeouts.pool_wait_s,
+                keepalive_s=keepalive_s,
+                tick_s=_tick_s(timeouts, keepalive_s),
+            ),
+            tls=tls,
+        )
+
+    async def forward(
+        self, request: ExchangeRequest, receive: Receive, send: Send, *, on_start: OnStart, max_body: int
+    ) -> Outcome:
+        """Relay one request and its response, streaming both ways.
+
+        Args:
+            request: What to ask.
+            receive: ASGI `receive` of the caller's request.
+            send: ASGI `send` to the caller.
+            on_start: Maps the response's status and fields to the fields to send. Called once,
+                just before the response starts.
+            max_body: Most bytes of request body.
+
+        Returns:
+            How it ended: `complete`, or `client-left` if the caller went away after the
+            response had begun.
+
+        Raises:
+            BodyTooLarge, UpstreamUnreachable, UpstreamTimeout, UpstreamInvalid: Nothing was sent.
+            ClientLeft: The caller went away before the response began.
+            ExchangeBroken: The response had begun and cannot be finished.
+        """
+        return await Exchange(
+            request,
+            receive,
+            send,
+            on_start=on_start,
+            max_body=max_body,
+            pool=self._pool,
+            timeouts=self._timeouts,
+            prefix=self._prefix,
+            host=self.host,
+        ).run()
+
+    @property
+    def stats(self) -> UpstreamStats:
+        """Connections now, and what happened so far."""
+        pool, counts = self._pool, self._pool.counts
+        return UpstreamStats(
+            open_connections=pool.open_connections,
+            idle_connections=pool.idle_connections,
+            opened=counts.opened,
+            reused=counts.reused,
+            connect_failures=counts.failed,
+            expired=counts.expired,
+            waited=counts.waited,
+        )
+
+    async def aclose(self) -> None:
+        """Close every connection. Exchanges in progress break off."""
+        await self._pool.aclose()
+
+
+def _tick_s(timeouts: UpstreamTimeouts, keepalive_s: float) -> float:
+    """Often enough that no time-out is late by more than a quarter, and that a caller's leaving is seen at once."""
+    shortest = min(
+        timeouts.first_byte_s, timeouts.idle_s, timeouts.total_s or timeouts.idle_s, keepalive_s or timeouts.idle_s
+    )
+    return min(_SLOWEST_TICK_S, max(_FASTEST_TICK_S, shortest / _TICKS_PER_TIMEOUT))

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from gateway.upstream import ExchangeRequest, Outcome, Upstream, UpstreamTimeouts
+from tests.fakes.asgi_caller import AsgiCaller
+from tests.fakes.raw_upstream import RawUpstream, Script
+
+Serve = Callable[..., Awaitable["Rig"]]
+
+
+class Rig:
+    """A scripted server and an `Upstream` that points at it."""
+
+    def __init__(self, server: RawUpstream, upstream: Upstream) -> None:
+        self.server = server
+        self.upstream = upstream
+
+    async def ask(
+        self,
+        caller: AsgiCaller | None = None,
+        *,
+        method: str = "GET",
+        target: bytes = b"/",
+        headers: list[tuple[bytes, bytes]] | None = None,
+        framing: int | None = None,
+        max_body: int = 10**9,
+        on_start: Callable[[int, Any], Any] = lambda _status, headers: headers,
+    ) -> tuple[AsgiCaller, Outcome]:
+        caller = caller if caller is not None else AsgiCaller()
+        outcome = await self.upstream.forward(
+            ExchangeRequest(method=method, target=target, headers=headers or [], body_framing=framing),
+            caller.receive,
+            caller.send,
+            on_start=on_start,
+            max_body=max_body,
+        )
+        return caller, outcome
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    before = asyncio.all_tasks()
+    async with AsyncExitStack() as stack:
+
+        async def start(*scripts: Script, prefix: str = "", **options: Any) -> Rig:
+            timeouts = options.pop("timeouts", UpstreamTimeouts(connect_s=2, first_byte_s=5, idle_s=5, pool_wait_s=2))
+            server = await stack.enter_async_context(RawUpstream(*scripts))
+            upstream = Upstream(server.url + prefix, timeouts=timeouts, **options)
+            stack.push_async_callback(upstream.aclose)
+            return Rig(server, upstream)
+
+        yield start
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    left = {task for task in asyncio.all_tasks() - before if task.get_name().startswith("upstream")}
+    assert not left, f"tasks left behind: {left}"
