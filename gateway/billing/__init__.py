@@ -1,0 +1,60 @@
+"""Stripe: what we ask of it, what its events mean, and whether a delivery is really its own.
+
+The only package that imports the SDK. It answers in plain values and fails in two ways:
+`BillingUnavailable` (waiting helps) and `BillingRefused` (somebody must look).
+"""
+
+from __future__ import annotations
+
+from gateway.billing.client import (
+    API_VERSION,
+    DEADLINE_S,
+    Billing,
+    ChangeResult,
+    CheckoutLink,
+    PlanChange,
+    StripeOptions,
+)
+from gateway.billing.events import REASONS, SUBSCRIBED_TYPES, Meaning, meaning_of
+from gateway.billing.failures import WrongStripeMode
+from gateway.billing.health import EndpointFacts, StripeReport
+from gateway.billing.reading import ChangePreview, CheckoutFacts, PriceFacts, money_text
+from gateway.billing.webhook import (
+    MAX_PAYLOAD_BYTES,
+    TOLERANCE_S,
+    Claimed,
+    EventEnvelope,
+    InvalidPayload,
+    InvalidSignature,
+    claimed_customer,
+    verify,
+)
+
+__all__ = [
+    "API_VERSION",
+    "DEADLINE_S",
+    "MAX_PAYLOAD_BYTES",
+    "REASONS",
+    "SUBSCRIBED_TYPES",
+    "TOLERANCE_S",
+    "Billing",
+    "ChangePreview",
+    "ChangeResult",
+    "CheckoutFacts",
+    "CheckoutLink",
+    "Claimed",
+    "EndpointFacts",
+    "EventEnvelope",
+    "InvalidPayload",
+    "InvalidSignature",
+    "Meaning",
+    "PlanChange",
+    "PriceFacts",
+    "StripeOptions",
+    "StripeReport",
+    "WrongStripeMode",
+    "claimed_customer",
+    "meaning_of",
+    "money_text",
+    "verify",
+]

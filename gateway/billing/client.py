@@ -1,0 +1,322 @@
+"""Everything we ask of Stripe, through its official SDK.
+
+One `Billing` per event loop. Answers are plain frozen values; failures are
+`BillingUnavailable` (waiting helps) or `BillingRefused`; which is decided in `failures`.
+Prices to be charged come from policy and from nowhere else: no caller names one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+import stripe
+import structlog
+
+from gateway.billing.events import SUBSCRIBED_TYPES
+from gateway.billing.failures import is_missing, stripe_call
+from gateway.billing.health import StripeReport, examine
+from gateway.billing.prices import PriceList
+from gateway.billing.reading import (
+    ChangePreview,
+    CheckoutFacts,
+    PriceFacts,
+    read_checkout,
+    read_preview,
+    read_subscription,
+)
+from gateway.billing.transport import Transport
+from gateway.billing.webhook import (
+    METADATA_CUSTOMER,
+    METADATA_PLAN,
+    METADATA_USER,
+    EventEnvelope,
+    InvalidPayload,
+    read_envelope,
+)
+from gateway.core.billing_facts import CustomerFacts
+from gateway.core.errors import BillingRefused
+from gateway.core.policy import Plan
+
+if TYPE_CHECKING:
+    from stripe.params import EventListParams, InvoiceCreatePreviewParams, SubscriptionUpdateParams
+
+API_VERSION = "2026-10-28.endive"
+"""The version every request is made in. It changes with the SDK, on purpose, in one commit."""
+TIMEOUT_S = 5.0
+"""Seconds for one step of one try: to connect, or for the next byte."""
+RETRIES = 2
+"""Tries beyond the first after a lost connection, a conflict or a 5xx, with the same idempotency key."""
+DEADLINE_S = 20.0
+"""Seconds for a whole call, its retries included. Longer than three time-outs and their pauses."""
+_PAGE = 100
+_TYPES_A_CALL = 20
+"""Source: `types` of https://docs.stripe.com/api/events/list"""
+_LONGEST_METADATA = 500
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckoutLink:
+    """A hosted checkout page, ready to be opened."""
+
+    url: str
+    session_id: str
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanChange:
+    """One item of one subscription is to be sold at another plan's price."""
+
+    subscription_id: str
+    item_id: str
+    plan: Plan
+    at: int
+    """The instant to prorate at. Keep the previewed one when applying, and the figures agree."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeResult:
+    """What became of a plan change."""
+
+    is_pending: bool
+    """It waits for a payment; until then the old plan stays."""
+    payment_url: str | None
+    """Where that payment can be made."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StripeOptions:
+    """How to reach Stripe, and as whom."""
+
+    secret_key: str = field(repr=False)
+    """Secret or restricted key; its mode is this gateway's."""
+    base_url: str | None = None
+    """The sandbox; None is Stripe itself."""
+    price_ttl_s: float = 300.0
+    """Seconds a price is shown before it is read again."""
+    timeout_s: float = TIMEOUT_S
+    deadline_s: float = DEADLINE_S
+
+
+class Billing:
+    """Stripe, as this program sees it. Open it inside the event loop that uses it; close it with `aclose`."""
+
+    @classmethod
+    async def open(cls, options: StripeOptions) -> Self:
+        """Nothing is connected before the first call, so a Stripe that is down does not matter here."""
+        return cls(options)
+
+    def __init__(self, options: StripeOptions) -> None:
+        stripe.enable_telemetry = False  # it would write an id into the home directory and send the platform
+        stripe.set_app_info("tiergate")
+        logging.getLogger("stripe").setLevel(logging.WARNING)  # below, it writes whole bodies
+        self.is_live = "_live_" in options.secret_key[:8]
+        """Whether real money moves."""
+        self._deadline_s = options.deadline_s
+        self._transport = Transport(timeout_s=options.timeout_s, through_proxy=options.base_url is None)
+        self._client = stripe.StripeClient(
+            options.secret_key,
+            stripe_version=API_VERSION,
+            base_addresses={} if options.base_url is None else {"api": options.base_url},
+            max_network_retries=RETRIES,
+            http_client=self._transport,
+        )
+        self._prices = PriceList(self._client, ttl_s=options.price_ttl_s, deadline_s=options.deadline_s)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._transport.close_async()
+
+    async def create_customer(self, customer_id: str, user_id: str) -> str:
+        """The Stripe customer for one of ours. Asked again within a day, the answer is the same customer.
+
+        Returns:
+            Its id. Bind it with `Ledger.bind_stripe_customer`, and use the id which that returns.
+        """
+        metadata = {METADATA_CUSTOMER: customer_id, METADATA_USER: user_id[:_LONGEST_METADATA]}
+        async with stripe_call("create a customer", self._deadline_s):
+            customer = await self._client.v1.customers.create_async(
+                {"metadata": metadata}, {"idempotency_key": f"tiergate-customer-{customer_id}"}
+            )
+            return customer.id
+
+    async def create_checkout(
+        self,
+        plan: Plan,
+        *,
+        stripe_customer_id: str,
+        customer_id: str,
+        user_id: str,
+        success_url: str,
+        cancel_url: str,
+    ) -> CheckoutLink:
+        """A hosted checkout page that sells `plan` to a customer that exists already.
+
+        Raises:
+            BillingRefused: Also if Stripe has no active price for the plan.
+        """
+        metadata = {
+            METADATA_CUSTOMER: customer_id,
+            METADATA_USER: user_id[:_LONGEST_METADATA],
+            METADATA_PLAN: plan.plan_id,
+        }
+        price_id = await self._price_for_sale(plan)
+        async with stripe_call("create a checkout", self._deadline_s):
+            session = await self._client.v1.checkout.sessions.create_async(
+                {
+                    "mode": "subscription",
+                    "customer": stripe_customer_id,
+                    "client_reference_id": customer_id,
+                    "line_items": [{"price": price_id, "quantity": 1}],
+                    "metadata": metadata,
+                    "subscription_data": {"metadata": metadata},
+                    "success_url": success_url,
+                    "cancel_url": cancel_url,
+                }
+            )
+            if session.url is None:
+                raise BillingRefused("The payment provider made a checkout without a page.")
+            return CheckoutLink(url=session.url, session_id=session.id, expires_at=session.expires_at)
+
+    async def fetch_checkout(self, session_id: str) -> CheckoutFacts | None:
+        """A checkout session as it is now; None if Stripe has no such session."""
+        async with stripe_call("read a checkout", self._deadline_s):
+            try:
+                session = await self._client.v1.checkout.sessions.retrieve_async(session_id)
+            except stripe.InvalidRequestError as error:
+                if not is_missing(error):
+                    raise
+                return None
+            return read_checkout(session)
+
+    async def create_portal_session(self, stripe_customer_id: str, return_url: str) -> str:
+        """Address of Stripe's page where a customer sees invoices, changes cards and cancels."""
+        async with stripe_call("create a portal session", self._deadline_s):
+            session = await self._client.v1.billing_portal.sessions.create_async(
+                {"customer": stripe_customer_id, "return_url": return_url}
+            )
+            return session.url
+
+    async def fetch_subscription_facts(self, stripe_customer_id: str) -> CustomerFacts:
+        """All subscriptions of a customer, ended ones too, with all of their items.
+
+        A customer that Stripe does not have is an answer, not an error; one that it has in
+        the other mode is an error, or a wrong key would end every subscription.
+        """
+        async with stripe_call("list subscriptions", self._deadline_s):
+            try:
+                page = await self._client.v1.subscriptions.list_async(
+                    {"customer": stripe_customer_id, "status": "all", "limit": _PAGE}
+                )
+            except stripe.InvalidRequestError as error:
+                if not is_missing(error):
+                    raise
+                return CustomerFacts(stripe_customer_id=stripe_customer_id, exists=False)
+            found = [
+                read_subscription(one, [item async for item in one.items.auto_paging_iter()])
+                async for one in page.auto_paging_iter()
+            ]
+        return CustomerFacts(stripe_customer_id=stripe_customer_id, exists=True, subscriptions=tuple(found))
+
+    async def preview_change(self, change: PlanChange) -> ChangePreview:
+        """What a plan change would cost. Nothing is changed."""
+        price_id = await self._price_for_sale(change.plan)
+        params: InvoiceCreatePreviewParams = {
+            "subscription": change.subscription_id,
+            "subscription_details": {
+                "items": [{"id": change.item_id, "price": price_id}],
+                "proration_behavior": "create_prorations",
+                "proration_date": change.at,
+            },
+        }
+        async with stripe_call("preview a change", self._deadline_s):
+            invoice = await self._client.v1.invoices.create_preview_async(params)
+            lines = [line async for line in invoice.lines.auto_paging_iter()]
+            return read_preview(invoice, lines, change.at)
+
+    async def apply_change(self, change: PlanChange) -> ChangeResult:
+        """Change the plan now. The same change sent twice is made once.
+
+        What it costs is on the next invoice. If it must be paid at once (another billing
+        interval) and is not, the old plan stays until it is.
+        """
+        price_id = await self._price_for_sale(change.plan)
+        params: SubscriptionUpdateParams = {
+            "items": [{"id": change.item_id, "price": price_id}],
+            "proration_behavior": "create_prorations",
+            "proration_date": change.at,
+            "payment_behavior": "pending_if_incomplete",
+            "expand": ["latest_invoice"],
+        }
+        key = f"tiergate-change-{change.subscription_id}-{change.item_id}-{price_id}-{change.at}"
+        async with stripe_call("change a subscription", self._deadline_s):
+            changed = await self._client.v1.subscriptions.update_async(
+                change.subscription_id, params, {"idempotency_key": key}
+            )
+            invoice = changed.latest_invoice
+            is_pending = changed.pending_update is not None
+            url = invoice.hosted_invoice_url if is_pending and isinstance(invoice, stripe.Invoice) else None
+            return ChangeResult(is_pending=is_pending, payment_url=url)
+
+    async def fetch_prices(self, plans: Iterable[Plan]) -> dict[str, PriceFacts]:
+        """What each plan costs, by plan id; remembered for a while. Plans without a price are left out."""
+        return await self._prices.of(plans)
+
+    def forget_prices(self) -> None:
+        """Read prices again when they are next asked for."""
+        self._prices.forget()
+
+    async def list_undelivered(self, since: int) -> AsyncIterator[EventEnvelope]:
+        """Events made since then that did not reach every webhook endpoint, of the types we act on."""
+        for start in range(0, len(SUBSCRIBED_TYPES), _TYPES_A_CALL):
+            types = list(SUBSCRIBED_TYPES[start : start + _TYPES_A_CALL])
+            cursor: str | None = None
+            while True:
+                events, cursor = await self._undelivered_page(types, since, cursor)
+                for envelope in events:
+                    yield envelope
+                if cursor is None:
+                    break
+
+    async def describe(self) -> StripeReport:
+        """What this key may do and how the account is set up, for `doctor`. Asks only; changes nothing.
+
+        Raises:
+            BillingUnavailable: Stripe does not answer, so there is nothing to say.
+        """
+        return await examine(self._client, is_live=self.is_live, deadline_s=self._deadline_s)
+
+    async def _undelivered_page(
+        self, types: list[str], since: int, after: str | None
+    ) -> tuple[list[EventEnvelope], str | None]:
+        params: EventListParams = {
+            "delivery_success": False,
+            "created": {"gte": since},
+            "types": types,
+            "limit": _PAGE,
+        }
+        if after is not None:
+            params["starting_after"] = after
+        async with stripe_call("list events", self._deadline_s):
+            page = await self._client.v1.events.list_async(params)
+            found = []
+            for event in page.data:
+                fields = event.to_dict(for_json=True)
+                try:
+                    found.append(read_envelope(fields, json.dumps(fields)))
+                except InvalidPayload as error:
+                    log.warning("undelivered event is not readable", event_id=event.id, reason=str(error))
+            return found, page.data[-1].id if page.has_more and page.data else None
+
+    async def _price_for_sale(self, plan: Plan) -> str:
+        price_id = await self._prices.fetch_id(plan)
+        if price_id is None:
+            log.error("plan has no active price in stripe", plan_id=plan.plan_id, lookup_key=plan.lookup_key)
+            raise BillingRefused(f"The plan {plan.plan_id!r} has no price for sale at the payment provider.")
+        return price_id

@@ -1,0 +1,66 @@
+"""Which Stripe events we act on, and what each of them means to us.
+
+An event is never applied: it only says that something should be read again. So most of the
+table says "sync the customer", and what differs is the reason to listen at all.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Meaning(Enum):
+    """What an event asks for."""
+
+    SYNC = "sync"
+    """Read the customer's subscriptions again."""
+    PRICES = "prices"
+    """Forget the prices we remember."""
+    IGNORE = "ignore"
+    """Nothing: answered 200 and counted."""
+
+
+REASONS: dict[str, str] = {
+    "checkout.session.completed": "a checkout was paid, or will be: this binds the Stripe customer",
+    "checkout.session.async_payment_succeeded": "a delayed payment arrived",
+    "checkout.session.async_payment_failed": "a delayed payment failed",
+    "checkout.session.expired": "a checkout was given up; whatever it had begun is gone",
+    "customer.subscription.created": "a subscription exists",
+    "customer.subscription.updated": "plan, status, period or cancellation changed",
+    "customer.subscription.deleted": "a subscription ended",
+    "customer.subscription.paused": "a trial ended without a payment method",
+    "customer.subscription.resumed": "a paused subscription goes on",
+    "customer.subscription.trial_will_end": "three days left: a cheap moment to be in step",
+    "customer.subscription.pending_update_applied": "a plan change was paid",
+    "customer.subscription.pending_update_expired": "a plan change was not paid in time",
+    "invoice.paid": "a renewal was paid, or an overdue payment made up",
+    "invoice.payment_failed": "a renewal failed: grace begins",
+    "invoice.payment_action_required": "a payment waits for the customer's bank",
+    "invoice.marked_uncollectible": "the seller gave a payment up",
+    "invoice.voided": "an invoice was withdrawn",
+    "invoice.finalization_failed": "an invoice could not be made, so nothing is being collected",
+    "entitlements.active_entitlement_summary.updated": "what the customer is entitled to changed",
+    "subscription_schedule.updated": "a planned change was moved",
+    "subscription_schedule.released": "a schedule let go of its subscription",
+    "subscription_schedule.canceled": "a schedule ended and may have ended its subscription",
+    "customer.deleted": "the customer is gone, and its subscriptions with it",
+    "charge.dispute.created": "money is contested: flagged for the seller",
+    "charge.dispute.closed": "the dispute was decided",
+    "price.created": "a plan's lookup key may lead to a new price",
+    "price.updated": "a lookup key may have moved",
+    "price.deleted": "a plan may have lost its price",
+    "product.updated": "the name shown for a price changed",
+}
+"""Every event type we act on, with the one reason we do."""
+
+_PRICES = ("price.", "product.")
+
+SUBSCRIBED_TYPES = tuple(REASONS)
+"""What a webhook endpoint must be subscribed to; `doctor` compares."""
+
+
+def meaning_of(event_type: str) -> Meaning:
+    """What an event of this type asks for. Types that are not in the table ask for nothing."""
+    if event_type not in REASONS:
+        return Meaning.IGNORE
+    return Meaning.PRICES if event_type.startswith(_PRICES) else Meaning.SYNC

@@ -1,0 +1,109 @@
+"""Prices as shown to people: read from Stripe now and then, remembered in between.
+
+When Stripe is away, the last known price is shown rather than none: it is only a display,
+and the checkout page itself shows what will be charged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from time import monotonic
+
+import stripe
+from cachetools import LRUCache, TTLCache
+
+from gateway.billing.failures import is_missing, stripe_call
+from gateway.billing.reading import PriceFacts, read_price
+from gateway.core.errors import BillingUnavailable
+from gateway.core.policy import Plan
+
+_ENTRIES = 1000
+_LOOKUP_KEYS_A_CALL = 10
+"""Source: `lookup_keys` of https://docs.stripe.com/api/prices/list"""
+_EXPAND = ["data.product"]
+
+
+class PriceList:
+    """The prices of plans, by plan id, each remembered for `ttl_s` seconds."""
+
+    def __init__(self, client: stripe.StripeClient, *, ttl_s: float, deadline_s: float) -> None:
+        self._client = client
+        self._deadline_s = deadline_s
+        self._fresh: TTLCache[str, PriceFacts | None] = TTLCache(_ENTRIES, ttl_s, timer=monotonic)
+        self._known: LRUCache[str, PriceFacts] = LRUCache(_ENTRIES)
+        self._reading = asyncio.Lock()
+
+    async def of(self, plans: Iterable[Plan]) -> dict[str, PriceFacts]:
+        """The price of each plan. A plan whose price Stripe does not have is left out.
+
+        Raises:
+            BillingUnavailable: Stripe is away and a price was never read.
+            BillingRefused: Stripe refused.
+        """
+        wanted = tuple(plans)
+        if any(_name(plan) not in self._fresh for plan in wanted):
+            async with self._reading:
+                await self._read([plan for plan in wanted if _name(plan) not in self._fresh])
+        found = {plan.plan_id: self._fresh.get(_name(plan), self._known.get(_name(plan))) for plan in wanted}
+        return {plan_id: price for plan_id, price in found.items() if price is not None}
+
+    async def fetch_id(self, plan: Plan) -> str | None:
+        """The price a new subscription to this plan gets, asked of Stripe now; None if it has none for sale.
+
+        Raises:
+            BillingUnavailable, BillingRefused: Stripe did not say.
+        """
+        if plan.price_id is not None:
+            return plan.price_id
+        async with stripe_call("look up a price", self._deadline_s):
+            page = await self._client.v1.prices.list_async(
+                {"lookup_keys": [plan.lookup_key or ""], "active": True, "limit": 1}
+            )
+            return page.data[0].id if page.data else None
+
+    def forget(self) -> None:
+        """Read every price again when it is next asked for."""
+        self._fresh.clear()
+
+    async def _read(self, plans: list[Plan]) -> None:
+        try:
+            found = await self._by_lookup_key([plan.lookup_key for plan in plans if plan.lookup_key is not None])
+            found |= await self._by_id([plan.price_id for plan in plans if plan.price_id is not None])
+        except BillingUnavailable:
+            if all(_name(plan) in self._known for plan in plans):
+                return
+            raise
+        for plan in plans:
+            price = found.get(_name(plan))
+            self._fresh[_name(plan)] = price
+            if price is not None:
+                self._known[_name(plan)] = price
+
+    async def _by_lookup_key(self, keys: list[str]) -> dict[str, PriceFacts]:
+        found: dict[str, PriceFacts] = {}
+        for start in range(0, len(keys), _LOOKUP_KEYS_A_CALL):
+            some = keys[start : start + _LOOKUP_KEYS_A_CALL]
+            async with stripe_call("list prices", self._deadline_s):
+                page = await self._client.v1.prices.list_async(
+                    {"lookup_keys": some, "active": True, "expand": _EXPAND, "limit": 100}
+                )
+                found |= {f"key {price.lookup_key}": read_price(price) for price in page.data}
+        return found
+
+    async def _by_id(self, price_ids: list[str]) -> dict[str, PriceFacts]:
+        found: dict[str, PriceFacts] = {}
+        for price_id in price_ids:
+            async with stripe_call("read a price", self._deadline_s):
+                try:
+                    price = await self._client.v1.prices.retrieve_async(price_id, {"expand": ["product"]})
+                except stripe.InvalidRequestError as error:
+                    if not is_missing(error):
+                        raise
+                    continue
+                found[f"id {price_id}"] = read_price(price)
+        return found
+
+
+def _name(plan: Plan) -> str:
+    return f"id {plan.price_id}" if plan.price_id is not None else f"key {plan.lookup_key}"

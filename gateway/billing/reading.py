@@ -1,0 +1,189 @@
+"""From the SDK's objects to plain values. Nothing of the SDK leaves this package.
+
+Fields are read as attributes, so the types of the pinned SDK are checked against what is
+read here. A field that is missing raises AttributeError, which `failures.stripe_call` turns
+into a refusal: an unreadable answer is never taken for an empty one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import stripe
+
+from gateway.billing.webhook import METADATA_CUSTOMER, METADATA_PLAN
+from gateway.core.billing_facts import ItemFacts, SubscriptionFacts
+
+_WITHOUT_MINOR_UNIT = frozenset(
+    [
+        "bif",
+        "clp",
+        "djf",
+        "gnf",
+        "jpy",
+        "kmf",
+        "krw",
+        "mga",
+        "pyg",
+        "rwf",
+        "ugx",
+        "vnd",
+        "vuv",
+        "xaf",
+        "xof",
+        "xpf",
+    ]
+)
+_THREE_DIGITS = frozenset(["bhd", "jod", "kwd", "omr", "tnd"])
+"""Source: https://docs.stripe.com/currencies#minor-units"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceFacts:
+    """What a plan costs, for people to read. Never used to charge and never to find a plan."""
+
+    price_id: str
+    lookup_key: str | None
+    amount: int | None
+    """In the currency's smallest unit; None if the price has no single amount."""
+    currency: str
+    """Three lower-case letters."""
+    interval: str | None
+    """`day`, `week`, `month` or `year`; None if it is paid once."""
+    interval_count: int
+    product_name: str
+    active: bool
+
+    @property
+    def amount_text(self) -> str | None:
+        """`19.00 USD`, `2000 JPY`; None if there is no single amount."""
+        return None if self.amount is None else money_text(self.amount, self.currency)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckoutFacts:
+    """A checkout session as Stripe has it now."""
+
+    session_id: str
+    status: str | None
+    """`open`, `complete` or `expired`."""
+    payment_status: str
+    """`paid`, `unpaid` (a delayed payment is on its way) or `no_payment_required`."""
+    stripe_customer_id: str | None
+    subscription_id: str | None
+    client_reference_id: str | None
+    customer_id: str | None
+    """Ours, from the metadata that we set."""
+    plan_id: str | None
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangePreview:
+    """What a plan change would cost if it were made at `at`. Amounts are in the currency's smallest unit."""
+
+    at: int
+    currency: str
+    prorated: int
+    """What the change itself costs for the rest of the current period, tax aside. Negative: a credit."""
+    next_invoice: int
+    """What the next invoice will ask for, the coming period included."""
+    next_invoice_at: int | None
+
+    @property
+    def prorated_text(self) -> str:
+        """`prorated` with its currency, for people."""
+        return money_text(self.prorated, self.currency)
+
+    @property
+    def next_invoice_text(self) -> str:
+        """`next_invoice` with its currency, for people."""
+        return money_text(self.next_invoice, self.currency)
+
+
+def money_text(amount: int, currency: str) -> str:
+    """`1900, "usd"` -> `19.00 USD`, by the currency's number of digits."""
+    digits = 0 if currency in _WITHOUT_MINOR_UNIT else 3 if currency in _THREE_DIGITS else 2
+    sign = "-" if amount < 0 else ""
+    whole, rest = divmod(abs(amount), 10**digits)
+    return f"{sign}{whole}{f'.{rest:0{digits}d}' if digits else ''} {currency.upper()}"
+
+
+def read_subscription(subscription: stripe.Subscription, items: list[stripe.SubscriptionItem]) -> SubscriptionFacts:
+    """Facts of one subscription with all of its items."""
+    return SubscriptionFacts(
+        subscription_id=subscription.id,
+        status=subscription.status,
+        anchor_at=subscription.billing_cycle_anchor,
+        started_at=subscription.start_date,
+        items=tuple(_read_item(item) for item in items),
+        cancel_at=subscription.cancel_at,
+        cancel_at_period_end=subscription.cancel_at_period_end,
+    )
+
+
+def read_price(price: stripe.Price) -> PriceFacts:
+    """Facts of a price whose product was expanded."""
+    recurring = price.recurring
+    product = price.product
+    return PriceFacts(
+        price_id=price.id,
+        lookup_key=price.lookup_key,
+        amount=price.unit_amount,
+        currency=price.currency,
+        interval=None if recurring is None else recurring.interval,
+        interval_count=1 if recurring is None else recurring.interval_count,
+        product_name="" if isinstance(product, str) or "name" not in product else product.name,
+        active=price.active,
+    )
+
+
+def read_checkout(session: stripe.checkout.Session) -> CheckoutFacts:
+    """Facts of a checkout session."""
+    metadata = {} if session.metadata is None else session.metadata.to_dict()
+    return CheckoutFacts(
+        session_id=session.id,
+        status=session.status,
+        payment_status=session.payment_status,
+        stripe_customer_id=_id_of(session.customer),
+        subscription_id=_id_of(session.subscription),
+        client_reference_id=session.client_reference_id,
+        customer_id=metadata.get(METADATA_CUSTOMER),
+        plan_id=metadata.get(METADATA_PLAN),
+        expires_at=session.expires_at,
+    )
+
+
+def read_preview(invoice: stripe.Invoice, lines: list[stripe.InvoiceLineItem], at: int) -> ChangePreview:
+    """What a previewed invoice says about a change at `at`."""
+    return ChangePreview(
+        at=at,
+        currency=invoice.currency,
+        prorated=sum(line.amount for line in lines if _is_proration(line)),
+        next_invoice=invoice.amount_due,
+        next_invoice_at=invoice.next_payment_attempt or invoice.period_end,
+    )
+
+
+def _read_item(item: stripe.SubscriptionItem) -> ItemFacts:
+    return ItemFacts(
+        item_id=item.id,
+        price_id=item.price.id,
+        lookup_key=item.price.lookup_key,
+        period_starts_at=item.current_period_start,
+        period_ends_at=item.current_period_end,
+    )
+
+
+def _is_proration(line: stripe.InvoiceLineItem) -> bool:
+    parent = line.parent
+    if parent is None:
+        return False
+    details = parent.subscription_item_details or parent.invoice_item_details
+    return details is not None and details.proration
+
+
+def _id_of(value: str | stripe.StripeObject | None) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return str(value["id"])

@@ -1,0 +1,224 @@
+"""Is this really from Stripe, and whom is it about? No I/O, no clock.
+
+Law: not a byte of the body is parsed before its signature is right. The signature is
+checked here and not by the SDK, which takes one secret a call, lets timestamps of the
+future pass, decodes before it verifies and fails with TypeError on a header outside ASCII;
+a test keeps both in agreement about everything else.
+
+Source: https://docs.stripe.com/webhooks#verify-manually
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.core.errors import BodyTooLarge, Rejected
+
+TOLERANCE_S = 300
+"""How far a signature's timestamp may lie from now, in either direction."""
+MAX_PAYLOAD_BYTES = 1_048_576
+"""Stripe's events are tens of kilobytes; nothing larger is even hashed."""
+_MAX_HEADER = 4096
+_MAX_SIGNATURES = 16
+
+_EVENT_ID = re.compile(r"evt_[A-Za-z0-9_]{1,200}")
+_TYPE = re.compile(r"[a-z0-9_]+(?:\.[a-z0-9_]+){1,8}")
+_CUSTOMER_ID = re.compile(r"cus_[A-Za-z0-9_]{1,200}")
+_VERSION = re.compile(r"[A-Za-z0-9_.-]{1,60}")
+_DIGITS = re.compile(r"[0-9]{1,12}")
+_REFERENCE = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+
+METADATA_CUSTOMER = "tiergate_customer_id"
+METADATA_USER = "tiergate_user_id"
+METADATA_PLAN = "tiergate_plan_id"
+
+
+class InvalidSignature(Rejected):
+    """No signature, a wrong one, or one too far from now. Nothing was read; the sender is not told which."""
+
+    code = "invalid-signature"
+
+
+class InvalidPayload(Rejected):
+    """Signed by Stripe, but not a snapshot event that this version reads."""
+
+    code = "invalid-payload"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventEnvelope:
+    """What is kept of one event. Only a hint: nothing in it grants access."""
+
+    event_id: str
+    type: str
+    stripe_customer_id: str | None
+    livemode: bool
+    account: str | None
+    """The connected account it is about; None for our own."""
+    api_version: str | None
+    created: int
+    payload: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """Which of our customers an event says it is about."""
+
+    by_metadata: str | None
+    """Set with the secret key only, by us or by the seller."""
+    by_reference: str | None
+    """`client_reference_id` of a checkout. A payment link lets its buyer choose it: not believed alone."""
+    session_id: str | None
+
+
+def verify(
+    body: bytes, header: str | None, secrets: Sequence[str], now: float, *, tolerance_s: int = TOLERANCE_S
+) -> EventEnvelope:
+    """Check who sent a webhook delivery, then read it.
+
+    Args:
+        body: Exactly the bytes received.
+        header: The `Stripe-Signature` field.
+        secrets: Signing secrets, any of which may have signed: two while one is being rotated.
+        now: Unix seconds.
+        tolerance_s: How far the timestamp may lie in the past or the future.
+
+    Raises:
+        BodyTooLarge: Larger than `MAX_PAYLOAD_BYTES`.
+        InvalidSignature: Not from Stripe, or not from now.
+        InvalidPayload: Signed, and still not an event.
+    """
+    if len(body) > MAX_PAYLOAD_BYTES:
+        raise BodyTooLarge(f"A webhook delivery has at most {MAX_PAYLOAD_BYTES} bytes.")
+    check_signature(body, header, secrets, now, tolerance_s=tolerance_s)
+    return parse_event(body)
+
+
+def check_signature(
+    body: bytes, header: str | None, secrets: Sequence[str], now: float, *, tolerance_s: int = TOLERANCE_S
+) -> None:
+    """Check the signature and its age, in time that does not depend on the secrets.
+
+    Raises:
+        InvalidSignature: With one text for every reason.
+    """
+    signed_at, signatures = _read_header(header)
+    text = f"{signed_at}.".encode() + body
+    genuine = False
+    for secret in secrets:
+        if not secret.strip():
+            raise ValueError("an empty signing secret would let anyone sign events")
+        expected = hmac.digest(secret.encode(), text, "sha256").hex().encode()
+        for signature in signatures:
+            genuine |= hmac.compare_digest(expected, signature)
+    if not genuine or abs(now - int(signed_at)) > tolerance_s:
+        raise _invalid_signature()
+
+
+def parse_event(body: bytes) -> EventEnvelope:
+    """Read an event whose sender is known already.
+
+    Raises:
+        InvalidPayload: Not UTF-8, not JSON, or not a snapshot event.
+    """
+    try:
+        text = body.decode()
+        event = json.loads(text)
+    except (ValueError, RecursionError):
+        raise InvalidPayload("The body is not a JSON document in UTF-8.") from None
+    if not isinstance(event, dict) or event.get("object") != "event":
+        raise InvalidPayload("The body is not a snapshot event; thin events are not read by this endpoint.")
+    return read_envelope(event, text)
+
+
+def read_envelope(event: Mapping[str, Any], payload: str) -> EventEnvelope:
+    """The envelope of a decoded event.
+
+    Raises:
+        InvalidPayload: A field that every event has is missing or of another kind.
+    """
+    event_id, event_type = event.get("id"), event.get("type")
+    created, livemode, api_version = event.get("created"), event.get("livemode"), event.get("api_version")
+    data, account = event.get("data"), event.get("account")
+    if not isinstance(event_id, str) or not _EVENT_ID.fullmatch(event_id):
+        raise InvalidPayload("The event has no id.")
+    if not isinstance(event_type, str) or not _TYPE.fullmatch(event_type):
+        raise InvalidPayload("The event has no type.")
+    if type(created) is not int or not isinstance(livemode, bool):
+        raise InvalidPayload("The event does not say when and in which mode it was made.")
+    if not isinstance(data, dict) or not isinstance(data.get("object"), dict):
+        raise InvalidPayload("The event is about nothing.")
+    return EventEnvelope(
+        event_id=event_id,
+        type=event_type,
+        stripe_customer_id=_customer_of(event_type, data["object"]),
+        livemode=livemode,
+        account=account if isinstance(account, str) else None,
+        api_version=api_version if isinstance(api_version, str) and _VERSION.fullmatch(api_version) else None,
+        created=created,
+        payload=payload,
+    )
+
+
+def claimed_customer(payload: str) -> Claimed:
+    """Whom an event claims to be about, for one whose Stripe customer we do not know. Never raises."""
+    try:
+        subject = json.loads(payload)["data"]["object"]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        subject = None
+    if not isinstance(subject, dict):
+        return Claimed(by_metadata=None, by_reference=None, session_id=None)
+    is_checkout = subject.get("object") == "checkout.session"
+    by_metadata = _reference(_inside(subject, "metadata", METADATA_CUSTOMER)) or _reference(
+        _inside(subject, "parent", "subscription_details", "metadata", METADATA_CUSTOMER)
+    )
+    return Claimed(
+        by_metadata=by_metadata,
+        by_reference=_reference(subject.get("client_reference_id")) if is_checkout else None,
+        session_id=_reference(subject.get("id")) if is_checkout else None,
+    )
+
+
+def _read_header(header: str | None) -> tuple[str, list[bytes]]:
+    if header is None or len(header) > _MAX_HEADER or not header.isascii():
+        raise _invalid_signature()
+    fields = [part.partition("=") for part in header.split(",")]
+    times = [value for name, _, value in fields if name == "t"]
+    signatures = [value.encode() for name, _, value in fields if name == "v1"]
+    if not times or not _DIGITS.fullmatch(times[0]) or not 0 < len(signatures) <= _MAX_SIGNATURES:
+        raise _invalid_signature()
+    return times[0], signatures
+
+
+def _invalid_signature() -> InvalidSignature:
+    return InvalidSignature("The Stripe-Signature field does not prove that Stripe sent this now.")
+
+
+def _customer_of(event_type: str, subject: Mapping[str, Any]) -> str | None:
+    """The object itself in `customer.deleted` and its like, else its `customer`, expanded or not."""
+    if subject.get("object") == "customer" or event_type in {
+        "customer.created",
+        "customer.updated",
+        "customer.deleted",
+    }:
+        found = subject.get("id")
+    else:
+        found = subject.get("customer")
+        if isinstance(found, dict):
+            found = found.get("id")
+    return found if isinstance(found, str) and _CUSTOMER_ID.fullmatch(found) else None
+
+
+def _inside(value: Any, *path: str) -> object:
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def _reference(value: object) -> str | None:
+    return value if isinstance(value, str) and _REFERENCE.fullmatch(value) else None

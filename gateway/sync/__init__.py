@@ -1,0 +1,31 @@
+"""Keeping what each customer may do in step with Stripe.
+
+`customers` reads one customer, or all, and records what it found, in the order of fences.
+`changing` changes the plan of a running subscription.
+`receiving` takes a webhook delivery: verified, stored, answered. `worker` works the stored
+events off in the background and looks for those that never arrived.
+"""
+
+from __future__ import annotations
+
+from gateway.sync.changing import NoSubscription, PlanChanged, PlanChanges, SubscriptionEnding, UnknownPlan
+from gateway.sync.customers import HoldsPolicy, Sync, SyncOutcome, SyncReport
+from gateway.sync.receiving import Received, accepts, receive_event
+from gateway.sync.worker import EventWorker, WorkerOptions
+
+__all__ = [
+    "EventWorker",
+    "HoldsPolicy",
+    "NoSubscription",
+    "PlanChanged",
+    "PlanChanges",
+    "Received",
+    "SubscriptionEnding",
+    "Sync",
+    "SyncOutcome",
+    "SyncReport",
+    "UnknownPlan",
+    "WorkerOptions",
+    "accepts",
+    "receive_event",
+]

@@ -1,0 +1,109 @@
+"""Changing the plan of a running subscription: what it would cost, then doing it.
+
+Both start from what Stripe has now, not from our record, and both find the item to change
+in the same way as the projection that grants the tier.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import structlog
+
+from gateway.billing import ChangePreview, ChangeResult, PlanChange
+from gateway.clock import Clock
+from gateway.core.errors import BillingRefused, BillingUnavailable, PaymentRequired, TiergateError
+from gateway.core.projection import GOOD_STATUSES
+from gateway.sync.customers import Sync
+
+log = structlog.get_logger(__name__)
+
+_PREVIEW_IS_GOOD_FOR_S = 3600
+_OWING_STATUSES = frozenset({"past_due", "unpaid"})
+
+
+class UnknownPlan(TiergateError):
+    """Policy sells no plan of that name."""
+
+    code = "unknown-plan"
+
+
+class NoSubscription(TiergateError):
+    """There is no running subscription that could be changed."""
+
+    code = "no-subscription"
+
+
+class SubscriptionEnding(TiergateError):
+    """The subscription is set to end, so there is no next invoice that a change could be settled on."""
+
+    code = "subscription-ending"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanChanged:
+    """What became of a change, and what we know now."""
+
+    result: ChangeResult
+    is_recorded: bool
+    """Whether the ledger knows already; if not, Stripe's event brings it within seconds."""
+
+
+class PlanChanges:
+    """Previews and makes plan changes."""
+
+    def __init__(self, *, sync: Sync, clock: Clock) -> None:
+        self._sync = sync
+        self._clock = clock
+
+    async def preview(self, customer_id: str, plan_id: str) -> ChangePreview:
+        """What the change would cost if it were made now. Hand `at` back to `apply`, and it costs just that.
+
+        Raises:
+            UnknownPlan, NoSubscription, SubscriptionEnding, PaymentRequired: It cannot be made.
+            BillingUnavailable, BillingRefused, CustomerUnknown, LedgerUnavailable: Nobody can say.
+        """
+        return await self._sync.billing.preview_change(await self._plan_change(customer_id, plan_id, None))
+
+    async def apply(self, customer_id: str, plan_id: str, *, at: int | None = None, actor: str) -> PlanChanged:
+        """Change the plan now and record it, so that the very next call has the new tier.
+
+        Args:
+            customer_id: Ours.
+            plan_id: The plan to change to.
+            at: Instant of the preview, at most an hour ago; otherwise it is prorated at this moment.
+            actor: For the audit log.
+
+        Raises:
+            UnknownPlan, NoSubscription, SubscriptionEnding, PaymentRequired: It cannot be made.
+            BillingUnavailable, BillingRefused, CustomerUnknown, LedgerUnavailable: It was not made, or
+                nobody knows; to send it again with the same `at` is safe.
+        """
+        change = await self._plan_change(customer_id, plan_id, at)
+        result = await self._sync.billing.apply_change(change)
+        try:
+            await self._sync.sync_customer(customer_id, f"plan changed to {plan_id}", actor=actor)
+        except (BillingUnavailable, BillingRefused) as error:
+            log.warning("plan change not recorded yet", customer_id=customer_id, reason=str(error))
+            return PlanChanged(result=result, is_recorded=False)
+        return PlanChanged(result=result, is_recorded=True)
+
+    async def _plan_change(self, customer_id: str, plan_id: str, at: int | None) -> PlanChange:
+        plan = self._sync.policy.plans.get(plan_id)
+        if plan is None:
+            raise UnknownPlan(f"There is no plan {plan_id!r}.")
+        current = await self._sync.fetch_current(customer_id)
+        if current is not None and current.record.status in _OWING_STATUSES:
+            raise PaymentRequired("A payment is due on the subscription; pay it before changing the plan.")
+        if current is None or current.item is None or current.record.status not in GOOD_STATUSES:
+            raise NoSubscription("There is no running subscription to change.")
+        if current.record.cancel_at is not None:
+            raise SubscriptionEnding("The subscription is set to end; resume it in the billing portal, then change it.")
+        now = int(self._clock.now())
+        is_recent = at is not None and now - _PREVIEW_IS_GOOD_FOR_S <= at <= now
+        return PlanChange(
+            subscription_id=current.record.subscription_id,
+            item_id=current.item.item_id,
+            plan=plan,
+            at=max(current.item.period_starts_at, at if at is not None and is_recent else now),
+        )

@@ -1,0 +1,285 @@
+"""One customer, or all of them, read from Stripe and recorded.
+
+The order is the point: a fence is taken *before* Stripe is read, and the ledger refuses
+what was read under an older fence than the one it has applied. So however slowly an answer
+travels, no older state ever replaces a newer one, and repeating a sync is harmless.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Literal, Protocol, TypeAlias
+
+import structlog
+
+from gateway.billing import Billing
+from gateway.clock import Clock
+from gateway.core.account import Subscription
+from gateway.core.billing_facts import CustomerFacts
+from gateway.core.errors import BillingRefused, BillingUnavailable, CapacityReduced, LedgerUnavailable
+from gateway.core.policy import Policy
+from gateway.core.projection import NEEDS_ATTENTION, Candidate, Finding, choose, project
+from gateway.ledger import CustomerRow, CustomerUnknown, Ledger
+
+log = structlog.get_logger(__name__)
+
+MAX_PER_SECOND = 10.0
+"""Customers read a second by `sync_all`: a tenth of what Stripe allows, so that checkouts keep their share."""
+_PAGE = 100
+_OUTAGE_PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+
+Result: TypeAlias = Literal["applied", "superseded", "missing", "unbound"]
+
+
+class HoldsPolicy(Protocol):
+    """Where the running policy is found."""
+
+    @property
+    def current(self) -> Policy:
+        """The policy in force now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncOutcome:
+    """What one sync did."""
+
+    result: Result
+    """`applied`; `superseded`: a later read was recorded first; `missing`: Stripe has no such customer,
+    and nothing was recorded because that was asked; `unbound`: the customer never came near Stripe."""
+    subscription: Subscription | None = None
+    changed: bool = False
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def needs_attention(self) -> tuple[Finding, ...]:
+        """The findings after which somebody must act, or the customer loses its tier."""
+        return tuple(finding for finding in self.findings if finding.code in NEEDS_ATTENTION)
+
+
+@dataclass(slots=True, kw_only=True)
+class SyncReport:
+    """How far `sync_all` is. The same value grows until the end."""
+
+    checked: int = 0
+    changed: int = 0
+    unbound: int = 0
+    failed: int = 0
+    missing: list[str] = field(default_factory=list)
+    """Customers that Stripe does not have."""
+    findings: list[tuple[str, Finding]] = field(default_factory=list)
+    cursor: str = ""
+    """Last customer that is done; pass it as `after` to go on from here."""
+    stopped_because: str | None = None
+    """Why it ended early; None: it is complete, or still running."""
+
+
+class Sync:
+    """Reads customers from Stripe and records what they may do.
+
+    Args:
+        ledger: Where it is recorded.
+        billing: Where it is read.
+        policy: Maps prices to plans.
+        publish: Carries one customer from ledger to cache. A cache that is down is not a
+            failure: the ledger knows what was not published, and it is published later.
+        clock: Unix seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        billing: Billing,
+        policy: HoldsPolicy,
+        publish: Callable[[str], Awaitable[object]],
+        clock: Clock,
+    ) -> None:
+        self.billing = billing
+        self._ledger = ledger
+        self._policy = policy
+        self._publish = publish
+        self._clock = clock
+        self.applied = 0
+        """Syncs that were recorded."""
+        self.superseded = 0
+        """Syncs that came too late to be recorded."""
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force now."""
+        return self._policy.current
+
+    async def sync_customer(
+        self, customer_id: str, because: str, *, actor: str = "stripe", end_if_missing: bool = True
+    ) -> SyncOutcome:
+        """Read one customer's subscriptions and record them, unless a later read was recorded meanwhile.
+
+        Args:
+            customer_id: Ours.
+            because: For the audit log: the event, the person, the schedule.
+            actor: For the audit log.
+            end_if_missing: Whether a customer that Stripe does not have loses its subscription.
+
+        Raises:
+            BillingUnavailable, BillingRefused: Stripe did not say; access stays as it was.
+            CustomerUnknown: No such customer in the ledger.
+            LedgerUnavailable: Nothing was recorded, or nobody knows.
+        """
+        row = await self._ledger.find_customer(customer_id)
+        if row is None:
+            raise CustomerUnknown(customer_id)
+        if row.stripe_customer_id is None:
+            return SyncOutcome(result="unbound")
+        fence = await self._ledger.take_fence(customer_id)
+        facts = await self.billing.fetch_subscription_facts(row.stripe_customer_id)
+        if not facts.exists and not end_if_missing:
+            return SyncOutcome(result="missing")
+        return await self._record(row, fence, facts, because, actor)
+
+    async def sync_all(
+        self,
+        progress: Callable[[SyncReport], None] | None = None,
+        *,
+        after: str = "",
+        per_second: float = MAX_PER_SECOND,
+        because: str = "reconciliation",
+        actor: str = "reconciliation",
+    ) -> SyncReport:
+        """Read every customer again, in the order of their ids.
+
+        A customer whom Stripe does not have is ended only after some other customer was
+        found: if none is, the key belongs to another account, and nothing is ended.
+
+        Args:
+            progress: Called after each customer.
+            after: Go on behind this customer: `cursor` of the report that stopped.
+            per_second: At most so many customers a second.
+            because: For the audit log.
+            actor: For the audit log.
+
+        Returns:
+            The report. `stopped_because` says whether it is complete.
+        """
+        report = SyncReport(cursor=after)
+        pace = _Pace(per_second)
+        try:
+            while page := await self._ledger.list_customers(after=report.cursor, limit=_PAGE):
+                for row in page:
+                    await self._sync_one(row, report, pace, because, actor)
+                    report.cursor = row.customer_id
+                    if progress is not None:
+                        progress(report)
+            await self._end_missing(report, pace, because, actor)
+        except (BillingUnavailable, LedgerUnavailable) as error:
+            report.stopped_because = str(error)
+        return report
+
+    async def fetch_current(self, customer_id: str) -> Candidate | None:
+        """The subscription that counts, as Stripe has it now, with the item that decides its plan. Records nothing.
+
+        Raises:
+            BillingUnavailable, BillingRefused, CustomerUnknown, LedgerUnavailable: As `sync_customer`.
+        """
+        row = await self._ledger.find_customer(customer_id)
+        if row is None:
+            raise CustomerUnknown(customer_id)
+        if row.stripe_customer_id is None:
+            return None
+        facts = await self.billing.fetch_subscription_facts(row.stripe_customer_id)
+        previous = await self._ledger.load_subscription(customer_id)
+        return choose(facts, self.policy, previous, int(self._clock.now()))
+
+    async def _record(
+        self, row: CustomerRow, fence: int, facts: CustomerFacts, because: str, actor: str
+    ) -> SyncOutcome:
+        now = int(self._clock.now())
+        previous = await self._ledger.load_subscription(row.customer_id)
+        subscription, findings = project(facts, self.policy, previous, now)
+        applied = await self._ledger.apply_subscription(
+            row.customer_id, fence, subscription, now=now, actor=actor, because=because
+        )
+        for finding in findings:
+            log.warning("sync finding", customer_id=row.customer_id, code=finding.code, detail=finding.detail)
+        if not applied:
+            self.superseded += 1
+            return SyncOutcome(result="superseded", subscription=previous)
+        self.applied += 1
+        changed = subscription != previous
+        if changed:
+            log.info("subscription changed", customer_id=row.customer_id, because=because, **_in_short(subscription))
+            await self._carry_to_cache(row.customer_id)
+        return SyncOutcome(result="applied", subscription=subscription, changed=changed, findings=findings)
+
+    async def _carry_to_cache(self, customer_id: str) -> None:
+        try:
+            await self._publish(customer_id)
+        except CapacityReduced:
+            log.warning("change not in the cache yet", customer_id=customer_id)
+
+    async def _sync_one(self, row: CustomerRow, report: SyncReport, pace: _Pace, because: str, actor: str) -> None:
+        if row.stripe_customer_id is None:
+            report.unbound += 1
+            return
+        for pause_s in (*_OUTAGE_PAUSES_S, None):
+            await pace.wait()
+            try:
+                outcome = await self.sync_customer(row.customer_id, because, actor=actor, end_if_missing=False)
+            except BillingUnavailable:
+                if pause_s is None:
+                    raise
+                await asyncio.sleep(pause_s)
+                continue
+            except BillingRefused as error:
+                report.failed += 1
+                log.warning("customer not synced", customer_id=row.customer_id, reason=str(error))
+                return
+            _count(report, row.customer_id, outcome)
+            return
+
+    async def _end_missing(self, report: SyncReport, pace: _Pace, because: str, actor: str) -> None:
+        if not report.missing:
+            return
+        if report.checked == len(report.missing):
+            report.stopped_because = (
+                "Stripe has none of the customers, so the key seems to belong to another account; nothing was ended. "
+                "To end one customer anyway, sync it by its id."
+            )
+            return
+        for customer_id in report.missing:
+            await pace.wait()
+            outcome = await self.sync_customer(customer_id, because, actor=actor)
+            report.changed += outcome.changed
+
+
+class _Pace:
+    """At most so many steps a second, evenly spaced; time that was lost is not made up for."""
+
+    def __init__(self, per_second: float) -> None:
+        self._gap_s = 1 / per_second
+        self._next_at = 0.0
+
+    async def wait(self) -> None:
+        """Until the next step may be made."""
+        now = monotonic()
+        wait_s = max(0.0, self._next_at - now)
+        self._next_at = now + wait_s + self._gap_s
+        if wait_s:
+            await asyncio.sleep(wait_s)
+
+
+def _count(report: SyncReport, customer_id: str, outcome: SyncOutcome) -> None:
+    report.checked += 1
+    report.changed += outcome.changed
+    report.findings += [(customer_id, finding) for finding in outcome.findings]
+    if outcome.result == "missing":
+        report.missing.append(customer_id)
+
+
+def _in_short(subscription: Subscription | None) -> dict[str, str | None]:
+    if subscription is None:
+        return {"status": None, "plan_id": None}
+    return {"status": subscription.status, "plan_id": subscription.plan_id}

@@ -1,0 +1,112 @@
+"""What a stored event asks for, done: the customer it is about is found and synced.
+
+A payload is only a hint. The one thing taken from it is which customer to read, and for a
+Stripe customer we do not know, whom it says it belongs to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import structlog
+
+from gateway.billing import Meaning, claimed_customer, meaning_of
+from gateway.ledger import CustomerExists, InboxRow, Ledger
+from gateway.sync.customers import Sync
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What to write on an event."""
+
+    outcome: str
+    is_dead: bool = False
+    """Set aside for people to see, and to be replayed when they have acted."""
+
+
+class Judge:
+    """Does what events ask for and says what became of each."""
+
+    def __init__(self, *, ledger: Ledger, sync: Sync) -> None:
+        self._ledger = ledger
+        self._sync = sync
+        self.coalesced = 0
+        """Events that needed no sync of their own."""
+        self.not_ours = 0
+        """Events about customers that are not in the ledger."""
+
+    async def judge(self, rows: list[InboxRow]) -> list[Verdict]:
+        """What becomes of events that share one Stripe customer, in their order.
+
+        Raises:
+            TiergateError: Nothing became of any of them; they must be tried again.
+        """
+        verdicts = [self._simple_verdict(row) for row in rows]
+        asking = [row for row, verdict in zip(rows, verdicts, strict=True) if verdict is None]
+        synced = iter(await self._sync_for(asking) if asking else ())
+        return [verdict if verdict is not None else next(synced) for verdict in verdicts]
+
+    def _simple_verdict(self, row: InboxRow) -> Verdict | None:
+        """The verdict on an event that asks for no sync; None if it asks for one."""
+        if row.livemode != self._sync.billing.is_live:
+            return Verdict(outcome="wrong-mode")
+        meaning = meaning_of(row.type)
+        if meaning is Meaning.PRICES:
+            self._sync.billing.forget_prices()
+            return Verdict(outcome="prices-forgotten")
+        return Verdict(outcome="ignored") if meaning is Meaning.IGNORE else None
+
+    async def _sync_for(self, rows: list[InboxRow]) -> list[Verdict]:
+        customer_id = await self._find_customer(rows)
+        if isinstance(customer_id, Verdict):
+            return [customer_id] * len(rows)
+        last = rows[-1]
+        outcome = await self._sync.sync_customer(customer_id, f"{last.type} {last.event_id}")
+        self.coalesced += len(rows) - 1
+        verdicts = [Verdict(outcome=outcome.result)] * len(rows)
+        if outcome.needs_attention:
+            reasons = "; ".join(f"{finding.code}: {finding.detail}" for finding in outcome.needs_attention)
+            verdicts[-1] = Verdict(outcome=reasons, is_dead=True)
+        return verdicts
+
+    async def _find_customer(self, rows: list[InboxRow]) -> str | Verdict:
+        """Ours, by its Stripe customer, or adopted by what an event says of it; else the verdict on all."""
+        stripe_customer_id = rows[0].stripe_customer_id
+        if stripe_customer_id is None:
+            self.not_ours += len(rows)
+            return Verdict(outcome="no-customer")
+        known = await self._ledger.find_customer_by_stripe(stripe_customer_id)
+        if known is not None:
+            return known.customer_id
+        for row in rows:
+            customer_id = await self._find_claimed(row.payload)
+            if customer_id is not None:
+                return await self._adopt(customer_id, stripe_customer_id)
+        self.not_ours += len(rows)
+        return Verdict(outcome="not-ours")
+
+    async def _find_claimed(self, payload: str) -> str | None:
+        """Our customer that the payload names: by metadata, or by the reference of a checkout that we began."""
+        claimed = claimed_customer(payload)
+        if claimed.by_metadata is not None:
+            row = await self._ledger.find_customer(claimed.by_metadata)
+            return None if row is None else row.customer_id
+        if claimed.by_reference is None or claimed.session_id is None:
+            return None
+        checkout = await self._ledger.find_checkout(claimed.session_id)
+        is_ours = checkout is not None and checkout.customer_id == claimed.by_reference
+        return claimed.by_reference if is_ours else None
+
+    async def _adopt(self, customer_id: str, stripe_customer_id: str) -> str | Verdict:
+        """Bind a Stripe customer that we did not bind ourselves. Somebody may have paid: a conflict is not dropped."""
+        try:
+            bound = await self._ledger.bind_stripe_customer(customer_id, stripe_customer_id)
+        except CustomerExists:
+            bound = "none"
+        if bound == stripe_customer_id:
+            log.info("stripe customer adopted", customer_id=customer_id, stripe_customer_id=stripe_customer_id)
+            return customer_id
+        reason = f"customer {customer_id} is bound to {bound} and cannot be to {stripe_customer_id}"
+        return Verdict(outcome=reason, is_dead=True)

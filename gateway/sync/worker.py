@@ -1,0 +1,258 @@
+"""Works stored events off in the background, and looks for those that never arrived.
+
+Laws:
+  An event is done only after the ledger has recorded what Stripe says *now*. So events may
+  come twice, late or in any order, and a worker may die at any point: its claim runs out,
+  and another worker does the same work again, which changes nothing.
+  Several events of one customer are one sync.
+  An outage is waited for; anything else is tried a few times and then set aside as dead,
+  where people see it and can replay it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections import defaultdict
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from uuid import uuid4
+
+import structlog
+from cachetools import LRUCache
+
+from gateway.billing import DEADLINE_S
+from gateway.clock import Clock
+from gateway.core.errors import BillingUnavailable, CapacityReduced, LedgerUnavailable, TiergateError
+from gateway.ledger import InboxRow, Ledger
+from gateway.sync.customers import Sync
+from gateway.sync.judging import Judge, Verdict
+from gateway.sync.receiving import keep_event
+
+log = structlog.get_logger(__name__)
+
+_OUTAGES = (BillingUnavailable, LedgerUnavailable, CapacityReduced)
+_DAY_S = 86_400
+_SWEPT_AT_MOST = 5_000
+_REMEMBERED = 20_000
+_MOST_DOUBLINGS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerOptions:
+    """How the worker paces itself."""
+
+    batch: int = 20
+    """Events claimed at once."""
+    at_once: int = 5
+    """Customers synced at the same time by one worker."""
+    lease_s: int = int(6 * DEADLINE_S)
+    """How long a claim lasts. A batch takes at most `batch / at_once` deadlines of Stripe, and this is longer."""
+    poll_s: float = 1.0
+    """Seconds between two looks at the inbox if nobody says that something came."""
+    tries: int = 8
+    """Claims after which an event that keeps failing is dead. Outages of Stripe or the ledger do not count."""
+    outage_s: int = 3 * _DAY_S
+    """Age at which an event is dead whatever the reason: as long as Stripe itself would go on delivering."""
+    first_pause_s: float = 2.0
+    longest_pause_s: float = 300.0
+    """Pauses between tries double from the first to the longest, give or take half."""
+    drain_s: float = 10.0
+    """Seconds that work in progress has to end at shutdown; then its events are given back."""
+    swept_s: int = 3 * _DAY_S
+    """How far back a sweep looks for undelivered events."""
+
+
+class EventWorker:
+    """One process's worker. `run` until cancelled; `wake` it when something was stored."""
+
+    def __init__(self, *, ledger: Ledger, sync: Sync, clock: Clock, options: WorkerOptions | None = None) -> None:
+        self._ledger = ledger
+        self._sync = sync
+        self._clock = clock
+        self._options = options or WorkerOptions()
+        self._judge = Judge(ledger=ledger, sync=sync)
+        self._worker = uuid4().hex
+        self._woken = asyncio.Event()
+        self._held: dict[str, InboxRow] = {}
+        self._batch: asyncio.Task[int] | None = None
+        self._swept: LRUCache[str, bool] = LRUCache(_REMEMBERED)
+        self.processed = 0
+        """Events that are done."""
+        self.retried = 0
+        """Events given back to be tried later."""
+        self.failed = 0
+        """Tries that ended in an error."""
+        self.buried = 0
+        """Events set aside as dead."""
+        self.lost = 0
+        """Claims that had run out before the work was done."""
+        self.swept = 0
+        """Events that a sweep found and stored."""
+
+    @property
+    def coalesced(self) -> int:
+        """Events that needed no sync of their own, because another of the same customer brought one."""
+        return self._judge.coalesced
+
+    @property
+    def not_ours(self) -> int:
+        """Events about customers that are not in the ledger."""
+        return self._judge.not_ours
+
+    def wake(self) -> None:
+        """Look at the inbox now. Cheap; may be called from anywhere in the event loop."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Work until cancelled. Then end what is begun, or give it back, and return."""
+        try:
+            while True:
+                self._woken.clear()
+                self._batch = asyncio.create_task(self.work_once())
+                try:
+                    claimed = await asyncio.shield(self._batch)
+                except LedgerUnavailable as error:
+                    log.warning("events cannot be claimed", reason=str(error))
+                    claimed = 0
+                if claimed < self._options.batch:
+                    await self._rest()
+        finally:
+            await self._drain()
+
+    async def work_once(self) -> int:
+        """Claim and work off one batch.
+
+        Returns:
+            How many events were claimed.
+
+        Raises:
+            LedgerUnavailable: None could be claimed.
+        """
+        rows = await self._ledger.claim_events(
+            worker=self._worker,
+            now=int(self._clock.now()),
+            lease_s=self._options.lease_s,
+            limit=self._options.batch,
+        )
+        self._held = {row.event_id: row for row in rows}
+        groups: defaultdict[str, list[InboxRow]] = defaultdict(list)
+        for row in rows:
+            groups[row.stripe_customer_id or row.event_id].append(row)
+        slots = asyncio.Semaphore(self._options.at_once)
+
+        async def work(group: list[InboxRow]) -> None:
+            async with slots:
+                await self._work_group(group)
+
+        await asyncio.gather(*(work(group) for group in groups.values()))
+        return len(rows)
+
+    async def sweep(self) -> int:
+        """Store events that Stripe could not deliver.
+
+        Returns:
+            How many were new.
+
+        Raises:
+            BillingUnavailable, BillingRefused, LedgerUnavailable: The next sweep finds the rest.
+        """
+        now = self._clock.now()
+        seen = new = 0
+        async for envelope in self._sync.billing.list_undelivered(int(now) - self._options.swept_s):
+            seen += 1
+            if seen > _SWEPT_AT_MOST:
+                log.warning("sweep cut short: too many undelivered events", at_most=_SWEPT_AT_MOST)
+                break
+            if envelope.event_id in self._swept:
+                continue
+            fate = await keep_event(envelope, is_live=self._sync.billing.is_live, ledger=self._ledger, now=now)
+            self._swept[envelope.event_id] = True
+            new += fate == "stored"
+        if new:
+            log.warning("undelivered events found", events=new)
+            self.swept += new
+            self.wake()
+        return new
+
+    async def _work_group(self, rows: list[InboxRow]) -> None:
+        try:
+            verdicts = await self._judge.judge(rows)
+        except TiergateError as error:
+            await self._put_back(rows, error)
+        except Exception as error:  # whatever it is, the events must not be lost and the worker must go on
+            log.exception("event could not be worked on", event_ids=[row.event_id for row in rows])
+            await self._put_back(rows, error)
+        else:
+            for row, verdict in zip(rows, verdicts, strict=True):
+                await self._settle(row, verdict)
+
+    async def _settle(self, row: InboxRow, verdict: Verdict) -> None:
+        if verdict.is_dead:
+            await self._bury(row, verdict.outcome)
+            return
+        now = int(self._clock.now())
+        answer = self._ledger.finish_event(row.event_id, self._worker, now=now, outcome=verdict.outcome)
+        self.processed += await self._release(row, answer)
+
+    async def _put_back(self, rows: list[InboxRow], error: Exception) -> None:
+        reason = f"{type(error).__name__}: {error}" if isinstance(error, TiergateError) else type(error).__name__
+        for row in rows:
+            self.failed += 1
+            if self._is_hopeless(row, error):
+                await self._bury(row, reason)
+                continue
+            log.warning("event put back", event_id=row.event_id, attempts=row.attempts, reason=reason)
+            next_at = int(self._clock.now() + self._pause_s(row.attempts)) + 1
+            answer = self._ledger.retry_event(row.event_id, self._worker, next_attempt_at=next_at, error=reason)
+            self.retried += await self._release(row, answer)
+
+    async def _bury(self, row: InboxRow, reason: str) -> None:
+        log.error("event is dead", event_id=row.event_id, type=row.type, attempts=row.attempts, reason=reason)
+        now = int(self._clock.now())
+        answer = self._ledger.bury_event(row.event_id, self._worker, now=now, error=reason)
+        self.buried += await self._release(row, answer)
+
+    async def _release(self, row: InboxRow, answer: Awaitable[bool]) -> bool:
+        """Whether a claim ended as it should. If the ledger is away, it ends by running out."""
+        try:
+            still_ours = await answer
+        except LedgerUnavailable:
+            log.warning("event not released; its claim will run out", event_id=row.event_id)
+            return False
+        self._held.pop(row.event_id, None)
+        if not still_ours:
+            self.lost += 1
+            log.warning("claim had run out; the event is worked on again", event_id=row.event_id)
+        return still_ours
+
+    def _is_hopeless(self, row: InboxRow, error: Exception) -> bool:
+        if row.attempts < self._options.tries:
+            return False
+        is_old = self._clock.now() - row.received_at > self._options.outage_s
+        return is_old or not isinstance(error, _OUTAGES)
+
+    def _pause_s(self, attempts: int) -> float:
+        doubled_s = self._options.first_pause_s * 2.0 ** min(attempts - 1, _MOST_DOUBLINGS)
+        share = random.uniform(0.5, 1.5)  # noqa: S311 - spreads load
+        return min(self._options.longest_pause_s, doubled_s) * share
+
+    async def _rest(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._options.poll_s):
+                await self._woken.wait()
+
+    async def _drain(self) -> None:
+        """End the batch in progress, or cancel it and give back what it holds."""
+        if self._batch is None:
+            return
+        try:
+            await asyncio.wait([self._batch], timeout=self._options.drain_s)
+        finally:
+            self._batch.cancel()
+        await asyncio.wait([self._batch])
+        for row in tuple(self._held.values()):
+            now = int(self._clock.now())
+            answer = self._ledger.retry_event(row.event_id, self._worker, next_attempt_at=now, error="shut down")
+            await self._release(row, answer)
