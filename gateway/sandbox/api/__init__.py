@@ -1,0 +1,18 @@
+"""The endpoints, one table per kind of object: which parameters they take and what they do."""
+
+from __future__ import annotations
+
+from gateway.sandbox.api import catalog, customers, events, invoices, methods, sessions, subscriptions
+from gateway.sandbox.api.endpoint import Call, Endpoint
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    *catalog.ENDPOINTS,
+    *customers.ENDPOINTS,
+    *methods.ENDPOINTS,
+    *sessions.ENDPOINTS,
+    *subscriptions.ENDPOINTS,
+    *invoices.ENDPOINTS,
+    *events.ENDPOINTS,
+)
+
+__all__ = ["ENDPOINTS", "Call", "Endpoint"]

@@ -1,0 +1,78 @@
+"""What an endpoint is, and how ids in its answer are expanded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.sandbox.engine.saving import shape_of_customer
+from gateway.sandbox.records import Json
+from gateway.sandbox.shapes.catalog import price_shape, product_shape
+from gateway.sandbox.shapes.customers import payment_method_shape
+from gateway.sandbox.shapes.invoices import invoice_shape
+from gateway.sandbox.shapes.lists import list_shape
+from gateway.sandbox.shapes.sessions import checkout_lines_shape
+from gateway.sandbox.shapes.subscriptions import subscription_shape
+from gateway.sandbox.wire.params import Spec
+from gateway.sandbox.world import World
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request: `names` are the path's ids, `params` the values that `Endpoint.spec` lets through."""
+
+    world: World
+    params: Mapping[str, Any]
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """The id in the path."""
+        return self.names["id"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One method and path. `act` answers with an object, or raises what `wire.problems` knows.
+
+    `keeps_failures`: what happened before the error stays (a failed attempt to collect is an attempt);
+    anywhere else an error leaves the account as it was.
+    """
+
+    method: str
+    path: str
+    act: Callable[[Call], Json]
+    spec: Spec = field(default_factory=dict)
+    keeps_failures: bool = False
+
+
+_SHAPES: Mapping[str, Callable[[World, str], Json]] = {
+    "customer": lambda world, one: shape_of_customer(world, world.tables.customers[one]),
+    "default_payment_method": lambda world, one: payment_method_shape(world.tables.payment_methods[one]),
+    "invoice": lambda world, one: invoice_shape(world, world.tables.invoices[one]),
+    "latest_invoice": lambda world, one: invoice_shape(world, world.tables.invoices[one]),
+    "price": lambda world, one: price_shape(world.tables.prices[one]),
+    "product": lambda world, one: product_shape(world.tables.products[one]),
+    "subscription": lambda world, one: subscription_shape(world, world.tables.subscriptions[one]),
+}
+_PLAIN = frozenset({("subscription_item", "subscription"), ("line_item", "invoice"), ("line_item", "subscription")})
+"""Fields with an expandable name that hold a plain id."""
+
+
+def look_up(world: World, node: Json, name: str) -> Any:
+    """The object behind a field.
+
+    Raises:
+        KeyError: the field cannot be expanded.
+    """
+    kind = node.get("object")
+    if (kind, name) == ("checkout.session", "line_items"):
+        return checkout_lines_shape(world, world.tables.checkouts[node["id"]])
+    if (kind, name) == ("customer", "subscriptions"):
+        live = [one for one in world.subscriptions_of(node["id"]) if one.ended_at is None]
+        url = f"/v1/customers/{node['id']}/subscriptions"
+        return list_shape([subscription_shape(world, one) for one in live], url)
+    if (kind, name) in _PLAIN:
+        raise KeyError(name)
+    return _SHAPES[name](world, node[name])

@@ -1,0 +1,159 @@
+"""/v1/events, /v1/webhook_endpoints and /v1/account."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+from gateway.sandbox.api.endpoint import Call, Endpoint
+from gateway.sandbox.records import Event, Json, WebhookEndpoint
+from gateway.sandbox.rules import API_VERSION
+from gateway.sandbox.shapes.events import account_shape, deleted_shape, endpoint_shape, event_shape
+from gateway.sandbox.wire.paging import CREATED, PAGE, page
+from gateway.sandbox.wire.params import Flag, Labels, Spec, Text, Texts, merge_labels
+from gateway.sandbox.wire.problems import invalid
+from gateway.sandbox.world import NoSuchRecord, World, find
+
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_ENDPOINT_FIELDS: Spec = {"description": Text(clearable=True), "metadata": Labels()}
+
+
+def shown_event(world: World, event: Event) -> Json:
+    """The event with the number of endpoints that have not taken it yet."""
+    return event_shape(event, pending_webhooks=world.pending_webhooks(event))
+
+
+def _retrieve_event(call: Call) -> Json:
+    return shown_event(call.world, find(call.world.tables.events, "event", call.id))
+
+
+def _list_events(call: Call) -> Json:
+    world, params = call.world, call.params
+    types = set(params.get("types", ())) | ({params["type"]} if "type" in params else set())
+    wanted = params.get("delivery_success")
+    found = [
+        one
+        for one in world.tables.events.values()
+        if _type_matches(one.type, types) and (wanted is None or (world.pending_webhooks(one) == 0) == wanted)
+    ]
+    return page(found, params, "/v1/events", lambda one: shown_event(world, one))
+
+
+def _type_matches(event_type: str, wanted: set[str]) -> bool:
+    if not wanted or event_type in wanted:
+        return True
+    return any(one.endswith(".*") and event_type.startswith(one[:-1]) for one in wanted)
+
+
+def _check_url(url: str) -> str:
+    """The sandbox's events never leave this machine."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"}:
+        raise invalid("Invalid URL: must start with http:// or https://", "url", "url_invalid")
+    if parts.hostname not in _LOOPBACK:
+        raise invalid("Invalid URL: the sandbox delivers to loopback addresses only", "url", "url_invalid")
+    return url
+
+
+def _create_endpoint(call: Call) -> Json:
+    world, params = call.world, call.params
+    endpoint_id = world.new_id("we")
+    secret = hashlib.sha256(f"{world.run}/{endpoint_id}".encode()).hexdigest()[:32]
+    endpoint = WebhookEndpoint(
+        id=endpoint_id,
+        created=world.now,
+        url=_check_url(params["url"]),
+        secret=f"whsec_{secret}",
+        enabled_events=tuple(params["enabled_events"]),
+        description=params.get("description"),
+        api_version=params.get("api_version"),
+        metadata=merge_labels({}, params),
+    )
+    world.tables.endpoints[endpoint.id] = endpoint
+    return endpoint_shape(endpoint, with_secret=True)
+
+
+def _endpoint(call: Call) -> WebhookEndpoint:
+    return find(call.world.tables.endpoints, "webhook endpoint", call.id)
+
+
+def _retrieve_endpoint(call: Call) -> Json:
+    return endpoint_shape(_endpoint(call))
+
+
+def _update_endpoint(call: Call) -> Json:
+    endpoint, params = _endpoint(call), call.params
+    changed = replace(
+        endpoint,
+        url=_check_url(params.get("url", endpoint.url)),
+        enabled_events=tuple(params.get("enabled_events", endpoint.enabled_events)),
+        description=params.get("description", endpoint.description),
+        enabled=not params.get("disabled", not endpoint.enabled),
+        metadata=merge_labels(endpoint.metadata, params),
+    )
+    call.world.tables.endpoints[endpoint.id] = changed
+    return endpoint_shape(changed)
+
+
+def _delete_endpoint(call: Call) -> Json:
+    endpoint = _endpoint(call)
+    del call.world.tables.endpoints[endpoint.id]
+    return deleted_shape("webhook_endpoint", endpoint.id)
+
+
+def _list_endpoints(call: Call) -> Json:
+    endpoints = call.world.tables.endpoints.values()
+    return page(endpoints, call.params, "/v1/webhook_endpoints", endpoint_shape)
+
+
+def _account_id(world: World) -> str:
+    return f"acct_{world.run}0001"
+
+
+def _account(call: Call) -> Json:
+    return account_shape(_account_id(call.world))
+
+
+def _account_by_id(call: Call) -> Json:
+    if call.id != _account_id(call.world):
+        raise NoSuchRecord("account", call.id)
+    return account_shape(call.id)
+
+
+ENDPOINTS = (
+    Endpoint(
+        method="GET",
+        path="/v1/events",
+        act=_list_events,
+        spec={"type": Text(), "types": Texts(), "delivery_success": Flag(), **CREATED, **PAGE},
+    ),
+    Endpoint(method="GET", path="/v1/events/{id}", act=_retrieve_event),
+    Endpoint(
+        method="POST",
+        path="/v1/webhook_endpoints",
+        act=_create_endpoint,
+        spec={
+            "url": Text(required=True),
+            "enabled_events": Texts(required=True),
+            "api_version": Text(choices=(API_VERSION,)),
+            **_ENDPOINT_FIELDS,
+        },
+    ),
+    Endpoint(method="GET", path="/v1/webhook_endpoints", act=_list_endpoints, spec=PAGE),
+    Endpoint(method="GET", path="/v1/webhook_endpoints/{id}", act=_retrieve_endpoint),
+    Endpoint(
+        method="POST",
+        path="/v1/webhook_endpoints/{id}",
+        act=_update_endpoint,
+        spec={
+            "url": Text(),
+            "enabled_events": Texts(),
+            "disabled": Flag(),
+            **_ENDPOINT_FIELDS,
+        },
+    ),
+    Endpoint(method="DELETE", path="/v1/webhook_endpoints/{id}", act=_delete_endpoint),
+    Endpoint(method="GET", path="/v1/account", act=_account),
+    Endpoint(method="GET", path="/v1/accounts/{id}", act=_account_by_id),
+)

@@ -1,0 +1,197 @@
+"""/v1/checkout/sessions and /v1/billing_portal/sessions."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from gateway.sandbox.api.endpoint import Call, Endpoint
+from gateway.sandbox.engine.checkout import checkout_of, expire
+from gateway.sandbox.engine.portal import live_subscriptions
+from gateway.sandbox.engine.refusals import Refused
+from gateway.sandbox.engine.saving import put_checkout
+from gateway.sandbox.engine.subscriptions import recurring_price
+from gateway.sandbox.records import CheckoutLine, CheckoutSession, Json, PortalSession
+from gateway.sandbox.shapes.sessions import checkout_lines_shape, checkout_shape, portal_shape
+from gateway.sandbox.wire.paging import CREATED, PAGE, page
+from gateway.sandbox.wire.params import Each, Flag, Labels, Shape, Spec, Text, Whole, merge_labels
+from gateway.sandbox.wire.problems import invalid, missing
+from gateway.sandbox.world import World
+
+_SHORTEST_S, _LONGEST_S = 30 * 60, 24 * 3600
+_CHECKOUT: Spec = {
+    "mode": Text(required=True, choices=("subscription",)),
+    "success_url": Text(required=True),
+    "cancel_url": Text(),
+    "customer": Text(),
+    "customer_email": Text(),
+    "client_reference_id": Text(),
+    "line_items": Each(fields={"price": Text(required=True), "quantity": Whole(least=1)}, required=True),
+    "metadata": Labels(),
+    "subscription_data": Shape(
+        fields={"description": Text(), "metadata": Labels(), "trial_period_days": Whole(least=1, most=730)}
+    ),
+    "expires_at": Whole(),
+    "allow_promotion_codes": Flag(),
+    "locale": Text(),
+    "payment_method_collection": Text(choices=("always",)),
+    "billing_address_collection": Text(choices=("auto", "required")),
+    "ui_mode": Text(choices=("hosted_page",)),
+}
+_PORTAL: Spec = {
+    "customer": Text(required=True),
+    "return_url": Text(),
+    "configuration": Text(),
+    "locale": Text(),
+    "flow_data": Shape(
+        fields={
+            "type": Text(
+                required=True,
+                choices=("payment_method_update", "subscription_cancel", "subscription_update"),
+            ),
+            "subscription_cancel": Shape(fields={"subscription": Text(required=True)}),
+            "subscription_update": Shape(fields={"subscription": Text(required=True)}),
+            "after_completion": Shape(
+                fields={
+                    "type": Text(required=True, choices=("portal_homepage", "redirect")),
+                    "redirect": Shape(fields={"return_url": Text(required=True)}),
+                }
+            ),
+        }
+    ),
+}
+
+
+def _create_checkout(call: Call) -> Json:
+    world, params = call.world, call.params
+    _check_url(params["success_url"], "success_url")
+    if "customer" in params:
+        if "customer_email" in params:
+            raise Refused("You may only specify one of these parameters: customer, customer_email.")
+        world.customer(params["customer"])
+    lines = tuple(_line(world, at, item) for at, item in enumerate(params["line_items"]))
+    if not lines:
+        raise missing("line_items")
+    subscription = params.get("subscription_data", {})
+    session = CheckoutSession(
+        id=world.new_id("cs_test"),
+        created=world.now,
+        expires_at=_expiry(world, params),
+        currency=world.price(lines[0].price_id).currency,
+        lines=lines,
+        success_url=params["success_url"],
+        cancel_url=params.get("cancel_url"),
+        customer_id=params.get("customer"),
+        customer_email=params.get("customer_email"),
+        client_reference_id=params.get("client_reference_id"),
+        allow_promotion_codes=params.get("allow_promotion_codes"),
+        locale=params.get("locale"),
+        trial_days=subscription.get("trial_period_days", 0),
+        subscription_description=subscription.get("description"),
+        subscription_metadata=merge_labels({}, subscription),
+        metadata=merge_labels({}, params),
+    )
+    put_checkout(world, session)
+    return checkout_shape(world, session)
+
+
+def _line(world: World, at: int, item: dict[str, Any]) -> CheckoutLine:
+    price = recurring_price(world, item["price"], f"line_items[{at}][price]")
+    return CheckoutLine(id=world.new_id("li"), price_id=price.id, quantity=item.get("quantity", 1))
+
+
+def _check_url(url: str, param: str) -> None:
+    if urlsplit(url).scheme not in {"http", "https"}:
+        raise invalid(f"Not a valid URL: {url}", param, "url_invalid")
+
+
+def _expiry(world: World, params: Any) -> int:
+    at: int = params.get("expires_at", world.now + world.rules.checkout_s)
+    if "expires_at" in params and not _SHORTEST_S <= at - world.now <= _LONGEST_S:
+        message = "The `expires_at` timestamp must be between 30 minutes and 24 hours from now."
+        raise invalid(message, "expires_at")
+    return at
+
+
+def _retrieve_checkout(call: Call) -> Json:
+    return checkout_shape(call.world, checkout_of(call.world, call.id))
+
+
+def _expire_checkout(call: Call) -> Json:
+    return checkout_shape(call.world, expire(call.world, call.id))
+
+
+def _list_line_items(call: Call) -> Json:
+    return checkout_lines_shape(call.world, checkout_of(call.world, call.id))
+
+
+def _list_checkouts(call: Call) -> Json:
+    params = call.params
+    sessions = [
+        one
+        for one in call.world.tables.checkouts.values()
+        if one.customer_id == params.get("customer", one.customer_id)
+        and one.subscription_id == params.get("subscription", one.subscription_id)
+        and one.status == params.get("status", one.status)
+    ]
+    return page(sessions, params, "/v1/checkout/sessions", lambda one: checkout_shape(call.world, one))
+
+
+def _create_portal(call: Call) -> Json:
+    world, params = call.world, call.params
+    customer = world.customer(params["customer"])
+    if "return_url" in params:
+        _check_url(params["return_url"], "return_url")
+    session = PortalSession(
+        id=world.new_id("bps"),
+        customer_id=customer.id,
+        created=world.now,
+        return_url=params.get("return_url"),
+        locale=params.get("locale"),
+        flow=_flow(world, customer.id, params.get("flow_data")),
+    )
+    world.tables.portals[session.id] = session
+    return portal_shape(world, session)
+
+
+def _flow(world: World, customer_id: str, asked: dict[str, Any] | None) -> Json | None:
+    if asked is None:
+        return None
+    kind = asked["type"]
+    flow: Json = {
+        "after_completion": {"hosted_confirmation": None, "redirect": None, "type": "portal_homepage"}
+        | asked.get("after_completion", {}),
+        "subscription_cancel": None,
+        "subscription_update": None,
+        "subscription_update_confirm": None,
+        "type": kind,
+    }
+    if kind != "payment_method_update":
+        details = asked.get(kind)
+        if details is None:
+            raise missing(f"flow_data[{kind}]")
+        if details["subscription"] not in {one.id for one in live_subscriptions(world, customer_id)}:
+            raise Refused("The subscription cannot be changed in this flow.", param=f"flow_data[{kind}][subscription]")
+        flow[kind] = details | ({"retention": None} if kind == "subscription_cancel" else {})
+    return flow
+
+
+ENDPOINTS = (
+    Endpoint(method="POST", path="/v1/checkout/sessions", act=_create_checkout, spec=_CHECKOUT),
+    Endpoint(
+        method="GET",
+        path="/v1/checkout/sessions",
+        act=_list_checkouts,
+        spec={
+            "customer": Text(),
+            "subscription": Text(),
+            "status": Text(choices=("open", "complete", "expired")),
+            **CREATED,
+            **PAGE,
+        },
+    ),
+    Endpoint(method="GET", path="/v1/checkout/sessions/{id}", act=_retrieve_checkout),
+    Endpoint(method="POST", path="/v1/checkout/sessions/{id}/expire", act=_expire_checkout),
+    Endpoint(method="GET", path="/v1/checkout/sessions/{id}/line_items", act=_list_line_items, spec=PAGE),
+    Endpoint(method="POST", path="/v1/billing_portal/sessions", act=_create_portal, spec=_PORTAL),
+)

@@ -1,0 +1,90 @@
+"""Test cards: which numbers pay, which fail, and when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_SHORTEST = 12
+_LONGEST = 19
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """How one test number behaves. `attaches` is False for a card that is refused at once."""
+
+    brand: str
+    number: str
+    attaches: bool = True
+    pays_on_session: bool = True
+    pays_off_session: bool = True
+    decline_code: str = "generic_decline"
+    message: str = "Your card was declined."
+
+
+_CARDS = {
+    card.number: card
+    for card in (
+        Card(brand="visa", number="4242424242424242"),
+        Card(brand="mastercard", number="5555555555554444"),
+        Card(brand="amex", number="378282246310005"),
+        Card(brand="visa", number="4000000000000341", pays_off_session=False),
+        Card(
+            brand="visa",
+            number="4000000000009995",
+            attaches=False,
+            decline_code="insufficient_funds",
+            message="Your card has insufficient funds.",
+        ),
+        Card(brand="visa", number="4000000000000002", attaches=False),
+    )
+}
+TEST_METHODS = {
+    "pm_card_visa": "4242424242424242",
+    "pm_card_mastercard": "5555555555554444",
+    "pm_card_amex": "378282246310005",
+    "pm_card_chargeCustomerFail": "4000000000000341",
+    "pm_card_visa_chargeDeclinedInsufficientFunds": "4000000000009995",
+    "pm_card_chargeDeclined": "4000000000000002",
+}
+"""Stripe's names for test cards, good wherever a payment method's id is."""
+
+
+class CardRefused(Exception):
+    """A card cannot be used; `message` may be shown to the payer.
+
+    `code` and `decline_code` are Stripe's.
+    """
+
+    def __init__(self, message: str, *, code: str, decline_code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.decline_code = decline_code
+
+
+def passes_luhn(digits: str) -> bool:
+    """Whether the last digit is the right check digit (ISO/IEC 7812-1)."""
+    total = 0
+    for place, digit in enumerate(reversed(digits)):
+        value = int(digit) * (1 + place % 2)
+        total += value - 9 if value > 9 else value  # noqa: PLR2004  # the digits of a two-digit product
+    return total % 10 == 0
+
+
+def read_number(text: str) -> Card:
+    """The card that a payer typed.
+
+    Raises:
+        CardRefused: not a card number, or not a test card: real cards are never taken here.
+    """
+    digits = "".join(text.split()).replace("-", "")
+    plausible = digits.isascii() and digits.isdigit() and _SHORTEST <= len(digits) <= _LONGEST
+    if not plausible or not passes_luhn(digits):
+        raise CardRefused("Your card number is invalid.", code="incorrect_number")
+    if digits not in _CARDS:
+        raise CardRefused(
+            "Your card was declined: this sandbox takes test cards only.",
+            code="card_declined",
+            decline_code="test_mode_live_card",
+        )
+    return _CARDS[digits]

@@ -1,0 +1,176 @@
+"""Invoices: drafted, finalized, collected, given up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gateway.sandbox.cards import CardRefused
+from gateway.sandbox.engine.saving import add_invoice, change_customer, change_invoice, change_subscription
+from gateway.sandbox.engine.standing import after_failure, after_payment
+from gateway.sandbox.records import Invoice, InvoiceLine, PaymentMethod, Subscription
+from gateway.sandbox.rules import DAY_S
+from gateway.sandbox.shapes.customers import invoice_prefix
+from gateway.sandbox.world import World
+
+
+def draft(
+    world: World,
+    subscription: Subscription,
+    lines: tuple[InvoiceLine, ...],
+    *,
+    reason: str,
+    finalizes_at: int | None = None,
+    auto_advance: bool = True,
+) -> Invoice:
+    """A new draft with every pending proration of the subscription and then `lines`."""
+    pending = take_pending(world, subscription.id)
+    customer = world.customer(subscription.customer_id)
+    invoice = Invoice(
+        id=world.new_id("in"),
+        customer_id=customer.id,
+        subscription_id=subscription.id,
+        created=world.now,
+        currency=subscription.currency,
+        billing_reason=reason,
+        lines=pending + lines,
+        period_starts_at=min((line.period_starts_at for line in lines), default=world.now),
+        period_ends_at=world.now,
+        subscription_metadata=subscription.metadata,
+        finalizes_at=finalizes_at,
+        auto_advance=auto_advance,
+        starting_balance=customer.balance,
+    )
+    invoice = replace(invoice, amount_due=max(invoice.total + customer.balance, 0))
+    add_invoice(world, invoice)
+    return invoice
+
+
+def take_pending(world: World, subscription_id: str) -> tuple[InvoiceLine, ...]:
+    """The prorations that wait for the subscription's next invoice; they are gone afterwards."""
+    waiting = [one for one in world.tables.pending_lines.values() if one.line.subscription_id == subscription_id]
+    for one in waiting:
+        del world.tables.pending_lines[one.id]
+    return tuple(one.line for one in waiting)
+
+
+def finalize(world: World, invoice_id: str) -> Invoice:
+    """Fix the amounts and use up the customer's credit; an invoice with nothing due is paid at once."""
+    invoice = world.invoice(invoice_id)
+    customer = world.customer(invoice.customer_id)
+    balance = min(invoice.total + customer.balance, 0)
+    invoice = replace(
+        invoice,
+        status="open",
+        number=f"{invoice_prefix(customer)}-{customer.invoice_count + 1:04d}",
+        starting_balance=customer.balance,
+        ending_balance=balance,
+        amount_due=max(invoice.total + customer.balance, 0),
+        finalized_at=world.now,
+        finalizes_at=None,
+    )
+    change_invoice(world, invoice, "invoice.finalized")
+    change_customer(
+        world,
+        replace(customer, balance=balance, invoice_count=customer.invoice_count + 1, currency=invoice.currency),
+    )
+    return _settle(world, invoice, amount=0, attempts=0) if invoice.amount_due == 0 else invoice
+
+
+def collect(
+    world: World, invoice_id: str, *, method_id: str | None = None, on_session: bool = False
+) -> CardRefused | None:
+    """Try to take what an open invoice still asks for; what it does to the subscription follows.
+
+    Returns:
+        None when the invoice is paid (or nothing was due); else why the card was refused.
+    """
+    invoice = world.invoice(invoice_id)
+    if invoice.status != "open":
+        return None
+    method = _method_for(world, invoice, method_id)
+    refusal = _refusal(method, on_session=on_session)
+    if refusal is None:
+        _settle(world, invoice, amount=invoice.amount_due, attempts=invoice.attempt_count + 1)
+        return None
+    attempts = invoice.attempt_count + 1
+    failed = replace(invoice, attempt_count=attempts, next_attempt_at=_next_attempt(world, invoice, attempts))
+    change_invoice(world, failed, "invoice.payment_failed")
+    after_failure(world, failed)
+    return refusal
+
+
+def _method_for(world: World, invoice: Invoice, method_id: str | None) -> PaymentMethod | None:
+    subscription = world.subscription(invoice.subscription_id)
+    customer = world.tables.customers[invoice.customer_id]
+    chosen = method_id or subscription.default_payment_method_id or customer.default_payment_method_id
+    return world.tables.payment_methods.get(chosen) if chosen else None
+
+
+def _refusal(method: PaymentMethod | None, *, on_session: bool) -> CardRefused | None:
+    if method is None:
+        message = "This customer has no attached payment source or default payment method."
+        return CardRefused(message, code="resource_missing")
+    pays = method.pays_on_session if on_session else method.pays_off_session
+    if pays:
+        return None
+    return CardRefused("Your card was declined.", code="card_declined", decline_code="generic_decline")
+
+
+def _next_attempt(world: World, invoice: Invoice, attempts: int) -> int | None:
+    waits = world.rules.retry_after_days
+    if invoice.billing_reason == "subscription_create" or attempts > len(waits) or not invoice.auto_advance:
+        return None
+    return world.now + waits[attempts - 1] * DAY_S
+
+
+def _settle(world: World, invoice: Invoice, *, amount: int, attempts: int) -> Invoice:
+    paid = replace(
+        invoice,
+        status="paid",
+        amount_paid=amount,
+        attempt_count=attempts,
+        next_attempt_at=None,
+        paid_at=world.now,
+    )
+    change_invoice(world, paid, "invoice.paid", "invoice.payment_succeeded")
+    after_payment(world, paid)
+    return paid
+
+
+def pay_out_of_band(world: World, invoice_id: str) -> None:
+    """The seller got the money elsewhere."""
+    invoice = world.invoice(invoice_id)
+    _settle(world, invoice, amount=invoice.amount_due, attempts=invoice.attempt_count)
+
+
+def void(world: World, invoice_id: str) -> Invoice:
+    """Cancel an open invoice: it never asks for money again."""
+    invoice = world.invoice(invoice_id)
+    voided = replace(invoice, status="void", voided_at=world.now, next_attempt_at=None, auto_advance=False)
+    change_invoice(world, voided, "invoice.voided")
+    return voided
+
+
+def mark_uncollectible(world: World, invoice_id: str) -> Invoice:
+    """Write an open invoice off; it can still be paid."""
+    invoice = world.invoice(invoice_id)
+    written_off = replace(
+        invoice, status="uncollectible", uncollectible_at=world.now, next_attempt_at=None, auto_advance=False
+    )
+    change_invoice(world, written_off, "invoice.marked_uncollectible")
+    return written_off
+
+
+def stop_collecting(world: World, subscription_id: str) -> None:
+    """Leave the subscription's unpaid invoices as they are."""
+    for invoice in list(world.tables.invoices.values()):
+        if invoice.subscription_id == subscription_id and invoice.status in {"draft", "open"}:
+            change_invoice(world, replace(invoice, auto_advance=False, next_attempt_at=None, finalizes_at=None))
+
+
+def bill_now(world: World, subscription: Subscription, lines: tuple[InvoiceLine, ...], *, reason: str) -> Invoice:
+    """Draft and finalize at once, and make it the subscription's latest invoice. Nothing is collected yet."""
+    invoice = draft(world, subscription, lines, reason=reason)
+    current = world.subscription(subscription.id)
+    change_subscription(world, replace(current, latest_invoice_id=invoice.id))
+    return finalize(world, invoice.id)

@@ -1,0 +1,43 @@
+"""What a paid or failed invoice does to its subscription's status."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gateway.sandbox.engine.saving import change_subscription, emit
+from gateway.sandbox.records import Invoice, Subscription
+from gateway.sandbox.shapes.subscriptions import subscription_shape
+from gateway.sandbox.world import World
+
+
+def after_payment(world: World, invoice: Invoice) -> None:
+    """The latest invoice's payment makes the subscription active again, and applies an update that waited."""
+    subscription = world.tables.subscriptions.get(invoice.subscription_id)
+    if subscription is None:
+        return
+    if subscription.pending_update is not None and subscription.pending_update.invoice_id == invoice.id:
+        subscription = _apply_pending(world, subscription)
+    waits_for_it = subscription.status in {"incomplete", "past_due", "unpaid"}
+    if waits_for_it and subscription.latest_invoice_id == invoice.id:
+        change_subscription(world, replace(subscription, status="active", past_due_since=None))
+
+
+def _apply_pending(world: World, subscription: Subscription) -> Subscription:
+    pending = subscription.pending_update
+    if pending is None:
+        return subscription
+    applied = replace(subscription, items=pending.items, anchor=pending.anchor, pending_update=None)
+    change_subscription(world, applied)
+    emit(world, "customer.subscription.pending_update_applied", subscription_shape(world, applied))
+    return applied
+
+
+def after_failure(world: World, invoice: Invoice) -> None:
+    """A failed charge makes an active subscription past due, unless the charge was for an update that waits."""
+    subscription = world.tables.subscriptions.get(invoice.subscription_id)
+    if subscription is None or subscription.status not in {"active", "trialing"}:
+        return
+    pending = subscription.pending_update
+    if pending is not None and pending.invoice_id == invoice.id:
+        return
+    change_subscription(world, replace(subscription, status="past_due", past_due_since=world.now))

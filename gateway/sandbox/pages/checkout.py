@@ -1,0 +1,113 @@
+"""The hosted checkout page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from litestar import Request, Response, get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from litestar.response import Redirect
+
+from gateway.sandbox.cards import CardRefused
+from gateway.sandbox.engine.checkout import Payment, pay
+from gateway.sandbox.pages.card_form import TypedCard, read_card, read_fields
+from gateway.sandbox.pages.render import message_page, money, price_text, product_name, render
+from gateway.sandbox.records import CheckoutSession
+from gateway.sandbox.shapes.sessions import checkout_total
+from gateway.sandbox.simulator import Simulator
+from gateway.sandbox.world import NoSuchRecord, World
+
+_PLACEHOLDER = "{CHECKOUT_SESSION_ID}"
+
+
+def success_url(session: CheckoutSession) -> str:
+    """Where the payer goes afterwards."""
+    return session.success_url.replace(_PLACEHOLDER, session.id)
+
+
+def checkout_handlers(simulator: Simulator) -> list[HTTPRouteHandler]:
+    """The page and its form."""
+
+    @get("/c/pay/{session_id:str}")
+    async def show(session_id: FromPath[str]) -> Response[Any]:
+        simulator.catch_up()
+        session = simulator.world.tables.checkouts.get(session_id)
+        return _not_open(session) or _page(simulator.world, session, {}, None)
+
+    @post("/c/pay/{session_id:str}", status_code=303)
+    async def submit(session_id: FromPath[str], request: Request[Any, Any, Any]) -> Response[Any]:
+        fields = await read_fields(request)
+        simulator.catch_up()
+        session = simulator.world.tables.checkouts.get(session_id)
+        closed = _not_open(session)
+        if closed is not None:
+            return closed
+        try:
+            typed = read_card(fields, simulator.now())
+            done = simulator.carry_out(lambda world: pay(world, session_id, _payment(typed, fields)))
+        except CardRefused as refused:
+            return _page(simulator.world, session, fields, refused.message)
+        except NoSuchRecord:
+            return message_page("Something is gone", "What was for sale does not exist any more.", status=410)
+        return Redirect(success_url(done), status_code=303)
+
+    return [show, submit]
+
+
+def _payment(typed: TypedCard, fields: Mapping[str, str]) -> Payment:
+    return Payment(
+        card=typed.card,
+        exp_month=typed.exp_month,
+        exp_year=typed.exp_year,
+        email=fields.get("email") or None,
+        name=fields.get("name") or None,
+    )
+
+
+def _not_open(session: CheckoutSession | None) -> Response[str] | None:
+    if session is None:
+        return message_page("Page not found", "There is no such checkout.", status=404)
+    if session.status == "complete":
+        text = "This payment is complete: nothing more will be charged."
+        return message_page("All done", text, status=200, link=success_url(session))
+    if session.status == "expired":
+        text = "This checkout has expired. Nothing was charged."
+        return message_page("Expired", text, status=410, link=session.cancel_url)
+    return None
+
+
+def _page(
+    world: World, session: CheckoutSession | None, fields: Mapping[str, str], refusal: str | None
+) -> Response[str]:
+    if session is None:
+        raise NoSuchRecord("checkout.session", "")
+    lines = [
+        {
+            "name": product_name(world, world.price(line.price_id)),
+            "quantity": line.quantity,
+            "price": price_text(world.price(line.price_id)),
+        }
+        for line in session.lines
+    ]
+    email = session.customer_email
+    if session.customer_id is not None:
+        email = checkout_customer_email(world, session.customer_id)
+    return render(
+        "checkout.html",
+        status=402 if refusal else 200,
+        lines=lines,
+        total=money(checkout_total(world, session), session.currency),
+        trial_days=session.trial_days,
+        email=fields.get("email") or email or "",
+        name=fields.get("name", ""),
+        refusal=refusal,
+        cancel_url=session.cancel_url,
+    )
+
+
+def checkout_customer_email(world: World, customer_id: str) -> str | None:
+    """The email that is known already, if the customer still exists."""
+    customer = world.tables.customers.get(customer_id)
+    return customer.email if customer is not None else None

@@ -1,0 +1,136 @@
+"""The billing portal page: card, plan, cancellation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from litestar import Request, Response, get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from litestar.response import Redirect
+
+from gateway.sandbox.cards import CardRefused
+from gateway.sandbox.engine.portal import (
+    cancel_later,
+    live_subscriptions,
+    plans_on_offer,
+    portal_of,
+    resume,
+    switch_plan,
+    update_card,
+)
+from gateway.sandbox.engine.refusals import Refused
+from gateway.sandbox.pages.card_form import read_card, read_fields
+from gateway.sandbox.pages.render import message_page, money, price_text, product_name, render
+from gateway.sandbox.records import Json, PortalSession, Subscription
+from gateway.sandbox.simulator import Simulator
+from gateway.sandbox.world import NoSuchRecord, World
+
+_Request = Request[Any, Any, Any]
+
+
+def portal_handlers(simulator: Simulator) -> list[HTTPRouteHandler]:
+    """The page and its forms; each form answers with a redirect to the page, or the page with a message."""
+
+    @get("/p/session/{session_id:str}")
+    async def show(session_id: FromPath[str]) -> Response[Any]:
+        simulator.catch_up()
+        return _page(simulator.world, session_id, None)
+
+    @post("/p/session/{session_id:str}/card", status_code=303)
+    async def card(session_id: FromPath[str], request: _Request) -> Response[Any]:
+        fields = await read_fields(request)
+        unpaid: list[CardRefused] = []
+
+        def act(world: World, session: PortalSession) -> None:
+            typed = read_card(fields, world.now)
+            refusal = update_card(world, session, typed.card, exp_month=typed.exp_month, exp_year=typed.exp_year)
+            unpaid.extend([refusal] if refusal else [])
+
+        answer = _acted(simulator, session_id, act)
+        if unpaid:
+            text = "The card was saved, but the open invoice could not be paid with it."
+            return _page(simulator.world, session_id, f"{text} {unpaid[0].message}")
+        return answer
+
+    @post("/p/session/{session_id:str}/cancel", status_code=303)
+    async def cancel(session_id: FromPath[str], request: _Request) -> Response[Any]:
+        fields = await read_fields(request)
+        return _acted(simulator, session_id, lambda world, session: cancel_later(world, session, _id(fields)))
+
+    @post("/p/session/{session_id:str}/resume", status_code=303)
+    async def go_on(session_id: FromPath[str], request: _Request) -> Response[Any]:
+        fields = await read_fields(request)
+        return _acted(simulator, session_id, lambda world, session: resume(world, session, _id(fields)))
+
+    @post("/p/session/{session_id:str}/plan", status_code=303)
+    async def plan(session_id: FromPath[str], request: _Request) -> Response[Any]:
+        fields = await read_fields(request)
+        price_id = fields.get("price", "")
+        return _acted(simulator, session_id, lambda world, session: switch_plan(world, session, _id(fields), price_id))
+
+    return [show, card, cancel, go_on, plan]
+
+
+def _acted(simulator: Simulator, session_id: str, act: Callable[[World, PortalSession], None]) -> Response[Any]:
+    simulator.catch_up()
+    try:
+        session = portal_of(simulator.world, session_id)
+        simulator.carry_out(lambda world: act(world, session))
+    except NoSuchRecord:
+        return message_page("Page not found", "There is no such page.", status=404)
+    except (CardRefused, Refused) as refused:
+        return _page(simulator.world, session_id, refused.message)
+    return Redirect(f"/p/session/{session_id}", status_code=303)
+
+
+def _id(fields: dict[str, str]) -> str:
+    return fields.get("subscription", "")
+
+
+def _page(world: World, session_id: str, refusal: str | None) -> Response[str]:
+    session = world.tables.portals.get(session_id)
+    if session is None:
+        return message_page("Page not found", "There is no such page.", status=404)
+    customer = world.tables.customers[session.customer_id]
+    method = world.tables.payment_methods.get(_card_of(world, session) or "")
+    return render(
+        "portal.html",
+        status=402 if refusal else 200,
+        session_id=session.id,
+        customer=customer.email or customer.id,
+        subscriptions=[_shown(world, one) for one in live_subscriptions(world, customer.id)],
+        card=f"{method.brand} ending in {method.last4}" if method else None,
+        owed=[
+            {"number": one.number, "amount": money(one.amount_due, one.currency)}
+            for one in world.tables.invoices.values()
+            if one.customer_id == customer.id and one.status == "open"
+        ],
+        refusal=refusal,
+        return_url=session.return_url,
+    )
+
+
+def _card_of(world: World, session: PortalSession) -> str | None:
+    for subscription in live_subscriptions(world, session.customer_id):
+        if subscription.default_payment_method_id:
+            return subscription.default_payment_method_id
+    return world.tables.customers[session.customer_id].default_payment_method_id
+
+
+def _shown(world: World, subscription: Subscription) -> Json:
+    current = world.price(subscription.items[0].price_id)
+    return {
+        "id": subscription.id,
+        "name": product_name(world, current),
+        "price": price_text(current),
+        "status": subscription.status.replace("_", " "),
+        "ends_at": subscription.cancel_at,
+        "renews_at": subscription.period_ends_at,
+        "others": [
+            {"id": price.id, "text": f"{product_name(world, price)}, {price_text(price)}"}
+            for price in plans_on_offer(world)
+            if price.id != current.id and price.currency == subscription.currency
+        ],
+    }

@@ -1,0 +1,291 @@
+"""What the simulated account holds: immutable records, one per Stripe object.
+
+A change is a new record put in the place of the old one, so a snapshot of the whole account is a
+copy of its tables. Amounts are cents. Instants are Unix seconds of simulated time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = dict[str, Any]
+Labels = Mapping[str, str]
+"""Stripe's `metadata`; never changed in place."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """Something that is sold."""
+
+    id: str
+    name: str
+    created: int
+    updated: int
+    description: str | None = None
+    active: bool = True
+    metadata: Labels = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """What a product costs, once (`interval` is None) or every `interval_count` intervals."""
+
+    id: str
+    product_id: str
+    created: int
+    currency: str
+    unit_amount: int
+    interval: str | None = None
+    interval_count: int = 1
+    lookup_key: str | None = None
+    nickname: str | None = None
+    tax_behavior: str = "unspecified"
+    active: bool = True
+    metadata: Labels = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Customer:
+    """Who pays. A negative `balance` is credit that the next invoices use up."""
+
+    id: str
+    created: int
+    email: str | None = None
+    name: str | None = None
+    phone: str | None = None
+    description: str | None = None
+    default_payment_method_id: str | None = None
+    balance: int = 0
+    currency: str | None = None
+    invoice_count: int = 0
+    deleted: bool = False
+    metadata: Labels = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentMethod:
+    """A card on file. Only the number's last four digits and its behaviour are kept."""
+
+    id: str
+    created: int
+    brand: str
+    last4: str
+    exp_month: int
+    exp_year: int
+    pays_on_session: bool = True
+    pays_off_session: bool = True
+    customer_id: str | None = None
+    email: str | None = None
+    name: str | None = None
+    metadata: Labels = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One price within a subscription, with the period that is paid or due."""
+
+    id: str
+    price_id: str
+    quantity: int
+    created: int
+    period_starts_at: int
+    period_ends_at: int
+    metadata: Labels = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingUpdate:
+    """A change of items that waits for `invoice_id` to be paid until `expires_at`."""
+
+    items: tuple[Item, ...]
+    anchor: int
+    invoice_id: str
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """What a customer is billed for, again and again.
+
+    `anchor` is where the calendar steps are counted from: see `gateway.sandbox.periods`.
+    """
+
+    id: str
+    customer_id: str
+    created: int
+    currency: str
+    anchor: int
+    items: tuple[Item, ...]
+    status: str = "incomplete"
+    default_payment_method_id: str | None = None
+    latest_invoice_id: str | None = None
+    cancel_at: int | None = None
+    cancel_at_period_end: bool = False
+    canceled_at: int | None = None
+    cancel_comment: str | None = None
+    cancel_feedback: str | None = None
+    cancel_reason: str | None = None
+    ended_at: int | None = None
+    trial_starts_at: int | None = None
+    trial_ends_at: int | None = None
+    trial_end_announced: bool = False
+    pause_behavior: str | None = None
+    pause_resumes_at: int | None = None
+    past_due_since: int | None = None
+    pending_update: PendingUpdate | None = None
+    description: str | None = None
+    metadata: Labels = field(default_factory=dict)
+
+    @property
+    def period_ends_at(self) -> int:
+        """The earliest end of an item's period: the next thing that is due."""
+        return min(item.period_ends_at for item in self.items)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceLine:
+    """One amount on an invoice, or (before there is one) a pending proration."""
+
+    id: str
+    amount: int
+    currency: str
+    description: str
+    price_id: str
+    quantity: int
+    period_starts_at: int
+    period_ends_at: int
+    subscription_id: str
+    item_id: str
+    proration: bool = False
+    invoice_item_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingLine:
+    """A proration that waits for the subscription's next invoice."""
+
+    id: str
+    customer_id: str
+    created: int
+    line: InvoiceLine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invoice:
+    """A bill. `amount_due` is what is left to collect after the customer's balance."""
+
+    id: str
+    customer_id: str
+    subscription_id: str
+    created: int
+    currency: str
+    billing_reason: str
+    lines: tuple[InvoiceLine, ...]
+    period_starts_at: int
+    period_ends_at: int
+    metadata: Labels = field(default_factory=dict)
+    subscription_metadata: Labels = field(default_factory=dict)
+    number: str | None = None
+    status: str = "draft"
+    starting_balance: int = 0
+    ending_balance: int | None = None
+    amount_due: int = 0
+    amount_paid: int = 0
+    attempt_count: int = 0
+    auto_advance: bool = True
+    finalizes_at: int | None = None
+    next_attempt_at: int | None = None
+    finalized_at: int | None = None
+    paid_at: int | None = None
+    voided_at: int | None = None
+    uncollectible_at: int | None = None
+    preview: bool = False
+
+    @property
+    def total(self) -> int:
+        """The sum of the lines; negative when more was credited than charged."""
+        return sum(line.amount for line in self.lines)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckoutLine:
+    """One price that a checkout page sells."""
+
+    id: str
+    price_id: str
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckoutSession:
+    """A hosted page that turns a card into a subscription, once."""
+
+    id: str
+    created: int
+    expires_at: int
+    currency: str
+    lines: tuple[CheckoutLine, ...]
+    success_url: str
+    cancel_url: str | None = None
+    customer_id: str | None = None
+    customer_email: str | None = None
+    client_reference_id: str | None = None
+    status: str = "open"
+    payment_status: str = "unpaid"
+    subscription_id: str | None = None
+    invoice_id: str | None = None
+    allow_promotion_codes: bool | None = None
+    locale: str | None = None
+    trial_days: int = 0
+    subscription_description: str | None = None
+    subscription_metadata: Labels = field(default_factory=dict)
+    metadata: Labels = field(default_factory=dict)
+    payer_email: str | None = None
+    payer_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortalSession:
+    """A hosted page on which one customer manages its subscriptions."""
+
+    id: str
+    customer_id: str
+    created: int
+    return_url: str | None = None
+    locale: str | None = None
+    flow: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookEndpoint:
+    """Where events are sent, and the secret that signs them."""
+
+    id: str
+    created: int
+    url: str
+    secret: str
+    enabled_events: tuple[str, ...]
+    description: str | None = None
+    api_version: str | None = None
+    enabled: bool = True
+    metadata: Labels = field(default_factory=dict)
+
+    def wants(self, event_type: str) -> bool:
+        """Whether this endpoint is enabled for that type of event."""
+        return self.enabled and ("*" in self.enabled_events or event_type in self.enabled_events)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A change as it was seen when it happened. `endpoint_ids` is who was to be told."""
+
+    id: str
+    type: str
+    created: int
+    data_object: Json
+    previous: Json | None = None
+    request_id: str | None = None
+    idempotency_key: str | None = None
+    endpoint_ids: tuple[str, ...] = ()

@@ -1,0 +1,160 @@
+"""Invoices and their lines."""
+
+from __future__ import annotations
+
+from gateway.sandbox.records import Invoice, InvoiceLine, Json
+from gateway.sandbox.shapes.lists import list_shape
+from gateway.sandbox.world import World
+
+
+def line_shape(world: World, invoice_id: str, line: InvoiceLine) -> Json:
+    """`line_item` of an invoice."""
+    price = world.price(line.price_id)
+    return {
+        "id": line.id,
+        "object": "line_item",
+        "amount": line.amount,
+        "currency": line.currency,
+        "description": line.description,
+        "discount_amounts": [],
+        "discountable": not line.proration,
+        "discounts": [],
+        "invoice": invoice_id,
+        "livemode": False,
+        "metadata": {},
+        "parent": {
+            "invoice_item_details": None,
+            "subscription_item_details": {
+                "invoice_item": line.invoice_item_id,
+                "proration": line.proration,
+                "proration_details": {"credited_items": None},
+                "subscription": line.subscription_id,
+                "subscription_item": line.item_id,
+            },
+            "type": "subscription_item_details",
+        },
+        "period": {"start": line.period_starts_at, "end": line.period_ends_at},
+        "pretax_credit_amounts": [],
+        "pricing": {
+            "price_details": {"price": price.id, "product": price.product_id},
+            "type": "price_details",
+            "unit_amount_decimal": str(price.unit_amount),
+        },
+        "quantity": line.quantity,
+        "quantity_decimal": str(line.quantity),
+        "subscription": line.subscription_id,
+        "subtotal": line.amount,
+        "taxes": [],
+    }
+
+
+def invoice_shape(world: World, invoice: Invoice) -> Json:
+    """`invoice`. The subscription is at `parent.subscription_details.subscription`."""
+    customer = world.tables.customers[invoice.customer_id]
+    hosted = None if invoice.finalized_at is None else f"{world.public_url}/i/{invoice.id}"
+    lines = [line_shape(world, invoice.id, line) for line in invoice.lines]
+    return _amounts(invoice) | {
+        "id": invoice.id,
+        "object": "invoice",
+        "account_country": "US",
+        "account_name": "Tiergate sandbox",
+        "account_tax_ids": None,
+        "application": None,
+        "attempt_count": invoice.attempt_count,
+        "attempted": invoice.attempt_count > 0,
+        "auto_advance": invoice.auto_advance and invoice.status in {"draft", "open"},
+        "automatic_tax": {
+            "disabled_reason": None,
+            "enabled": False,
+            "liability": None,
+            "provider": None,
+            "status": None,
+        },
+        "automatically_finalizes_at": invoice.finalizes_at,
+        "billing_reason": invoice.billing_reason,
+        "collection_method": "charge_automatically",
+        "created": invoice.created,
+        "currency": invoice.currency,
+        "custom_fields": None,
+        "customer": invoice.customer_id,
+        "customer_account": None,
+        "customer_address": None,
+        "customer_email": customer.email,
+        "customer_name": customer.name,
+        "customer_phone": customer.phone,
+        "customer_shipping": None,
+        "customer_tax_exempt": "none",
+        "customer_tax_ids": [],
+        "default_payment_method": None,
+        "default_source": None,
+        "default_tax_rates": [],
+        "description": None,
+        "discounts": [],
+        "due_date": None,
+        "effective_at": invoice.finalized_at,
+        "footer": None,
+        "from_invoice": None,
+        "hosted_invoice_url": hosted,
+        "invoice_pdf": None,
+        "issuer": {"type": "self"},
+        "last_finalization_error": None,
+        "latest_revision": None,
+        "lines": list_shape(lines, f"/v1/invoices/{invoice.id}/lines") | {"total_count": len(lines)},
+        "livemode": False,
+        "metadata": dict(invoice.metadata),
+        "next_payment_attempt": invoice.next_attempt_at,
+        "number": invoice.number,
+        "on_behalf_of": None,
+        "parent": {
+            "quote_details": None,
+            "subscription_details": {
+                "metadata": dict(invoice.subscription_metadata),
+                "subscription": invoice.subscription_id,
+                "subscription_proration_date": None,
+            },
+            "type": "subscription_details",
+        },
+        "payment_settings": {
+            "default_mandate": None,
+            "payment_method_options": None,
+            "payment_method_types": None,
+        },
+        "period_end": invoice.period_ends_at,
+        "period_start": invoice.period_starts_at,
+        "receipt_number": None,
+        "rendering": None,
+        "shipping_cost": None,
+        "shipping_details": None,
+        "statement_descriptor": None,
+        "status": invoice.status,
+        "status_transitions": {
+            "finalized_at": invoice.finalized_at,
+            "marked_uncollectible_at": invoice.uncollectible_at,
+            "paid_at": invoice.paid_at,
+            "voided_at": invoice.voided_at,
+        },
+        "test_clock": None,
+        "webhooks_delivered_at": None if invoice.preview else invoice.created,
+    }
+
+
+def _amounts(invoice: Invoice) -> Json:
+    remaining = 0 if invoice.status == "paid" else max(invoice.amount_due - invoice.amount_paid, 0)
+    return {
+        "amount_due": invoice.amount_due,
+        "amount_overpaid": 0,
+        "amount_paid": invoice.amount_paid,
+        "amount_remaining": remaining,
+        "amount_shipping": 0,
+        "ending_balance": invoice.ending_balance,
+        "post_payment_credit_notes_amount": 0,
+        "pre_payment_credit_notes_amount": 0,
+        "starting_balance": invoice.starting_balance,
+        "subtotal": invoice.total,
+        "subtotal_excluding_tax": invoice.total,
+        "total": invoice.total,
+        "total_discount_amounts": [],
+        "total_excluding_tax": invoice.total,
+        "total_pretax_credit_amounts": [],
+        "total_taxes": [],
+    }

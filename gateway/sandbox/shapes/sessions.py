@@ -1,0 +1,148 @@
+"""Checkout and billing portal sessions."""
+
+from __future__ import annotations
+
+from gateway.sandbox.records import CheckoutLine, CheckoutSession, Json, PortalSession
+from gateway.sandbox.shapes.catalog import price_shape
+from gateway.sandbox.shapes.lists import list_shape
+from gateway.sandbox.world import World
+
+
+def checkout_total(world: World, session: CheckoutSession) -> int:
+    """What the payer sees; nothing is collected at once when there is a trial."""
+    if session.trial_days:
+        return 0
+    return sum(world.price(line.price_id).unit_amount * line.quantity for line in session.lines)
+
+
+def checkout_shape(world: World, session: CheckoutSession) -> Json:
+    """`checkout.session` of mode subscription."""
+    total = checkout_total(world, session)
+    is_open = session.status == "open"
+    return {
+        "id": session.id,
+        "object": "checkout.session",
+        "adaptive_pricing": {"enabled": False},
+        "after_expiration": None,
+        "allow_promotion_codes": session.allow_promotion_codes,
+        "amount_subtotal": total,
+        "amount_total": total,
+        "automatic_tax": {"enabled": False, "liability": None, "provider": None, "status": None},
+        "billing_address_collection": None,
+        "cancel_url": session.cancel_url,
+        "client_reference_id": session.client_reference_id,
+        "client_secret": None,
+        "collected_information": None,
+        "consent": None,
+        "consent_collection": None,
+        "created": session.created,
+        "currency": session.currency,
+        "currency_conversion": None,
+        "custom_fields": [],
+        "custom_text": {
+            "after_submit": None,
+            "shipping_address": None,
+            "submit": None,
+            "terms_of_service_acceptance": None,
+        },
+        "customer": session.customer_id,
+        "customer_account": None,
+        "customer_creation": "always" if session.customer_id is None else None,
+        "customer_details": _payer(session),
+        "customer_email": session.customer_email,
+        "discounts": [],
+        "expires_at": session.expires_at,
+        "invoice": session.invoice_id,
+        "invoice_creation": None,
+        "livemode": False,
+        "locale": session.locale,
+        "metadata": dict(session.metadata),
+        "mode": "subscription",
+        "origin_context": None,
+        "payment_intent": None,
+        "payment_link": None,
+        "payment_method_collection": "always",
+        "payment_method_configuration_details": None,
+        "payment_method_options": {"card": {"request_three_d_secure": "automatic"}},
+        "payment_method_types": ["card"],
+        "payment_status": session.payment_status,
+        "permissions": None,
+        "phone_number_collection": {"enabled": False},
+        "recovered_from": None,
+        "saved_payment_method_options": {
+            "allow_redisplay_filters": ["always"],
+            "payment_method_remove": "disabled",
+            "payment_method_save": None,
+        },
+        "setup_intent": None,
+        "shipping_address_collection": None,
+        "shipping_cost": None,
+        "shipping_options": [],
+        "status": session.status,
+        "submit_type": None,
+        "subscription": session.subscription_id,
+        "success_url": session.success_url,
+        "total_details": {"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0},
+        "ui_mode": "hosted_page",
+        "url": f"{world.public_url}/c/pay/{session.id}" if is_open else None,
+        "wallet_options": None,
+    }
+
+
+def _payer(session: CheckoutSession) -> Json | None:
+    email = session.payer_email or session.customer_email
+    if email is None and session.status == "open":
+        return None
+    return {
+        "address": None,
+        "business_name": None,
+        "email": email,
+        "individual_name": None,
+        "name": session.payer_name,
+        "phone": None,
+        "tax_exempt": "none",
+        "tax_ids": [],
+    }
+
+
+def checkout_lines_shape(world: World, session: CheckoutSession) -> Json:
+    """The list of `item` objects that a checkout page sells."""
+    data = [_line(world, line) for line in session.lines]
+    return list_shape(data, f"/v1/checkout/sessions/{session.id}/line_items")
+
+
+def _line(world: World, line: CheckoutLine) -> Json:
+    price = world.price(line.price_id)
+    amount = price.unit_amount * line.quantity
+    return {
+        "id": line.id,
+        "object": "item",
+        "adjustable_quantity": None,
+        "amount_discount": 0,
+        "amount_subtotal": amount,
+        "amount_tax": 0,
+        "amount_total": amount,
+        "currency": price.currency,
+        "description": world.product(price.product_id).name,
+        "metadata": {},
+        "price": price_shape(price),
+        "quantity": line.quantity,
+    }
+
+
+def portal_shape(world: World, session: PortalSession) -> Json:
+    """`billing_portal.session`."""
+    return {
+        "id": session.id,
+        "object": "billing_portal.session",
+        "configuration": f"bpc_{world.run}0001",
+        "created": session.created,
+        "customer": session.customer_id,
+        "customer_account": None,
+        "flow": None if session.flow is None else dict(session.flow),
+        "livemode": False,
+        "locale": session.locale,
+        "on_behalf_of": None,
+        "return_url": session.return_url,
+        "url": f"{world.public_url}/p/session/{session.id}",
+    }

@@ -1,0 +1,1 @@
+"""Stripe's manner of speaking HTTP: forms, parameters, errors, pages, expansion, idempotency. Pure."""
