@@ -1,0 +1,250 @@
+"""Composition root: settings in, a Litestar app out. Everything is opened and closed here."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING
+
+import structlog
+from litestar import Litestar
+
+from gateway.admission import Admission
+from gateway.background import Background
+from gateway.billing import Billing, StripeOptions
+from gateway.cache import Cache, CacheServer
+from gateway.clock import Clock, SimulatedClock, SystemClock
+from gateway.core.keys import KeyCodec
+from gateway.explaining import DecisionLog
+from gateway.ledger import Ledger, migrate
+from gateway.policyfiles import PolicyHolder
+from gateway.provisioning import Provisioning
+from gateway.publishing import Publisher
+from gateway.settings import Settings, load_settings
+from gateway.settlement import Settlement
+from gateway.sync import EventWorker, Sync
+from gateway.telemetry import Metrics, configure_logging
+from gateway.upstream import Upstream, UpstreamTimeouts
+from gateway.web.asgi import ASGIApp
+from gateway.web.health import watch_dependencies
+from gateway.web.inside import InsideApp, lifespan_of
+from gateway.web.middleware import Edge
+from gateway.web.problems import Site
+from gateway.web.proxying import ReverseProxy
+from gateway.web.reserved import ReservedPaths
+from gateway.web.routes import build_litestar
+from gateway.web.runtime import Runtime
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+log = structlog.get_logger(__name__)
+
+PARENT_VARIABLE = "_TIERGATE_PARENT_PID"
+"""Set by a supervising parent for its workers: a worker whose parent has gone stops by itself."""
+
+_DECISION_FLUSH_S = 0.25
+_REPAIR_S = 2.0
+_PARENT_CHECK_S = 1.0
+_DEPENDENCY_CHECK_S = 5.0
+_LAST_WORDS_S = 5.0
+_FIRST_CONNECT_S = 5.0
+
+
+def create_app(settings: Settings | None = None, *, inside: ASGIApp | None = None) -> Litestar:
+    """The gateway as an ASGI app: the metered edge in front of a Litestar app.
+
+    `tiergate serve` runs it; any ASGI server can (`uvicorn --factory gateway.app:create_app`).
+
+    Args:
+        settings: None reads them from the environment and `.env`.
+        inside: An ASGI app to put the gateway in front of, instead of proxying to an upstream.
+
+    Raises:
+        SettingsInvalid: With every fault.
+    """
+    settings = settings if settings is not None else load_settings(needs_upstream=inside is None)
+    configure_logging(settings.log_format, settings.log_level)
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            app.state.runtime = await stack.enter_async_context(serving(settings))
+            if inside is not None:
+                await stack.enter_async_context(lifespan_of(inside))
+            yield
+
+    app = build_litestar(settings, lifespan=lifespan)
+    app.asgi_handler = Edge(  # type: ignore[assignment]  # a Litestar app stays one: only what it routes to is wrapped
+        app.asgi_handler,
+        runtime=lambda: app.state.runtime,
+        reserved=ReservedPaths(settings.billing_prefix),
+        exchange=InsideApp(inside)
+        if inside is not None
+        else ReverseProxy(lambda: app.state.runtime, settings.trusted_proxies),
+    )
+    return app
+
+
+def protect(app: ASGIApp) -> Litestar:
+    """Put the gateway in front of an ASGI app in the same process. Settings come from the environment.
+
+    Source: docs/getting-started.md, "Inside your own app".
+    """
+    return create_app(inside=app)
+
+
+def make_clock(settings: Settings) -> Clock:
+    """The system's clock, or the sandbox's if settings name one."""
+    return SimulatedClock(settings.simulated_clock) if settings.simulated_clock is not None else SystemClock()
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[Runtime]:
+    """Everything open, and everything that goes on beside requests running."""
+    async with open_runtime(settings) as runtime:
+        await _repair_first(runtime)
+        async with Background(runtime.metrics) as background:
+            _start_background(background, runtime)
+            with _reload_on_hangup(runtime):
+                yield runtime
+        await _last_words(runtime)
+
+
+@asynccontextmanager
+async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
+    """Open every part, in the order they need each other; close them in reverse.
+
+    A cache or a Stripe that is down does not keep a worker from starting: it answers what
+    it can and says what is missing on `/_tiergate/ready`.
+
+    Raises:
+        LedgerUnavailable, PolicyInvalid: There is nothing to serve from.
+    """
+    async with AsyncExitStack() as stack:
+        clock, metrics = make_clock(settings), Metrics()
+        policy = PolicyHolder(settings.policy_dir)
+        ledger = await Ledger.open(settings.ledger_dsn)
+        stack.push_async_callback(ledger.aclose)
+        if not await ledger.is_migrated():
+            await asyncio.to_thread(migrate, settings.ledger_dsn)
+
+        async def repair() -> None:
+            await publisher.repair()
+
+        cache_url = await _cache_url(settings, stack)
+        cache = await Cache.connect(cache_url, deadline_s=settings.cache_deadline_ms / 1000, on_reconnect=repair)
+        stack.push_async_callback(cache.aclose)
+        publisher = Publisher(ledger, cache, clock)
+        billing = await Billing.open(
+            StripeOptions(
+                secret_key=settings.stripe_secret_key.get_secret_value(),
+                base_url=settings.stripe_url,
+                price_ttl_s=settings.price_ttl_s,
+            )
+        )
+        stack.push_async_callback(billing.aclose)
+        upstreams = _open_upstreams(settings, stack)
+        codec = KeyCodec(settings.key_pepper.get_secret_value().encode(), settings.mode)
+        sync = Sync(ledger=ledger, billing=billing, policy=policy, publish=publisher.publish_soon, clock=clock)
+        yield Runtime(
+            settings=settings,
+            clock=clock,
+            metrics=metrics,
+            site=Site(base_url=settings.base_url),
+            codec=codec,
+            policy=policy,
+            cache=cache,
+            ledger=ledger,
+            billing=billing,
+            upstreams=upstreams,
+            publisher=publisher,
+            provisioning=Provisioning(ledger, publisher, codec, clock),
+            admission=Admission(cache, publisher, policy, codec, clock, settings.snapshot_entries),
+            decisions=DecisionLog(cache),
+            settlement=Settlement(ledger, cache, clock, metrics),
+            sync=sync,
+            events=EventWorker(ledger=ledger, sync=sync, clock=clock),
+        )
+
+
+async def _cache_url(settings: Settings, stack: AsyncExitStack) -> str:
+    """The cache in the settings, or an embedded one that is shared with every process of this data directory."""
+    if settings.redis_url is not None:
+        return settings.redis_url.get_secret_value()
+    server = await asyncio.to_thread(CacheServer.start, settings.data_dir)
+    stack.push_async_callback(asyncio.to_thread, server.stop)
+    return server.url
+
+
+async def _repair_first(runtime: Runtime) -> None:
+    """Connect the cache, and bring it what it has missed, before the first request; without a cache, go on."""
+    if not await runtime.cache.wait_ready(_FIRST_CONNECT_S):
+        log.warning("the cache is not there; requests are refused until it is")
+
+
+def _open_upstreams(settings: Settings, stack: AsyncExitStack) -> tuple[Upstream, ...]:
+    timeouts = UpstreamTimeouts(
+        connect_s=settings.upstream_connect_timeout_s,
+        first_byte_s=settings.upstream_first_byte_timeout_s,
+        idle_s=settings.upstream_idle_timeout_s,
+        total_s=settings.upstream_total_timeout_s or None,
+    )
+    upstreams = tuple(
+        Upstream(url, timeouts=timeouts, max_connections=settings.upstream_max_connections)
+        for url in settings.upstream_url
+    )
+    for upstream in upstreams:
+        stack.push_async_callback(upstream.aclose)
+    return upstreams
+
+
+def _start_background(background: Background, runtime: Runtime) -> None:
+    """Everything that goes on beside requests in one worker."""
+    settings = runtime.settings
+    background.run("policy watch", runtime.policy.watch)
+    background.run("stripe events", runtime.events.run)
+    background.every(settings.settle_interval_s, "settlement", runtime.settlement.settle)
+    background.every(_DECISION_FLUSH_S, "decision records", runtime.decisions.flush)
+    background.every(_REPAIR_S, "cache repair", runtime.publisher.repair)
+    background.every(settings.event_sweep_interval_s, "undelivered events", runtime.events.sweep)
+    background.every(_DEPENDENCY_CHECK_S, "dependency checks", lambda: watch_dependencies(runtime))
+    background.once("settlement of what was left", runtime.settlement.settle_all)
+    parent = os.environ.get(PARENT_VARIABLE)
+    if parent is not None:
+        background.every(_PARENT_CHECK_S, "parent watch", lambda: _stop_without_parent(int(parent)))
+
+
+async def _stop_without_parent(parent_pid: int) -> None:
+    if os.getppid() != parent_pid:
+        log.warning("the parent process has gone; stopping")
+        signal.raise_signal(signal.SIGTERM)
+
+
+@contextmanager
+def _reload_on_hangup(runtime: Runtime) -> Iterator[None]:
+    """SIGHUP reloads the policy; a policy that is refused leaves the running one in force."""
+    loop = asyncio.get_running_loop()
+    try:
+        loop.add_signal_handler(signal.SIGHUP, runtime.policy.reload)
+    except (RuntimeError, ValueError):  # not the main thread: the file watch still works
+        yield
+        return
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+
+
+async def _last_words(runtime: Runtime) -> None:
+    """At shutdown: settle what was counted and write what was decided; what fails here is repaired at the next start."""
+    for name, work in (
+        ("settlement", runtime.settlement.settle),
+        ("decision records", runtime.decisions.flush),
+    ):
+        try:
+            await asyncio.wait_for(work(), _LAST_WORDS_S)
+        except Exception as error:  # the process ends either way
+            log.warning("shutdown step failed", step=name, error=type(error).__name__)

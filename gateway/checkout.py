@@ -1,0 +1,281 @@
+"""USE CASE: somebody wants to pay. Who may, for which plan, as which customer of Stripe.
+
+Laws, which hold for any number of workers and clicks:
+- one user of the seller is one customer (`user_id` is unique in the ledger), and one customer
+  is at most one Stripe customer (made under an idempotency key, bound by compare-and-set);
+- whoever has a subscription that may still take money gets no second one: that is asked of
+  Stripe, not of our record, because a payment a second ago is not in our record yet;
+- a buyer whom nobody vouches for becomes a *new* customer whose `user_id` is our own, so it
+  can neither take a seller's user nor find out whether there is one.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Protocol
+
+import structlog
+
+from gateway.billing import Billing, CheckoutLink
+from gateway.cache import Cache
+from gateway.clock import Clock
+from gateway.core.account import Subscription
+from gateway.core.charge import RateClaim
+from gateway.core.errors import AccountSuspended, Denied, Rejected
+from gateway.core.keys import KeyCodec
+from gateway.core.policy import Plan, Policy
+from gateway.core.ratelimit_fields import seconds_up
+from gateway.ledger import CustomerRow, CustomerUnknown, Ledger, UserExists
+from gateway.provisioning import Provisioning
+from gateway.sync import NoSubscription, Sync, UnknownPlan
+
+log = structlog.get_logger(__name__)
+
+OWN_USER_PREFIX = "signup:"
+"""Starts the `user_id` of whoever signed up alone; no seller's user may be created with it."""
+MAX_USER_ID_LENGTH = 200
+
+_TAKES_NO_MONEY = frozenset({"canceled", "incomplete_expired", "incomplete", "paused"})
+"""Statuses beside which a new subscription may be sold. An `unpaid` one revives when its invoice is paid."""
+_SIGNUPS = RateClaim(field="r:signup:60000", cost=1, units=5, window_ms=60_000, burst=10)
+_CLAIM_BYTES = 32
+_IPV6_SITE_BITS = 64
+
+
+class UserIdInvalid(Rejected):
+    """A `user_id` that no customer can have."""
+
+    code = "invalid-request"
+
+
+class AlreadySubscribed(Denied):
+    """There is a subscription that takes money, or will when its payment is mended."""
+
+    code = "already-subscribed"
+
+
+class TooManySignups(Denied):
+    """Too many new customers from one network address.
+
+    Args:
+        message: One sentence.
+        retry_after_s: Whole seconds until the next is allowed.
+    """
+
+    code = "too-many-signups"
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signup:
+    """A checkout of somebody new, and the secret that later proves who began it."""
+
+    link: CheckoutLink
+    claim_secret: str
+    """For the buyer's browser only: whoever shows it collects the first key."""
+
+
+class HoldsPolicy(Protocol):
+    """Where the running policy is found."""
+
+    @property
+    def current(self) -> Policy:
+        """The policy in force now."""
+        ...
+
+
+class Checkouts:
+    """Starts checkouts and portal sessions.
+
+    Args:
+        base_url: Where browsers reach this gateway, without a trailing slash.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts it is made of
+        self,
+        *,
+        ledger: Ledger,
+        billing: Billing,
+        cache: Cache,
+        policy: HoldsPolicy,
+        sync: Sync,
+        provisioning: Provisioning,
+        codec: KeyCodec,
+        clock: Clock,
+        base_url: str,
+    ) -> None:
+        self._ledger = ledger
+        self._billing = billing
+        self._cache = cache
+        self._policy = policy
+        self._sync = sync
+        self._provisioning = provisioning
+        self._codec = codec
+        self._clock = clock
+        self._base_url = base_url
+
+    async def for_customer(self, customer_id: str, plan_id: str) -> CheckoutLink:
+        """A checkout for a customer that exists.
+
+        Raises:
+            UnknownPlan, AlreadySubscribed, AccountSuspended: It is not sold.
+            CustomerUnknown: No such customer.
+            BillingUnavailable, BillingRefused, LedgerUnavailable: Nobody can say.
+        """
+        plan = self.find_plan(plan_id)
+        row = await self._ledger.find_customer(customer_id)
+        if row is None:
+            raise CustomerUnknown(customer_id)
+        return await self._open(row, plan, claim_digest=None)
+
+    async def for_user(self, user_id: str, plan_id: str, *, actor: str) -> CheckoutLink:
+        """A checkout for a user of the seller, who becomes a customer unless it is one already.
+
+        Raises:
+            UserIdInvalid: Not a `user_id` that a customer can have.
+            UnknownPlan, AlreadySubscribed, AccountSuspended: It is not sold.
+            BillingUnavailable, BillingRefused, LedgerUnavailable: Nobody can say.
+        """
+        plan = self.find_plan(plan_id)
+        row = await self._ledger.find_customer_by_user(user_id)
+        if row is None:
+            row = await self._create(user_id, actor)
+        return await self._open(row, plan, claim_digest=None)
+
+    async def for_newcomer(self, plan_id: str, *, address: str | None, name: str | None = None) -> Signup:
+        """A checkout for somebody unknown, as a new customer.
+
+        Args:
+            plan_id: What to buy.
+            address: Network address of the buyer, by which sign-ups are paced.
+            name: What the buyer calls itself; recorded and never believed.
+
+        Raises:
+            UnknownPlan: It is not sold.
+            TooManySignups: From this address.
+            CapacityReduced: The pace cannot be checked.
+            BillingUnavailable, BillingRefused, LedgerUnavailable: Nobody can say.
+        """
+        plan = self.find_plan(plan_id)
+        await self._pace(address)
+        row = await self._provisioning.create_customer(None, actor="signup")
+        if name is not None:
+            await self._ledger.record_audit(
+                at=int(self._clock.now()),
+                customer_id=row.customer_id,
+                actor="signup",
+                action="signup-name",
+                because="given at the checkout, not verified",
+                after={"name": name},
+            )
+        claim_secret = secrets.token_urlsafe(_CLAIM_BYTES)
+        link = await self._open(row, plan, claim_digest=self._codec.claim_digest(claim_secret))
+        return Signup(link=link, claim_secret=claim_secret)
+
+    async def open_portal(self, customer_id: str) -> str:
+        """Address of the billing portal for a customer.
+
+        Raises:
+            NoSubscription: It never came near a checkout.
+            CustomerUnknown: No such customer.
+            BillingUnavailable, BillingRefused, LedgerUnavailable: Nobody can say.
+        """
+        row = await self._ledger.find_customer(customer_id)
+        if row is None:
+            raise CustomerUnknown(customer_id)
+        if row.stripe_customer_id is None:
+            raise NoSubscription("There is nothing in the billing portal before the first checkout.")
+        return await self._billing.create_portal_session(row.stripe_customer_id, f"{self._base_url}/_tiergate/account")
+
+    def find_plan(self, plan_id: str) -> Plan:
+        """The plan of that name in the running policy.
+
+        Raises:
+            UnknownPlan: The message names those there are.
+        """
+        plans = self._policy.current.plans
+        plan = plans.get(plan_id)
+        if plan is None:
+            raise UnknownPlan(f"There is no plan {plan_id!r}. The plans are: {', '.join(plans) or 'none'}.")
+        return plan
+
+    async def _create(self, user_id: str, actor: str) -> CustomerRow:
+        check_user_id(user_id)
+        try:
+            return await self._provisioning.create_customer(user_id, actor=actor)
+        except UserExists:  # somebody else was quicker: it is the same customer
+            row = await self._ledger.find_customer_by_user(user_id)
+            if row is None:
+                raise
+            return row
+
+    async def _open(self, row: CustomerRow, plan: Plan, *, claim_digest: str | None) -> CheckoutLink:
+        if row.blocked:
+            raise AccountSuspended("This account is suspended. Contact the provider of this API.")
+        if row.stripe_customer_id is None:
+            made = await self._billing.create_customer(row.customer_id, row.user_id)
+            stripe_customer_id = await self._ledger.bind_stripe_customer(row.customer_id, made)
+        else:
+            stripe_customer_id = row.stripe_customer_id
+            await self._sync.sync_customer(row.customer_id, "checkout requested", actor="checkout")
+            _refuse_second(await self._ledger.load_subscription(row.customer_id))
+        link = await self._billing.create_checkout(
+            plan,
+            stripe_customer_id=stripe_customer_id,
+            customer_id=row.customer_id,
+            user_id=row.user_id,
+            success_url=f"{self._base_url}/_tiergate/success?session_id={{CHECKOUT_SESSION_ID}}",
+            cancel_url=f"{self._base_url}/_tiergate/pricing",
+        )
+        await self._ledger.add_checkout(
+            session_id=link.session_id,
+            customer_id=row.customer_id,
+            plan_id=plan.plan_id,
+            claim_digest=claim_digest,
+            now=int(self._clock.now()),
+        )
+        log.info("checkout started", customer_id=row.customer_id, plan_id=plan.plan_id, session_id=link.session_id)
+        return link
+
+    async def _pace(self, address: str | None) -> None:
+        state = await self._cache.charge_address(pacing_address(address), _SIGNUPS, self._clock.cache_now_ms())
+        if not state.allowed:
+            raise TooManySignups(
+                "Too many sign-ups from this address; wait a little.", retry_after_s=max(1, seconds_up(state.reset_ms))
+            )
+
+
+def check_user_id(user_id: str) -> None:
+    """Whether a seller may give a customer this id.
+
+    Raises:
+        UserIdInvalid: The message says why not.
+    """
+    if not 1 <= len(user_id) <= MAX_USER_ID_LENGTH or not user_id.isprintable():
+        raise UserIdInvalid(f"A user_id has 1 to {MAX_USER_ID_LENGTH} printable characters.")
+    if user_id.startswith(OWN_USER_PREFIX):
+        raise UserIdInvalid(f"A user_id that starts with {OWN_USER_PREFIX!r} is given by this gateway only.")
+
+
+def pacing_address(address: str | None) -> str:
+    """What is paced: an IPv4 address, or the /64 of an IPv6 one, which is what one subscriber has."""
+    try:
+        parsed = ip_address(address or "")
+    except ValueError:
+        return "unknown"
+    if isinstance(parsed, IPv6Address):
+        return str(ip_network((parsed, _IPV6_SITE_BITS), strict=False))
+    return str(parsed)
+
+
+def _refuse_second(subscription: Subscription | None) -> None:
+    if subscription is None or subscription.status in _TAKES_NO_MONEY:
+        return
+    raise AlreadySubscribed(
+        f"There is a subscription already (status {subscription.status!r}); change its plan, or use the billing portal."
+    )

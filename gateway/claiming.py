@@ -1,0 +1,171 @@
+"""USE CASE: the first key of a checkout, shown once, to the browser that started it.
+
+A checkout that anybody may start stores the digest of a claim secret which only that
+browser has. Whoever has the secret, once Stripe says that the checkout is paid, gets a key:
+claim and key are one transaction of the ledger, so two loads at once give one key in total,
+and there is neither a claim without a key nor a key without a claim.
+
+A key that was shown and not copied can be replaced, by the same browser only: within an
+hour of the claim, three times at most, and only while it is the account's only live key.
+The old key ends before the new one begins.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+import structlog
+
+from gateway.billing import Billing, CheckoutFacts
+from gateway.clock import Clock
+from gateway.core.errors import BillingRefused, BillingUnavailable, TiergateError
+from gateway.core.keys import KeyCodec
+from gateway.ledger import CheckoutClaimed, CheckoutRow, KeyRow, Ledger
+from gateway.provisioning import IssuedKey, KeyOrder, Provisioning
+from gateway.sync import Sync
+
+log = structlog.get_logger(__name__)
+
+REPLACE_WITHIN_S: Final = 3600
+MOST_REPLACEMENTS: Final = 3
+
+ClaimState: TypeAlias = Literal["shown", "claimed", "waiting", "expired"]
+Arrival: TypeAlias = Literal["paid", "waiting", "expired"]
+
+
+class NotReplaceable(TiergateError):
+    """The key of this checkout cannot be replaced, or not by this caller. The message says why."""
+
+    code = "not-allowed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What came of asking for the first key."""
+
+    state: ClaimState
+    """`shown`: here it is. `claimed`: it was shown before. `waiting`: not paid yet, or Stripe
+    does not say. `expired`: it will never be paid."""
+    issued: IssuedKey | None = None
+    """Set if and only if `shown`."""
+
+
+class FirstKeys:
+    """Hands out and replaces the first keys of checkouts."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        billing: Billing,
+        sync: Sync,
+        provisioning: Provisioning,
+        codec: KeyCodec,
+        clock: Clock,
+    ) -> None:
+        self._ledger = ledger
+        self._billing = billing
+        self._sync = sync
+        self._provisioning = provisioning
+        self._codec = codec
+        self._clock = clock
+
+    def may_claim(self, checkout: CheckoutRow, secrets: Iterable[str]) -> bool:
+        """Whether one of `secrets` is the one that the browser of this checkout got."""
+        wanted = checkout.claim_digest
+        if wanted is None:
+            return False
+        return any(hmac.compare_digest(self._codec.claim_digest(secret), wanted) for secret in secrets)
+
+    async def arrive(self, checkout: CheckoutRow) -> Arrival:
+        """The customer is back from Stripe: record what was bought, so that nobody waits for an event.
+
+        Raises:
+            LedgerUnavailable: Nothing was recorded.
+        """
+        try:
+            facts = await self._billing.fetch_checkout(checkout.session_id)
+        except (BillingUnavailable, BillingRefused) as error:
+            log.warning("checkout not confirmed yet", session_id=checkout.session_id, reason=str(error))
+            return "waiting"
+        arrival = _arrival(facts)
+        if arrival == "paid":
+            await self._record(checkout)
+        return arrival
+
+    async def claim(self, checkout: CheckoutRow) -> Claim:
+        """The first key, once, if the checkout is paid. The caller has passed `may_claim`.
+
+        Raises:
+            LedgerUnavailable: Nothing was issued, or what was issued can be replaced.
+        """
+        if checkout.claimed_at is not None:
+            return Claim(state="claimed")
+        arrival = await self.arrive(checkout)
+        if arrival != "paid":
+            return Claim(state=arrival)
+        try:
+            issued = await self._provisioning.issue(
+                checkout.customer_id, KeyOrder(), actor=_actor(checkout), checkout=checkout.session_id
+            )
+        except CheckoutClaimed:
+            return Claim(state="claimed")
+        return Claim(state="shown", issued=issued)
+
+    async def replace(self, checkout: CheckoutRow) -> IssuedKey:
+        """End the key that was shown, and issue another. The caller has passed `may_claim`.
+
+        Raises:
+            NotReplaceable: The rules in this module's head say no. Nothing was changed.
+            LedgerUnavailable: Nothing was issued; it may be tried again.
+        """
+        if checkout.claimed_at is None:
+            raise NotReplaceable("No key was shown yet.")
+        now = int(self._clock.now())
+        if now > checkout.claimed_at + REPLACE_WITHIN_S:
+            raise NotReplaceable("A key can be replaced here for one hour after it was first shown.")
+        rows = await self._provisioning.list(checkout.customer_id, include_revoked=True)
+        live = [row for row in rows if _is_live(row, now)]
+        if len(live) > 1:
+            raise NotReplaceable("This account has several keys by now. Sign in with one of them to manage them.")
+        if len(rows) > MOST_REPLACEMENTS:
+            raise NotReplaceable(f"The key was replaced {MOST_REPLACEMENTS} times already.")
+        if live and not await self._end(checkout, live[0], now):
+            raise NotReplaceable("The key was replaced a moment ago, in another tab of this browser.")
+        return await self._provisioning.issue(checkout.customer_id, KeyOrder(), actor=_actor(checkout))
+
+    async def _record(self, checkout: CheckoutRow) -> None:
+        try:
+            await self._sync.sync_customer(checkout.customer_id, f"return from {checkout.session_id}")
+        except (BillingUnavailable, BillingRefused) as error:
+            log.warning("paid checkout not recorded yet", session_id=checkout.session_id, reason=str(error))
+
+    async def _end(self, checkout: CheckoutRow, row: KeyRow, now: int) -> bool:
+        """End one key. Of several callers at once, one is told that it did."""
+        return await self._ledger.revoke_key(
+            checkout.customer_id,
+            row.record.key_id,
+            at=now,
+            now=now,
+            actor=_actor(checkout),
+            because="replaced on the success page",
+        )
+
+
+def _arrival(facts: CheckoutFacts | None) -> Arrival:
+    if facts is None or facts.status == "expired":
+        return "expired"
+    if facts.status != "complete" or facts.payment_status == "unpaid":
+        return "waiting"
+    return "paid"
+
+
+def _actor(checkout: CheckoutRow) -> str:
+    return f"customer:{checkout.customer_id}"
+
+
+def _is_live(row: KeyRow, now: int) -> bool:
+    return row.revoked_at is None and (row.record.expires_at is None or row.record.expires_at > now)

@@ -1,0 +1,109 @@
+"""From ledger to cache: the one way an account gets into the cache.
+
+Every change raises the customer's version in the ledger, in the same transaction. This
+module carries versions over: at once after a change, again in the background when the
+cache was away, and on demand when the cache has lost a customer. Publishing is idempotent
+and never lowers a version, so every process may do it at any time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+from cachetools import TTLCache
+
+from gateway.cache import Cache, CacheUnavailable
+from gateway.clock import Clock
+from gateway.core.account import Account
+from gateway.ledger import Ledger
+
+EXPIRES_S = 7 * 86400
+"""An idle customer leaves the cache after this; the next request loads it again."""
+_UNKNOWN_FOR_S = 5
+_UNKNOWN_ENTRIES = 10_000
+_LOADS_AT_ONCE = 16
+_REPAIR_BATCH = 200
+
+log = structlog.get_logger(__name__)
+
+
+class Publisher:
+    """Carries accounts from the ledger to the cache."""
+
+    def __init__(self, ledger: Ledger, cache: Cache, clock: Clock) -> None:
+        self._ledger = ledger
+        self._cache = cache
+        self._clock = clock
+        self._loading: dict[str, asyncio.Task[Account | None]] = {}
+        self._load_slots = asyncio.Semaphore(_LOADS_AT_ONCE)
+        self._unknown: TTLCache[str, bool] = TTLCache(_UNKNOWN_ENTRIES, _UNKNOWN_FOR_S)
+
+    async def publish(self, customer_id: str) -> Account | None:
+        """Write the ledger's account of one customer to the cache.
+
+        Returns:
+            The account, or None if the ledger has no such customer.
+
+        Raises:
+            CacheUnavailable: The ledger keeps the change; `repair` publishes it later.
+            LedgerUnavailable: Nothing was read.
+        """
+        account = await self._ledger.load_account(customer_id)
+        if account is None:
+            return None
+        counters, seq = await self._ledger.load_counters(customer_id)
+        await self._cache.publish(account, counters=counters, seq_floor=seq, expires_s=EXPIRES_S)
+        await self._ledger.mark_published(customer_id, account.version)
+        self._unknown.pop(customer_id, None)
+        return account
+
+    async def publish_soon(self, customer_id: str) -> bool:
+        """Publish a change that is already safe in the ledger.
+
+        Returns:
+            Whether the cache has it; False means that `repair` will bring it there.
+        """
+        try:
+            await self.publish(customer_id)
+        except CacheUnavailable:
+            log.warning("change not in the cache yet", customer_id=customer_id)
+            return False
+        return True
+
+    async def load(self, customer_id: str) -> Account | None:
+        """Load a customer that the cache does not know. Concurrent calls for one customer share one load.
+
+        Returns:
+            None for an unknown customer; that answer is kept for a few seconds.
+        """
+        if customer_id in self._unknown:
+            return None
+        task = self._loading.get(customer_id)
+        if task is None:
+            task = asyncio.create_task(self._load_once(customer_id))
+            self._loading[customer_id] = task
+            task.add_done_callback(lambda _: self._loading.pop(customer_id, None))
+        return await asyncio.shield(task)
+
+    async def repair(self) -> int:
+        """Publish every change that the cache has missed, oldest customers first.
+
+        Returns:
+            How many customers were published.
+        """
+        done = 0
+        while batch := await self._ledger.unpublished(_REPAIR_BATCH):
+            for customer_id in batch:
+                await self.publish(customer_id)
+            done += len(batch)
+        if done:
+            log.info("cache repaired from the ledger", customers=done)
+        return done
+
+    async def _load_once(self, customer_id: str) -> Account | None:
+        async with self._load_slots:
+            account = await self.publish(customer_id)
+        if account is None:
+            self._unknown[customer_id] = True
+        return account

@@ -1,0 +1,364 @@
+"""Process settings: the only reader of the environment and of `.env`.
+
+Every setting has a unit, bounds and a consequence. Secrets have no default and never
+appear in an error: a fault names the variable, says what is wrong and shows an example.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MIN_TOKEN_LENGTH = 24
+MIN_PEPPER_LENGTH = 32
+_FEWEST_DISTINCT_CHARACTERS = 8
+_STRIPE_KEY_PREFIXES = ("sk_test_", "rk_test_", "sk_live_", "rk_live_")
+
+
+class SettingsInvalid(Exception):
+    """The process must not start. `faults` are complete sentences, all of them, no secret in any."""
+
+    def __init__(self, faults: tuple[str, ...]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+def _split(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _http_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("not an http:// or https:// URL")
+    if parts.query or parts.fragment or parts.username:
+        raise ValueError("a base URL has no user, query or fragment")
+    return value.rstrip("/")
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+
+
+class Settings(BaseSettings):
+    """Everything a process of Tiergate is told from outside."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TIERGATE_",
+        env_file=".env",
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+        env_ignore_empty=False,
+    )
+
+    stripe_secret_key: SecretStr = Field(validation_alias="STRIPE_SECRET_KEY")
+    """Stripe's secret or restricted key. Its mode (test, live) is this gateway's mode."""
+    stripe_webhook_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = Field(validation_alias="STRIPE_WEBHOOK_SECRET")
+    """Signing secrets of the webhook endpoint, comma separated: put the new one beside the old while rotating."""
+    stripe_url: HttpUrl | None = None
+    """Base URL of the Stripe simulator. Loopback only; refused with a live key. Unset: Stripe itself."""
+    simulated_clock: Path | None = None
+    """Clock file of the simulator. Only together with `TIERGATE_STRIPE_URL`."""
+
+    upstream_url: Annotated[tuple[HttpUrl, ...], NoDecode] = ()
+    """The API behind the gateway; several, comma separated, are used in turn. Needed unless it runs inside an app."""
+    public_url: HttpUrl | None = None
+    """Where browsers reach this gateway. Needed with a live key; otherwise derived from host and port."""
+
+    key_pepper: SecretStr
+    """Secret under which API keys are hashed. Losing or changing it makes every issued key invalid."""
+    admin_token: SecretStr
+    """Bearer token of the admin API and of `why`: all customers, all decisions."""
+    server_token: SecretStr
+    """Bearer token of the seller's own server: checkouts, portal and usage for any `user_id`."""
+
+    redis_url: SecretStr | None = None
+    """redis://, rediss:// or unix:// URL of a Redis >= 6.2 or Valkey. Unset: an embedded Valkey."""
+    ledger_url: SecretStr | None = None
+    """sqlite:/// or postgresql:// URL. Unset: an SQLite file in the data directory."""
+    data_dir: Path = Path(".tiergate")
+    """Where the embedded cache and ledger keep their files."""
+    policy_dir: Path = Path("policies")
+    """Directory of `*.yaml` policy files."""
+
+    billing_prefix: str = Field(default="/api/v1", pattern=r"^/[A-Za-z0-9._~/-]*[A-Za-z0-9._~-]$")
+    """Path prefix of the billing routes. They are never proxied."""
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = Field(default=8000, ge=0, le=65535)
+    """Port to listen on. 0 takes a free one and prints it."""
+    workers: int = Field(default=1, ge=1, le=64)
+    """Processes that serve. More than the machine's cores does not help."""
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
+    """Addresses or networks whose X-Forwarded-* fields are believed, comma separated."""
+
+    upstream_connect_timeout_s: float = Field(default=5.0, gt=0, le=120)
+    """Seconds to connect to the upstream; then 502."""
+    upstream_first_byte_timeout_s: float = Field(default=60.0, gt=0, le=3600)
+    """Seconds from the end of the request to the first byte of the response; then 504."""
+    upstream_idle_timeout_s: float = Field(default=60.0, gt=0, le=3600)
+    """Seconds without a byte in mid-exchange; then it is aborted."""
+    upstream_total_timeout_s: float = Field(default=0.0, ge=0, le=86400)
+    """Seconds for a whole exchange. 0: none, so that streams may last."""
+    upstream_max_connections: int = Field(default=256, ge=1, le=65535)
+    """Connections per upstream and worker. When all are busy, requests wait up to 5 s, then 502."""
+    max_body_bytes: int = Field(default=10_000_000, ge=0, le=10**12)
+    """Largest request body that is proxied; then 413."""
+
+    cache_deadline_ms: int = Field(default=50, ge=5, le=5000)
+    """Milliseconds a decision may wait for the cache; then 503. Added latency is at most this."""
+    snapshot_entries: int = Field(default=50_000, ge=100, le=10_000_000)
+    """Customers whose account a worker keeps in memory, about 2 KB each. Never stale: the charge script checks."""
+    settle_interval_s: float = Field(default=2.0, ge=0.1, le=300)
+    """Seconds between settlements of counters into the ledger: what a lost cache can lose."""
+    price_ttl_s: float = Field(default=300.0, ge=0, le=86400)
+    """Seconds a price read from Stripe is shown before it is read again. Never used to charge."""
+    event_sweep_interval_s: float = Field(default=300.0, ge=5, le=86400)
+    """Seconds between sweeps for events that Stripe could not deliver."""
+    shutdown_grace_s: int = Field(default=30, ge=1, le=3600)
+    """Seconds running exchanges may take to end after SIGTERM; then they are aborted."""
+
+    signup: Literal["open", "closed"] = "closed"
+    """Whether anyone may start a checkout as a new customer. Closed: only the seller's server and existing keys."""
+    log_format: Literal["json", "console"] = "json"
+    """`json`: one object a line. `console`: for people."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe level that is written."""
+    decision_log: Literal["none", "denied", "all"] = "denied"
+    """Which decisions get a log line. `all` costs about 30 us a request."""
+
+    @field_validator("stripe_webhook_secrets", mode="before")
+    @classmethod
+    def _split_secrets(cls, value: object) -> object:
+        return _split(value)
+
+    @field_validator("upstream_url", "trusted_proxies", mode="before")
+    @classmethod
+    def _split_list(cls, value: object) -> object:
+        return _split(value)
+
+    @field_validator("stripe_secret_key")
+    @classmethod
+    def _is_stripe_key(cls, value: SecretStr) -> SecretStr:
+        secret = value.get_secret_value()
+        if not secret:
+            raise ValueError("empty")
+        if secret.startswith("pk_"):
+            raise ValueError("this is a publishable key; the secret key starts with sk_ or rk_")
+        if not secret.startswith(_STRIPE_KEY_PREFIXES):
+            raise ValueError("does not start with sk_test_, rk_test_, sk_live_ or rk_live_")
+        if len(secret) < MIN_TOKEN_LENGTH:
+            raise ValueError(f"shorter than {MIN_TOKEN_LENGTH} characters: it looks truncated")
+        return value
+
+    @field_validator("stripe_webhook_secrets")
+    @classmethod
+    def _are_signing_secrets(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if not value:
+            raise ValueError("empty: with an empty secret anyone could sign events")
+        for secret in value:
+            text = secret.get_secret_value()
+            if not text.startswith("whsec_"):
+                raise ValueError("does not start with whsec_ (Stripe dashboard: Webhooks, Signing secret)")
+            if len(text) < MIN_TOKEN_LENGTH:
+                raise ValueError(f"shorter than {MIN_TOKEN_LENGTH} characters: it looks truncated")
+        return value
+
+    @field_validator("key_pepper", "admin_token", "server_token")
+    @classmethod
+    def _is_strong(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        text = value.get_secret_value()
+        least = MIN_PEPPER_LENGTH if info.field_name == "key_pepper" else MIN_TOKEN_LENGTH
+        if not text:
+            raise ValueError("empty")
+        if "change-me" in text.lower():
+            raise ValueError("still the placeholder of .env.example")
+        if len(text) < least:
+            raise ValueError(f"shorter than {least} characters")
+        if len(set(text)) < _FEWEST_DISTINCT_CHARACTERS:
+            raise ValueError("too uniform to be random")
+        if not text.isascii() or any(c.isspace() for c in text):
+            raise ValueError("holds white space or characters outside ASCII, which a header cannot carry")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            try:
+                ipaddress.ip_network(text)
+            except ValueError as error:
+                raise ValueError(f"{text!r} is not an IP address or network: {error}") from None
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and urlsplit(value.get_secret_value()).scheme not in {"redis", "rediss", "unix"}:
+            raise ValueError("not a redis://, rediss:// or unix:// URL")
+        return value
+
+    @field_validator("ledger_url")
+    @classmethod
+    def _is_ledger_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            scheme = urlsplit(value.get_secret_value()).scheme.partition("+")[0]
+            if scheme not in {"sqlite", "postgresql", "postgres"}:
+                raise ValueError("not a sqlite:/// or postgresql:// URL")
+        return value
+
+    @model_validator(mode="after")
+    def _are_consistent(self) -> Settings:
+        faults = tuple(self._contradictions())
+        if faults:
+            raise ValueError("\n".join(faults))
+        return self
+
+    def _contradictions(self) -> Iterator[str]:
+        if self.stripe_url is not None and self.livemode:
+            yield "STRIPE_SECRET_KEY: a live key must not be used with the sandbox. Unset TIERGATE_STRIPE_URL."
+        if self.stripe_url is not None and not _is_loopback(urlsplit(self.stripe_url).hostname or ""):
+            yield "TIERGATE_STRIPE_URL: the sandbox lives on loopback only. Unset it to use Stripe."
+        if self.stripe_url is None and self.simulated_clock is not None:
+            yield "TIERGATE_SIMULATED_CLOCK: only together with TIERGATE_STRIPE_URL (the sandbox)."
+        if self.livemode and self.public_url is None:
+            yield (
+                "TIERGATE_PUBLIC_URL: needed with a live key, so that Stripe can send customers back. "
+                f"Example: {EXAMPLES['TIERGATE_PUBLIC_URL']}"
+            )
+        tokens = {t.get_secret_value() for t in (self.key_pepper, self.admin_token, self.server_token)}
+        if len(tokens) < 3:  # noqa: PLR2004 - pepper, admin token, server token
+            yield "TIERGATE_KEY_PEPPER, TIERGATE_ADMIN_TOKEN, TIERGATE_SERVER_TOKEN: must differ from each other."
+
+    @property
+    def livemode(self) -> bool:
+        """Whether real money moves."""
+        return "_live_" in self.stripe_secret_key.get_secret_value()[:8]
+
+    @property
+    def mode(self) -> str:
+        """`live` or `test`: the mode of Stripe's key, and of the API keys issued here."""
+        return "live" if self.livemode else "test"
+
+    @property
+    def base_url(self) -> str:
+        """Where browsers reach this gateway, without a trailing slash."""
+        if self.public_url is not None:
+            return self.public_url
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{'localhost' if host in {'0.0.0.0', '[::]'} else host}:{self.port}"  # noqa: S104 - compared, not bound
+
+    @cached_property
+    def ledger_dsn(self) -> str:
+        """The ledger's URL, with the default filled in. May hold a password."""
+        if self.ledger_url is not None:
+            return self.ledger_url.get_secret_value()
+        return f"sqlite:///{(self.data_dir / 'ledger.sqlite3').absolute()}"
+
+    @property
+    def webhook_secrets(self) -> tuple[str, ...]:
+        """The signing secrets in clear, for the verifier only."""
+        return tuple(secret.get_secret_value() for secret in self.stripe_webhook_secrets)
+
+
+EXAMPLES = {
+    "STRIPE_SECRET_KEY": "STRIPE_SECRET_KEY=sk_test_... (Stripe dashboard: Developers, API keys)",
+    "STRIPE_WEBHOOK_SECRET": "STRIPE_WEBHOOK_SECRET=whsec_... (printed by `stripe listen`, or dashboard: Webhooks)",
+    "TIERGATE_UPSTREAM_URL": "TIERGATE_UPSTREAM_URL=http://localhost:3000",
+    "TIERGATE_PUBLIC_URL": "TIERGATE_PUBLIC_URL=https://api.example.com",
+    "TIERGATE_KEY_PEPPER": "TIERGATE_KEY_PEPPER=<output of `tiergate secret`>",
+    "TIERGATE_ADMIN_TOKEN": "TIERGATE_ADMIN_TOKEN=<output of `tiergate secret`>",
+    "TIERGATE_SERVER_TOKEN": "TIERGATE_SERVER_TOKEN=<output of `tiergate secret`>",
+    "TIERGATE_REDIS_URL": "TIERGATE_REDIS_URL=redis://localhost:6379/0",
+    "TIERGATE_LEDGER_URL": "TIERGATE_LEDGER_URL=postgresql://tiergate:password@localhost/tiergate",
+    "TIERGATE_TRUSTED_PROXIES": "TIERGATE_TRUSTED_PROXIES=10.0.0.0/8,127.0.0.1",
+}
+
+
+def load_settings(env_file: Path | None = None, *, needs_upstream: bool = True) -> Settings:
+    """Read and check every setting at once.
+
+    Args:
+        env_file: Read instead of `.env` in the working directory. The environment wins over it.
+        needs_upstream: Whether requests are proxied, so that an upstream URL must be set.
+
+    Raises:
+        SettingsInvalid: With every fault found, none of which echoes a value.
+    """
+    file = env_file if env_file is not None else Path(".env")
+    if env_file is not None and not env_file.is_file():
+        raise SettingsInvalid((f"{env_file}: no such settings file",))
+    faults = _unknown_names(file)
+    try:
+        settings = Settings(_env_file=file)  # type: ignore[call-arg]  # a keyword of pydantic-settings, for every model
+    except ValidationError as error:
+        found = [line for detail in error.errors(include_input=False) for line in _sentence(detail).splitlines()]
+        raise SettingsInvalid((*found, *_missing_upstream(file, needs_upstream), *faults)) from None
+    faults += _missing_upstream(file, needs_upstream)
+    if faults:
+        raise SettingsInvalid(faults)
+    return settings
+
+
+def _missing_upstream(env_file: Path, needed: bool) -> tuple[str, ...]:  # noqa: FBT001 - one fact of the call above
+    name = "TIERGATE_UPSTREAM_URL"
+    value = os.environ.get(name) or (dotenv_values(env_file).get(name) if env_file.is_file() else None)
+    return (f"{name}: is not set. Example: {EXAMPLES[name]}",) if needed and not value else ()
+
+
+def _variable(name: str) -> str:
+    field = Settings.model_fields.get(name)
+    alias = field.validation_alias if field is not None else None
+    if isinstance(alias, str):
+        return alias
+    return name if name.isupper() else f"TIERGATE_{name.upper()}"
+
+
+def _sentence(detail: object) -> str:
+    assert isinstance(detail, dict)  # noqa: S101 - pydantic's ErrorDetails is a TypedDict
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    if not detail["loc"]:
+        return message
+    name = _variable(str(detail["loc"][0]))
+    what = "is not set" if detail["type"] == "missing" else message
+    example = EXAMPLES.get(name)
+    return f"{name}: {what}." + (f" Example: {example}" if example else "")
+
+
+def _unknown_names(env_file: Path) -> tuple[str, ...]:
+    known = {_variable(name) for name in Settings.model_fields}
+    given = set(os.environ) | (set(dotenv_values(env_file)) if env_file.is_file() else set())
+    faults = []
+    for name in sorted(name for name in given if name.startswith("TIERGATE_") and name not in known):
+        if name.startswith("TIERGATE_TEST_"):
+            continue
+        near = difflib.get_close_matches(name, known, 1)
+        faults.append(f"{name}: there is no such setting." + (f" Did you mean {near[0]}?" if near else ""))
+    return tuple(faults)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,82 @@
+"""From cache to ledger: what has been counted becomes part of the record.
+
+The counters in the cache are running totals with a sequence number; a settlement writes
+the totals it read if their sequence is higher than what the ledger has. So a repeated, late
+or reordered settlement changes nothing, and a lost cache costs what was counted since the
+last one at most.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from gateway.cache import Cache, UsageReading
+from gateway.clock import Clock
+from gateway.ledger import Ledger, UsageTotal
+from gateway.telemetry import Metrics
+
+log = structlog.get_logger(__name__)
+
+_BATCH = 500
+
+
+class Settlement:
+    """Remembers who was charged in this worker, and settles them."""
+
+    def __init__(self, ledger: Ledger, cache: Cache, clock: Clock, metrics: Metrics) -> None:
+        self._ledger = ledger
+        self._cache = cache
+        self._clock = clock
+        self._metrics = metrics
+        self._charged: set[str] = set()
+        self._used_keys: dict[str, int] = {}
+
+    def note(self, customer_id: str, key_id: str, now: float) -> None:
+        """A key of this customer was just charged or refunded."""
+        self._charged.add(customer_id)
+        self._used_keys[key_id] = int(now)
+
+    async def settle(self) -> int:
+        """Write the totals of everyone charged since the last call.
+
+        Returns:
+            How many totals the ledger took. After a failure, the same customers are tried again.
+        """
+        charged, self._charged = self._charged, set()
+        used_keys, self._used_keys = self._used_keys, {}
+        try:
+            readings = [reading for c in charged if (reading := await self._cache.read_usage(c)) is not None]
+            written = await self._write(readings)
+            if used_keys:
+                await self._ledger.touch_keys(used_keys)
+        except BaseException:
+            self._charged |= charged
+            self._used_keys = {**used_keys, **self._used_keys}
+            raise
+        self._metrics.settled_seconds.set(self._clock.now())
+        return written
+
+    async def settle_all(self) -> int:
+        """Write the totals of every customer in the cache: what a crashed worker may have left unsettled."""
+        written = 0
+        batch: list[UsageReading] = []
+        async for reading in self._cache.scan_usage():
+            batch.append(reading)
+            if len(batch) >= _BATCH:
+                written += await self._write(batch)
+                batch = []
+        return written + await self._write(batch)
+
+    async def _write(self, readings: list[UsageReading]) -> int:
+        totals = [
+            UsageTotal(
+                customer_id=reading.customer_id,
+                field=field,
+                window_starts_at=starts_at,
+                used=used,
+                seq=reading.seq,
+            )
+            for reading in readings
+            for field, (starts_at, used) in reading.quotas.items()
+        ]
+        return await self._ledger.settle(totals) if totals else 0

@@ -1,0 +1,146 @@
+"""Logs and metrics: how a running gateway tells what it does.
+
+One log event is a constant message with fields beside it; keys appear as digests or last
+four characters only. Metrics never carry a customer id as a label: their number is bounded
+by policy (routes, tiers, verdicts), not by customers.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+
+def configure_logging(log_format: str, level: str) -> None:
+    """Send all logs, ours and the server's, to standard error in one format.
+
+    Args:
+        log_format: `json` or `console`.
+        level: Least severe level that is written: debug, info, warning or error.
+    """
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        if log_format == "console"
+        else structlog.processors.JSONRenderer()
+    )
+    number = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(number)
+    for noisy in ("stripe", "httpx", "httpcore", "aiosqlite", "alembic", "uvicorn.access"):
+        logging.getLogger(noisy).setLevel(max(number, logging.WARNING))
+
+
+class Metrics:
+    """Every metric of the process, in one registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        labels = ("route", "tier", "verdict")
+        self.decisions = Counter(
+            "tiergate_decisions",
+            "Decisions by route pattern, tier and verdict (admitted, or a problem code).",
+            labels,
+            registry=self.registry,
+        )
+        self.responses = Counter(
+            "tiergate_responses",
+            "Responses sent to callers, by status class.",
+            ("status",),
+            registry=self.registry,
+        )
+        self.decision_seconds = Histogram(
+            "tiergate_decision_seconds",
+            "Seconds from the request's arrival to the decision: the latency that enforcement adds.",
+            registry=self.registry,
+            buckets=_SECONDS,
+        )
+        self.upstream_seconds = Histogram(
+            "tiergate_upstream_seconds",
+            "Seconds from the decision to the first byte of the upstream's response.",
+            registry=self.registry,
+            buckets=_SECONDS,
+        )
+        self.refunds = Counter("tiergate_refunds", "Charges given back.", ("result",), registry=self.registry)
+        self.events = Counter(
+            "tiergate_stripe_events", "Webhook deliveries by result.", ("result",), registry=self.registry
+        )
+        self.policy_reloads = Counter(
+            "tiergate_policy_reloads",
+            "Policy edits by result (taken, refused).",
+            ("result",),
+            registry=self.registry,
+        )
+        self.inbox = Gauge(
+            "tiergate_inbox_events",
+            "Stripe events in the ledger's inbox, by status.",
+            ("status",),
+            registry=self.registry,
+            multiprocess_mode="mostrecent",
+        )
+        self.inbox_oldest_seconds = Gauge(
+            "tiergate_inbox_oldest_pending_seconds",
+            "Age of the oldest event not yet worked on.",
+            registry=self.registry,
+            multiprocess_mode="mostrecent",
+        )
+        self.up = Gauge(
+            "tiergate_dependency_up",
+            "1 if the dependency answered its last check (cache, ledger, stripe).",
+            ("dependency",),
+            registry=self.registry,
+            multiprocess_mode="mostrecent",
+        )
+        self.unpublished = Gauge(
+            "tiergate_unpublished_accounts",
+            "Customers whose last change is in the ledger and not yet in the cache.",
+            registry=self.registry,
+            multiprocess_mode="mostrecent",
+        )
+        self.settled_seconds = Gauge(
+            "tiergate_last_settlement_timestamp_seconds",
+            "When counters were last written to the ledger.",
+            registry=self.registry,
+            multiprocess_mode="mostrecent",
+        )
+        self.background_failures = Counter(
+            "tiergate_background_failures",
+            "Failed runs of a background task.",
+            ("task",),
+            registry=self.registry,
+        )
+
+    def render(self) -> bytes:
+        """The Prometheus text format, over all workers of this machine."""
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return generate_latest(self.registry)
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library's class has no annotations
+        return generate_latest(registry)

@@ -1,0 +1,121 @@
+"""USE CASE: how much of each limit a customer has used.
+
+Quotas are read from the cache, where they are counted; if it is away, from the ledger, which
+is behind by one settlement at most. Rates have no count worth showing: they refill while one
+reads. Nothing here spends anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from gateway.cache import Cache, CacheUnavailable
+from gateway.clock import Clock
+from gateway.core.access import Access, decide_access
+from gateway.core.account import Account
+from gateway.core.limit_text import limit_words
+from gateway.core.limits import Limit, Quota, limit_field
+from gateway.core.policy import Policy
+from gateway.core.window import quota_window
+from gateway.ledger import Ledger
+
+Counters: TypeAlias = dict[str, tuple[int, int]]
+Source: TypeAlias = Literal["cache", "ledger"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitUsage:
+    """One limit and what is used of it."""
+
+    name: str
+    """As in the RateLimit fields."""
+    kind: Literal["quota", "rate"]
+    meter: str
+    limit: int
+    """Units: a quota's size, or a rate's units per window."""
+    words: str
+    """The limit as policy writes it."""
+    window_s: int
+    used: int | None = None
+    """Quotas only. More than `limit` after a downgrade."""
+    remaining: int | None = None
+    window_starts_at: int | None = None
+    window_ends_at: int | None = None
+    """When the count starts again."""
+    burst: int | None = None
+    """Rates only."""
+    key_id: str | None = None
+    """The key whose own limit this is; None: a limit of the whole account."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """All limits of an account at one moment."""
+
+    access: Access
+    limits: tuple[LimitUsage, ...]
+    source: Source
+    as_of: int
+    """Unix seconds."""
+
+
+async def read_usage(account: Account, *, policy: Policy, cache: Cache, ledger: Ledger, clock: Clock) -> Usage:
+    """What an account has used of its tier's limits and of its keys' own.
+
+    Raises:
+        LedgerUnavailable: Neither cache nor ledger answers.
+    """
+    counters, now, source = await _counters(account.customer_id, cache, ledger, clock)
+    access = decide_access(account, policy, now)
+    limits = (
+        [] if access.tier is None else [_usage_of(limit, account, None, counters, now) for limit in access.tier.limits]
+    )
+    for key in account.keys.values():
+        if key.expires_at is None or key.expires_at > now:
+            limits += [_usage_of(limit, account, key.key_id, counters, now) for limit in key.limits]
+    return Usage(access=access, limits=tuple(limits), source=source, as_of=int(now))
+
+
+async def _counters(customer_id: str, cache: Cache, ledger: Ledger, clock: Clock) -> tuple[Counters, float, Source]:
+    """Counters with the instant that rules their windows."""
+    try:
+        reading = await cache.read_usage(customer_id)
+    except CacheUnavailable:
+        reading = None
+    if reading is None:
+        counters, _ = await ledger.load_counters(customer_id)
+        return counters, clock.now(), "ledger"
+    is_simulated = clock.cache_now_ms() != 0
+    return reading.quotas, clock.now() if is_simulated else reading.now_ms / 1000, "cache"
+
+
+def _usage_of(limit: Limit, account: Account, key_id: str | None, counters: Counters, now: float) -> LimitUsage:
+    name = limit.name if key_id is None else f"key-{limit.name}"
+    if not isinstance(limit, Quota):
+        return LimitUsage(
+            name=name,
+            kind="rate",
+            meter=limit.meter,
+            limit=limit.units,
+            words=limit_words(limit),
+            window_s=-(-limit.window_ms // 1000),
+            burst=limit.burst,
+            key_id=key_id,
+        )
+    starts_at, ends_at = quota_window(account, now, limit.window_s)
+    counted_at, counted = counters.get(limit_field(limit, key_id), (0, 0))
+    used = counted if counted_at >= starts_at else 0
+    return LimitUsage(
+        name=name,
+        kind="quota",
+        meter=limit.meter,
+        limit=limit.units,
+        words=limit_words(limit),
+        window_s=ends_at - starts_at,
+        used=used,
+        remaining=max(0, limit.units - used),
+        window_starts_at=starts_at,
+        window_ends_at=ends_at,
+        key_id=key_id,
+    )

@@ -1,0 +1,116 @@
+"""Real parts for tests of the use cases: one cache server a session, a fresh SQLite ledger a test."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from gateway.admission import Admission
+from gateway.cache import Cache, CacheServer
+from gateway.core.keys import KeyCodec
+from gateway.ledger import Ledger, migrate
+from gateway.policyfiles import PolicyHolder
+from gateway.provisioning import KeyOrder, Provisioning
+from gateway.publishing import Publisher
+from gateway.settlement import Settlement
+from gateway.telemetry import Metrics
+
+PEPPER = b"a pepper of at least thirty-two bytes"
+POLICY = """\
+version: 1
+default_tier: free
+tiers:
+  free:
+    limits: [100 per second burst 100, 10 requests per billing period]
+  pro:
+    features: [exports]
+    limits: [100 per second burst 100, 50 requests per billing period]
+plans:
+  pro-monthly: {tier: pro, price: lookup_key pro_monthly}
+routes:
+  - match: POST /v1/render/**
+    cost: 5
+    requires: exports
+  - match: "* /v1/**"
+"""
+
+
+class TestClock:
+    """Real time, moved by hand; the cache's scripts follow it."""
+
+    __test__ = False
+
+    def __init__(self, now: float) -> None:
+        self.time = now
+
+    def now(self) -> float:
+        return self.time
+
+    def cache_now_ms(self) -> int:
+        return int(self.time * 1000)
+
+
+@dataclass
+class Parts:
+    """What use cases are made of."""
+
+    ledger: Ledger
+    cache: Cache
+    clock: TestClock
+    policy_dir: Path
+    codec: KeyCodec
+    cache_url: str
+
+    def __post_init__(self) -> None:
+        self.metrics = Metrics()
+        self.publisher = Publisher(self.ledger, self.cache, self.clock)
+        self.provisioning = Provisioning(self.ledger, self.publisher, self.codec, self.clock)
+        self.settlement = Settlement(self.ledger, self.cache, self.clock, self.metrics)
+        self.policy = PolicyHolder(self.policy_dir)
+        self.admission = self.another_worker()
+
+    def another_worker(self) -> Admission:
+        """An admission with memory of its own, as a second worker process has."""
+        return Admission(self.cache, self.publisher, self.policy, self.codec, self.clock, 1000)
+
+    async def customer(self, user_id: str = "ada", **order: object) -> tuple[str, bytes, str]:
+        """A customer with one key: customer id, key text, key id."""
+        row = await self.provisioning.create_customer(user_id, actor="test")
+        issued = await self.provisioning.issue(row.customer_id, KeyOrder(**order), actor="test")
+        return row.customer_id, issued.minted.text.encode(), issued.record.key_id
+
+
+@pytest.fixture(scope="session")
+def shared_cache_server() -> Iterator[CacheServer]:
+    folder = tempfile.mkdtemp(prefix="tg")
+    with CacheServer.start(Path(folder)) as server:
+        yield server
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+async def parts(shared_cache_server: CacheServer, tmp_path: Path) -> AsyncIterator[Parts]:
+    url = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
+    policies = tmp_path / "policies"
+    policies.mkdir()
+    (policies / "policy.yaml").write_text(POLICY)
+    ledger = await _migrated(url)
+    cache = await Cache.connect(shared_cache_server.url, deadline_s=5.0, on_reconnect=None)
+    try:
+        yield Parts(ledger, cache, TestClock(1_800_000_000.0), policies, KeyCodec(PEPPER, "test"), shared_cache_server.url)
+    finally:
+        await cache.aclose()
+        await ledger.aclose()
+
+
+async def _migrated(url: str) -> Ledger:
+
+
+    await asyncio.to_thread(migrate, url)
+    return await Ledger.open(url)

@@ -1,0 +1,159 @@
+"""Process settings: all faults at once, and no secret in any of them."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.settings import EXAMPLES, Settings, SettingsInvalid, load_settings
+
+GOOD = {
+    "STRIPE_SECRET_KEY": "sk_test_" + "51HxYz" * 6,
+    "STRIPE_WEBHOOK_SECRET": "whsec_" + "AbCdEf" * 5,
+    "TIERGATE_UPSTREAM_URL": "http://localhost:3000",
+    "TIERGATE_KEY_PEPPER": "kJ8s7dF6gH5jK4l3Zx2Cv1Bn0mQwErTyUi",
+    "TIERGATE_ADMIN_TOKEN": "admin-0aB1cD2eF3gH4iJ5kL6mN7",
+    "TIERGATE_SERVER_TOKEN": "server-0aB1cD2eF3gH4iJ5kL6mN7",
+}
+
+
+@pytest.fixture
+def environment(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    def use(**changes):
+        for name, value in (GOOD | changes).items():
+            if value is None:
+                monkeypatch.delenv(name, raising=False)
+            else:
+                monkeypatch.setenv(name, value)
+
+    for name in GOOD:
+        monkeypatch.delenv(name, raising=False)
+    return use
+
+
+def faults_of(environment, **changes):
+    environment(**changes)
+    with pytest.raises(SettingsInvalid) as caught:
+        load_settings()
+    return caught.value.faults
+
+
+def test_good_settings_are_read_from_the_environment(environment):
+    environment(STRIPE_WEBHOOK_SECRET="whsec_" + "AbCdEf" * 5 + " , whsec_" + "GhIjKl" * 5)
+    settings = load_settings()
+    assert settings.mode == "test"
+    assert settings.webhook_secrets == ("whsec_" + "AbCdEf" * 5, "whsec_" + "GhIjKl" * 5)
+    assert settings.upstream_url == ("http://localhost:3000",)
+    assert settings.base_url == "http://127.0.0.1:8000"
+
+
+def test_the_environment_wins_over_the_env_file(environment, tmp_path):
+    environment(TIERGATE_PORT="9001")
+    (tmp_path / ".env").write_text("TIERGATE_PORT=9000\nTIERGATE_WORKERS=3\n")
+    settings = load_settings()
+    assert (settings.port, settings.workers) == (9001, 3)
+
+
+def test_every_missing_setting_is_named_at_once_with_an_example(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for name in GOOD:
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(SettingsInvalid) as caught:
+        load_settings()
+    text = str(caught.value)
+    for name in GOOD:
+        assert f"{name}: is not set. Example: {EXAMPLES[name]}" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("STRIPE_SECRET_KEY", "", "empty"),
+        ("STRIPE_SECRET_KEY", "pk_test_" + "51HxYz" * 6, "publishable"),
+        ("STRIPE_SECRET_KEY", "sk_test_short", "truncated"),
+        ("STRIPE_SECRET_KEY", "hunter2hunter2hunter2hunter2", "does not start with"),
+        ("STRIPE_WEBHOOK_SECRET", "", "empty"),
+        ("STRIPE_WEBHOOK_SECRET", "whsec_" + "AbCdEf" * 5 + ",we_123456789012345678901234", "whsec_"),
+        ("TIERGATE_KEY_PEPPER", "", "empty"),
+        ("TIERGATE_KEY_PEPPER", "kJ8s7dF6gH5j", "shorter than 32"),
+        ("TIERGATE_KEY_PEPPER", "a" * 40, "too uniform"),
+        ("TIERGATE_ADMIN_TOKEN", "change-me-change-me-change-me", "placeholder"),
+        ("TIERGATE_SERVER_TOKEN", "server 0aB1cD2eF3gH4iJ5kL6mN7", "white space"),
+        ("TIERGATE_UPSTREAM_URL", "localhost:3000", "http"),
+        ("TIERGATE_UPSTREAM_URL", "http://user:pw@host", "no user"),
+        ("TIERGATE_PORT", "seventy", "integer"),
+        ("TIERGATE_WORKERS", "0", "greater than or equal to 1"),
+        ("TIERGATE_TRUSTED_PROXIES", "10.0.0.0/8, balancer", "'balancer' is not an IP"),
+        ("TIERGATE_REDIS_URL", "memcached://x", "redis://"),
+        ("TIERGATE_LEDGER_URL", "mysql://x", "sqlite:/// or postgresql://"),
+        ("TIERGATE_BILLING_PREFIX", "api/v1", "TIERGATE_BILLING_PREFIX"),
+        ("TIERGATE_SIGNUP", "maybe", "'open' or 'closed'"),
+    ],
+)
+def test_a_malformed_setting_is_refused_with_its_name_and_reason(environment, name, value, why):
+    (fault,) = faults_of(environment, **{name: value})
+    assert fault.startswith(f"{name}: ")
+    assert why in fault
+
+
+def test_a_mistyped_name_is_refused_with_the_nearest_right_one(environment):
+    (fault,) = faults_of(environment, TIERGATE_UPSTREM_URL="http://x")
+    assert fault == "TIERGATE_UPSTREM_URL: there is no such setting. Did you mean TIERGATE_UPSTREAM_URL?"
+
+
+LIVE = {"STRIPE_SECRET_KEY": "sk_live_" + "51HxYz" * 6, "TIERGATE_PUBLIC_URL": "https://api.example.com"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        (LIVE | {"TIERGATE_STRIPE_URL": "http://127.0.0.1:9"}, "live key must not be used with the sandbox"),
+        ({"TIERGATE_STRIPE_URL": "http://stripe.example.com"}, "loopback only"),
+        ({"TIERGATE_SIMULATED_CLOCK": "/tmp/clock"}, "only together with TIERGATE_STRIPE_URL"),
+        (LIVE | {"TIERGATE_PUBLIC_URL": None}, "needed with a live key"),
+        ({"TIERGATE_ADMIN_TOKEN": GOOD["TIERGATE_SERVER_TOKEN"]}, "must differ"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(environment, changes, why):
+    assert any(why in fault for fault in faults_of(environment, **changes))
+
+
+def test_contradictions_are_reported_together(environment):
+    faults = faults_of(
+        environment,
+        TIERGATE_STRIPE_URL="http://stripe.example.com",
+        TIERGATE_ADMIN_TOKEN=GOOD["TIERGATE_SERVER_TOKEN"],
+    )
+    assert len(faults) == 2
+
+
+def test_no_fault_and_no_repr_echoes_a_secret(environment):
+    secrets = {
+        "STRIPE_SECRET_KEY": "hunter2-hunter2-hunter2-hunter2",
+        "STRIPE_WEBHOOK_SECRET": "swordfish-swordfish-swordfish",
+        "TIERGATE_KEY_PEPPER": "correcthorse",
+        "TIERGATE_REDIS_URL": "http://:opensesame@cache",
+        "TIERGATE_LEDGER_URL": "mysql://u:letmein@db/x",
+    }
+    text = "\n".join(faults_of(environment, **secrets))
+    environment(TIERGATE_REDIS_URL=None, TIERGATE_LEDGER_URL=None)
+    text += repr(load_settings())
+    for word in (
+        "hunter2",
+        "swordfish",
+        "correcthorse",
+        "opensesame",
+        "letmein",
+        *(GOOD[name] for name in GOOD if "URL" not in name),
+    ):
+        assert word not in text
+
+
+def test_every_setting_has_an_explanation_and_stands_in_the_example_file():
+
+    example = (Path(__file__).parent.parent / ".env.example").read_text()
+    for name, field in Settings.model_fields.items():
+        variable = field.validation_alias or f"TIERGATE_{name.upper()}"
+        if name not in {"stripe_url", "simulated_clock"}:  # the sandbox's own
+            assert f"{variable}=" in example, variable
