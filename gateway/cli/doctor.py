@@ -1,0 +1,83 @@
+"""`tiergate doctor`: looks at everything a gateway needs, and says what to do about what is not well."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+from rich.text import Text
+
+from gateway.cli.findings import Finding, Grade, fail, ok
+from gateway.cli.local_checks import (
+    check_cache,
+    check_data_directory,
+    check_ledger,
+    check_policy,
+    check_upstreams,
+)
+from gateway.cli.opening import run
+from gateway.cli.options import examples, json_option
+from gateway.cli.printing import console, print_json, printable
+from gateway.cli.stripe_checks import check_stripe
+from gateway.settings import SettingsInvalid, load_settings
+
+if TYPE_CHECKING:
+    from gateway.settings import Settings
+
+_COLOURS = {Grade.OK: "green", Grade.WARN: "yellow", Grade.FAIL: "red"}
+
+
+@click.command(
+    "doctor", epilog=examples("tiergate doctor", "tiergate doctor --json | jq '.findings[] | select(.grade != \"ok\")'")
+)
+@json_option
+def doctor(*, as_json: bool) -> None:
+    """Check settings, data directory, cache, ledger, policy, upstream, Stripe, prices, webhook and clocks.
+
+    Changes nothing, here or at Stripe. Exit code 1 if anything fails; warnings alone are 0.
+    """
+    try:
+        settings = load_settings()
+    except SettingsInvalid as invalid:
+        findings = [fail("settings", fault, "Correct it in the environment or in .env.") for fault in invalid.faults]
+    else:
+        findings = [ok("settings", f"complete, {settings.mode} mode"), *run(_check(settings))]
+    has_failed = any(finding.grade is Grade.FAIL for finding in findings)
+    if as_json:
+        print_json({"ok": not has_failed, "findings": [_as_json(finding) for finding in findings]})
+    else:
+        _print(findings)
+    raise SystemExit(int(has_failed))
+
+
+async def _check(settings: Settings) -> list[Finding]:
+    policy, findings = check_policy(settings.policy_dir)
+    return [
+        *check_data_directory(settings.data_dir),
+        *await check_cache(settings),
+        *await check_ledger(settings),
+        *findings,
+        *await check_upstreams(settings),
+        *await check_stripe(settings, policy),
+    ]
+
+
+def _as_json(finding: Finding) -> dict[str, str | None]:
+    return {
+        "subject": finding.subject,
+        "grade": finding.grade.value,
+        "what": finding.what,
+        "fix": finding.fix,
+    }
+
+
+def _print(findings: list[Finding]) -> None:
+    out = console()
+    for finding in findings:
+        line = Text(f"{finding.grade.name:<5}", style=_COLOURS[finding.grade])
+        line.append(f"{finding.subject:<9} {printable(finding.what)}", style="default")
+        out.print(line, soft_wrap=True)
+        if finding.fix is not None:
+            out.print(Text(f"{'':<15}fix: {printable(finding.fix)}"), soft_wrap=True)
+    counts = {grade: sum(finding.grade is grade for finding in findings) for grade in Grade}
+    out.print(Text(f"\n{counts[Grade.OK]} fine, {counts[Grade.WARN]} warnings, {counts[Grade.FAIL]} failures"))

@@ -1,0 +1,219 @@
+"""Is this machine ready to serve? Directory, cache, ledger, policy, and the API behind the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import ssl
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from gateway.cache import CacheServer, CacheServerError, CacheUnavailable
+from gateway.cache.inspection import CacheReport, inspect_cache
+from gateway.cli.findings import Finding, fail, ok, warn
+from gateway.cli.opening import find_running_cache, open_clock
+from gateway.cli.printing import duration_words
+from gateway.core.errors import LedgerUnavailable
+from gateway.ledger import Ledger, LedgerUrlInvalid
+from gateway.policyfiles import PolicyInvalid, load_policy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gateway.core.policy import Policy
+    from gateway.settings import Settings
+
+_OLDEST_REDIS = (6, 2)
+_SLOW_MS = 5.0
+_SKEW_WARN_S = 2.0
+_FREE_BYTES = 500_000_000
+_GROUP_AND_OTHERS = 0o077
+_OPEN_EVENT_S = 600
+_PORTS = {"http": 80, "https": 443}
+
+
+def check_data_directory(directory: Path) -> Iterator[Finding]:
+    """Can the cache and the ledger keep their files there, unread by others?"""
+    place = directory.absolute()
+    nearest = next(parent for parent in (place, *place.parents) if parent.exists())
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        yield fail(
+            "data",
+            f"{nearest} cannot be written: {error.strerror}",
+            "Give this user the directory, or set TIERGATE_DATA_DIR.",
+        )
+        return
+    if nearest == place and place.stat().st_mode & _GROUP_AND_OTHERS:
+        yield warn("data", f"{place} can be entered by other users of this machine", f"chmod 700 '{place}'")
+    free = shutil.disk_usage(nearest).free
+    if free < _FREE_BYTES:
+        yield warn(
+            "data", f"{free // 1_000_000} MB are free for {place}", "Make room: a full disk stops ledger and cache."
+        )
+    yield ok("data", f"{place} {'can be written' if nearest == place else 'can be made'}")
+
+
+async def check_cache(settings: Settings) -> list[Finding]:
+    """The server in use; or, if the embedded one is not running, whether it would run here."""
+    url = find_running_cache(settings)
+    if url is None:
+        return await asyncio.to_thread(_try_embedded)
+    is_embedded = settings.redis_url is None
+    try:
+        report = await inspect_cache(url)
+    except (CacheUnavailable, ValueError) as error:
+        fix = "Restart `tiergate serve`." if is_embedded else "Start it, or correct TIERGATE_REDIS_URL."
+        return [fail("cache", str(error), f"{fix} Without the cache every call gets 503.")]
+    return list(_judge_cache(report))
+
+
+def _try_embedded() -> list[Finding]:
+    with tempfile.TemporaryDirectory(prefix="tiergate-") as directory:
+        try:
+            CacheServer.start(Path(directory)).stop()
+        except (CacheServerError, OSError) as error:
+            return [
+                fail("cache", f"the embedded cache does not run here: {error}", "Set TIERGATE_REDIS_URL to a server.")
+            ]
+    return [ok("cache", "embedded Valkey runs on this machine; `tiergate serve` starts it")]
+
+
+def _judge_cache(report: CacheReport) -> Iterator[Finding]:
+    if report.version < _OLDEST_REDIS:
+        yield fail(
+            "cache", f"{report.product} {report.version_text} is too old", "Use Redis 6.2 or newer, or any Valkey."
+        )
+        return
+    yield ok(
+        "cache",
+        f"{report.product} {report.version_text}, {report.round_trip_ms:.2f} ms a round trip, "
+        f"persistence: {report.persistence}",
+    )
+    if report.is_replica:
+        yield fail("cache", "this server is a replica and refuses writes", "Set TIERGATE_REDIS_URL to the primary.")
+    if report.round_trip_ms > _SLOW_MS:
+        yield warn(
+            "cache",
+            f"a round trip takes {report.round_trip_ms:.1f} ms, which every call waits for",
+            "Run the cache in the same network as the gateway.",
+        )
+    if report.eviction not in {"noeviction", "unknown"}:
+        yield warn(
+            "cache",
+            f"maxmemory-policy is {report.eviction}: under pressure it drops counters that are in use",
+            "Set maxmemory-policy noeviction, or give Tiergate a server of its own.",
+        )
+    if report.persistence == "none":
+        yield warn(
+            "cache",
+            "nothing is persisted: its restart loses what was counted since the last settlement",
+            "Turn on the append-only file (appendonly yes).",
+        )
+    if abs(report.clock_skew_s) > _SKEW_WARN_S:
+        yield warn(
+            "clock",
+            f"the cache's clock is {report.clock_skew_s:+.0f} s from this machine's, and quotas follow the cache's",
+            "Synchronise both clocks (NTP).",
+        )
+
+
+async def check_ledger(settings: Settings) -> list[Finding]:
+    """Reachable, of this version, and no work stuck in it."""
+    try:
+        ledger = await Ledger.open(settings.ledger_dsn)
+    except LedgerUrlInvalid as error:
+        return [fail("ledger", str(error), "Correct TIERGATE_LEDGER_URL.")]
+    try:
+        if not await ledger.is_migrated():
+            return [
+                warn(
+                    "ledger",
+                    f"{ledger.description} has no tables yet, or tables of another version",
+                    "Run `tiergate migrate`; `tiergate serve` does it too.",
+                )
+            ]
+        await ledger.ping()
+        return [
+            ok("ledger", f"{ledger.description} answers, with tables of this version"),
+            *await _inbox(ledger, open_clock(settings).now()),
+        ]
+    except LedgerUnavailable as error:
+        fix = (
+            "Start it, or correct TIERGATE_LEDGER_URL. Without the ledger nothing can be issued, sold or synchronised."
+        )
+        return [fail("ledger", f"{ledger.description}: {error}", fix)]
+    finally:
+        await ledger.aclose()
+
+
+async def _inbox(ledger: Ledger, now: float) -> list[Finding]:
+    counts = await ledger.inbox_counts()
+    found = []
+    if counts.by_status["dead"]:
+        found.append(
+            warn(
+                "events",
+                f"{counts.by_status['dead']} Stripe events were given up",
+                "See `tiergate events list --status dead`; mend the cause, then `tiergate events replay`.",
+            )
+        )
+    waited_s = 0 if counts.oldest_open_at is None else now - counts.oldest_open_at
+    if waited_s > _OPEN_EVENT_S:
+        found.append(
+            warn(
+                "events",
+                f"a Stripe event has waited {duration_words(waited_s)}",
+                "Is the gateway running? See its log.",
+            )
+        )
+    return found
+
+
+def check_policy(directory: Path) -> tuple[Policy | None, list[Finding]]:
+    """The compiled policy, or every fault in it."""
+    try:
+        policy = load_policy(directory)
+    except PolicyInvalid as invalid:
+        return None, [fail("policy", str(fault), "See `tiergate policy check`.") for fault in invalid.faults]
+    what = (
+        f"{policy.policy_hash}: tiers {', '.join(policy.tiers)}; {len(policy.plans)} plans, {len(policy.routes)} routes"
+    )
+    return policy, [ok("policy", what)]
+
+
+async def check_upstreams(settings: Settings) -> list[Finding]:
+    """Does something take connections there, over TLS that can be trusted?"""
+    return [await _check_upstream(url, settings) for url in settings.upstream_url]
+
+
+async def _check_upstream(url: str, settings: Settings) -> Finding:
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+    if url == settings.base_url:
+        return fail(
+            "upstream",
+            f"{url} is this gateway itself: calls would go round in circles",
+            "Correct TIERGATE_UPSTREAM_URL.",
+        )
+    tls = ssl.create_default_context() if parts.scheme == "https" else None
+    try:
+        async with asyncio.timeout(settings.upstream_connect_timeout_s):
+            _, writer = await asyncio.open_connection(host, port, ssl=tls)
+    except ssl.SSLCertVerificationError as error:
+        return fail(
+            "upstream", f"{url}: its certificate is not trusted: {error.verify_message}", "Renew it, or add its CA."
+        )
+    except TimeoutError:
+        wait = settings.upstream_connect_timeout_s
+        return fail("upstream", f"{url}: no connection within {wait:g} s", "Check address, firewall and network.")
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else "no connection could be made"
+        return fail("upstream", f"{url}: {reason}", "Start your API, or correct TIERGATE_UPSTREAM_URL.")
+    writer.transport.abort()
+    return ok("upstream", f"{url} takes {'TLS ' if tls else ''}connections")

@@ -1,0 +1,48 @@
+"""Stripe, opened for those commands that ask it something: its SDK takes a while to import."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from gateway.billing import Billing, StripeOptions
+from gateway.policyfiles import PolicyHolder
+from gateway.sync import Sync
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from gateway.cli.opening import Parts
+    from gateway.settings import Settings
+
+
+def open_billing(settings: Settings) -> Billing:
+    """Stripe, or the sandbox. Close it with `aclose`."""
+    return Billing(
+        StripeOptions(
+            secret_key=settings.stripe_secret_key.get_secret_value(),
+            base_url=settings.stripe_url,
+            price_ttl_s=settings.price_ttl_s,
+        )
+    )
+
+
+@asynccontextmanager
+async def open_sync(parts: Parts) -> AsyncIterator[Sync]:
+    """Open billing and policy too, for commands that ask Stripe.
+
+    Raises:
+        PolicyInvalid: Prices cannot be mapped to plans.
+    """
+    policy = PolicyHolder(parts.settings.policy_dir)
+    billing = open_billing(parts.settings)
+    try:
+        yield Sync(
+            ledger=parts.ledger,
+            billing=billing,
+            policy=policy,
+            publish=parts.publisher.publish_soon,
+            clock=parts.clock,
+        )
+    finally:
+        await billing.aclose()

@@ -1,0 +1,214 @@
+"""`tiergate policy`: check the files, show what they say, explain one call."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gateway.core.errors import TargetRejected
+from gateway.core.limits import Rate
+from gateway.core.nearest import nearest_name
+from gateway.core.target import canonical_path
+from gateway.policyfiles import CompiledPolicy, PolicyInvalid, compile_policy, limit_words, read_sources
+
+if TYPE_CHECKING:
+    from gateway.core.policy import Policy, Standing, Tier
+    from gateway.core.route import Route
+    from gateway.policyfiles import Fault
+
+_DIRECTORY = click.Path(path_type=Path)
+_DEFAULT = Path("policies")
+
+
+@click.group("policy")
+def policy_group() -> None:
+    """Check, show and explain the policy files."""
+
+
+@policy_group.command()
+@click.argument("directory", type=_DIRECTORY, default=_DEFAULT)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for editors and CI.")
+def check(directory: Path, *, as_json: bool) -> None:
+    """Read every policy file of DIRECTORY; exit 1 if anything is wrong."""
+    try:
+        policy = compile_policy(read_sources(directory)).policy
+    except PolicyInvalid as invalid:
+        if as_json:
+            click.echo(json.dumps({"ok": False, "faults": [asdict(fault) for fault in invalid.faults]}))
+        else:
+            _print_faults(invalid.faults)
+        sys.exit(1)
+    if as_json:
+        counts = {"tiers": len(policy.tiers), "plans": len(policy.plans), "routes": len(policy.routes)}
+        click.echo(json.dumps({"ok": True, "faults": [], "policy_hash": policy.policy_hash, **counts}))
+    else:
+        _print_policy(policy, directory)
+
+
+@policy_group.command()
+@click.argument("directory", type=_DIRECTORY, default=_DEFAULT)
+def show(directory: Path) -> None:
+    """Print the policy of DIRECTORY in words, with every default filled in."""
+    policy = _load(directory).policy
+    _print_policy(policy, directory)
+    click.echo("\nLifecycle")
+    width = max(len(state) for state in policy.lifecycle)
+    for state, standing in policy.lifecycle.items():
+        click.echo(f"  {state:<{width}}  {_standing_words(standing)}")
+
+
+@policy_group.command()
+@click.argument("method")
+@click.argument("path")
+@click.option("--tier", "tier_name", help="The caller's tier. Default: the policy's default tier.")
+@click.option("--dir", "directory", type=_DIRECTORY, default=_DEFAULT, show_default=True, help="Policy directory.")
+def explain(method: str, path: str, tier_name: str | None, directory: Path) -> None:
+    """Say what METHOD PATH would cost a caller, and why; exit 1 if it would be refused."""
+    compiled = _load(directory)
+    policy = compiled.policy
+    tier = _find_tier(policy, tier_name)
+    verb, target = method.upper(), _canonical(path)
+    click.echo(f"{verb} {target} on {tier.name!r} (policy {policy.policy_hash})\n")
+    route = policy.find_route(verb, target)
+    if route is None:
+        click.echo("refused  404 route-not-found: no line in 'routes' matches, and what is not listed is not sold.")
+        sys.exit(1)
+    number = next(index for index, each in enumerate(policy.routes) if each is route)
+    position = f"number {number + 1} of {len(policy.routes)}"
+    click.echo(f"route    {route.pattern}  ({compiled.route_places[number]}, {position})")
+    if route.requires is not None and route.requires not in tier.features:
+        offered = ", ".join(other.name for other in policy.tiers.values() if route.requires in other.features)
+        click.echo(f"refused  403 feature-not-in-tier: it requires {route.requires!r}, which is in: {offered}.")
+        sys.exit(1)
+    if route.requires is not None:
+        click.echo(f"requires {route.requires}, which {tier.name!r} has")
+    _print_cost(route, tier)
+
+
+def _load(directory: Path) -> CompiledPolicy:
+    try:
+        return compile_policy(read_sources(directory))
+    except PolicyInvalid as invalid:
+        _print_faults(invalid.faults)
+        sys.exit(1)
+
+
+def _find_tier(policy: Policy, name: str | None) -> Tier:
+    wanted = policy.default_tier if name is None else name
+    if wanted is None:
+        raise click.UsageError(f"the policy has no default tier: name one with --tier ({', '.join(policy.tiers)})")
+    if wanted not in policy.tiers:
+        right = nearest_name(wanted, policy.tiers)
+        hint = "" if right is None else f"; did you mean {right!r}?"
+        raise click.UsageError(f"there is no tier {wanted!r} (there are: {', '.join(policy.tiers)}){hint}")
+    return policy.tiers[wanted]
+
+
+def _canonical(path: str) -> str:
+    try:
+        return canonical_path(path.partition("?")[0].encode())
+    except TargetRejected as rejected:
+        click.echo(f"refused  400 {rejected.code}: {rejected}")
+        sys.exit(1)
+
+
+def _print_faults(faults: tuple[Fault, ...]) -> None:
+    for fault in faults:
+        place = f"{fault.file}:{fault.line}:{fault.column}" if fault.line else fault.file
+        click.echo(f"{click.style(place, bold=True)}: {fault.message}")
+        if fault.source_line:
+            shown, column = _clipped(fault.source_line, fault.column)
+            click.echo(f"    {shown}\n    {' ' * (column - 1)}{click.style('^', fg='red')}")
+        if fault.suggestion is not None:
+            click.echo(f"    did you mean {click.style(repr(fault.suggestion), fg='green')}?")
+    files = len({fault.file for fault in faults})
+    click.echo(f"\n{_count(len(faults), 'fault')} in {_count(files, 'file')}.")
+
+
+def _clipped(line: str, column: int, width: int = 100) -> tuple[str, int]:
+    """The part of a long line around a column, and the column in it; nothing that moves the cursor."""
+    start = max(0, column - 1 - width // 2) if len(line) > width else 0
+    part = line[start : start + width]
+    return "".join(char if char.isprintable() else " " for char in part), min(column - start, len(part) + 1)
+
+
+def _print_policy(policy: Policy, directory: Path) -> None:
+    click.echo(f"{directory}: valid (policy {policy.policy_hash})")
+    click.echo("\nTiers, lowest first")
+    for tier in policy.tiers.values():
+        default = ", without a subscription" if tier.name == policy.default_tier else ""
+        click.echo(f"  {tier.name}{default}")
+        for limit in tier.limits:
+            click.echo(f"    {limit_words(limit)}")
+        if not tier.limits:
+            click.echo("    unlimited")
+        if tier.features:
+            click.echo(f"    features: {', '.join(sorted(tier.features))}")
+    if policy.default_tier is None:
+        click.echo("  (no default tier: 402 without a subscription)")
+    _print_table(
+        "Plans",
+        [
+            (plan.plan_id, f"{plan.tier}  {_price_words(plan.price_id, plan.lookup_key)}")
+            for plan in policy.plans.values()
+        ],
+    )
+    _print_table("Routes, first match wins", [(route.pattern, _route_words(route)) for route in policy.routes])
+
+
+def _print_table(title: str, rows: list[tuple[str, str]]) -> None:
+    click.echo(f"\n{title}")
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, words in rows:
+        click.echo(f"  {name:<{width}}  {words}")
+    if not rows:
+        click.echo("  none")
+
+
+def _print_cost(route: Route, tier: Tier) -> None:
+    click.echo(f"cost     {_cost_words(route)}")
+    cost = dict(route.cost)
+    for limit in tier.limits:
+        units = cost.get(limit.meter, 0)
+        held = limit.burst if isinstance(limit, Rate) else limit.units
+        often = f"{held // units:_} such calls" if units else "not spent by this call"
+        kind = "at once" if isinstance(limit, Rate) else "a window"
+        click.echo(f"limit    {limit_words(limit)}: {often}{f' {kind}' if units else ''}")
+    if not tier.limits:
+        click.echo("limit    none: this tier is unlimited")
+
+
+def _price_words(price_id: str | None, lookup_key: str | None) -> str:
+    return f"price {price_id}" if lookup_key is None else f"lookup key {lookup_key}"
+
+
+def _route_words(route: Route) -> str:
+    words = f"cost {_cost_words(route)}"
+    return words if route.requires is None else f"{words}, requires {route.requires}"
+
+
+def _cost_words(route: Route) -> str:
+    return ", ".join(f"{units:_} {meter}" for meter, units in route.cost)
+
+
+def _standing_words(standing: Standing) -> str:
+    after = f"402 {standing.refusal}" if standing.then is None else f"tier {standing.then!r}"
+    if standing.keep_s is None:
+        return "keeps its tier"
+    return after if standing.keep_s == 0 else f"keeps its tier for {_duration_words(standing.keep_s)}, then {after}"
+
+
+def _duration_words(seconds: int) -> str:
+    for unit, length_s in (("day", 86_400), ("hour", 3600), ("minute", 60)):
+        if seconds % length_s == 0:
+            return _count(seconds // length_s, unit)
+    return _count(seconds, "second")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

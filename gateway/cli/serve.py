@@ -1,0 +1,167 @@
+"""`tiergate serve`: the gateway, with everything it needs started first."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+import structlog
+
+from gateway import __version__
+from gateway.cache import CacheServer, CacheServerError
+from gateway.cli.listening import listen
+from gateway.cli.migrate import bring_up_to_date
+from gateway.cli.opening import policy_refused
+from gateway.cli.options import examples
+from gateway.cli.workers import serve_here, serve_with_workers, server_config
+from gateway.ledger import describe
+from gateway.policyfiles import PolicyInvalid, load_policy
+from gateway.settings import Settings, load_settings
+from gateway.telemetry import configure_logging
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from gateway.core.policy import Policy
+
+log = structlog.get_logger(__name__)
+
+_KEEPER_PAUSE_S = 1.0
+_KEEPER_END_S = 30.0
+_METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+
+@click.command("serve", epilog=examples("tiergate serve --port 8080 --workers 4"))
+@click.option("--host", metavar="ADDRESS", help="Listen here. Default: TIERGATE_HOST, else 127.0.0.1.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Listen here; 0 takes a free port. Default: TIERGATE_PORT.")
+@click.option("--workers", type=click.IntRange(1, 64), help="Processes that serve. Default: TIERGATE_WORKERS, else 1.")
+def serve(host: str | None, port: int | None, workers: int | None) -> None:
+    """Run the gateway until it is told to stop.
+
+    Settings come from the environment and from .env. Without TIERGATE_REDIS_URL a cache is
+    started in the data directory and stopped at the end. The ledger's tables are brought up to date.
+
+    Signals: TERM or INT drains and ends; a second INT ends at once; HUP reloads the policy.
+    Exit codes: 0 ended as told; 1 could not start, or was forced; 2 settings are wrong.
+    """
+    for name, value in (("TIERGATE_HOST", host), ("TIERGATE_PORT", port), ("TIERGATE_WORKERS", workers)):
+        if value is not None:
+            os.environ[name] = str(value)
+    raise SystemExit(_serve(load_settings()))
+
+
+def _serve(settings: Settings) -> int:
+    configure_logging(settings.log_format, settings.log_level)
+    policy = _compile_policy(settings.policy_dir)
+    _make_data_directory(settings.data_dir)
+    listener = listen(settings.host, settings.port)
+    with listener, _running_cache(settings) as cache_words:
+        # Workers read settings afresh from the environment: it tells them what was found out here.
+        os.environ["TIERGATE_PORT"] = str(listener.getsockname()[1])
+        settings = load_settings()
+        bring_up_to_date(settings)
+        config = server_config(settings)
+        if settings.workers == 1:
+            return serve_here(config, listener, lambda: _announce(settings, policy, cache_words))
+        with _metrics_directory(settings.data_dir):
+            return serve_with_workers(config, listener, lambda: _announce(settings, policy, cache_words))
+
+
+def _compile_policy(directory: Path) -> Policy:
+    try:
+        return load_policy(directory)
+    except PolicyInvalid as invalid:
+        raise policy_refused(invalid) from None
+
+
+def _make_data_directory(directory: Path) -> None:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.ClickException(
+            f"The data directory {directory} cannot be made: {error.strerror}. Correct TIERGATE_DATA_DIR."
+        ) from None
+
+
+@contextmanager
+def _running_cache(settings: Settings) -> Iterator[str]:
+    """The cache that the settings name, or one of our own, which is stopped last. Yields what it is, in words."""
+    if settings.redis_url is not None:
+        yield _cache_words(settings.redis_url.get_secret_value())
+        return
+    try:
+        server = CacheServer.start(settings.data_dir)
+    except CacheServerError as error:
+        raise click.ClickException(str(error)) from None
+    os.environ["TIERGATE_REDIS_URL"] = server.url
+    ended = threading.Event()
+    keeper = threading.Thread(target=_keep_cache, args=(server, ended), name="cache keeper", daemon=True)
+    keeper.start()
+    whose = "" if server.is_owned else " of another tiergate"
+    try:
+        yield f"embedded Valkey{whose}, data in {settings.data_dir}"
+    finally:
+        ended.set()
+        keeper.join(_KEEPER_END_S)
+        del os.environ["TIERGATE_REDIS_URL"]
+        server.stop()
+
+
+def _keep_cache(server: CacheServer, ended: threading.Event) -> None:
+    """A cache server that has died is started again; one that was adopted is taken over when its owner ends."""
+    while not ended.wait(_KEEPER_PAUSE_S):
+        try:
+            if server.ensure():
+                log.warning("the cache server had gone and was started again")
+        except (CacheServerError, OSError) as error:
+            log.error("the cache server has gone and cannot be started", reason=str(error))  # noqa: TRY400 - the reason says it
+
+
+@contextmanager
+def _metrics_directory(data_dir: Path) -> Iterator[None]:
+    """Where workers share their metrics: one fresh directory a run."""
+    directory = (data_dir / "metrics").absolute()
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    os.environ[_METRICS_VARIABLE] = str(directory)
+    try:
+        yield
+    finally:
+        del os.environ[_METRICS_VARIABLE]
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _announce(settings: Settings, policy: Policy, cache_words: str) -> None:
+    facts = {
+        "url": _url(settings),
+        "upstream": ", ".join(settings.upstream_url),
+        "workers": settings.workers,
+        "policy": f"{policy.policy_hash} in {settings.policy_dir}, tiers {', '.join(policy.tiers)}",
+        "cache": cache_words,
+        "ledger": describe(settings.ledger_dsn),
+        "stripe": f"{settings.mode} mode" + (f", sandbox at {settings.stripe_url}" if settings.stripe_url else ""),
+        "webhook": f"{settings.base_url}{settings.billing_prefix}/webhook",
+    }
+    if settings.log_format == "json":
+        log.info("gateway serves", version=__version__, pid=os.getpid(), **facts)
+        return
+    lines = [f"Tiergate {__version__} serves {facts.pop('url')}"]
+    lines += [f"  {name:<9} {value}" for name, value in facts.items()]
+    click.echo("\n".join([*lines, "Ctrl-C drains and stops."]), err=True)
+
+
+def _url(settings: Settings) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{settings.port}"
+
+
+def _cache_words(url: str) -> str:
+    """A cache URL without user and password."""
+    scheme, _, rest = url.partition("://")
+    place = rest.partition("?")[0].rpartition("@")[2]
+    return f"{scheme}://{place}"

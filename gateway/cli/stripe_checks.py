@@ -1,0 +1,188 @@
+"""Is Stripe set up for this gateway? The key, the prices behind the plans, the webhook endpoint, the clocks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from gateway.billing import API_VERSION, TOLERANCE_S
+from gateway.cli.findings import Finding, fail, ok, warn
+from gateway.cli.opening_stripe import open_billing
+from gateway.core.errors import BillingRefused, BillingUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from gateway.billing import Billing, EndpointFacts, PriceFacts, StripeReport
+    from gateway.core.policy import Plan, Policy
+    from gateway.settings import Settings
+
+_SKEW_WARN_S = 30
+_DIAGNOSTIC_ONLY = frozenset({"account", "webhook endpoints"})
+"""What only `doctor` reads: a restricted key serves without it."""
+
+
+async def check_stripe(settings: Settings, policy: Policy | None) -> list[Finding]:
+    """Everything that can be read from Stripe. Changes nothing there."""
+    billing = open_billing(settings)
+    try:
+        report = await billing.describe()
+        findings = [*_key(settings, report)]
+        if "prices" not in report.refused and policy is not None:
+            findings += await _prices(billing, policy)
+        if "webhook endpoints" not in report.refused:
+            findings += _webhook(settings, report.endpoints)
+        return [*findings, *_clock(report.clock_skew_s)]
+    except BillingUnavailable as error:
+        return [
+            fail(
+                "stripe",
+                f"{_place(settings)} does not answer: {error}",
+                "Check the network and status.stripe.com; calls with existing keys are served meanwhile.",
+            )
+        ]
+    finally:
+        await billing.aclose()
+
+
+def _place(settings: Settings) -> str:
+    return f"the sandbox at {settings.stripe_url}" if settings.stripe_url is not None else "Stripe"
+
+
+def _key(settings: Settings, report: StripeReport) -> Iterator[Finding]:
+    if "customers" in report.refused and "prices" in report.refused and "account" in report.refused:
+        yield fail(
+            "stripe",
+            "Stripe does not accept STRIPE_SECRET_KEY",
+            "Copy it again (dashboard: Developers, API keys). It may be revoked or expired, or may not read anything.",
+        )
+        return
+    whose = report.account_name or report.account_id or "an account that it may not read"
+    yield ok("stripe", f"{settings.mode} mode key of {whose}, {_place(settings)}, API {API_VERSION}")
+    for what in report.refused:
+        fix = f"Edit the restricted key (dashboard: Developers, API keys): allow {what}."
+        if what in _DIAGNOSTIC_ONLY:
+            yield warn("stripe", f"the key may not read {what}, so that cannot be checked", fix)
+        else:
+            yield fail("stripe", f"the key may not use {what}", fix)
+    if settings.livemode and settings.public_url is not None and urlsplit(settings.public_url).scheme != "https":
+        yield fail(
+            "stripe",
+            "live mode, and TIERGATE_PUBLIC_URL is http: keys would travel in clear",
+            "Put TLS in front and set TIERGATE_PUBLIC_URL=https://...",
+        )
+
+
+async def _prices(billing: Billing, policy: Policy) -> list[Finding]:
+    try:
+        prices = await billing.fetch_prices(policy.plans.values())
+    except BillingRefused as error:
+        return [fail("prices", f"the plans' prices cannot be read: {error}", "See the finding about the key.")]
+    findings = [_price(plan, prices.get(plan.plan_id)) for plan in policy.plans.values()]
+    return [*findings, *_twice_sold(prices)]
+
+
+def _price(plan: Plan, price: PriceFacts | None) -> Finding:
+    name = (
+        f"price {plan.price_id}" if plan.price_id is not None else f"an active price with lookup key {plan.lookup_key}"
+    )
+    if price is None:
+        return fail(
+            "prices",
+            f"plan {plan.plan_id!r}: Stripe does not have {name}",
+            "Make the price (dashboard: Product catalogue), or correct the plan's `price:` line in the policy.",
+        )
+    if not price.active:
+        return fail(
+            "prices",
+            f"plan {plan.plan_id!r}: price {price.price_id} is archived and cannot be sold",
+            "Sell its successor: put that id, or a lookup key, into the policy. Existing subscriptions go on.",
+        )
+    if price.interval is None:
+        return fail(
+            "prices",
+            f"plan {plan.plan_id!r}: price {price.price_id} is paid once, not recurring",
+            "Make a recurring price: a subscription needs one.",
+        )
+    if plan.lookup_key is not None and price.lookup_key != plan.lookup_key:
+        return fail(
+            "prices",
+            f"plan {plan.plan_id!r} names {plan.lookup_key!r}, but price {price.price_id} has {price.lookup_key!r}",
+            "Correct one of the two.",
+        )
+    count = "" if price.interval_count == 1 else f"{price.interval_count} "
+    amount = price.amount_text or "a tiered price"
+    return ok("prices", f"plan {plan.plan_id!r}: {amount} per {count}{price.interval}, {price.price_id}")
+
+
+def _twice_sold(prices: Mapping[str, PriceFacts]) -> Iterator[Finding]:
+    plans: dict[str, list[str]] = {}
+    for plan_id, price in prices.items():
+        plans.setdefault(price.price_id, []).append(plan_id)
+    for price_id, names in plans.items():
+        if len(names) > 1:
+            yield fail(
+                "prices",
+                f"plans {', '.join(names)} share price {price_id}: what a customer bought cannot be told apart",
+                "Give each plan a price of its own.",
+            )
+
+
+def _webhook(settings: Settings, endpoints: tuple[EndpointFacts, ...]) -> Iterator[Finding]:
+    url = f"{settings.base_url}{settings.billing_prefix}/webhook"
+    ours = [endpoint for endpoint in endpoints if endpoint.url.rstrip("/") == url]
+    if not ours:
+        yield _no_endpoint(settings, url)
+        return
+    enabled = [endpoint for endpoint in ours if endpoint.is_enabled]
+    if not enabled:
+        yield fail("webhook", f"the endpoint for {url} is disabled", "Enable it (dashboard: Webhooks).")
+        return
+    best = min(enabled, key=lambda endpoint: len(endpoint.missing_types))
+    if best.missing_types:
+        yield fail(
+            "webhook",
+            f"the endpoint for {url} does not get {len(best.missing_types)} of the events that matter",
+            f"Add to it (dashboard: Webhooks): {', '.join(best.missing_types)}",
+        )
+    else:
+        yield ok("webhook", f"{url} is enabled and gets every event that matters")
+    if len(enabled) > 1:
+        yield warn(
+            "webhook",
+            f"{len(enabled)} enabled endpoints lead to {url}: every event comes {len(enabled)} times",
+            "Remove all but one. Harmless but for the load, unless STRIPE_WEBHOOK_SECRET lacks one of their secrets.",
+        )
+    if best.api_version not in {None, API_VERSION}:
+        yield warn(
+            "webhook",
+            f"the endpoint sends API version {best.api_version}, this gateway reads {API_VERSION}",
+            "Nothing breaks: events are only hints. Make an endpoint of this version when convenient.",
+        )
+
+
+def _no_endpoint(settings: Settings, url: str) -> Finding:
+    what = f"Stripe has no webhook endpoint for {url}"
+    if settings.livemode:
+        return fail(
+            "webhook", what, "Add it (dashboard: Webhooks) and put its signing secret into STRIPE_WEBHOOK_SECRET."
+        )
+    return warn(
+        "webhook",
+        what,
+        f"On your own machine: stripe listen --forward-to {url.partition('://')[2]} (its whsec_ secret goes into "
+        "STRIPE_WEBHOOK_SECRET). Otherwise add the endpoint in the dashboard, or correct TIERGATE_PUBLIC_URL.",
+    )
+
+
+def _clock(skew_s: float | None) -> Iterator[Finding]:
+    if skew_s is None:
+        return
+    fix = "Synchronise this machine's clock (NTP)."
+    size, side = abs(skew_s), "behind" if skew_s > 0 else "ahead of"
+    if size > TOLERANCE_S:
+        yield fail("clock", f"this machine is {size:.0f} s {side} Stripe: every webhook is refused as too old", fix)
+    elif size > _SKEW_WARN_S:
+        yield warn("clock", f"this machine is {size:.0f} s {side} Stripe", fix)
+    else:
+        yield ok("clock", "agrees with Stripe's")

@@ -1,0 +1,294 @@
+"""The seller's own routes: customers, their keys, Stripe's events, the audit log. Admin token only."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+from litestar import Router, delete, get, post
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+
+from gateway.checkout import check_user_id
+from gateway.ledger import CustomerRow, InboxRow
+from gateway.web.admin_bodies import (
+    AuditPage,
+    Blocked,
+    CustomerDetail,
+    CustomerOrder,
+    CustomerPage,
+    CustomerView,
+    EventDetail,
+    EventPage,
+    EventView,
+    Reason,
+    Replayed,
+    Synced,
+)
+from gateway.web.api_keys import (
+    KeyList,
+    KeyRequest,
+    KeyRevoked,
+    NewKey,
+    Rotation,
+    issued,
+    listed,
+    revoked,
+    rotated,
+)
+from gateway.web.billing_bodies import SubscriptionView
+from gateway.web.billing_routes import view_subscription
+from gateway.web.callers import FromRuntime, find_row, require_admin
+from gateway.web.problem_shape import problems
+from gateway.web.refusals import CustomerNotFound, EventBusy, EventNotFound
+
+ACTOR = "admin"
+_LARGEST_PAGE = 500
+
+Limit = Annotated[int, QueryParameter(ge=1, le=_LARGEST_PAGE)]
+
+
+@get("/customers", responses=problems(400, 401, 403, 404, 409), summary="List customers")
+async def list_customers(
+    runtime: FromRuntime, after: FromQuery[str] = "", limit: Limit = 100, user_id: FromQuery[str | None] = None
+) -> CustomerPage:
+    """All customers in pages, or the one with a `user_id`."""
+    if user_id is not None:
+        row = await runtime.ledger.find_customer_by_user(user_id)
+        return CustomerPage(customers=[_customer(row)] if row is not None else [], next_after=None)
+    rows = await runtime.ledger.list_customers(after=after, limit=limit)
+    return CustomerPage(
+        customers=[_customer(row) for row in rows],
+        next_after=rows[-1].customer_id if len(rows) == limit else None,
+    )
+
+
+@post("/customers", status_code=201, responses=problems(400, 401, 403, 404, 409), summary="Create a customer")
+async def create_customer(data: JSONBody[CustomerOrder], runtime: FromRuntime) -> CustomerView:
+    """A customer before any checkout: it has the default tier."""
+    check_user_id(data.user_id)
+    row = await runtime.provisioning.create_customer(data.user_id, actor=ACTOR)
+    await runtime.publisher.publish_soon(row.customer_id)
+    return _customer(row)
+
+
+@get("/customers/{customer_id:str}", responses=problems(400, 401, 403, 404, 409), summary="Show a customer")
+async def show_customer(customer_id: FromPath[str], runtime: FromRuntime) -> CustomerDetail:
+    """A customer, and what it may do now."""
+    row = await find_row(runtime, customer_id=customer_id)
+    return CustomerDetail(customer=_customer(row), subscription=await _subscription(runtime, customer_id))
+
+
+@post(
+    "/customers/{customer_id:str}/block",
+    status_code=200,
+    responses=problems(400, 401, 403, 404, 409),
+    summary="Suspend a customer",
+)
+async def block_customer(
+    customer_id: FromPath[str], runtime: FromRuntime, data: JSONBody[Reason | None] = None
+) -> Blocked:
+    """Refuse all calls of a customer, whatever Stripe says, from its next call on."""
+    return await _set_blocked(customer_id, runtime, data or Reason(), blocked=True)
+
+
+@post(
+    "/customers/{customer_id:str}/unblock",
+    status_code=200,
+    responses=problems(400, 401, 403, 404, 409),
+    summary="Lift a suspension",
+)
+async def unblock_customer(
+    customer_id: FromPath[str], runtime: FromRuntime, data: JSONBody[Reason | None] = None
+) -> Blocked:
+    """Let a customer do again what its subscription grants."""
+    return await _set_blocked(customer_id, runtime, data or Reason(), blocked=False)
+
+
+@post(
+    "/customers/{customer_id:str}/sync",
+    status_code=200,
+    responses=problems(400, 401, 403, 404, 409),
+    summary="Synchronise with Stripe",
+)
+async def sync_customer(customer_id: FromPath[str], runtime: FromRuntime) -> Synced:
+    """Read the customer's subscriptions from Stripe now and put in force what they grant."""
+    outcome = await runtime.sync.sync_customer(customer_id, "asked by the admin API", actor=ACTOR)
+    return Synced(
+        customer_id=customer_id,
+        result=outcome.result,
+        changed=outcome.changed,
+        findings=[{"code": finding.code, "detail": finding.detail} for finding in outcome.findings],
+        subscription=await _subscription(runtime, customer_id),
+    )
+
+
+@get("/customers/{customer_id:str}/keys", responses=problems(400, 401, 403, 404, 409), summary="List a customer's keys")
+async def list_keys(
+    customer_id: FromPath[str],
+    runtime: FromRuntime,
+    include_revoked: FromQuery[bool] = False,  # noqa: FBT002 - a query parameter
+) -> KeyList:
+    """The customer's keys, without their texts."""
+    await find_row(runtime, customer_id=customer_id)
+    return await listed(runtime, customer_id, include_revoked=include_revoked)
+
+
+@post(
+    "/customers/{customer_id:str}/keys",
+    status_code=201,
+    responses=problems(400, 401, 403, 404, 409),
+    summary="Issue a key",
+)
+async def issue_key(
+    customer_id: FromPath[str], runtime: FromRuntime, data: JSONBody[KeyRequest | None] = None
+) -> NewKey:
+    """A new key for a customer; its text is in this answer only."""
+    await find_row(runtime, customer_id=customer_id)
+    return await issued(runtime, customer_id, data or KeyRequest(), actor=ACTOR)
+
+
+@post(
+    "/customers/{customer_id:str}/keys/{key_id:str}/rotate",
+    status_code=201,
+    responses=problems(400, 401, 403, 404, 409),
+    summary="Replace a key",
+)
+async def rotate_key(
+    customer_id: FromPath[str], key_id: FromPath[str], runtime: FromRuntime, data: JSONBody[Rotation | None] = None
+) -> NewKey:
+    """A successor with the same name, scopes and limits; the old key ends after the overlap."""
+    return await rotated(runtime, customer_id, key_id, (data or Rotation()).overlap_s, actor=ACTOR)
+
+
+@delete(
+    "/customers/{customer_id:str}/keys/{key_id:str}",
+    status_code=200,
+    responses=problems(400, 401, 403, 404, 409),
+    summary="Revoke a key",
+)
+async def revoke_key(customer_id: FromPath[str], key_id: FromPath[str], runtime: FromRuntime) -> KeyRevoked:
+    """End a key now; the very next request with it is refused."""
+    return await revoked(runtime, customer_id, key_id, actor=ACTOR)
+
+
+@get("/events", responses=problems(400, 401, 403, 404, 409), summary="List Stripe events")
+async def list_events(
+    runtime: FromRuntime, status: FromQuery[str | None] = None, limit: Limit = 50, before: FromQuery[int | None] = None
+) -> EventPage:
+    """The inbox, newest first; `status` is pending, claimed, done or dead."""
+    rows = await runtime.ledger.list_events(status=status, limit=limit, before=before)
+    counts = await runtime.ledger.inbox_counts()
+    return EventPage(
+        events=[_event(row) for row in rows],
+        counts=counts.by_status,
+        oldest_open_at=counts.oldest_open_at,
+        next_before=rows[-1].position if len(rows) == limit else None,
+    )
+
+
+@get("/events/{event_id:str}", responses=problems(400, 401, 403, 404, 409), summary="Show a Stripe event")
+async def show_event(event_id: FromPath[str], runtime: FromRuntime) -> EventDetail:
+    """An event, its payload, and what became of it."""
+    row = await runtime.ledger.find_event(event_id)
+    if row is None:
+        raise EventNotFound("There is no such event.")
+    return EventDetail(event=_event(row), payload=json.loads(row.payload))
+
+
+@post(
+    "/events/{event_id:str}/replay",
+    status_code=200,
+    responses=problems(400, 401, 403, 404, 409),
+    summary="Work on an event again",
+)
+async def replay_event(event_id: FromPath[str], runtime: FromRuntime) -> Replayed:
+    """Make an event due now, also a dead or a done one. Doing so twice changes nothing."""
+    if not await runtime.ledger.replay_event(event_id, int(runtime.clock.now())):
+        if await runtime.ledger.find_event(event_id) is None:
+            raise EventNotFound("There is no such event.")
+        raise EventBusy("A worker has this event just now.")
+    runtime.events.wake()
+    return Replayed(event_id=event_id)
+
+
+@get("/audit", responses=problems(400, 401, 403, 404, 409), summary="Read the audit log")
+async def list_audit(
+    runtime: FromRuntime,
+    customer_id: FromQuery[str | None] = None,
+    limit: Limit = 100,
+    before: FromQuery[int | None] = None,
+) -> AuditPage:
+    """Who changed what, when and why, of one customer or of all."""
+    rows = await runtime.ledger.list_audit(customer_id, limit, before=before)
+    return AuditPage(
+        entries=[asdict(row) for row in rows],
+        next_before=rows[-1].audit_id if len(rows) == limit else None,
+    )
+
+
+async def _set_blocked(customer_id: str, runtime: FromRuntime, reason: Reason, *, blocked: bool) -> Blocked:
+    in_force = await runtime.provisioning.set_blocked(customer_id, blocked=blocked, actor=ACTOR, because=reason.because)
+    return Blocked(customer_id=customer_id, blocked=blocked, in_force=in_force)
+
+
+async def _subscription(runtime: FromRuntime, customer_id: str) -> SubscriptionView:
+    account = await runtime.ledger.load_account(customer_id)
+    if account is None:
+        raise CustomerNotFound
+    return view_subscription(account, runtime)
+
+
+def _customer(row: CustomerRow) -> CustomerView:
+    return CustomerView(
+        customer_id=row.customer_id,
+        user_id=row.user_id,
+        stripe_customer_id=row.stripe_customer_id,
+        created_at=row.created_at,
+        blocked=row.blocked,
+        version=row.version,
+        published_version=row.published_version,
+    )
+
+
+def _event(row: InboxRow) -> EventView:
+    return EventView(
+        position=row.position,
+        event_id=row.event_id,
+        type=row.type,
+        status=row.status,
+        stripe_customer_id=row.stripe_customer_id,
+        livemode=row.livemode,
+        api_version=row.api_version,
+        received_at=row.received_at,
+        attempts=row.attempts,
+        due_at=row.due_at,
+        finished_at=row.finished_at,
+        outcome=row.outcome,
+        error=row.error,
+    )
+
+
+def admin_router() -> Router:
+    """Every admin route, behind the one guard."""
+    return Router(
+        path="/admin",
+        guards=[require_admin],
+        tags=["admin"],
+        route_handlers=[
+            list_customers,
+            create_customer,
+            show_customer,
+            block_customer,
+            unblock_customer,
+            sync_customer,
+            list_keys,
+            issue_key,
+            rotate_key,
+            revoke_key,
+            list_events,
+            show_event,
+            replay_event,
+            list_audit,
+        ],
+    )

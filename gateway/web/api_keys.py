@@ -1,0 +1,244 @@
+"""API keys of a customer: list, issue, rotate, revoke. A key's text is in one answer only, its first."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from litestar import delete, get, post
+from litestar.params import FromPath, FromQuery, JSONBody
+
+from gateway.core.limit_text import LimitInvalid, limit_words, parse_limit
+from gateway.core.limits import Limit
+from gateway.ledger import KeyRow
+from gateway.provisioning import IssuedKey, KeyOrder
+from gateway.web.callers import FromCaller, FromRuntime, find_named
+from gateway.web.problem_shape import problems
+from gateway.web.refusals import RequestInvalid
+from gateway.web.runtime import Runtime
+
+DEFAULT_OVERLAP_S = 86_400
+MAX_OVERLAP_S = 30 * 86_400
+MAX_LIMITS = 10
+
+
+class KeyRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What a new key shall be.
+
+    `scopes` like `GET /v1/**`: empty for everything the tier allows. `limits` like
+    `100 per day`: smaller limits of the key's own, besides the customer's.
+    """
+
+    name: str = "default"
+    scopes: list[str] = []
+    limits: list[str] = []
+    expires_at: int | None = None
+    """Unix seconds; null: it lasts until it is revoked."""
+    user_id: str | None = None
+    customer_id: str | None = None
+
+
+class Rotation(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """How long the old key works beside its successor."""
+
+    overlap_s: Annotated[int, msgspec.Meta(ge=0, le=MAX_OVERLAP_S)] = DEFAULT_OVERLAP_S
+    user_id: str | None = None
+    customer_id: str | None = None
+
+
+class KeyView(msgspec.Struct, kw_only=True):
+    """A key as its owner sees it afterwards. Instants are Unix seconds."""
+
+    key_id: str
+    name: str
+    mode: str
+    last4: str
+    created_at: int
+    expires_at: int | None
+    last_used_at: int | None
+    """To the minute or so: it is written with the settlements."""
+    revoked_at: int | None
+    scopes: list[str]
+    limits: list[str]
+
+
+class KeyList(msgspec.Struct, kw_only=True):
+    """Oldest first."""
+
+    customer_id: str
+    keys: list[KeyView]
+
+
+class NewKey(msgspec.Struct, kw_only=True):
+    """`key` is shown here and never again: only its digest is kept."""
+
+    customer_id: str
+    key_id: str
+    key: str
+    name: str
+    last4: str
+    created_at: int
+    expires_at: int | None
+    scopes: list[str]
+    limits: list[str]
+
+
+class KeyRevoked(msgspec.Struct, kw_only=True):
+    """The key is refused from now on. `in_force` false: the cache is away, so nobody is let in until it knows."""
+
+    key_id: str
+    in_force: bool
+    revoked: bool = True
+
+
+@get("/api-keys", responses=problems(400, 401, 403, 404, 409), summary="List the keys", tags=["keys"])
+async def list_keys(
+    runtime: FromRuntime,
+    caller: FromCaller,
+    user_id: FromQuery[str | None] = None,
+    customer_id: FromQuery[str | None] = None,
+    include_revoked: FromQuery[bool] = False,  # noqa: FBT002 - a query parameter
+) -> KeyList:
+    """The customer's keys, without their texts."""
+    named = await find_named(runtime, caller, user_id, customer_id)
+    return await listed(runtime, named, include_revoked=include_revoked)
+
+
+@post("/api-keys", status_code=201, responses=problems(400, 401, 403, 404, 409), summary="Issue a key", tags=["keys"])
+async def issue_key(data: JSONBody[KeyRequest], runtime: FromRuntime, caller: FromCaller) -> NewKey:
+    """A new key. All keys of a customer share its limits."""
+    caller.require_manager()
+    named = await find_named(runtime, caller, data.user_id, data.customer_id)
+    return await issued(runtime, named, data, actor=caller.actor)
+
+
+@delete(
+    "/api-keys", status_code=200, responses=problems(400, 401, 403, 404, 409), summary="Revoke a key", tags=["keys"]
+)
+async def revoke_key_by_query(
+    key_id: FromQuery[str],
+    runtime: FromRuntime,
+    caller: FromCaller,
+    user_id: FromQuery[str | None] = None,
+    customer_id: FromQuery[str | None] = None,
+) -> KeyRevoked:
+    """End the key `key_id` now; the very next request with it is refused."""
+    caller.require_manager()
+    named = await find_named(runtime, caller, user_id, customer_id)
+    return await revoked(runtime, named, key_id, actor=caller.actor)
+
+
+@delete(
+    "/api-keys/{key_id:str}",
+    status_code=200,
+    responses=problems(400, 401, 403, 404),
+    summary="Revoke a key",
+    tags=["keys"],
+)
+async def revoke_key(
+    key_id: FromPath[str],
+    runtime: FromRuntime,
+    caller: FromCaller,
+    user_id: FromQuery[str | None] = None,
+    customer_id: FromQuery[str | None] = None,
+) -> KeyRevoked:
+    """End a key now; the very next request with it is refused."""
+    caller.require_manager()
+    named = await find_named(runtime, caller, user_id, customer_id)
+    return await revoked(runtime, named, key_id, actor=caller.actor)
+
+
+@post(
+    "/api-keys/{key_id:str}/rotate",
+    status_code=201,
+    responses=problems(400, 401, 403, 404, 409),
+    summary="Replace a key",
+    tags=["keys"],
+)
+async def rotate_key(
+    key_id: FromPath[str], runtime: FromRuntime, caller: FromCaller, data: JSONBody[Rotation | None] = None
+) -> NewKey:
+    """A successor with the same name, scopes and limits; the old key ends after the overlap."""
+    caller.require_manager()
+    order = data or Rotation()
+    named = await find_named(runtime, caller, order.user_id, order.customer_id)
+    return await rotated(runtime, named, key_id, order.overlap_s, actor=caller.actor)
+
+
+async def listed(runtime: Runtime, customer_id: str, *, include_revoked: bool) -> KeyList:
+    """The keys of one customer."""
+    rows = await runtime.provisioning.list(customer_id, include_revoked=include_revoked)
+    return KeyList(customer_id=customer_id, keys=[_view(row) for row in rows])
+
+
+async def issued(runtime: Runtime, customer_id: str, request: KeyRequest, *, actor: str) -> NewKey:
+    """Issue a key as requested.
+
+    Raises:
+        RequestInvalid, KeyInvalidRequest: There can be no such key.
+        TooManyKeys: Revoke one first.
+    """
+    order = KeyOrder(
+        name=request.name,
+        scopes=tuple(request.scopes),
+        limits=_parse_limits(request.limits, runtime),
+        limit_texts=tuple(request.limits),
+        expires_at=request.expires_at,
+    )
+    return _new_key(customer_id, await runtime.provisioning.issue(customer_id, order, actor=actor))
+
+
+async def rotated(runtime: Runtime, customer_id: str, key_id: str, overlap_s: int, *, actor: str) -> NewKey:
+    """Replace a key."""
+    replaced = await runtime.provisioning.rotate(customer_id, key_id, overlap_s=overlap_s, actor=actor)
+    return _new_key(customer_id, replaced)
+
+
+async def revoked(runtime: Runtime, customer_id: str, key_id: str, *, actor: str) -> KeyRevoked:
+    """End a key."""
+    in_force = await runtime.provisioning.revoke(customer_id, key_id, actor=actor)
+    return KeyRevoked(key_id=key_id, in_force=in_force)
+
+
+def _parse_limits(texts: list[str], runtime: Runtime) -> tuple[Limit, ...]:
+    if len(texts) > MAX_LIMITS:
+        raise RequestInvalid(f"A key has at most {MAX_LIMITS} limits of its own.")
+    try:
+        return tuple(parse_limit(text, runtime.policy.current.meters) for text in texts)
+    except LimitInvalid as error:
+        hint = f"; did you mean {error.suggestion!r}?" if error.suggestion else ""
+        raise RequestInvalid(f"limits: {error}{hint}") from None
+
+
+def _view(row: KeyRow) -> KeyView:
+    record = row.record
+    return KeyView(
+        key_id=record.key_id,
+        name=record.name,
+        mode=row.mode,
+        last4=record.last4,
+        created_at=record.created_at,
+        expires_at=record.expires_at,
+        last_used_at=row.last_used_at,
+        revoked_at=row.revoked_at,
+        scopes=list(record.scopes),
+        limits=list(row.limit_texts),
+    )
+
+
+def _new_key(customer_id: str, key: IssuedKey) -> NewKey:
+    record = key.record
+    return NewKey(
+        customer_id=customer_id,
+        key_id=record.key_id,
+        key=key.minted.text,
+        name=record.name,
+        last4=record.last4,
+        created_at=record.created_at,
+        expires_at=record.expires_at,
+        scopes=list(record.scopes),
+        limits=[limit_words(limit) for limit in record.limits],
+    )
+
+
+HANDLERS = (list_keys, issue_key, revoke_key_by_query, revoke_key, rotate_key)

@@ -1,0 +1,136 @@
+"""What the billing routes take and give."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class CheckoutOrder(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What to buy, and for whom. Prices come from policy: there is no field for one."""
+
+    plan_id: str
+    user_id: str | None = None
+    customer_id: str | None = None
+
+
+class CheckoutStarted(msgspec.Struct, kw_only=True):
+    """Send the buyer to `checkout_url`, which is good until `expires_at` (Unix seconds)."""
+
+    checkout_url: str
+    session_id: str
+    expires_at: int
+
+
+class Price(msgspec.Struct, kw_only=True):
+    """What a plan costs, for people to read; the checkout page tells what is charged."""
+
+    amount: int | None
+    """In the currency's smallest unit."""
+    currency: str
+    interval: str | None
+    interval_count: int
+    text: str | None
+
+
+class PlanOffer(msgspec.Struct, kw_only=True):
+    """One plan on sale."""
+
+    plan_id: str
+    title: str
+    tier: str
+    tier_title: str
+    description: str
+    limits: list[str]
+    features: list[str]
+    price: Price | None
+
+
+class TierOffer(msgspec.Struct, kw_only=True):
+    """One tier, lowest first; what it is sold as is in `plans`."""
+
+    tier: str
+    title: str
+    description: str
+    limits: list[str]
+    features: list[str]
+    is_default: bool
+    """What customers have without a subscription."""
+
+
+class Plans(msgspec.Struct, kw_only=True):
+    """Everything on sale. `prices_as_of` is null when no price could be read."""
+
+    plans: list[PlanOffer]
+    tiers: list[TierOffer]
+    policy: str
+    prices_as_of: int | None
+
+
+class Named(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A customer, by one of its ids. A caller with an API key needs neither."""
+
+    user_id: str | None = None
+    customer_id: str | None = None
+
+
+class PortalLink(msgspec.Struct, kw_only=True):
+    """Send the customer to `portal_url` at once: it is good for minutes."""
+
+    portal_url: str
+
+
+class SubscriptionView(msgspec.Struct, kw_only=True):
+    """What a customer has, and how it stands. Instants are Unix seconds."""
+
+    customer_id: str
+    user_id: str
+    standing: str
+    """good, grace, lapsed, suspended or unreadable."""
+    tier: str | None
+    plan_id: str | None
+    """The plan that grants the tier; null when the tier is a fallback."""
+    status: str | None
+    """Stripe's own word; null without a subscription."""
+    subscribed_plan_id: str | None
+    """The plan of the subscription, also while it grants nothing."""
+    period_starts_at: int | None
+    period_ends_at: int | None
+    cancel_at: int | None
+    grace_until: int | None
+    warning: str | None
+
+
+class ChangeOrder(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A change of plan. `proration_at` of a preview, sent back when applying, keeps its figures."""
+
+    plan_id: str
+    preview: bool = True
+    proration_at: int | None = None
+    user_id: str | None = None
+    customer_id: str | None = None
+
+
+class InvoiceLine(msgspec.Struct, kw_only=True):
+    """Part of the next invoice."""
+
+    description: str
+    amount: int
+    text: str
+
+
+class ChangeAnswer(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What a change would cost (`applied` false), or what became of it. Amounts are in the smallest unit."""
+
+    plan_id: str
+    applied: bool
+    proration_at: int | None = None
+    currency: str | None = None
+    amount_due: int | None = None
+    """What the next invoice will ask for."""
+    amount_due_text: str | None = None
+    lines: list[InvoiceLine] = []
+    next_invoice_at: int | None = None
+    pending: bool = False
+    """The change waits for a payment; until then the old plan stays."""
+    payment_url: str | None = None
+    subscription: SubscriptionView | None = None

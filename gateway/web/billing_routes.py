@@ -1,0 +1,299 @@
+"""Plans, checkout, portal and subscription: under the billing prefix."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TypeAlias
+
+import structlog
+from litestar import Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromQuery, JSONBody, SkipValidation
+
+from gateway.billing import ChangePreview, CheckoutLink, PriceFacts, money_text
+from gateway.checkout import Checkouts
+from gateway.core.access import decide_access
+from gateway.core.account import Account
+from gateway.core.errors import BillingRefused, BillingUnavailable
+from gateway.core.forwarding import HeaderRules
+from gateway.core.limit_text import limit_words
+from gateway.core.policy import Plan, Policy, Tier
+from gateway.sync import PlanChanges
+from gateway.web.billing_bodies import (
+    ChangeAnswer,
+    ChangeOrder,
+    CheckoutOrder,
+    CheckoutStarted,
+    InvoiceLine,
+    Named,
+    PlanOffer,
+    Plans,
+    PortalLink,
+    Price,
+    SubscriptionView,
+    TierOffer,
+)
+from gateway.web.callers import (
+    AnyRequest,
+    Caller,
+    FromCaller,
+    FromRuntime,
+    check_own,
+    find_named,
+    load_named,
+)
+from gateway.web.claim_cookie import NAME as CLAIM_COOKIE
+from gateway.web.claim_cookie import claim_cookie
+from gateway.web.problem_shape import problems
+from gateway.web.refusals import NotAuthorized, RequestInvalid
+from gateway.web.runtime import Runtime
+
+log = structlog.get_logger(__name__)
+
+_PRICES_WAIT_S = 3.0
+"""Seconds a list of plans waits for prices; then it comes without."""
+
+
+FromCheckouts: TypeAlias = NamedDependency[SkipValidation[Checkouts]]
+
+
+def provide_checkouts(runtime: FromRuntime) -> Checkouts:
+    """The checkout use case, for handlers."""
+    return Checkouts(
+        ledger=runtime.ledger,
+        billing=runtime.billing,
+        cache=runtime.cache,
+        policy=runtime.policy,
+        sync=runtime.sync,
+        provisioning=runtime.provisioning,
+        codec=runtime.codec,
+        clock=runtime.clock,
+        base_url=runtime.site.base_url,
+    )
+
+
+@post(
+    "/create-checkout",
+    status_code=200,
+    responses=problems(400, 401, 403, 409, 413, 422, 429, 502),
+    summary="Start a checkout",
+    tags=["billing"],
+)
+async def create_checkout(
+    request: AnyRequest,
+    data: JSONBody[CheckoutOrder],
+    runtime: FromRuntime,
+    caller: FromCaller,
+    checkouts: FromCheckouts,
+) -> Response[CheckoutStarted]:
+    """A hosted page where a plan can be paid for.
+
+    With an API key: for its own customer. With the server token: for any `user_id`, which becomes a
+    customer if it is not one. With neither, if sign-up is open: for a new customer.
+    """
+    if caller.role == "anonymous":
+        return await _sign_up(request, data, runtime, checkouts)
+    link = await _checkout_of_known(data, caller, checkouts)
+    return Response(_started(link))
+
+
+async def _checkout_of_known(data: CheckoutOrder, caller: Caller, checkouts: Checkouts) -> CheckoutLink:
+    if caller.account is not None:
+        caller.require_manager()
+        check_own(caller, data.user_id, data.customer_id)
+        return await checkouts.for_customer(caller.account.customer_id, data.plan_id)
+    if (data.user_id is None) == (data.customer_id is None):
+        raise RequestInvalid("Name one customer: by 'user_id' or by 'customer_id'.")
+    if data.user_id is not None:
+        return await checkouts.for_user(data.user_id, data.plan_id, actor=caller.actor)
+    return await checkouts.for_customer(data.customer_id or "", data.plan_id)
+
+
+async def _sign_up(
+    request: AnyRequest, data: CheckoutOrder, runtime: Runtime, checkouts: Checkouts
+) -> Response[CheckoutStarted]:
+    if runtime.settings.signup != "open":
+        raise NotAuthorized("Sign-up is closed here: send an API key, or the server token.")
+    if data.customer_id is not None:
+        raise NotAuthorized("Without credentials a checkout is for a new customer only.")
+    signup = await checkouts.for_newcomer(data.plan_id, address=client_address(request, runtime), name=data.user_id)
+    cookie = claim_cookie(
+        signup.claim_secret,
+        request.cookies.get(CLAIM_COOKIE),
+        is_secure=runtime.site.base_url.startswith("https://"),
+    )
+    return Response(_started(signup.link), cookies=[cookie])
+
+
+def client_address(request: AnyRequest, runtime: Runtime) -> str | None:
+    """Who sent a request, as far as trusted proxies tell."""
+    peer = request.client.host if request.client is not None else None
+    rules = HeaderRules(trusted_proxies=runtime.settings.trusted_proxies)
+    return rules.client_address(request.scope["headers"], peer)
+
+
+@get("/plans", responses=problems(400), summary="List the plans", tags=["billing"])
+async def list_plans(runtime: FromRuntime) -> Plans:
+    """Everything on sale, with limits in words and prices as last read from Stripe.
+
+    `prices_as_of` is when this answer was made; each price was read at most TIERGATE_PRICE_TTL_S
+    before that, or is the last one known while Stripe is away.
+    """
+    policy = runtime.policy.current
+    prices = await read_prices(runtime, policy)
+    return Plans(
+        plans=[
+            _plan_offer(plan, policy.tiers[plan.tier], (prices or {}).get(id_)) for id_, plan in policy.plans.items()
+        ],
+        tiers=[_tier_offer(tier, policy) for tier in sorted(policy.tiers.values(), key=lambda tier: tier.rank)],
+        policy=policy.policy_hash,
+        prices_as_of=int(runtime.clock.now()) if prices else None,
+    )
+
+
+async def read_prices(runtime: Runtime, policy: Policy) -> dict[str, PriceFacts] | None:
+    """Prices by plan id; None if they cannot be read now. Never an error: they are for display."""
+    try:
+        async with asyncio.timeout(_PRICES_WAIT_S):
+            return await runtime.billing.fetch_prices(policy.plans.values())
+    except (BillingUnavailable, BillingRefused, TimeoutError) as error:
+        log.warning("prices cannot be shown", error=type(error).__name__)
+        return None
+
+
+@post(
+    "/portal-session",
+    status_code=200,
+    responses=problems(400, 401, 403, 404, 409, 502),
+    summary="Open the billing portal",
+    tags=["billing"],
+)
+async def open_portal(
+    runtime: FromRuntime, caller: FromCaller, checkouts: FromCheckouts, data: JSONBody[Named | None] = None
+) -> PortalLink:
+    """Stripe's page where the customer changes cards, sees invoices and cancels."""
+    caller.require_manager()
+    named = data or Named()
+    customer_id = await find_named(runtime, caller, named.user_id, named.customer_id)
+    return PortalLink(portal_url=await checkouts.open_portal(customer_id))
+
+
+@get("/subscription", responses=problems(400, 401, 403, 404), summary="Show the subscription", tags=["billing"])
+async def show_subscription(
+    runtime: FromRuntime,
+    caller: FromCaller,
+    user_id: FromQuery[str | None] = None,
+    customer_id: FromQuery[str | None] = None,
+) -> SubscriptionView:
+    """What the customer has, and how it stands."""
+    return view_subscription(await load_named(runtime, caller, user_id, customer_id), runtime)
+
+
+@post(
+    "/subscription/change",
+    status_code=200,
+    responses=problems(400, 401, 402, 403, 404, 409, 422, 502),
+    summary="Change the plan",
+    tags=["billing"],
+)
+async def change_subscription(
+    data: JSONBody[ChangeOrder], runtime: FromRuntime, caller: FromCaller, checkouts: FromCheckouts
+) -> ChangeAnswer:
+    """Preview a change of plan, or with `preview: false` make it. New limits hold when this returns."""
+    caller.require_manager()
+    checkouts.find_plan(data.plan_id)
+    customer_id = await find_named(runtime, caller, data.user_id, data.customer_id)
+    changes = PlanChanges(sync=runtime.sync, clock=runtime.clock)
+    if data.preview:
+        return _previewed(data.plan_id, await changes.preview(customer_id, data.plan_id))
+    changed = await changes.apply(customer_id, data.plan_id, at=data.proration_at, actor=caller.actor)
+    account = await runtime.ledger.load_account(customer_id)
+    return ChangeAnswer(
+        plan_id=data.plan_id,
+        applied=not changed.result.is_pending,
+        pending=changed.result.is_pending,
+        payment_url=changed.result.payment_url,
+        subscription=view_subscription(account, runtime) if account is not None else None,
+    )
+
+
+def view_subscription(account: Account, runtime: Runtime) -> SubscriptionView:
+    """An account's subscription for its owner."""
+    access = decide_access(account, runtime.policy.current, runtime.clock.now())
+    subscription = account.subscription
+    return SubscriptionView(
+        customer_id=account.customer_id,
+        user_id=account.user_id,
+        standing=access.standing,
+        tier=access.tier.name if access.tier is not None else None,
+        plan_id=access.plan_id,
+        status=subscription.status if subscription is not None else None,
+        subscribed_plan_id=subscription.plan_id if subscription is not None else None,
+        period_starts_at=subscription.period_starts_at if subscription is not None else None,
+        period_ends_at=subscription.period_ends_at if subscription is not None else None,
+        cancel_at=subscription.cancel_at if subscription is not None else None,
+        grace_until=access.grace_until,
+        warning=access.warning,
+    )
+
+
+def _started(link: CheckoutLink) -> CheckoutStarted:
+    return CheckoutStarted(checkout_url=link.url, session_id=link.session_id, expires_at=link.expires_at)
+
+
+def _previewed(plan_id: str, preview: ChangePreview) -> ChangeAnswer:
+    rest = preview.next_invoice - preview.prorated
+    return ChangeAnswer(
+        plan_id=plan_id,
+        applied=False,
+        proration_at=preview.at,
+        currency=preview.currency,
+        amount_due=preview.next_invoice,
+        amount_due_text=preview.next_invoice_text,
+        lines=[
+            _line("The change, for the rest of this period", preview.prorated, preview.currency),
+            _line("Everything else on the next invoice", rest, preview.currency),
+        ],
+        next_invoice_at=preview.next_invoice_at,
+    )
+
+
+def _line(description: str, amount: int, currency: str) -> InvoiceLine:
+    return InvoiceLine(description=description, amount=amount, text=money_text(amount, currency))
+
+
+def _plan_offer(plan: Plan, tier: Tier, price: PriceFacts | None) -> PlanOffer:
+    return PlanOffer(
+        plan_id=plan.plan_id,
+        title=plan.title,
+        tier=tier.name,
+        tier_title=tier.title,
+        description=tier.description,
+        limits=[limit_words(limit) for limit in tier.limits],
+        features=sorted(tier.features),
+        price=_price(price) if price is not None else None,
+    )
+
+
+def _tier_offer(tier: Tier, policy: Policy) -> TierOffer:
+    return TierOffer(
+        tier=tier.name,
+        title=tier.title,
+        description=tier.description,
+        limits=[limit_words(limit) for limit in tier.limits],
+        features=sorted(tier.features),
+        is_default=tier.name == policy.default_tier,
+    )
+
+
+def _price(price: PriceFacts) -> Price:
+    return Price(
+        amount=price.amount,
+        currency=price.currency,
+        interval=price.interval,
+        interval_count=price.interval_count,
+        text=price.amount_text,
+    )
+
+
+HANDLERS = (create_checkout, list_plans, open_portal, show_subscription, change_subscription)

@@ -1,0 +1,150 @@
+"""Is this worker fit to serve, and how are the parts it depends on?
+
+Readiness asks cache, ledger and policy now; Stripe is no part of it, because calls are let
+through without Stripe. The gauges are refreshed by a background task: local parts at each
+run, Stripe with one cheap read a minute, and less often while it does not answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import structlog
+
+from gateway.core.errors import BillingRefused, BillingUnavailable, CapacityReduced, LedgerUnavailable
+
+if TYPE_CHECKING:
+    from gateway.web.runtime import Runtime
+
+log = structlog.get_logger(__name__)
+
+_STRIPE_CHECK_S = 60.0
+_STRIPE_PAUSE_S = 120.0
+"""Between two checks of a Stripe that did not answer: it has enough to do."""
+_CACHE_WAIT_S = 0.5
+_UNPUBLISHED_COUNTED = 1000
+
+
+@dataclass(slots=True)
+class Watch:
+    """What the checks of one worker remember from one run to the next."""
+
+    stripe_due_at: float = 0.0
+    """Monotonic seconds."""
+    policy_taken: int = 0
+    policy_refused: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One part, whether it does its job, and what to do if not."""
+
+    name: str
+    ok: bool
+    detail: str
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """All checks. Not ready if any failed."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether requests should be sent here."""
+        return all(check.ok for check in self.checks)
+
+
+async def check_readiness(runtime: Runtime) -> Readiness:
+    """Ask every part that serving needs."""
+    cache, (ledger, migrations) = await asyncio.gather(_check_cache(runtime), _check_ledger(runtime))
+    return Readiness(checks=(cache, ledger, migrations, _check_policy(runtime)))
+
+
+async def watch_dependencies(runtime: Runtime) -> None:
+    """Refresh the gauges about cache, ledger, inbox and Stripe; count policy reloads. An outage is no error here."""
+    metrics, watch = runtime.metrics, runtime.watch
+    cache, (ledger, _) = await asyncio.gather(_check_cache(runtime), _check_ledger(runtime))
+    metrics.up.labels("cache").set(cache.ok)
+    metrics.up.labels("ledger").set(ledger.ok)
+    if ledger.ok:
+        await _count_in_ledger(runtime)
+    metrics.policy_reloads.labels("taken").inc(runtime.policy.reloads - watch.policy_taken)
+    metrics.policy_reloads.labels("refused").inc(runtime.policy.refusals - watch.policy_refused)
+    watch.policy_taken, watch.policy_refused = runtime.policy.reloads, runtime.policy.refusals
+    if monotonic() >= watch.stripe_due_at:
+        is_up = await _stripe_answers(runtime)
+        metrics.up.labels("stripe").set(is_up)
+        watch.stripe_due_at = monotonic() + (_STRIPE_CHECK_S if is_up else _STRIPE_PAUSE_S)
+
+
+async def _check_cache(runtime: Runtime) -> Check:
+    fix = "Check that the cache server runs and TIERGATE_REDIS_URL is right; `tiergate doctor` says more."
+    try:
+        milliseconds = await runtime.cache.ping()
+    except CapacityReduced as error:
+        return Check(name="cache", ok=False, detail=str(error), fix=fix)
+    if not await runtime.cache.wait_ready(_CACHE_WAIT_S):
+        return Check(name="cache", ok=False, detail="It answers, and what it missed is still being published.", fix=fix)
+    return Check(name="cache", ok=True, detail=f"answers in {milliseconds:.1f} ms")
+
+
+async def _check_ledger(runtime: Runtime) -> tuple[Check, Check]:
+    where = runtime.ledger.description
+    migrate = "Run `tiergate migrate` with this version; a ledger newer than the gateway needs a newer gateway."
+    try:
+        if not await runtime.ledger.is_migrated():
+            return (
+                Check(name="ledger", ok=True, detail=where),
+                Check(name="migrations", ok=False, detail="The tables are not those of this version.", fix=migrate),
+            )
+        await runtime.ledger.ping()
+    except LedgerUnavailable as error:
+        fix = "Check that the database runs and TIERGATE_LEDGER_URL is right; `tiergate doctor` says more."
+        return (
+            Check(name="ledger", ok=False, detail=f"{where}: {error}", fix=fix),
+            Check(name="migrations", ok=False, detail="unknown while the ledger does not answer", fix=fix),
+        )
+    return Check(name="ledger", ok=True, detail=where), Check(name="migrations", ok=True, detail="up to date")
+
+
+def _check_policy(runtime: Runtime) -> Check:
+    """A refused edit is told and is no reason to stop: the running policy stays in force."""
+    running = f"running {runtime.policy.current.policy_hash}"
+    error = runtime.policy.last_error
+    if error is None:
+        return Check(name="policy", ok=True, detail=running)
+    detail = f"{running}; the newest edit was refused: {error.faults[0]}"
+    return Check(name="policy", ok=True, detail=detail, fix="Run `tiergate policy check`.")
+
+
+async def _count_in_ledger(runtime: Runtime) -> None:
+    try:
+        counts = await runtime.ledger.inbox_counts()
+        unpublished = await runtime.ledger.unpublished(_UNPUBLISHED_COUNTED)
+    except LedgerUnavailable:
+        return
+    metrics = runtime.metrics
+    for status, events in counts.by_status.items():
+        metrics.inbox.labels(status).set(events)
+    waiting_since = counts.oldest_open_at
+    metrics.inbox_oldest_seconds.set(0 if waiting_since is None else max(0.0, runtime.clock.now() - waiting_since))
+    metrics.unpublished.set(len(unpublished))
+
+
+async def _stripe_answers(runtime: Runtime) -> bool:
+    """Whether Stripe answers, also with a refusal: the first page of what it could not deliver this minute."""
+    try:
+        since = int(runtime.clock.now() - _STRIPE_CHECK_S)
+        await anext(runtime.billing.list_undelivered(since), None)
+    except BillingUnavailable as error:
+        log.warning("stripe does not answer", reason=str(error))
+        return False
+    except BillingRefused as error:
+        log.warning("stripe refuses to list events", reason=str(error))
+    return True

@@ -1,0 +1,167 @@
+"""What operators and customers ask about a running gateway: under /_tiergate."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+import msgspec
+from litestar import HttpMethod, Response, get, route
+from litestar.openapi import ResponseSpec
+from litestar.params import FromPath
+
+import gateway
+from gateway.explaining import Decision
+from gateway.web.callers import AnyRequest, Caller, FromCaller, FromRuntime
+from gateway.web.health import check_readiness
+from gateway.web.page_frame import render
+from gateway.web.problem_shape import problems
+from gateway.web.problems import TABLE
+from gateway.web.refusals import DecisionNotFound, NotAllowed, NotAuthorized, NothingHere
+
+_READ = [HttpMethod.GET, HttpMethod.HEAD]
+_FORWARDING_FIELDS = frozenset({b"x-forwarded-for", b"forwarded", b"x-real-ip", b"via"})
+_RETRY_S = "2"
+_VARIES = {"vary": "Accept"}
+_ADMITTED = "The call was let through."
+
+
+class Health(msgspec.Struct, kw_only=True):
+    """The process answers."""
+
+    status: str
+    version: str
+
+
+class CheckView(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One part that serving needs. `detail` is for operators: the admin token, or this machine itself."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+    fix: str = ""
+
+
+class Readiness(msgspec.Struct, kw_only=True):
+    """`ready`, or `not-ready` with what is missing."""
+
+    status: str
+    checks: list[CheckView]
+
+
+class ErrorKind(msgspec.Struct, kw_only=True):
+    """What a problem code means."""
+
+    code: str
+    status: int
+    title: str
+    advice: str
+
+
+@route("/health", http_method=_READ, status_code=200, summary="Is the process alive", tags=["operations"])
+async def health() -> Health:
+    """Always 200 while the process answers; use `ready` to decide whether to send requests here."""
+    return Health(status="ok", version=gateway.__version__)
+
+
+@route("/ready", http_method=_READ, status_code=200, summary="Can requests be served", tags=["operations"])
+async def ready(request: AnyRequest, runtime: FromRuntime, caller: FromCaller) -> Response[Readiness]:
+    """200 if cache, ledger, policy and migrations are fine; otherwise 503, what is missing and how to fix it."""
+    readiness = await check_readiness(runtime)
+    shows_detail = caller.role == "admin" or is_on_this_machine(request)
+    view = Readiness(
+        status="ready" if readiness.is_ready else "not-ready",
+        checks=[
+            CheckView(name=check.name, ok=check.ok, detail=check.detail if shows_detail else "", fix=check.fix)
+            for check in readiness.checks
+        ],
+    )
+    if readiness.is_ready:
+        return Response(view)
+    return Response(view, status_code=503, headers={"retry-after": _RETRY_S})
+
+
+@get(
+    "/metrics", responses=problems(401, 403), summary="Prometheus metrics", tags=["operations"], media_type="text/plain"
+)
+async def metrics(request: AnyRequest, runtime: FromRuntime, caller: FromCaller) -> Response[bytes]:
+    """For the admin token, and for callers on this machine that no proxy speaks for."""
+    if caller.role != "admin" and not is_on_this_machine(request):
+        if caller.role == "anonymous":
+            raise NotAuthorized("Metrics need the admin token, or a caller on this machine.")
+        raise NotAllowed("Metrics need the admin token, or a caller on this machine.")
+    return Response(runtime.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+@get(
+    "/why/{decision_id:str}", responses=problems(400, 401, 403, 404), summary="Explain a decision", tags=["operations"]
+)
+async def why(decision_id: FromPath[str], runtime: FromRuntime, caller: FromCaller) -> dict[str, Any]:
+    """Why a recent request was let through or refused: the seller sees all, a customer its own."""
+    if caller.role == "anonymous":
+        raise NotAuthorized("Send the API key that made the call, or the admin token.")
+    if caller.role == "server":
+        raise NotAllowed("This needs the admin token or the customer's own key.")
+    decision = await runtime.decisions.find(decision_id)
+    if decision is None or not _may_see(caller, decision):
+        raise DecisionNotFound("There is no recent decision with this id.")
+    kind = TABLE.get(decision.verdict)
+    explanation = {"title": kind.title, "advice": kind.advice} if kind is not None else {"title": _ADMITTED}
+    return {**msgspec.to_builtins(decision), **explanation}
+
+
+@get("/errors", summary="List the problem codes", tags=["operations"], responses={200: ResponseSpec(list[ErrorKind])})
+async def list_errors(request: AnyRequest, runtime: FromRuntime) -> Response[Any]:
+    """Every `code` a problem document can have."""
+    kinds = [_kind(code) for code in sorted(TABLE)]
+    if _wants_page(request):
+        return _page(runtime, "errors.html", kinds=kinds)
+    return Response(kinds, headers=_VARIES)
+
+
+@get(
+    "/errors/{code:str}",
+    summary="Explain a problem code",
+    tags=["operations"],
+    responses={200: ResponseSpec(ErrorKind), **problems(400, 404)},
+)
+async def show_error(request: AnyRequest, runtime: FromRuntime, code: FromPath[str]) -> Response[Any]:
+    """What a `code` means and what to do; the `type` of each problem document leads here."""
+    if code not in TABLE:
+        raise NothingHere("There is no such problem code.")
+    kind = _kind(code)
+    if _wants_page(request):
+        return _page(runtime, "error.html", kind=kind)
+    return Response(kind, headers=_VARIES)
+
+
+def is_on_this_machine(request: AnyRequest) -> bool:
+    """Whether a loopback peer asks for itself: a request that any proxy passed on does not count."""
+    if request.client is None or any(name in _FORWARDING_FIELDS for name, _ in request.scope["headers"]):
+        return False
+    try:
+        return ipaddress.ip_address(request.client.host).is_loopback
+    except ValueError:
+        return False
+
+
+def _may_see(caller: Caller, decision: Decision) -> bool:
+    if caller.role == "admin":
+        return True
+    return caller.account is not None and decision.customer_id == caller.account.customer_id
+
+
+def _kind(code: str) -> ErrorKind:
+    kind = TABLE[code]
+    return ErrorKind(code=code, status=kind.status, title=kind.title, advice=kind.advice)
+
+
+def _page(runtime: FromRuntime, template: str, **values: Any) -> Response[Any]:
+    return render(runtime.settings, template, status=200, signed_in=False, headers=_VARIES, **values)
+
+
+def _wants_page(request: AnyRequest) -> bool:
+    return "text/html" in request.headers.get("accept", "")
+
+
+HANDLERS = (health, ready, metrics, why, list_errors, show_error)

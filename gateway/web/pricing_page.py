@@ -1,0 +1,125 @@
+"""Pricing: what the policy in force sells, at the prices that Stripe has; and the way to the checkout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from litestar import get, post
+
+from gateway.billing import PriceFacts
+from gateway.checkout import AlreadySubscribed
+from gateway.core.access import decide_access
+from gateway.core.policy import Policy, Tier
+from gateway.web.billing_routes import client_address, read_prices
+from gateway.web.claim_cookie import NAME as CLAIM_COOKIE
+from gateway.web.claim_cookie import claim_cookie
+from gateway.web.page_frame import FromVisit, Page, Visit
+from gateway.web.page_words import limit_sentence, price_words
+from gateway.web.refusals import NotAuthorized
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanCard:
+    """One plan on sale."""
+
+    plan_id: str
+    title: str
+    price: tuple[str, str] | None
+    """Amount and interval in words."""
+    is_current: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierCard:
+    """One tier, with the plans that grant it."""
+
+    title: str
+    description: str
+    is_default: bool
+    limits: tuple[str, ...]
+    features: tuple[str, ...]
+    plans: tuple[PlanCard, ...]
+
+
+@get("/")
+async def show_start(visit: FromVisit) -> Page:
+    """The pages start with the prices."""
+    return visit.see("/pricing")
+
+
+@get("/pricing")
+async def show_pricing(visit: FromVisit) -> Page:
+    """All tiers with their limits and plans. Without Stripe there are no prices, and the rest still stands."""
+    policy = visit.runtime.policy.current
+    prices = await read_prices(visit.runtime, policy) if policy.plans else {}
+    return visit.page(
+        "pricing.html",
+        tiers=tier_cards(policy, prices or {}, _current_plan(visit, policy)),
+        prices_known=prices is not None,
+        can_buy=_can_buy(visit),
+        may_manage=visit.signed_in is None or visit.signed_in.may_manage,
+    )
+
+
+@post("/pricing")
+async def buy(visit: FromVisit) -> Page:
+    """Start a checkout: for the customer who is signed in, or for somebody new."""
+    plan_id = (await visit.form()).get("plan_id", "")
+    if visit.signed_in is None:
+        return await _sign_up(visit, plan_id)
+    visit.signed_in.require_manager()
+    try:
+        link = await visit.checkouts.for_customer(visit.signed_in.customer_id, plan_id)
+    except AlreadySubscribed:
+        return visit.see(f"/account/change?plan_id={visit.checkouts.find_plan(plan_id).plan_id}")
+    return visit.leave_for(link.url)
+
+
+def tier_cards(policy: Policy, prices: dict[str, PriceFacts], current_plan: str | None) -> tuple[TierCard, ...]:
+    """The tiers of a policy, lowest first."""
+    tiers = sorted(policy.tiers.values(), key=lambda tier: tier.rank)
+    return tuple(_card(tier, policy, prices, current_plan) for tier in tiers)
+
+
+def _card(tier: Tier, policy: Policy, prices: dict[str, PriceFacts], current_plan: str | None) -> TierCard:
+    return TierCard(
+        title=tier.title,
+        description=tier.description,
+        is_default=tier.name == policy.default_tier,
+        limits=tuple(limit_sentence(limit, policy.meters) for limit in tier.limits),
+        features=tuple(feature.replace("-", " ") for feature in sorted(tier.features)),
+        plans=tuple(
+            PlanCard(
+                plan_id=plan.plan_id,
+                title=plan.title,
+                price=price_words(prices.get(plan.plan_id)),
+                is_current=plan.plan_id == current_plan,
+            )
+            for plan in policy.plans.values()
+            if plan.tier == tier.name
+        ),
+    )
+
+
+async def _sign_up(visit: Visit, plan_id: str) -> Page:
+    if not _can_buy(visit):
+        raise NotAuthorized("Plans are bought through the provider's own site, or with a key: sign in first.")
+    signup = await visit.checkouts.for_newcomer(plan_id, address=client_address(visit.request, visit.runtime))
+    cookie = claim_cookie(
+        signup.claim_secret,
+        visit.request.cookies.get(CLAIM_COOKIE),
+        is_secure=visit.runtime.settings.base_url.startswith("https://"),
+    )
+    return visit.leave_for(signup.link.url, cookies=[cookie])
+
+
+def _can_buy(visit: Visit) -> bool:
+    if visit.signed_in is not None:
+        return visit.signed_in.may_manage
+    return visit.runtime.settings.signup == "open"
+
+
+def _current_plan(visit: Visit, policy: Policy) -> str | None:
+    if visit.signed_in is None:
+        return None
+    return decide_access(visit.signed_in.account, policy, visit.runtime.clock.now()).plan_id

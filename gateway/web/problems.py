@@ -1,0 +1,301 @@
+"""The one table from errors to HTTP: status, title and what to do next.
+
+Bodies are RFC 9457 `application/problem+json`. `type` is the address of a page of this
+gateway that explains the code (`/_tiergate/errors/<code>`); docs/errors.md has the same text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from gateway.checkout import TooManySignups
+from gateway.core.errors import ChargeDenied, Denied, Failed, FeatureNotInTier, TiergateError
+from gateway.web.asgi import Headers
+from gateway.web.refusals import RequestInvalid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What one code means over HTTP."""
+
+    status: int
+    title: str
+    advice: str
+    """What the caller can do, in one or two sentences."""
+    retry_after_s: int | None = None
+    """Default Retry-After, where waiting helps and the error does not know better."""
+
+
+TABLE: dict[str, Kind] = {
+    "invalid-api-key": Kind(
+        status=401,
+        title="No valid API key",
+        advice="Send a live key as 'Authorization: Bearer tg_...' or 'X-API-Key: tg_...'. Missing, mistyped, "
+        "revoked and expired keys all get this answer.",
+    ),
+    "ambiguous-target": Kind(
+        status=400,
+        title="The request target has more than one reading",
+        advice="Send the path without '//', dot segments, backslashes, or encoded slashes, dots and controls.",
+    ),
+    "malformed-request": Kind(
+        status=400,
+        title="The request is malformed",
+        advice="Fix the field that the detail names; most HTTP clients never send this.",
+    ),
+    "method-not-supported": Kind(
+        status=501,
+        title="This method is not proxied",
+        advice="Use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS.",
+    ),
+    "upgrade-not-supported": Kind(
+        status=501,
+        title="Protocol upgrades are not proxied",
+        advice="Use plain HTTP requests or server-sent events.",
+    ),
+    "route-not-found": Kind(
+        status=404,
+        title="Not part of this API",
+        advice="Check method and path. The seller lists every sold route in the policy; what is not listed is refused.",
+    ),
+    "body-too-large": Kind(
+        status=413, title="The request body is too large", advice="Send a smaller body, or several requests."
+    ),
+    "feature-not-in-tier": Kind(
+        status=403,
+        title="Your tier does not include this",
+        advice="Upgrade to one of the tiers named in 'offered_by'.",
+    ),
+    "scope-missing": Kind(
+        status=403,
+        title="This key may not make this call",
+        advice="Use another key of this account, or issue one with a wider scope.",
+    ),
+    "account-suspended": Kind(
+        status=403, title="This account is suspended", advice="Contact the provider of this API."
+    ),
+    "subscription-required": Kind(
+        status=402,
+        title="A subscription is needed",
+        advice="Choose a plan at the address under 'links.plans'.",
+    ),
+    "payment-required": Kind(
+        status=402,
+        title="A payment is due",
+        advice="Update the payment method at the address under 'links.billing'; access returns once it is paid.",
+    ),
+    "rate-limited": Kind(
+        status=429,
+        title="Too fast",
+        advice="Wait for the seconds in Retry-After, then go on. Nothing was charged.",
+    ),
+    "quota-exceeded": Kind(
+        status=429,
+        title="The quota is used up",
+        advice="Wait until the window ends (Retry-After) or upgrade at 'links.upgrade'. Nothing was charged.",
+    ),
+    "temporary-reduced-capacity": Kind(
+        status=503,
+        title="Limits cannot be checked right now",
+        advice="Try again shortly. Nothing was charged.",
+        retry_after_s=2,
+    ),
+    "upstream-unreachable": Kind(
+        status=502,
+        title="The API could not be reached",
+        advice="Try again; the charge for this call was given back.",
+    ),
+    "upstream-invalid-response": Kind(
+        status=502,
+        title="The API gave an invalid answer",
+        advice="Report it to the provider with the decision id; the charge was given back.",
+    ),
+    "upstream-timeout": Kind(
+        status=504,
+        title="The API did not answer in time",
+        advice="Try again, perhaps with a smaller request; the charge was given back.",
+    ),
+    "billing-unavailable": Kind(
+        status=503,
+        title="Billing is not available right now",
+        advice="Try again in a minute. Calls to the API are not affected.",
+        retry_after_s=30,
+    ),
+    "billing-refused": Kind(
+        status=502,
+        title="Billing refused the request",
+        advice="The provider of this API must look at the billing configuration; give them the request id.",
+    ),
+    "ledger-unavailable": Kind(
+        status=503,
+        title="The request could not be recorded",
+        advice="Try again shortly; nothing was changed.",
+        retry_after_s=5,
+    ),
+    "invalid-request": Kind(status=400, title="The request is not valid", advice="See 'detail' and 'errors'."),
+    "not-authorized": Kind(
+        status=401,
+        title="Credentials are missing or wrong",
+        advice="Send 'Authorization: Bearer' with the token or key that this route needs.",
+    ),
+    "not-allowed": Kind(
+        status=403,
+        title="These credentials do not allow this",
+        advice="Use the credentials the detail names.",
+    ),
+    "not-found": Kind(status=404, title="There is nothing here", advice="Check the address."),
+    "method-not-allowed": Kind(
+        status=405, title="Not with this method", advice="Use one of the methods in the Allow field."
+    ),
+    "invalid-signature": Kind(
+        status=400,
+        title="The webhook signature is not valid",
+        advice="Check STRIPE_WEBHOOK_SECRET, and the clock: a signature is good for five minutes.",
+    ),
+    "invalid-payload": Kind(
+        status=400,
+        title="The webhook payload is not an event",
+        advice="Point this endpoint at snapshot events of the Stripe API.",
+    ),
+    "unknown-plan": Kind(status=422, title="No such plan", advice="Choose a plan_id from 'GET plans'."),
+    "already-subscribed": Kind(
+        status=409,
+        title="There is a subscription already",
+        advice="Change the plan with 'POST subscription/change', or use the billing portal under 'links.billing'.",
+    ),
+    "no-subscription": Kind(
+        status=409, title="There is no subscription", advice="Start one with 'POST create-checkout'."
+    ),
+    "subscription-ending": Kind(
+        status=409,
+        title="The subscription is about to end",
+        advice="Resume it in the billing portal under 'links.billing', then change the plan.",
+    ),
+    "user-exists": Kind(
+        status=409, title="This user_id is taken", advice="Use the customer that has it, or another user_id."
+    ),
+    "customer-not-found": Kind(
+        status=404, title="No such customer", advice="Check the customer id or user_id; create one first."
+    ),
+    "key-not-found": Kind(status=404, title="No such live key", advice="List the keys to see their ids."),
+    "too-many-keys": Kind(status=409, title="Too many live keys", advice="Revoke a key that is no longer used."),
+    "event-not-found": Kind(status=404, title="No such event", advice="List the events to see their ids."),
+    "event-busy": Kind(
+        status=409, title="A worker has this event", advice="Look at it again in a minute.", retry_after_s=60
+    ),
+    "conflict": Kind(
+        status=409, title="This contradicts what is recorded", advice="Read the current state, then decide again."
+    ),
+    "decision-not-found": Kind(
+        status=404,
+        title="No such recent decision",
+        advice="Decisions are kept for about an hour, the most recent ones of each worker; check the id.",
+    ),
+    "too-many-signups": Kind(
+        status=429,
+        title="Too many sign-ups from this address",
+        advice="Wait for the seconds in Retry-After.",
+        retry_after_s=60,
+    ),
+    "internal-error": Kind(
+        status=500, title="Something broke here", advice="Report it to the provider with the request id."
+    ),
+}
+
+
+_NEXT = {
+    "quota-exceeded": ("upgrade", "account"),
+    "feature-not-in-tier": ("upgrade", "account"),
+    "subscription-required": ("plans", "pricing"),
+    "no-subscription": ("plans", "pricing"),
+    "unknown-plan": ("plans", "pricing"),
+    "payment-required": ("billing", "account"),
+    "already-subscribed": ("billing", "account"),
+    "subscription-ending": ("billing", "account"),
+}
+"""The page that helps after a refusal: link name and page."""
+
+_UNAUTHORIZED = 401
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Addresses of this gateway's own pages, absolute."""
+
+    base_url: str
+
+    def error_type(self, code: str) -> str:
+        """The problem type URI of a code: a page that explains it."""
+        return f"{self.base_url}/_tiergate/errors/{code}"
+
+    def links(self, error: TiergateError, decision_id: str | None) -> dict[str, str]:
+        """Where the caller can go next."""
+        links = {"docs": self.error_type(error.code)}
+        if decision_id is not None:
+            links["why"] = f"{self.base_url}/_tiergate/why/{decision_id}"
+        name, page = _NEXT.get(error.code, ("", ""))
+        if name:
+            links[name] = f"{self.base_url}/_tiergate/{page}"
+        return links
+
+
+def problem_body(
+    error: TiergateError, site: Site, *, decision_id: str | None = None, request_id: str | None = None
+) -> dict[str, object]:
+    """The members of one problem document, in reading order."""
+    kind = TABLE[error.code]
+    body: dict[str, object] = {
+        "type": site.error_type(error.code),
+        "title": kind.title,
+        "status": kind.status,
+        "detail": str(error),
+        "code": error.code,
+        "advice": kind.advice,
+    }
+    if decision_id is not None:
+        body["decision_id"] = decision_id
+    if request_id is not None:
+        body["request_id"] = request_id
+    if isinstance(error, ChargeDenied):
+        body["violated-policies"] = list(error.violated)
+        body["retry_after_s"] = error.retry_after_s
+    if isinstance(error, FeatureNotInTier):
+        body |= {"feature": error.feature, "tier": error.tier, "offered_by": list(error.offered_by)}
+    if isinstance(error, RequestInvalid) and error.errors:
+        body["errors"] = list(error.errors)
+    body["links"] = site.links(error, decision_id)
+    return body
+
+
+def retry_after_s(error: TiergateError) -> int | None:
+    """Seconds for the Retry-After field, or None where waiting does not help."""
+    if isinstance(error, ChargeDenied | TooManySignups):
+        return error.retry_after_s
+    return TABLE[error.code].retry_after_s
+
+
+def problem_response(
+    error: TiergateError, site: Site, *, decision_id: str | None = None, request_id: str | None = None
+) -> tuple[int, Headers, bytes]:
+    """Status, header fields and body of an error, ready for ASGI."""
+    body = msgspec.json.encode(problem_body(error, site, decision_id=decision_id, request_id=request_id))
+    headers: Headers = [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+    ]
+    if TABLE[error.code].status == _UNAUTHORIZED:
+        headers.append((b"www-authenticate", b'Bearer realm="api"'))
+    wait_s = retry_after_s(error)
+    if wait_s is not None:
+        headers.append((b"retry-after", str(wait_s).encode()))
+    return TABLE[error.code].status, headers, body
+
+
+def verdict_class(error: TiergateError) -> str:
+    """The word for metrics and logs: rejected, denied or failed."""
+    if isinstance(error, Denied):
+        return "denied"
+    return "failed" if isinstance(error, Failed) else "rejected"

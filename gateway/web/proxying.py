@@ -1,0 +1,86 @@
+"""The default exchange: the reverse proxy. Decides which fields travel, and which upstream is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from urllib.parse import quote
+
+from gateway.admission import Attempt
+from gateway.core.errors import UpstreamUnreachable
+from gateway.core.forwarding import HeaderRules
+from gateway.core.request_gate import body_framing
+from gateway.upstream import ExchangeRequest
+from gateway.upstream.errors import DiedUnanswered
+from gateway.web.asgi import Headers, OnStart, Receive, Scope, Send
+from gateway.web.runtime import Runtime
+
+_REQUEST_ID = b"x-request-id"
+
+
+class ReverseProxy:
+    """Forwards admitted requests to the upstreams, in turn.
+
+    Args:
+        runtime: Returns the opened parts.
+        trusted_proxies: Peers whose word on the caller is believed.
+    """
+
+    def __init__(self, runtime: Callable[[], Runtime], trusted_proxies: tuple[str, ...]) -> None:
+        self._runtime = runtime
+        self._rules = HeaderRules(trusted_proxies=trusted_proxies)
+        self._turn = count()
+
+    async def __call__(
+        self, scope: Scope, receive: Receive, send: Send, *, attempt: Attempt, request_id: str, on_start: OnStart
+    ) -> int:
+        """Relay one exchange. Returns the status that was sent."""
+        runtime = self._runtime()
+        framing = body_framing(scope["headers"], scope["http_version"])
+        request = ExchangeRequest(
+            method=scope["method"],
+            target=scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b""),
+            headers=self._rules.forward_headers(
+                scope["headers"],
+                peer=scope["client"][0] if scope.get("client") else None,
+                scheme=scope["scheme"],
+                http_version=scope["http_version"],
+                identity=identity_fields(attempt, request_id),
+            ),
+            body_framing=framing,
+        )
+
+        upstreams = runtime.upstreams
+        first = next(self._turn)
+        for tries_left in reversed(range(len(upstreams))):
+            upstream = upstreams[(first + tries_left) % len(upstreams)]
+            try:
+                outcome = await upstream.forward(
+                    request, receive, send, on_start=on_start, max_body=runtime.settings.max_body_bytes
+                )
+            except UpstreamUnreachable as error:
+                # Only what cannot have been sent to anybody may be sent to somebody else.
+                if not tries_left or framing or isinstance(error, DiedUnanswered):
+                    raise
+            else:
+                return outcome.status
+        raise AssertionError("there is at least one upstream")
+
+
+def identity_fields(attempt: Attempt, request_id: str) -> Headers:
+    """Who is calling, for the upstream. Whatever the caller sent under these names has been dropped."""
+    account, plan = attempt.account, attempt.plan
+    fields: Headers = [
+        (b"x-tiergate-decision", attempt.decision_id.encode()),
+        (_REQUEST_ID, request_id.encode()),
+    ]
+    if account is not None and plan is not None:
+        fields += [
+            (b"x-tiergate-customer", account.customer_id.encode()),
+            (b"x-tiergate-user", quote(account.user_id, safe="@:+,=._-/ ").encode()),
+            (b"x-tiergate-tier", plan.tier.name.encode()),
+            (b"x-tiergate-key", plan.key.key_id.encode()),
+        ]
+        if plan.access.plan_id is not None:
+            fields.append((b"x-tiergate-plan", plan.access.plan_id.encode()))
+    return fields

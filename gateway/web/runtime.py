@@ -1,0 +1,48 @@
+"""Everything a running worker has opened, in one value that the edge and the routes read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gateway.admission import Admission
+from gateway.billing import Billing
+from gateway.cache import Cache
+from gateway.clock import Clock
+from gateway.core.keys import KeyCodec
+from gateway.explaining import DecisionLog
+from gateway.ledger import Ledger
+from gateway.policyfiles import PolicyHolder
+from gateway.provisioning import Provisioning
+from gateway.publishing import Publisher
+from gateway.settings import Settings
+from gateway.settlement import Settlement
+from gateway.sync import EventWorker, Sync
+from gateway.telemetry import Metrics
+from gateway.upstream import Upstream
+from gateway.web.health import Watch
+from gateway.web.problems import Site
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """The opened parts of one worker. Built once by `gateway.app`, closed by it."""
+
+    settings: Settings
+    clock: Clock
+    metrics: Metrics
+    site: Site
+    codec: KeyCodec
+    policy: PolicyHolder
+    cache: Cache
+    ledger: Ledger
+    billing: Billing
+    upstreams: tuple[Upstream, ...]
+    publisher: Publisher
+    provisioning: Provisioning
+    admission: Admission
+    decisions: DecisionLog
+    settlement: Settlement
+    sync: Sync
+    events: EventWorker
+    watch: Watch = field(default_factory=Watch)
+    """What the dependency checks remember."""

@@ -1,0 +1,40 @@
+"""Signing in with an API key, and out again.
+
+The key is read from a form's body, looked up once, and forgotten: it is in no address, no
+cookie, no log and no answer.
+"""
+
+from __future__ import annotations
+
+from litestar import get, post
+
+from gateway.core.errors import InvalidKey
+from gateway.web.callers import identify
+from gateway.web.page_frame import FromVisit, Page
+
+_NOTICES = {"ended": "The key you were signed in with is revoked, so you are signed out."}
+_UNAUTHORIZED = 401
+
+
+@get("/sign-in")
+async def show_sign_in(visit: FromVisit, done: str = "") -> Page:
+    """The form."""
+    return visit.page("sign_in.html", problem=None, notice=_NOTICES.get(done))
+
+
+@post("/sign-in")
+async def sign_in(visit: FromVisit) -> Page:
+    """Sign in. A wrong key is not told from a revoked one."""
+    presented = (await visit.form()).get("key", "").strip()
+    try:
+        account, key = await identify(visit.runtime, presented.encode())
+    except InvalidKey:
+        problem = "This is not a live API key of this service. Check that all of it was copied."
+        return visit.page("sign_in.html", status=_UNAUTHORIZED, problem=problem, notice=None)
+    return visit.see("/account", cookies=[visit.session_cookie(account.customer_id, key.key_id)])
+
+
+@post("/sign-out")
+async def sign_out(visit: FromVisit) -> Page:
+    """Sign out in this browser."""
+    return visit.see("/pricing", cookies=[visit.no_session_cookie()])

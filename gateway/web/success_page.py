@@ -1,0 +1,121 @@
+"""Back from the checkout: the first key, once, for the browser that began it (`gateway.claiming`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import get, post
+
+from gateway.claiming import REPLACE_WITHIN_S, FirstKeys, NotReplaceable
+from gateway.core.access import decide_access
+from gateway.core.policy import Policy
+from gateway.ledger import CheckoutRow
+from gateway.provisioning import IssuedKey
+from gateway.web.claim_cookie import NAME as CLAIM_COOKIE
+from gateway.web.claim_cookie import claim_secrets
+from gateway.web.page_frame import FromVisit, Page, Visit
+
+_FORBIDDEN = 403
+_ASK_AGAIN_S = 4
+_WILD = ("*", "{")
+
+
+@get("/success")
+async def show_success(visit: FromVisit, session_id: str = "") -> Page:
+    """What became of a checkout: a key, thanks, or a page that waits for the payment."""
+    keys = _first_keys(visit)
+    checkout = await visit.runtime.ledger.find_checkout(session_id)
+    if checkout is None:
+        return _not_yours(visit)
+    if _is_claimant(visit, keys, checkout):
+        claim = await keys.claim(checkout)
+        if claim.issued is not None:
+            return await _show_key(visit, checkout, claim.issued)
+        return _state(visit, claim.state, checkout)
+    if checkout.claim_digest is not None and not _is_owner(visit, checkout):
+        return _not_yours(visit)
+    arrival = await keys.arrive(checkout)
+    return _state(visit, "subscribed" if arrival == "paid" else arrival, checkout)
+
+
+@post("/success/replace")
+async def replace_key(visit: FromVisit) -> Page:
+    """The key was shown and not copied: end it and show another, in the same browser."""
+    session_id = (await visit.form()).get("session_id", "")
+    keys = _first_keys(visit)
+    checkout = await visit.runtime.ledger.find_checkout(session_id)
+    if checkout is None or not _is_claimant(visit, keys, checkout):
+        return _not_yours(visit)
+    try:
+        issued = await keys.replace(checkout)
+    except NotReplaceable as refusal:
+        return _state(visit, "claimed", checkout, status=_FORBIDDEN, problem=str(refusal), may_replace=False)
+    return await _show_key(visit, checkout, issued)
+
+
+async def _show_key(visit: Visit, checkout: CheckoutRow, issued: IssuedKey) -> Page:
+    """The one display of a key. It also signs the browser in, which has just shown who it is."""
+    runtime = visit.runtime
+    policy = runtime.policy.current
+    account = await runtime.ledger.load_account(checkout.customer_id)
+    access = decide_access(account, policy, runtime.clock.now()) if account is not None else None
+    return visit.page(
+        "key.html",
+        cookies=[visit.session_cookie(checkout.customer_id, issued.record.key_id)],
+        key=issued.minted.text,
+        tier=access.tier.title if access is not None and access.tier is not None else None,
+        example_url=runtime.settings.base_url + example_path(policy),
+    )
+
+
+def example_path(policy: Policy) -> str:
+    """A path to try a key on: the cheapest route that is open to every tier and has no wildcard; or the root."""
+    plain = [
+        route
+        for route in policy.routes
+        if route.requires is None
+        and (route.methods is None or "GET" in route.methods)
+        and not any(segment.startswith(_WILD) for segment in route.segments)
+    ]
+    cheapest = min(plain, key=lambda route: sum(units for _, units in route.cost), default=None)
+    return "/" if cheapest is None else "/" + "/".join(cheapest.segments)
+
+
+def _state(visit: Visit, state: str, checkout: CheckoutRow, *, status: int = 200, **values: Any) -> Page:
+    claimed_at = checkout.claimed_at
+    shown = {
+        "problem": None,
+        "session_id": checkout.session_id,
+        "may_replace": claimed_at is None or visit.runtime.clock.now() <= claimed_at + REPLACE_WITHIN_S,
+        **values,
+    }
+    return visit.page(
+        "success.html", status=status, refresh_s=_ASK_AGAIN_S if state == "waiting" else 0, state=state, **shown
+    )
+
+
+def _not_yours(visit: Visit) -> Page:
+    """One answer for a checkout that is somebody else's and for one that never was."""
+    return visit.page(
+        "success.html", status=_FORBIDDEN, state="foreign", problem=None, session_id="", may_replace=False
+    )
+
+
+def _is_claimant(visit: Visit, keys: FirstKeys, checkout: CheckoutRow) -> bool:
+    return keys.may_claim(checkout, claim_secrets(visit.request.cookies.get(CLAIM_COOKIE)))
+
+
+def _is_owner(visit: Visit, checkout: CheckoutRow) -> bool:
+    return visit.signed_in is not None and visit.signed_in.customer_id == checkout.customer_id
+
+
+def _first_keys(visit: Visit) -> FirstKeys:
+    runtime = visit.runtime
+    return FirstKeys(
+        ledger=runtime.ledger,
+        billing=runtime.billing,
+        sync=runtime.sync,
+        provisioning=runtime.provisioning,
+        codec=runtime.codec,
+        clock=runtime.clock,
+    )

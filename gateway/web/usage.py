@@ -1,0 +1,90 @@
+"""How much of each limit a customer has used."""
+
+from __future__ import annotations
+
+import msgspec
+from litestar import get
+from litestar.params import FromQuery
+
+from gateway.usage import read_usage
+from gateway.web.callers import FromCaller, FromRuntime, load_named
+from gateway.web.problem_shape import problems
+
+
+class LimitView(msgspec.Struct, kw_only=True):
+    """One limit. Counts are units; instants Unix seconds. Rates refill while one reads, so they show no count."""
+
+    name: str
+    kind: str
+    """`quota` or `rate`."""
+    meter: str
+    words: str
+    limit: int
+    used: int | None
+    remaining: int | None
+    burst: int | None
+    window_s: int
+    window_starts_at: int | None
+    window_ends_at: int | None
+    key_id: str | None
+    """The key whose own limit this is; null: it is shared by all keys."""
+
+
+class UsageView(msgspec.Struct, kw_only=True):
+    """All limits of a customer at `as_of`. `source` is `ledger` while the cache is away: seconds behind."""
+
+    customer_id: str
+    user_id: str
+    tier: str | None
+    standing: str
+    warning: str | None
+    source: str
+    as_of: int
+    limits: list[LimitView]
+
+
+@get("/usage", responses=problems(400, 401, 403, 404), summary="Show what was used", tags=["usage"])
+async def show_usage(
+    runtime: FromRuntime,
+    caller: FromCaller,
+    user_id: FromQuery[str | None] = None,
+    customer_id: FromQuery[str | None] = None,
+) -> UsageView:
+    """Used, allowed and left, per limit of the tier and of the customer's keys. Asking costs nothing."""
+    account = await load_named(runtime, caller, user_id, customer_id)
+    usage = await read_usage(
+        account,
+        policy=runtime.policy.current,
+        cache=runtime.cache,
+        ledger=runtime.ledger,
+        clock=runtime.clock,
+    )
+    return UsageView(
+        customer_id=account.customer_id,
+        user_id=account.user_id,
+        tier=usage.access.tier.name if usage.access.tier is not None else None,
+        standing=usage.access.standing,
+        warning=usage.access.warning,
+        source=usage.source,
+        as_of=usage.as_of,
+        limits=[
+            LimitView(
+                name=limit.name,
+                kind=limit.kind,
+                meter=limit.meter,
+                words=limit.words,
+                limit=limit.limit,
+                used=limit.used,
+                remaining=limit.remaining,
+                burst=limit.burst,
+                window_s=limit.window_s,
+                window_starts_at=limit.window_starts_at,
+                window_ends_at=limit.window_ends_at,
+                key_id=limit.key_id,
+            )
+            for limit in usage.limits
+        ],
+    )
+
+
+HANDLERS = (show_usage,)

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from gateway.cache import CacheServer
+from gateway.core.account import Subscription
+from gateway.ledger import Ledger, UsageTotal
+
+Run = Callable[..., Result]
+MONTH_S = 30 * 86_400
+
+
+def create(run: Run, user_id: str) -> str:
+    result = run("customers", "create", "--user-id", user_id, "--json")
+    assert result.exit_code == 0, result.output
+    return str(json.loads(result.stdout)["customer_id"])
+
+
+def shown(run: Run, user_id: str) -> dict[str, Any]:
+    result = run("customers", "show", "--user-id", user_id, "--json")
+    assert result.exit_code == 0, result.output
+    portrait: dict[str, Any] = json.loads(result.stdout)
+    return portrait
+
+
+def in_ledger(environment: dict[str, str], work: Callable[[Ledger], Any]) -> None:
+    async def do() -> None:
+        ledger = await Ledger.open(f"sqlite:///{environment['TIERGATE_DATA_DIR']}/ledger.sqlite3")
+        try:
+            await work(ledger)
+        finally:
+            await ledger.aclose()
+
+    asyncio.run(do())
+
+
+def test_a_new_customer_has_what_the_default_tier_grants(migrated: Run) -> None:
+    create(migrated, "ada")
+    portrait = shown(migrated, "ada")
+    assert (portrait["tier"], portrait["standing"], portrait["subscription"]) == ("free", "lapsed", None)
+    [period] = [limit for limit in portrait["limits"] if limit["name"] == "period"]
+    assert (period["used"], period["remaining"]) == (0, 100)
+
+
+def test_a_user_id_is_taken_once(migrated: Run) -> None:
+    create(migrated, "ada")
+    result = migrated("customers", "create", "--user-id", "ada")
+    assert result.exit_code == 1
+    assert "already is a customer; nothing was changed" in result.output
+
+
+@pytest.mark.parametrize("user_id", ["", "  ", "a\x1b[2Jb", "x" * 201], ids=["empty", "blank", "control", "too long"])
+def test_a_user_id_is_printable_and_not_too_long(migrated: Run, user_id: str) -> None:
+    result = migrated("customers", "create", "--user-id", user_id)
+    assert result.exit_code == 2
+    assert "1 to 200 printable characters" in result.output
+
+
+def test_customers_are_listed_a_page_at_a_time(migrated: Run) -> None:
+    made = sorted(create(migrated, f"user {number}") for number in range(5))
+    seen: list[str] = []
+    after = ""
+    while after is not None:
+        page = json.loads(migrated("customers", "list", "--limit", "2", "--after", after, "--json").stdout)
+        seen += [row["customer_id"] for row in page["customers"]]
+        after = page["next_after"]
+    assert seen == made
+
+
+def test_a_blocked_customer_is_suspended_until_it_is_unblocked(migrated: Run) -> None:
+    create(migrated, "ada")
+    assert migrated("customers", "block", "--user-id", "ada", "--because", "scrapes").exit_code == 0
+    portrait = shown(migrated, "ada")
+    assert (portrait["standing"], portrait["tier"], portrait["refusal"]) == ("suspended", None, "account-suspended")
+    assert migrated("customers", "unblock", "--user-id", "ada").exit_code == 0
+    assert shown(migrated, "ada")["tier"] == "free"
+    assert [entry["because"] for entry in shown(migrated, "ada")["audit"]][1] == "scrapes"
+
+
+def test_blocking_needs_a_reason(migrated: Run) -> None:
+    create(migrated, "ada")
+    assert migrated("customers", "block", "--user-id", "ada").exit_code == 2
+
+
+def test_a_paying_customer_is_shown_with_plan_period_and_use(migrated: Run, environment: dict[str, str]) -> None:
+    customer_id = create(migrated, "ada")
+    now = int(shown(migrated, "ada")["created_at"])
+
+    async def subscribe(ledger: Ledger) -> None:
+        fence = await ledger.take_fence(customer_id)
+        subscription = Subscription(
+            subscription_id="sub_1",
+            status="active",
+            plan_id="pro-monthly",
+            period_starts_at=now,
+            period_ends_at=now + MONTH_S,
+            anchor_at=now,
+        )
+        await ledger.apply_subscription(customer_id, fence, subscription, now=now, actor="stripe", because="test")
+        total = UsageTotal(customer_id=customer_id, field="q:requests:period", window_starts_at=now, used=40, seq=1)
+        await ledger.settle([total])
+
+    in_ledger(environment, subscribe)
+    portrait = shown(migrated, "ada")
+    assert (portrait["tier"], portrait["plan_id"], portrait["standing"]) == ("pro", "pro-monthly", "good")
+    [period] = [limit for limit in portrait["limits"] if limit["name"] == "period"]
+    assert (period["used"], period["remaining"], period["window_ends_at"]) == (40, 960, now + MONTH_S)
+    words = migrated("customers", "show", "--user-id", "ada").stdout
+    assert "sub_1, active" in words
+    assert "1_000 requests per billing period" in words
+
+
+def test_use_is_read_from_the_cache_of_a_running_gateway(migrated: Run, cache: CacheServer) -> None:
+    assert cache.is_running
+    create(migrated, "ada")
+    assert shown(migrated, "ada")["usage_from"] == "ledger"
+    migrated("keys", "issue", "--user-id", "ada")
+    portrait = shown(migrated, "ada")
+    assert (portrait["usage_from"], portrait["in_cache"]) == ("cache", True)
+
+
+def test_a_broken_policy_still_lets_one_look_at_a_customer(migrated: Run, policies: Path) -> None:
+    create(migrated, "ada")
+    (policies / "tiergate.yaml").write_text("tiers: {")
+    result = migrated("customers", "show", "--user-id", "ada")
+    assert result.exit_code == 0
+    assert "unknown: the policy is not valid" in result.stdout
+
+
+def test_a_user_id_cannot_steer_the_terminal(migrated: Run, environment: dict[str, str]) -> None:
+    async def smuggle(ledger: Ledger) -> None:
+        await ledger.create_customer(customer_id="AAAAAAAAAAAA", user_id="a\x1b[2J[red]b", now=1, actor="test")
+
+    in_ledger(environment, smuggle)
+    listed = migrated("customers", "list").stdout
+    assert "\x1b" not in listed
+    assert "a?[2J[red]b" in listed

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import http.server
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from gateway.billing import SUBSCRIBED_TYPES
+from gateway.cache import CacheServer
+
+Run = Callable[..., Result]
+PUBLIC_URL = "http://localhost:9"
+WEBHOOK = f"{PUBLIC_URL}/api/v1/webhook"
+
+
+def examine(run: Run) -> tuple[int, list[dict[str, Any]]]:
+    result = run("doctor", "--json")
+    report = json.loads(result.stdout)
+    assert report["ok"] == (result.exit_code == 0)
+    assert all(finding["fix"] for finding in report["findings"] if finding["grade"] != "ok")
+    return result.exit_code, report["findings"]
+
+
+def about(findings: list[dict[str, Any]], subject: str, grade: str) -> list[str]:
+    return [f["what"] for f in findings if f["subject"] == subject and f["grade"] == grade]
+
+
+def add_endpoint(sandbox: Any, url: str, *types: str) -> dict[str, Any]:
+    form = {f"enabled_events[{number}]": name for number, name in enumerate(types or SUBSCRIBED_TYPES)}
+    endpoint: dict[str, Any] = sandbox.post("/v1/webhook_endpoints", url=url, **form)
+    return endpoint
+
+
+@pytest.fixture
+def public(environment: dict[str, str]) -> None:
+    environment["TIERGATE_PUBLIC_URL"] = PUBLIC_URL
+
+
+@pytest.mark.usefixtures("public")
+def test_a_gateway_that_is_set_up_has_nothing_but_good_findings(
+    migrated: Run, sandbox: Any, cache: CacheServer, environment: dict[str, str]
+) -> None:
+    assert cache.is_running
+    Path(environment["TIERGATE_DATA_DIR"]).chmod(0o700)
+    add_endpoint(sandbox, WEBHOOK)
+    exit_code, findings = examine(migrated)
+    assert [finding for finding in findings if finding["grade"] != "ok"] == []
+    assert exit_code == 0
+    subjects = {finding["subject"] for finding in findings}
+    assert subjects == {
+        "settings",
+        "data",
+        "cache",
+        "ledger",
+        "policy",
+        "upstream",
+        "stripe",
+        "prices",
+        "webhook",
+        "clock",
+    }
+
+
+def test_on_a_fresh_machine_it_changes_nothing(tiergate: Run, sandbox: Any, environment: dict[str, str]) -> None:
+    assert sandbox.url
+    exit_code, findings = examine(tiergate)
+    assert exit_code == 0
+    assert about(findings, "cache", "ok") == ["embedded Valkey runs on this machine; `tiergate serve` starts it"]
+    assert "has no tables yet" in about(findings, "ledger", "warn")[0]
+    assert not Path(environment["TIERGATE_DATA_DIR"]).exists()
+
+
+def test_every_wrong_setting_is_a_finding_without_its_value(tiergate: Run, environment: dict[str, str]) -> None:
+    environment |= {"TIERGATE_ADMIN_TOKEN": "hunter2", "STRIPE_SECRET_KEY": "pk_test_hunter2", "TIERGATE_PROT": "1"}
+    result = tiergate("doctor")
+    assert result.exit_code == 1
+    for name in ("TIERGATE_ADMIN_TOKEN", "STRIPE_SECRET_KEY", "TIERGATE_PROT"):
+        assert name in result.stdout
+    assert "hunter2" not in result.output
+
+
+def test_a_price_that_stripe_does_not_have_is_a_failure(migrated: Run, sandbox: Any, policies: Path) -> None:
+    assert sandbox.url
+    file = policies / "tiergate.yaml"
+    file.write_text(file.read_text().replace("lookup_key pro_monthly", "lookup_key pro_monthlee"))
+    exit_code, findings = examine(migrated)
+    assert exit_code == 1
+    [what] = about(findings, "prices", "fail")
+    assert "'pro-monthly'" in what
+    assert "pro_monthlee" in what
+    assert len(about(findings, "prices", "ok")) == 2
+
+
+def test_an_archived_or_single_payment_price_cannot_back_a_plan(migrated: Run, sandbox: Any, policies: Path) -> None:
+    once = sandbox.post("/v1/prices", product="prod_pro", currency="usd", unit_amount="900")["id"]
+    archived = sandbox.post(
+        "/v1/prices", product="prod_pro", currency="usd", unit_amount="900", **{"recurring[interval]": "month"}
+    )["id"]
+    sandbox.post(f"/v1/prices/{archived}", active="false")
+    file = policies / "tiergate.yaml"
+    text = file.read_text().replace("lookup_key pro_monthly", once).replace("lookup_key pro_yearly", archived)
+    file.write_text(text)
+    _, findings = examine(migrated)
+    failures = " ".join(about(findings, "prices", "fail"))
+    assert "paid once, not recurring" in failures
+    assert "archived" in failures
+
+
+@pytest.mark.usefixtures("public")
+def test_a_webhook_endpoint_must_be_enabled_and_get_every_event(migrated: Run, sandbox: Any) -> None:
+    _, findings = examine(migrated)
+    assert "no webhook endpoint" in about(findings, "webhook", "warn")[0]
+    endpoint = add_endpoint(sandbox, WEBHOOK, "invoice.paid")
+    exit_code, findings = examine(migrated)
+    assert exit_code == 1
+    assert f"{len(SUBSCRIBED_TYPES) - 1} of the events" in about(findings, "webhook", "fail")[0]
+    sandbox.post(f"/v1/webhook_endpoints/{endpoint['id']}", disabled="true")
+    _, findings = examine(migrated)
+    assert "is disabled" in about(findings, "webhook", "fail")[0]
+
+
+def test_a_key_that_stripe_does_not_accept_is_a_failure(
+    migrated: Run, sandbox: Any, environment: dict[str, str]
+) -> None:
+    environment["STRIPE_SECRET_KEY"] = "sk_test_another_key_of_nobody"
+    exit_code, findings = examine(migrated)
+    assert exit_code == 1
+    assert about(findings, "stripe", "fail") == ["Stripe does not accept STRIPE_SECRET_KEY"]
+    assert sandbox.key not in str(findings)
+
+
+def test_what_does_not_answer_is_a_failure_with_the_reason(
+    migrated: Run, api: http.server.ThreadingHTTPServer, environment: dict[str, str]
+) -> None:
+    environment["TIERGATE_UPSTREAM_URL"] += ",http://127.0.0.1:9"
+    environment["TIERGATE_REDIS_URL"] = "redis://user:hunter2@127.0.0.1:9/0"
+    environment["TIERGATE_LEDGER_URL"] = "postgresql://user:hunter2@127.0.0.1:9/tiergate"
+    exit_code, findings = examine(migrated)
+    assert exit_code == 1
+    for subject in ("cache", "ledger", "stripe"):
+        assert len(about(findings, subject, "fail")) == 1
+    assert about(findings, "upstream", "fail") == ["http://127.0.0.1:9: Connection refused"]
+    assert str(api.server_address[1]) in about(findings, "upstream", "ok")[0]
+    assert "hunter2" not in str(findings)
+
+
+def test_a_broken_policy_is_a_failure_for_each_fault(migrated: Run, policies: Path) -> None:
+    file = policies / "tiergate.yaml"
+    file.write_text(file.read_text().replace("tier: pro\n", "tier: prro\n"))
+    exit_code, findings = examine(migrated)
+    assert exit_code == 1
+    assert len(about(findings, "policy", "fail")) == 2
+    assert "did you mean 'pro'?" in about(findings, "policy", "fail")[0]
+
+
+def test_people_get_a_line_a_finding_and_its_fix_below(migrated: Run) -> None:
+    lines = migrated("doctor").stdout.splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("FAIL stripe"))
+    assert lines[at + 1].strip().startswith("fix: ")
+    assert lines[-1].endswith("failures")

@@ -1,0 +1,289 @@
+"""Real gateways in processes of their own, on free ports, with a real API behind them."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from click.testing import Result
+
+from gateway.cli.listening import listen
+
+Run = Callable[..., Result]
+Serve = Callable[..., Any]
+PATIENCE_S = 30.0
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def new_key(run: Run, user_id: str = "ada") -> dict[str, str]:
+    run("customers", "create", "--user-id", user_id)
+    result = run("keys", "issue", "--user-id", user_id, "--json")
+    assert result.exit_code == 0, result.output
+    issued: dict[str, str] = json.loads(result.stdout)
+    return issued
+
+
+def until(holds: Callable[[], object], explain: Callable[[], str]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < deadline, explain()
+        time.sleep(0.05)
+
+
+def slow_call(served: Any, key: str, wait_s: float, api: Any) -> tuple[threading.Thread, list[Any]]:
+    """A call that the API behind the gateway is working on when this returns."""
+    seen: list[Any] = []
+
+    def call() -> None:
+        try:
+            seen.append(served.call(key, f"/v1/echo?wait={wait_s}").status_code)
+        except httpx.HTTPError as error:
+            seen.append(error)
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    assert api.waiting.wait(PATIENCE_S)
+    return thread, seen
+
+
+def test_one_worker_serves_in_the_process_itself_and_drains_on_sigterm(
+    serve: Serve, tiergate: Run, api: http.server.ThreadingHTTPServer
+) -> None:
+    served = serve()
+    told = served.wait_for("gateway serves")
+    assert told["pid"] == served.process.pid
+    key = new_key(tiergate)["key"]
+    assert served.call(key).json() == {"from": "upstream"}
+    thread, seen = slow_call(served, key, 1.5, api)
+    assert served.stop() == 0
+    thread.join()
+    assert seen == [200]
+
+
+def test_two_workers_share_one_socket_and_drain_on_sigterm(
+    serve: Serve, tiergate: Run, api: http.server.ThreadingHTTPServer, children: Any
+) -> None:
+    served = serve("--workers", "2")
+    assert served.wait_for("gateway serves")["workers"] == 2
+    key = new_key(tiergate)["key"]
+    assert {served.call(key).status_code for _ in range(10)} == {200}
+    family = children(served.process.pid)
+    thread, seen = slow_call(served, key, 1.5, api)
+    assert served.stop() == 0
+    thread.join()
+    assert seen == [200]
+    assert children.living(family) == set()
+
+
+def test_while_it_drains_no_new_connection_is_taken(
+    serve: Serve, tiergate: Run, api: http.server.ThreadingHTTPServer
+) -> None:
+    served = serve("--workers", "2")
+    key, url = new_key_when_ready(served, tiergate), httpx.URL(served.url)
+    thread, seen = slow_call(served, key, 3, api)
+    served.process.send_signal(signal.SIGTERM)
+
+    def is_refused() -> bool:
+        try:
+            socket.create_connection((url.host, url.port), timeout=1).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
+    until(is_refused, served.log)
+    assert thread.is_alive()
+    thread.join()
+    assert seen == [200]
+    assert served.process.wait(PATIENCE_S) == 0
+
+
+def new_key_when_ready(served: Any, run: Run) -> str:
+    served.wait_for("gateway serves")
+    return new_key(run)["key"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_second_sigint_ends_the_draining(
+    serve: Serve, tiergate: Run, api: http.server.ThreadingHTTPServer, workers: int
+) -> None:
+    served = serve("--workers", str(workers))
+    key = new_key_when_ready(served, tiergate)
+    thread, seen = slow_call(served, key, 15, api)
+    started = time.monotonic()
+    served.process.send_signal(signal.SIGINT)
+    time.sleep(1.5)
+    assert served.process.poll() is None
+    assert served.stop(signal.SIGINT) == 1
+    assert time.monotonic() - started < 12
+    thread.join()
+    assert isinstance(seen[0], httpx.HTTPError)
+
+
+def test_sighup_makes_every_worker_reload_its_policy_and_restarts_none(
+    serve: Serve, policies: Path, children: Any
+) -> None:
+    served = serve("--workers", "2")
+    served.wait_for("gateway serves")
+    family = children(served.process.pid)
+    file = policies / "tiergate.yaml"
+    good = file.read_text()
+    file.write_text(good.replace("tier: pro\n", "tier: prro\n"))
+    served.wait_for("policy refused", 2)  # by the watch of each worker, which says so once
+    served.process.send_signal(signal.SIGHUP)
+    served.wait_for("policy refused", 4)
+    file.write_text(good.replace("100 requests per billing period", "7 requests per billing period"))
+    served.process.send_signal(signal.SIGHUP)
+    served.wait_for("policy reloaded", 2)
+    assert len(served.events("policy refused")) == 4
+    assert children(served.process.pid) == family
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sigkill_leaves_no_process_behind(serve: Serve, workers: int, children: Any) -> None:
+    served = serve("--workers", str(workers))
+    served.wait_for("gateway serves")
+    family = children(served.process.pid)
+    assert len(family) >= workers
+    served.stop(signal.SIGKILL)
+    until(lambda: not children.living(family), lambda: f"{children.living(family)}\n{served.log()}")
+
+
+def test_a_worker_that_dies_is_replaced(serve: Serve, tiergate: Run, children: Any) -> None:
+    served = serve("--workers", "2")
+    key = new_key_when_ready(served, tiergate)
+    victims = {int(event["event"].rpartition("[")[2][:-1]) for event in started_workers(served)}
+    assert len(victims) == 2
+    os.kill(victims.pop(), signal.SIGKILL)
+    until(lambda: len(started_workers(served)) == 3, served.log)
+    assert {served.call(key).status_code for _ in range(5)} == {200}
+    assert victims <= children(served.process.pid)
+
+
+def started_workers(served: Any) -> list[dict[str, Any]]:
+    parsed = [json.loads(line) for line in list(served.lines) if line.startswith("{")]
+    return [event for event in parsed if event["event"].startswith("Started server process")]
+
+
+def test_a_cache_server_that_dies_is_started_again(serve: Serve, tiergate: Run, children: Any) -> None:
+    served = serve()
+    key = new_key_when_ready(served, tiergate)
+    [valkey] = [pid for pid in children(served.process.pid) if "valkey-server" in children.command(pid)]
+    os.kill(valkey, signal.SIGKILL)
+    served.wait_for("the cache server had gone and was started again")
+    until(lambda: served.call(key).status_code == 200, served.log)
+
+
+def test_a_key_revoked_while_the_gateway_is_down_is_refused_when_it_is_back(serve: Serve, tiergate: Run) -> None:
+    first = serve("--workers", "2")
+    first.wait_for("gateway serves")
+    issued = new_key(tiergate)
+    assert first.call(issued["key"]).status_code == 200
+    assert first.stop() == 0
+    result = tiergate("keys", "revoke", issued["key_id"], "--user-id", "ada")
+    assert result.exit_code == 0
+    assert "safe in the ledger" in result.stderr
+    second = serve("--workers", "2")
+    assert {second.call(issued["key"]).status_code for _ in range(6)} == {401}
+
+
+def test_a_key_revoked_while_the_gateway_runs_is_refused_by_every_worker_at_once(serve: Serve, tiergate: Run) -> None:
+    served = serve("--workers", "2")
+    served.wait_for("gateway serves")
+    issued = new_key(tiergate)
+    assert {served.call(issued["key"]).status_code for _ in range(6)} == {200}
+    assert tiergate("keys", "revoke", issued["key_id"], "--user-id", "ada").stderr == ""
+    assert {served.call(issued["key"]).status_code for _ in range(6)} == {401}
+
+
+def test_an_address_in_use_is_said_and_nothing_is_left_running(serve: Serve, tmp_path: Path, children: Any) -> None:
+    with listen("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        served = serve("--port", str(port))
+        assert served.process.wait(PATIENCE_S) == 1
+    until(lambda: "Error:" in served.log(), served.log)
+    assert f"Cannot listen on 127.0.0.1 port {port}: something listens there already" in served.log()
+    assert "Traceback" not in served.log()
+    assert not (tmp_path / "data of the test" / "cache").exists()
+    assert children(served.process.pid) == set()
+
+
+def test_wrong_settings_are_all_said_at_once_without_any_value(serve: Serve) -> None:
+    served = serve(
+        TIERGATE_ADMIN_TOKEN="hunter2",
+        STRIPE_SECRET_KEY="pk_test_hunter2",
+        TIERGATE_WORKERS="hunter2",
+        TIERGATE_UPSTREAM_URL="ftp://hunter2",
+        TIERGATE_PROT="hunter2",
+    )
+    assert served.process.wait(PATIENCE_S) == 2
+    until(lambda: "explains each" in served.log(), served.log)
+    for name in ("ADMIN_TOKEN", "STRIPE_SECRET_KEY", "WORKERS", "UPSTREAM_URL", "PROT: there is no such setting"):
+        assert name in served.log()
+    assert "hunter2" not in served.log()
+
+
+def test_an_invalid_policy_is_said_with_file_and_line(serve: Serve, policies: Path) -> None:
+    file = policies / "tiergate.yaml"
+    file.write_text(file.read_text().replace("tier: pro\n", "tier: prro\n", 1))
+    served = serve()
+    assert served.process.wait(PATIENCE_S) == 1
+    until(lambda: "did you mean 'pro'?" in served.log(), served.log)
+    assert "tiergate.yaml:" in served.log()
+
+
+def test_a_ledger_that_does_not_answer_ends_the_start_without_telling_its_password(serve: Serve, children: Any) -> None:
+    served = serve(TIERGATE_LEDGER_URL="postgresql://user:hunter2@127.0.0.1:9/tiergate")
+    assert served.process.wait(PATIENCE_S) == 1
+    until(lambda: "cannot be brought up to date" in served.log(), served.log)
+    assert "hunter2" not in served.log()
+    assert children(served.process.pid) == set()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_app_that_does_not_start_ends_the_start(serve: Serve, workers: int) -> None:
+    """The parent refuses most of what is wrong itself; a cache URL is first read by the app."""
+    served = serve("--workers", str(workers), TIERGATE_REDIS_URL="redis://localhost:no-port/0")
+    assert served.process.wait(PATIENCE_S) != 0
+    assert served.events("gateway serves") == []
+
+
+def test_people_get_one_block_that_says_what_is_running(serve: Serve) -> None:
+    served = serve(TIERGATE_LOG_FORMAT="console", TIERGATE_REDIS_URL="redis://user:hunter2@127.0.0.1:9/0")
+    until(lambda: "Ctrl-C drains and stops" in served.log() or served.process.poll() is not None, served.log)
+    lines = served.log().splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("Tiergate "))
+    block = "\n".join(lines[at : at + 9])
+    assert "serves http://127.0.0.1:" in block
+    assert "tiers free, pro, enterprise" in block
+    assert "redis://127.0.0.1:9/0" in block
+    assert "SQLite file" in block
+    assert "hunter2" not in served.log()
+    assert served.stop() == 0
+
+
+def test_settings_of_dot_env_are_read(environment: dict[str, str], tmp_path: Path) -> None:
+    names = [name for name in environment if name.startswith(("TIERGATE_", "STRIPE_"))]
+    (tmp_path / ".env").write_text("".join(f"{name}='{environment.pop(name)}'\n" for name in names))
+    result = subprocess.run(
+        [sys.executable, "-m", "gateway.cli", "migrate"],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "up to date" in result.stdout

@@ -1,0 +1,104 @@
+"""A paying customer's whole life, undisturbed and disturbed, on two workers."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from gateway.cache import CacheServer
+from gateway.cli.life_steps import LIFE
+
+pytestmark = [pytest.mark.journey, pytest.mark.timeout(300)]
+
+
+def play(world, between=lambda number: None):
+    for number, step in enumerate(LIFE, 1):
+        try:
+            step.do(world)
+        except Exception as error:
+            raise AssertionError(f"step {number}, {step.name!r}: {type(error).__name__}: {error}") from error
+        between(number)
+
+
+def test_the_demo_plays_a_whole_life_by_itself_and_says_each_step():
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway.cli", "demo", "--check"], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"All {len(LIFE)} steps as expected." in done.stdout
+    assert done.stdout.count("expected:") == done.stdout.count("seen:") == len(LIFE)
+
+
+def test_a_life_goes_on_when_the_gateway_is_killed_between_any_two_steps(world):
+    def kill(_number):
+        world.house.kill_gateway()
+        world.house.start_gateway()
+
+    play(world, kill)
+
+
+def test_a_life_goes_on_when_the_cache_is_flushed_between_any_two_steps(world):
+    def flush(_number):
+        time.sleep(1.5)  # longer than a settlement takes to come round (0.5 s and a fifth): what is older is kept
+        with Redis.from_url(CacheServer.url_of(world.house.directory / "data")) as cache:
+            cache.flushall()
+
+    play(world, flush)
+
+
+def test_a_life_comes_out_the_same_when_every_event_comes_twice_and_in_reverse(world):
+    world.house.stripe("POST", "/_sandbox/faults", {"duplicate": 1, "order": "reverse"})
+    play(world)
+
+
+def test_nothing_is_left_running_when_the_gateway_is_killed(house):
+    pid = house.pids()["gateway"]
+    family = processes_below(pid)
+    assert family
+    house.kill_gateway()
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{child}").exists() for child in family) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert [child for child in family if Path(f"/proc/{child}").exists()] == []
+
+
+def test_a_signal_ends_the_demo_cleanly():
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "gateway.cli", "demo"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    seen = []
+    for line in demo.stdout:
+        seen.append(line)
+        if "Ctrl-C stops everything" in line:
+            break
+    family = processes_below(demo.pid)
+    demo.send_signal(signal.SIGINT)
+    rest, _ = demo.communicate(timeout=40)
+    assert demo.returncode == 0, "".join(seen) + rest
+    assert "Stopped; nothing is left behind." in rest
+    assert [child for child in family if Path(f"/proc/{child}").exists()] == []
+
+
+def processes_below(root):
+    """Every descendant of a process. Linux only, as these tests' /proc is."""
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("this system has no /proc")
+    children = {}
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            try:
+                fields = Path(entry.path, "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            children.setdefault(int(fields[1]), []).append(int(entry.name))
+    found, todo = [], [root]
+    while todo:
+        below = children.get(todo.pop(), [])
+        found += below
+        todo += below
+    return found

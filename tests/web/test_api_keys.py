@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+KEYS = "/api/v1/api-keys"
+
+
+def client_of(gateway, key):
+    return gateway.bearer(key)
+
+
+def test_a_key_is_shown_once_and_works_at_once(gateway, second_gateway):
+    _, _, client = gateway.customer()
+    issued = client.post(KEYS, json={"name": "laptop"})
+    assert issued.status_code == 201
+    told = issued.json()
+    assert told["key"].endswith(told["last4"])
+    for worker in (gateway, second_gateway):
+        assert client_of(worker, told["key"]).get("/v1/echo").status_code == 200
+    listed = client.get(KEYS)
+    assert {key["name"] for key in listed.json()["keys"]} == {"default", "laptop"}
+    assert told["key"] not in listed.text
+
+
+def test_a_revoked_key_is_refused_by_the_next_request_of_every_worker(gateway, second_gateway):
+    _, _, client = gateway.customer()
+    told = client.post(KEYS, json={}).json()
+    clients = [client_of(worker, told["key"]) for worker in (gateway, second_gateway)]
+    assert [one.get("/v1/echo").status_code for one in clients] == [200, 200]
+    answer = client.delete(f"{KEYS}/{told['key_id']}")
+    assert answer.json() == {"key_id": told["key_id"], "revoked": True, "in_force": True}
+    assert [one.get("/v1/echo").status_code for one in clients] == [401, 401]
+    assert [one.get(KEYS).status_code for one in clients] == [401, 401]
+    again = client.delete(f"{KEYS}/{told['key_id']}")
+    assert (again.status_code, again.json()["code"]) == (404, "key-not-found")
+
+
+def test_a_key_can_be_revoked_by_query_too(gateway):
+    _, _, client = gateway.customer()
+    told = client.post(KEYS, json={}).json()
+    assert client.delete(KEYS, params={"key_id": told["key_id"]}).json()["revoked"]
+    assert client.delete(KEYS).status_code == 400
+
+
+def test_rotation_keeps_the_old_key_for_the_overlap(gateway):
+    _, _, client = gateway.customer(name="server", scopes=[])
+    key_id = client.get(KEYS).json()["keys"][0]["key_id"]
+    successor = client.post(f"{KEYS}/{key_id}/rotate").json()
+    assert successor["name"] == "server"
+    assert client_of(gateway, successor["key"]).get("/v1/echo").status_code == 200
+    assert client.get("/v1/echo").status_code == 200
+    old = next(key for key in client.get(KEYS).json()["keys"] if key["key_id"] == key_id)
+    assert time.time() + 86_000 < old["expires_at"] < time.time() + 87_000
+
+
+def test_rotation_without_overlap_ends_the_old_key_now(gateway):
+    _, _, client = gateway.customer()
+    key_id = client.get(KEYS).json()["keys"][0]["key_id"]
+    successor = client.post(f"{KEYS}/{key_id}/rotate", json={"overlap_s": 0}).json()
+    assert client.get("/v1/echo").status_code == 401
+    assert client_of(gateway, successor["key"]).get("/v1/echo").status_code == 200
+
+
+@pytest.mark.parametrize("overlap_s", [-1, 30 * 86_400 + 1, "soon", None])
+def test_an_overlap_has_bounds(gateway, overlap_s):
+    _, _, client = gateway.customer()
+    key_id = client.get(KEYS).json()["keys"][0]["key_id"]
+    answer = client.post(f"{KEYS}/{key_id}/rotate", json={"overlap_s": overlap_s})
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid-request")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"name": ""},
+        {"name": "x" * 81},
+        {"scopes": ["nonsense"]},
+        {"limits": ["5 per month"]},
+        {"limits": ["lots"]},
+        {"limits": ["5 per day"] * 11},
+        {"expires_at": 1},
+        {"expires_at": "tomorrow"},
+        {"owner": "me"},
+    ],
+    ids=str,
+)
+def test_a_key_that_cannot_be_is_refused(gateway, body):
+    _, _, client = gateway.customer()
+    answer = client.post(KEYS, json=body)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid-request")
+
+
+def test_a_restricted_key_manages_no_keys(gateway):
+    for restriction in ({"scopes": ["GET /v1/**"]}, {"limits": ["5 per day"]}):
+        _, _, client = gateway.customer(**restriction)
+        assert client.get(KEYS).status_code == 200
+        key_id = client.get(KEYS).json()["keys"][0]["key_id"]
+        for answer in (
+            client.post(KEYS, json={}),
+            client.delete(f"{KEYS}/{key_id}"),
+            client.post(f"{KEYS}/{key_id}/rotate"),
+        ):
+            assert (answer.status_code, answer.json()["code"]) == (403, "scope-missing")
+
+
+def test_nobody_touches_anothers_keys(gateway):
+    _, user_id, client = gateway.customer()
+    _, _, stranger = gateway.customer()
+    key_id = client.get(KEYS).json()["keys"][0]["key_id"]
+    assert stranger.get(KEYS, params={"user_id": user_id}).status_code == 403
+    assert stranger.delete(f"{KEYS}/{key_id}").status_code == 404
+    assert stranger.post(f"{KEYS}/{key_id}/rotate").status_code == 404
+    assert gateway.browser().get(KEYS).status_code == 401
+    assert client.get("/v1/echo").status_code == 200
+
+
+def test_the_sellers_server_manages_the_keys_of_its_users(gateway):
+    _, user_id, client = gateway.customer()
+    told = gateway.server.post(KEYS, json={"user_id": user_id, "name": "theirs"}).json()
+    assert client_of(gateway, told["key"]).get("/v1/echo").status_code == 200
+    named = {"user_id": user_id}
+    assert len(gateway.server.get(KEYS, params=named).json()["keys"]) == 2
+    assert gateway.server.delete(f"{KEYS}/{told['key_id']}", params=named).status_code == 200
+    assert len(client.get(KEYS).json()["keys"]) == 1
+    assert len(client.get(KEYS, params={"include_revoked": True}).json()["keys"]) == 2
+    assert gateway.server.get(KEYS).status_code == 400

@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+CHECKOUT = "/api/v1/create-checkout"
+PRO = {"plan_id": "pro-monthly"}
+
+
+def stripe_customers(sandbox, customer_id):
+    listed = sandbox.ask("GET", "/v1/customers", params={"limit": 100})["data"]
+    return [one["id"] for one in listed if one["metadata"].get("tiergate_customer_id") == customer_id]
+
+
+def test_the_seller_starts_a_checkout_for_a_new_user(gateway, sandbox, new_user):
+    user_id = new_user()
+    told = gateway.server.post(CHECKOUT, json={**PRO, "user_id": user_id}).json()
+    assert told["checkout_url"].startswith(sandbox.stripe_url)
+    assert told["session_id"].startswith("cs_")
+    found = gateway.admin.get("/_tiergate/admin/customers", params={"user_id": user_id}).json()["customers"]
+    assert len(found) == 1
+    assert stripe_customers(sandbox, found[0]["customer_id"]) == [found[0]["stripe_customer_id"]]
+
+
+def test_a_double_click_on_two_workers_makes_one_customer(gateway, second_gateway, sandbox, new_user):
+    user_id = new_user()
+    clients = [gateway.server, second_gateway.server] * 4
+    with ThreadPoolExecutor(len(clients)) as pool:
+        answers = list(pool.map(lambda client: client.post(CHECKOUT, json={**PRO, "user_id": user_id}), clients))
+    assert {answer.status_code for answer in answers} == {200}
+    found = gateway.admin.get("/_tiergate/admin/customers", params={"user_id": user_id}).json()["customers"]
+    assert len(found) == 1
+    assert stripe_customers(sandbox, found[0]["customer_id"]) == [found[0]["stripe_customer_id"]]
+
+
+@pytest.mark.parametrize("extra", [{"price": "price_1"}, {"amount": 1}, {"currency": "usd"}, {"line_items": []}])
+def test_nobody_brings_a_price(gateway, new_user, extra):
+    answer = gateway.server.post(CHECKOUT, json={**PRO, "user_id": new_user(), **extra})
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid-request")
+    assert next(iter(extra)) in answer.text
+
+
+def test_an_unknown_plan_is_answered_with_those_there_are(gateway, new_user):
+    answer = gateway.server.post(CHECKOUT, json={"plan_id": "gold", "user_id": new_user()})
+    assert (answer.status_code, answer.json()["code"]) == (422, "unknown-plan")
+    assert "pro-monthly" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("user_id", ["", "x" * 201, "two\nlines", "signup:abc", "\x00"])
+def test_a_user_id_that_no_customer_can_have_is_refused(gateway, user_id):
+    answer = gateway.server.post(CHECKOUT, json={**PRO, "user_id": user_id})
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid-request")
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b'{"plan_id": 1, "user_id": "a"}', b'"text"', b"\xff", b'{"user_id": "a"}']
+)
+def test_a_body_that_is_no_order_is_refused(gateway, body):
+    answer = gateway.server.post(CHECKOUT, content=body)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid-request")
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_huge_body_is_refused(gateway):
+    answer = gateway.server.post(CHECKOUT, content=b'{"plan_id": "' + b"x" * 1_100_000 + b'"}')
+    assert (answer.status_code, answer.json()["code"]) == (413, "body-too-large")
+
+
+def test_a_customer_buys_for_itself_only(gateway, new_user):
+    customer_id, user_id, client = gateway.customer()
+    assert client.post(CHECKOUT, json=PRO).status_code == 200
+    assert client.post(CHECKOUT, json={**PRO, "user_id": user_id}).status_code == 200
+    answer = client.post(CHECKOUT, json={**PRO, "user_id": new_user()})
+    assert (answer.status_code, answer.json()["code"]) == (403, "not-allowed")
+    assert gateway.server.post(CHECKOUT, json={**PRO, "customer_id": customer_id}).status_code == 200
+
+
+def test_a_restricted_key_buys_nothing(gateway):
+    for restriction in ({"scopes": ["GET /v1/**"]}, {"limits": ["5 per day"]}):
+        _, _, client = gateway.customer(**restriction)
+        for path, body in ((CHECKOUT, PRO), ("/api/v1/portal-session", {}), ("/api/v1/subscription/change", PRO)):
+            answer = client.post(path, json=body)
+            assert (answer.status_code, answer.json()["code"]) == (403, "scope-missing")
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"authorization": "Bearer wrong-token-of-some-length"}, "not-authorized"),
+        ({"authorization": "Bearer tg_test_nonsense"}, "invalid-api-key"),
+        ({"x-api-key": "nonsense"}, "invalid-api-key"),
+    ],
+)
+def test_wrong_credentials_are_not_taken_for_none(gateway, new_user, headers, code):
+    answer = gateway.browser().post(CHECKOUT, json={**PRO, "user_id": new_user()}, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (401, code)
+    assert "www-authenticate" in answer.headers
+
+
+def test_a_token_beside_a_key_is_ambiguous(gateway):
+    _, _, client = gateway.customer()
+    key = client.headers["authorization"].removeprefix("Bearer ")
+    answer = gateway.admin.post(CHECKOUT, json=PRO, headers={"x-api-key": key})
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed-request")
+
+
+def test_anybody_may_sign_up_where_that_is_open(gateway, sandbox):
+    browser = gateway.browser()
+    answer = browser.post(CHECKOUT, json={**PRO, "user_id": "ada@example.com"})
+    assert answer.status_code == 200
+    cookie = answer.headers["set-cookie"].lower()
+    assert "tiergate_claim=" in cookie
+    assert all(part in cookie for part in ("httponly", "samesite=lax", "path=/", "max-age=86400"))
+    session = sandbox.ask("GET", f"/v1/checkout/sessions/{answer.json()['session_id']}")
+    customer_id = session["client_reference_id"]
+    created = gateway.admin.get(f"/_tiergate/admin/customers/{customer_id}").json()["customer"]
+    assert created["user_id"] == f"signup:{customer_id}"
+    entries = gateway.admin.get("/_tiergate/admin/audit", params={"customer_id": customer_id}).json()["entries"]
+    assert {"name": "ada@example.com"} in [entry["after"] for entry in entries]
+
+
+def test_who_signs_up_cannot_take_a_sellers_user(gateway):
+    customer_id, user_id, _ = gateway.customer()
+    known = gateway.browser().post(CHECKOUT, json={**PRO, "user_id": user_id})
+    unknown = gateway.browser().post(CHECKOUT, json={**PRO, "user_id": "nobody-has-this"})
+    assert known.status_code == unknown.status_code == 200
+    assert known.json().keys() == unknown.json().keys()
+    row = gateway.admin.get(f"/_tiergate/admin/customers/{customer_id}").json()["customer"]
+    assert row["stripe_customer_id"] is None
+    assert gateway.browser().post(CHECKOUT, json={**PRO, "customer_id": customer_id}).status_code == 401
+
+
+def test_a_second_tab_keeps_the_first_tabs_claim(gateway):
+    browser = gateway.browser()
+    first = browser.post(CHECKOUT, json=PRO).cookies["tiergate_claim"]
+    second = browser.post(CHECKOUT, json=PRO).cookies["tiergate_claim"]
+    assert second.split(".")[1:] == [first]
+    assert second.split(".")[0] != first
+
+
+def test_a_planted_claim_cookie_is_not_used_for_a_new_checkout(gateway):
+    browser = gateway.browser()
+    planted = "A" * 43
+    answer = browser.post(CHECKOUT, json=PRO, headers={"cookie": f"tiergate_claim={planted}"})
+    assert not answer.cookies["tiergate_claim"].startswith(planted)
+    junk = browser.post(CHECKOUT, json=PRO, headers={"cookie": "tiergate_claim=x"})
+    assert len(junk.cookies["tiergate_claim"]) == 43
+
+
+def test_sign_ups_are_paced_by_address(gateway):
+    browser = gateway.browser()
+    answers = [browser.post(CHECKOUT, json=PRO) for _ in range(12)]
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert refused
+    assert {answer.json()["code"] for answer in refused} == {"too-many-signups"}
+    assert 1 <= int(refused[0].headers["retry-after"]) <= 60
+    assert gateway.browser().post(CHECKOUT, json=PRO).status_code == 200
+
+
+def test_sign_up_can_be_closed(start_gateway, new_user):
+    closed = start_gateway(TIERGATE_SIGNUP="closed")
+    answer = closed.browser().post(CHECKOUT, json=PRO)
+    assert (answer.status_code, answer.json()["code"]) == (401, "not-authorized")
+    assert closed.server.post(CHECKOUT, json={**PRO, "user_id": new_user()}).status_code == 200
+
+
+def test_who_has_a_subscription_gets_no_second(gateway, sandbox):
+    _, user_id, client = gateway.customer()
+    told = client.post(CHECKOUT, json=PRO).json()
+    sandbox.pay(told["checkout_url"])
+    for again in (client.post(CHECKOUT, json=PRO), gateway.server.post(CHECKOUT, json={**PRO, "user_id": user_id})):
+        assert (again.status_code, again.json()["code"]) == (409, "already-subscribed")
+        assert again.json()["links"]["billing"].endswith("/_tiergate/account")
+    assert client.get("/api/v1/subscription").json()["standing"] == "good"
+
+
+def test_a_suspended_customer_buys_nothing(gateway):
+    customer_id, _, client = gateway.customer()
+    gateway.admin.post(f"/_tiergate/admin/customers/{customer_id}/block").raise_for_status()
+    answer = client.post(CHECKOUT, json=PRO)
+    assert (answer.status_code, answer.json()["code"]) == (403, "account-suspended")
+
+
+def test_a_stripe_that_is_away_is_said_to_be(start_gateway, new_user):
+    alone = start_gateway(TIERGATE_STRIPE_URL="http://127.0.0.1:9")
+    answer = alone.server.post(CHECKOUT, json={**PRO, "user_id": new_user()})
+    assert (answer.status_code, answer.json()["code"]) == (503, "billing-unavailable")
+    assert "retry-after" in answer.headers
+    plans = alone.browser().get("/api/v1/plans").json()
+    assert plans["prices_as_of"] is None
+    assert {plan["price"] for plan in plans["plans"]} == {None}
+    assert alone.browser().get("/_tiergate/ready").status_code == 200
+
+
+def test_plans_are_public_with_prices_and_limits_in_words(gateway):
+    told = gateway.browser().get("/api/v1/plans").json()
+    plan = next(plan for plan in told["plans"] if plan["plan_id"] == "pro-monthly")
+    assert (plan["price"]["amount"], plan["price"]["currency"], plan["price"]["interval"]) == (2900, "usd", "month")
+    assert "1_000 requests per billing period" in plan["limits"]
+    assert [tier["tier"] for tier in told["tiers"]] == ["free", "pro", "enterprise"]
+    assert [tier["tier"] for tier in told["tiers"] if tier["is_default"]] == ["free"]
+    assert told["prices_as_of"] > 1_700_000_000
+
+
+def test_the_portal_opens_for_who_has_been_at_the_checkout(gateway):
+    _, user_id, client = gateway.customer()
+    before = client.post("/api/v1/portal-session", json={})
+    assert (before.status_code, before.json()["code"]) == (409, "no-subscription")
+    client.post(CHECKOUT, json=PRO).raise_for_status()
+    for answer in (
+        client.post("/api/v1/portal-session"),
+        gateway.server.post("/api/v1/portal-session", json={"user_id": user_id}),
+    ):
+        assert httpx.get(answer.json()["portal_url"]).status_code == 200
+
+
+def test_the_seller_names_one_customer(gateway):
+    customer_id, user_id, _ = gateway.customer()
+    for params, status in (
+        ({}, 400),
+        ({"user_id": user_id, "customer_id": customer_id}, 400),
+        ({"user_id": user_id}, 200),
+        ({"customer_id": customer_id}, 200),
+        ({"user_id": "nobody-at-all"}, 404),
+    ):
+        assert gateway.server.get("/api/v1/subscription", params=params).status_code == status
+    assert gateway.browser().get("/api/v1/subscription", params={"user_id": user_id}).status_code == 401
+
+
+def test_a_plan_change_is_previewed_and_then_holds_at_once(gateway):
+    _, _, client = gateway.subscribed()
+    client.get("/v1/echo").raise_for_status()
+    told = client.post("/api/v1/subscription/change", json={"plan_id": "enterprise-monthly"}).json()
+    assert told["applied"] is False
+    assert told["amount_due"] == sum(line["amount"] for line in told["lines"]) > 0
+    assert client.get("/api/v1/subscription").json()["tier"] == "pro"
+    order = {"plan_id": "enterprise-monthly", "preview": False, "proration_at": told["proration_at"]}
+    changed = client.post("/api/v1/subscription/change", json=order).json()
+    assert (changed["applied"], changed["subscription"]["tier"]) == (True, "enterprise")
+    answer = client.get("/v1/echo")
+    assert "q=1000000" in answer.headers["ratelimit-policy"]
+    usage = client.get("/api/v1/usage").json()
+    period = next(limit for limit in usage["limits"] if limit["name"] == "period")
+    assert (period["limit"], period["used"]) == (1_000_000, 2)
+
+
+def test_nothing_can_be_changed_without_a_subscription(gateway):
+    _, _, client = gateway.customer()
+    answer = client.post("/api/v1/subscription/change", json={"plan_id": "enterprise-monthly"})
+    assert (answer.status_code, answer.json()["code"]) == (409, "no-subscription")
+    unknown = client.post("/api/v1/subscription/change", json={"plan_id": "gold"})
+    assert (unknown.status_code, unknown.json()["code"]) == (422, "unknown-plan")
+    assert "enterprise-monthly" in unknown.json()["detail"]

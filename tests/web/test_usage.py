@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+from gateway.cache import CacheServer
+
+USAGE = "/api/v1/usage"
+
+
+def limits_of(answer):
+    return {limit["name"]: limit for limit in answer.json()["limits"]}
+
+
+def test_usage_counts_what_was_called(gateway, second_gateway):
+    _, _, client = gateway.customer()
+    for _ in range(3):
+        client.get("/v1/echo").raise_for_status()
+    for worker in (gateway, second_gateway):
+        answer = worker.bearer(client.headers["authorization"].removeprefix("Bearer ")).get(USAGE)
+        period = limits_of(answer)["period"]
+        assert (period["used"], period["limit"], period["remaining"]) == (3, 100, 97)
+        assert period["window_starts_at"] <= time.time() < period["window_ends_at"]
+        assert (answer.json()["source"], answer.json()["tier"]) == ("cache", "free")
+
+
+def test_asking_costs_nothing(gateway):
+    _, _, client = gateway.customer()
+    for _ in range(5):
+        assert limits_of(client.get(USAGE))["period"]["used"] == 0
+
+
+def test_a_rate_is_shown_as_a_promise(gateway):
+    _, _, client = gateway.customer()
+    rate = limits_of(client.get(USAGE))["second"]
+    assert (rate["kind"], rate["limit"], rate["burst"], rate["used"]) == ("rate", 10, 20, None)
+
+
+def test_a_keys_own_limit_is_shown_beside_the_customers(gateway):
+    _, _, client = gateway.customer(limits=["5 per day"])
+    client.get("/v1/echo").raise_for_status()
+    limits = limits_of(client.get(USAGE))
+    assert (limits["key-day"]["used"], limits["key-day"]["remaining"]) == (1, 4)
+    assert limits["key-day"]["key_id"] == client.get("/api/v1/api-keys").json()["keys"][0]["key_id"]
+    assert limits["period"]["key_id"] is None
+
+
+def test_the_seller_asks_for_any_user(gateway):
+    _, user_id, client = gateway.customer()
+    client.get("/v1/echo").raise_for_status()
+    answer = gateway.server.get(USAGE, params={"user_id": user_id})
+    assert limits_of(answer)["period"]["used"] == 1
+    assert gateway.browser().get(USAGE, params={"user_id": user_id}).status_code == 401
+
+
+def test_without_the_cache_the_ledger_answers_and_says_so(start_gateway, until):
+    with tempfile.TemporaryDirectory(prefix="tg") as folder, CacheServer.start(Path(folder)) as cache:
+        own = start_gateway(TIERGATE_REDIS_URL=cache.url)
+        _, _, client = own.customer()
+        client.get("/v1/echo").raise_for_status()
+        settled = "tiergate_last_settlement_timestamp_seconds 1."
+        until(lambda: settled in own.admin.get("/_tiergate/metrics").text)
+        time.sleep(1)
+        cache.stop()
+        answer = client.get(USAGE)
+        assert (answer.status_code, answer.json()["source"]) == (200, "ledger")
+        assert limits_of(answer)["period"]["used"] == 1
+        assert client.get("/api/v1/subscription").status_code == 200
+        assert client.get("/v1/echo").status_code == 503
+        stranger = own.bearer(client.headers["authorization"].removeprefix("Bearer ")[:-1] + "x")
+        assert stranger.get(USAGE).status_code == 401
+
+
+def test_usage_follows_a_suspension(gateway):
+    customer_id, _, client = gateway.customer()
+    gateway.admin.post(f"/_tiergate/admin/customers/{customer_id}/block").raise_for_status()
+    answer = client.get(USAGE)
+    assert (answer.json()["standing"], answer.json()["tier"], answer.json()["limits"]) == ("suspended", None, [])
