@@ -65,7 +65,7 @@ class Attempt:
 class Admission:
     """Decides and charges."""
 
-    def __init__(  # noqa: PLR0913 - the parts it is made of
+    def __init__(
         self,
         cache: Cache,
         publisher: Publisher,

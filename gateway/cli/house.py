@@ -162,10 +162,21 @@ class House:
         raise HouseBroken(f"the gateway was not ready after {START_TIMEOUT_S:.0f} s:\n{part.last_words()}")
 
     def kill_gateway(self) -> None:
-        """SIGKILL the gateway's parent process, as a crash would; its children must end by themselves."""
+        """SIGKILL the gateway's parent process, as a crash would; its children must end by themselves.
+
+        Raises:
+            HouseBroken: Somebody still listens after a while.
+        """
         process = self._parts.pop("gateway").process
         process.send_signal(signal.SIGKILL)
         process.wait(STOP_TIMEOUT_S)
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)):
+                    return
+            time.sleep(_POLL_S)
+        raise HouseBroken("the killed gateway's workers did not end")
 
     def stop_gateway(self) -> int:
         """SIGTERM the gateway and return its exit code."""
@@ -234,7 +245,7 @@ class House:
     def inbox_is_worked_off(self) -> bool:
         """Whether no event waits for its work."""
         counts = self.admin("GET", "events", params={"limit": 1})["counts"]
-        return counts.get("pending", 0) + counts.get("claimed", 0) == 0
+        return not (counts.get("pending") or counts.get("claimed"))
 
     def _spawn(self, name: str, arguments: list[str], env: dict[str, str], stdout: int) -> Part:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and modules

@@ -109,7 +109,8 @@ def burst(world: World) -> str:
         lambda: httpx.get(f"{world.house.url}/_tiergate/why/{problem['decision_id']}", headers={"x-api-key": world.key})
     )
     expect(why.json().get("verdict") == "rate-limited", why.text)
-    return f"{len(admitted)} admitted, {len(refused)} refused with Retry-After {refused[0].headers['retry-after']}, why explains it"
+    wait_s = refused[0].headers["retry-after"]
+    return f"{len(admitted)} admitted, {len(refused)} refused with Retry-After {wait_s}, why explains it"
 
 
 def _many(world: World, count: int) -> list[httpx.Response]:
@@ -149,7 +150,7 @@ def preview_upgrade(world: World) -> str:
     expect(answer.is_success, (answer.status_code, answer.text))
     told = answer.json()
     expect(told["amount_due"] > 0 and told["lines"], told)
-    return f"{told['amount_due'] / 100:.2f} {told['currency']} now, in {len(told['lines'])} lines"
+    return f"{told['amount_due'] / 100:.2f} {told['currency']} on the next invoice, in {len(told['lines'])} lines"
 
 
 def upgrade(world: World) -> str:

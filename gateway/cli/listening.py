@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import errno
 import socket
+import time
 
 import click
 
+_PATIENCE_S = 5.0
+"""How long an address may stay in use: the workers of a gateway that was killed let go of it within a second."""
+_POLL_S = 0.1
 BACKLOG = 2048
 """Connections that may wait to be accepted. The system may allow fewer (Linux: net.core.somaxconn)."""
 
@@ -39,11 +43,24 @@ def listen(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != "::"))
-        listener.bind(address)
-        listener.listen(BACKLOG)
+        _bind(listener, address)
     except OSError as error:
         listener.close()
         reason = _REASONS.get(error.errno or 0, str(error.strerror))
         raise click.ClickException(f"Cannot listen on {host} port {port}: {reason}.") from None
     listener.set_inheritable(True)
     return listener
+
+
+def _bind(listener: socket.socket, address: tuple[str, int] | tuple[str, int, int, int]) -> None:
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            listener.bind(address)
+            listener.listen(BACKLOG)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_S)
+        else:
+            return

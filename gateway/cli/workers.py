@@ -21,7 +21,6 @@ import structlog
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from gateway.app import PARENT_VARIABLE
 from gateway.cli.listening import BACKLOG
 
 if TYPE_CHECKING:
@@ -36,6 +35,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 APP = "gateway.app:create_app"
+PARENT_VARIABLE = "_TIERGATE_PARENT_PID"
+"""As in `gateway.app`, which a supervisor does not import: it would double what it needs to start."""
 KEEP_ALIVE_S = 75
 """Longer than the idle time of common load balancers (60 s), so that it is they who close."""
 

@@ -184,19 +184,28 @@ class _SortedOut:
         return [field for field in self.kept if field[0] not in self._listed]
 
 
-def response_headers(headers: Iterable[tuple[bytes, bytes]], *, http_version: str = "1.1") -> Headers:
-    """An upstream response's fields as the caller gets them: hop-by-hop removed, Via added, names in lower case."""
-    listed: set[bytes] = set()
+def response_headers(
+    headers: Iterable[tuple[bytes, bytes]], *, http_version: str = "1.1", ended: Headers | None = None
+) -> Headers:
+    """An upstream response's fields as the caller gets them: hop-by-hop removed, Via added, names in lower case.
+
+    Args:
+        headers: As the upstream sent them.
+        http_version: Of the response, for Via.
+        ended: Takes the hop-by-hop fields, for whoever looks after the connection.
+    """
+    ended = ended if ended is not None else []
     kept: Headers = []
     for name, value in headers:
         lowered = name.lower()
-        if lowered not in _HOP_BY_HOP:
+        if lowered in _HOP_BY_HOP:
+            ended.append((lowered, value))
+        else:
             kept.append((lowered, value))
-        elif lowered == b"connection":
-            listed |= _tokens(value)
-    if not listed <= _EXPECTED_IN_CONNECTION:
-        kept = [field for field in kept if field[0] not in listed]
-    kept.append((b"via", _via(http_version)))
+    for name, value in ended:
+        if name == b"connection" and not (listed := _tokens(value)) <= _EXPECTED_IN_CONNECTION:
+            kept = [field for field in kept if field[0] not in listed]
+    kept.append((b"via", _VIA.get(http_version) or _via(http_version)))
     return kept
 
 

@@ -8,7 +8,6 @@ import os
 import secrets
 import signal
 import socket
-import stat
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -85,24 +84,24 @@ def _url(bound: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-class _Server(uvicorn.Server):
-    """uvicorn without its own signal handlers: the program has one stop event for both servers."""
+@asynccontextmanager
+async def _serving(*served: tuple[Any, socket.socket]) -> AsyncIterator[None]:
+    """Uvicorn on each socket, without its signal handlers: the program has one stop for all of it."""
+    servers = [(_server(app), bound) for app, bound in served]
+    for server, bound in servers:
+        server.lifespan = server.config.lifespan_class(server.config)
+        await server.startup(sockets=[bound])
+    loops = [asyncio.create_task(server.main_loop()) for server, _ in servers]
+    try:
+        yield
+    finally:
+        for server, _ in servers:
+            server.should_exit = True
+        await asyncio.gather(*loops)
+        await asyncio.gather(*(server.shutdown(sockets=[bound]) for server, bound in servers))
 
-    @asynccontextmanager
-    async def serving(self, bound: socket.socket) -> AsyncIterator[None]:
-        """Serve on one socket for as long as the block lasts."""
-        self.lifespan = self.config.lifespan_class(self.config)
-        await self.startup(sockets=[bound])
-        loop = asyncio.create_task(self.main_loop())
-        try:
-            yield
-        finally:
-            self.should_exit = True
-            await loop
-            await self.shutdown(sockets=[bound])
 
-
-def _server(app: Any) -> _Server:
+def _server(app: Any) -> uvicorn.Server:
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -113,7 +112,7 @@ def _server(app: Any) -> _Server:
         server_header=False,
     )
     config.load()
-    return _Server(config)
+    return uvicorn.Server(config)
 
 
 @asynccontextmanager
@@ -136,9 +135,8 @@ async def running(listening: Listening) -> AsyncIterator[Running]:
         simulator.world.public_url = _url(stripe)
         if listening.seeded:
             simulator.carry_out(seed)
-        stripe_server, upstream_server = _server(create_stripe(simulator)), _server(upstream_app)
         try:
-            async with stripe_server.serving(stripe), upstream_server.serving(upstream):
+            async with _serving((create_stripe(simulator), stripe), (upstream_app, upstream)):
                 yield Running(
                     stripe_url=_url(stripe),
                     upstream_url=_url(upstream),
@@ -149,28 +147,24 @@ async def running(listening: Listening) -> AsyncIterator[Running]:
             await simulator.aclose()
 
 
-async def wait_for_end() -> None:
-    """Return at SIGTERM or SIGINT, when the parent process is gone, or at the end of a piped stdin."""
+async def wait_for_end(parent: int, *, at_stdin_end: bool = False) -> None:
+    """Return at SIGTERM or SIGINT, or when `parent` is no longer our parent process.
+
+    The caller asks for its parent first thing: one that dies while the servers start is noticed too. With
+    `at_stdin_end`, also when stdin ends; never by default, since a stdin that was inherited is not ours to read.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    if _stdin_is_pipe():
-        _stop_at_eof(loop, stop)
-    parent = os.getppid()
+    if at_stdin_end:
+        _stop_at_stdin_end(loop, stop)
     while not stop.is_set() and os.getppid() == parent:
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), _PARENT_CHECK_S)
 
 
-def _stdin_is_pipe() -> bool:
-    try:
-        return stat.S_ISFIFO(os.fstat(sys.stdin.fileno()).st_mode)
-    except (OSError, ValueError, AttributeError):
-        return False
-
-
-def _stop_at_eof(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+def _stop_at_stdin_end(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
     descriptor = sys.stdin.fileno()
     os.set_blocking(descriptor, False)
 

@@ -10,12 +10,15 @@ clock file. Three rules keep them in step:
    have not happened here, and it lags by the milliseconds that one turn takes.
 3. Deliveries begin in a later turn. So whoever hears of an event sees a clock that is not before it.
 
+A clock file that exists already is gone on with, so that time does not run back for whoever kept data.
 Event signatures carry real time: receivers check them against their own wall clock.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +37,7 @@ Answer = TypeVar("Answer")
 DEFAULT_KEY = "sk_test_sandbox_loopback_only"
 KEY_BEGINS = "sk_test_sandbox"
 _TICK_S = 0.5
+_OFFSET_BYTES = 8
 
 
 def check_key(key: str) -> str:
@@ -47,6 +51,21 @@ def check_key(key: str) -> str:
     if not key.startswith(KEY_BEGINS):
         raise ValueError(f"the sandbox's key must begin with {KEY_BEGINS}")
     return key
+
+
+def _read_offset(clock_file: Path) -> float:
+    """The offset that an earlier life left.
+
+    Raises:
+        ValueError: the file is something else.
+    """
+    if not clock_file.exists():
+        return 0.0
+    content = clock_file.read_bytes()
+    offset_s: float = struct.unpack("<d", content)[0] if len(content) == _OFFSET_BYTES else math.nan
+    if not 0 <= offset_s < math.inf:
+        raise ValueError(f"{clock_file.name} is not a clock file")
+    return offset_s
 
 
 class Simulator:
@@ -64,14 +83,14 @@ class Simulator:
         delivery_rules: DeliveryRules | None = None,
     ) -> None:
         self.key = check_key(key)
-        self.offset_s = 0.0
+        self.offset_s = 0.0 if clock_file is None else _read_offset(clock_file)
         self.answers = AnswerBook()
         self.api_faults: list[ApiFault] = []
-        self.world = World(now=int(time.time()), run=run)
+        self.world = World(now=int(self.now()), run=run)
         self.deliverer = Deliverer(self.world, delivery_rules or DeliveryRules())
         self._clock_file = clock_file
         self._requests = 0
-        self._set_offset(0.0)
+        self._set_offset(self.offset_s)
         self._ticker = asyncio.get_running_loop().create_task(self._tick())
 
     async def aclose(self) -> None:

@@ -27,7 +27,7 @@ MAX_HEAD_BYTES = 65_536
 
 _PROTOCOL = b"HTTP/1."
 _NO_BODY = frozenset({204, 304})
-_FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection", b"keep-alive"})
+_LENGTH_NAME = len(b"content-length")
 _FIRST_STATUS, _FIRST_FINAL, _LAST_STATUS = 100, 200, 599
 _SWITCHING = 101
 
@@ -85,8 +85,16 @@ def parse_response_head(data: bytes, *, to_head: bool) -> ResponseHead:
     status, version = parser.get_status_code(), parser.get_http_version()
     if version not in {"1.1", "1.0"} or not _FIRST_STATUS <= status <= _LAST_STATUS or status == _SWITCHING:
         raise UpstreamInvalid("The upstream answered with a protocol version or status that cannot be relayed.")
-    length, chunked, keep_alive, keep_alive_s = _hop_fields(fields.pairs, version)
-    headers = response_headers(fields.pairs, http_version=version)
+    ended: Headers = []
+    headers = response_headers(fields.pairs, http_version=version, ended=ended)
+    # llhttp has refused all but digits, and a second one. `Connection: content-length` hides none from here.
+    length = next(
+        (int(value) for name, value in fields.pairs if len(name) == _LENGTH_NAME and name.lower() == b"content-length"),
+        None,
+    )
+    chunked, keep_alive, keep_alive_s = _hop_fields(ended, version) if ended else (False, version == "1.1", None)
+    if chunked and length is not None:
+        raise UpstreamInvalid("The upstream sent both a Content-Length and a Transfer-Encoding.")
     framing = CHUNKED if chunked else length
     if status < _FIRST_FINAL and framing is not None:
         raise UpstreamInvalid("The upstream sent an interim response that claims a body.")
@@ -115,29 +123,21 @@ def check_unfinished_head(data: bytes) -> None:
         raise UpstreamInvalid("The upstream's response head is malformed.")
 
 
-def _hop_fields(pairs: list[tuple[bytes, bytes]], version: str) -> tuple[int | None, bool, bool, int | None]:
-    """What the fields say about this connection: length, chunked, keep-alive and for how long."""
-    length: int | None = None
+def _hop_fields(fields: Headers, version: str) -> tuple[bool, bool, int | None]:
+    """What the fields say about this connection: chunked, keep-alive and for how long."""
     chunked = False
     keep_alive = version == "1.1"
     keep_alive_s: int | None = None
-    for name, value in pairs:
-        lowered = name.lower()
-        if lowered not in _FRAMING:
-            continue
-        if lowered == b"content-length":
-            length = int(value)  # llhttp has refused all but digits, and a second one
-        elif lowered == b"transfer-encoding":
+    for name, value in fields:
+        if name == b"transfer-encoding":
             if chunked or version != "1.1" or value.lower() != b"chunked":
                 raise UpstreamInvalid("The upstream used a transfer coding that cannot be relayed.")
             chunked = True
-        elif lowered == b"connection":
+        elif name == b"connection":
             keep_alive = keep_alive and b"close" not in value.lower()
-        else:
+        elif name == b"keep-alive":
             keep_alive_s = _parse_timeout(value)
-    if chunked and length is not None:
-        raise UpstreamInvalid("The upstream sent both a Content-Length and a Transfer-Encoding.")
-    return length, chunked, keep_alive, keep_alive_s
+    return chunked, keep_alive, keep_alive_s
 
 
 def _parse_timeout(value: bytes) -> int | None:

@@ -108,7 +108,7 @@ class _Metered:
         "_runtime", "_scope", "_send", "_started_at", "_status",
     )  # fmt: skip
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what one ASGI call consists of
+    def __init__(
         self, runtime: Runtime, exchange: Exchange, scope: Scope, receive: Receive, send: Send, path: str
     ) -> None:
         self._runtime = runtime
@@ -310,7 +310,7 @@ def _log_decision(decision: Decision) -> None:
     )
 
 
-async def _send_problem(  # noqa: PLR0913, PLR0917 - the parts of one response
+async def _send_problem(
     runtime: Runtime, scope: Scope, send: Send, error: TiergateError, decision_id: str | None, extra: Headers
 ) -> int:
     status, headers, body = problem_response(error, runtime.site, decision_id=decision_id)

@@ -11,7 +11,7 @@ from litestar.openapi import ResponseSpec
 from litestar.params import FromPath
 
 import gateway
-from gateway.explaining import Decision
+from gateway.explaining import FLUSH_S, Decision
 from gateway.web.callers import AnyRequest, Caller, FromCaller, FromRuntime
 from gateway.web.health import check_readiness
 from gateway.web.page_frame import render
@@ -102,7 +102,7 @@ async def why(decision_id: FromPath[str], runtime: FromRuntime, caller: FromCall
         raise NotAuthorized("Send the API key that made the call, or the admin token.")
     if caller.role == "server":
         raise NotAllowed("This needs the admin token or the customer's own key.")
-    decision = await runtime.decisions.find(decision_id)
+    decision = await runtime.decisions.find(decision_id, patience_s=2 * FLUSH_S)
     if decision is None or not _may_see(caller, decision):
         raise DecisionNotFound("There is no recent decision with this id.")
     kind = TABLE.get(decision.verdict)

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import Response
 from litestar.datastructures import Cookie
-from litestar.params import Dependency
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
 from litestar.plugins.jinja import JinjaTemplateEngine
 
 from gateway.checkout import Checkouts
@@ -114,22 +115,23 @@ class Visit:
 
     async def form(self) -> dict[str, str]:
         """The text fields of the form that was sent; the first of each name."""
-        sent = await self.request.form()
-        return {name: value for name, value in reversed(sent.multi_items()) if isinstance(value, str)}
+        fields: dict[str, str] = {}
+        for name, value in (await self.request.form()).multi_items():
+            if isinstance(value, str):
+                fields.setdefault(name, value)
+        return fields
 
     def page(
-        self, template: str, *, status: int = 200, cookies: Sequence[Cookie] = (), refresh_s: int = 0, **values: object
+        self, template: str, *, status: int = 200, cookies: Sequence[Cookie] = (), refresh: str = "", **values: object
     ) -> Page:
-        """A page of ours. `refresh_s`: the browser asks again by itself after so many seconds."""
-        extra = {"refresh": str(refresh_s)} if refresh_s else {}
+        """A page of ours. `refresh`: seconds after which the browser asks again by itself, or goes elsewhere."""
         return render(
             self.runtime.settings,
             template,
             status=status,
             cookies=cookies,
-            headers=extra,
-            signed_in=self.signed_in is not None,
-            **values,
+            headers={"refresh": refresh} if refresh else {},
+            **{"signed_in": self.signed_in is not None, **values},
         )
 
     def see(self, path: str, *, cookies: Sequence[Cookie] = ()) -> Page:
@@ -141,7 +143,7 @@ class Visit:
         parts = urlsplit(url)
         if f"{parts.scheme}://{parts.netloc}" in payment_origins(self.runtime.settings):
             return self._redirect(url, cookies)
-        return self.page("leave.html", cookies=cookies, url=url, host=parts.netloc, refresh_to=url)
+        return self.page("leave.html", cookies=cookies, refresh=f"0; url={url}", url=url, host=parts.netloc)
 
     def session_cookie(self, customer_id: str, key_id: str) -> Cookie:
         """Signs the browser in."""
@@ -170,7 +172,7 @@ class Visit:
         return Response(content=b"", status_code=_SEE_OTHER, headers=headers, cookies=list(cookies))
 
 
-FromVisit: TypeAlias = Annotated[Visit, Dependency(skip_validation=True)]
+FromVisit: TypeAlias = NamedDependency[SkipValidation[Visit]]
 
 
 async def open_visit(request: AnyRequest) -> Visit:

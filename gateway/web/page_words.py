@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from gateway.billing import PriceFacts
 from gateway.core.limit_text import limit_words
 from gateway.core.limits import Limit, Rate
-from gateway.core.policy import Meter
+from gateway.core.policy import Meter, Tier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +36,11 @@ def limit_sentence(limit: Limit, meters: Mapping[str, Meter]) -> str:
     if isinstance(limit, Rate) and limit.burst != limit.units:
         return f"{sentence}, up to {limit.burst:,} at once"
     return sentence
+
+
+def feature_words(tier: Tier) -> tuple[str, ...]:
+    """The features of a tier: `priority support`."""
+    return tuple(feature.replace("-", " ") for feature in sorted(tier.features))
 
 
 def window_words(policy_words: str) -> str:

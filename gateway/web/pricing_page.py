@@ -14,7 +14,7 @@ from gateway.web.billing_routes import client_address, read_prices
 from gateway.web.claim_cookie import NAME as CLAIM_COOKIE
 from gateway.web.claim_cookie import claim_cookie
 from gateway.web.page_frame import FromVisit, Page, Visit
-from gateway.web.page_words import limit_sentence, price_words
+from gateway.web.page_words import feature_words, limit_sentence, price_words
 from gateway.web.refusals import NotAuthorized
 
 
@@ -87,7 +87,7 @@ def _card(tier: Tier, policy: Policy, prices: dict[str, PriceFacts], current_pla
         description=tier.description,
         is_default=tier.name == policy.default_tier,
         limits=tuple(limit_sentence(limit, policy.meters) for limit in tier.limits),
-        features=tuple(feature.replace("-", " ") for feature in sorted(tier.features)),
+        features=feature_words(tier),
         plans=tuple(
             PlanCard(
                 plan_id=plan.plan_id,

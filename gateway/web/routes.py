@@ -20,6 +20,7 @@ from gateway.web.admin import admin_router
 from gateway.web.billing_routes import provide_checkouts
 from gateway.web.callers import provide_caller, provide_runtime
 from gateway.web.failures import EXCEPTION_HANDLERS
+from gateway.web.pages import page_handlers
 from gateway.web.reserved import OPERATIONS
 
 if TYPE_CHECKING:
@@ -62,9 +63,10 @@ def build_litestar(
 
 
 def _operations() -> list[ControllerRouterHandler]:
-    """Everything under /_tiergate. Pages for browsers are added here."""
+    """Everything under /_tiergate."""
     return [
         *operations.HANDLERS,
+        *page_handlers,
         admin_router(),
     ]
 

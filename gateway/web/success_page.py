@@ -16,7 +16,7 @@ from gateway.web.claim_cookie import claim_secrets
 from gateway.web.page_frame import FromVisit, Page, Visit
 
 _FORBIDDEN = 403
-_ASK_AGAIN_S = 4
+_ASK_AGAIN_S = "4"
 _WILD = ("*", "{")
 
 
@@ -62,6 +62,7 @@ async def _show_key(visit: Visit, checkout: CheckoutRow, issued: IssuedKey) -> P
     return visit.page(
         "key.html",
         cookies=[visit.session_cookie(checkout.customer_id, issued.record.key_id)],
+        signed_in=True,
         key=issued.minted.text,
         tier=access.tier.title if access is not None and access.tier is not None else None,
         example_url=runtime.settings.base_url + example_path(policy),
@@ -90,7 +91,7 @@ def _state(visit: Visit, state: str, checkout: CheckoutRow, *, status: int = 200
         **values,
     }
     return visit.page(
-        "success.html", status=status, refresh_s=_ASK_AGAIN_S if state == "waiting" else 0, state=state, **shown
+        "success.html", status=status, refresh=_ASK_AGAIN_S if state == "waiting" else "", state=state, **shown
     )
 
 

@@ -185,7 +185,7 @@ class Life(RuleBasedStateMachine):
             assert answer == expected
         if isinstance(answer, Charged):
             for claim in request.claims:
-                if isinstance(claim, RateClaim):
+                if isinstance(claim, RateClaim) and claim.cost:  # what costs nothing leaves no trace, not even t
                     spent = claim.cost * claim.window_ms
                     self.admitted.setdefault(claim.field, []).append((answer.now_ms, spent))
         return answer

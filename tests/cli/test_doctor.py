@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import http.server
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from click.testing import Result
@@ -162,3 +164,23 @@ def test_people_get_a_line_a_finding_and_its_fix_below(migrated: Run) -> None:
     at = next(number for number, line in enumerate(lines) if line.startswith("FAIL stripe"))
     assert lines[at + 1].strip().startswith("fix: ")
     assert lines[-1].endswith("failures")
+
+
+def test_a_cache_that_drops_counters_or_keeps_nothing_is_a_warning(migrated: Run, cache: CacheServer) -> None:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(unquote(cache.url.removeprefix("unix://")))
+        connection.sendall(b"CONFIG SET maxmemory-policy allkeys-lru\r\nCONFIG SET appendonly no\r\n")
+        assert connection.recv(100).startswith(b"+OK")
+        assert wait_for_setting(connection)
+    _, findings = examine(migrated)
+    warnings = " ".join(about(findings, "cache", "warn"))
+    assert "maxmemory-policy is allkeys-lru" in warnings
+    assert "nothing is persisted" in warnings
+
+
+def wait_for_setting(connection: socket.socket) -> bool:
+    connection.sendall(b"CONFIG GET appendonly\r\n")
+    answer = b""
+    while b"appendonly" not in answer:
+        answer += connection.recv(1000)
+    return True

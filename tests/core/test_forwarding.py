@@ -13,7 +13,11 @@ OURS = [(b"x-tiergate-customer", b"cu_1"), (b"x-request-id", b"r1")]
 
 
 def forward(
-    *fields: tuple[bytes, bytes], peer: str | None = "192.0.2.1", trusted: tuple[str, ...] = (), version: str = "1.1", **options
+    *fields: tuple[bytes, bytes],
+    peer: str | None = "192.0.2.1",
+    trusted: tuple[str, ...] = (),
+    version: str = "1.1",
+    **options,
 ) -> list[tuple[bytes, bytes]]:
     return HeaderRules(trusted_proxies=trusted, **options).forward_headers(
         [HOST, *fields], peer=peer, scheme="http", http_version=version, identity=OURS
@@ -34,22 +38,43 @@ ADDED = [
 
 
 def test_ordinary_fields_keep_their_order_and_repetitions():
-    sent = [(b"accept", b"a"), (b"range", b"bytes=0-1"), (b"accept", b"b"), (b"if-match", b'"x"'), (b"x-latin", b"\xe9")]
+    sent = [
+        (b"accept", b"a"),
+        (b"range", b"bytes=0-1"),
+        (b"accept", b"b"),
+        (b"if-match", b'"x"'),
+        (b"x-latin", b"\xe9"),
+    ]
     assert forward(*sent) == [*sent, *ADDED]
 
 
 @pytest.mark.parametrize(
     "name",
-    [b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"expect"]
-    + [b"proxy-authorization", b"proxy-authenticate", b"content-length", b"http2-settings", b"x-api-key"],
+    [
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"expect",
+        b"proxy-authorization",
+        b"proxy-authenticate",
+        b"content-length",
+        b"http2-settings",
+        b"x-api-key",
+    ],
 )
 def test_fields_that_end_here_are_not_forwarded(name):
     assert forward((name, b"x")) == ADDED
-    assert name == b"connection" or forward((name.replace(b"-", b"_"), b"x")) == ADDED or b"-" not in name
+    assert forward((name.replace(b"-", b"_"), b"x")) == ADDED
 
 
 def test_fields_that_connection_names_are_not_forwarded():
-    fields = forward((b"x-a", b"1"), (b"connection", b"close, X-A,, ,x-b"), (b"x-b", b"2"), (b"x-c", b"3"), (b"connection", b""))
+    fields = forward(
+        (b"x-a", b"1"), (b"connection", b"close, X-A,, ,x-b"), (b"x-b", b"2"), (b"x-c", b"3"), (b"connection", b"")
+    )
     assert fields == [(b"x-c", b"3"), *ADDED]
 
 
@@ -60,7 +85,14 @@ def test_connection_cannot_name_what_we_add():
 
 @pytest.mark.parametrize(
     "name",
-    [b"x-tiergate-customer", b"x-tiergate-anything", b"x_tiergate_customer", b"x-tiergate_customer", b"x-tiergate", b"x-request-id"],
+    [
+        b"x-tiergate-customer",
+        b"x-tiergate-anything",
+        b"x_tiergate_customer",
+        b"x-tiergate_customer",
+        b"x-tiergate",
+        b"x-request-id",
+    ],
 )
 def test_nobody_else_says_who_the_caller_is(name):
     assert forward((name, b"cu_2")) == ADDED
@@ -74,8 +106,17 @@ def test_our_api_key_is_removed_and_other_credentials_pass():
 
 @pytest.mark.parametrize(
     "name",
-    [b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-anything", b"forwarded", b"x-real-ip"]
-    + [b"x_forwarded_for", b"x-forwarded_for", b"x_real_ip"],
+    [
+        b"x-forwarded-for",
+        b"x-forwarded-proto",
+        b"x-forwarded-host",
+        b"x-forwarded-anything",
+        b"forwarded",
+        b"x-real-ip",
+        b"x_forwarded_for",
+        b"x-forwarded_for",
+        b"x_real_ip",
+    ],
 )
 def test_a_stranger_is_not_believed(name):
     assert forward((name, b"203.0.113.9")) == ADDED
@@ -152,7 +193,8 @@ def test_the_caller_is_the_first_from_the_right_that_is_not_our_proxy(peer, clai
 def test_a_response_loses_hop_by_hop_fields_both_listed_and_known():
     sent = [
         (b"Set-Cookie", b"a=1"), (b"Connection", b"X-A, close"), (b"X-A", b"1"), (b"Keep-Alive", b"timeout=5"),
-        (b"Trailer", b"x"), (b"Transfer-Encoding", b"chunked"), (b"Proxy-Authenticate", b"Basic"), (b"Set-Cookie", b"b=2"),
+        (b"Trailer", b"x"), (b"Transfer-Encoding", b"chunked"), (b"Proxy-Authenticate", b"Basic"),
+        (b"Set-Cookie", b"b=2"),
         (b"Content-Encoding", b"br"), (b"Content-Length", b"5"),
     ]  # fmt: skip
     assert response_headers(sent) == [
@@ -163,7 +205,16 @@ def test_a_response_loses_hop_by_hop_fields_both_listed_and_known():
 
 
 _field_names = st.sampled_from(
-    [b"x-tiergate-customer", b"x_tiergate_customer", b"connection", b"x-forwarded-for", b"x-a", b"accept", b"te", b"x-tiergate_tier"]
+    [
+        b"x-tiergate-customer",
+        b"x_tiergate_customer",
+        b"connection",
+        b"x-forwarded-for",
+        b"x-a",
+        b"accept",
+        b"te",
+        b"x-tiergate_tier",
+    ]
 )
 
 

@@ -73,20 +73,38 @@ def test_ambiguous_framing_and_odd_bytes_are_refused(fields):
         check(HOST, *fields, method="POST")
 
 
-@pytest.mark.parametrize("host", [b"a", b"a.b:80", b"127.0.0.1:8000", b"[::1]", b"[::1]:80", b"a_b.example", b"a:", b"a:65535"])
+@pytest.mark.parametrize(
+    "host", [b"a", b"a.b:80", b"127.0.0.1:8000", b"[::1]", b"[::1]:80", b"a_b.example", b"a:", b"a:65535", b"a,b"]
+)
 def test_a_host_name_or_address_passes(host):
     check((b"host", host))
 
 
 @pytest.mark.parametrize(
     "host",
-    [b"", b":80", b"a:b", b"a:99999", b"a:-1", b"a b", b"a/b", b"u@a", b"a,b", b"[::1", b"[x]", b"[]", b"[::1]x", b"a:80:80"]
-    + [b"a#b", b"a?b", b"a\\b", b"\xe9", b"[::1]:x", b"a:\xb2"],
+    [
+        b"",
+        b":80",
+        b"a:b",
+        b"a:99999",
+        b"a:-1",
+        b"a b",
+        b"a/b",
+        b"u@a",
+        b"[::1",
+        b"[x]",
+        b"[]",
+        b"[::1]x",
+        b"a:80:80",
+        b"a#b",
+        b"a?b",
+        b"a\\b",
+        b"\xe9",
+        b"[::1]:x",
+        b"a:\xb2",
+    ],
 )
 def test_any_other_host_is_refused(host):
-    if host == b"a,b":
-        check((b"host", host))  # a sub-delimiter, so it is a name that RFC 3986 allows
-        return
     with pytest.raises(MalformedRequest):
         check((b"host", host))
 
@@ -137,7 +155,9 @@ def test_the_framing_of_a_checked_request_is_known():
     assert body_framing([HOST, (b"content-length", b"0")], "2") == 0
 
 
-_names = st.sampled_from([b"host", b"content-length", b"transfer-encoding", b"x", b"max-forwards"]) | st.binary(max_size=4)
+_names = st.sampled_from([b"host", b"content-length", b"transfer-encoding", b"x", b"max-forwards"]) | st.binary(
+    max_size=4
+)
 _values = st.sampled_from([b"5", b"5, 5", b"chunked", b"Chunked", b"a.b", b"", b"x\r\ny"]) | st.binary(max_size=6)
 
 

@@ -85,7 +85,7 @@ def test_no_spelling_decides_which_route_matches(path, name):
         pytest.param(b"/a#b", id="fragment"),
         pytest.param(b"/a|b", id="bar"),
         pytest.param(b"/{id}", id="braces"),
-        pytest.param(b"/a\"b", id="quote"),
+        pytest.param(b'/a"b', id="quote"),
     ],
 )
 def test_a_path_with_two_readings_is_refused(path):
@@ -94,8 +94,41 @@ def test_a_path_with_two_readings_is_refused(path):
 
 
 _tokens = st.sampled_from(
-    [b"/", b".", b"..", b"a", b"Z", b"9", b"_", b"-", b"~", b":", b"@", b";", b"%", b"%2", b"%25", b"%2e", b"%2F", b"%5c"]
-    + [b"%00", b"%20", b"%3a", b"%41", b"%c3%a9", b"%C0", b"%ff", b"5c", b"2e", b"\\", b" ", b"?", b"\xc3\xa9", b"*", b"|"]
+    [
+        b"/",
+        b".",
+        b"..",
+        b"a",
+        b"Z",
+        b"9",
+        b"_",
+        b"-",
+        b"~",
+        b":",
+        b"@",
+        b";",
+        b"%",
+        b"%2",
+        b"%25",
+        b"%2e",
+        b"%2F",
+        b"%5c",
+        b"%00",
+        b"%20",
+        b"%3a",
+        b"%41",
+        b"%c3%a9",
+        b"%C0",
+        b"%ff",
+        b"5c",
+        b"2e",
+        b"\\",
+        b" ",
+        b"?",
+        b"\xc3\xa9",
+        b"*",
+        b"|",
+    ]
 )
 _paths = st.lists(_tokens, max_size=14).map(lambda parts: b"/" + b"".join(parts)) | st.binary(max_size=20)
 

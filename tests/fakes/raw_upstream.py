@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import struct
 from collections.abc import Awaitable, Callable
@@ -86,6 +87,10 @@ class Peer:
         sock = self.writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
+
+    def own_socket(self) -> socket.socket:
+        """A second handle on the connection's socket, to do things behind the event loop's back."""
+        return socket.socket(fileno=os.dup(self.writer.get_extra_info("socket").fileno()))
 
     async def until_closed(self) -> bytes:
         """Read until the gateway hangs up; returns what it still sent."""

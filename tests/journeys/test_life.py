@@ -16,18 +16,23 @@ from gateway.cli.life_steps import LIFE
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(300)]
 
 
-def play(world, between=lambda number: None):
+def play(world, between=None):
     for number, step in enumerate(LIFE, 1):
         try:
             step.do(world)
         except Exception as error:
             raise AssertionError(f"step {number}, {step.name!r}: {type(error).__name__}: {error}") from error
-        between(number)
+        if between is not None:
+            between()
 
 
 def test_the_demo_plays_a_whole_life_by_itself_and_says_each_step():
     done = subprocess.run(
-        [sys.executable, "-m", "gateway.cli", "demo", "--check"], capture_output=True, text=True, timeout=240, check=False
+        [sys.executable, "-m", "gateway.cli", "demo", "--check"],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"All {len(LIFE)} steps as expected." in done.stdout
@@ -35,7 +40,7 @@ def test_the_demo_plays_a_whole_life_by_itself_and_says_each_step():
 
 
 def test_a_life_goes_on_when_the_gateway_is_killed_between_any_two_steps(world):
-    def kill(_number):
+    def kill():
         world.house.kill_gateway()
         world.house.start_gateway()
 
@@ -43,7 +48,7 @@ def test_a_life_goes_on_when_the_gateway_is_killed_between_any_two_steps(world):
 
 
 def test_a_life_goes_on_when_the_cache_is_flushed_between_any_two_steps(world):
-    def flush(_number):
+    def flush():
         time.sleep(1.5)  # longer than a settlement takes to come round (0.5 s and a fifth): what is older is kept
         with Redis.from_url(CacheServer.url_of(world.house.directory / "data")) as cache:
             cache.flushall()

@@ -34,6 +34,7 @@ class Receiver:
     answers: list[int] = field(default_factory=list)
     usually: int = 200
     got: list[tuple[bytes, dict[str, str]]] = field(default_factory=list)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -50,6 +51,7 @@ class Receiver:
                 headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
                 body = await reader.readexactly(int(headers["content-length"]))
                 self.got.append((body, headers))
+                self.arrived.set()
                 status = self.answers.pop(0) if self.answers else self.usually
                 writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n".encode())
                 await writer.drain()
@@ -133,7 +135,7 @@ class Sandbox:
 async def sandbox(tmp_path: Any) -> AsyncIterator[Sandbox]:
     rules = DeliveryRules(first_retry_s=0.02, longest_retry_s=0.1, attempts=4, hold_s=0.1, timeout_s=2)
     listening = Listening(seeded=True, run="t", clock_file=tmp_path / "clock", delivery_rules=rules)
-    async with running(listening) as now, httpx.AsyncClient(trust_env=False) as http:
+    async with running(listening) as now, httpx.AsyncClient(trust_env=False, verify=False) as http:
         transport = stripe.HTTPXClient(timeout=5)
         client = stripe.StripeClient(
             now.key, base_addresses={"api": now.stripe_url}, max_network_retries=0, http_client=transport

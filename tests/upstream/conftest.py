@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+import uvloop
 
 from gateway.upstream import ExchangeRequest, Outcome, Upstream, UpstreamTimeouts
 from tests.fakes.asgi_caller import AsgiCaller
@@ -41,6 +42,11 @@ class Rig:
             max_body=max_body,
         )
         return caller, outcome
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Both loops: they differ in how transports close and pause."""
+    return {"asyncio": asyncio.SelectorEventLoop, "uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture

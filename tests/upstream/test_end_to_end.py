@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import resource
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -61,12 +62,12 @@ def forwarder(upstream: Upstream) -> Callable[..., Awaitable[None]]:
 @asynccontextmanager
 async def front(app: Any) -> AsyncIterator[int]:
     config = uvicorn.Config(
-        app, port=0, lifespan="off", log_config=None, access_log=False, ws="none", server_header=False, date_header=False,
-        timeout_graceful_shutdown=1, http="httptools",
+        app, port=0, lifespan="off", log_config=None, access_log=False, ws="none", server_header=False,
+        date_header=False, timeout_graceful_shutdown=1, http="httptools",
     )  # fmt: skip
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110 - uvicorn offers a flag only
         await asyncio.sleep(0.005)
     try:
         yield server.servers[0].sockets[0].getsockname()[1]
@@ -203,28 +204,24 @@ async def test_two_hundred_megabytes_pass_through_each_way_in_bounded_memory(gat
 
 def certificate(name: str, directory: Any) -> ssl.SSLContext:
     """A self-signed server certificate for `name`, also written to `directory/ca.pem`."""
-    import datetime
-
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     built = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
     (directory / "ca.pem").write_bytes(built.public_bytes(serialization.Encoding.PEM))
     (directory / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(directory / "ca.pem", directory / "key.pem")

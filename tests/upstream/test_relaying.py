@@ -81,7 +81,10 @@ async def test_a_chunked_response_arrives_without_its_framing_and_trailers(serve
 
 
 async def test_a_response_that_comes_byte_by_byte_is_the_same_response(serve):
-    answer = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nA: b\r\n\r\n"
+    answer = (
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nA: b\r\n\r\n"
+    )
 
     async def script(peer: Peer) -> None:
         for _ in range(2):
@@ -149,7 +152,7 @@ async def test_a_response_to_head_has_no_body_and_the_connection_lives(serve, an
 
 @pytest.mark.parametrize("status", [204, 304])
 async def test_no_content_and_not_modified_have_no_body_whatever_they_say(serve, status):
-    rig = await serve(answering(b"HTTP/1.1 %d X\r\nContent-Length: 10\r\nETag: \"a\"\r\n\r\n" % status, OK))
+    rig = await serve(answering(b'HTTP/1.1 %d X\r\nContent-Length: 10\r\nETag: "a"\r\n\r\n' % status, OK))
     caller, _ = await rig.ask()
     assert (caller.status, caller.body) == (status, b"")
     assert caller.headers == [(b"etag", b'"a"'), (b"via", b"1.1 tiergate")]

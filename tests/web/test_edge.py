@@ -30,7 +30,7 @@ def send(gateway):
 
 @pytest.fixture
 def key(gateway):
-    customer_id, _, client = gateway.customer()
+    _, _, client = gateway.customer()
     return client.headers["authorization"].partition(" ")[2]
 
 

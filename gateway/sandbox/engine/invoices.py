@@ -79,13 +79,13 @@ def finalize(world: World, invoice_id: str) -> Invoice:
 def collect(
     world: World, invoice_id: str, *, method_id: str | None = None, on_session: bool = False
 ) -> CardRefused | None:
-    """Try to take what an open invoice still asks for; what it does to the subscription follows.
+    """Try to take what an unpaid invoice still asks for; what it does to the subscription follows.
 
     Returns:
         None when the invoice is paid (or nothing was due); else why the card was refused.
     """
     invoice = world.invoice(invoice_id)
-    if invoice.status != "open":
+    if invoice.status not in {"open", "uncollectible"}:
         return None
     method = _method_for(world, invoice, method_id)
     refusal = _refusal(method, on_session=on_session)

@@ -1,0 +1,221 @@
+"""The customer's own page: tier, plan, usage against limits, keys, and the way to the billing portal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from litestar import get, post
+from litestar.datastructures import Cookie
+from litestar.params import FromPath
+
+from gateway.core.access import Access
+from gateway.core.account import Account
+from gateway.core.limits import Rate
+from gateway.core.policy import Policy
+from gateway.ledger import KeyRow
+from gateway.provisioning import IssuedKey, KeyOrder
+from gateway.usage import LimitUsage, Usage, read_usage
+from gateway.web.billing_routes import read_prices
+from gateway.web.page_frame import FromVisit, Page, SignedIn, Visit
+from gateway.web.page_words import (
+    STANDING_WORDS,
+    Moment,
+    limit_sentence,
+    moment,
+    price_words,
+    unit_words,
+    window_words,
+)
+
+OVERLAP_S = 86_400
+"""How long a rotated key goes on working."""
+
+_NOTICES = {
+    "revoked": "The key is revoked. Calls with it are refused from now on.",
+    "changed": "The plan is changed. The new limits apply from now on.",
+    "changing": "The plan is changed. The new limits apply within seconds; load this page again to see them.",
+    "pending": "The change waits for a payment. Until it is made, the old plan stays.",
+    "current": "This is your plan already.",
+}
+_NEARLY = 0.8
+"""The share of a quota from which a page says that it is nearly used up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaRow:
+    """One quota and how much of it is used."""
+
+    label: str
+    used: int
+    limit: int
+    left: int
+    is_nearly_used: bool
+    resets: Moment | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyLine:
+    """One live key, for its owner."""
+
+    key_id: str
+    name: str
+    last4: str
+    is_current: bool
+    restrictions: tuple[str, ...]
+    """Its scopes and limits of its own, in words."""
+    created: Moment | None
+    last_used: Moment | None
+    expires: Moment | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanChoice:
+    """A plan that the customer could have instead."""
+
+    plan_id: str
+    label: str
+
+
+@get("/account")
+async def show_account(visit: FromVisit, done: str = "") -> Page:
+    """The account; without a session, the sign-in page."""
+    if visit.signed_in is None:
+        return visit.see("/sign-in", cookies=[visit.no_session_cookie()])
+    return await _account_page(visit, visit.signed_in, notice=_NOTICES.get(done))
+
+
+@post("/account/portal")
+async def open_portal(visit: FromVisit) -> Page:
+    """On to Stripe's page for cards, invoices and cancelling."""
+    who = visit.require_signed_in()
+    who.require_manager()
+    return visit.leave_for(await visit.checkouts.open_portal(who.customer_id))
+
+
+@post("/account/keys")
+async def create_key(visit: FromVisit) -> Page:
+    """A new key, shown in the answer and never again."""
+    who = visit.require_signed_in()
+    who.require_manager()
+    order = KeyOrder(name=(await visit.form()).get("name", ""))
+    issued = await visit.runtime.provisioning.issue(who.customer_id, order, actor=who.actor)
+    return await _account_page(visit, who, issued=issued)
+
+
+@post("/account/keys/{key_id:str}/rotate")
+async def rotate_key(visit: FromVisit, key_id: FromPath[str]) -> Page:
+    """A successor, shown in the answer and never again; the old key works for one more day."""
+    who = visit.require_signed_in()
+    who.require_manager()
+    issued = await visit.runtime.provisioning.rotate(who.customer_id, key_id, overlap_s=OVERLAP_S, actor=who.actor)
+    cookies = [visit.session_cookie(who.customer_id, issued.record.key_id)] if key_id == who.key.key_id else []
+    return await _account_page(visit, who, issued=issued, cookies=cookies)
+
+
+@post("/account/keys/{key_id:str}/revoke")
+async def revoke_key(visit: FromVisit, key_id: FromPath[str]) -> Page:
+    """End a key now. Ending the one that is signed in with ends the session too."""
+    who = visit.require_signed_in()
+    who.require_manager()
+    await visit.runtime.provisioning.revoke(who.customer_id, key_id, actor=who.actor, because="revoked by the customer")
+    if key_id == who.key.key_id:
+        return visit.see("/sign-in?done=ended", cookies=[visit.no_session_cookie()])
+    return visit.see("/account?done=revoked")
+
+
+async def _account_page(
+    visit: Visit,
+    who: SignedIn,
+    *,
+    notice: str | None = None,
+    issued: IssuedKey | None = None,
+    cookies: Sequence[Cookie] = (),
+) -> Page:
+    runtime = visit.runtime
+    policy, account = runtime.policy.current, who.account
+    usage = await read_usage(account, policy=policy, cache=runtime.cache, ledger=runtime.ledger, clock=runtime.clock)
+    row = await runtime.ledger.find_customer(who.customer_id)
+    rows = await runtime.provisioning.list(who.customer_id)
+    access, subscription = usage.access, account.subscription
+    return visit.page(
+        "account.html",
+        cookies=cookies,
+        notice=notice,
+        new_key=issued,
+        warning=access.warning,
+        tier=access.tier.title if access.tier is not None else None,
+        plan=policy.plans[access.plan_id].title if access.plan_id in policy.plans else None,
+        standing=STANDING_WORDS[access.standing],
+        paces=_paces(access, policy),
+        period_ends=moment(subscription.period_ends_at) if subscription is not None and access.plan_id else None,
+        cancels=moment(subscription.cancel_at) if subscription is not None and access.plan_id else None,
+        has_billing=row is not None and row.stripe_customer_id is not None,
+        is_subscribed=access.plan_id is not None,
+        choices=await _choices(visit, policy, access),
+        quotas=_quotas(usage, account, policy),
+        usage_is_late=usage.source == "ledger",
+        keys=[_key_line(row, who, policy) for row in rows if _is_live(row, runtime.clock.now())],
+        may_manage=who.may_manage,
+    )
+
+
+async def _choices(visit: Visit, policy: Policy, access: Access) -> list[PlanChoice]:
+    if not policy.plans:
+        return []
+    prices = await read_prices(visit.runtime, policy) or {}
+    choices = []
+    for plan in policy.plans.values():
+        price = price_words(prices.get(plan.plan_id))
+        if plan.plan_id != access.plan_id:
+            label = plan.title if price is None else f"{plan.title} ({price[0]} {price[1]})"
+            choices.append(PlanChoice(plan_id=plan.plan_id, label=label))
+    return choices
+
+
+def _paces(access: Access, policy: Policy) -> list[str]:
+    if access.tier is None:
+        return []
+    return [limit_sentence(limit, policy.meters) for limit in access.tier.limits if isinstance(limit, Rate)]
+
+
+def _quotas(usage: Usage, account: Account, policy: Policy) -> list[QuotaRow]:
+    names = {key.key_id: key.name for key in account.keys.values()}
+    return [_quota_row(limit, names, policy) for limit in usage.limits if limit.kind == "quota"]
+
+
+def _quota_row(limit: LimitUsage, names: dict[str, str], policy: Policy) -> QuotaRow:
+    label = f"{unit_words(limit.meter, policy.meters)} per {window_words(limit.words)}"
+    label = label[:1].upper() + label[1:]
+    if limit.key_id is not None:
+        label = f"{label}, key {names.get(limit.key_id, limit.key_id)!r}"
+    used = limit.used or 0
+    return QuotaRow(
+        label=label,
+        used=used,
+        limit=limit.limit,
+        left=limit.remaining or 0,
+        is_nearly_used=used >= limit.limit * _NEARLY,
+        resets=moment(limit.window_ends_at),
+    )
+
+
+def _key_line(row: KeyRow, who: SignedIn, policy: Policy) -> KeyLine:
+    record = row.record
+    return KeyLine(
+        key_id=record.key_id,
+        name=record.name,
+        last4=record.last4,
+        is_current=record.key_id == who.key.key_id,
+        restrictions=(
+            *(f"only {scope}" for scope in record.scopes),
+            *(f"at most {limit_sentence(limit, policy.meters)}" for limit in record.limits),
+        ),
+        created=moment(record.created_at),
+        last_used=moment(row.last_used_at),
+        expires=moment(record.expires_at),
+    )
+
+
+def _is_live(row: KeyRow, now: float) -> bool:
+    return row.record.expires_at is None or now < row.record.expires_at

@@ -1,0 +1,68 @@
+"""Changing the plan: what Stripe says it costs, and the button that does it."""
+
+from __future__ import annotations
+
+from litestar import get, post
+
+from gateway.billing import money_text
+from gateway.core.access import decide_access
+from gateway.sync import PlanChanges
+from gateway.web.page_frame import FromVisit, Page, Visit
+from gateway.web.page_words import feature_words, limit_sentence, moment
+from gateway.web.refusals import RequestInvalid
+
+_LONGEST_INSTANT = 12
+
+
+@get("/account/change")
+async def show_change(visit: FromVisit, plan_id: str = "") -> Page:
+    """What a change would cost if it were made now. Nothing is changed."""
+    if visit.signed_in is None:
+        return visit.see("/sign-in")
+    visit.signed_in.require_manager()
+    policy = visit.runtime.policy.current
+    plan = visit.checkouts.find_plan(plan_id)
+    current_id = decide_access(visit.signed_in.account, policy, visit.runtime.clock.now()).plan_id
+    if plan.plan_id == current_id:
+        return visit.see("/account?done=current")
+    preview = await _changes(visit).preview(visit.signed_in.customer_id, plan_id)
+    tier = policy.tiers[plan.tier]
+    return visit.page(
+        "change.html",
+        plan=plan,
+        current=policy.plans[current_id].title if current_id in policy.plans else None,
+        tier=tier.title,
+        limits=[limit_sentence(limit, policy.meters) for limit in tier.limits],
+        features=feature_words(tier),
+        prorated=preview.prorated_text,
+        is_credit=preview.prorated < 0,
+        rest=money_text(preview.next_invoice - preview.prorated, preview.currency),
+        total=preview.next_invoice_text,
+        next_invoice=moment(preview.next_invoice_at),
+        at=preview.at,
+    )
+
+
+@post("/account/change")
+async def change(visit: FromVisit) -> Page:
+    """Change the plan at the figures of the preview."""
+    who = visit.require_signed_in()
+    who.require_manager()
+    form = await visit.form()
+    plan = visit.checkouts.find_plan(form.get("plan_id", ""))
+    at = _instant(form.get("at", ""))
+    changed = await _changes(visit).apply(who.customer_id, plan.plan_id, at=at, actor=who.actor)
+    if changed.result.is_pending:
+        url = changed.result.payment_url
+        return visit.leave_for(url) if url is not None else visit.see("/account?done=pending")
+    return visit.see("/account?done=changed" if changed.is_recorded else "/account?done=changing")
+
+
+def _instant(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= _LONGEST_INSTANT):
+        raise RequestInvalid("The form does not say which preview it was made from; start the change again.")
+    return int(text)
+
+
+def _changes(visit: Visit) -> PlanChanges:
+    return PlanChanges(sync=visit.runtime.sync, clock=visit.runtime.clock)
