@@ -99,9 +99,7 @@ async def play(url: str, headers: str, pids: set[int], connections: int) -> Roun
     taken_us: list[float] = []
     cpu, started = cpu_seconds(pids), time.perf_counter()
     each = REQUESTS // connections
-    await asyncio.gather(
-        *(caller(parts.host, parts.port or 80, request, each, taken_us) for _ in range(connections))
-    )
+    await asyncio.gather(*(caller(parts.host, parts.port or 80, request, each, taken_us) for _ in range(connections)))
     wall = time.perf_counter() - started
     cpu = cpu_seconds(pids) - cpu
     taken_us.sort()
@@ -116,21 +114,15 @@ async def play(url: str, headers: str, pids: set[int], connections: int) -> Roun
 def key_of(house: House) -> str:
     """A fresh customer's key."""
     admin = {"authorization": f"Bearer {house.admin_token}"}
-    customer = httpx.post(
-        f"{house.url}/_tiergate/admin/customers", json={"user_id": "bench"}, headers=admin
-    ).json()
+    customer = httpx.post(f"{house.url}/_tiergate/admin/customers", json={"user_id": "bench"}, headers=admin).json()
     keys = f"{house.url}/_tiergate/admin/customers/{customer['customer_id']}/keys"
     return str(httpx.post(keys, json={"name": "bench"}, headers=admin).json()["key"])
 
 
 def show(name: str, rounds: list[Round]) -> None:
     """One row of the table."""
-    median = {
-        f: statistics.median(getattr(r, f) for r in rounds) for f in ("p50_us", "p99_us", "per_s", "cpu_us")
-    }
-    print(
-        f"{name:34} {median['p50_us']:9.0f} {median['p99_us']:9.0f} {median['per_s']:9.0f} {median['cpu_us']:9.0f}"
-    )
+    median = {f: statistics.median(getattr(r, f) for r in rounds) for f in ("p50_us", "p99_us", "per_s", "cpu_us")}
+    print(f"{name:34} {median['p50_us']:9.0f} {median['p99_us']:9.0f} {median['per_s']:9.0f} {median['cpu_us']:9.0f}")
 
 
 def main() -> None:

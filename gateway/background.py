@@ -14,6 +14,7 @@ from typing import Self
 
 import structlog
 
+from gateway.core.errors import TiergateError
 from gateway.telemetry import Metrics
 
 log = structlog.get_logger(__name__)
@@ -63,10 +64,15 @@ class Background:
     async def _attempt(self, name: str, work: Callable[[], Awaitable[object]], *, quiet: bool) -> bool:
         try:
             await work()
-        except Exception as error:
+        except TiergateError as error:
             self._metrics.background_failures.labels(name).inc()
             if not quiet:
-                log.exception("background task failed", task=name, error=type(error).__name__)
+                log.warning("background task failed", task=name, error=type(error).__name__, reason=str(error))
+            return False
+        except Exception:  # a task's failure must not end the others
+            self._metrics.background_failures.labels(name).inc()
+            if not quiet:
+                log.exception("background task failed", task=name)
             return False
         if quiet:
             log.info("background task works again", task=name)

@@ -7,7 +7,8 @@ and there is neither a claim without a key nor a key without a claim.
 
 A key that was shown and not copied can be replaced, by the same browser only: within an
 hour of the claim, three times at most, and only while it is the account's only live key.
-The old key ends before the new one begins.
+The old key ends before the new one begins: of several replacements at once, the one that
+ended it goes on.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ log = structlog.get_logger(__name__)
 
 REPLACE_WITHIN_S: Final = 3600
 MOST_REPLACEMENTS: Final = 3
+_ABANDONED_AFTER_S: Final = 30
+"""A replacement that ended the old key and has issued none after this long never will; it may be made again."""
 
 ClaimState: TypeAlias = Literal["shown", "claimed", "waiting", "expired"]
 Arrival: TypeAlias = Literal["paid", "waiting", "expired"]
@@ -133,7 +136,7 @@ class FirstKeys:
             raise NotReplaceable("This account has several keys by now. Sign in with one of them to manage them.")
         if len(rows) > MOST_REPLACEMENTS:
             raise NotReplaceable(f"The key was replaced {MOST_REPLACEMENTS} times already.")
-        if live and not await self._end(checkout, live[0], now):
+        if not (await self._end(checkout, live[0], now) if live else _is_abandoned(rows, now)):
             raise NotReplaceable("The key was replaced a moment ago, in another tab of this browser.")
         return await self._provisioning.issue(checkout.customer_id, KeyOrder(), actor=_actor(checkout))
 
@@ -169,3 +172,9 @@ def _actor(checkout: CheckoutRow) -> str:
 
 def _is_live(row: KeyRow, now: int) -> bool:
     return row.revoked_at is None and (row.record.expires_at is None or row.record.expires_at > now)
+
+
+def _is_abandoned(rows: list[KeyRow], now: int) -> bool:
+    """Whether the last key ended so long ago that nobody can be replacing it at this moment."""
+    ends = [row.revoked_at for row in rows if row.revoked_at is not None]
+    return max(ends, default=0) + _ABANDONED_AFTER_S <= now

@@ -136,7 +136,7 @@ class Provisioning:
         return await self._ledger.list_keys(customer_id, include_revoked=include_revoked)
 
     async def rotate(self, customer_id: str, key_id: str, *, overlap_s: int, actor: str) -> IssuedKey:
-        """A successor with the same name, scopes and limits; the old key works for `overlap_s` more seconds.
+        """A successor with the same name, scopes, limits and expiry; the old key works for `overlap_s` more seconds.
 
         Raises:
             KeyNotFound: No live key with that id.
@@ -147,7 +147,7 @@ class Provisioning:
             scopes=old.record.scopes,
             limits=old.record.limits,
             limit_texts=old.limit_texts,
-            expires_at=None,
+            expires_at=old.record.expires_at,
         )
         issued = await self.issue(customer_id, order, actor=actor)
         await self._end(customer_id, key_id, self._now() + overlap_s, actor, f"rotated to {issued.record.key_id}")

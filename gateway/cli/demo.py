@@ -136,10 +136,9 @@ def print_decision(line: str) -> None:
     left = " ".join(f"{name}:{units}" for name, units in (event.get("left") or {}).items())
     verdict = event["verdict"]
     colour = "green" if verdict == "admitted" else "red"
-    click.echo(
-        f"  {str(event.get('timestamp', ''))[11:23]}  {click.style(f'{verdict:<20}', fg=colour)} {event.get('status')} "
-        f"{event['method']:<5} {event['path']:<20} {event.get('tier') or '-':<10} left {left or '-'} {event['decision_id']}"
-    )
+    at, shown = str(event.get("timestamp", ""))[11:23], click.style(f"{verdict:<20}", fg=colour)
+    what = f"{event.get('status')} {event['method']:<5} {event['path']:<20} {event.get('tier') or '-':<10}"
+    click.echo(f"  {at}  {shown} {what} left {left or '-'}  {event['decision_id']}")
 
 
 def _demo_key(house: House) -> str:

@@ -43,6 +43,16 @@ class Part:
     name: str
     process: subprocess.Popen[str]
     tail: list[str] = field(default_factory=list)
+    reader: threading.Thread | None = None
+
+    def close(self) -> None:
+        """Let go of its pipes, once it has ended and so has whoever inherited them."""
+        if self.reader is not None:
+            self.reader.join(STOP_TIMEOUT_S)
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
 
     def last_words(self) -> str:
         """The end of what it wrote, for an error message."""
@@ -167,9 +177,10 @@ class House:
         Raises:
             HouseBroken: Somebody still listens after a while.
         """
-        process = self._parts.pop("gateway").process
-        process.send_signal(signal.SIGKILL)
-        process.wait(STOP_TIMEOUT_S)
+        part = self._parts.pop("gateway")
+        part.process.send_signal(signal.SIGKILL)
+        part.process.wait(STOP_TIMEOUT_S)
+        part.close()
         deadline = time.monotonic() + STOP_TIMEOUT_S
         while time.monotonic() < deadline:
             with socket.socket() as probe:
@@ -180,14 +191,14 @@ class House:
 
     def stop_gateway(self) -> int:
         """SIGTERM the gateway and return its exit code."""
-        return _stop(self._parts.pop("gateway").process)
+        return _stop(self._parts.pop("gateway"))
 
     def stop(self) -> None:
         """Stop every part that still runs, the gateway first."""
         for name in ("gateway", "sandbox"):
             part = self._parts.pop(name, None)
             if part is not None:
-                _stop(part.process)
+                _stop(part)
 
     def pids(self) -> dict[str, int]:
         """Process ids of the running parts."""
@@ -260,7 +271,8 @@ class House:
         )
         part = Part(name, process)
         self._parts[name] = part
-        threading.Thread(target=self._read, args=(part,), daemon=True).start()
+        part.reader = threading.Thread(target=self._read, args=(part,), daemon=True)
+        part.reader.start()
         return part
 
     def _read(self, part: Part) -> None:
@@ -298,11 +310,13 @@ def example_policies() -> Path:
     return shipped if shipped.is_dir() else package.parent / "policies"
 
 
-def _stop(process: subprocess.Popen[str]) -> int:
-    if process.poll() is None:
-        process.terminate()
+def _stop(part: Part) -> int:
+    if part.process.poll() is None:
+        part.process.terminate()
     try:
-        return process.wait(STOP_TIMEOUT_S)
+        code = part.process.wait(STOP_TIMEOUT_S)
     except subprocess.TimeoutExpired:
-        process.kill()
-        return process.wait()
+        part.process.kill()
+        code = part.process.wait()
+    part.close()
+    return code

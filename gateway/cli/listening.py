@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import socket
 import time
+from typing import Any
 
 import click
 
-_PATIENCE_S = 5.0
+PATIENCE_S = 5.0
 """How long an address may stay in use: the workers of a gateway that was killed let go of it within a second."""
 _POLL_S = 0.1
 BACKLOG = 2048
@@ -21,7 +22,7 @@ _REASONS = {
 }
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, *, patience_s: float = PATIENCE_S) -> socket.socket:
     """A socket that takes connections from now on: they wait until a worker is ready.
 
     Listening at once makes "address in use" certain: two sockets may be bound to one port as
@@ -30,6 +31,7 @@ def listen(host: str, port: int) -> socket.socket:
     Args:
         host: An address or a name; a name's first address is taken.
         port: 0 takes a free one.
+        patience_s: How long to wait for an address that is in use.
 
     Raises:
         click.ClickException: The address cannot be listened on; the message says what to do.
@@ -38,29 +40,27 @@ def listen(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except OSError as error:
         raise click.ClickException(f"Cannot listen on {host!r}: {error.strerror}. Correct TIERGATE_HOST.") from None
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            return _open(family, address)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                reason = _REASONS.get(error.errno or 0, str(error.strerror))
+                raise click.ClickException(f"Cannot listen on {host} port {port}: {reason}.") from None
+        time.sleep(_POLL_S)
+
+
+def _open(family: socket.AddressFamily, address: tuple[Any, ...]) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != "::"))
-        _bind(listener, address)
-    except OSError as error:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(address[0] != "::"))
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError:
         listener.close()
-        reason = _REASONS.get(error.errno or 0, str(error.strerror))
-        raise click.ClickException(f"Cannot listen on {host} port {port}: {reason}.") from None
+        raise
     listener.set_inheritable(True)
     return listener
-
-
-def _bind(listener: socket.socket, address: tuple[str, int] | tuple[str, int, int, int]) -> None:
-    deadline = time.monotonic() + _PATIENCE_S
-    while True:
-        try:
-            listener.bind(address)
-            listener.listen(BACKLOG)
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
-                raise
-            time.sleep(_POLL_S)
-        else:
-            return

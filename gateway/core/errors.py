@@ -7,6 +7,7 @@
         MalformedRequest         400  malformed-request
         RouteNotFound            404  route-not-found
         BodyTooLarge             413  body-too-large
+        BodyIncomplete           400  body-incomplete
         MethodRefused            501  method-not-supported
         UpgradeRefused           501  upgrade-not-supported
       Denied                     we know the caller, and policy says no
@@ -89,6 +90,12 @@ class BodyTooLarge(Rejected):
     """The request body is larger than the cap for this route."""
 
     code = "body-too-large"
+
+
+class BodyIncomplete(Rejected):
+    """The request body stalled, or was longer or shorter than announced."""
+
+    code = "body-incomplete"
 
 
 class Denied(TiergateError):

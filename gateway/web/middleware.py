@@ -16,12 +16,12 @@ import structlog
 
 from gateway.admission import Attempt
 from gateway.cache import Receipt
-from gateway.core.errors import Failed, MalformedRequest, Rejected, TiergateError, UpgradeRefused
+from gateway.core.errors import BodyIncomplete, Failed, MalformedRequest, Rejected, TiergateError, UpgradeRefused
 from gateway.core.ratelimit_fields import policy_field, state_field
 from gateway.core.request_gate import check_request
 from gateway.core.target import canonical_path
 from gateway.explaining import Decision, LimitSeen
-from gateway.upstream import ClientLeft, ExchangeBroken
+from gateway.upstream import ClientFaulty, ClientLeft, ExchangeBroken
 from gateway.web.asgi import ASGIApp, Headers, OnStart, Receive, Scope, Send
 from gateway.web.dates import DateField
 from gateway.web.problems import problem_response
@@ -86,6 +86,8 @@ class Edge:
             )
             return
         runtime = self._runtime()
+        # A copy: servers append trailer fields to their own list later, which nothing here has checked.
+        scope = {**scope, "headers": list(scope["headers"])}
         try:
             check_request(scope["method"], scope["raw_path"], scope["headers"], scope["http_version"])
             path = canonical_path(scope["raw_path"])
@@ -135,6 +137,13 @@ class _Metered:
             return
         self._decided(None)
         try:
+            await self._relay()
+        finally:
+            self._ended()
+
+    async def _relay(self) -> None:
+        """The exchange of an admitted request; what turns out not to be billable is given back."""
+        try:
             self._status = await self._exchange(
                 self._scope,
                 self._receive,
@@ -146,10 +155,14 @@ class _Metered:
         except (Failed, Rejected) as error:
             await self._give_back()
             await self._answer(error)
+        except ClientFaulty as fault:
+            # The upstream may have worked on it: a caller's own fault stays billed.
+            await self._answer(BodyIncomplete(str(fault)))
         except ClientLeft:
             log.debug("caller left before the response", decision_id=self._attempt.decision_id)
-        except ExchangeBroken:
-            await self._give_back()
+        except ExchangeBroken as broken:
+            if broken.outcome.ended != "client-left":
+                await self._give_back()
             raise
         except BaseException:
             # Cancelled at shutdown, or the app inside the gateway raised: what was never answered is not billed.
@@ -159,8 +172,6 @@ class _Metered:
         else:
             if self._status >= _BILLABLE_BELOW:
                 await self._give_back()
-        finally:
-            self._ended()
 
     def _on_start(self, status: int, headers: Headers) -> Headers:
         """Add our fields to the response's."""
@@ -182,12 +193,12 @@ class _Metered:
         return fields
 
     async def _answer(self, error: TiergateError) -> None:
-        failed = self._receipt is not None
-        extra = self._fields([], given_back=failed)
+        admitted = self._receipt is not None
+        extra = self._fields([], given_back=admitted and not isinstance(error, BodyIncomplete))
         self._status = await _send_problem(
             self._runtime, self._scope, self._send, error, self._attempt.decision_id, extra
         )
-        if not failed:
+        if not admitted:
             self._ended()
 
     async def _give_back(self) -> None:
@@ -197,6 +208,7 @@ class _Metered:
         self._runtime.metrics.refunds.labels("given-back" if given_back else "lost").inc()
         if self._decision is not None:
             self._decision.refunded = given_back
+        self._note()
 
     def _decided(self, error: TiergateError | None) -> None:
         """Leave the evidence: decision record, metrics, and what settlement needs."""
@@ -210,8 +222,14 @@ class _Metered:
         tier = attempt.plan.tier.name if attempt.plan is not None else "-"
         runtime.metrics.decisions.labels(route, tier, self._decision.verdict).inc()
         runtime.metrics.decision_seconds.observe(self._decided_at - self._started_at)
-        if error is None and attempt.account is not None and attempt.plan is not None:
-            runtime.settlement.note(attempt.account.customer_id, attempt.plan.key.key_id, attempt.now)
+        if error is None:
+            self._note()
+
+    def _note(self) -> None:
+        """Tell settlement that this customer's counters moved."""
+        attempt = self._attempt
+        if attempt.account is not None and attempt.plan is not None:
+            self._runtime.settlement.note(attempt.account.customer_id, attempt.plan.key.key_id, attempt.now)
 
     def _ended(self) -> None:
         decision = self._decision

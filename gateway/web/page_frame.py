@@ -122,16 +122,29 @@ class Visit:
         return fields
 
     def page(
-        self, template: str, *, status: int = 200, cookies: Sequence[Cookie] = (), refresh: str = "", **values: object
+        self,
+        template: str,
+        *,
+        status: int = 200,
+        cookies: Sequence[Cookie] = (),
+        refresh: str = "",
+        signs_in: bool = False,
+        **values: object,
     ) -> Page:
-        """A page of ours. `refresh`: seconds after which the browser asks again by itself, or goes elsewhere."""
+        """A page of ours.
+
+        Args:
+            refresh: Seconds after which the browser asks again by itself, or goes elsewhere.
+            signs_in: The cookies sign the browser in, so the page is one of a customer already.
+        """
         return render(
             self.runtime.settings,
             template,
             status=status,
             cookies=cookies,
             headers={"refresh": refresh} if refresh else {},
-            **{"signed_in": self.signed_in is not None, **values},
+            signed_in=signs_in or self.signed_in is not None,
+            **values,
         )
 
     def see(self, path: str, *, cookies: Sequence[Cookie] = ()) -> Page:
@@ -215,7 +228,7 @@ def render(
         status_code=status,
         headers=page_headers(settings) | (headers or {}),
         cookies=list(cookies),
-        media_type="text/html; charset=utf-8",
+        media_type="text/html",
     )
 
 

@@ -36,7 +36,7 @@ async def style_sheet(request: AnyRequest) -> Response[bytes]:
     }
     if request.headers.get("if-none-match") == tag:
         return Response(content=b"", status_code=304, headers=headers)
-    return Response(content=STYLE_SHEET, headers=headers, media_type="text/css; charset=utf-8")
+    return Response(content=STYLE_SHEET, headers=headers, media_type="text/css")
 
 
 page_handlers: list[ControllerRouterHandler] = [

@@ -63,6 +63,11 @@ TABLE: dict[str, Kind] = {
     "body-too-large": Kind(
         status=413, title="The request body is too large", advice="Send a smaller body, or several requests."
     ),
+    "body-incomplete": Kind(
+        status=400,
+        title="The request body did not arrive as announced",
+        advice="Send the whole body, as long as Content-Length says, without long pauses. The call stays charged.",
+    ),
     "feature-not-in-tier": Kind(
         status=403,
         title="Your tier does not include this",

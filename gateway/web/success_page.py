@@ -62,7 +62,7 @@ async def _show_key(visit: Visit, checkout: CheckoutRow, issued: IssuedKey) -> P
     return visit.page(
         "key.html",
         cookies=[visit.session_cookie(checkout.customer_id, issued.record.key_id)],
-        signed_in=True,
+        signs_in=True,
         key=issued.minted.text,
         tier=access.tier.title if access is not None and access.tier is not None else None,
         example_url=runtime.settings.base_url + example_path(policy),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 
 import click
 import pytest
@@ -28,7 +29,17 @@ def test_all_addresses_of_both_families_can_be_listened_on() -> None:
 
 def test_a_port_in_use_is_refused_even_while_nobody_serves_there() -> None:
     with listen("127.0.0.1", 0) as first, pytest.raises(click.ClickException, match="something listens there already"):
-        listen("127.0.0.1", first.getsockname()[1])
+        listen("127.0.0.1", first.getsockname()[1], patience_s=0.3)
+
+
+def test_a_port_that_is_let_go_of_within_the_patience_is_taken() -> None:
+    first = listen("127.0.0.1", 0)
+    port = first.getsockname()[1]
+    timer = threading.Timer(0.3, first.close)
+    timer.start()
+    with listen("127.0.0.1", port) as second:
+        assert second.getsockname()[1] == port
+    timer.join()
 
 
 def test_an_address_of_another_machine_is_refused_with_the_setting_to_correct() -> None:

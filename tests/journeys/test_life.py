@@ -39,6 +39,7 @@ def test_the_demo_plays_a_whole_life_by_itself_and_says_each_step():
     assert done.stdout.count("expected:") == done.stdout.count("seen:") == len(LIFE)
 
 
+@pytest.mark.slow
 def test_a_life_goes_on_when_the_gateway_is_killed_between_any_two_steps(world):
     def kill():
         world.house.kill_gateway()
@@ -47,6 +48,7 @@ def test_a_life_goes_on_when_the_gateway_is_killed_between_any_two_steps(world):
     play(world, kill)
 
 
+@pytest.mark.slow
 def test_a_life_goes_on_when_the_cache_is_flushed_between_any_two_steps(world):
     def flush():
         time.sleep(1.5)  # longer than a settlement takes to come round (0.5 s and a fifth): what is older is kept
@@ -56,6 +58,7 @@ def test_a_life_goes_on_when_the_cache_is_flushed_between_any_two_steps(world):
     play(world, flush)
 
 
+@pytest.mark.slow
 def test_a_life_comes_out_the_same_when_every_event_comes_twice_and_in_reverse(world):
     world.house.stripe("POST", "/_sandbox/faults", {"duplicate": 1, "order": "reverse"})
     play(world)
@@ -66,10 +69,7 @@ def test_nothing_is_left_running_when_the_gateway_is_killed(house):
     family = processes_below(pid)
     assert family
     house.kill_gateway()
-    deadline = time.monotonic() + 20
-    while any(Path(f"/proc/{child}").exists() for child in family) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert [child for child in family if Path(f"/proc/{child}").exists()] == []
+    assert survivors(family) == []
 
 
 def test_a_signal_ends_the_demo_cleanly():
@@ -86,7 +86,15 @@ def test_a_signal_ends_the_demo_cleanly():
     rest, _ = demo.communicate(timeout=40)
     assert demo.returncode == 0, "".join(seen) + rest
     assert "Stopped; nothing is left behind." in rest
-    assert [child for child in family if Path(f"/proc/{child}").exists()] == []
+    assert survivors(family) == []
+
+
+def survivors(family):
+    """Who of these processes is still there after a moment."""
+    deadline = time.monotonic() + 20
+    while (alive := [pid for pid in family if Path(f"/proc/{pid}").exists()]) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return alive
 
 
 def processes_below(root):

@@ -42,10 +42,20 @@ async def test_a_connection_that_the_upstream_will_close_is_not_kept(serve, answ
 
 
 async def test_no_more_connections_than_allowed_and_nobody_is_lost(serve):
-    rig = await serve(answering(OK), max_connections=3)
+    all_busy = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        if len(rig.server.requests) == 3:
+            all_busy.set()
+        await all_busy.wait()
+        await peer.send(OK)
+        await answering(OK)(peer)
+
+    rig = await serve(script, max_connections=3)
     results = await asyncio.gather(*(rig.ask() for _ in range(50)))
     assert {caller.body for caller, _ in results} == {b"ok"}
-    assert rig.server.accepted == 3
+    assert (rig.server.accepted, rig.upstream.stats.waited) == (3, 47)
 
 
 async def test_a_request_waits_for_a_connection_and_no_longer_than_allowed(serve):

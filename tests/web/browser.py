@@ -75,6 +75,13 @@ class Browser:
             assert time.monotonic() < deadline, f"no new page after a click on {selector}; still {self.url}"
             time.sleep(0.05)
 
+    def wait_for(self, selector: str) -> None:
+        """Wait until the page has such an element."""
+        deadline = time.monotonic() + PAGE_S
+        while not self.has(selector):
+            assert time.monotonic() < deadline, f"no {selector} on {self.url}"
+            time.sleep(0.1)
+
     def _is_loaded(self, script: str) -> bool:
         try:
             return bool(self.run(script))

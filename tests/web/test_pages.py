@@ -307,7 +307,7 @@ def test_without_a_subscription_there_is_no_plan_to_change(customer):
     ],
     ids=["origin", "null-origin", "cross-site", "same-site"],
 )
-def test_no_form_follows_what_another_site_sent(gateway, customer, form, foreign):
+def test_no_form_follows_what_another_site_sent(customer, form, foreign):
     key, browser = customer
     refused = browser.post(f"/_tiergate/{form}", data={"plan_id": "pro-monthly", "key": key}, headers=foreign)
     assert refused.status_code == 403

@@ -197,3 +197,19 @@ def test_a_customer_who_is_signed_in_buys_for_itself(gateway):
     assert not keys_in(page.text)
     told = client.get("/api/v1/subscription").json()
     assert (told["customer_id"], told["tier"]) == (customer_id, "pro")
+
+
+def test_a_replacement_that_broke_off_in_the_middle_can_be_made_again(gateway, start_gateway, tmp_path):
+    browser, key, address = signed_up(gateway)
+    form = {"session_id": address.rpartition("=")[2]}
+    client = gateway.bearer(key)
+    (row,) = client.get("/api/v1/api-keys").json()["keys"]
+    client.delete(f"/api/v1/api-keys/{row['key_id']}").raise_for_status()
+    at_once = browser.post("/_tiergate/success/replace", data=form)
+    assert (at_once.status_code, keys_in(at_once.text)) == (403, set())
+    clock = tmp_path / "clock"
+    write_clock_offset(clock, 60.0)
+    later = start_gateway(TIERGATE_SIMULATED_CLOCK=str(clock))
+    answer = httpx.post(f"{later.url}/_tiergate/success/replace", data=form, cookies=dict(browser.cookies), timeout=30)
+    (new,) = keys_in(answer.text)
+    assert (call(gateway, key), call(gateway, new)) == (401, 200)
