@@ -23,10 +23,10 @@ demo: $(STAMP) ## Run the whole thing here: sandbox Stripe, sample API, cache, l
 	@"$(BIN)/python" -m gateway.cli demo $(DEMO_ARGS)
 
 test: $(STAMP) ## Run the tests, and play a whole customer life against real processes
-	@"$(BIN)/python" -m pytest -n auto --dist worksteal -m "not slow"
+	@"$(BIN)/python" -m pytest -n auto --dist worksteal -m "not slow" $(PYTEST_ARGS)
 
-test-all: $(STAMP) ## As test, with the long-running cases too
-	@"$(BIN)/python" -m pytest -n auto --dist worksteal
+test-all: $(STAMP) ## As test, with the long-running cases too (PYTEST_ARGS="-m slow": only these)
+	@"$(BIN)/python" -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
 lint: $(STAMP) ## Check style and import contracts
 	@"$(BIN)/ruff" check .

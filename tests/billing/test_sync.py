@@ -103,6 +103,7 @@ STATES = st.sampled_from(["active", "past_due", "canceled", "unpaid", "trialing"
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(states=st.lists(STATES, min_size=2, max_size=5), order=st.randoms(use_true_random=False))
+@pytest.mark.slow
 async def test_however_answers_overtake_each_other_the_last_state_stays(
     sync: Sync, ledger: Ledger, account: Any, states: list[str], order: Any
 ) -> None:

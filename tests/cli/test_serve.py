@@ -61,6 +61,7 @@ def slow_call(served: Any, key: str, wait_s: float, api: Any) -> tuple[threading
     return thread, seen
 
 
+@pytest.mark.slow
 def test_one_worker_serves_in_the_process_itself_and_drains_on_sigterm(
     serve: Serve, tiergate: Run, api: http.server.ThreadingHTTPServer
 ) -> None:
@@ -107,6 +108,7 @@ def new_key_when_ready(served: Any, run: Run) -> str:
 
 
 @pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.slow
 def test_a_second_sigint_ends_the_draining(
     serve: Serve, tiergate: Run, api: http.server.ThreadingHTTPServer, processes: int
 ) -> None:
@@ -152,6 +154,7 @@ def test_sigkill_leaves_no_process_behind(serve: Serve, processes: int, children
     until(lambda: not children.living(family), lambda: f"{children.living(family)}\n{served.log()}")
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_replaced(serve: Serve, tiergate: Run, children: Any) -> None:
     served = serve("--workers", "2")
     key = new_key_when_ready(served, tiergate)
@@ -168,6 +171,7 @@ def started_workers(served: Any) -> list[dict[str, Any]]:
     return [event for event in parsed if event["event"].startswith("Started server process")]
 
 
+@pytest.mark.slow
 def test_a_cache_server_that_dies_is_started_again(serve: Serve, tiergate: Run, children: Any) -> None:
     served = serve()
     key = new_key_when_ready(served, tiergate)
@@ -191,6 +195,7 @@ def test_a_key_revoked_while_the_gateway_is_down_is_refused_when_it_is_back(serv
     assert {second.call(issued["key"]).status_code for _ in range(2)} == {401}
 
 
+@pytest.mark.slow
 def test_a_key_revoked_while_the_gateway_runs_is_refused_by_every_worker_at_once(serve: Serve, tiergate: Run) -> None:
     served = serve("--workers", "2")
     served.wait_for("gateway serves")
@@ -200,6 +205,7 @@ def test_a_key_revoked_while_the_gateway_runs_is_refused_by_every_worker_at_once
     assert {served.call(issued["key"]).status_code for _ in range(6)} == {401}
 
 
+@pytest.mark.slow
 def test_an_address_in_use_is_said_and_nothing_is_left_running(serve: Serve, tmp_path: Path, children: Any) -> None:
     with listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
@@ -245,6 +251,7 @@ def test_a_ledger_that_does_not_answer_ends_the_start_without_telling_its_passwo
 
 
 @pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.slow
 def test_an_app_that_does_not_start_ends_the_start(serve: Serve, processes: int) -> None:
     """The parent refuses most of what is wrong by itself; the simulator's clock is first read by the app."""
     served = serve("--workers", str(processes), TIERGATE_SIMULATED_CLOCK="no such file")
@@ -260,6 +267,7 @@ def test_a_cache_url_without_a_sound_port_is_refused_without_telling_its_passwor
     assert "hunter2" not in served.log()
 
 
+@pytest.mark.slow
 def test_people_get_one_block_that_says_what_is_running(serve: Serve) -> None:
     served = serve(TIERGATE_LOG_FORMAT="console", TIERGATE_REDIS_URL="redis://user:hunter2@127.0.0.1:9/0")
     until(lambda: "Ctrl-C drains and stops" in served.log() or served.process.poll() is not None, served.log)
@@ -278,6 +286,7 @@ def test_a_supervisor_and_its_workers_agree_on_how_the_parent_is_told() -> None:
     assert workers.PARENT_VARIABLE == app.PARENT_VARIABLE
 
 
+@pytest.mark.slow
 def test_settings_of_dot_env_are_read(environment: dict[str, str], tmp_path: Path) -> None:
     names = [name for name in environment if name.startswith(("TIERGATE_", "STRIPE_"))]
     (tmp_path / ".env").write_text("".join(f"{name}='{environment.pop(name)}'\n" for name in names))

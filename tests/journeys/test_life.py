@@ -64,6 +64,7 @@ def test_a_life_comes_out_the_same_when_every_event_comes_twice_and_in_reverse(w
     play(world)
 
 
+@pytest.mark.slow
 def test_nothing_is_left_running_when_the_gateway_is_killed(house):
     pid = house.pids()["gateway"]
     family = processes_below(pid)

@@ -159,6 +159,7 @@ def test_sign_ups_are_paced_by_address(gateway):
     assert gateway.browser().post(CHECKOUT, json=PRO).status_code == 200
 
 
+@pytest.mark.slow
 def test_sign_up_can_be_closed(start_gateway, new_user):
     closed = start_gateway(TIERGATE_SIGNUP="closed")
     answer = closed.browser().post(CHECKOUT, json=PRO)
@@ -183,6 +184,7 @@ def test_a_suspended_customer_buys_nothing(gateway):
     assert (answer.status_code, answer.json()["code"]) == (403, "account-suspended")
 
 
+@pytest.mark.slow
 def test_a_stripe_that_is_away_is_said_to_be(start_gateway, new_user):
     alone = start_gateway(TIERGATE_STRIPE_URL="http://127.0.0.1:9")
     answer = alone.server.post(CHECKOUT, json={**PRO, "user_id": new_user()})

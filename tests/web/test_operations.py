@@ -28,6 +28,7 @@ def test_ready_keeps_details_from_strangers(gateway):
     assert all(check["detail"] for check in gateway.admin.get("/_tiergate/ready").json()["checks"])
 
 
+@pytest.mark.slow
 def test_without_a_cache_the_process_is_alive_and_not_ready(start_gateway):
     lonely = start_gateway(is_ready=False, TIERGATE_REDIS_URL="unix:///nowhere/cache.sock")
     answer = lonely.browser().get("/_tiergate/ready")

@@ -167,6 +167,7 @@ def hours_later(start_gateway, tmp_path):
     return start_gateway(TIERGATE_SIMULATED_CLOCK=str(clock))
 
 
+@pytest.mark.slow
 def test_after_an_hour_a_key_is_not_replaced_any_more(gateway, hours_later):
     browser, key, address = signed_up(gateway)
     cookies, form = dict(browser.cookies), {"session_id": address.rpartition("=")[2]}
@@ -199,6 +200,7 @@ def test_a_customer_who_is_signed_in_buys_for_itself(gateway):
     assert (told["customer_id"], told["tier"]) == (customer_id, "pro")
 
 
+@pytest.mark.slow
 def test_a_replacement_that_broke_off_in_the_middle_can_be_made_again(gateway, start_gateway, tmp_path):
     browser, key, address = signed_up(gateway)
     form = {"session_id": address.rpartition("=")[2]}

@@ -4,6 +4,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import pytest
+
 from gateway.cache import CacheServer
 
 USAGE = "/api/v1/usage"
@@ -54,6 +56,7 @@ def test_the_seller_asks_for_any_user(gateway):
     assert gateway.browser().get(USAGE, params={"user_id": user_id}).status_code == 401
 
 
+@pytest.mark.slow
 def test_without_the_cache_the_ledger_answers_and_says_so(start_gateway, until):
     with tempfile.TemporaryDirectory(prefix="tg") as folder, CacheServer.start(Path(folder)) as cache:
         own = start_gateway(TIERGATE_REDIS_URL=cache.url)

@@ -116,6 +116,7 @@ def test_an_event_of_the_other_mode_is_acknowledged_and_ignored(gateway, signed)
     assert stored(gateway, body).status_code == 404
 
 
+@pytest.mark.slow
 def test_an_event_that_cannot_be_stored_is_not_acknowledged(start_gateway, sign, tmp_path):
     file = tmp_path / "ledger.sqlite3"
     busy = start_gateway(TIERGATE_LEDGER_URL=f"sqlite:///{file}")
