@@ -11,12 +11,15 @@ STAMP := $(VENV)/.installed
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -e 's/:.*## /\t/' | expand -t 12
 
+# --no-deps: the lock names everything. Resolving again would pick a release newer than the lock for
+# what is asked for by an extra (coverage[toml]), and then refuse its hash; `pip check` proves the lock whole.
 $(STAMP): requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Tiergate needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else 0'
 	@echo "Installing into $(VENV) (first time only)..."
 	@test -x "$(BIN)/python" || $(PYTHON) -m venv "$(VENV)"
-	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.lock
 	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@"$(BIN)/python" -m pip --disable-pip-version-check check
 	@touch "$(STAMP)"
 
 demo: $(STAMP) ## Run the whole thing here: sandbox Stripe, sample API, cache, ledger, gateway
