@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from gateway.core.account import Subscription
 from gateway.core.policy import Plan, Policy, Standing, Tier
 from gateway.ledger import Ledger, migrate
 from gateway.sync import EventWorker, Sync, WorkerOptions, receive_event
+from tests.fakes.listener import Listener
 
 KEY = "sk_test_51H8fakefakefakefakefake"
 
@@ -76,7 +77,6 @@ class StandIn:
         self.requests: list[Request] = []
         self.handler: Handler = self.nothing
         self.url = ""
-        self.serving: set[asyncio.Task[None]] = set()
 
     async def nothing(self, _: Request) -> Answer:
         return Answer(status=404, body={"error": {"type": "invalid_request_error", "message": "unrouted"}})
@@ -87,16 +87,14 @@ class StandIn:
 
         self.handler = handler
 
-    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.serving.add(asyncio.create_task(self.serve(reader, writer)))
-
-    async def aclose(self) -> None:
-        for task in self.serving:
-            task.cancel()
-        await asyncio.gather(*self.serving, return_exceptions=True)
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        async with Listener(self.serve) as listener:
+            self.url = f"http://127.0.0.1:{listener.port}"
+            yield
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 request = await self.read(reader)
                 self.requests.append(request)
@@ -105,10 +103,6 @@ class StandIn:
                 await writer.drain()
                 if answer.raw is not None:
                     break
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
 
     async def read(self, reader: asyncio.StreamReader) -> Request:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
@@ -121,11 +115,8 @@ class StandIn:
 @pytest.fixture
 async def stand_in() -> AsyncIterator[StandIn]:
     made = StandIn()
-    server = await asyncio.start_server(made.accept, "127.0.0.1", 0)
-    made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    yield made
-    server.close()
-    await made.aclose()
+    async with made.listening():
+        yield made
 
 
 @asynccontextmanager
@@ -521,8 +512,6 @@ async def slow_billing() -> AsyncIterator[tuple[Callable[[Shop], Sync], asyncio.
     """A sync whose answers from the sandbox are held back by a proxy until they are released."""
     reached, release = asyncio.Event(), asyncio.Event()
     proxy = StandIn()
-    server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
-    proxy.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     made: list[Billing] = []
 
     def build(shop: Shop) -> Sync:
@@ -548,8 +537,7 @@ async def slow_billing() -> AsyncIterator[tuple[Callable[[Shop], Sync], asyncio.
             clock=shop.sandbox.clock,
         )
 
-    yield build, reached, release
-    for billing in made:
-        await billing.aclose()
-    server.close()
-    await proxy.aclose()
+    async with proxy.listening():
+        yield build, reached, release
+        for billing in made:
+            await billing.aclose()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from gateway.cache import CacheServer
-    from tests.cache.conftest import Line
+    from tests.fakes.line import Line
 
 DEADLINE_S = 0.1
 SLACK_S = 0.15

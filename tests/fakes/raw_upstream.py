@@ -14,7 +14,8 @@ import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+
+from tests.fakes.listener import Listener
 
 
 @dataclass(frozen=True)
@@ -117,55 +118,34 @@ def answering(*answers: bytes) -> Script:
     return script
 
 
-class RawUpstream:
+class RawUpstream(Listener):
     """The server. Use it as an async context manager."""
 
     def __init__(self, *scripts: Script, ssl_context: object = None) -> None:
+        super().__init__(self._run, ssl=ssl_context, limit=2**20)
         self._scripts = scripts
-        self._ssl = ssl_context
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._scheme = "https" if ssl_context is not None else "http"
         self.requests: list[RawRequest] = []
         self.accepted = 0
-        self.port = 0
-        self.failures: list[BaseException] = []
+        self.failures: list[Exception] = []
 
     @property
     def url(self) -> str:
-        return f"{'https' if self._ssl else 'http'}://localhost:{self.port}"
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._ssl, limit=2**20)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
+        return f"{self._scheme}://localhost:{self.port}"
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop_listening()
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await super().__aexit__(kind, error, trace)
         if self.failures and error is None:
             raise self.failures[0]
 
-    def stop_listening(self) -> None:
-        if self._server is not None:
-            self._server.close()
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
+    async def _run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         script = self._scripts[min(self.accepted, len(self._scripts) - 1)]
         self.accepted += 1
         try:
             await script(Peer(reader, writer, self))
-        except asyncio.CancelledError:
-            pass
         except Exception as error:  # noqa: BLE001 - reported when the server stops
             self.failures.append(error)
         finally:
             writer.transport.abort()
-            self._tasks.discard(task)

@@ -17,6 +17,7 @@ from sqlalchemy import text
 from gateway.core.errors import LedgerUnavailable
 from gateway.ledger import Ledger, LedgerUrlInvalid, describe, migrate
 from gateway.ledger.database import parse_place
+from tests.fakes.line import Line
 
 PASSWORD = "s3cret-p4ssw0rd"
 
@@ -52,42 +53,6 @@ def write_lock(url: str):
         holder.close()
 
 
-class Relay:
-    """A TCP port in front of the test server's socket that can be cut, or swallow what passes."""
-
-    def __init__(self, target: str) -> None:
-        self._target = target
-        self._writers: list[asyncio.StreamWriter] = []
-        self.swallows = False
-
-    async def start(self) -> int:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        return self._server.sockets[0].getsockname()[1]
-
-    def cut(self) -> None:
-        for writer in self._writers:
-            writer.transport.abort()
-        self._writers.clear()
-
-    async def stop(self) -> None:
-        self._server.close()
-        self.cut()
-        await asyncio.sleep(0.05)
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server_reader, server_writer = await asyncio.open_unix_connection(self._target)
-        self._writers += [writer, server_writer]
-        await asyncio.gather(self._pump(reader, server_writer), self._pump(server_reader, writer))
-
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while data := await reader.read(65_536):
-                if not self.swallows:
-                    writer.write(data)
-                    await writer.drain()
-        writer.close()
-
-
 @pytest.fixture
 async def relay(postgresql_database, migrated_postgresql):
     url = await asyncio.to_thread(postgresql_database, migrated_postgresql)
@@ -95,11 +60,9 @@ async def relay(postgresql_database, migrated_postgresql):
     host = parse_qs(parts.query).get("host", [""])[0]
     if not host.startswith("/"):
         pytest.skip("NOT TESTED: the relay stands before a unix socket")
-    relay = Relay(f"{host}/.s.PGSQL.5432")
-    port = await relay.start()
-    relay.url = f"postgresql://postgres@127.0.0.1:{port}{parts.path}?sslmode=disable"
-    yield relay
-    await relay.stop()
+    async with Line(f"{host}/.s.PGSQL.5432") as line:
+        line.url = f"postgresql://postgres@127.0.0.1:{line.port}{parts.path}?sslmode=disable"
+        yield line
 
 
 @pytest.mark.parametrize(
@@ -341,7 +304,7 @@ async def customer_in_relay(relay, open_ledger, new_customer):
 async def test_a_server_that_stops_answering_is_given_up_at_the_deadline(relay, open_ledger):
     ledger = await open_ledger(relay.url, deadline_s=0.3)
     await ledger.ping()
-    relay.swallows = True
+    relay.hang()
     began = time.monotonic()
     with pytest.raises(LedgerUnavailable, match="did not answer"):
         await ledger.take_fence("c1")

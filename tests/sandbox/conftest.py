@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 import stripe
 
 from gateway.sandbox import DeliveryRules, Listening, Running, Simulator, running
+from tests.fakes.listener import Listener
 
 PAYS = "4242 4242 4242 4242"
 
@@ -45,7 +47,7 @@ class Receiver:
         return [event["type"] for event in self.events]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
             while head := await reader.readuntil(b"\r\n\r\n"):
                 lines = head.decode("latin-1").split("\r\n")[1:-2]
                 headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
@@ -55,10 +57,6 @@ class Receiver:
                 status = self.answers.pop(0) if self.answers else self.usually
                 writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n".encode())
                 await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
 
 
 @dataclass(slots=True)
@@ -146,18 +144,15 @@ async def sandbox(tmp_path: Any) -> AsyncIterator[Sandbox]:
 
 @pytest.fixture
 async def make_receiver() -> AsyncIterator[Callable[[], Awaitable[Receiver]]]:
-    servers: list[asyncio.Server] = []
+    async with AsyncExitStack() as stack:
 
-    async def make() -> Receiver:
-        receiver = Receiver()
-        server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
-        servers.append(server)
-        receiver.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/webhook"
-        return receiver
+        async def make() -> Receiver:
+            receiver = Receiver()
+            listener = await stack.enter_async_context(Listener(receiver.serve))
+            receiver.url = f"http://127.0.0.1:{listener.port}/webhook"
+            return receiver
 
-    yield make
-    for server in servers:
-        server.close()
+        yield make
 
 
 @pytest.fixture

@@ -292,7 +292,7 @@ async def test_a_connection_closed_while_idle_is_not_used_even_for_a_post(serve)
 
 async def test_a_refused_connection_is_unreachable_after_one_more_try(serve):
     rig = await serve(answering(OK))
-    rig.server.stop_listening()
+    await rig.server.stop_listening()
     with pytest.raises(UpstreamUnreachable):
         await rig.ask()
     assert rig.upstream.stats.connect_failures == 2

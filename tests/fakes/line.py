@@ -1,0 +1,46 @@
+"""A TCP port that leads to a server's unix socket, until it is cut or told to pass nothing on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from tests.fakes.listener import Listener
+
+
+class Line(Listener):
+    """The line. `open`, `close` and `cut` are a `Listener`'s."""
+
+    def __init__(self, socket_path: str) -> None:
+        super().__init__(self._connect)
+        self._socket_path = socket_path
+        self._passing = asyncio.Event()
+        self._passing.set()
+        self.accepted = 0
+        self.url = ""
+        """How a client names this line; filled in by whoever opens it."""
+
+    def hang(self) -> None:
+        """Accept everything, pass nothing on."""
+        self._passing.clear()
+
+    def heal(self) -> None:
+        """Pass on what came meanwhile, and what comes."""
+        self._passing.set()
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
+        with contextlib.suppress(OSError):
+            inner_reader, inner_writer = await asyncio.open_unix_connection(self._socket_path)
+            try:
+                await asyncio.gather(self._pass(reader, inner_writer), self._pass(inner_reader, writer))
+            finally:
+                inner_writer.transport.abort()
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65_536):
+                await self._passing.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.close()
