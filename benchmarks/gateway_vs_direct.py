@@ -15,9 +15,9 @@ import statistics
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
+import psutil
 
 from gateway.cli.house import House, temporary_house_directory
 
@@ -49,32 +49,21 @@ class Round:
     cpu_us: float
 
 
-def cpu_seconds(pids: set[int]) -> float:
-    """User and system time that these processes have used so far."""
-    ticks = os.sysconf("SC_CLK_TCK")
-    total = 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / ticks
-
-
-def process_tree(root: int) -> set[int]:
+def process_tree(root: int) -> list[psutil.Process]:
     """A process and everything below it."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            children.setdefault(int(fields[1]), []).append(int(entry.name))
-    found, todo = {root}, [root]
-    while todo:
-        for child in children.get(todo.pop(), []):
-            found.add(child)
-            todo.append(child)
-    return found
+    process = psutil.Process(root)
+    return [process, *process.children(recursive=True)]
+
+
+def cpu_seconds(processes: list[psutil.Process]) -> float:
+    """User and system time that these processes have used so far."""
+    return sum(sum(process.cpu_times()[:2]) for process in processes)
+
+
+def megabytes(processes: list[psutil.Process]) -> float:
+    """Memory that is theirs alone, and their share of what is shared."""
+    facts = [process.memory_full_info() for process in processes]
+    return sum(getattr(fact, "pss", fact.uss) for fact in facts) / 1e6  # pss: Linux only
 
 
 async def caller(host: str, port: int, request: bytes, count: int, taken_us: list[float]) -> None:
@@ -92,16 +81,16 @@ async def caller(host: str, port: int, request: bytes, count: int, taken_us: lis
     writer.close()
 
 
-async def play(url: str, headers: str, pids: set[int], connections: int) -> Round:
+async def play(url: str, headers: str, processes: list[psutil.Process], connections: int) -> Round:
     """One round of load on one address."""
     parts = httpx.URL(url)
     request = f"GET {parts.path} HTTP/1.1\r\nHost: bench\r\n{headers}\r\n".encode()
     taken_us: list[float] = []
-    cpu, started = cpu_seconds(pids), time.perf_counter()
+    cpu, started = cpu_seconds(processes), time.perf_counter()
     each = REQUESTS // connections
     await asyncio.gather(*(caller(parts.host, parts.port or 80, request, each, taken_us) for _ in range(connections)))
     wall = time.perf_counter() - started
-    cpu = cpu_seconds(pids) - cpu
+    cpu = cpu_seconds(processes) - cpu
     taken_us.sort()
     return Round(
         p50_us=statistics.median(taken_us),
@@ -137,7 +126,7 @@ def main() -> None:
         print(f"everything started in {time.perf_counter() - started:.2f} s", file=sys.stderr)
         try:
             key = key_of(house)
-            pids = process_tree(house.pids()["gateway"])
+            gateway = process_tree(house.pids()["gateway"])
             upstream = process_tree(house.pids()["sandbox"])
             print(
                 f"{'(medians of ' + str(ROUNDS) + ' rounds)':34} {'p50 us':>9} {'p99 us':>9} {'req/s':>9} {'cpu us':>9}"
@@ -146,12 +135,15 @@ def main() -> None:
                 direct, gated = [], []
                 for number in range(ROUNDS + 1):
                     a = asyncio.run(play(f"{house.upstream_url}/v1/echo", "", upstream, connections))
-                    b = asyncio.run(play(f"{house.url}/v1/echo", f"x-api-key: {key}\r\n", pids, connections))
+                    b = asyncio.run(play(f"{house.url}/v1/echo", f"x-api-key: {key}\r\n", gateway, connections))
                     if number:  # the first round warms up
                         direct.append(a)
                         gated.append(b)
                 show(f"direct, {connections} connections", direct)
                 show(f"gateway, {connections} connections", gated)
+            for process in [*gateway, *upstream]:
+                print(f"{process.name():34} {megabytes([process]):9.1f} MB")
+            print(f"{'all of the demo':34} {megabytes([*gateway, *upstream]):9.1f} MB")
         finally:
             house.stop()
 

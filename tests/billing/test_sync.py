@@ -102,10 +102,10 @@ STATES = st.sampled_from(["active", "past_due", "canceled", "unpaid", "trialing"
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(states=st.lists(STATES, min_size=2, max_size=5), order=st.randoms(use_true_random=False))
+@given(states=st.lists(STATES, min_size=2, max_size=5), order=st.permutations(range(5)))
 @pytest.mark.slow
 async def test_however_answers_overtake_each_other_the_last_state_stays(
-    sync: Sync, ledger: Ledger, account: Any, states: list[str], order: Any
+    sync: Sync, ledger: Ledger, account: Any, states: list[str], order: list[int]
 ) -> None:
     owner = await fresh_customer(ledger)
     gates = [asyncio.Event() for _ in states]
@@ -116,9 +116,9 @@ async def test_however_answers_overtake_each_other_the_last_state_stays(
         account.was_read.clear()
         tasks.append(asyncio.create_task(sync.sync_customer(owner, state)))
         await account.was_read.wait()
-    order.shuffle(gates)
-    for gate in gates:
-        gate.set()
+    for turn in order:
+        if turn < len(gates):
+            gates[turn].set()
         await asyncio.sleep(0)
     await asyncio.gather(*tasks)
     recorded = await ledger.load_subscription(owner)

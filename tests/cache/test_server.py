@@ -14,6 +14,7 @@ import pytest
 
 from gateway.cache import Cache, CacheServer, CacheServerError
 from gateway.cache.server import _find_server
+from tests.processes import descendants, living
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,21 +35,6 @@ REPOSITORY = Path(__file__).parents[2]
 def pid_of(server: CacheServer) -> int | None:
     path = Path(unquote(urlsplit(server.url).path))
     return _find_server(path, server._directory)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z" if Path("/proc/self").exists() else True
-
-
-def children_of(pid: int) -> list[int]:
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], check=True, capture_output=True, text=True).stdout
-    pairs = [tuple(map(int, line.split())) for line in listed.splitlines()]
-    own = [child for child, parent in pairs if parent == pid]
-    return own + [grandchild for child in own for grandchild in children_of(child)]
 
 
 def wait_until(condition: object, timeout_s: float = 20) -> None:
@@ -128,11 +114,11 @@ def test_the_server_ends_when_its_parent_is_killed_and_the_data_is_on_disk(
 ) -> None:
     url = CacheServer.url_of(short_dir)
     on(url, "SET", "kept", "yes")
-    family = children_of(parent.pid)
+    family = descendants(parent.pid)
     assert len(family) == 3  # guardian, its watcher, the server
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    wait_until(lambda: not any(map(is_alive, family)))
+    wait_until(lambda: not living(family))
     with CacheServer.start(short_dir) as server:
         assert on(server.url, "GET", "kept") == b"yes"
 
@@ -149,17 +135,17 @@ def test_who_starts_while_a_killed_parents_server_is_still_ending_waits_for_it(
 
 
 def test_the_server_ends_when_its_parent_ends_without_stopping_it(parent: subprocess.Popen[bytes]) -> None:
-    family = children_of(parent.pid)
+    family = descendants(parent.pid)
     assert parent.stdin is not None
     parent.stdin.close()
     parent.wait()
-    wait_until(lambda: not any(map(is_alive, family)))
+    wait_until(lambda: not living(family))
 
 
 def test_a_signal_to_the_terminals_process_group_does_not_reach_the_server(
     parent: subprocess.Popen[bytes],
 ) -> None:
-    assert all(os.getpgid(pid) != os.getpgid(parent.pid) for pid in children_of(parent.pid))
+    assert all(os.getpgid(pid) != os.getpgid(parent.pid) for pid in descendants(parent.pid))
 
 
 @pytest.mark.usefixtures("parent")
@@ -291,9 +277,9 @@ def test_two_that_start_at_once_share_one_server(short_dir: Path) -> None:
     try:
         urls = {process.stdout.readline() for process in processes if process.stdout is not None}
         assert len(urls) == 1
-        families = [children_of(process.pid) for process in processes]
+        families = [descendants(process.pid) for process in processes]
         assert sorted(map(len, families)) == [0, 0, 3]
     finally:
         for process in processes:
             process.communicate()
-    assert not any(is_alive(pid) for family in families for pid in family)
+    assert not any(map(living, families))

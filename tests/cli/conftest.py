@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.server
 import json
 import os
@@ -267,53 +266,3 @@ def wait_until(holds: Callable[[], object], explain: Callable[[], str] = str) ->
     while not holds():
         assert time.monotonic() < deadline, f"not within {PATIENCE_S:.0f} s\n{explain()}"
         time.sleep(0.05)
-
-
-class Family:
-    """Looks at other processes."""
-
-    def __call__(self, pid: int) -> set[int]:
-        """Process ids of all children, grandchildren and so on."""
-        children: dict[int, list[int]] = {}
-        for child, parent, _ in _processes():
-            children.setdefault(parent, []).append(child)
-        found: set[int] = set()
-        queue = [pid]
-        while queue:
-            for child in children.get(queue.pop(), []):
-                found.add(child)
-                queue.append(child)
-        return found
-
-    def living(self, pids: set[int]) -> set[int]:
-        """Those that have not ended. A zombie has."""
-        return {pid for pid, _, state in _processes() if pid in pids and state != "Z"}
-
-    def command(self, pid: int) -> str:
-        """Its command line."""
-        file = Path(f"/proc/{pid}/cmdline")
-        if file.exists():
-            return file.read_text().replace("\0", " ")
-        return subprocess.run(
-            ["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=True
-        ).stdout
-
-
-@pytest.fixture
-def children() -> Family:
-    return Family()
-
-
-def _processes() -> list[tuple[int, int, str]]:
-    """Process id, parent's id and state of every process: from /proc, or from ps where there is none."""
-    if not Path("/proc/self/stat").exists():
-        table = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True)
-        rows = (line.split() for line in table.stdout.splitlines())
-        return [(int(pid), int(parent), state[0]) for pid, parent, state in rows]
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
-                found.append((int(entry.name), int(parent), state))
-    return found

@@ -22,6 +22,7 @@ from click.testing import Result
 from gateway import app
 from gateway.cli import workers
 from gateway.cli.listening import listen
+from tests.processes import descendants, living, program, working_in
 
 Run = Callable[..., Result]
 Serve = Callable[..., Any]
@@ -77,13 +78,13 @@ def test_one_worker_serves_in_the_process_itself_and_drains_on_sigterm(
 
 
 def test_two_workers_share_one_socket_which_closes_while_they_drain(
-    serve: Serve, tiergate: Run, api: http.server.ThreadingHTTPServer, children: Any
+    serve: Serve, tiergate: Run, api: http.server.ThreadingHTTPServer
 ) -> None:
     served = serve("--workers", "2")
     assert served.wait_for("gateway serves")["workers"] == 2
     key, url = new_key(tiergate)["key"], httpx.URL(served.url)
     assert {served.call(key).status_code for _ in range(10)} == {200}
-    family = children(served.process.pid)
+    family = descendants(served.process.pid)
     thread, seen = slow_call(served, key, 3, api)
     served.process.send_signal(signal.SIGTERM)
 
@@ -99,7 +100,7 @@ def test_two_workers_share_one_socket_which_closes_while_they_drain(
     thread.join()
     assert seen == [200]
     assert served.process.wait(PATIENCE_S) == 0
-    assert children.living(family) == set()
+    assert living(family) == set()
 
 
 def new_key_when_ready(served: Any, run: Run) -> str:
@@ -125,12 +126,10 @@ def test_a_second_sigint_ends_the_draining(
     assert seen != [200]
 
 
-def test_sighup_makes_every_worker_reload_its_policy_and_restarts_none(
-    serve: Serve, policies: Path, children: Any
-) -> None:
+def test_sighup_makes_every_worker_reload_its_policy_and_restarts_none(serve: Serve, policies: Path) -> None:
     served = serve("--workers", "2")
     served.wait_for("gateway serves")
-    family = children(served.process.pid)
+    family = descendants(served.process.pid)
     file = policies / "tiergate.yaml"
     good = file.read_text()
     file.write_text(good.replace("tier: pro\n", "tier: prro\n"))
@@ -141,21 +140,20 @@ def test_sighup_makes_every_worker_reload_its_policy_and_restarts_none(
     served.process.send_signal(signal.SIGHUP)
     served.wait_for("policy reloaded", 2)
     assert len(served.events("policy refused")) == 4
-    assert children(served.process.pid) == family
+    assert descendants(served.process.pid) == family
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_sigkill_leaves_no_process_behind(serve: Serve, processes: int, children: Any) -> None:
+def test_sigkill_leaves_no_process_behind(serve: Serve, processes: int, tmp_path: Path) -> None:
     served = serve("--workers", str(processes))
     served.wait_for("gateway serves")
-    family = children(served.process.pid)
-    assert len(family) >= processes
+    assert len(working_in(tmp_path)) > processes  # the cache server, its guardian, and the workers
     served.stop(signal.SIGKILL)
-    until(lambda: not children.living(family), lambda: f"{children.living(family)}\n{served.log()}")
+    until(lambda: not working_in(tmp_path), lambda: f"{working_in(tmp_path)}\n{served.log()}")
 
 
 @pytest.mark.slow
-def test_a_worker_that_dies_is_replaced(serve: Serve, tiergate: Run, children: Any) -> None:
+def test_a_worker_that_dies_is_replaced(serve: Serve, tiergate: Run) -> None:
     served = serve("--workers", "2")
     key = new_key_when_ready(served, tiergate)
     victims = {int(event["event"].rpartition("[")[2][:-1]) for event in started_workers(served)}
@@ -163,7 +161,7 @@ def test_a_worker_that_dies_is_replaced(serve: Serve, tiergate: Run, children: A
     os.kill(victims.pop(), signal.SIGKILL)
     until(lambda: len(started_workers(served)) == 3, served.log)
     assert {served.call(key).status_code for _ in range(5)} == {200}
-    assert victims <= children(served.process.pid)
+    assert victims <= descendants(served.process.pid)
 
 
 def started_workers(served: Any) -> list[dict[str, Any]]:
@@ -172,11 +170,10 @@ def started_workers(served: Any) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_a_cache_server_that_dies_is_started_again(serve: Serve, tiergate: Run, children: Any) -> None:
+def test_a_cache_server_that_dies_is_started_again(serve: Serve, tiergate: Run) -> None:
     served = serve()
     key = new_key_when_ready(served, tiergate)
-    commands = {pid: children.command(pid).split(" ")[0] for pid in children(served.process.pid)}
-    [valkey] = [pid for pid, command in commands.items() if command.endswith("valkey-server")]
+    [valkey] = [pid for pid in descendants(served.process.pid) if program(pid) == "valkey-server"]
     os.kill(valkey, signal.SIGKILL)
     served.wait_for("the cache server had gone and was started again")
     until(lambda: served.call(key).status_code == 200, served.log)
@@ -206,7 +203,7 @@ def test_a_key_revoked_while_the_gateway_runs_is_refused_by_every_worker_at_once
 
 
 @pytest.mark.slow
-def test_an_address_in_use_is_said_and_nothing_is_left_running(serve: Serve, tmp_path: Path, children: Any) -> None:
+def test_an_address_in_use_is_said_and_nothing_is_left_running(serve: Serve, tmp_path: Path) -> None:
     with listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
         served = serve("--port", str(port))
@@ -215,7 +212,7 @@ def test_an_address_in_use_is_said_and_nothing_is_left_running(serve: Serve, tmp
     assert f"Cannot listen on 127.0.0.1 port {port}: something listens there already" in served.log()
     assert "Traceback" not in served.log()
     assert not (tmp_path / "data of the test" / "cache").exists()
-    assert children(served.process.pid) == set()
+    assert working_in(tmp_path) == set()
 
 
 def test_wrong_settings_are_all_said_at_once_without_any_value(serve: Serve) -> None:
@@ -242,12 +239,14 @@ def test_an_invalid_policy_is_said_with_file_and_line(serve: Serve, policies: Pa
     assert "tiergate.yaml:" in served.log()
 
 
-def test_a_ledger_that_does_not_answer_ends_the_start_without_telling_its_password(serve: Serve, children: Any) -> None:
+def test_a_ledger_that_does_not_answer_ends_the_start_without_telling_its_password(
+    serve: Serve, tmp_path: Path
+) -> None:
     served = serve(TIERGATE_LEDGER_URL="postgresql://user:hunter2@127.0.0.1:9/tiergate")
     assert served.process.wait(PATIENCE_S) == 1
     until(lambda: "cannot be brought up to date" in served.log(), served.log)
     assert "hunter2" not in served.log()
-    assert children(served.process.pid) == set()
+    assert working_in(tmp_path) == set()
 
 
 @pytest.mark.parametrize("processes", [1, 2])

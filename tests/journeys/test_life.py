@@ -1,17 +1,16 @@
 """A paying customer's whole life, undisturbed and disturbed, on two workers."""
 
-import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from redis import Redis
 
 from gateway.cache import CacheServer
 from gateway.cli.life_steps import LIFE
+from tests.processes import descendants, living
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(300)]
 
@@ -67,10 +66,10 @@ def test_a_life_comes_out_the_same_when_every_event_comes_twice_and_in_reverse(w
 @pytest.mark.slow
 def test_nothing_is_left_running_when_the_gateway_is_killed(house):
     pid = house.pids()["gateway"]
-    family = processes_below(pid)
+    family = descendants(pid)
     assert family
     house.kill_gateway()
-    assert survivors(family) == []
+    assert not survivors(family)
 
 
 def test_a_signal_ends_the_demo_cleanly():
@@ -82,37 +81,17 @@ def test_a_signal_ends_the_demo_cleanly():
         seen.append(line)
         if "Ctrl-C stops everything" in line:
             break
-    family = processes_below(demo.pid)
+    family = descendants(demo.pid)
     demo.send_signal(signal.SIGINT)
     rest, _ = demo.communicate(timeout=40)
     assert demo.returncode == 0, "".join(seen) + rest
     assert "Stopped; nothing is left behind." in rest
-    assert survivors(family) == []
+    assert not survivors(family)
 
 
 def survivors(family):
     """Who of these processes is still there after a moment."""
     deadline = time.monotonic() + 20
-    while (alive := [pid for pid in family if Path(f"/proc/{pid}").exists()]) and time.monotonic() < deadline:
+    while (alive := living(family)) and time.monotonic() < deadline:
         time.sleep(0.1)
     return alive
-
-
-def processes_below(root):
-    """Every descendant of a process. Linux only, as these tests' /proc is."""
-    if not Path("/proc/self/stat").exists():
-        pytest.skip("this system has no /proc")
-    children = {}
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit():
-            try:
-                fields = Path(entry.path, "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            children.setdefault(int(fields[1]), []).append(int(entry.name))
-    found, todo = [], [root]
-    while todo:
-        below = children.get(todo.pop(), [])
-        found += below
-        todo += below
-    return found

@@ -13,6 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.processes import living
+
 COMMAND = [sys.executable, "-m", "gateway.sandbox"]
 
 
@@ -75,21 +77,11 @@ def test_it_ends_when_its_parent_is_killed() -> None:
     parent.kill()
     parent.communicate()
     deadline = time.monotonic() + 10
-    while _runs(child) and time.monotonic() < deadline:
+    while (left_behind := living({child})) and time.monotonic() < deadline:
         time.sleep(0.05)
-    left_behind = _runs(child)
     if left_behind:
         os.kill(child, signal.SIGKILL)
     assert not left_behind
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    state = Path(f"/proc/{pid}/stat")
-    return not (state.exists() and state.read_text().rsplit(")", 1)[1].split()[0] == "Z")
 
 
 @pytest.mark.parametrize("arguments", [["--host", "0.0.0.0"], ["--key", "sk_live_abc"]])
