@@ -38,8 +38,9 @@ class PlannedLimit:
 
     name: str
     quota: int
-    """Units: a quota's size, or a rate's units per window."""
+    """The most units that can be left: a quota's size, or a rate's burst."""
     window_s: int
+    """How long that takes to come back: a quota's window, or the time in which a rate's burst refills, rounded up."""
     claim: Claim
 
 
@@ -125,17 +126,17 @@ def charge_denied(plan: Plan, states: tuple[LimitState, ...]) -> ChargeDenied:
     refused = [(limit, state) for limit, state in zip(plan.limits, states, strict=True) if not state.allowed]
     names = tuple(limit.name for limit, _ in refused)
     wait_s = max(1, *(seconds_up(state.reset_ms) for _, state in refused))
-    quotas = [limit for limit, _ in refused if isinstance(limit.claim, QuotaClaim)]
-    if quotas:
-        first = quotas[0]
+    first = next((limit for limit, _ in refused if isinstance(limit.claim, QuotaClaim)), refused[0][0])
+    if isinstance(first.claim, QuotaClaim):
         return QuotaExceeded(
             f"The {first.name!r} quota of {first.quota:,} units cannot cover this call's {first.claim.cost}.",
             retry_after_s=wait_s,
             violated=names,
         )
-    pace = refused[0][0]
+    pace = first.claim
     return RateLimited(
-        f"Faster than {pace.quota:,} units per {pace.window_s} s ({pace.name!r}); wait {wait_s} s.",
+        f"Faster than the {first.name!r} pace: {pace.units:,} units per {pace.window_ms / 1000:g} s in the long run, "
+        f"{pace.burst:,} at once. Wait {wait_s} s.",
         retry_after_s=wait_s,
         violated=names,
     )
@@ -154,7 +155,8 @@ def _planned(
         claim = QuotaClaim(field=field, cost=units, limit=limit.units, starts_at=starts_at, ends_at=ends_at)
         return PlannedLimit(name=name, quota=limit.units, window_s=ends_at - starts_at, claim=claim)
     pace = RateClaim(field=field, cost=units, units=limit.units, window_ms=limit.window_ms, burst=limit.burst)
-    return PlannedLimit(name=name, quota=limit.units, window_s=seconds_up(limit.window_ms), claim=pace)
+    refill_ms = -(-limit.burst * limit.window_ms // limit.units)
+    return PlannedLimit(name=name, quota=limit.burst, window_s=seconds_up(refill_ms), claim=pace)
 
 
 def _tiers_with(policy: Policy, feature: str) -> tuple[str, ...]:

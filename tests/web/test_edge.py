@@ -125,7 +125,7 @@ def test_a_response_carries_one_date_the_limits_and_its_decision(gateway):
     answer = client.get("/v1/echo")
     assert len(answer.headers.get_list("date")) == 1
     assert answer.headers.get_list("via") == ["1.1 tiergate"]
-    assert answer.headers["ratelimit-policy"].startswith('"second";q=10;w=1, "period";q=100;w=')
+    assert answer.headers["ratelimit-policy"].startswith('"second";q=20;w=2, "period";q=100;w=')
     assert '"period";r=99;t=' in answer.headers["ratelimit"]
     assert answer.headers["tiergate-decision"].startswith("dec_")
 
@@ -195,6 +195,7 @@ def test_an_upstream_error_is_passed_on_and_not_charged(gateway):
     _, _, client = gateway.customer()
     failed = client.get("/v1/error?status=503")
     assert failed.status_code == 503
+    assert '"second";r=20;' in failed.headers["ratelimit"]
     assert '"period";r=100;' in failed.headers["ratelimit"]
     assert '"period";r=99;' in client.get("/v1/echo").headers["ratelimit"]
 
