@@ -41,6 +41,8 @@ class Subscription:
     period_ends_at: int
     anchor_at: int
     """Billing cycle anchor: quota windows of yearly plans step monthly from here."""
+    quota_anchor_at: int | None = None
+    """Where quota windows step from since Stripe moved the billing anchor of this subscription; None: it never did."""
     cancel_at: int | None = None
     past_due_since: int | None = None
     """First time we saw `past_due`, kept until the status leaves it."""

@@ -17,6 +17,7 @@ from gateway.core.access import KNOWN_STATUSES, decide_access
 from gateway.core.account import Account, Subscription
 from gateway.core.billing_facts import CustomerFacts, ItemFacts, SubscriptionFacts
 from gateway.core.policy import Plan, Policy
+from gateway.core.window import quota_anchor
 
 GOOD_STATUSES = frozenset({"active", "trialing"})
 ENDED_STATUSES = frozenset({"canceled", "incomplete_expired"})
@@ -109,6 +110,7 @@ def _candidate(facts: SubscriptionFacts, policy: Policy, previous: Subscription 
         period_starts_at=starts_at,
         period_ends_at=ends_at,
         anchor_at=facts.anchor_at,
+        quota_anchor_at=_quota_anchor(facts, own),
         cancel_at=_cancel_at(facts, ends_at),
         past_due_since=_past_due_since(facts, previous, now),
         last_good_plan_id=_last_good(facts, plan, own),
@@ -141,6 +143,13 @@ def _cancel_at(facts: SubscriptionFacts, period_ends_at: int) -> int | None:
     if facts.cancel_at is not None:
         return facts.cancel_at
     return period_ends_at if facts.cancel_at_period_end else None
+
+
+def _quota_anchor(facts: SubscriptionFacts, own: Subscription | None) -> int | None:
+    """Set when Stripe moves the billing anchor, and kept: a change of interval must not give a second quota."""
+    if own is None or (own.quota_anchor_at is None and own.anchor_at == facts.anchor_at):
+        return None
+    return quota_anchor(own)
 
 
 def _past_due_since(facts: SubscriptionFacts, previous: Subscription | None, now: int) -> int | None:

@@ -13,13 +13,13 @@ and nothing else does:
 |---|---|---|
 | free to paid | moves to the subscription's period start | restarts: the period was paid for |
 | pro to enterprise in one period | stays | kept |
-| Stripe resets the billing anchor (monthly to yearly plan) | moves to the new period start | restarts |
+| Stripe moves the billing anchor (monthly to yearly plan) | stays, and steps on from the old anchor | kept |
 | past due, unpaid, paused, fallback to a lower tier | stays on the subscription's dates | kept |
 | cancelled | stays on the subscription's dates, for good | kept |
 | a checkout that was never paid | stays on the sign-up date | kept |
 
-The last two rows keep anyone from winning a fresh quota by cancelling, or by starting
-checkouts with a card that declines.
+Three of these rows keep anyone from winning a fresh quota: by going to and fro between a
+monthly and a yearly plan, by cancelling, or by checkouts with a card that declines.
 """
 
 from __future__ import annotations
@@ -78,6 +78,8 @@ def _months_after(anchor: datetime, months: int) -> int:
 
 def _period_window(created_at: int, subscription: Subscription, instant: int) -> tuple[int, int]:
     starts_at, ends_at = subscription.period_starts_at, subscription.period_ends_at
+    if subscription.quota_anchor_at is not None:
+        return _anchored_window(subscription, subscription.quota_anchor_at, instant)
     if ends_at <= starts_at:
         return month_window(subscription.anchor_at, instant)
     if instant < starts_at:
@@ -90,6 +92,19 @@ def _period_window(created_at: int, subscription: Subscription, instant: int) ->
     return max(first, starts_at), min(last, ends_at)
 
 
+def quota_anchor(subscription: Subscription) -> int:
+    """An instant from which the windows of this subscription step, whatever becomes of its billing anchor."""
+    if subscription.quota_anchor_at is not None:
+        return subscription.quota_anchor_at
+    return subscription.period_starts_at if _is_short(subscription) else subscription.anchor_at
+
+
+def _anchored_window(subscription: Subscription, anchor_at: int, instant: int) -> tuple[int, int]:
+    if _is_short(subscription):
+        return _length_step(subscription, anchor_at, instant)
+    return month_window(anchor_at, instant)
+
+
 def _window_before(created_at: int, subscription: Subscription, instant: int) -> tuple[int, int]:
     """Our clock is behind Stripe's, or a late request is judged: the window that ran until the period."""
     starts_at = subscription.period_starts_at
@@ -98,7 +113,7 @@ def _window_before(created_at: int, subscription: Subscription, instant: int) ->
         first, last = month_window(created_at, instant)
         return first, min(last, began_at)
     if _is_short(subscription):
-        first, last = _length_step(subscription, instant)
+        first, last = _length_step(subscription, starts_at, instant)
     else:
         first, last = month_window(subscription.anchor_at, instant)
     return max(first, began_at), min(last, starts_at)
@@ -107,7 +122,7 @@ def _window_before(created_at: int, subscription: Subscription, instant: int) ->
 def _window_after(subscription: Subscription, instant: int) -> tuple[int, int]:
     """The period is over and no event has said more: roll at once."""
     if _is_short(subscription):
-        return _length_step(subscription, instant)
+        return _length_step(subscription, subscription.period_starts_at, instant)
     first, last = month_window(subscription.anchor_at, instant)
     return max(first, subscription.period_ends_at), last
 
@@ -118,8 +133,7 @@ def _is_short(subscription: Subscription) -> bool:
     return length_s < _SHORTEST_MONTH_S and subscription.anchor_at < subscription.period_ends_at
 
 
-def _length_step(subscription: Subscription, instant: int) -> tuple[int, int]:
-    starts_at = subscription.period_starts_at
-    length_s = subscription.period_ends_at - starts_at
-    first = starts_at + (instant - starts_at) // length_s * length_s
+def _length_step(subscription: Subscription, anchor_at: int, instant: int) -> tuple[int, int]:
+    length_s = subscription.period_ends_at - subscription.period_starts_at
+    first = anchor_at + (instant - anchor_at) // length_s * length_s
     return first, first + length_s

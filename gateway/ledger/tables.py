@@ -98,6 +98,7 @@ SUBSCRIPTIONS: Final = Table(
     _instant("period_starts_at"),
     _instant("period_ends_at"),
     _instant("anchor_at"),
+    _instant("quota_anchor_at", optional=True),
     _instant("cancel_at", optional=True),
     _instant("past_due_since", optional=True),
     Column("last_good_plan_id", Text),

@@ -12,6 +12,7 @@ from gateway.core.account import Account, Subscription
 from gateway.core.billing_facts import CustomerFacts, ItemFacts, SubscriptionFacts
 from gateway.core.policy import Plan, Policy, Standing, Tier
 from gateway.core.projection import NEEDS_ATTENTION, project
+from gateway.core.window import month_window, quota_window
 
 NOW = 1_800_000_000
 DAY = 86_400
@@ -320,3 +321,26 @@ def test_grace_starts_once_and_never_moves_later_while_it_lasts(statuses: list[s
             assert after.past_due_since == before.past_due_since
         if after.status != "past_due":
             assert after.past_due_since is None
+
+
+def test_a_change_of_interval_gives_no_second_quota_however_often_it_is_made() -> None:
+    created = Account(customer_id="c", user_id="u", version=1, created_at=NOW - 90 * DAY)
+    starts_at, ends_at = month_window(NOW - DAY, NOW)
+    month = item(period_starts_at=starts_at, period_ends_at=ends_at)
+    record = recorded(customer(subscription("active", month, anchor_at=starts_at)))
+    before = quota_window(replace(created, subscription=record), NOW, None)
+    assert before == (starts_at, ends_at)
+    for minute in range(1, 8):
+        now = NOW + 60 * minute
+        moved = item("pro_yearly" if minute % 2 else "pro_monthly", period_starts_at=now, period_ends_at=now + 31 * DAY)
+        record = recorded(customer(subscription("active", moved, anchor_at=now)), record, now)
+        assert quota_window(replace(created, subscription=record), now + 60, None) == before
+    assert quota_window(replace(created, subscription=record), ends_at, None)[0] == ends_at
+
+
+def test_a_renewal_and_another_subscription_count_by_their_own_dates() -> None:
+    record = recorded(customer(subscription()))
+    renewed = item(period_starts_at=NOW + 29 * DAY, period_ends_at=NOW + 60 * DAY)
+    assert recorded(customer(subscription("active", renewed)), record, NOW + 29 * DAY).quota_anchor_at is None
+    other = subscription(subscription_id="sub_2", anchor_at=NOW)
+    assert recorded(customer(other), record).quota_anchor_at is None

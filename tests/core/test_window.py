@@ -113,6 +113,30 @@ def test_subscribing_in_mid_window_starts_a_new_window() -> None:
     assert window(after, "2026-03-15")[0] == "2026-03-15T00:00"
 
 
+def test_windows_step_on_from_where_they_stepped_before_stripe_moved_the_anchor() -> None:
+    """Monthly, then yearly from the 29th: neither the running window nor any later one is cut or doubled."""
+    customer = account(
+        at("2026-01-01"),
+        period_starts_at=at("2026-01-29"),
+        period_ends_at=at("2027-01-29"),
+        anchor_at=at("2026-01-29"),
+        quota_anchor_at=at("2026-01-01"),
+    )
+    assert window(customer, "2026-01-30") == ("2026-01-01T00:00", "2026-02-01T00:00")
+    assert window(customer, "2027-03-15") == ("2027-03-01T00:00", "2027-04-01T00:00")
+
+
+def test_a_weekly_plan_steps_on_by_the_week_after_its_anchor_was_moved() -> None:
+    customer = account(
+        at("2026-01-01"),
+        period_starts_at=at("2026-01-29"),
+        period_ends_at=at("2026-02-05"),
+        anchor_at=at("2026-01-29"),
+        quota_anchor_at=at("2026-01-02"),
+    )
+    assert window(customer, "2026-01-30") == ("2026-01-30T00:00", "2026-02-06T00:00")
+
+
 def test_a_checkout_that_was_never_paid_moves_no_window() -> None:
     for status in ("incomplete", "incomplete_expired"):
         customer = subscribed("2026-03-03", "2026-03-15", "2026-04-15", status=status)
@@ -151,6 +175,7 @@ def customers(draw: st.DrawFn) -> Account:
         period_starts_at=starts_at,
         period_ends_at=starts_at + length_s - draw(st.sampled_from([0, 0, 0, 3600, 12_345])),
         anchor_at=starts_at + draw(st.sampled_from([0, 0, length_s, -length_s]) | offsets),
+        quota_anchor_at=draw(st.none() | offsets.map(lambda offset: starts_at + offset)),
     )
 
 

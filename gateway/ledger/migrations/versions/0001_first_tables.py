@@ -114,6 +114,7 @@ def create_subscriptions() -> None:
         sa.Column("period_starts_at", sa.BigInteger, nullable=False),
         sa.Column("period_ends_at", sa.BigInteger, nullable=False),
         sa.Column("anchor_at", sa.BigInteger, nullable=False),
+        sa.Column("quota_anchor_at", sa.BigInteger),
         sa.Column("cancel_at", sa.BigInteger),
         sa.Column("past_due_since", sa.BigInteger),
         sa.Column("last_good_plan_id", sa.Text),
