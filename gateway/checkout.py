@@ -4,7 +4,8 @@ Laws, which hold for any number of workers and clicks:
 - one user of the seller is one customer (`user_id` is unique in the ledger), and one customer
   is at most one Stripe customer (made under an idempotency key, bound by compare-and-set);
 - whoever has a subscription that may still take money gets no second one: that is asked of
-  Stripe, not of our record, because a payment a second ago is not in our record yet;
+  Stripe, not of our record, because a payment a second ago is not in our record yet; and of
+  a customer's checkout pages only the latest can be paid;
 - a buyer whom nobody vouches for becomes a *new* customer whose `user_id` is our own, so it
   can neither take a seller's user nor find out whether there is one.
 """
@@ -21,9 +22,8 @@ import structlog
 from gateway.billing import Billing, CheckoutLink
 from gateway.cache import Cache
 from gateway.clock import Clock
-from gateway.core.account import Subscription
 from gateway.core.charge import RateClaim
-from gateway.core.errors import AccountSuspended, Denied, Rejected
+from gateway.core.errors import AccountSuspended, BillingRefused, Denied, Rejected
 from gateway.core.keys import KeyCodec
 from gateway.core.policy import Plan, Policy
 from gateway.core.ratelimit_fields import seconds_up
@@ -181,7 +181,7 @@ class Checkouts:
         """Address of the billing portal for a customer.
 
         Raises:
-            NoSubscription: It never came near a checkout.
+            NoSubscription: It never came near a checkout, or was deleted at Stripe since.
             CustomerUnknown: No such customer.
             BillingUnavailable, BillingRefused, LedgerUnavailable: Nobody can say.
         """
@@ -190,7 +190,12 @@ class Checkouts:
             raise CustomerUnknown(customer_id)
         if row.stripe_customer_id is None:
             raise NoSubscription("There is nothing in the billing portal before the first checkout.")
-        return await self._billing.create_portal_session(row.stripe_customer_id, f"{self._base_url}/_tiergate/account")
+        address = await self._billing.create_portal_session(
+            row.stripe_customer_id, f"{self._base_url}/_tiergate/account"
+        )
+        if address is None:
+            raise NoSubscription("The billing account was deleted at the payment provider; a checkout makes a new one.")
+        return address
 
     def find_plan(self, plan_id: str) -> Plan:
         """The plan of that name in the running policy.
@@ -217,21 +222,15 @@ class Checkouts:
     async def _open(self, row: CustomerRow, plan: Plan, *, claim_digest: str | None) -> CheckoutLink:
         if row.blocked:
             raise AccountSuspended("This account is suspended. Contact the provider of this API.")
-        if row.stripe_customer_id is None:
-            made = await self._billing.create_customer(row.customer_id, row.user_id)
-            stripe_customer_id = await self._ledger.bind_stripe_customer(row.customer_id, made)
-        else:
-            stripe_customer_id = row.stripe_customer_id
-            await self._sync.sync_customer(row.customer_id, "checkout requested", actor="checkout")
-            _refuse_second(await self._ledger.load_subscription(row.customer_id))
-        link = await self._billing.create_checkout(
-            plan,
-            stripe_customer_id=stripe_customer_id,
-            customer_id=row.customer_id,
-            user_id=row.user_id,
-            success_url=f"{self._base_url}/_tiergate/success?session_id={{CHECKOUT_SESSION_ID}}",
-            cancel_url=f"{self._base_url}/_tiergate/pricing",
-        )
+        if row.stripe_customer_id is not None:
+            await self._refuse_second(row.customer_id)
+        stripe_customer_id = row.stripe_customer_id or await self._make_stripe_customer(row)
+        link = await self._begin(row, plan, stripe_customer_id)
+        if link is None:  # deleted at Stripe since it was made
+            stripe_customer_id = await self._make_stripe_customer(row, instead_of=stripe_customer_id)
+            link = await self._begin(row, plan, stripe_customer_id)
+        if link is None:
+            raise BillingRefused("The payment provider does not know the customer it has just made.")
         await self._ledger.add_checkout(
             session_id=link.session_id,
             customer_id=row.customer_id,
@@ -239,8 +238,43 @@ class Checkouts:
             claim_digest=claim_digest,
             now=int(self._clock.now()),
         )
+        await self._leave_one_open(row.customer_id, stripe_customer_id, link)
         log.info("checkout started", customer_id=row.customer_id, plan_id=plan.plan_id, session_id=link.session_id)
         return link
+
+    async def _make_stripe_customer(self, row: CustomerRow, *, instead_of: str | None = None) -> str:
+        made = await self._billing.create_customer(row.customer_id, row.user_id, instead_of=instead_of)
+        return await self._ledger.bind_stripe_customer(row.customer_id, made, instead_of=instead_of)
+
+    async def _begin(self, row: CustomerRow, plan: Plan, stripe_customer_id: str) -> CheckoutLink | None:
+        return await self._billing.create_checkout(
+            plan,
+            stripe_customer_id=stripe_customer_id,
+            customer_id=row.customer_id,
+            user_id=row.user_id,
+            success_url=f"{self._base_url}/_tiergate/success?session_id={{CHECKOUT_SESSION_ID}}",
+            cancel_url=f"{self._base_url}/_tiergate/pricing",
+        )
+
+    async def _leave_one_open(self, customer_id: str, stripe_customer_id: str, link: CheckoutLink) -> None:
+        """Of two pages that can be paid, both may be: close the others, and this one if another was paid meanwhile."""
+        await self._billing.close_older_checkouts(stripe_customer_id, than=link)
+        try:
+            await self._refuse_second(customer_id)
+        except AlreadySubscribed:
+            await self._billing.close_checkout(link.session_id)
+            raise
+
+    async def _refuse_second(self, customer_id: str) -> None:
+        """Read Stripe, and refuse if there is a subscription that takes money or will."""
+        await self._sync.sync_customer(customer_id, "checkout requested", actor="checkout")
+        subscription = await self._ledger.load_subscription(customer_id)
+        if subscription is None or subscription.status in _TAKES_NO_MONEY:
+            return
+        raise AlreadySubscribed(
+            f"There is a subscription already (status {subscription.status!r}); "
+            "change its plan, or use the billing portal."
+        )
 
     async def _pace(self, address: str | None) -> None:
         state = await self._cache.charge_address(pacing_address(address), _SIGNUPS, self._clock.cache_now_ms())
@@ -271,11 +305,3 @@ def pacing_address(address: str | None) -> str:
     if isinstance(parsed, IPv6Address):
         return str(ip_network((parsed, _IPV6_SITE_BITS), strict=False))
     return str(parsed)
-
-
-def _refuse_second(subscription: Subscription | None) -> None:
-    if subscription is None or subscription.status in _TAKES_NO_MONEY:
-        return
-    raise AlreadySubscribed(
-        f"There is a subscription already (status {subscription.status!r}); change its plan, or use the billing portal."
-    )

@@ -43,6 +43,7 @@ from gateway.core.policy import Plan
 
 if TYPE_CHECKING:
     from stripe.params import EventListParams, InvoiceCreatePreviewParams, SubscriptionUpdateParams
+    from stripe.params.checkout import SessionCreateParams
 
 API_VERSION = "2026-10-28.endive"
 """The version every request is made in. It changes with the SDK, on purpose, in one commit."""
@@ -66,6 +67,7 @@ class CheckoutLink:
 
     url: str
     session_id: str
+    created_at: int
     expires_at: int
 
 
@@ -77,7 +79,7 @@ class PlanChange:
     item_id: str
     plan: Plan
     at: int
-    """The instant to prorate at. Keep the previewed one when applying, and the figures agree."""
+    """The instant a preview is prorated at. The change itself is prorated when Stripe makes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,17 +135,21 @@ class Billing:
         """Close every connection."""
         await self._transport.close_async()
 
-    async def create_customer(self, customer_id: str, user_id: str) -> str:
+    async def create_customer(self, customer_id: str, user_id: str, *, instead_of: str | None = None) -> str:
         """The Stripe customer for one of ours. Asked again within a day, the answer is the same customer.
+
+        Args:
+            customer_id: Ours.
+            user_id: The seller's.
+            instead_of: The Stripe customer it had, which Stripe does not have any more.
 
         Returns:
             Its id. Bind it with `Ledger.bind_stripe_customer`, and use the id which that returns.
         """
         metadata = {METADATA_CUSTOMER: customer_id, METADATA_USER: user_id[:_LONGEST_METADATA]}
+        key = f"tiergate-customer-{customer_id}" + (f"-after-{instead_of}" if instead_of is not None else "")
         async with stripe_call("create a customer", self._deadline_s):
-            customer = await self._client.v1.customers.create_async(
-                {"metadata": metadata}, {"idempotency_key": f"tiergate-customer-{customer_id}"}
-            )
+            customer = await self._client.v1.customers.create_async({"metadata": metadata}, {"idempotency_key": key})
             return customer.id
 
     async def create_checkout(
@@ -155,8 +161,11 @@ class Billing:
         user_id: str,
         success_url: str,
         cancel_url: str,
-    ) -> CheckoutLink:
-        """A hosted checkout page that sells `plan` to a customer that exists already.
+    ) -> CheckoutLink | None:
+        """A hosted checkout page that sells `plan` to a customer of Stripe.
+
+        Returns:
+            None if Stripe does not have this customer any more.
 
         Raises:
             BillingRefused: Also if Stripe has no active price for the plan.
@@ -167,22 +176,52 @@ class Billing:
             METADATA_PLAN: plan.plan_id,
         }
         price_id = await self._price_for_sale(plan)
+        params: SessionCreateParams = {
+            "mode": "subscription",
+            "customer": stripe_customer_id,
+            "client_reference_id": customer_id,
+            "line_items": [{"price": price_id, "quantity": 1}],
+            "metadata": metadata,
+            "subscription_data": {"metadata": metadata},
+            "success_url": success_url,
+            "cancel_url": cancel_url,
+        }
         async with stripe_call("create a checkout", self._deadline_s):
-            session = await self._client.v1.checkout.sessions.create_async(
-                {
-                    "mode": "subscription",
-                    "customer": stripe_customer_id,
-                    "client_reference_id": customer_id,
-                    "line_items": [{"price": price_id, "quantity": 1}],
-                    "metadata": metadata,
-                    "subscription_data": {"metadata": metadata},
-                    "success_url": success_url,
-                    "cancel_url": cancel_url,
-                }
-            )
+            try:
+                session = await self._client.v1.checkout.sessions.create_async(params)
+            except stripe.InvalidRequestError as error:
+                if not is_missing(error) or error.param != "customer":
+                    raise
+                return None
             if session.url is None:
                 raise BillingRefused("The payment provider made a checkout without a page.")
-            return CheckoutLink(url=session.url, session_id=session.id, expires_at=session.expires_at)
+            return CheckoutLink(
+                url=session.url, session_id=session.id, created_at=session.created, expires_at=session.expires_at
+            )
+
+    async def close_checkout(self, session_id: str) -> None:
+        """Have a checkout page take no payment any more. One that is paid or has expired stays as it is."""
+        async with stripe_call("close a checkout", self._deadline_s):
+            try:
+                await self._client.v1.checkout.sessions.expire_async(session_id)
+            except stripe.InvalidRequestError:
+                session = await self._client.v1.checkout.sessions.retrieve_async(session_id)
+                if session.status == "open":
+                    raise
+
+    async def close_older_checkouts(self, stripe_customer_id: str, than: CheckoutLink) -> None:
+        """Close every open checkout of a customer that was begun before this one.
+
+        Of several callers at once, each for its own checkout, the one of the latest leaves its own open.
+        """
+        async with stripe_call("list checkouts", self._deadline_s):
+            page = await self._client.v1.checkout.sessions.list_async(
+                {"customer": stripe_customer_id, "status": "open", "limit": _PAGE}
+            )
+            newest = (than.created_at, than.session_id)
+            older = [one.id async for one in page.auto_paging_iter() if (one.created, one.id) < newest]
+        for session_id in older:
+            await self.close_checkout(session_id)
 
     async def fetch_checkout(self, session_id: str) -> CheckoutFacts | None:
         """A checkout session as it is now; None if Stripe has no such session."""
@@ -195,12 +234,21 @@ class Billing:
                 return None
             return read_checkout(session)
 
-    async def create_portal_session(self, stripe_customer_id: str, return_url: str) -> str:
-        """Address of Stripe's page where a customer sees invoices, changes cards and cancels."""
+    async def create_portal_session(self, stripe_customer_id: str, return_url: str) -> str | None:
+        """Address of Stripe's page where a customer sees invoices, changes cards and cancels.
+
+        Returns:
+            None if Stripe does not have this customer any more.
+        """
         async with stripe_call("create a portal session", self._deadline_s):
-            session = await self._client.v1.billing_portal.sessions.create_async(
-                {"customer": stripe_customer_id, "return_url": return_url}
-            )
+            try:
+                session = await self._client.v1.billing_portal.sessions.create_async(
+                    {"customer": stripe_customer_id, "return_url": return_url}
+                )
+            except stripe.InvalidRequestError as error:
+                if not is_missing(error) or error.param != "customer":
+                    raise
+                return None
             return session.url
 
     async def fetch_subscription_facts(self, stripe_customer_id: str) -> CustomerFacts:
@@ -241,7 +289,7 @@ class Billing:
             return read_preview(invoice, lines, change.at)
 
     async def apply_change(self, change: PlanChange) -> ChangeResult:
-        """Change the plan now. The same change sent twice is made once.
+        """Change the plan now. Sent twice, the second finds the plan there and changes nothing.
 
         What it costs is on the next invoice. If it must be paid at once (another billing
         interval) and is not, the old plan stays until it is.
@@ -250,15 +298,11 @@ class Billing:
         params: SubscriptionUpdateParams = {
             "items": [{"id": change.item_id, "price": price_id}],
             "proration_behavior": "create_prorations",
-            "proration_date": change.at,
             "payment_behavior": "pending_if_incomplete",
             "expand": ["latest_invoice"],
         }
-        key = f"tiergate-change-{change.subscription_id}-{change.item_id}-{price_id}-{change.at}"
         async with stripe_call("change a subscription", self._deadline_s):
-            changed = await self._client.v1.subscriptions.update_async(
-                change.subscription_id, params, {"idempotency_key": key}
-            )
+            changed = await self._client.v1.subscriptions.update_async(change.subscription_id, params)
             invoice = changed.latest_invoice
             is_pending = changed.pending_update is not None
             url = invoice.hosted_invoice_url if is_pending and isinstance(invoice, stripe.Invoice) else None

@@ -85,7 +85,8 @@ class ChangePreview:
     at: int
     currency: str
     prorated: int
-    """What the change itself costs for the rest of the current period, tax aside. Negative: a credit."""
+    """What the change itself costs for the rest of the current period, tax aside. Negative: a credit.
+    Prorations of earlier changes, which wait for the same invoice, do not count."""
     next_invoice: int
     """What the next invoice will ask for, the coming period included."""
     next_invoice_at: int | None
@@ -159,7 +160,7 @@ def read_preview(invoice: stripe.Invoice, lines: list[stripe.InvoiceLineItem], a
     return ChangePreview(
         at=at,
         currency=invoice.currency,
-        prorated=sum(line.amount for line in lines if _is_proration(line)),
+        prorated=sum(line.amount for line in lines if _is_proration(line) and line.period.start == at),
         next_invoice=invoice.amount_due,
         next_invoice_at=invoice.next_payment_attempt or invoice.period_end,
     )

@@ -33,8 +33,8 @@ _LIVELIEST_LAST = (
 )
 
 FindingCode: TypeAlias = Literal["unmapped-price", "unknown-status", "several-subscriptions", "no-such-customer"]
-NEEDS_ATTENTION: frozenset[FindingCode] = frozenset({"unmapped-price", "unknown-status"})
-"""Findings after which a customer has a tier only for a while: somebody must act."""
+NEEDS_ATTENTION: frozenset[FindingCode] = frozenset({"unmapped-price", "unknown-status", "several-subscriptions"})
+"""Findings after which somebody must act: a customer has a tier only for a while, or pays twice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

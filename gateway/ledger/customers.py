@@ -85,8 +85,15 @@ class Customers(LedgerPart):
             return [CustomerRow(**row) for row in (await connection.execute(rows)).mappings()]
 
     @unbroken
-    async def bind_stripe_customer(self, customer_id: str, stripe_customer_id: str) -> str:
+    async def bind_stripe_customer(
+        self, customer_id: str, stripe_customer_id: str, *, instead_of: str | None = None
+    ) -> str:
         """Bind the customer to a Stripe customer unless it is bound already; the first binding stays.
+
+        Args:
+            customer_id: Ours.
+            stripe_customer_id: Stripe's.
+            instead_of: A binding that does not stay: to a customer that Stripe does not have any more.
 
         Returns:
             The Stripe customer that is recorded now.
@@ -96,12 +103,15 @@ class Customers(LedgerPart):
             CustomerExists: The Stripe customer is another customer's.
             LedgerUnavailable: The ledger cannot be used.
         """
+        stays: ColumnElement[Any] = CUSTOMERS.c.stripe_customer_id
+        if instead_of is not None:
+            stays = func.nullif(stays, instead_of)
         try:
             async with self._database.writing_once() as connection:
                 bound = await connection.scalar(
                     update(CUSTOMERS)
                     .where(CUSTOMERS.c.customer_id == customer_id)
-                    .values(stripe_customer_id=func.coalesce(CUSTOMERS.c.stripe_customer_id, stripe_customer_id))
+                    .values(stripe_customer_id=func.coalesce(stays, stripe_customer_id))
                     .returning(CUSTOMERS.c.stripe_customer_id)
                 )
         except IntegrityError as error:

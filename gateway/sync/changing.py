@@ -18,7 +18,6 @@ from gateway.sync.customers import Sync
 
 log = structlog.get_logger(__name__)
 
-_PREVIEW_IS_GOOD_FOR_S = 3600
 _OWING_STATUSES = frozenset({"past_due", "unpaid"})
 
 
@@ -57,29 +56,31 @@ class PlanChanges:
         self._clock = clock
 
     async def preview(self, customer_id: str, plan_id: str) -> ChangePreview:
-        """What the change would cost if it were made now. Hand `at` back to `apply`, and it costs just that.
+        """What the change would cost if it were made now.
 
         Raises:
             UnknownPlan, NoSubscription, SubscriptionEnding, PaymentRequired: It cannot be made.
             BillingUnavailable, BillingRefused, CustomerUnknown, LedgerUnavailable: Nobody can say.
         """
-        return await self._sync.billing.preview_change(await self._plan_change(customer_id, plan_id, None))
+        return await self._sync.billing.preview_change(await self._plan_change(customer_id, plan_id))
 
-    async def apply(self, customer_id: str, plan_id: str, *, at: int | None = None, actor: str) -> PlanChanged:
+    async def apply(self, customer_id: str, plan_id: str, *, actor: str) -> PlanChanged:
         """Change the plan now and record it, so that the very next call has the new tier.
+
+        It is prorated at this moment, not at the preview's: who could name the moment could use a
+        tier for an hour and give it back from before. The few seconds between make an upgrade no dearer.
 
         Args:
             customer_id: Ours.
             plan_id: The plan to change to.
-            at: Instant of the preview, at most an hour ago; otherwise it is prorated at this moment.
             actor: For the audit log.
 
         Raises:
             UnknownPlan, NoSubscription, SubscriptionEnding, PaymentRequired: It cannot be made.
             BillingUnavailable, BillingRefused, CustomerUnknown, LedgerUnavailable: It was not made, or
-                nobody knows; to send it again with the same `at` is safe.
+                nobody knows; to send it again is safe, since a plan that is there already costs nothing.
         """
-        change = await self._plan_change(customer_id, plan_id, at)
+        change = await self._plan_change(customer_id, plan_id)
         result = await self._sync.billing.apply_change(change)
         try:
             await self._sync.sync_customer(customer_id, f"plan changed to {plan_id}", actor=actor)
@@ -88,7 +89,7 @@ class PlanChanges:
             return PlanChanged(result=result, is_recorded=False)
         return PlanChanged(result=result, is_recorded=True)
 
-    async def _plan_change(self, customer_id: str, plan_id: str, at: int | None) -> PlanChange:
+    async def _plan_change(self, customer_id: str, plan_id: str) -> PlanChange:
         plan = self._sync.policy.plans.get(plan_id)
         if plan is None:
             raise UnknownPlan(f"There is no plan {plan_id!r}.")
@@ -99,11 +100,9 @@ class PlanChanges:
             raise NoSubscription("There is no running subscription to change.")
         if current.record.cancel_at is not None:
             raise SubscriptionEnding("The subscription is set to end; resume it in the billing portal, then change it.")
-        now = int(self._clock.now())
-        is_recent = at is not None and now - _PREVIEW_IS_GOOD_FOR_S <= at <= now
         return PlanChange(
             subscription_id=current.record.subscription_id,
             item_id=current.item.item_id,
             plan=plan,
-            at=max(current.item.period_starts_at, at if at is not None and is_recent else now),
+            at=max(current.item.period_starts_at, int(self._clock.now())),
         )

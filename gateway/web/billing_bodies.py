@@ -101,11 +101,10 @@ class SubscriptionView(msgspec.Struct, kw_only=True):
 
 
 class ChangeOrder(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """A change of plan. `proration_at` of a preview, sent back when applying, keeps its figures."""
+    """A change of plan, to be previewed or made."""
 
     plan_id: str
     preview: bool = True
-    proration_at: int | None = None
     user_id: str | None = None
     customer_id: str | None = None
 
@@ -123,7 +122,6 @@ class ChangeAnswer(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     plan_id: str
     applied: bool
-    proration_at: int | None = None
     currency: str | None = None
     amount_due: int | None = None
     """What the next invoice will ask for."""

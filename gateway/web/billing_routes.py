@@ -206,7 +206,7 @@ async def change_subscription(
     changes = PlanChanges(sync=runtime.sync, clock=runtime.clock)
     if data.preview:
         return _previewed(data.plan_id, await changes.preview(customer_id, data.plan_id))
-    changed = await changes.apply(customer_id, data.plan_id, at=data.proration_at, actor=caller.actor)
+    changed = await changes.apply(customer_id, data.plan_id, actor=caller.actor)
     account = await runtime.ledger.load_account(customer_id)
     return ChangeAnswer(
         plan_id=data.plan_id,
@@ -246,7 +246,6 @@ def _previewed(plan_id: str, preview: ChangePreview) -> ChangeAnswer:
     return ChangeAnswer(
         plan_id=plan_id,
         applied=False,
-        proration_at=preview.at,
         currency=preview.currency,
         amount_due=preview.next_invoice,
         amount_due_text=preview.next_invoice_text,

@@ -9,9 +9,6 @@ from gateway.core.access import decide_access
 from gateway.sync import PlanChanges
 from gateway.web.page_frame import FromVisit, Page, Visit
 from gateway.web.page_words import feature_words, limit_sentence, moment
-from gateway.web.refusals import RequestInvalid
-
-_LONGEST_INSTANT = 12
 
 
 @get("/account/change")
@@ -39,29 +36,21 @@ async def show_change(visit: FromVisit, plan_id: str = "") -> Page:
         rest=money_text(preview.next_invoice - preview.prorated, preview.currency),
         total=preview.next_invoice_text,
         next_invoice=moment(preview.next_invoice_at),
-        at=preview.at,
     )
 
 
 @post("/account/change")
 async def change(visit: FromVisit) -> Page:
-    """Change the plan at the figures of the preview."""
+    """Change the plan."""
     who = visit.require_signed_in()
     who.require_manager()
     form = await visit.form()
     plan = visit.checkouts.find_plan(form.get("plan_id", ""))
-    at = _instant(form.get("at", ""))
-    changed = await _changes(visit).apply(who.customer_id, plan.plan_id, at=at, actor=who.actor)
+    changed = await _changes(visit).apply(who.customer_id, plan.plan_id, actor=who.actor)
     if changed.result.is_pending:
         url = changed.result.payment_url
         return visit.leave_for(url) if url is not None else visit.see("/account?done=pending")
     return visit.see("/account?done=changed" if changed.is_recorded else "/account?done=changing")
-
-
-def _instant(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= _LONGEST_INSTANT):
-        raise RequestInvalid("The form does not say which preview it was made from; start the change again.")
-    return int(text)
 
 
 def _changes(visit: Visit) -> PlanChanges:

@@ -456,7 +456,7 @@ class Shop:
         row = await self.ledger.find_customer(customer_id)
         assert row is not None
         assert row.stripe_customer_id is not None
-        return await self.billing.create_checkout(
+        link = await self.billing.create_checkout(
             self.sync.policy.plans[plan_id],
             stripe_customer_id=row.stripe_customer_id,
             customer_id=customer_id,
@@ -464,6 +464,8 @@ class Shop:
             success_url="http://localhost/success?session_id={CHECKOUT_SESSION_ID}",
             cancel_url="http://localhost/pricing",
         )
+        assert link is not None
+        return link
 
     async def buyer(self, plan_id: str = "pro-monthly", card: str = "4242424242424242") -> str:
         """A customer who has paid, and whose events have been worked off."""

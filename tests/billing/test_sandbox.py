@@ -69,12 +69,34 @@ async def test_an_upgrade_costs_what_was_previewed_and_holds_at_once(shop: Any, 
     assert preview.prorated > 0
     assert preview.next_invoice > preview.prorated
     published.clear()
-    changed = await changes_of(shop).apply(customer_id, "enterprise-monthly", at=preview.at, actor="customer")
+    changed = await changes_of(shop).apply(customer_id, "enterprise-monthly", actor="customer")
     assert (changed.result.is_pending, changed.is_recorded) == (False, True)
     assert await granted(shop, customer_id) == "enterprise"
     assert published == [customer_id]
     again = await changes_of(shop).preview(customer_id, "enterprise-monthly")
     assert again.next_invoice == preview.next_invoice
+
+
+async def test_a_preview_tells_what_this_change_costs_whatever_else_waits_for_the_invoice(shop: Any) -> None:
+    customer_id = await shop.buyer("pro-monthly")
+    first = await changes_of(shop).preview(customer_id, "enterprise-monthly")
+    for plan_id in ("enterprise-monthly", "pro-monthly"):
+        await changes_of(shop).apply(customer_id, plan_id, actor="customer")
+        await shop.sandbox.control("clock/advance", seconds=3600)
+    again = await changes_of(shop).preview(customer_id, "enterprise-monthly")
+    assert 0.98 * first.prorated < again.prorated < first.prorated
+
+
+async def test_an_hour_on_a_higher_tier_is_paid_for_and_a_change_made_twice_is_made_once(shop: Any) -> None:
+    customer_id = await shop.buyer("pro-monthly")
+    preview = await changes_of(shop).preview(customer_id, "pro-yearly")
+    for _ in range(2):
+        await changes_of(shop).apply(customer_id, "enterprise-monthly", actor="customer")
+    await shop.sandbox.control("clock/advance", seconds=3600)
+    await changes_of(shop).apply(customer_id, "pro-monthly", actor="customer")
+    due = (await changes_of(shop).preview(customer_id, "pro-yearly")).next_invoice - preview.next_invoice
+    an_hour = (49_900 - 2_900) / (31 * 24)
+    assert 0.5 * an_hour < due < 3 * an_hour
 
 
 async def test_a_downgrade_is_a_credit_and_keeps_the_period(shop: Any) -> None:
@@ -83,7 +105,7 @@ async def test_a_downgrade_is_a_credit_and_keeps_the_period(shop: Any) -> None:
     preview = await changes_of(shop).preview(customer_id, "pro-monthly")
     assert preview.prorated < 0
     assert preview.prorated_text.startswith("-")
-    await changes_of(shop).apply(customer_id, "pro-monthly", at=preview.at, actor="customer")
+    await changes_of(shop).apply(customer_id, "pro-monthly", actor="customer")
     after = await shop.load(customer_id)
     assert (after.plan_id, after.period_starts_at) == ("pro-monthly", before.period_starts_at)
 

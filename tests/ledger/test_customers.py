@@ -67,10 +67,12 @@ async def test_customers_are_listed_page_by_page_in_byte_order(ledger):
 async def test_the_first_stripe_customer_stays(ledger, customer):
     assert await ledger.bind_stripe_customer(customer, "cus_1") == "cus_1"
     assert await ledger.bind_stripe_customer(customer, "cus_2") == "cus_1"
-    row = await ledger.find_customer_by_stripe("cus_1")
+    assert await ledger.bind_stripe_customer(customer, "cus_2", instead_of="cus_0") == "cus_1"
+    assert await ledger.bind_stripe_customer(customer, "cus_2", instead_of="cus_1") == "cus_2"
+    row = await ledger.find_customer_by_stripe("cus_2")
     assert row.customer_id == customer
     assert row.version == 1
-    assert await ledger.find_customer_by_stripe("cus_2") is None
+    assert await ledger.find_customer_by_stripe("cus_1") is None
 
 
 async def test_of_many_bindings_at_once_all_learn_the_same_winner(ledger, customer, ledger_url, open_ledger):

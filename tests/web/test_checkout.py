@@ -177,6 +177,54 @@ def test_who_has_a_subscription_gets_no_second(gateway, sandbox):
     assert client.get("/api/v1/subscription").json()["standing"] == "good"
 
 
+def test_of_two_checkouts_of_a_customer_only_the_later_can_be_paid(gateway, sandbox):
+    _, _, client = gateway.customer()
+    first, second = (client.post(CHECKOUT, json=PRO).json() for _ in range(2))
+    assert sandbox.ask("GET", f"/v1/checkout/sessions/{first['session_id']}")["status"] == "expired"
+    assert sandbox.pay(second["checkout_url"]).status_code == 303
+    subscriptions = sandbox.ask("GET", "/v1/subscriptions", params={"customer": customer_of(sandbox, second)})
+    assert len(subscriptions["data"]) == 1
+
+
+def test_of_many_checkouts_at_once_on_two_workers_one_can_be_paid(gateway, second_gateway, sandbox, new_user):
+    user_id = new_user()
+    clients = [gateway.server, second_gateway.server] * 3
+    with ThreadPoolExecutor(len(clients)) as pool:
+        list(pool.map(lambda client: client.post(CHECKOUT, json={**PRO, "user_id": user_id}), clients))
+    found = gateway.admin.get("/_tiergate/admin/customers", params={"user_id": user_id}).json()["customers"]
+    sessions = sandbox.ask(
+        "GET", "/v1/checkout/sessions", params={"customer": found[0]["stripe_customer_id"], "limit": 100}
+    )["data"]
+    assert sorted(one["status"] for one in sessions) == ["expired"] * 5 + ["open"]
+
+
+def test_a_customer_deleted_at_stripe_can_buy_again(gateway, sandbox):
+    _, user_id, client = gateway.subscribed()
+    row = gateway.admin.get("/_tiergate/admin/customers", params={"user_id": user_id}).json()["customers"][0]
+    sandbox.ask("DELETE", f"/v1/customers/{row['stripe_customer_id']}")
+    portal = client.post("/api/v1/portal-session", json={})
+    assert (portal.status_code, portal.json()["code"]) == (409, "no-subscription")
+    told = client.post(CHECKOUT, json=PRO).json()
+    assert "checkout_url" in told, told
+    assert sandbox.pay(told["checkout_url"]).status_code == 303
+    assert customer_of(sandbox, told) != row["stripe_customer_id"]
+    assert client.post(CHECKOUT, json=PRO).json()["code"] == "already-subscribed"
+    assert client.get("/api/v1/subscription").json()["tier"] == "pro"
+
+
+def customer_of(sandbox, told):
+    return sandbox.ask("GET", f"/v1/checkout/sessions/{told['session_id']}")["customer"]
+
+
+def test_a_change_between_monthly_and_yearly_keeps_the_count(gateway):
+    _, _, client = gateway.subscribed("pro-yearly")
+    for plan_id in ("pro-monthly", "pro-yearly", "pro-monthly"):
+        client.get("/v1/echo").raise_for_status()
+        client.post("/api/v1/subscription/change", json={"plan_id": plan_id, "preview": False}).raise_for_status()
+    period = next(limit for limit in client.get("/api/v1/usage").json()["limits"] if limit["name"] == "period")
+    assert (period["limit"], period["used"]) == (1_000, 3)
+
+
 def test_a_suspended_customer_buys_nothing(gateway):
     customer_id, _, client = gateway.customer()
     gateway.admin.post(f"/_tiergate/admin/customers/{customer_id}/block").raise_for_status()
@@ -238,7 +286,7 @@ def test_a_plan_change_is_previewed_and_then_holds_at_once(gateway):
     assert told["applied"] is False
     assert told["amount_due"] == sum(line["amount"] for line in told["lines"]) > 0
     assert client.get("/api/v1/subscription").json()["tier"] == "pro"
-    order = {"plan_id": "enterprise-monthly", "preview": False, "proration_at": told["proration_at"]}
+    order = {"plan_id": "enterprise-monthly", "preview": False}
     changed = client.post("/api/v1/subscription/change", json=order).json()
     assert (changed["applied"], changed["subscription"]["tier"]) == (True, "enterprise")
     answer = client.get("/v1/echo")
