@@ -44,8 +44,6 @@ REASONS: dict[str, str] = {
     "subscription_schedule.released": "a schedule let go of its subscription",
     "subscription_schedule.canceled": "a schedule ended and may have ended its subscription",
     "customer.deleted": "the customer is gone, and its subscriptions with it",
-    "charge.dispute.created": "money is contested: flagged for the seller",
-    "charge.dispute.closed": "the dispute was decided",
     "price.created": "a plan's lookup key may lead to a new price",
     "price.updated": "a lookup key may have moved",
     "price.deleted": "a plan may have lost its price",

@@ -60,6 +60,7 @@ class Inbox(LedgerPart):
                 received_at=now,
                 status="pending",
                 attempts=0,
+                failures=0,
                 due_at=now,
             )
             .on_conflict_do_nothing()
@@ -105,9 +106,22 @@ class Inbox(LedgerPart):
         return await self._release(event_id, worker, status="done", finished_at=now, outcome=note(outcome), error=None)
 
     @unbroken
-    async def retry_event(self, event_id: str, worker: str, *, next_attempt_at: int, error: str) -> bool:
-        """Give a claimed event back, due at `next_attempt_at`. False if the claim was lost."""
-        return await self._release(event_id, worker, status="pending", due_at=next_attempt_at, error=note(error))
+    async def retry_event(
+        self, event_id: str, worker: str, *, next_attempt_at: int, error: str, failed: bool = False
+    ) -> bool:
+        """Give a claimed event back, due at `next_attempt_at`. False if the claim was lost.
+
+        Args:
+            event_id: Stripe's.
+            worker: Who has it.
+            next_attempt_at: Unix seconds.
+            error: Why, for people.
+            failed: Whether the event itself failed: counted in `failures`.
+        """
+        failures = INBOX.c.failures + int(failed)
+        return await self._release(
+            event_id, worker, status="pending", due_at=next_attempt_at, error=note(error), failures=failures
+        )
 
     @unbroken
     async def bury_event(self, event_id: str, worker: str, *, now: int, error: str) -> bool:
@@ -116,14 +130,16 @@ class Inbox(LedgerPart):
 
     @unbroken
     async def replay_event(self, event_id: str, now: int) -> bool:
-        """Make an event due now and count its attempts anew. False if it is unknown or a worker has it."""
+        """Make an event due now and count anew. False if it is unknown or a worker has it."""
         replay = (
             update(INBOX)
             .where(
                 INBOX.c.event_id == event_id,
                 (INBOX.c.status != "claimed") | (INBOX.c.due_at <= now),
             )
-            .values(status="pending", claimed_by=None, attempts=0, due_at=now, finished_at=None, outcome=None)
+            .values(
+                status="pending", claimed_by=None, attempts=0, failures=0, due_at=now, finished_at=None, outcome=None
+            )
             .returning(INBOX.c.position)
         )
         async with self._database.writing_once() as connection:

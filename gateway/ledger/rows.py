@@ -59,7 +59,9 @@ class InboxRow:
     status: str
     """`pending`, `claimed`, `done` or `dead`."""
     attempts: int
-    """Claims so far, this one included: a worker that dies of an event still counts."""
+    """Claims so far, this one included."""
+    failures: int
+    """Claims that ended in a failure of the event's own: outages, shutdowns and crashes do not count."""
     due_at: int
     """Pending: not before. Claimed: when the claim ends."""
     claimed_by: str | None

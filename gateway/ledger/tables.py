@@ -120,6 +120,7 @@ INBOX: Final = Table(
     _instant("received_at"),
     Column("status", Text, nullable=False),
     Column("attempts", Integer, nullable=False),
+    Column("failures", Integer, nullable=False),
     # Pending: not before this instant. Claimed: the claim ends here. One index serves both.
     _instant("due_at"),
     Column("claimed_by", Text),

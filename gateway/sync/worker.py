@@ -52,9 +52,9 @@ class WorkerOptions:
     poll_s: float = 1.0
     """Seconds between two looks at the inbox if nobody says that something came."""
     tries: int = 8
-    """Claims after which an event that keeps failing is dead. Outages of Stripe or the ledger do not count."""
+    """Failures after which an event is dead. Outages of Stripe or the ledger, and crashes, do not count."""
     outage_s: int = 3 * _DAY_S
-    """Age at which an event is dead whatever the reason: as long as Stripe itself would go on delivering."""
+    """Age at which an event that only ever met outages is dead: as long as Stripe itself would go on delivering."""
     first_pause_s: float = 2.0
     longest_pause_s: float = 300.0
     """Pauses between tries double from the first to the longest, give or take half."""
@@ -205,7 +205,10 @@ class EventWorker:
                 continue
             log.warning("event put back", event_id=row.event_id, attempts=row.attempts, reason=reason)
             next_at = int(self._clock.now() + self._pause_s(row.attempts)) + 1
-            answer = self._ledger.retry_event(row.event_id, self._worker, next_attempt_at=next_at, error=reason)
+            failed = not isinstance(error, _OUTAGES)
+            answer = self._ledger.retry_event(
+                row.event_id, self._worker, next_attempt_at=next_at, error=reason, failed=failed
+            )
             self.retried += await self._release(row, answer)
 
     async def _bury(self, row: InboxRow, reason: str) -> None:
@@ -228,10 +231,10 @@ class EventWorker:
         return still_ours
 
     def _is_hopeless(self, row: InboxRow, error: Exception) -> bool:
-        if row.attempts < self._options.tries:
-            return False
+        if not isinstance(error, _OUTAGES):
+            return row.failures + 1 >= self._options.tries
         is_old = self._clock.now() - row.received_at > self._options.outage_s
-        return is_old or not isinstance(error, _OUTAGES)
+        return is_old and row.attempts >= self._options.tries
 
     def _pause_s(self, attempts: int) -> float:
         doubled_s = self._options.first_pause_s * 2.0 ** min(attempts - 1, _MOST_DOUBLINGS)

@@ -190,6 +190,29 @@ async def test_what_keeps_failing_is_set_aside_and_can_be_replayed(
 
 
 @pytest.mark.usefixtures("customer")
+async def test_neither_outages_nor_crashes_use_up_the_tries_of_an_event(
+    new_worker: NewWorker, deliver: Deliver, ledger: Ledger, account: Any, clock: Any
+) -> None:
+    await deliver("evt_1", "customer.subscription.updated", SUB)
+    for crash in range(8):
+        assert await ledger.claim_events(worker=f"crashed {crash}", now=int(clock.at), lease_s=60, limit=1)
+        clock.at += 61
+    worker = new_worker()
+    account.is_down = True
+    for _ in range(8):
+        assert await worker.work_once() == 1
+        clock.at += 600
+    account.is_down = False
+    account.subscriptions[CUS] = [{"object": "subscription", "id": "sub_1"}]
+    for _ in range(2):
+        assert await worker.work_once() == 1
+        assert (await fate(ledger, "evt_1"))[0] == "pending"
+        clock.at += 600
+    assert await worker.work_once() == 1
+    assert (await fate(ledger, "evt_1"))[0] == "dead"
+
+
+@pytest.mark.usefixtures("customer")
 async def test_a_fault_of_our_own_loses_no_event_and_stops_no_worker(
     new_worker: NewWorker, deliver: Deliver, ledger: Ledger, sync: Sync, held_policy: Any
 ) -> None:
@@ -257,7 +280,7 @@ async def test_some_events_ask_for_no_sync(
 
 
 async def test_an_event_without_a_customer_is_done(new_worker: NewWorker, deliver: Deliver, ledger: Ledger) -> None:
-    await deliver("evt_1", "charge.dispute.created", {"object": "dispute"})
+    await deliver("evt_1", "invoice.voided", {"object": "invoice"})
     await new_worker().work_once()
     assert await fate(ledger, "evt_1") == ("done", "no-customer")
 
@@ -405,7 +428,7 @@ async def test_a_sweep_stores_what_was_never_delivered_once(
     fields = {"object": "event", "created": NOW, "livemode": False, "api_version": None}
     account.undelivered = [
         fields | {"id": "evt_1", "type": "invoice.paid", "data": {"object": {"object": "invoice", "customer": CUS}}},
-        fields | {"id": "evt_2", "type": "charge.dispute.closed", "data": {"object": {"object": "dispute"}}},
+        fields | {"id": "evt_2", "type": "invoice.voided", "data": {"object": {"object": "invoice"}}},
         fields | {"id": "evt_3", "type": "invoice.paid", "livemode": True, "data": {"object": {"object": "invoice"}}},
     ]
     worker = new_worker()

@@ -139,6 +139,7 @@ def create_inbox() -> None:
         sa.Column("received_at", sa.BigInteger, nullable=False),
         sa.Column("status", sa.Text, nullable=False),
         sa.Column("attempts", sa.Integer, nullable=False),
+        sa.Column("failures", sa.Integer, nullable=False),
         sa.Column("due_at", sa.BigInteger, nullable=False),
         sa.Column("claimed_by", sa.Text),
         sa.Column("finished_at", sa.BigInteger),
