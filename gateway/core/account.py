@@ -27,6 +27,14 @@ class KeyRecord:
     limits: tuple[Limit, ...] = ()
     """The key's own smaller limits, besides the customer's."""
 
+    @property
+    def may_manage(self) -> bool:
+        """Whether it may do everything the account may: keys and billing are for no other.
+
+        A key with scopes or limits of its own could otherwise issue itself one without.
+        """
+        return not self.scopes and not self.limits
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:

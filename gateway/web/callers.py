@@ -56,14 +56,12 @@ class Caller:
         return f"customer:{self.account.customer_id}" if self.account is not None else self.role
 
     def require_manager(self) -> None:
-        """Keys and billing are for whoever may do everything the account may.
-
-        A key with scopes or limits of its own could otherwise issue itself one without.
+        """Refuse a key that may not manage keys and billing.
 
         Raises:
-            ScopeMissing: The key was issued for less.
+            ScopeMissing: The key was issued for less than the account may.
         """
-        if self.key is not None and (self.key.scopes or self.key.limits):
+        if self.key is not None and not self.key.may_manage:
             raise ScopeMissing("A key with scopes or limits of its own cannot manage keys or billing; use another.")
 
 

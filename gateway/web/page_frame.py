@@ -77,17 +77,19 @@ class SignedIn:
 
     @property
     def may_manage(self) -> bool:
-        """Whether the key may do everything the account may: keys and billing are for no other."""
-        return not self.key.scopes
+        """Whether the customer may manage keys and billing, with this key."""
+        return self.key.may_manage
 
     def require_manager(self) -> None:
-        """Refuse a key that was issued for some calls only.
+        """Refuse a key that may not manage keys and billing.
 
         Raises:
-            ScopeMissing: It was.
+            ScopeMissing: The key was issued for less than the account may.
         """
         if not self.may_manage:
-            raise ScopeMissing("The key you signed in with is for some calls only; it cannot manage keys or billing.")
+            raise ScopeMissing(
+                "The key you signed in with has scopes or limits of its own, so it cannot manage keys or billing."
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -223,16 +223,22 @@ def test_keys_of_somebody_else_cannot_be_touched(gateway, customer, subscriber):
     assert call(gateway, key) == 200
 
 
-def test_a_key_with_scopes_may_look_and_do_nothing_else(gateway):
-    _, _, client = gateway.customer(scopes=["GET /v1/**"])
+@pytest.mark.parametrize(
+    ("restriction", "words"),
+    [({"scopes": ["GET /v1/**"]}, "only GET /v1/**"), ({"limits": ["5 per day"]}, "at most 5 requests per day")],
+    ids=["scopes", "limits"],
+)
+def test_a_key_with_scopes_or_limits_of_its_own_may_look_and_do_nothing_else(gateway, restriction, words):
+    _, _, client = gateway.customer(**restriction)
     browser = sign_in(gateway, client.headers["authorization"].removeprefix("Bearer "))
     account = browser.get("/_tiergate/account")
     assert account.status_code == 200
     assert "cannot manage keys or billing" in account.text
-    assert "only GET /v1/**" in account.text
+    assert words in account.text
     for form in ("pricing", "account/portal", "account/change", "account/keys", "account/keys/0123456789ab/revoke"):
         refused = browser.post(f"/_tiergate/{form}", data={"plan_id": "pro-monthly", "name": "x"})
         assert refused.status_code == 403, form
+        assert not keys_in(refused.text)
     assert browser.get("/_tiergate/account/change?plan_id=pro-monthly").status_code == 403
 
 
