@@ -14,7 +14,6 @@ ended it goes on.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -76,12 +75,11 @@ class FirstKeys:
         self._codec = codec
         self._clock = clock
 
-    def may_claim(self, checkout: CheckoutRow, secrets: Iterable[str]) -> bool:
-        """Whether one of `secrets` is the one that the browser of this checkout got."""
-        wanted = checkout.claim_digest
-        if wanted is None:
+    def may_claim(self, checkout: CheckoutRow, secret: str | None) -> bool:
+        """Whether `secret` is the one that the browser of this checkout got."""
+        if checkout.claim_digest is None or secret is None:
             return False
-        return any(hmac.compare_digest(self._codec.claim_digest(secret), wanted) for secret in secrets)
+        return hmac.compare_digest(self._codec.claim_digest(secret), checkout.claim_digest)
 
     async def arrive(self, checkout: CheckoutRow) -> Arrival:
         """The customer is back from Stripe: record what was bought, so that nobody waits for an event.

@@ -42,14 +42,15 @@ from gateway.web.callers import (
     find_named,
     load_named,
 )
-from gateway.web.claim_cookie import NAME as CLAIM_COOKIE
 from gateway.web.claim_cookie import claim_cookie
+from gateway.web.other_sites import refuse_other_sites
 from gateway.web.problem_shape import problems
 from gateway.web.refusals import NotAuthorized, RequestInvalid
 from gateway.web.runtime import Runtime
 
 log = structlog.get_logger(__name__)
 
+_JSON = "application/json"
 _PRICES_WAIT_S = 3.0
 """Seconds a list of plans waits for prices; then it comes without."""
 
@@ -89,7 +90,8 @@ async def create_checkout(
     """A hosted page where a plan can be paid for.
 
     With an API key: for its own customer. With the server token: for any `user_id`, which becomes a
-    customer if it is not one. With neither, if sign-up is open: for a new customer.
+    customer if it is not one. With neither, if sign-up is open: for a new customer, in JSON by its
+    content type, and in a browser from a page of this site only.
     """
     if caller.role == "anonymous":
         return await _sign_up(request, data, runtime, checkouts)
@@ -116,13 +118,18 @@ async def _sign_up(
         raise NotAuthorized("Sign-up is closed here: send an API key, or the server token.")
     if data.customer_id is not None:
         raise NotAuthorized("Without credentials a checkout is for a new customer only.")
+    _require_json(request)
+    refuse_other_sites(request)
     signup = await checkouts.for_newcomer(data.plan_id, address=client_address(request, runtime), name=data.user_id)
-    cookie = claim_cookie(
-        signup.claim_secret,
-        request.cookies.get(CLAIM_COOKIE),
-        is_secure=runtime.site.base_url.startswith("https://"),
-    )
+    is_secure = runtime.site.base_url.startswith("https://")
+    cookie = claim_cookie(signup.link.session_id, signup.claim_secret, is_secure=is_secure)
     return Response(_started(signup.link), cookies=[cookie])
+
+
+def _require_json(request: AnyRequest) -> None:
+    """Any site can make a browser send text or a form; for JSON the browser asks us first, and we do not answer."""
+    if request.content_type[0] != _JSON:
+        raise RequestInvalid(f"Send the order as JSON, with 'Content-Type: {_JSON}'.")
 
 
 def client_address(request: AnyRequest, runtime: Runtime) -> str | None:

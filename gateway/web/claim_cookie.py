@@ -1,42 +1,62 @@
-"""The cookie by which a browser proves that it began a checkout.
+"""The cookies by which a browser proves which checkouts it began.
 
-It holds the secrets of the last few checkouts of this browser, newest first, so that a second
-tab does not take away what the first has paid for. A checkout always gets a fresh secret: one
+One cookie a checkout, named after it and holding its secret, so that no checkout takes away what
+another has paid for: neither one in a second tab, nor one that was begun by a request without the
+browser's cookies, as a form of another site sends it. A checkout always gets a fresh secret: one
 that was planted in the browser by somebody else opens nothing.
+
+They are for our pages only: no browser sends them with a call of the proxied API.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
 
 from litestar.datastructures import Cookie
 
-NAME = "tiergate_claim"
+from gateway.web.reserved import OPERATIONS
+
 MAX_AGE_S = 86_400
-_REMEMBERED = 4
-_SECRETS = re.compile(r"[A-Za-z0-9_-]{43}(?:\.[A-Za-z0-9_-]{43}){0,3}")
+_PREFIX = "tiergate_claim_"
+_SHORT_ID_DIGITS = 16
+_MOST = 8
+"""Claims that a browser keeps, so that its Cookie field stays small."""
+_SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
-def claim_secrets(value: str | None) -> tuple[str, ...]:
-    """The secrets in a cookie as sent; none if it is not one of ours."""
-    return tuple(value.split(".")) if value is not None and _SECRETS.fullmatch(value) else ()
+def claim_secret(cookies: Mapping[str, str], session_id: str) -> str | None:
+    """The secret of a checkout among the cookies that a browser sent."""
+    secret = cookies.get(_name(session_id), "")
+    return secret if _SECRET.fullmatch(secret) else None
 
 
-def claim_cookie(fresh: str, present: str | None, *, is_secure: bool) -> Cookie:
-    """The cookie to set when a checkout begins.
+def claim_cookie(session_id: str, secret: str, *, is_secure: bool) -> Cookie:
+    """The cookie to set when a checkout begins. `is_secure`: browsers reach this gateway over https."""
+    return _cookie(_name(session_id), secret, MAX_AGE_S, is_secure=is_secure)
+
+
+def old_claims(names: Iterable[str], *, fresh: int = 0, is_secure: bool) -> list[Cookie]:
+    """What ends the oldest claims of a browser that has too many.
 
     Args:
-        fresh: The new checkout's secret.
-        present: The cookie as the browser sent it.
+        names: Of the cookies as the browser sent them: those of one path come oldest first.
+        fresh: How many claims are about to be added.
         is_secure: Whether browsers reach this gateway over https.
+
+    Source: RFC 6265 section 5.4.
     """
-    kept = (fresh, *claim_secrets(present))[:_REMEMBERED]
+    claims = [name for name in names if name.startswith(_PREFIX)]
+    surplus = max(0, len(claims) + fresh - _MOST)
+    return [_cookie(name, "", 0, is_secure=is_secure) for name in claims[:surplus]]
+
+
+def _name(session_id: str) -> str:
+    return _PREFIX + sha256(session_id.encode()).hexdigest()[:_SHORT_ID_DIGITS]
+
+
+def _cookie(name: str, value: str, max_age: int, *, is_secure: bool) -> Cookie:
     return Cookie(
-        key=NAME,
-        value=".".join(kept),
-        max_age=MAX_AGE_S,
-        path="/",
-        httponly=True,
-        samesite="lax",
-        secure=is_secure,
+        key=name, value=value, max_age=max_age, path=OPERATIONS, httponly=True, samesite="lax", secure=is_secure
     )

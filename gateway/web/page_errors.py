@@ -1,25 +1,22 @@
-"""When a page cannot be shown: forms sent by other sites are refused, and errors are pages too."""
+"""When a page cannot be shown: errors are pages too."""
 
 from __future__ import annotations
 
 import secrets
-from urllib.parse import urlsplit
 
 import structlog
 from litestar.exceptions import HTTPException
-from litestar.handlers import BaseRouteHandler
 from litestar.types import ExceptionHandlersMap
 
 from gateway.core.errors import BodyTooLarge, Failed, TiergateError
 from gateway.ledger import LedgerConflict
-from gateway.web.callers import AnyRequest, Connection
+from gateway.web.callers import AnyRequest
 from gateway.web.page_frame import Page, read_session, render
 from gateway.web.problems import TABLE, retry_after_s
 from gateway.web.refusals import (
     Conflict,
     InternalError,
     MethodNotAllowed,
-    NotAllowed,
     NotAuthorized,
     NothingHere,
     RequestInvalid,
@@ -28,36 +25,8 @@ from gateway.web.runtime import Runtime
 
 log = structlog.get_logger(__name__)
 
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-_OWN_SITE = frozenset({"same-origin", "none"})
 _REFUSALS: dict[int, type[TiergateError]] = {404: NothingHere, 405: MethodNotAllowed, 413: BodyTooLarge}
 _SERVER_ERROR = 500
-
-
-def refuse_other_sites(connection: Connection, _: BaseRouteHandler) -> None:
-    """Guard of every form: what another site's page sends is not what the customer asked for.
-
-    Browsers say by `Sec-Fetch-Site` or `Origin` where a request comes from; what has neither is
-    no browser's, and carries no cookie by accident.
-
-    Raises:
-        NotAllowed: It comes from another site.
-    """
-    if connection.scope.get("method") in _SAFE_METHODS:
-        return
-    site = connection.headers.get("sec-fetch-site")
-    if (site in _OWN_SITE) if site is not None else _is_own_origin(connection):
-        return
-    raise NotAllowed("This form was sent by a page of another site, so it was not followed.")
-
-
-def _is_own_origin(connection: Connection) -> bool:
-    origin = connection.headers.get("origin")
-    if origin is None:
-        return True
-    base_url = connection.app.state.runtime.settings.base_url
-    ours = {urlsplit(base_url).netloc.lower(), connection.headers.get("host", "").lower()}
-    return urlsplit(origin).netloc.lower() in ours
 
 
 def show_error(request: AnyRequest, error: TiergateError) -> Page:

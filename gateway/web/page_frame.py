@@ -105,6 +105,11 @@ class Visit:
         """The checkout use case."""
         return provide_checkouts(self.runtime)
 
+    @property
+    def is_secure(self) -> bool:
+        """Whether browsers reach this gateway over https, so that cookies need never travel in the clear."""
+        return self.runtime.settings.base_url.startswith("https://")
+
     def require_signed_in(self) -> SignedIn:
         """The customer.
 
@@ -179,7 +184,7 @@ class Visit:
             path=SESSION_PATH,
             httponly=True,
             samesite="lax",
-            secure=self.runtime.settings.base_url.startswith("https://"),
+            secure=self.is_secure,
         )
 
     def _redirect(self, url: str, cookies: Sequence[Cookie]) -> Page:

@@ -13,7 +13,8 @@ from litestar.di import Provide
 
 from gateway.web.account_page import create_key, open_portal, revoke_key, rotate_key, show_account
 from gateway.web.callers import AnyRequest
-from gateway.web.page_errors import PAGE_EXCEPTION_HANDLERS, refuse_other_sites
+from gateway.web.other_sites import refuse_other_sites
+from gateway.web.page_errors import PAGE_EXCEPTION_HANDLERS
 from gateway.web.page_frame import STYLE_SHEET, STYLE_VERSION, open_visit
 from gateway.web.plan_change_page import change, show_change
 from gateway.web.pricing_page import buy, show_pricing, show_start

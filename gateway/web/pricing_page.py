@@ -11,8 +11,7 @@ from gateway.checkout import AlreadySubscribed
 from gateway.core.access import decide_access
 from gateway.core.policy import Policy, Tier
 from gateway.web.billing_routes import client_address, read_prices
-from gateway.web.claim_cookie import NAME as CLAIM_COOKIE
-from gateway.web.claim_cookie import claim_cookie
+from gateway.web.claim_cookie import claim_cookie, old_claims
 from gateway.web.page_frame import FromVisit, Page, Visit
 from gateway.web.page_words import feature_words, limit_sentence, price_words
 from gateway.web.refusals import NotAuthorized
@@ -105,12 +104,9 @@ async def _sign_up(visit: Visit, plan_id: str) -> Page:
     if not _can_buy(visit):
         raise NotAuthorized("Plans are bought through the provider's own site, or with a key: sign in first.")
     signup = await visit.checkouts.for_newcomer(plan_id, address=client_address(visit.request, visit.runtime))
-    cookie = claim_cookie(
-        signup.claim_secret,
-        visit.request.cookies.get(CLAIM_COOKIE),
-        is_secure=visit.runtime.settings.base_url.startswith("https://"),
-    )
-    return visit.leave_for(signup.link.url, cookies=[cookie])
+    claim = claim_cookie(signup.link.session_id, signup.claim_secret, is_secure=visit.is_secure)
+    old = old_claims(visit.request.cookies, fresh=1, is_secure=visit.is_secure)
+    return visit.leave_for(signup.link.url, cookies=[claim, *old])
 
 
 def _can_buy(visit: Visit) -> bool:

@@ -11,8 +11,7 @@ from gateway.core.access import decide_access
 from gateway.core.policy import Policy
 from gateway.ledger import CheckoutRow
 from gateway.provisioning import IssuedKey
-from gateway.web.claim_cookie import NAME as CLAIM_COOKIE
-from gateway.web.claim_cookie import claim_secrets
+from gateway.web.claim_cookie import claim_secret, old_claims
 from gateway.web.page_frame import FromVisit, Page, Visit
 
 _FORBIDDEN = 403
@@ -23,6 +22,12 @@ _WILD = ("*", "{")
 @get("/success")
 async def show_success(visit: FromVisit, session_id: str = "") -> Page:
     """What became of a checkout: a key, thanks, or a page that waits for the payment."""
+    page = await _outcome(visit, session_id)
+    page.cookies += old_claims(visit.request.cookies, is_secure=visit.is_secure)
+    return page
+
+
+async def _outcome(visit: Visit, session_id: str) -> Page:
     keys = _first_keys(visit)
     checkout = await visit.runtime.ledger.find_checkout(session_id)
     if checkout is None:
@@ -103,7 +108,7 @@ def _not_yours(visit: Visit) -> Page:
 
 
 def _is_claimant(visit: Visit, keys: FirstKeys, checkout: CheckoutRow) -> bool:
-    return keys.may_claim(checkout, claim_secrets(visit.request.cookies.get(CLAIM_COOKIE)))
+    return keys.may_claim(checkout, claim_secret(visit.request.cookies, checkout.session_id))
 
 
 def _is_owner(visit: Visit, checkout: CheckoutRow) -> bool:

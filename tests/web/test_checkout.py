@@ -111,8 +111,8 @@ def test_anybody_may_sign_up_where_that_is_open(gateway, sandbox):
     answer = browser.post(CHECKOUT, json={**PRO, "user_id": "ada@example.com"})
     assert answer.status_code == 200
     cookie = answer.headers["set-cookie"].lower()
-    assert "tiergate_claim=" in cookie
-    assert all(part in cookie for part in ("httponly", "samesite=lax", "path=/", "max-age=86400"))
+    assert cookie.startswith("tiergate_claim_")
+    assert all(part in cookie for part in ("httponly", "samesite=lax", "path=/_tiergate;", "max-age=86400"))
     session = sandbox.ask("GET", f"/v1/checkout/sessions/{answer.json()['session_id']}")
     customer_id = session["client_reference_id"]
     created = gateway.admin.get(f"/_tiergate/admin/customers/{customer_id}").json()["customer"]
@@ -132,21 +132,41 @@ def test_who_signs_up_cannot_take_a_sellers_user(gateway):
     assert gateway.browser().post(CHECKOUT, json={**PRO, "customer_id": customer_id}).status_code == 401
 
 
-def test_a_second_tab_keeps_the_first_tabs_claim(gateway):
+def test_every_checkout_has_a_claim_cookie_of_its_own_that_calls_of_the_api_do_not_carry(gateway):
     browser = gateway.browser()
-    first = browser.post(CHECKOUT, json=PRO).cookies["tiergate_claim"]
-    second = browser.post(CHECKOUT, json=PRO).cookies["tiergate_claim"]
-    assert second.split(".")[1:] == [first]
-    assert second.split(".")[0] != first
+    first = browser.post(CHECKOUT, json=PRO).cookies
+    second = browser.post(CHECKOUT, json=PRO).cookies
+    assert len(first) == len(second) == 1
+    assert first.keys() != second.keys()
+    assert dict(first).values() != dict(second).values()
+    assert "tiergate_claim" not in browser.get("/v1/echo").request.headers.get("cookie", "")
 
 
-def test_a_planted_claim_cookie_is_not_used_for_a_new_checkout(gateway):
-    browser = gateway.browser()
-    planted = "A" * 43
-    answer = browser.post(CHECKOUT, json=PRO, headers={"cookie": f"tiergate_claim={planted}"})
-    assert not answer.cookies["tiergate_claim"].startswith(planted)
-    junk = browser.post(CHECKOUT, json=PRO, headers={"cookie": "tiergate_claim=x"})
-    assert len(junk.cookies["tiergate_claim"]) == 43
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site", "origin": "http://127.0.0.1"},
+    ],
+    ids=["origin", "null-origin", "cross-site", "same-site"],
+)
+def test_another_site_cannot_sign_its_visitors_up(gateway, foreign):
+    answer = gateway.browser().post(CHECKOUT, json=PRO, headers=foreign)
+    assert (answer.status_code, answer.json()["code"]) == (403, "not-allowed")
+    assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "text/plain; application/json"])
+def test_what_a_form_can_send_signs_nobody_up(gateway, new_user, kind):
+    order = {"content": b'{"plan_id": "pro-monthly"}', "headers": {"content-type": kind}}
+    answer = gateway.browser().post(CHECKOUT, **order)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid-request")
+    assert "application/json" in answer.json()["detail"]
+    assert "set-cookie" not in answer.headers
+    order["content"] = f'{{"plan_id": "pro-monthly", "user_id": "{new_user()}"}}'.encode()
+    assert gateway.server.post(CHECKOUT, **order).status_code == 200
 
 
 def test_sign_ups_are_paced_by_address(gateway):

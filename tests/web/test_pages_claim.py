@@ -96,10 +96,37 @@ def test_two_tabs_of_one_browser_both_get_what_they_paid_for(gateway):
     assert keys[0] != keys[1]
 
 
+@pytest.mark.parametrize("path", ["/_tiergate/pricing", "/api/v1/create-checkout"])
+def test_a_checkout_begun_without_the_first_ones_cookie_takes_nothing_away(gateway, path):
+    browser = gateway.browser()
+    address = paid_checkout(gateway, browser)
+    order = {"plan_id": "pro-monthly"}
+    told = {"json": order} if path.startswith("/api") else {"data": order}
+    begun = gateway.browser().post(path, **told)
+    assert begun.status_code < 400, begun.text
+    for cookie in begun.cookies.jar:
+        browser.cookies.jar.set_cookie(cookie)
+    assert len(keys_in(browser.get(address).text)) == 1
+
+
+@pytest.mark.parametrize("page", ["pricing", "success"])
+def test_a_browser_keeps_its_last_eight_claims(gateway, page):
+    names = [f"tiergate_claim_{number:012}" for number in range(10)]
+    sent = {"cookie": "other=1; " + "; ".join(f"{name}={'A' * 43}" for name in names)}
+    if page == "pricing":
+        answer = gateway.browser().post("/_tiergate/pricing", data={"plan_id": "pro-monthly"}, headers=sent)
+    else:
+        answer = gateway.browser().get("/_tiergate/success?session_id=cs_test_none", headers=sent)
+    ended = [cookie for cookie in answer.headers.get_list("set-cookie") if "max-age=0" in cookie.lower()]
+    oldest = names[:3] if page == "pricing" else names[:2]
+    assert [cookie.partition("=")[0] for cookie in ended] == oldest
+    assert all("path=/_tiergate;" in cookie.lower() for cookie in ended)
+
+
 def test_the_claim_is_a_cookie_that_scripts_and_other_sites_do_not_get(gateway):
     answer = gateway.browser().post("/_tiergate/pricing", data={"plan_id": "pro-monthly"})
     cookie = answer.headers["set-cookie"].lower()
-    assert cookie.startswith("tiergate_claim=")
+    assert cookie.startswith("tiergate_claim_")
     assert "httponly" in cookie
     assert "samesite=lax" in cookie
 
