@@ -18,7 +18,10 @@ from litestar.datastructures import Cookie
 
 from gateway.web.reserved import OPERATIONS
 
-MAX_AGE_S = 86_400
+KEPT_DAYS = 30
+"""How long a claim is kept from the start of its checkout. Cards pay at once; bank debits (ACH, SEPA) are confirmed
+days or weeks later, and a buyer without its claim then has paid for a key that nobody shows it."""
+_DAY_S = 86_400
 _PREFIX = "tiergate_claim_"
 _SHORT_ID_DIGITS = 16
 _MOST = 8
@@ -34,7 +37,7 @@ def claim_secret(cookies: Mapping[str, str], session_id: str) -> str | None:
 
 def claim_cookie(session_id: str, secret: str, *, is_secure: bool) -> Cookie:
     """The cookie to set when a checkout begins. `is_secure`: browsers reach this gateway over https."""
-    return _cookie(_name(session_id), secret, MAX_AGE_S, is_secure=is_secure)
+    return _cookie(_name(session_id), secret, KEPT_DAYS * _DAY_S, is_secure=is_secure)
 
 
 def old_claims(names: Iterable[str], *, fresh: int = 0, is_secure: bool) -> list[Cookie]:

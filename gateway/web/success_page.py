@@ -11,7 +11,7 @@ from gateway.core.access import decide_access
 from gateway.core.policy import Policy
 from gateway.ledger import CheckoutRow
 from gateway.provisioning import IssuedKey
-from gateway.web.claim_cookie import claim_secret, old_claims
+from gateway.web.claim_cookie import KEPT_DAYS, claim_secret, old_claims
 from gateway.web.page_frame import FromVisit, Page, Visit
 
 _FORBIDDEN = 403
@@ -92,6 +92,7 @@ def _state(visit: Visit, state: str, checkout: CheckoutRow, *, status: int = 200
     shown = {
         "problem": None,
         "session_id": checkout.session_id,
+        "kept_days": KEPT_DAYS,
         "may_replace": claimed_at is None or visit.runtime.clock.now() <= claimed_at + REPLACE_WITHIN_S,
         **values,
     }

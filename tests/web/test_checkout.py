@@ -112,7 +112,7 @@ def test_anybody_may_sign_up_where_that_is_open(gateway, sandbox):
     assert answer.status_code == 200
     cookie = answer.headers["set-cookie"].lower()
     assert cookie.startswith("tiergate_claim_")
-    assert all(part in cookie for part in ("httponly", "samesite=lax", "path=/_tiergate;", "max-age=86400"))
+    assert all(part in cookie for part in ("httponly", "samesite=lax", "path=/_tiergate;", "max-age=2592000"))
     session = sandbox.ask("GET", f"/v1/checkout/sessions/{answer.json()['session_id']}")
     customer_id = session["client_reference_id"]
     created = gateway.admin.get(f"/_tiergate/admin/customers/{customer_id}").json()["customer"]

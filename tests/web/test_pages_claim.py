@@ -81,6 +81,7 @@ def test_before_the_payment_the_page_waits_and_asks_again_by_itself(gateway):
     assert waiting.status_code == 200
     assert int(waiting.headers["refresh"]) > 0
     assert "not confirmed yet" in waiting.text
+    assert "within 30 days" in waiting.text
     assert not keys_in(waiting.text)
     gateway.sandbox.pay(url)
     assert len(keys_in(browser.get(address).text)) == 1
