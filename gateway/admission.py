@@ -1,5 +1,7 @@
 """USE CASE: one request of one key -> a receipt, or the reason why not.
 
+A rate counts attempts and is never given back; quotas count what is billed, and are.
+
 The worker decides on the snapshot it holds; the charge script refuses a decision made on
 an old one and hands back the current one. So a decision takes one round trip when nothing
 changed, and can never outlive a revocation, a downgrade or a policy edit.
@@ -229,8 +231,8 @@ class Admission:
             customer_id=attempt.account.customer_id,
             receipt_id=attempt.decision_id,
             parts=tuple(
-                (claim.field, claim.starts_at if isinstance(claim, QuotaClaim) else 0, claim.cost)
+                (claim.field, claim.starts_at, claim.cost)
                 for claim in attempt.plan.claims
-                if claim.cost
+                if isinstance(claim, QuotaClaim) and claim.cost
             ),
         )

@@ -226,6 +226,15 @@ async def test_a_refund_gives_the_units_back_once(parts):
     assert left(attempt, "period") == 9
 
 
+async def test_a_refund_gives_a_quota_back_and_never_a_pace(parts):
+    _, key, _ = await parts.customer()
+    before, receipt = await admit(parts.admission, key)
+    await parts.admission.refund(receipt)
+    attempt, _ = await admit(parts.admission, key)
+    assert left(attempt, "period") == left(before, "period") == 9
+    assert left(attempt, "second") == left(before, "second") - 1 == 98
+
+
 async def test_many_at_once_are_admitted_up_to_the_quota_exactly(parts):
     _, key, _ = await parts.customer()
     workers = [parts.another_worker() for _ in range(4)]

@@ -168,10 +168,10 @@ class Cache:
         return cast("Charged | ChargeRefused", answer).states[0]
 
     async def refund(self, receipt: Receipt) -> int:
-        """Give back what a receipt charged: once, and to a quota only in the same window.
+        """Give back to quotas what a receipt charged: once, and only in the same window.
 
         Returns:
-            Units given back, summed over the limits.
+            Units given back, summed over the quotas.
 
         Raises:
             CacheUnavailable: No answer in time. It may have happened.

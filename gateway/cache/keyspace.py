@@ -77,18 +77,6 @@ def next_epoch(seq_floor: int) -> int:
     return (seq_floor // EPOCH + 1) * EPOCH
 
 
-def rate_window_ms(field: str) -> int:
-    """The window that a rate's field names: `r:<meter>:<window_ms>`, then `@<key id>` if it is a key's own.
-
-    Raises:
-        ValueError: It is not such a field. Source: core.limits.limit_field.
-    """
-    window_ms = int(field.partition("@")[0].rpartition(":")[2])
-    if not field.startswith("r:") or window_ms < 1:
-        raise ValueError(f"not a rate's field: {field!r}")
-    return window_ms
-
-
 def _tag(name: str) -> str:
     if not name or "{" in name or "}" in name:
         raise ValueError(f"cannot be a hash tag: {name!r}")

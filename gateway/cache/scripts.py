@@ -14,7 +14,6 @@ from gateway.cache.keyspace import (
     REFUND_MARKER_S,
     acct_key,
     pace_key,
-    rate_window_ms,
     refund_key,
     use_key,
 )
@@ -93,11 +92,7 @@ def pace_command(address: str, rate: RateClaim, now_ms: int) -> bytes:
 
 
 def refund_command(receipt: Receipt) -> bytes:
-    """The whole command, as it goes over the wire.
-
-    Raises:
-        ValueError: A field that is neither a rate's nor a quota's.
-    """
+    """The whole command, as it goes over the wire."""
     arguments: list[str | bytes | int] = [
         b"EVALSHA",
         REFUND.sha,
@@ -107,10 +102,7 @@ def refund_command(receipt: Receipt) -> bytes:
         REFUND_MARKER_S,
     ]
     for field, window_starts_at, cost in receipt.parts:
-        if field.startswith("q:"):
-            arguments += (b"q", field, cost, window_starts_at)
-        else:
-            arguments += (b"r", field, cost, rate_window_ms(field))
+        arguments += (field, cost, window_starts_at)
     return _pack(arguments)
 
 

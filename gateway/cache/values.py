@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """Proof of a charge, good for one refund."""
+    """What a charge took from quotas, good for one refund. What it took from rates is never given back."""
 
     customer_id: str
     receipt_id: str
     """Unique per charge: it makes the refund happen once."""
     parts: tuple[tuple[str, int, int], ...]
-    """Field, start of the quota's window (0 for a rate), cost. Parts that cost nothing may be left out."""
+    """Of each quota: field, start of its window, cost. Parts that cost nothing may be left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.core.charge import QuotaClaim
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -32,10 +34,12 @@ def state_field(limits: Sequence[PlannedLimit], states: Sequence[LimitState], *,
     Args:
         limits: The limits, in the order of `states`.
         states: The answer of the charge.
-        given_back: The request will not be billed: show what is left after its refund.
+        given_back: The request will not be billed: show what is left of quotas after its refund.
     """
     parts = []
     for limit, state in zip(limits, states, strict=True):
-        left = min(state.remaining + limit.claim.cost, limit.quota) if given_back else state.remaining
+        left = state.remaining
+        if given_back and isinstance(limit.claim, QuotaClaim):
+            left = min(left + limit.claim.cost, limit.quota)
         parts.append(f'"{limit.name}";r={left};t={seconds_up(state.reset_ms)}')
     return ", ".join(parts).encode()

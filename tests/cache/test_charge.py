@@ -196,16 +196,18 @@ async def test_a_cost_above_the_burst_is_told_to_wait_at_least_a_window(cache: C
     assert answer == ChargeRefused(now_ms=NOW_MS, states=(LimitState(remaining=3, reset_ms=1000, allowed=False),))
 
 
-async def test_a_refund_gives_every_limit_its_units_back(cache: Cache, raw: Redis, account: Account) -> None:
+async def test_a_refund_gives_a_quota_its_units_back_and_leaves_the_rate(
+    cache: Cache, raw: Redis, account: Account
+) -> None:
     await cache.charge(wants(account, replace(SECOND, cost=2), replace(DAY, cost=2)))
     receipt = Receipt(
         customer_id=account.customer_id,
         receipt_id="one",
-        parts=(("r:requests:1000", 0, 2), ("q:requests:86400", DAY.starts_at, 2)),
+        parts=(("q:requests:86400", DAY.starts_at, 2),),
     )
-    assert await cache.refund(receipt) == 4
+    assert await cache.refund(receipt) == 2
     fields = await stored(raw, account)
-    assert fields["r:requests:1000"] == f"{NOW_MS}|0"
+    assert fields["r:requests:1000"] == f"{NOW_MS}|2000"
     assert fields["q:requests:86400"] == f"{DAY.starts_at}|0"
     assert fields["s"] == str(2**32 + 2)
 

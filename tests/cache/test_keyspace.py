@@ -10,7 +10,6 @@ from redis.crc import key_slot
 from gateway.cache import Cache, Receipt, keyspace
 from gateway.core.account import Account
 from gateway.core.charge import ChargeRequest, QuotaClaim, RateClaim
-from gateway.core.limits import Quota, Rate, limit_field
 
 CUSTOMER = "8fK2mQ9xLpTa"
 
@@ -33,17 +32,6 @@ def test_a_scanned_key_tells_its_customer() -> None:
 
 def test_an_address_cannot_be_mistaken_for_a_customer() -> None:
     assert not keyspace.pace_key(CUSTOMER).endswith(":use")
-
-
-@pytest.mark.parametrize("key_id", [None, "k1"])
-def test_a_rates_field_tells_its_window(key_id: str | None) -> None:
-    rate = Rate(name="minute", meter="requests", units=1, window_ms=60_000, burst=1)
-    assert keyspace.rate_window_ms(limit_field(rate, key_id)) == 60_000
-
-
-def test_a_quotas_field_is_not_taken_for_a_rates() -> None:
-    with pytest.raises(ValueError, match="not a rate"):
-        keyspace.rate_window_ms(limit_field(Quota(name="day", meter="requests", units=1, window_s=86_400)))
 
 
 def test_epochs_rise_above_everything_seen_and_stay_exact() -> None:

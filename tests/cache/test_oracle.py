@@ -1,9 +1,9 @@
 """Charges, refunds, losses and publications in any order, against a plain model of what limits.
 
 The model is written with Python's integers and no regard for speed. After every step, the
-answer and everything that is stored must equal it. What was admitted is also held against
-the promise itself, without any model of buckets: over every interval, no more than the
-burst and what the pace gains.
+answer and everything that is stored must equal it. What was admitted, given back or not, is also
+held against the promise itself, without any model of buckets: over every interval, no more than
+the burst and what the pace gains.
 """
 
 from __future__ import annotations
@@ -108,12 +108,11 @@ class Model:
         self.returned.add(receipt.receipt_id)
         given, has_changed = 0, False
         for name, starts_at, cost in receipt.parts:
-            table, scale = (self.rates, int(name.rsplit(":", 1)[1])) if name.startswith("r:") else (self.quotas, 1)
-            first, amount = table.get(name, (0, 0))
-            back = min(amount, cost * scale)
-            if back > 0 and (name.startswith("r:") or first == starts_at):
-                table[name] = (first, amount - back)
-                given, has_changed = given + back // scale, True
+            window, used = self.quotas.get(name, (0, 0))
+            back = min(used, cost)
+            if back > 0 and window == starts_at:
+                self.quotas[name] = (window, used - back)
+                given, has_changed = given + back, True
         self.seq += has_changed
         return given
 
@@ -227,7 +226,9 @@ class Life(RuleBasedStateMachine):
                         customer_id=self.customer_id,
                         receipt_id=secrets.token_hex(4),
                         parts=tuple(
-                            (claim.field, getattr(claim, "starts_at", 0), claim.cost) for claim in request.claims
+                            (claim.field, claim.starts_at, claim.cost)
+                            for claim in request.claims
+                            if isinstance(claim, QuotaClaim)
                         ),
                     )
                 )
@@ -268,11 +269,7 @@ class Life(RuleBasedStateMachine):
     @rule(data=st.data())
     def refund(self, data: st.DataObject) -> None:
         receipt = data.draw(st.sampled_from(self.receipts))
-        before = dict(self.model.rates)
         assert self.do(self.cache.refund(receipt)) == self.model.refund(receipt)
-        for name, (at_ms, debt) in self.model.rates.items():
-            if debt != before[name][1]:
-                self.admitted[name].append((max(at_ms, self.model.seen_ms), debt - before[name][1]))
 
     @initialize()
     def begin(self) -> None:

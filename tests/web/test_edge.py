@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 from urllib.parse import urlsplit
 
 import pytest
@@ -191,13 +192,22 @@ def test_a_body_above_the_cap_is_refused_and_not_charged(start_gateway):
     assert '"period";r=99;' in client.post("/v1/echo", content=b"x" * 1000).headers["ratelimit"]
 
 
-def test_an_upstream_error_is_passed_on_and_not_charged(gateway):
+def test_an_upstream_error_is_passed_on_and_costs_no_quota(gateway):
     _, _, client = gateway.customer()
     failed = client.get("/v1/error?status=503")
     assert failed.status_code == 503
-    assert '"second";r=20;' in failed.headers["ratelimit"]
+    assert '"second";r=19;' in failed.headers["ratelimit"]
     assert '"period";r=100;' in failed.headers["ratelimit"]
     assert '"period";r=99;' in client.get("/v1/echo").headers["ratelimit"]
+
+
+def test_calls_that_fail_are_paced_like_all_others(gateway):
+    _, _, client = gateway.customer()
+    started = time.monotonic()
+    statuses = [client.get("/v1/error?status=503").status_code for _ in range(60)]
+    passed_most = 20 + 10 * (time.monotonic() - started)
+    assert set(statuses) == {503, 429}
+    assert statuses.count(503) <= passed_most
 
 
 def test_an_upstream_that_is_down_is_a_502_that_costs_nothing(start_gateway, until):
