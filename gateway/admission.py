@@ -10,7 +10,7 @@ changed, and can never outlive a revocation, a downgrade or a policy edit.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from cachetools import LRUCache
 
@@ -32,6 +32,11 @@ from gateway.core.keys import KeyCodec
 from gateway.core.policy import Policy
 from gateway.core.route import Route
 from gateway.publishing import Publisher
+
+Returned: TypeAlias = Literal["given-back", "nothing", "lost"]
+"""What became of a refund. `nothing`: no quota was charged, or none of it counts any more (its window ended,
+the cache lost the customer, it was given back before). `lost`: the cache did not answer, so the units stay
+spent; never the other way round."""
 
 _ROUNDS = 6
 """How often a decision is taken anew because the account, the window or the cache changed under it."""
@@ -136,19 +141,15 @@ class Admission:
                     attempt.now = answer.now_ms / 1000
         raise CapacityReduced("The account kept changing while this call was decided.")
 
-    async def refund(self, receipt: Receipt) -> bool:
-        """Give back what a receipt charged, once.
-
-        Returns:
-            Whether the cache took it; False means that the units stay spent (never the other way round).
-        """
+    async def refund(self, receipt: Receipt) -> Returned:
+        """Give back to quotas what a receipt charged, once."""
         if not receipt.parts:
-            return True
+            return "nothing"
         try:
-            await self._cache.refund(receipt)
+            units = await self._cache.refund(receipt)
         except CapacityReduced:
-            return False
-        return True
+            return "lost"
+        return "given-back" if units else "nothing"
 
     async def identify(self, presented: bytes | None) -> tuple[Account, str]:
         """The current account and key id behind a key, without charging: for the customer's own pages and API.

@@ -220,10 +220,26 @@ async def test_a_blocked_customer_is_refused_at_once_and_let_in_again(parts):
 async def test_a_refund_gives_the_units_back_once(parts):
     _, key, _ = await parts.customer()
     _, receipt = await admit(parts.admission, key)
-    assert await parts.admission.refund(receipt)
-    assert await parts.admission.refund(receipt)
+    assert await parts.admission.refund(receipt) == "given-back"
+    assert await parts.admission.refund(receipt) == "nothing"
     attempt, _ = await admit(parts.admission, key)
     assert left(attempt, "period") == 9
+
+
+async def test_a_refund_of_what_is_no_longer_counted_says_that_nothing_came_back(parts):
+    customer_id, key, _ = await parts.customer()
+    _, receipt = await admit(parts.admission, key)
+    client = Redis.from_url(parts.cache_url)
+    await client.delete(*[k async for k in client.scan_iter(f"*{customer_id}*")])
+    await client.aclose()
+    assert await parts.admission.refund(receipt) == "nothing"
+
+
+async def test_a_refund_without_a_cache_is_lost(parts):
+    _, key, _ = await parts.customer()
+    _, receipt = await admit(parts.admission, key)
+    await parts.cache.aclose()
+    assert await parts.admission.refund(receipt) == "lost"
 
 
 async def test_a_refund_gives_a_quota_back_and_never_a_pace(parts):

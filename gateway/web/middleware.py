@@ -204,10 +204,10 @@ class _Metered:
     async def _give_back(self) -> None:
         if self._receipt is None:
             return
-        given_back = await self._runtime.admission.refund(self._receipt)
-        self._runtime.metrics.refunds.labels("given-back" if given_back else "lost").inc()
+        returned = await self._runtime.admission.refund(self._receipt)
+        self._runtime.metrics.refunds.labels(returned).inc()
         if self._decision is not None:
-            self._decision.refunded = given_back
+            self._decision.refunded = returned == "given-back"
         self._note()
 
     def _decided(self, error: TiergateError | None) -> None:
