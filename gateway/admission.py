@@ -26,7 +26,7 @@ from gateway.core.charge import (
     LimitState,
     QuotaClaim,
 )
-from gateway.core.decision import Plan, charge_denied, plan_request
+from gateway.core.decision import Plan, charge_denied, find_key, plan_request
 from gateway.core.errors import CapacityReduced, InvalidKey, LedgerUnavailable, TiergateError
 from gateway.core.keys import KeyCodec
 from gateway.core.policy import Policy
@@ -108,7 +108,7 @@ class Admission:
             CapacityReduced: The cache or the ledger cannot answer; nothing was let through.
         """
         if presented is None:
-            raise InvalidKey("Send an API key as 'Authorization: Bearer tg_...' or 'X-API-Key: tg_...'.")
+            raise InvalidKey
         key = self._codec.parse(presented)
         attempt.route = attempt.policy.find_route(attempt.method, attempt.path)
         attempt.now = self._clock.now() + self._skew_s
@@ -158,17 +158,12 @@ class Admission:
             InvalidKey, CapacityReduced: As `admit`.
         """
         if presented is None:
-            raise InvalidKey("Send an API key as 'Authorization: Bearer tg_...' or 'X-API-Key: tg_...'.")
+            raise InvalidKey
         key = self._codec.parse(presented)
         account = await self.current_account(key.customer_id)
-        record = account.keys.get(key.digest) if account is not None else None
-        if (
-            account is None
-            or record is None
-            or (record.expires_at is not None and self._clock.now() >= record.expires_at)
-        ):
-            raise InvalidKey("This API key is not valid.")
-        return account, record.key_id
+        if account is None:
+            raise InvalidKey
+        return account, find_key(account, key.digest, self._clock.now()).key_id
 
     async def current_account(self, customer_id: str) -> Account | None:
         """The account as of now: the worker's snapshot if the cache says that it is current.
@@ -222,7 +217,7 @@ class Admission:
             raise CapacityReduced("The account could not be loaded.") from error
         if account is None:
             self._accounts.pop(customer_id, None)
-            raise InvalidKey("This API key is not valid.")
+            raise InvalidKey
         self._remember(attempt, account)
 
     def _receipt(self, attempt: Attempt) -> Receipt:

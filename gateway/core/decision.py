@@ -68,7 +68,7 @@ def find_key(account: Account, digest: str, now: float) -> KeyRecord:
     """
     key = account.keys.get(digest)
     if key is None or (key.expires_at is not None and now >= key.expires_at):
-        raise InvalidKey("This API key is not valid.")
+        raise InvalidKey
     return key
 
 

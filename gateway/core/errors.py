@@ -55,6 +55,9 @@ class InvalidKey(Rejected):
 
     code = "invalid-api-key"
 
+    def __init__(self) -> None:
+        super().__init__("This call needs a live API key, and none came with it.")
+
 
 class TargetRejected(Rejected):
     """The request target has more than one reading."""

@@ -79,14 +79,14 @@ class KeyCodec:
             or not presented.startswith(self._prefix.encode())
             or presented[_SEPARATOR] != ord("_")
         ):
-            raise InvalidKey("This is not an API key of this service.")
+            raise InvalidKey
         customer_id = presented[_PREFIX_LENGTH:_SEPARATOR]
         tail = presented[_SEPARATOR + 1 :]
         if (customer_id + tail).translate(None, _NOT_IN_KEYS) != customer_id + tail:
-            raise InvalidKey("This is not an API key of this service.")
+            raise InvalidKey
         stem = presented[:-CHECKSUM_LENGTH]
         if not hmac.compare_digest(self._checksum(stem).encode(), presented[-CHECKSUM_LENGTH:]):
-            raise InvalidKey("This is not an API key of this service.")
+            raise InvalidKey
         return PresentedKey(customer_id=customer_id.decode(), digest=self.digest(presented))
 
     def digest(self, text: bytes) -> str:

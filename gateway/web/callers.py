@@ -108,7 +108,7 @@ async def identify(runtime: Runtime, presented: bytes) -> tuple[Account, KeyReco
     except CapacityReduced:
         found = await runtime.ledger.load_account(parsed.customer_id)
         if found is None:
-            raise InvalidKey("This API key is not valid.") from None
+            raise InvalidKey from None
         account = found
     return account, find_key(account, parsed.digest, runtime.clock.now())
 
