@@ -4,6 +4,7 @@
       Rejected                   we cannot identify the caller or parse the request
         InvalidKey               401  invalid-api-key
         TargetRejected           400  ambiguous-target
+        TargetTooLong            414  target-too-long
         MalformedRequest         400  malformed-request
         RouteNotFound            404  route-not-found
         BodyTooLarge             413  body-too-large
@@ -63,6 +64,12 @@ class TargetRejected(Rejected):
     """The request target has more than one reading."""
 
     code = "ambiguous-target"
+
+
+class TargetTooLong(Rejected):
+    """Path and query together are longer than the gateway reads."""
+
+    code = "target-too-long"
 
 
 class MalformedRequest(Rejected):

@@ -2,12 +2,16 @@
 
 Policy matches a path that the upstream reads again, with its own parser. Whatever two
 parsers could read differently is refused here, before anything is matched or charged.
-The query takes no part: it is forwarded byte for byte and never looked at.
+The query takes no part but for its length: it is forwarded byte for byte and never looked at.
 """
 
 from __future__ import annotations
 
-from gateway.core.errors import TargetRejected
+from gateway.core.errors import TargetRejected, TargetTooLong
+
+MAX_TARGET_BYTES = 8192
+"""Path and query together. Longer ones would fill logs and decision records before anybody is asked to pay.
+RFC 9110 section 4.1 asks for 8000 at least."""
 
 _UNRESERVED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
 _PLAIN = _UNRESERVED + b"!$&'()*+,=:@/"
@@ -20,6 +24,16 @@ _SPELLED_OUT = frozenset(b"~!$&'()*+,=:@")
 _NEVER_ENCODED = frozenset(_UNRESERVED) - frozenset(b"~")
 _ESCAPE_LENGTH = 3
 _SPACE, _DELETE, _PERCENT = 0x20, 0x7F, 0x25
+
+
+def check_length(raw_path: bytes, query: bytes) -> None:
+    """Refuse a target that is too long to be kept, logged and explained.
+
+    Raises:
+        TargetTooLong: It has more than `MAX_TARGET_BYTES`.
+    """
+    if len(raw_path) + len(query) + bool(query) > MAX_TARGET_BYTES:
+        raise TargetTooLong(f"Path and query are longer than {MAX_TARGET_BYTES:,} bytes.")
 
 
 def canonical_path(raw_path: bytes) -> str:

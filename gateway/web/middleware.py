@@ -19,7 +19,7 @@ from gateway.cache import Receipt
 from gateway.core.errors import BodyIncomplete, Failed, MalformedRequest, Rejected, TiergateError, UpgradeRefused
 from gateway.core.ratelimit_fields import policy_field, state_field
 from gateway.core.request_gate import check_request
-from gateway.core.target import canonical_path
+from gateway.core.target import canonical_path, check_length
 from gateway.explaining import Decision, LimitSeen
 from gateway.upstream import ClientFaulty, ClientLeft, ExchangeBroken
 from gateway.web.asgi import ASGIApp, Headers, OnStart, Receive, Scope, Send
@@ -89,6 +89,7 @@ class Edge:
         # A copy: servers append trailer fields to their own list later, which nothing here has checked.
         scope = {**scope, "headers": list(scope["headers"])}
         try:
+            check_length(scope["raw_path"], scope["query_string"])
             check_request(scope["method"], scope["raw_path"], scope["headers"], scope["http_version"])
             path = canonical_path(scope["raw_path"])
             ours = self._reserved.owns(path)

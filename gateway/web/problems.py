@@ -40,6 +40,11 @@ TABLE: dict[str, Kind] = {
         title="The request target has more than one reading",
         advice="Send the path without '//', dot segments, backslashes, or encoded slashes, dots and controls.",
     ),
+    "target-too-long": Kind(
+        status=414,
+        title="The request target is too long",
+        advice="Shorten the path or the query, or send what is in them in a request body.",
+    ),
     "malformed-request": Kind(
         status=400,
         title="The request is malformed",

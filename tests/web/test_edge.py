@@ -88,6 +88,18 @@ def test_a_target_with_a_second_reading_is_refused_before_the_key_is_looked_at(s
         assert json.loads(body)["code"] == "ambiguous-target"
 
 
+@pytest.mark.parametrize("target", ["/v1/echo/" + "a" * 8192, "/v1/echo?q=" + "a" * 8192, "/_tiergate/" + "a" * 8192])
+def test_a_target_that_is_too_long_is_refused_before_the_key_is_looked_at(send, target):
+    status, _, body = read(send(request("GET", target)))
+    assert (status, json.loads(body)["code"]) == (414, "target-too-long")
+
+
+def test_the_longest_target_passes(send, key):
+    target = "/v1/echo?q="
+    target += "a" * (8192 - len(target))
+    assert read(send(request("GET", target, f"X-API-Key: {key}")))[0] == 200
+
+
 @pytest.mark.parametrize(
     "fields",
     [
