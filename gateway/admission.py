@@ -133,7 +133,7 @@ class Admission:
                     attempt.states = states
                     raise charge_denied(attempt.plan, states)
                 case AccountStale(account=blob):
-                    self._remember(attempt, decode_account(blob))
+                    await self._take(attempt, decode_account(blob))
                 case AccountMissing():
                     await self._load(attempt, key.customer_id)
                 case _:
@@ -180,7 +180,7 @@ class Admission:
                 case Charged():
                     return attempt.account
                 case AccountStale(account=blob):
-                    self._remember(attempt, decode_account(blob))
+                    await self._take(attempt, decode_account(blob))
                 case _:
                     try:
                         await self._load(attempt, customer_id)
@@ -205,6 +205,13 @@ class Admission:
         except TiergateError as error:
             return error
         return None
+
+    async def _take(self, attempt: Attempt, account: Account) -> None:
+        """Go on with the cache's account, unless this worker has seen a later one: then the cache went back."""
+        if attempt.account is not None and account.version < attempt.account.version:
+            await self._load(attempt, account.customer_id)
+        else:
+            self._remember(attempt, account)
 
     def _remember(self, attempt: Attempt, account: Account) -> None:
         self._accounts[account.customer_id] = account

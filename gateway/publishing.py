@@ -2,8 +2,9 @@
 
 Every change raises the customer's version in the ledger, in the same transaction. This
 module carries versions over: at once after a change, again in the background when the
-cache was away, and on demand when the cache has lost a customer. Publishing is idempotent
-and never lowers a version, so every process may do it at any time.
+cache was away, and on demand when the cache has lost a customer, or may have gone back to
+older data. Publishing is idempotent, and what it returns is never older than the ledger was
+when the cache took it, so every process may do it at any time.
 """
 
 from __future__ import annotations
@@ -39,8 +40,16 @@ class Publisher:
         self._load_slots = asyncio.Semaphore(_LOADS_AT_ONCE)
         self._unknown: TTLCache[str, bool] = TTLCache(_UNKNOWN_ENTRIES, _UNKNOWN_FOR_S)
 
-    async def publish(self, customer_id: str) -> Account | None:
+    async def publish(self, customer_id: str, *, replaces: bool = False) -> Account | None:
         """Write the ledger's account of one customer to the cache.
+
+        The account may change between the reading and the writing, and a fail-over of the cache may
+        take away the other version that somebody else has published meanwhile. So the ledger is asked
+        again afterwards, until nothing was overtaken.
+
+        Args:
+            customer_id: Whose.
+            replaces: What the cache has of the customer cannot be right: write in any case.
 
         Returns:
             The account, or None if the ledger has no such customer.
@@ -49,14 +58,16 @@ class Publisher:
             CacheUnavailable: The ledger keeps the change; `repair` publishes it later.
             LedgerUnavailable: Nothing was read.
         """
-        account = await self._ledger.load_account(customer_id)
-        if account is None:
-            return None
-        counters, seq = await self._ledger.load_counters(customer_id)
-        await self._cache.publish(account, counters=counters, seq_floor=seq, expires_s=EXPIRES_S)
-        await self._ledger.mark_published(customer_id, account.version)
-        self._unknown.pop(customer_id, None)
-        return account
+        while (account := await self._ledger.load_account(customer_id)) is not None:
+            counters, seq = await self._ledger.load_counters(customer_id)
+            await self._cache.publish(account, counters=counters, seq_floor=seq, expires_s=EXPIRES_S, replaces=replaces)
+            row = await self._ledger.find_customer(customer_id)
+            if row is not None and row.published_version < account.version:
+                await self._ledger.mark_published(customer_id, account.version)
+            if row is None or row.version <= account.version:
+                self._unknown.pop(customer_id, None)
+                return account
+        return None
 
     async def publish_soon(self, customer_id: str) -> bool:
         """Publish a change that is already safe in the ledger.
@@ -71,8 +82,12 @@ class Publisher:
             return False
         return True
 
-    async def load(self, customer_id: str) -> Account | None:
+    async def load(self, customer_id: str, *, replaces: bool = False) -> Account | None:
         """Load a customer that the cache does not know. Concurrent calls for one customer share one load.
+
+        Args:
+            customer_id: Whose.
+            replaces: As `publish`; a load that is under way already is shared all the same.
 
         Returns:
             None for an unknown customer; that answer is kept for a few seconds.
@@ -81,7 +96,7 @@ class Publisher:
             return None
         task = self._loading.get(customer_id)
         if task is None:
-            task = asyncio.create_task(self._load_once(customer_id))
+            task = asyncio.create_task(self._load_once(customer_id, replaces))
             self._loading[customer_id] = task
             task.add_done_callback(lambda _: self._loading.pop(customer_id, None))
         return await asyncio.shield(task)
@@ -101,9 +116,9 @@ class Publisher:
             log.info("cache repaired from the ledger", customers=done)
         return done
 
-    async def _load_once(self, customer_id: str) -> Account | None:
+    async def _load_once(self, customer_id: str, replaces: bool) -> Account | None:  # noqa: FBT001 - passed on from `load`
         async with self._load_slots:
-            account = await self.publish(customer_id)
+            account = await self.publish(customer_id, replaces=replaces)
         if account is None:
             self._unknown[customer_id] = True
         return account

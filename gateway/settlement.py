@@ -4,6 +4,9 @@ The counters in the cache are running totals with a sequence number; a settlemen
 the totals it read if their sequence is higher than what the ledger has. So a repeated, late
 or reordered settlement changes nothing, and a lost cache costs what was counted since the
 last one at most.
+
+Whoever reads the counters also sees which account the cache decides on. One that is older
+than the ledger's is published again: it should not be there, and this is the last resort.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import structlog
 from gateway.cache import Cache, UsageReading
 from gateway.clock import Clock
 from gateway.ledger import Ledger, UsageTotal
+from gateway.publishing import Publisher
 from gateway.telemetry import Metrics
 
 log = structlog.get_logger(__name__)
@@ -23,9 +27,10 @@ _BATCH = 500
 class Settlement:
     """Remembers who was charged in this worker, and settles them."""
 
-    def __init__(self, ledger: Ledger, cache: Cache, clock: Clock, metrics: Metrics) -> None:
+    def __init__(self, ledger: Ledger, cache: Cache, publisher: Publisher, clock: Clock, metrics: Metrics) -> None:
         self._ledger = ledger
         self._cache = cache
+        self._publisher = publisher
         self._clock = clock
         self._metrics = metrics
         self._charged: set[str] = set()
@@ -47,6 +52,7 @@ class Settlement:
         try:
             readings = [reading for c in charged if (reading := await self._cache.read_usage(c)) is not None]
             written = await self._write(readings)
+            await self._correct(readings)
             if used_keys:
                 await self._ledger.touch_keys(used_keys)
         except BaseException:
@@ -66,6 +72,12 @@ class Settlement:
                 written += await self._write(batch)
                 batch = []
         return written + await self._write(batch)
+
+    async def _correct(self, readings: list[UsageReading]) -> None:
+        for customer_id in await self._ledger.find_newer(
+            {reading.customer_id: reading.version for reading in readings}
+        ):
+            await self._publisher.publish(customer_id)
 
     async def _write(self, readings: list[UsageReading]) -> int:
         totals = [

@@ -71,7 +71,7 @@ class Parts:
         self.metrics = Metrics()
         self.publisher = Publisher(self.ledger, self.cache, self.clock)
         self.provisioning = Provisioning(self.ledger, self.publisher, self.codec, self.clock)
-        self.settlement = Settlement(self.ledger, self.cache, self.clock, self.metrics)
+        self.settlement = Settlement(self.ledger, self.cache, self.publisher, self.clock, self.metrics)
         self.policy = PolicyHolder(self.policy_dir)
         self.admission = self.another_worker()
 

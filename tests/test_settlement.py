@@ -49,7 +49,7 @@ async def test_settling_again_changes_nothing(parts):
 async def test_what_a_crashed_worker_left_is_settled_by_the_next_start(parts):
     customer_id, _, _ = await parts.customer()
     await spend(parts, customer_id, 3)
-    survivor = Settlement(parts.ledger, parts.cache, parts.clock, parts.metrics)
+    survivor = Settlement(parts.ledger, parts.cache, parts.publisher, parts.clock, parts.metrics)
     await survivor.settle_all()
     assert await recorded(parts, customer_id) == {"q:requests:period": 3}
 

@@ -27,7 +27,6 @@ from gateway.cache.keyspace import (
     USE_PATTERN,
     acct_key,
     customer_of,
-    next_epoch,
     use_key,
     why_key,
 )
@@ -185,15 +184,18 @@ class Cache:
         counters: Mapping[str, tuple[int, int]],
         seq_floor: int,
         expires_s: int = IDLE_EXPIRY_S,
+        replaces: bool = False,
     ) -> bool:
-        """Store an account, unless one as new or newer is stored.
+        """Store an account, unless one as new or newer is stored since the cache's data last went back.
 
         Args:
             account: From the ledger.
-            counters: The ledger's quota counters, field -> window start, units used. Installed
-                only if the cache has lost this customer.
+            counters: The ledger's quota counters, field -> window start, units used. Held against
+                the cache's only if the cache has lost this customer, or its data may be older
+                than it was: then each counter becomes the one that is ahead.
             seq_floor: Highest sequence number that the ledger has seen of this customer.
             expires_s: Both keys live this much longer, also if nothing was written.
+            replaces: What is stored cannot be right: write in any case.
 
         Returns:
             Whether it was written.
@@ -205,7 +207,8 @@ class Cache:
             account.version,
             encode_account(account),
             expires_s,
-            next_epoch(seq_floor),
+            seq_floor,
+            int(replaces),
         ]
         for field, (window_starts_at, used) in counters.items():
             arguments += (field, f"{window_starts_at}|{used}")

@@ -14,6 +14,7 @@ cluster and one script may touch them. Fields of `use`:
 | field           | value                     | meaning                                                  |
 |-----------------|---------------------------|----------------------------------------------------------|
 | `v`             | integer                   | version of the account; without it, `use` counts as lost |
+| `e`             | replication id            | the server's when this was last held against the ledger  |
 | `t`             | Unix milliseconds         | the latest time that anything was charged at             |
 | `s`             | integer                   | raised by every charge and refund that changed a counter |
 | `r:...`         | `at_ms|debt`              | a rate; debt is in units times the window's milliseconds |
@@ -30,10 +31,6 @@ IDLE_EXPIRY_S = 7 * 86_400
 REFUND_MARKER_S = 120
 """How long a receipt is remembered as given back. Nothing repeats a refund, so this only bounds
 what a defect could do; it costs about 100 bytes of cache per refund meanwhile."""
-
-EPOCH = 2**32
-"""Step of the sequence number each time a lost customer is restored: later readings of the
-restored counters outrank every reading from before the loss. 2**21 losses fit below 2**53."""
 
 EXACT = 2**53
 """Scripts compute in doubles; below this bound, integers are exact."""
@@ -70,11 +67,6 @@ def why_key(boot: str, slot: int) -> str:
 def customer_of(key: bytes) -> str:
     """The customer whose `use` key this is."""
     return key[len(b"tg:{") : -len(_USE_SUFFIX)].decode()
-
-
-def next_epoch(seq_floor: int) -> int:
-    """First sequence number of a restored customer, above every number the ledger has seen."""
-    return (seq_floor // EPOCH + 1) * EPOCH
 
 
 def _tag(name: str) -> str:

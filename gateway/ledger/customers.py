@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.exc import IntegrityError
@@ -11,6 +11,11 @@ from gateway.ledger.errors import CustomerExists, CustomerUnknown, UserExists
 from gateway.ledger.part import LedgerPart, append_audit, is_storable, raise_version, unbroken
 from gateway.ledger.rows import CustomerRow
 from gateway.ledger.tables import CUSTOMERS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_NAMED_A_STATEMENT: Final = 500
 
 
 class Customers(LedgerPart):
@@ -171,6 +176,21 @@ class Customers(LedgerPart):
         )
         async with self._database.reading() as connection:
             return list((await connection.scalars(rows)).all())
+
+    @unbroken
+    async def find_newer(self, versions: Mapping[str, int]) -> list[str]:
+        """Those of the customers whose account is newer than the version given for each."""
+        newer: list[str] = []
+        named = sorted(versions)
+        async with self._database.reading() as connection:
+            for start in range(0, len(named), _NAMED_A_STATEMENT):
+                rows = select(CUSTOMERS.c.customer_id, CUSTOMERS.c.version).where(
+                    CUSTOMERS.c.customer_id.in_(named[start : start + _NAMED_A_STATEMENT])
+                )
+                newer += [
+                    row.customer_id for row in await connection.execute(rows) if row.version > versions[row.customer_id]
+                ]
+        return newer
 
     @unbroken
     async def mark_published(self, customer_id: str, version: int) -> None:

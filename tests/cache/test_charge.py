@@ -50,6 +50,7 @@ async def test_a_charge_moves_every_counter(cache: Cache, raw: Redis, account: A
     )
     assert await stored(raw, account) == {
         "v": "4",
+        "e": (await raw.info("replication"))["master_replid"],
         "t": str(NOW_MS),
         "s": str(2**32 + 1),
         "r:requests:1000": f"{NOW_MS}|1000",

@@ -63,10 +63,10 @@ class Model:
     quotas: dict[str, tuple[int, int]] = field(default_factory=dict)
     returned: set[str] = field(default_factory=set)
 
-    def stored(self) -> dict[str, str]:
+    def stored(self, history: str) -> dict[str, str]:
         if not self.version:
             return {}
-        fields = {"v": str(self.version), "s": str(self.seq)}
+        fields = {"v": str(self.version), "s": str(self.seq), "e": history}
         if self.seen_ms:
             fields["t"] = str(self.seen_ms)
         return fields | {name: f"{a}|{b}" for name, (a, b) in (self.rates | self.quotas).items()}
@@ -162,6 +162,7 @@ class Life(RuleBasedStateMachine):
         self.receipts: list[Receipt] = []
         self.admitted: dict[str, list[tuple[int, int]]] = {}
         self.cache, self.raw = self.runner.run(self._connect())
+        self.history = self.do(self.raw.info("replication"))["master_replid"]
 
     async def _connect(self) -> tuple[Cache, Redis]:
         return await Cache.connect(self.url, deadline_s=5), Redis.from_url(self.url, decode_responses=True)
@@ -322,7 +323,7 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def what_is_stored_is_what_the_model_says(self) -> None:
-        assert self.do(self.raw.hgetall(f"tg:{{{self.customer_id}}}:use")) == self.model.stored()
+        assert self.do(self.raw.hgetall(f"tg:{{{self.customer_id}}}:use")) == self.model.stored(self.history)
 
     @invariant()
     def nothing_is_negative_and_no_quota_is_exceeded(self) -> None:

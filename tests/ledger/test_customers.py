@@ -107,6 +107,16 @@ async def test_blocking_twice_changes_once(ledger, customer):
     ]
 
 
+async def test_customers_are_found_whose_account_is_newer_than_what_somebody_has(ledger):
+    for customer_id in ("c7", "c8", "c1077"):
+        await ledger.create_customer(customer_id=customer_id, user_id=customer_id, now=1, actor="test")
+    for customer_id in ("c7", "c1077"):
+        await ledger.set_blocked(customer_id, blocked=True, now=2, actor="test", because="test")
+    assert sorted(await ledger.find_newer({f"c{n}": 1 for n in range(1200)})) == ["c1077", "c7"]
+    assert await ledger.find_newer({"c7": 2, "nobody": 0}) == []
+    assert await ledger.find_newer({}) == []
+
+
 async def test_a_published_customer_is_unpublished_again_after_a_change(ledger, customer):
     await ledger.mark_published(customer, 1)
     assert await ledger.unpublished(10) == []

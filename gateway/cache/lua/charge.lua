@@ -1,7 +1,7 @@
 -- charge.lua: spend one request's cost on every limit at once, or on none of them.
 --
--- KEYS[1] usage    hash    v account version, t highest now_ms of any write, s sequence number,
---                          r:... "at_ms|debt", q:... "window_starts_at|used"
+-- KEYS[1] usage    hash    v account version, e history it belongs to, t highest now_ms of any write,
+--                          s sequence number, r:... "at_ms|debt", q:... "window_starts_at|used"
 -- KEYS[2] account  string  the account as JSON; read only if the caller's version is not current
 -- ARGV[1] version the caller decided on; '' = no account stands behind these limits
 -- ARGV[2] now_ms, 0 = the server's own clock
@@ -12,7 +12,7 @@
 --
 -- Returns {1, now_ms, state...} charged      {0, now_ms, state...} refused
 --         {2, now_ms, version, account} the account has changed
---         {3, now_ms} no account here        {4, now_ms} a quota's window does not contain now
+--         {3, now_ms} no account that can be believed    {4, now_ms} a quota's window does not contain now
 --   with three numbers per claim, as after the decision: remaining, reset_ms, 1 if it allowed.
 --
 -- Laws. A refusal writes nothing, not even t. A charge of nothing (no claims, or all of cost 0)
@@ -23,9 +23,17 @@
 -- debt = max(0, debt - (now - at) * units), allowed iff debt + cost * window <= burst * window.
 -- A quota whose stored window starts later than the claimed one (the account was moved back to
 -- earlier dates) keeps counting in the stored one: the count never restarts.
+-- The server gives its data a new replication id whenever it may have become older: when it starts,
+-- and when a replica is promoted. Usage with another id than the server's is not believed: it
+-- counts as not here, until publish.lua has held it against the ledger.
 --
 -- Cluster: both keys share the {customer} tag.   Cost: O(claims): one HMGET, one HSET if charged.
 local floor, ceil, find, sub, format = math.floor, math.ceil, string.find, string.sub, string.format
+
+local function history() -- of the server's data; '' if it does not tell
+  local info = redis.pcall('INFO', 'replication')
+  return type(info) == 'string' and string.match(info, 'master_replid:(%x+)') or ''
+end
 
 local function pair(value) -- "a|b" -> a, b
   local bar = find(value, '|', 1, true)
@@ -33,8 +41,8 @@ local function pair(value) -- "a|b" -> a, b
 end
 
 local count = (#ARGV - 3) / 6
-local names = {'v', 't', 's'}
-for i = 1, count do names[3 + i] = ARGV[6 * i - 1] end
+local names = {'v', 't', 's', 'e'}
+for i = 1, count do names[4 + i] = ARGV[6 * i - 1] end
 local stored = redis.call('HMGET', KEYS[1], unpack(names))
 
 local now = tonumber(ARGV[2])
@@ -46,7 +54,7 @@ local seen = tonumber(stored[2] or 0)
 if seen > now then now = seen end
 
 if ARGV[1] ~= '' then
-  if not stored[1] then return {3, now} end
+  if not stored[1] or stored[4] ~= history() then return {3, now} end
   if stored[1] ~= ARGV[1] then
     local account = redis.call('GET', KEYS[2])
     if not account then return {3, now} end
@@ -59,7 +67,7 @@ local room, need, debt, window = {}, {}, {}, {}
 local allowed, spends = true, false
 for i = 1, count do
   local at = 6 * i - 2
-  local value, cost = stored[3 + i], tonumber(ARGV[at + 2])
+  local value, cost = stored[4 + i], tonumber(ARGV[at + 2])
   local a, b, c = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
   if ARGV[at] == 'r' then
     local owed = 0
@@ -113,7 +121,7 @@ if allowed and spends then
   for i = 1, count do
     if need[i] > 0 then
       local n = #writes
-      writes[n + 1] = names[3 + i]
+      writes[n + 1] = names[4 + i]
       writes[n + 2] = format('%.0f|%.0f', window[i] or now, debt[i] + need[i])
     end
   end
