@@ -14,7 +14,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from cachetools import LRUCache
 
-from gateway.cache import Cache, Receipt, decode_account
+from gateway.cache import Cache, CacheUnavailable, Receipt, decode_account
 from gateway.clock import Clock
 from gateway.core.account import Account
 from gateway.core.charge import (
@@ -132,8 +132,8 @@ class Admission:
                 case ChargeRefused(states=states) if attempt.plan is not None:
                     attempt.states = states
                     raise charge_denied(attempt.plan, states)
-                case AccountStale(account=blob):
-                    await self._take(attempt, decode_account(blob))
+                case AccountStale():
+                    await self._take(attempt, key.customer_id, answer)
                 case AccountMissing():
                     await self._load(attempt, key.customer_id)
                 case _:
@@ -179,8 +179,8 @@ class Admission:
             match answer:
                 case Charged():
                     return attempt.account
-                case AccountStale(account=blob):
-                    await self._take(attempt, decode_account(blob))
+                case AccountStale():
+                    await self._take(attempt, customer_id, answer)
                 case _:
                     try:
                         await self._load(attempt, customer_id)
@@ -206,10 +206,20 @@ class Admission:
             return error
         return None
 
-    async def _take(self, attempt: Attempt, account: Account) -> None:
-        """Go on with the cache's account, unless this worker has seen a later one: then the cache went back."""
-        if attempt.account is not None and account.version < attempt.account.version:
-            await self._load(attempt, account.customer_id)
+    async def _take(self, attempt: Attempt, customer_id: str, stale: AccountStale) -> None:
+        """Go on with the cache's account, or with the ledger's where the cache's cannot be believed.
+
+        It is not readable, it is not the one its counters belong to, or it is older than one that this
+        worker has seen.
+        """
+        try:
+            account = decode_account(stale.account)
+        except CacheUnavailable:
+            account = None
+        if account is None or account.version != stale.version:
+            await self._load(attempt, customer_id, replaces=True)
+        elif attempt.account is not None and account.version < attempt.account.version:
+            await self._load(attempt, customer_id)
         else:
             self._remember(attempt, account)
 
@@ -217,9 +227,9 @@ class Admission:
         self._accounts[account.customer_id] = account
         attempt.account = account
 
-    async def _load(self, attempt: Attempt, customer_id: str) -> None:
+    async def _load(self, attempt: Attempt, customer_id: str, *, replaces: bool = False) -> None:
         try:
-            account = await self._publisher.load(customer_id)
+            account = await self._publisher.load(customer_id, replaces=replaces)
         except LedgerUnavailable as error:
             raise CapacityReduced("The account could not be loaded.") from error
         if account is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,23 @@ async def test_what_is_published_is_not_older_than_what_the_ledger_learnt_meanwh
         await cache.aclose()
     assert account.version == row.version
     assert (await parts.admission.current_account(customer_id)).keys == {}
+
+
+@pytest.mark.parametrize("blob", ["", "{}", "not an account"])
+async def test_an_account_that_cannot_be_read_is_replaced_by_the_ledgers(parts, blob):
+    customer_id, key, _ = await parts.customer()
+    await call(parts, key)
+    async with Redis.from_url(parts.cache_url) as raw:
+        await raw.set(f"tg:{{{customer_id}}}:acct", blob)
+    stranger, other = parts.another_worker(), parts.another_worker()
+    assert await call(parts, key, stranger) == 8
+    assert (await other.current_account(customer_id)).customer_id == customer_id
+    assert await call(parts, key, other) == 7
+
+
+async def test_an_account_of_another_version_than_its_counters_is_replaced_by_the_ledgers(parts):
+    customer_id, key, _ = await parts.customer()
+    account = await parts.ledger.load_account(customer_id)
+    async with Redis.from_url(parts.cache_url) as raw:
+        await raw.set(f"tg:{{{customer_id}}}:acct", encode_account(replace(account, version=account.version + 7)))
+    assert await call(parts, key, parts.another_worker()) == 9

@@ -76,7 +76,7 @@ def decode_account(blob: bytes) -> Account:
     """The account that `encode_account` wrote, also if another release did.
 
     Raises:
-        CacheUnavailable: It is not such JSON; a publication from the ledger replaces it.
+        CacheUnavailable: It is not such JSON. Publish the ledger's with `replaces`.
     """
     try:
         stored = _decoder.decode(blob)
