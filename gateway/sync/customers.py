@@ -204,6 +204,7 @@ class Sync:
         )
         for finding in findings:
             log.warning("sync finding", customer_id=row.customer_id, code=finding.code, detail=finding.detail)
+        await self._carry_to_cache(row.customer_id)
         if not applied:
             self.superseded += 1
             return SyncOutcome(result="superseded", subscription=previous)
@@ -211,10 +212,16 @@ class Sync:
         changed = subscription != previous
         if changed:
             log.info("subscription changed", customer_id=row.customer_id, because=because, **_in_short(subscription))
-            await self._carry_to_cache(row.customer_id)
         return SyncOutcome(result="applied", subscription=subscription, changed=changed, findings=findings)
 
     async def _carry_to_cache(self, customer_id: str) -> None:
+        """Have the cache know what the ledger knows, also if another sync recorded it a moment ago and is on its way.
+
+        Whoever waited for this sync, the buyer at the success page or of an upgrade, calls next.
+        """
+        row = await self._ledger.find_customer(customer_id)
+        if row is None or row.published_version >= row.version:
+            return
         try:
             await self._publish(customer_id)
         except CapacityReduced:

@@ -328,11 +328,20 @@ def sync(
     published: list[str],
 ) -> Sync:
     stand_in.handler = account.answer
+    publish = publishing(ledger, published)
+    return Sync(ledger=ledger, billing=billing, policy=held_policy, publish=publish, clock=clock)
+
+
+def publishing(ledger: Ledger, published: list[str]) -> Callable[[str], Awaitable[None]]:
+    """Publishes to a list, and has the ledger know it."""
 
     async def publish(customer_id: str) -> None:
         published.append(customer_id)
+        row = await ledger.find_customer(customer_id)
+        assert row is not None
+        await ledger.mark_published(customer_id, row.version)
 
-    return Sync(ledger=ledger, billing=billing, policy=held_policy, publish=publish, clock=clock)
+    return publish
 
 
 @pytest.fixture
@@ -491,11 +500,14 @@ class Shop:
 async def shop(
     ledger: Ledger, sandbox: Sandbox, stand_in: StandIn, held_policy: HeldPolicy, published: list[str]
 ) -> AsyncIterator[Shop]:
-    async def publish(customer_id: str) -> None:
-        published.append(customer_id)
-
     async with opened(StripeOptions(secret_key=sandbox.key, base_url=sandbox.url)) as billing:
-        sync = Sync(ledger=ledger, billing=billing, policy=held_policy, publish=publish, clock=sandbox.clock)
+        sync = Sync(
+            ledger=ledger,
+            billing=billing,
+            policy=held_policy,
+            publish=publishing(ledger, published),
+            clock=sandbox.clock,
+        )
         made = Shop(
             sandbox=sandbox,
             billing=billing,

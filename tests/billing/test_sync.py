@@ -39,6 +39,26 @@ async def test_a_sync_that_finds_nothing_new_publishes_nothing(
     assert published == [customer]
 
 
+async def test_who_waits_for_a_sync_finds_the_cache_in_step_although_another_recorded_it(
+    sync: Sync, customer: str, published: list[str]
+) -> None:
+    publish, slow, release = sync._publish, asyncio.Event(), asyncio.Event()
+
+    async def publish_late(customer_id: str) -> None:
+        slow.set()
+        await release.wait()
+        await publish(customer_id)
+
+    sync._publish = publish_late
+    event = asyncio.create_task(sync.sync_customer(customer, "an event"))
+    await slow.wait()
+    sync._publish = publish
+    outcome = await sync.sync_customer(customer, "back from the checkout")
+    assert (outcome.changed, published) == (False, [customer])
+    release.set()
+    await event
+
+
 async def test_a_cache_that_is_down_does_not_fail_the_sync(sync: Sync, ledger: Ledger, customer: str) -> None:
     async def publish(_: str) -> None:
         raise CapacityReduced("The cache is down.")
