@@ -55,7 +55,7 @@ def server_config(settings: Settings) -> uvicorn.Config:
         APP,
         factory=True,
         workers=settings.workers,
-        http="httptools",
+        http="gateway.web.http_protocol:FrontProtocol",
         loop="uvloop" if importlib.util.find_spec("uvloop") else "asyncio",
         ws="none",
         lifespan="on",

@@ -207,7 +207,7 @@ def _start(sandbox: Sandbox, settings: dict[str, str]) -> Gateway:
                 ),
                 *(
                     "--http",
-                    "httptools",
+                    "gateway.web.http_protocol:FrontProtocol",
                     "--no-access-log",
                     "--no-date-header",
                     "--no-server-header",

@@ -1,0 +1,107 @@
+"""Our server protocol over raw sockets, in front of an app that tells what it saw."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import uvicorn
+
+from gateway.cli.workers import server_config
+from gateway.settings import Settings
+
+OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\n"
+LAST = b"GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+async def tell(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    body = b""
+    while (message := await receive())["type"] == "http.request":
+        body += message["body"]
+        if not message["more_body"]:
+            break
+    seen = {
+        "path": scope["path"],
+        "names": sorted(name.decode() for name, _ in scope["headers"]),
+        "body": body.decode(),
+    }
+    told = json.dumps(seen).encode() + b"\n"
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(told))]})
+    await send({"type": "http.response.body", "body": told})
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[int]:
+    """Served as `tiergate serve` would."""
+    config = uvicorn.Config(
+        tell,
+        port=0,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        ws="none",
+        http=server_config(Settings.model_construct(workers=1, shutdown_grace_s=1)).http,
+    )
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    while not server.started:  # noqa: ASYNC110 - uvicorn offers a flag only
+        await asyncio.sleep(0.005)
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    await serving
+
+
+async def talk(port: int, *parts: bytes) -> list[dict[str, Any]]:
+    """Send the parts one by one; what the app saw of each request."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for part in parts:
+        writer.write(part)
+        await writer.drain()
+        await asyncio.sleep(0.005)
+    answer = await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    return [json.loads(line) for line in answer.splitlines() if line.startswith(b"{")]
+
+
+CHUNKED = b"POST /first HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_trailer_fields_are_not_headers(port, at_once):
+    parts = [CHUNKED, b"3\r\nabc\r\n", b"0\r\nX-Tiergate-Tier: forged\r\nCookie: a=b\r\n\r\n", LAST]
+    first, last = await talk(port, *([b"".join(parts)] if at_once else parts))
+    assert first == {"path": "/first", "names": ["host", "transfer-encoding"], "body": "abc"}
+    assert last == {"path": "/last", "names": ["connection", "host"], "body": ""}
+
+
+BODIES = {
+    "none": (b"", b"", ""),
+    "empty": (b"Content-Length: 0\r\n", b"", ""),
+    "of known length": (b"Content-Length: 5\r\n", b"hello", "hello"),
+    "chunked": (b"Transfer-Encoding: chunked\r\n", b"5\r\nhello\r\n0\r\nX-Trailer: 1\r\n\r\n", "hello"),
+    "like a request": (b"Content-Length: 48\r\n", LAST[:48], LAST[:48].decode()),
+}
+
+
+@pytest.mark.parametrize("kind", BODIES)
+@pytest.mark.parametrize("cut", ["nowhere", "after the head", "everywhere"])
+async def test_an_offer_to_switch_protocols_changes_nothing(port, caplog, kind, cut):
+    framing, body, expected = BODIES[kind]
+    head = b"POST /first HTTP/1.1\r\nHost: x\r\n" + OFFER + framing + b"\r\n"
+    sent = head + body + LAST
+    cuts = {"nowhere": [sent], "after the head": [head, body + LAST], "everywhere": [bytes([b]) for b in sent]}
+    first, last = await talk(port, *cuts[cut])
+    assert (first["path"], first["body"]) == ("/first", expected)
+    assert "x-trailer" not in first["names"]
+    assert last["path"] == "/last"
+    assert not caplog.records
+
+
+async def test_what_is_not_http_is_refused(port):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"POST / HTTP/1.1\r\nHost: x\r\n" + OFFER + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n")
+    assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 400 ")
+    writer.close()
