@@ -85,7 +85,7 @@ class MethodRefused(Rejected):
 
 
 class UpgradeRefused(Rejected):
-    """A protocol switch (WebSocket) that this gateway does not proxy."""
+    """A switch to the WebSocket protocol, which this gateway does not proxy."""
 
     code = "upgrade-not-supported"
 

@@ -6,7 +6,8 @@ Nothing is repaired.
 
 Not visible here, and so left to the server in front: white space inside the request line and
 around names, bare line feeds, the chunks themselves, an absolute-form target that the server
-has already taken apart, and trailer fields that a server merges into the headers.
+has already taken apart, and trailer fields that a server merges into the headers (ours does not:
+`gateway.web.http_protocol`).
 """
 
 from __future__ import annotations
@@ -86,6 +87,21 @@ def body_framing(headers: Headers, http_version: str) -> int | None:
         if name == b"transfer-encoding":
             return CHUNKED
     return None if http_version in {"1.1", "1.0"} else CHUNKED
+
+
+def wants_websocket(headers: Headers) -> bool:
+    """Whether the caller wants to go on in the WebSocket protocol.
+
+    Every other Upgrade is an offer that a server may ignore, and so ends here like any field
+    of the connection. A WebSocket client gets nowhere without the switch, so it is told.
+
+    Source: RFC 9110 section 7.8, RFC 6455 section 4.1.
+    """
+    return any(
+        b"websocket" in (protocol.strip().lower() for protocol in value.split(b","))
+        for name, value in headers
+        if name == b"upgrade"
+    )
 
 
 def _check_bytes(fields: list[tuple[bytes, bytes]]) -> None:

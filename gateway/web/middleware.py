@@ -18,7 +18,7 @@ from gateway.admission import Attempt
 from gateway.cache import Receipt
 from gateway.core.errors import BodyIncomplete, Failed, MalformedRequest, Rejected, TiergateError, UpgradeRefused
 from gateway.core.ratelimit_fields import policy_field, state_field
-from gateway.core.request_gate import check_request
+from gateway.core.request_gate import check_request, wants_websocket
 from gateway.core.target import canonical_path, check_length
 from gateway.explaining import Decision, LimitSeen
 from gateway.upstream import ClientFaulty, ClientLeft, ExchangeBroken
@@ -86,7 +86,9 @@ class Edge:
             )
             return
         runtime = self._runtime()
-        # A copy: servers append trailer fields to their own list later, which nothing here has checked.
+        # A copy: some servers append trailer fields to their own list later, unchecked. What such a server (stock
+        # uvicorn) has merged before this line, because all came at once, looks like a header and passes as one; it
+        # is dropped again under our own protocol only (web/http_protocol.py), where no trailer field gets here.
         scope = {**scope, "headers": list(scope["headers"])}
         try:
             check_length(scope["raw_path"], scope["query_string"])
@@ -129,8 +131,8 @@ class _Metered:
 
     async def run(self) -> None:
         try:
-            if any(name == b"upgrade" for name, _ in self._scope["headers"]):
-                raise UpgradeRefused("This gateway does not switch protocols.")
+            if wants_websocket(self._scope["headers"]):
+                raise UpgradeRefused("This gateway does not switch to WebSockets.")
             self._receipt = await self._runtime.admission.admit(self._attempt, presented_key(self._scope["headers"]))
         except TiergateError as error:
             self._decided(error)

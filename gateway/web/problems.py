@@ -57,7 +57,7 @@ TABLE: dict[str, Kind] = {
     ),
     "upgrade-not-supported": Kind(
         status=501,
-        title="Protocol upgrades are not proxied",
+        title="WebSockets are not proxied",
         advice="Use plain HTTP requests or server-sent events.",
     ),
     "route-not-found": Kind(

@@ -282,11 +282,23 @@ def test_several_upstreams_share_the_work_and_a_dead_one_is_passed_over(start_ga
     assert [client.get("/v1/echo").status_code for _ in range(6)] == [200] * 6
 
 
-def test_a_protocol_upgrade_is_refused(send, key):
+@pytest.mark.parametrize("upgrade", ["websocket", "WebSocket", "h2c, websocket"])
+def test_a_websocket_is_refused(send, key, upgrade):
     status, _, body = read(
-        send(request("GET", "/v1/echo", f"X-API-Key: {key}", "Upgrade: websocket", "Sec-WebSocket-Version: 13"))
+        send(request("GET", "/v1/echo", f"X-API-Key: {key}", f"Upgrade: {upgrade}", "Sec-WebSocket-Version: 13"))
     )
     assert (status, json.loads(body)["code"]) == (501, "upgrade-not-supported")
+
+
+@pytest.mark.parametrize("body", [b"", b"hello"], ids=["no body", "a body"])
+def test_an_offer_to_switch_to_http_2_is_ignored(send, key, body):
+    offer = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAAAAIAAAAB")
+    fields = (*offer, f"X-API-Key: {key}", *([f"Content-Length: {len(body)}"] if body else []))
+    status, _, answer = read(send(request("POST" if body else "GET", "/v1/echo", *fields, body=body)))
+    assert status == 200
+    seen = json.loads(answer)
+    assert seen["body"].encode() == body
+    assert not {"upgrade", "http2-settings", "connection"} & {name for name, _ in seen["headers"]}
 
 
 def test_an_unknown_reserved_path_is_ours_to_refuse(gateway):
