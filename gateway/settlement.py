@@ -3,7 +3,8 @@
 The counters in the cache are running totals with a sequence number; a settlement writes
 the totals it read if their sequence is higher than what the ledger has. So a repeated, late
 or reordered settlement changes nothing, and a lost cache costs what was counted since the
-last one at most.
+last one at most. A window that has ended is read with the one after it, so its last units
+are settled too.
 
 Whoever reads the counters also sees which account the cache decides on. One that is older
 than the ledger's is published again: it should not be there, and this is the last resort.
@@ -89,6 +90,6 @@ class Settlement:
                 seq=reading.seq,
             )
             for reading in readings
-            for field, (starts_at, used) in reading.quotas.items()
+            for field, (starts_at, used) in (*reading.ended.items(), *reading.quotas.items())
         ]
         return await self._ledger.settle(totals) if totals else 0

@@ -9,10 +9,14 @@ from gateway.settlement import Settlement
 STARTS_AT = 1_800_000_000
 
 
+LENGTH_S = 30 * 86_400
+
+
 async def spend(parts, customer_id, units):
     account = await parts.admission.current_account(customer_id)
+    starts_at = STARTS_AT + (int(parts.clock.time) - STARTS_AT) // LENGTH_S * LENGTH_S
     claim = QuotaClaim(
-        field="q:requests:period", cost=units, limit=10**9, starts_at=STARTS_AT, ends_at=STARTS_AT + 86_400 * 30
+        field="q:requests:period", cost=units, limit=10**9, starts_at=starts_at, ends_at=starts_at + LENGTH_S
     )
     await parts.cache.charge(
         ChargeRequest(
@@ -52,6 +56,21 @@ async def test_what_a_crashed_worker_left_is_settled_by_the_next_start(parts):
     survivor = Settlement(parts.ledger, parts.cache, parts.publisher, parts.clock, parts.metrics)
     await survivor.settle_all()
     assert await recorded(parts, customer_id) == {"q:requests:period": 3}
+
+
+async def test_what_was_counted_in_the_last_moments_of_a_window_is_in_the_ledger_too(parts):
+    customer_id, _, key_id = await parts.customer()
+    await spend(parts, customer_id, 7)
+    parts.settlement.note(customer_id, key_id, parts.clock.time)
+    await parts.settlement.settle()
+    await spend(parts, customer_id, 2)
+    parts.clock.time += LENGTH_S
+    await spend(parts, customer_id, 3)
+    await Settlement(parts.ledger, parts.cache, parts.publisher, parts.clock, parts.metrics).settle_all()
+    rows = await parts.ledger.list_usage(customer_id, since=0)
+    assert {row.window_starts_at: row.used for row in rows} == {STARTS_AT: 9, STARTS_AT + LENGTH_S: 3}
+    counters, _ = await parts.ledger.load_counters(customer_id)
+    assert counters == {"q:requests:period": (STARTS_AT + LENGTH_S, 3)}, "a restored cache goes on with the last"
 
 
 async def test_a_failed_settlement_forgets_nobody(parts):

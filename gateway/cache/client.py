@@ -341,16 +341,22 @@ class Cache:
 def _reading(customer_id: str, fields: dict[bytes, bytes], instant: tuple[int, int]) -> UsageReading | None:
     if b"v" not in fields:
         return None
-    quotas = {}
-    for field, value in fields.items():
-        if field.startswith(b"q:"):
-            window_starts_at, _, used = value.partition(b"|")
-            quotas[field.decode()] = (int(window_starts_at), int(used))
     seconds, microseconds = instant
     return UsageReading(
         customer_id=customer_id,
         version=int(fields[b"v"]),
         seq=int(fields.get(b"s", 0)),
         now_ms=max(seconds * 1000 + microseconds // 1000, int(fields.get(b"t", 0))),
-        quotas=quotas,
+        quotas=_counters(fields, b"q:"),
+        ended=_counters(fields, b"p:"),
     )
+
+
+def _counters(fields: dict[bytes, bytes], prefix: bytes) -> dict[str, tuple[int, int]]:
+    """Under the names of their quotas, whichever window they are of."""
+    counters = {}
+    for field, value in fields.items():
+        if field.startswith(prefix):
+            window_starts_at, _, used = value.partition(b"|")
+            counters[f"q:{field[len(prefix) :].decode()}"] = (int(window_starts_at), int(used))
+    return counters

@@ -19,6 +19,7 @@ cluster and one script may touch them. Fields of `use`:
 | `s`             | integer                   | raised by every charge and refund that changed a counter |
 | `r:...`         | `at_ms|debt`              | a rate; debt is in units times the window's milliseconds |
 | `q:...`         | `window_starts_at|used`   | a quota; the window is identified by its start           |
+| `p:...`         | `window_starts_at|used`   | the same quota in the window before, as it ended         |
 
 The counters' names are made by `core.limits.limit_field`.
 """

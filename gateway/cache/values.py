@@ -27,3 +27,5 @@ class UsageReading:
     now_ms: int
     quotas: dict[str, tuple[int, int]]
     """Field -> start of the window it counts in (Unix seconds), units used."""
+    ended: dict[str, tuple[int, int]]
+    """The same of the window before, as it ended; of fields that were charged in two windows."""

@@ -171,6 +171,24 @@ async def test_a_new_window_starts_from_zero(cache: Cache, account: Account) -> 
     assert answer.states[0].remaining == 4
 
 
+async def test_the_count_of_the_window_before_is_kept_until_the_next_one_ends(
+    cache: Cache, raw: Redis, account: Account
+) -> None:
+    for day, cost in ((0, 5), (1, 2), (1, 1), (2, 4)):
+        starts_at = DAY.starts_at + day * 86_400
+        claim = replace(DAY, cost=cost, starts_at=starts_at, ends_at=starts_at + 86_400)
+        await cache.charge(wants(account, claim, now_ms=starts_at * 1000))
+        if day == 1:
+            assert (await stored(raw, account))["p:requests:86400"] == f"{DAY.starts_at}|5"
+    fields = await stored(raw, account)
+    assert fields["p:requests:86400"] == f"{DAY.starts_at + 86_400}|3"
+    assert fields[DAY.field] == f"{DAY.starts_at + 2 * 86_400}|4"
+    reading = await cache.read_usage(account.customer_id)
+    assert reading is not None
+    assert reading.ended == {DAY.field: (DAY.starts_at + 86_400, 3)}
+    assert set(reading.quotas) == {DAY.field}
+
+
 async def test_a_window_that_is_moved_back_keeps_its_count(cache: Cache, raw: Redis, account: Account) -> None:
     await cache.charge(wants(account, replace(DAY, cost=3)))
     wider = replace(DAY, starts_at=DAY.starts_at - 7 * 86_400)

@@ -61,6 +61,7 @@ class Model:
     seen_ms: int = 0
     rates: dict[str, tuple[int, int]] = field(default_factory=dict)
     quotas: dict[str, tuple[int, int]] = field(default_factory=dict)
+    ended: dict[str, tuple[int, int]] = field(default_factory=dict)
     returned: set[str] = field(default_factory=set)
 
     def stored(self, history: str) -> dict[str, str]:
@@ -69,7 +70,8 @@ class Model:
         fields = {"v": str(self.version), "s": str(self.seq), "e": history}
         if self.seen_ms:
             fields["t"] = str(self.seen_ms)
-        return fields | {name: f"{a}|{b}" for name, (a, b) in (self.rates | self.quotas).items()}
+        ended = {f"p{name[1:]}": value for name, value in self.ended.items()}
+        return fields | {name: f"{a}|{b}" for name, (a, b) in (self.rates | self.quotas | ended).items()}
 
     def charge(self, request: ChargeRequest) -> object:
         now_ms = max(request.now_ms, self.seen_ms)
@@ -93,6 +95,9 @@ class Model:
             if claim.cost and isinstance(claim, RateClaim):
                 self.rates[claim.field] = (now_ms, owed + need)
             elif claim.cost and isinstance(claim, QuotaClaim):
+                before = self.quotas.get(claim.field)
+                if before is not None and before[0] < claim.starts_at:
+                    self.ended[claim.field] = before
                 self.quotas[claim.field] = (self._window(claim), owed + need)
         if any(claim.cost for claim in request.claims):
             self.seq, self.seen_ms = self.seq + 1, now_ms
@@ -301,10 +306,11 @@ class Life(RuleBasedStateMachine):
         if not self.model.version:
             assert reading is None
             return
-        assert (reading.version, reading.seq, reading.quotas) == (
+        assert (reading.version, reading.seq, reading.quotas, reading.ended) == (
             self.model.version,
             self.model.seq,
             self.model.quotas,
+            self.model.ended,
         )
         assert reading.seq >= self.settled[1]
         self.settled = (dict(reading.quotas), reading.seq)

@@ -1,7 +1,8 @@
 -- charge.lua: spend one request's cost on every limit at once, or on none of them.
 --
 -- KEYS[1] usage    hash    v account version, e history it belongs to, t highest now_ms of any write,
---                          s sequence number, r:... "at_ms|debt", q:... "window_starts_at|used"
+--                          s sequence number, r:... "at_ms|debt", q:... "window_starts_at|used",
+--                          p:... what the q:... of that name held when its window ended
 -- KEYS[2] account  string  the account as JSON; read only if the caller's version is not current
 -- ARGV[1] version the caller decided on; '' = no account stands behind these limits
 -- ARGV[2] now_ms, 0 = the server's own clock
@@ -22,7 +23,9 @@
 -- rounds to an integer only if it is one, so floor and ceil are exact. A rate gains `units` per window:
 -- debt = max(0, debt - (now - at) * units), allowed iff debt + cost * window <= burst * window.
 -- A quota whose stored window starts later than the claimed one (the account was moved back to
--- earlier dates) keeps counting in the stored one: the count never restarts.
+-- earlier dates) keeps counting in the stored one: the count never restarts. The first charge of a
+-- later window moves the count before to p, where settlement finds what it had not read yet: one
+-- window per quota is kept, so what is counted is settled unless no settlement works for a whole window.
 -- The server gives its data a new replication id whenever it may have become older: when it starts,
 -- and when a replica is promoted. Usage with another id than the server's is not believed: it
 -- counts as not here, until publish.lua has held it against the ledger.
@@ -63,7 +66,7 @@ if ARGV[1] ~= '' then
 end
 
 -- Per claim: room left, what it takes, and the second half of its stored value before and after.
-local room, need, debt, window = {}, {}, {}, {}
+local room, need, debt, window, ended = {}, {}, {}, {}, {}
 local allowed, spends = true, false
 for i = 1, count do
   local at = 6 * i - 2
@@ -83,7 +86,7 @@ for i = 1, count do
     window[i] = b
     if value then
       local starts_at, before = pair(value)
-      if starts_at >= b then window[i], used = starts_at, before end
+      if starts_at >= b then window[i], used = starts_at, before else ended[i] = value end
     end
     room[i], need[i], debt[i] = a - used, cost, used
   end
@@ -123,6 +126,9 @@ if allowed and spends then
       local n = #writes
       writes[n + 1] = names[4 + i]
       writes[n + 2] = format('%.0f|%.0f', window[i] or now, debt[i] + need[i])
+      if ended[i] then
+        writes[n + 3], writes[n + 4] = 'p' .. sub(names[4 + i], 2), ended[i]
+      end
     end
   end
   redis.call('HSET', KEYS[1], unpack(writes))
