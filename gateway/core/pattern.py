@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from operator import itemgetter
 
 from gateway.core.errors import TargetRejected
 from gateway.core.nearest import nearest_name
+from gateway.core.segment_tree import SegmentTree
 from gateway.core.target import canonical_path
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 RESERVED_SEGMENT = "_tiergate"
 """First path segment of the gateway's own operations: never proxied, so never a route."""
@@ -86,35 +84,34 @@ def parse_pattern(text: str) -> Pattern:
     )
 
 
-def is_shadowed(later: Pattern, earlier: Iterable[Pattern]) -> Pattern | None:
-    """The pattern that hides `later` for every method it has, or the last of several that do so together."""
-    covering = [pattern for pattern in earlier if covers(pattern.segments, later.segments)]
-    for pattern in covering:
-        if pattern.methods is None:
-            return pattern
-    if later.methods is None:
+class Precedence:
+    """Patterns in the order in which they are tried, and which of them hides one that is to come behind them."""
+
+    def __init__(self) -> None:
+        self._tree: SegmentTree[tuple[int, Pattern]] = SegmentTree()
+        self._added = 0
+
+    def find_hiding(self, later: Pattern) -> Pattern | None:
+        """The pattern that hides `later` for every method it has, or the last of several that do so together."""
+        is_open = later.segments[-1:] == ("**",)
+        numbered = self._tree.covering(later.segments[:-1] if is_open else later.segments, is_open=is_open)
+        covering = [pattern for _, pattern in sorted(numbered, key=itemgetter(0))]
+        for pattern in covering:
+            if pattern.methods is None:
+                return pattern
+        if later.methods is None:
+            return None
+        hidden: set[str] = set()
+        for pattern in covering:
+            hidden |= pattern.methods or set()
+            if later.methods <= hidden:
+                return pattern
         return None
-    hidden: set[str] = set()
-    for pattern in covering:
-        hidden |= pattern.methods or set()
-        if later.methods <= hidden:
-            return pattern
-    return None
 
-
-def covers(wide: tuple[str, ...], narrow: tuple[str, ...]) -> bool:
-    """Whether every path that `narrow` matches is matched by `wide`."""
-    narrow_open = narrow[-1:] == ("**",)
-    narrow_head = narrow[:-1] if narrow_open else narrow
-    if wide[-1:] == ("**",):
-        wide_head = wide[:-1]
-        if len(narrow_head) < len(wide_head):
-            return False
-    else:
-        wide_head = wide
-        if narrow_open or len(narrow_head) != len(wide_head):
-            return False
-    return all(want in ("*", have) for want, have in zip(wide_head, narrow_head, strict=False))
+    def add(self, pattern: Pattern) -> None:
+        """Try `pattern` behind those that were added before. One that is hidden need not be: it decides nothing."""
+        self._tree.insert(pattern.segments, (self._added, pattern))
+        self._added += 1
 
 
 def _parse_methods(text: str) -> frozenset[str] | None:
@@ -155,6 +152,9 @@ def _parse_segment(part: str, *, is_last: bool) -> str:
     if "{" in part or "}" in part:
         raise PatternInvalid(f"{part!r}: a parameter is one whole segment, like '{{id}}'")
     try:
-        return canonical_path(f"/{part}".encode())[1:]
+        literal = canonical_path(f"/{part}".encode())[1:]
     except TargetRejected as rejected:
         raise PatternInvalid(f"{part[:60]!r} could never match, as such requests are refused: {rejected}") from None
+    if literal in ("*", "**"):
+        raise PatternInvalid(f"{part!r} is a star, which always stands for something else: it cannot be a name")
+    return literal
