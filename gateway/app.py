@@ -227,7 +227,7 @@ def _reload_on_hangup(runtime: Runtime) -> Iterator[None]:
     """SIGHUP reloads the policy; a policy that is refused leaves the running one in force."""
     loop = asyncio.get_running_loop()
     try:
-        loop.add_signal_handler(signal.SIGHUP, runtime.policy.reload)
+        loop.add_signal_handler(signal.SIGHUP, runtime.policy.ask_reload)
     except (RuntimeError, ValueError):  # not the main thread: the file watch still works
         yield
         return

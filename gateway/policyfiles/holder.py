@@ -4,13 +4,17 @@ A policy is replaced as a whole by one assignment: a request that holds the old 
 with it. An edit that cannot be compiled changes nothing but `last_error`.
 
 A change is taken when two consecutive readings of the whole directory are equal, so a file
-that is being written, copied or swapped by link is not judged half-way. A directory that is
-gone or empty must stay so for longer: editors and volume updates make it vanish for a moment.
+that is being written, copied or swapped by link is not judged half-way. A writer that pauses
+for longer than that is: what it has written so far is taken if it is a valid policy by itself.
+Only a file that is written beside and renamed into place is whole at every moment.
+A directory that is gone or empty must stay so for longer: editors and volume updates make it
+vanish for a moment.
 """
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -51,6 +55,7 @@ class PolicyHolder:
         self._candidate: Sources | None = None
         self._equal_readings = 0
         self._lock = Lock()
+        self._asked = asyncio.Event()
         self.last_error: PolicyInvalid | None = None
         """Why the newest content was refused; None while the running policy is the newest content."""
         self.reloads = 0
@@ -66,11 +71,18 @@ class PolicyHolder:
     async def watch(self) -> None:
         """Poll until cancelled. Reading and compiling happen in a thread, not on the event loop."""
         while True:
-            await asyncio.sleep(self._poll_s)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._asked.wait(), self._poll_s)
+            work = self.reload if self._asked.is_set() else self.poll
+            self._asked.clear()
             try:
-                await asyncio.to_thread(self.poll)
+                await asyncio.to_thread(work)
             except Exception:  # noqa: BLE001 - the watch must outlive any surprise, and it says so
                 _log.exception("policy watch failed", directory=str(self._directory))
+
+    def ask_reload(self) -> None:
+        """Have the watch `reload` now. Returns at once; call it in the event loop that runs the watch."""
+        self._asked.set()
 
     def poll(self) -> None:
         """One reading; takes the content once it has settled."""
@@ -90,6 +102,8 @@ class PolicyHolder:
     def reload(self) -> bool:
         """Read and take the content now, without waiting for it to settle: somebody asked (SIGHUP).
 
+        It may take longer than a request may wait: inside an event loop that serves, `ask_reload`.
+
         Returns whether the content is valid, and so in force.
         """
         with self._lock:
@@ -108,9 +122,11 @@ class PolicyHolder:
                 faults=[str(fault) for fault in error.faults],
             )
             return False
-        self.last_error = None
+        was_refused, self.last_error = self.last_error is not None, None
         if policy.policy_hash != self._current.policy_hash:
             before, self._current = self._current.policy_hash, policy
             self.reloads += 1
             _log.info("policy reloaded", before=before, running=policy.policy_hash)
+        elif was_refused:
+            _log.info("policy files are valid again and say what is running", running=policy.policy_hash)
         return True

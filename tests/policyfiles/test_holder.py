@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.policyfiles import PolicyHolder, PolicyInvalid, load_policy
+from gateway.policyfiles import CompiledPolicy, PolicyHolder, PolicyInvalid, Sources, load_policy
+from gateway.policyfiles import holder as holder_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,17 +81,23 @@ def test_an_invalid_edit_keeps_the_running_policy_and_is_logged_once(
     assert "did you mean 'pro'?" in logs[0]["faults"][0]
 
 
-def test_going_back_to_the_running_content_clears_the_error(holder: PolicyHolder, directory: Path, good: str) -> None:
+def test_going_back_to_the_running_content_clears_the_error_and_says_so(
+    holder: PolicyHolder, directory: Path, good: str
+) -> None:
     (directory / "api.yaml").write_text("version: 1\n")
     assert not holder.reload()
     (directory / "api.yaml").write_text(good)
-    holder.poll()
-    holder.poll()
+    with capture_logs() as logs:
+        for _ in range(4):
+            holder.poll()
     assert holder.last_error is None
     assert (holder.reloads, holder.refusals) == (0, 1)
+    assert [entry["event"] for entry in logs] == ["policy files are valid again and say what is running"]
 
 
-def test_a_half_written_file_is_never_taken(holder: PolicyHolder, directory: Path, good: str) -> None:
+def test_a_file_that_grows_between_readings_is_not_taken_half_way(
+    holder: PolicyHolder, directory: Path, good: str
+) -> None:
     """Every prefix is read while the file grows; valid prefixes are among them."""
     text = edited(good, 20)
     for end in range(0, len(text), 7):
@@ -101,6 +109,15 @@ def test_a_half_written_file_is_never_taken(holder: PolicyHolder, directory: Pat
     holder.poll()
     holder.poll()
     assert burst_of(holder.current) == 20
+
+
+def test_a_writer_that_pauses_is_taken_at_its_word_so_files_should_be_renamed_into_place(
+    holder: PolicyHolder, directory: Path, good: str
+) -> None:
+    (directory / "api.yaml").write_text(good[: good.index("""  - match: "* /v1/**\"""")])
+    holder.poll()
+    holder.poll()
+    assert [route.pattern for route in holder.current.routes] == ["POST /v1/render/**"]
 
 
 def test_a_file_saved_by_rename_is_taken(holder: PolicyHolder, directory: Path, good: str) -> None:
@@ -190,6 +207,33 @@ async def test_the_watch_takes_edits_and_refuses_bad_ones_until_cancelled(direct
         with contextlib.suppress(asyncio.CancelledError):
             await watch
     assert burst_of(holder.current) == 30
+
+
+async def test_asking_for_a_reload_takes_it_in_the_watch_and_returns_at_once(
+    directory: Path, good: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[threading.Thread] = []
+    compile_policy = holder_module.compile_policy
+
+    def compile_and_tell(sources: Sources) -> CompiledPolicy:
+        threads.append(threading.current_thread())
+        return compile_policy(sources)
+
+    holder = PolicyHolder(directory, poll_s=3600)
+    monkeypatch.setattr(holder_module, "compile_policy", compile_and_tell)
+    watch = asyncio.create_task(holder.watch())
+    try:
+        async with asyncio.timeout(10):
+            (directory / "api.yaml").write_text(edited(good, 20))
+            holder.ask_reload()
+            assert threads == []
+            await until(lambda: holder.reloads == 1)
+    finally:
+        watch.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watch
+    assert burst_of(holder.current) == 20
+    assert threading.main_thread() not in threads
 
 
 async def test_readers_see_whole_policies_while_the_directory_is_rewritten(directory: Path, good: str) -> None:
