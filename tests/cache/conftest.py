@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import secrets
 import shutil
+import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -30,17 +34,47 @@ def cache_server() -> Iterator[CacheServer]:
     shutil.rmtree(folder)
 
 
+@pytest.fixture(scope="session", params=["valkey", pytest.param("redis", marks=pytest.mark.slow)])
+def cache_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each server that a gateway may be given: the embedded one, and the Redis of this machine."""
+    if request.param == "valkey":
+        server: CacheServer = request.getfixturevalue("cache_server")
+        yield server.url
+        return
+    program = shutil.which("redis-server")
+    if program is None:
+        if os.environ.get("TIERGATE_TEST_REQUIRE_ALL") == "1":
+            pytest.fail("redis-server is not installed, and every suite is required")
+        pytest.skip("NOT TESTED ON REDIS: no redis-server is installed")
+    with tempfile.TemporaryDirectory(prefix="tg") as folder, redis_running(program, Path(folder)) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def redis_running(program: str, folder: Path) -> Iterator[str]:
+    path = folder / "redis.sock"
+    command = [program, "--port", "0", "--unixsocket", str(path), "--dir", str(folder), "--save", ""]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + PATIENT_S
+        while not path.exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        yield f"unix://{path}"
+        process.terminate()
+
+
 @pytest.fixture
-async def cache(cache_server: CacheServer) -> AsyncIterator[Cache]:
-    cache = await Cache.connect(cache_server.url, deadline_s=PATIENT_S, on_reconnect=None)
+async def cache(cache_url: str) -> AsyncIterator[Cache]:
+    cache = await Cache.connect(cache_url, deadline_s=PATIENT_S, on_reconnect=None)
     yield cache
     await cache.aclose()
 
 
 @pytest.fixture
-async def raw(cache_server: CacheServer) -> AsyncIterator[Redis]:
+async def raw(cache_url: str) -> AsyncIterator[Redis]:
     """The same server without our code in between."""
-    async with Redis.from_url(cache_server.url, decode_responses=True) as client:
+    async with Redis.from_url(cache_url, decode_responses=True) as client:
         yield client
 
 
@@ -58,7 +92,7 @@ def short_dir() -> Iterator[Path]:
 
 
 @pytest.fixture
-async def line(cache_server: CacheServer) -> AsyncIterator[Line]:
-    async with Line(unquote(urlsplit(cache_server.url).path)) as line:
+async def line(cache_url: str) -> AsyncIterator[Line]:
+    async with Line(unquote(urlsplit(cache_url).path)) as line:
         line.url = f"redis://127.0.0.1:{line.port}/0"
         yield line

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -12,9 +11,6 @@ from hypothesis import strategies as st
 from gateway.cache import Cache
 from gateway.core.account import Account
 from gateway.core.charge import Charged, ChargeRefused, ChargeRequest, LimitState, QuotaClaim, RateClaim
-
-if TYPE_CHECKING:
-    from gateway.cache import CacheServer
 
 EXACT = 2**53
 NOW_MS = 1_700_000_000_000
@@ -42,7 +38,7 @@ huge = st.one_of(st.integers(1, 1000), st.integers(1, EXACT - 1), st.integers(EX
 @given(data=st.data(), window_ms=huge, units=huge, gap_ms=st.one_of(st.integers(0, 10), st.integers(0, 10**9)))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_rate_of_any_size_is_counted_to_the_unit(
-    cache_server: CacheServer, data: st.DataObject, window_ms: int, units: int, gap_ms: int
+    cache_url: str, data: st.DataObject, window_ms: int, units: int, gap_ms: int
 ) -> None:
     largest = (EXACT - 1) // window_ms
     assume(largest >= 1)
@@ -52,7 +48,7 @@ def test_a_rate_of_any_size_is_counted_to_the_unit(
         RateClaim(field=f"r:m:{window_ms}", cost=cost, units=units, window_ms=window_ms, burst=burst) for cost in costs
     ]
     instants = [NOW_MS + n * gap_ms for n in range(len(costs))]
-    answers = asyncio.run(charge_in_turn(cache_server.url, claims, instants))
+    answers = asyncio.run(charge_in_turn(cache_url, claims, instants))
     debt, at = 0, NOW_MS
     for cost, now_ms, answer in zip(costs, instants, answers, strict=True):
         owed = max(0, debt - (now_ms - at) * units)
@@ -67,10 +63,10 @@ def test_a_rate_of_any_size_is_counted_to_the_unit(
 
 @given(limit=st.integers(0, EXACT - 1), data=st.data())
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_quota_of_any_size_is_counted_to_the_unit(cache_server: CacheServer, data: st.DataObject, limit: int) -> None:
+def test_a_quota_of_any_size_is_counted_to_the_unit(cache_url: str, data: st.DataObject, limit: int) -> None:
     costs = data.draw(st.lists(st.integers(1, EXACT - 1) | st.integers(1, max(1, limit)), min_size=1, max_size=4))
     claims = [QuotaClaim(field="q:m:period", cost=cost, limit=limit, starts_at=0, ends_at=2**33) for cost in costs]
-    answers = asyncio.run(charge_in_turn(cache_server.url, claims, [NOW_MS] * len(costs)))
+    answers = asyncio.run(charge_in_turn(cache_url, claims, [NOW_MS] * len(costs)))
     used = 0
     for cost, answer in zip(costs, answers, strict=True):
         fits = used + cost <= limit
