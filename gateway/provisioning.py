@@ -13,7 +13,7 @@ from gateway.clock import Clock
 from gateway.core.account import KeyRecord
 from gateway.core.errors import TiergateError
 from gateway.core.keys import ALPHABET, CUSTOMER_ID_LENGTH, SECRET_LENGTH, KeyCodec, MintedKey
-from gateway.core.limits import Limit
+from gateway.core.limits import Limit, limit_field
 from gateway.core.scope import ScopeInvalid, parse_scope
 from gateway.ledger import CustomerRow, KeyRow, Ledger
 from gateway.publishing import Publisher
@@ -197,6 +197,15 @@ class Provisioning:
                 parse_scope(scope)
         except ScopeInvalid as error:
             raise KeyInvalidRequest(f"{error}.") from None
+        _check_limits(order.limits)
 
     def _now(self) -> int:
         return int(self._clock.now())
+
+
+def _check_limits(limits: tuple[Limit, ...]) -> None:
+    """Two limits with one counter would charge it twice; a limit of nothing lets nothing through."""
+    if len({limit_field(limit) for limit in limits}) < len(limits):
+        raise KeyInvalidRequest("limits: two of them count the same meter in the same window; keep the one you mean.")
+    if any(limit.units == 0 for limit in limits):
+        raise KeyInvalidRequest("limits: a limit of 0 lets no call through; revoke the key instead.")

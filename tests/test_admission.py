@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from gateway.core.account import Subscription
 from gateway.core.errors import (
     AccountSuspended,
+    CostAboveLimit,
     FeatureNotInTier,
     InvalidKey,
     QuotaExceeded,
@@ -116,6 +117,26 @@ async def test_a_key_may_have_a_smaller_limit_of_its_own(parts):
     with pytest.raises(QuotaExceeded) as caught:
         await admit(parts.admission, key)
     assert caught.value.violated == ("key-day",)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "name"), [("4 requests per day", "key-day"), ("4 per second burst 4", "key-second")]
+)
+async def test_a_call_that_costs_more_than_the_key_can_ever_spend_is_refused_for_good(parts, sentence, name):
+    limit = parse_limit(sentence, {"requests"})
+    customer_id, key, _ = await parts.customer(limits=(limit,), limit_texts=(sentence,))
+    await subscribe(parts, customer_id, pro(parts.clock))
+    with pytest.raises(CostAboveLimit, match=f"'{name}'"):
+        await admit(parts.admission, key, "POST", "/v1/render/a")
+    attempt, _ = await admit(parts.admission, key)
+    assert left(attempt, name) == 3
+
+
+async def test_a_key_cannot_have_limits_that_share_a_counter_or_let_nothing_through(parts):
+    for sentences in (["2 per second", "5 per second burst 9"], ["5 per day", "6 per day"], ["0 requests per day"]):
+        limits = tuple(parse_limit(sentence, {"requests"}) for sentence in sentences)
+        with pytest.raises(KeyInvalidRequest, match="limits: "):
+            await parts.customer(f"user of {sentences}", limits=limits, limit_texts=tuple(sentences))
 
 
 async def test_a_key_with_scopes_is_refused_elsewhere(parts):

@@ -14,6 +14,7 @@ from gateway.core.charge import Claim, LimitState, QuotaClaim, RateClaim
 from gateway.core.errors import (
     AccountSuspended,
     ChargeDenied,
+    CostAboveLimit,
     Denied,
     FeatureNotInTier,
     InvalidKey,
@@ -42,6 +43,8 @@ class PlannedLimit:
     window_s: int
     """How long that takes to come back: a quota's window, or the time in which a rate's burst refills, rounded up."""
     claim: Claim
+    of_key: bool
+    """The key's own, besides the customer's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +98,7 @@ def plan_request(
 
     Raises:
         InvalidKey, Denied, RouteNotFound: In this order: who are you, are you in good
-            standing, does this exist, may this key, may this tier.
+            standing, does this exist, may this key, may this tier, could its limits ever pay.
     """
     key = find_key(account, digest, now)
     access = decide_access(account, policy, now)
@@ -107,15 +110,11 @@ def plan_request(
     if route.requires is not None and route.requires not in tier.features:
         raise FeatureNotInTier(route.requires, tier.name, _tiers_with(policy, route.requires))
     cost = dict(route.cost)
-    limits = [_planned(limit, account, None, cost, now) for limit in tier.limits]
-    limits += [_planned(limit, account, key.key_id, cost, now) for limit in key.limits]
-    return Plan(
-        access=access,
-        tier=tier,
-        key=key,
-        route=route,
-        limits=tuple(limit for limit in limits if limit is not None),
-    )
+    planned = [_planned(limit, account, None, cost, now) for limit in tier.limits]
+    planned += [_planned(limit, account, key.key_id, cost, now) for limit in key.limits]
+    limits = tuple(limit for limit in planned if limit is not None)
+    _check_costs(limits)
+    return Plan(access=access, tier=tier, key=key, route=route, limits=limits)
 
 
 def charge_denied(plan: Plan, states: tuple[LimitState, ...]) -> ChargeDenied:
@@ -132,6 +131,7 @@ def charge_denied(plan: Plan, states: tuple[LimitState, ...]) -> ChargeDenied:
             f"The {first.name!r} quota of {first.quota:,} units cannot cover this call's {first.claim.cost}.",
             retry_after_s=wait_s,
             violated=names,
+            of_key=first.of_key,
         )
     pace = first.claim
     return RateLimited(
@@ -139,7 +139,18 @@ def charge_denied(plan: Plan, states: tuple[LimitState, ...]) -> ChargeDenied:
         f"{pace.burst:,} at once. Wait {wait_s} s.",
         retry_after_s=wait_s,
         violated=names,
+        of_key=first.of_key,
     )
+
+
+def _check_costs(limits: tuple[PlannedLimit, ...]) -> None:
+    """Refuse a cost that a limit could never cover. Policy has no such tier; a key's own limit may be that small."""
+    for limit in limits:
+        if limit.claim.cost > limit.quota:
+            raise CostAboveLimit(
+                f"This call costs {limit.claim.cost:,} and the {limit.name!r} limit of this key never holds more than"
+                f" {limit.quota:,}."
+            )
 
 
 def _planned(
@@ -153,10 +164,14 @@ def _planned(
             return None
         starts_at, ends_at = quota_window(account, now, limit.window_s)
         claim = QuotaClaim(field=field, cost=units, limit=limit.units, starts_at=starts_at, ends_at=ends_at)
-        return PlannedLimit(name=name, quota=limit.units, window_s=ends_at - starts_at, claim=claim)
+        return PlannedLimit(
+            name=name, quota=limit.units, window_s=ends_at - starts_at, claim=claim, of_key=key_id is not None
+        )
     pace = RateClaim(field=field, cost=units, units=limit.units, window_ms=limit.window_ms, burst=limit.burst)
     refill_ms = -(-limit.burst * limit.window_ms // limit.units)
-    return PlannedLimit(name=name, quota=limit.burst, window_s=seconds_up(refill_ms), claim=pace)
+    return PlannedLimit(
+        name=name, quota=limit.burst, window_s=seconds_up(refill_ms), claim=pace, of_key=key_id is not None
+    )
 
 
 def _tiers_with(policy: Policy, feature: str) -> tuple[str, ...]:

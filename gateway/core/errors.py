@@ -14,6 +14,7 @@
       Denied                     we know the caller, and policy says no
         FeatureNotInTier         403  feature-not-in-tier
         ScopeMissing             403  scope-missing
+        CostAboveLimit           403  cost-above-limit
         AccountSuspended         403  account-suspended
         SubscriptionRequired     402  subscription-required
         PaymentRequired          402  payment-required
@@ -131,6 +132,12 @@ class ScopeMissing(Denied):
     code = "scope-missing"
 
 
+class CostAboveLimit(Denied):
+    """A limit of the key's own could not hold this call's cost even when unused. Waiting and upgrading do not help."""
+
+    code = "cost-above-limit"
+
+
 class AccountSuspended(Denied):
     """The seller has blocked this customer."""
 
@@ -157,12 +164,14 @@ class ChargeDenied(Denied):
         retry_after_s: Whole seconds, rounded up, until every limit would allow the same
             request if nobody else spends in between. At least 1.
         violated: Names of the limits that said no, as in the RateLimit fields.
+        of_key: The one in the message is the key's own; an upgrade would not move it.
     """
 
-    def __init__(self, message: str, *, retry_after_s: int, violated: tuple[str, ...]) -> None:
+    def __init__(self, message: str, *, retry_after_s: int, violated: tuple[str, ...], of_key: bool) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
         self.violated = violated
+        self.of_key = of_key
 
 
 class RateLimited(ChargeDenied):
@@ -172,7 +181,7 @@ class RateLimited(ChargeDenied):
 
 
 class QuotaExceeded(ChargeDenied):
-    """A window's quota cannot cover this request; waiting for the window's end or upgrading helps."""
+    """A window's quota cannot cover this request; waiting for the window's end helps, and so may upgrading."""
 
     code = "quota-exceeded"
 

@@ -83,6 +83,12 @@ TABLE: dict[str, Kind] = {
         title="This key may not make this call",
         advice="Use another key of this account, or issue one with a wider scope.",
     ),
+    "cost-above-limit": Kind(
+        status=403,
+        title="This key can never pay for this call",
+        advice="Use another key, or issue one with a larger limit at 'links.keys'. Waiting does not help. "
+        "Nothing was charged.",
+    ),
     "account-suspended": Kind(
         status=403, title="This account is suspended", advice="Contact the provider of this API."
     ),
@@ -104,7 +110,8 @@ TABLE: dict[str, Kind] = {
     "quota-exceeded": Kind(
         status=429,
         title="The quota is used up",
-        advice="Wait until the window ends (Retry-After) or upgrade at 'links.upgrade'. Nothing was charged.",
+        advice="Wait until the window ends (Retry-After), upgrade at 'links.upgrade', or, if the limit is this key's "
+        "own, use another key ('links.keys'). Nothing was charged.",
     ),
     "temporary-reduced-capacity": Kind(
         status=503,
@@ -215,8 +222,10 @@ TABLE: dict[str, Kind] = {
 }
 
 
+_KEYS = ("keys", "account#keys-title")
 _NEXT = {
     "quota-exceeded": ("upgrade", "account"),
+    "cost-above-limit": _KEYS,
     "feature-not-in-tier": ("upgrade", "account"),
     "subscription-required": ("plans", "pricing"),
     "no-subscription": ("plans", "pricing"),
@@ -246,6 +255,8 @@ class Site:
         if decision_id is not None:
             links["why"] = f"{self.base_url}/_tiergate/why/{decision_id}"
         name, page = _NEXT.get(error.code, ("", ""))
+        if isinstance(error, ChargeDenied) and error.of_key:
+            name, page = _KEYS
         if name:
             links[name] = f"{self.base_url}/_tiergate/{page}"
         return links

@@ -197,6 +197,28 @@ def test_every_key_that_does_not_open_gets_the_same_answer(gateway, keys_that_do
     assert told == dict.fromkeys(told, first)
 
 
+def test_what_a_keys_own_limit_forbids_for_good_is_no_matter_of_waiting(gateway):
+    _, _, client = gateway.customer(limits=["3 requests per day"])
+    answer = client.get("/v1/large")
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (403, "cost-above-limit")
+    assert "'key-day'" in problem["detail"]
+    assert "retry-after" not in answer.headers
+    assert "upgrade" not in problem["links"]
+    assert problem["links"]["keys"].startswith(f"{gateway.url}/_tiergate/account#")
+
+
+@pytest.mark.parametrize("limit", ["2 requests per day", "1 per minute burst 2"])
+def test_a_keys_own_limit_leads_to_the_keys_and_not_to_an_upgrade(gateway, limit):
+    _, _, client = gateway.customer(limits=[limit])
+    for _ in range(2):
+        assert client.get("/v1/echo").status_code == 200
+    answer = client.get("/v1/echo")
+    assert (answer.status_code, "retry-after" in answer.headers) == (429, True)
+    assert "upgrade" not in answer.json()["links"]
+    assert "keys" in answer.json()["links"]
+
+
 def test_two_different_keys_are_refused_instead_of_guessed(gateway):
     _, _, first = gateway.customer()
     _, _, second = gateway.customer()
