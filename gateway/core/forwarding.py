@@ -3,7 +3,8 @@
 Hop-by-hop fields end here, both ways. What describes the caller (X-Forwarded-*, Forwarded,
 X-Tiergate-*) is believed from configured proxies only and otherwise written anew. Framing
 (Content-Length, Transfer-Encoding) and Host of a request are left out: whoever writes the
-request sets them. All other fields keep their bytes, order and repetitions.
+request sets them. What opens this gateway ends here too: API keys, and cookies of ours. All
+other fields and cookies keep their bytes, order and repetitions.
 
 Names are also judged with `_` read as `-`, because CGI-style servers cannot tell the two apart.
 """
@@ -20,6 +21,8 @@ Headers = list[tuple[bytes, bytes]]
 
 IDENTITY_PREFIX = b"x-tiergate-"
 """Fields that tell the upstream who is calling. Only this gateway writes them."""
+OUR_COOKIES = b"tiergate_"
+"""Starts the names of our cookies: a page session, and claims to the first keys of checkouts."""
 PSEUDONYM = b"tiergate"
 """This hop's name in Via."""
 
@@ -168,12 +171,21 @@ class _SortedOut:
         elif kind == _CALLER:
             if self._trusted and b"_" not in name:
                 self.about.append(field)
-        elif kind == _COOKIE and self._joins_cookies:
-            self._cookies.append(value)
+        elif kind == _COOKIE:
+            self._take_cookies(field)
         elif kind == _HOPS_LEFT and value.isdigit() and int(value) > 0:
             self.kept.append((name, b"%d" % (int(value) - 1)))
         elif kind != _CREDENTIALS or not _is_our_key(value):
             self.kept.append(field)
+
+    def _take_cookies(self, field: tuple[bytes, bytes]) -> None:
+        others = _without_our_cookies(field[1])
+        if others is None:
+            return
+        if self._joins_cookies:
+            self._cookies.append(others)
+        else:
+            self.kept.append((field[0], others))
 
     def without_listed(self) -> Headers:
         """What travels on, without what Connection names."""
@@ -182,6 +194,17 @@ class _SortedOut:
         if self._listed <= _EXPECTED_IN_CONNECTION:
             return self.kept
         return [field for field in self.kept if field[0] not in self._listed]
+
+
+def without_credentials(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """All fields but what opens this gateway: for an app of this process, which needs no hop's other rules."""
+    kept: Headers = []
+    for name, value in headers:
+        others = _without_our_cookies(value) if name == b"cookie" else value
+        is_key = name == b"x-api-key" or (name == b"authorization" and _is_our_key(value))
+        if others is not None and not is_key:
+            kept.append((name, others))
+    return kept
 
 
 def response_headers(
@@ -262,6 +285,14 @@ def _tokens(value: bytes) -> set[bytes]:
 
 def _is_our_key(value: bytes) -> bool:
     return value[: len(_BEARER)].lower() == _BEARER and value[len(_BEARER) :].strip().startswith(_KEY_STARTS)
+
+
+def _without_our_cookies(value: bytes) -> bytes | None:
+    """A Cookie field's other cookies; None if there are none."""
+    if OUR_COOKIES not in value:
+        return value
+    others = b";".join(pair for pair in value.split(b";") if not pair.lstrip(b" \t").startswith(OUR_COOKIES))
+    return others.lstrip(b"; \t") or None
 
 
 def _via(http_version: str) -> bytes:

@@ -4,7 +4,8 @@
     app = protect(app)      # any ASGI app: Litestar, FastAPI, Starlette, ...
 
 The app sees who calls in the same `X-Tiergate-*` fields that an upstream would get, and in
-`scope["state"]["tiergate"]`. Its startup and shutdown run inside the gateway's.
+`scope["state"]["tiergate"]`; like an upstream it sees no API key and no cookie of ours. Its
+startup and shutdown run inside the gateway's.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from gateway.admission import Attempt
-from gateway.core.forwarding import IDENTITY_PREFIX
+from gateway.core.forwarding import IDENTITY_PREFIX, without_credentials
 from gateway.web.asgi import ASGIApp, OnStart, Receive, Scope, Send
 from gateway.web.proxying import identity_fields
 
@@ -44,10 +45,10 @@ class InsideApp:
             await send(message)
 
         identity = identity_fields(attempt, request_id)
-        names = {name for name, _ in identity} | {b"x-api-key"}
+        names = {name for name, _ in identity}
         headers = [
             (name, value)
-            for name, value in scope["headers"]
+            for name, value in without_credentials(scope["headers"])
             if name not in names and not name.replace(b"_", b"-").startswith(IDENTITY_PREFIX)
         ]
         state = {**scope.get("state", {}), "tiergate": {name.decode(): value.decode() for name, value in identity}}

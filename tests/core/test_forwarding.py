@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.forwarding import HeaderRules, response_headers
+from gateway.core.forwarding import HeaderRules, response_headers, without_credentials
 
 HOST = (b"host", b"api.example")
 OURS = [(b"x-tiergate-customer", b"cu_1"), (b"x-request-id", b"r1")]
@@ -161,6 +161,52 @@ def test_cookies_that_http_2_split_are_joined():
     fields = forward((b"cookie", b"a=1"), (b"cookie", b"b=2"), version="2")
     assert values(fields, b"cookie") == [b"a=1; b=2"]
     assert values(fields, b"via") == [b"2 tiergate"]
+
+
+COOKIES = [
+    pytest.param([b"tiergate_session=a"], [], id="only-ours"),
+    pytest.param([b"tiergate_session=a; tiergate_claim_0=b;"], [], id="only-ours-twice"),
+    pytest.param([b"tiergate_claim_0=a; b=2"], [b"b=2"], id="ours-first"),
+    pytest.param([b"a=1; tiergate_claim_0=x; b=2"], [b"a=1; b=2"], id="ours-between"),
+    pytest.param([b"a=1;tiergate_claim_0=x"], [b"a=1"], id="ours-last-without-a-space"),
+    pytest.param([b"a=1;\ttiergate_session = x;  b=\xe9"], [b"a=1;  b=\xe9"], id="odd-spaces"),
+    pytest.param([b"a=1", b"tiergate_session=x", b"b=2"], [b"a=1", b"b=2"], id="fields"),
+    pytest.param(*[[b"a=tiergate_session; mytiergate_=1; Tiergate_x=1"]] * 2, id="names-that-are-not-ours"),
+    pytest.param(*[[b'a="x, y";b ; =c;; d=1;']] * 2, id="odd-cookies"),
+    pytest.param([b""], [b""], id="empty"),
+]
+
+
+@pytest.mark.parametrize(("sent", "kept"), COOKIES)
+def test_our_cookies_end_here_and_others_keep_their_bytes(sent, kept):
+    fields = [(b"cookie", value) for value in sent]
+    assert values(forward(*fields), b"cookie") == kept
+    assert values(without_credentials(fields), b"cookie") == kept
+
+
+def test_our_cookies_end_here_where_http_2_split_them():
+    fields = forward((b"cookie", b"a=1"), (b"cookie", b"tiergate_session=x"), (b"cookie", b"b=2"), version="2")
+    assert values(fields, b"cookie") == [b"a=1; b=2"]
+    assert values(forward((b"cookie", b"tiergate_session=x"), version="2"), b"cookie") == []
+
+
+@given(st.lists(st.tuples(st.sampled_from(["tiergate_a", "tiergate_", "a", "xtiergate_"]), st.integers(0, 9))))
+def test_whatever_cookies_are_sent_the_others_arrive_in_order(cookies):
+    sent = "; ".join(f"{name}={value}" for name, value in cookies)
+    others = "; ".join(f"{name}={value}" for name, value in cookies if not name.startswith("tiergate_"))
+    expected = [] if cookies and not others else [others.encode()]
+    assert values(forward((b"cookie", sent.encode())), b"cookie") == expected
+
+
+def test_an_app_in_this_process_gets_everything_but_what_opens_this_gateway():
+    others = [
+        (b"authorization", b"Bearer eyJhbGciOi"),
+        (b"x-forwarded-for", b"192.0.2.7"),
+        (b"connection", b"close"),
+        (b"host", b"api.example"),
+    ]
+    ours = [(b"authorization", b"bearer tg_live_x"), (b"x-api-key", b"tg_live_x"), (b"cookie", b"tiergate_session=x")]
+    assert without_credentials([*ours, *others]) == others
 
 
 def test_a_via_of_an_earlier_hop_stays_before_ours():

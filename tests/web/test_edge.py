@@ -328,3 +328,9 @@ def test_an_unknown_reserved_path_is_ours_to_refuse(gateway):
     answer = client.get("/_tiergate/nope")
     assert (answer.status_code, answer.json()["code"]) == (404, "not-found")
     assert "ratelimit" not in answer.headers
+
+
+def test_our_cookies_do_not_reach_the_upstream(send, key):
+    cookie = "Cookie: a=1; tiergate_session=secret; tiergate_claim_0123456789abcdef=secret; b=2"
+    seen = json.loads(read(send(request("GET", "/v1/echo", f"X-API-Key: {key}", cookie)))[2])
+    assert [value for name, value in seen["headers"] if name == "cookie"] == ["a=1; b=2"]
