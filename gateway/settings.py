@@ -119,7 +119,7 @@ class Settings(BaseSettings):
     upstream_total_timeout_s: float = Field(default=0.0, ge=0, le=86400)
     """Seconds for a whole exchange. 0: none, so that streams may last."""
     upstream_max_connections: int = Field(default=256, ge=1, le=65535)
-    """Connections per upstream and worker. When all are busy, requests wait up to 5 s, then 502."""
+    """Connections per upstream and worker. When all are busy, requests wait up to 5 s, then 503."""
     max_body_bytes: int = Field(default=10_000_000, ge=0, le=10**12)
     """Largest request body that is proxied; then 413."""
 

@@ -24,6 +24,7 @@
       Failed                     we or somebody behind us broke
         CapacityReduced          503  temporary-reduced-capacity
         UpstreamUnreachable      502  upstream-unreachable
+        UpstreamBusy             503  upstream-busy
         UpstreamInvalid          502  upstream-invalid-response
         UpstreamTimeout          504  upstream-timeout
         BillingUnavailable       503  billing-unavailable
@@ -200,6 +201,12 @@ class UpstreamUnreachable(Failed):
     """No connection to the API behind us, or it broke before any response."""
 
     code = "upstream-unreachable"
+
+
+class UpstreamBusy(Failed):
+    """Every connection that we may open to the API behind us is in use. It was not asked."""
+
+    code = "upstream-busy"
 
 
 class UpstreamInvalid(Failed):

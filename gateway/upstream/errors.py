@@ -35,5 +35,9 @@ class ExchangeBroken(Exception):
         self.outcome = outcome
 
 
+class NotConnected(UpstreamUnreachable):
+    """No connection could be made. Nothing was sent, so another upstream may be asked."""
+
+
 class DiedUnanswered(UpstreamUnreachable):
     """The connection closed before the first byte of a response. What a retry may follow."""

@@ -1,12 +1,12 @@
 """One request and its response, streamed both ways between ASGI and one upstream connection.
 
-In order: the announced length is checked against the cap; the first part of the body is read
-before a connection is taken, so that a small body travels with its head in one write and a
-caller who sends nothing holds nothing; the rest of a longer body is sent by a task while the
-response is awaited. A response that comes before the request's end is relayed at once; if it
-is not a success, the upload stops there.
+In order: the first part of the body is read before a connection is taken, so that a small body
+travels with its head in one write and a caller who sends nothing holds nothing; the rest of a
+longer body is sent by a task while the response is awaited. A response that comes before the
+request's end is relayed at once; if it is not a success, the upload stops there.
 
-Nothing is retried after a response byte, or when a body could have been sent.
+Nothing is retried after a response byte, or when a body could have been sent. As long as no
+connection was made nothing was sent, and the exchange can be had with another upstream.
 """
 
 from __future__ import annotations
@@ -15,7 +15,14 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from gateway.core.errors import BodyTooLarge, MalformedRequest, UpstreamInvalid, UpstreamTimeout, UpstreamUnreachable
+from gateway.core.errors import (
+    BodyTooLarge,
+    MalformedRequest,
+    UpstreamBusy,
+    UpstreamInvalid,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 from gateway.core.request_gate import CHUNKED
 from gateway.upstream.errors import ClientFaulty, ClientLeft, DiedUnanswered, ExchangeBroken
 from gateway.upstream.upload import RequestBody, Upload, chunk, watch
@@ -50,7 +57,7 @@ class UpstreamTimeouts:
     total_s: float | None = None
     """For the whole exchange. None: streams may last."""
     pool_wait_s: float = 5.0
-    """For a connection, when all are busy; then UpstreamUnreachable."""
+    """For a connection, when all are busy; then UpstreamBusy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +98,6 @@ class Exchange:
         "_expired",
         "_head",
         "_host",
-        "_max_body",
         "_on_start",
         "_pool",
         "_prefix",
@@ -108,27 +114,26 @@ class Exchange:
     def __init__(  # noqa: PLR0913 - what one exchange consists of
         self,
         request: ExchangeRequest,
+        body: RequestBody | None,
         receive: Receive,
         send: Send,
         *,
         on_start: OnStart,
-        max_body: int,
         pool: Pool,
         timeouts: UpstreamTimeouts,
         prefix: bytes,
         host: bytes,
     ) -> None:
         self._request = request
+        self._body = body
         self._receive = receive
         self._send = send
         self._on_start = on_start
-        self._max_body = max_body
         self._pool = pool
         self._timeouts = timeouts
         self._prefix = prefix
         self._host = host
         self._chunked = False
-        self._body: RequestBody | None = None
         self._upload: Upload | None = None
         self._side_task: asyncio.Task[None] | None = None
         self._connection: Connection | None = None
@@ -162,19 +167,10 @@ class Exchange:
 
     async def _first_part(self) -> tuple[bytes, int | None]:
         """The beginning of the body, and how the body will be delimited."""
-        framing = self._request.body_framing
-        if not framing:
+        framing, body = self._request.body_framing, self._body
+        if body is None:
             return b"", framing
-        if framing > self._max_body:
-            raise BodyTooLarge("The request body is larger than this gateway accepts.")
-        body = self._body = RequestBody(self._receive, framing, self._max_body)
-        part = b""
-        try:
-            async with asyncio.timeout(self._timeouts.idle_s):
-                while not part and not body.complete:
-                    part = await body.read()
-        except TimeoutError:
-            raise ClientFaulty("The caller sent none of its body.") from None
+        part = await body.begin(self._timeouts.idle_s)
         if framing == CHUNKED and body.complete:
             # All of it has come: a plain length says the same, and more servers understand it.
             return part, len(part) if part or self._request.method in _LENGTH_EXPECTED else None
@@ -236,7 +232,7 @@ class Exchange:
             async with asyncio.timeout(within_s):
                 return await waiter
         except TimeoutError:
-            raise UpstreamUnreachable("Every connection to the upstream is busy.") from None
+            raise UpstreamBusy("Every connection to the API is in use.") from None
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 waiter.result().abort()

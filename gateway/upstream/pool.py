@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from gateway.core.errors import UpstreamUnreachable
 from gateway.upstream.connection import Connection, Owner
+from gateway.upstream.errors import NotConnected
 
 if TYPE_CHECKING:
     import ssl
@@ -234,7 +235,7 @@ class Pool:
         except TimeoutError as error:
             self.counts.failed += 1
             last = error
-        raise UpstreamUnreachable("The upstream does not accept connections.") from last
+        raise NotConnected("The upstream does not accept connections.") from last
 
     def _next_waiter(self) -> Waiter | None:
         while self._waiters:

@@ -7,6 +7,7 @@ its response takes a while, so that quick requests need no second task.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gateway.core.errors import BodyTooLarge
@@ -40,16 +41,41 @@ class RequestBody:
         receive: ASGI `receive`.
         framing: The announced length, or `CHUNKED`.
         max_bytes: Cap.
+
+    Raises:
+        BodyTooLarge: The announced length exceeds the cap.
     """
 
-    __slots__ = ("_framing", "_max_bytes", "_receive", "complete", "read_bytes")
+    __slots__ = ("_first", "_framing", "_max_bytes", "_receive", "complete", "read_bytes")
 
     def __init__(self, receive: Receive, framing: int, max_bytes: int) -> None:
+        if framing > max_bytes:
+            raise _too_large()
         self._receive = receive
         self._framing = framing
         self._max_bytes = max_bytes
+        self._first: bytes | None = None
         self.read_bytes = 0
         self.complete = False
+
+    async def begin(self, within_s: float) -> bytes:
+        """The first part that is not empty, or b"" if the body is.
+
+        It is read once: an upstream that could not be reached has not taken it, so the next one gets it.
+
+        Raises:
+            ClientLeft, ClientFaulty, BodyTooLarge: As `read`, or nothing came within `within_s`.
+        """
+        if self._first is None:
+            part = b""
+            try:
+                async with asyncio.timeout(within_s):
+                    while not part and not self.complete:
+                        part = await self.read()
+            except TimeoutError:
+                raise ClientFaulty("The caller sent none of its body.") from None
+            self._first = part
+        return self._first
 
     async def read(self) -> bytes:
         """The next part; may be empty.
@@ -65,7 +91,7 @@ class RequestBody:
         part: bytes = message.get("body", b"")
         self.read_bytes += len(part)
         if self.read_bytes > self._max_bytes:
-            raise BodyTooLarge("The request body is larger than this gateway accepts.")
+            raise _too_large()
         self.complete = not message.get("more_body", False)
         if self._framing != CHUNKED and (
             self.read_bytes > self._framing or (self.complete and self.read_bytes < self._framing)
@@ -120,6 +146,10 @@ class Upload:
                 connection.write(LAST_CHUNK)
             connection.request_sent = True
         progress.waits_for_upstream()
+
+
+def _too_large() -> BodyTooLarge:
+    return BodyTooLarge("The request body is larger than this gateway accepts.")
 
 
 LAST_CHUNK = b"0\r\n\r\n"

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from gateway.core.errors import UpstreamBusy
+from gateway.upstream.errors import NotConnected
 from gateway.upstream.exchange import Exchange, ExchangeRequest, Outcome, UpstreamTimeouts
 from gateway.upstream.pool import Pool, PoolLimits
+from gateway.upstream.upload import RequestBody
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from gateway.upstream.exchange import OnStart, Receive, Send
@@ -111,16 +115,22 @@ class Upstream:
             response had begun.
 
         Raises:
-            BodyTooLarge, UpstreamUnreachable, UpstreamTimeout, UpstreamInvalid: Nothing was sent.
+            BodyTooLarge, UpstreamUnreachable, UpstreamBusy, UpstreamTimeout, UpstreamInvalid: Nothing was sent.
             ClientLeft: The caller went away before the response began.
             ExchangeBroken: The response had begun and cannot be finished.
         """
+        return await forward_to_any((self,), request, receive, send, on_start=on_start, max_body=max_body)
+
+    async def relay(
+        self, request: ExchangeRequest, body: RequestBody | None, receive: Receive, send: Send, *, on_start: OnStart
+    ) -> Outcome:
+        """As `forward`, with a body that may have been begun for another upstream."""
         return await Exchange(
             request,
+            body,
             receive,
             send,
             on_start=on_start,
-            max_body=max_body,
             pool=self._pool,
             timeouts=self._timeouts,
             prefix=self._prefix,
@@ -144,6 +154,31 @@ class Upstream:
     async def aclose(self) -> None:
         """Close every connection. Exchanges in progress break off."""
         await self._pool.aclose()
+
+
+async def forward_to_any(
+    upstreams: Sequence[Upstream],
+    request: ExchangeRequest,
+    receive: Receive,
+    send: Send,
+    *,
+    on_start: OnStart,
+    max_body: int,
+) -> Outcome:
+    """As `Upstream.forward`, by the first of several that gives us a connection.
+
+    A request goes to the next one only while nothing of it has been sent to anybody.
+
+    Args:
+        upstreams: At least one, in the order in which they are tried.
+    """
+    body = RequestBody(receive, request.body_framing, max_body) if request.body_framing else None
+    for upstream in upstreams[:-1]:
+        try:
+            return await upstream.relay(request, body, receive, send, on_start=on_start)
+        except (NotConnected, UpstreamBusy):
+            continue
+    return await upstreams[-1].relay(request, body, receive, send, on_start=on_start)
 
 
 def _tick_s(timeouts: UpstreamTimeouts, keepalive_s: float) -> float:

@@ -124,6 +124,12 @@ TABLE: dict[str, Kind] = {
         title="The API could not be reached",
         advice="Try again; the charge for this call was given back.",
     ),
+    "upstream-busy": Kind(
+        status=503,
+        title="The API is busy",
+        advice="Try again after the seconds in Retry-After; the charge for this call was given back.",
+        retry_after_s=2,
+    ),
     "upstream-invalid-response": Kind(
         status=502,
         title="The API gave an invalid answer",

@@ -7,11 +7,9 @@ from itertools import count
 from urllib.parse import quote
 
 from gateway.admission import Attempt
-from gateway.core.errors import UpstreamUnreachable
 from gateway.core.forwarding import HeaderRules
 from gateway.core.request_gate import body_framing
-from gateway.upstream import ExchangeRequest
-from gateway.upstream.errors import DiedUnanswered
+from gateway.upstream import ExchangeRequest, forward_to_any
 from gateway.web.asgi import Headers, OnStart, Receive, Scope, Send
 from gateway.web.runtime import Runtime
 
@@ -36,7 +34,6 @@ class ReverseProxy:
     ) -> int:
         """Relay one exchange. Returns the status that was sent."""
         runtime = self._runtime()
-        framing = body_framing(scope["headers"], scope["http_version"])
         request = ExchangeRequest(
             method=scope["method"],
             target=scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b""),
@@ -47,24 +44,19 @@ class ReverseProxy:
                 http_version=scope["http_version"],
                 identity=identity_fields(attempt, request_id),
             ),
-            body_framing=framing,
+            body_framing=body_framing(scope["headers"], scope["http_version"]),
         )
-
         upstreams = runtime.upstreams
-        first = next(self._turn)
-        for tries_left in reversed(range(len(upstreams))):
-            upstream = upstreams[(first + tries_left) % len(upstreams)]
-            try:
-                outcome = await upstream.forward(
-                    request, receive, send, on_start=on_start, max_body=runtime.settings.max_body_bytes
-                )
-            except UpstreamUnreachable as error:
-                # Only what cannot have been sent to anybody may be sent to somebody else.
-                if not tries_left or framing or isinstance(error, DiedUnanswered):
-                    raise
-            else:
-                return outcome.status
-        raise AssertionError("there is at least one upstream")
+        first = next(self._turn) % len(upstreams)
+        outcome = await forward_to_any(
+            upstreams[first:] + upstreams[:first],
+            request,
+            receive,
+            send,
+            on_start=on_start,
+            max_body=runtime.settings.max_body_bytes,
+        )
+        return outcome.status
 
 
 def identity_fields(attempt: Attempt, request_id: str) -> Headers:

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import threading
 import time
 from urllib.parse import urlsplit
 
@@ -295,6 +296,20 @@ def test_an_upstream_that_is_too_slow_is_a_504(start_gateway):
     assert (slow.status_code, slow.json()["code"]) == (504, "upstream-timeout")
 
 
+def test_an_upstream_whose_connections_are_all_taken_is_a_503_that_costs_no_quota(start_gateway):
+    gateway = start_gateway(TIERGATE_UPSTREAM_MAX_CONNECTIONS="1")
+    _, _, client = gateway.customer()
+    _, _, other = gateway.customer()
+    taken = threading.Thread(target=lambda: other.get("/v1/slow?seconds=7"))
+    taken.start()
+    time.sleep(0.3)
+    busy = client.get("/v1/echo")
+    taken.join()
+    assert (busy.status_code, busy.json()["code"]) == (503, "upstream-busy")
+    assert int(busy.headers["retry-after"]) >= 1
+    assert '"period";r=100;' in busy.headers["ratelimit"]
+
+
 def test_several_upstreams_share_the_work_and_a_dead_one_is_passed_over(start_gateway, sandbox):
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
@@ -302,6 +317,9 @@ def test_several_upstreams_share_the_work_and_a_dead_one_is_passed_over(start_ga
     gateway = start_gateway(TIERGATE_UPSTREAM_URL=f"http://127.0.0.1:{port},{sandbox.upstream_url}")
     _, _, client = gateway.customer()
     assert [client.get("/v1/echo").status_code for _ in range(6)] == [200] * 6
+    for sent in (b"hello", [b"hel", b"lo"]):
+        answers = [client.post("/v1/echo", content=sent) for _ in range(4)]
+        assert [answer.json()["body"] for answer in answers] == ["hello"] * 4
 
 
 @pytest.mark.parametrize("upgrade", ["websocket", "WebSocket", "h2c, websocket"])
