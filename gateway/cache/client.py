@@ -23,6 +23,7 @@ from gateway.cache.breaker import Breaker
 from gateway.cache.codec import encode_account
 from gateway.cache.errors import CacheUnavailable, NotSent
 from gateway.cache.keyspace import (
+    CLOCK_TOLERANCE_MS,
     IDLE_EXPIRY_S,
     USE_PATTERN,
     acct_key,
@@ -342,11 +343,12 @@ def _reading(customer_id: str, fields: dict[bytes, bytes], instant: tuple[int, i
     if b"v" not in fields:
         return None
     seconds, microseconds = instant
+    now_ms, charged_ms = seconds * 1000 + microseconds // 1000, int(fields.get(b"t", 0))
     return UsageReading(
         customer_id=customer_id,
         version=int(fields[b"v"]),
         seq=int(fields.get(b"s", 0)),
-        now_ms=max(seconds * 1000 + microseconds // 1000, int(fields.get(b"t", 0))),
+        now_ms=now_ms if charged_ms > now_ms + CLOCK_TOLERANCE_MS else max(now_ms, charged_ms),
         quotas=_counters(fields, b"q:"),
         ended=_counters(fields, b"p:"),
     )

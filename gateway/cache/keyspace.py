@@ -15,7 +15,7 @@ cluster and one script may touch them. Fields of `use`:
 |-----------------|---------------------------|----------------------------------------------------------|
 | `v`             | integer                   | version of the account; without it, `use` counts as lost |
 | `e`             | replication id            | the server's when this was last held against the ledger  |
-| `t`             | Unix milliseconds         | the latest time that anything was charged at             |
+| `t`             | Unix milliseconds         | time of the latest charge, unless the clock was far ahead |
 | `s`             | integer                   | raised by every charge and refund that changed a counter |
 | `r:...`         | `at_ms|debt`              | a rate; debt is in units times the window's milliseconds |
 | `q:...`         | `window_starts_at|used`   | a quota; the window is identified by its start           |
@@ -32,6 +32,10 @@ IDLE_EXPIRY_S = 7 * 86_400
 REFUND_MARKER_S = 120
 """How long a receipt is remembered as given back. Nothing repeats a refund, so this only bounds
 what a defect could do; it costs about 100 bytes of cache per refund meanwhile."""
+
+CLOCK_TOLERANCE_MS = 5000
+"""How far the clocks of two cache servers may differ: `t` holds that much, and not more, against
+the clock. Beyond, the clock that wrote it was wrong, and time goes on from the present one."""
 
 EXACT = 2**53
 """Scripts compute in doubles; below this bound, integers are exact."""

@@ -198,10 +198,48 @@ async def test_a_window_that_is_moved_back_keeps_its_count(cache: Cache, raw: Re
     assert (await stored(raw, account))["q:requests:86400"] == f"{DAY.starts_at}|4"
 
 
-async def test_time_never_runs_back(cache: Cache, account: Account) -> None:
+async def test_time_does_not_run_back_by_as_much_as_clocks_differ(cache: Cache, account: Account) -> None:
     await cache.charge(wants(account, replace(SECOND, cost=3)))
-    answer = await cache.charge(wants(account, SECOND, now_ms=NOW_MS - 3_600_000))
+    answer = await cache.charge(wants(account, SECOND, now_ms=NOW_MS - 5000))
     assert answer == ChargeRefused(now_ms=NOW_MS, states=(LimitState(remaining=0, reset_ms=100, allowed=False),))
+
+
+async def test_after_a_clock_that_was_far_ahead_a_rate_refills_from_now_on(
+    cache: Cache, raw: Redis, account: Account
+) -> None:
+    ahead_ms = NOW_MS + 3_600_000
+    await cache.charge(wants(account, replace(SECOND, cost=3), now_ms=ahead_ms))
+    answer = await cache.charge(wants(account, SECOND, now_ms=NOW_MS))
+    assert answer == ChargeRefused(now_ms=NOW_MS, states=(LimitState(remaining=0, reset_ms=100, allowed=False),))
+    fields = await stored(raw, account)
+    assert (fields["t"], fields[SECOND.field]) == (str(NOW_MS), f"{NOW_MS}|3000"), "the debt is kept"
+    assert isinstance(await cache.charge(wants(account, SECOND, now_ms=NOW_MS + 100)), Charged)
+
+
+async def test_a_rate_that_is_asked_for_later_is_brought_back_from_ahead_too(cache: Cache, account: Account) -> None:
+    other = replace(SECOND, field="r:tokens:1000")
+    await cache.charge(wants(account, replace(SECOND, cost=3), replace(other, cost=3), now_ms=NOW_MS + 3_600_000))
+    await cache.charge(wants(account, other, now_ms=NOW_MS))
+    assert isinstance(await cache.charge(wants(account, SECOND, now_ms=NOW_MS + 900)), ChargeRefused)
+    assert isinstance(await cache.charge(wants(account, SECOND, now_ms=NOW_MS + 1000)), Charged)
+
+
+async def test_a_quota_keeps_its_count_when_the_clock_was_far_ahead(cache: Cache, account: Account) -> None:
+    await cache.charge(wants(account, replace(DAY, cost=3)))
+    tomorrow = replace(DAY, cost=4, starts_at=DAY.ends_at, ends_at=DAY.ends_at + 86_400)
+    await cache.charge(wants(account, tomorrow, now_ms=DAY.ends_at * 1000))
+    answer = await cache.charge(wants(account, DAY))
+    assert isinstance(answer, Charged)
+    assert answer.states[0].remaining == 0, "the count of the later window, which goes on when it comes"
+    assert isinstance(await cache.charge(wants(account, tomorrow, now_ms=DAY.ends_at * 1000)), ChargeRefused)
+
+
+async def test_a_reading_is_not_of_a_time_that_is_far_ahead(cache: Cache, account: Account) -> None:
+    now_ms = (await cache.charge(wants(account, now_ms=0))).now_ms
+    await cache.charge(wants(account, SECOND, now_ms=now_ms + 3_600_000))
+    reading = await cache.read_usage(account.customer_id)
+    assert reading is not None
+    assert reading.now_ms - now_ms < 60_000
 
 
 async def test_without_an_injected_time_the_servers_clock_counts(cache: Cache, raw: Redis, account: Account) -> None:

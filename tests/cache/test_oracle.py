@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 
 EPOCH = 2**32
+TOLERANCE_MS = 5000
 START_MS = 1_700_000_000_000
 FAST = RateClaim(field="r:m:1000", cost=0, units=4, window_ms=1000, burst=6)
 SLOW = RateClaim(field="r:m:30000", cost=0, units=7, window_ms=30_000, burst=9)
@@ -58,6 +59,8 @@ class Model:
     version: int = 0
     seq: int = 0
     seen_ms: int = 0
+    taken_back_ms: int = 0
+    """By how much time was set back: added to it, time is what has passed, and never runs back."""
     rates: dict[str, tuple[int, int]] = field(default_factory=dict)
     quotas: dict[str, tuple[int, int]] = field(default_factory=dict)
     ended: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -72,8 +75,11 @@ class Model:
         ended = {f"p{name[1:]}": value for name, value in self.ended.items()}
         return fields | {name: f"{a}|{b}" for name, (a, b) in (self.rates | self.quotas | ended).items()}
 
+    def now_of(self, now_ms: int) -> int:
+        return now_ms if self.seen_ms - now_ms > TOLERANCE_MS else max(now_ms, self.seen_ms)
+
     def charge(self, request: ChargeRequest) -> object:
-        now_ms = max(request.now_ms, self.seen_ms)
+        now_ms = self.now_of(request.now_ms)
         if not self.version:
             return AccountMissing(now_ms=now_ms)
         if self.version != request.version:
@@ -83,6 +89,7 @@ class Model:
             for claim in request.claims
         ):
             return WindowMoved(now_ms=now_ms)
+        self._set_right(request.claims, now_ms)
         looks = [self._look(claim, now_ms) for claim in request.claims]
         if not all(need <= room for room, need, _ in looks):
             states = tuple(
@@ -91,13 +98,8 @@ class Model:
             )
             return ChargeRefused(now_ms=now_ms, states=states)
         for claim, (_, need, owed) in zip(request.claims, looks, strict=True):
-            if claim.cost and isinstance(claim, RateClaim):
-                self.rates[claim.field] = (now_ms, owed + need)
-            elif claim.cost and isinstance(claim, QuotaClaim):
-                before = self.quotas.get(claim.field)
-                if before is not None and before[0] < claim.starts_at:
-                    self.ended[claim.field] = before
-                self.quotas[claim.field] = (self._window(claim), owed + need)
+            if claim.cost:
+                self._spend(claim, owed + need, now_ms)
         if any(claim.cost for claim in request.claims):
             self.seq, self.seen_ms = self.seq + 1, now_ms
         states = tuple(
@@ -119,6 +121,24 @@ class Model:
                 given, has_changed = given + back, True
         self.seq += has_changed
         return given
+
+    def _set_right(self, claims: tuple[RateClaim | QuotaClaim, ...], now_ms: int) -> None:
+        if claims and self.seen_ms > now_ms:
+            self.taken_back_ms += self.seen_ms - now_ms
+            self.seen_ms = now_ms
+        for claim in claims:
+            at_ms, debt = self.rates.get(claim.field, (0, 0))
+            if at_ms > now_ms:
+                self.rates[claim.field] = (now_ms, debt)
+
+    def _spend(self, claim: RateClaim | QuotaClaim, total: int, now_ms: int) -> None:
+        if isinstance(claim, RateClaim):
+            self.rates[claim.field] = (now_ms, total)
+            return
+        before = self.quotas.get(claim.field)
+        if before is not None and before[0] < claim.starts_at:
+            self.ended[claim.field] = before
+        self.quotas[claim.field] = (self._window(claim), total)
 
     def _window(self, claim: QuotaClaim) -> int:
         return max(claim.starts_at, self.quotas.get(claim.field, (0, 0))[0])
@@ -191,14 +211,14 @@ class Life(RuleBasedStateMachine):
             for claim in request.claims:
                 if isinstance(claim, RateClaim) and claim.cost:  # what costs nothing leaves no trace, not even t
                     spent = claim.cost * claim.window_ms
-                    self.admitted.setdefault(claim.field, []).append((answer.now_ms, spent))
+                    self.admitted.setdefault(claim.field, []).append((answer.now_ms + self.model.taken_back_ms, spent))
         return answer
 
     def claims(self, rates: set[str], quotas: set[str], cost: int) -> tuple[RateClaim | QuotaClaim, ...]:
         paced = [replace(RATES[name], cost=cost) for name in sorted(rates)]
         if {"slow", "lower"} <= rates:  # one tier or the other: they share the bucket
             paced = [claim for claim in paced if claim.burst != LOWER.burst]
-        now_ms = max(self.now_ms, self.model.seen_ms)
+        now_ms = self.model.now_of(self.now_ms)
         claims = [*paced, *(quota_claim(name, cost, now_ms) for name in sorted(quotas))]
         return tuple(reversed(claims)) if self.now_ms % 2 else tuple(claims)
 
@@ -208,6 +228,10 @@ class Life(RuleBasedStateMachine):
 
     @rule(step_ms=st.integers(1, 5_000))
     def a_failover_sets_the_clock_back(self, step_ms: int) -> None:
+        self.now_ms -= step_ms
+
+    @rule(step_ms=st.integers(TOLERANCE_MS + 1, 100_000))
+    def a_clock_that_was_far_ahead_is_set_right(self, step_ms: int) -> None:
         self.now_ms -= step_ms
 
     @rule(

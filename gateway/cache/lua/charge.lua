@@ -18,7 +18,11 @@
 --
 -- Laws. A refusal writes nothing, not even t. A charge of nothing (no claims, or all of cost 0)
 -- writes nothing either, and is refused all the same where a limit is overdrawn. Time is never
--- behind t. Every number stays an exact integer: products are below 2^53 by the caller's check,
+-- behind t, while t is ahead of the clock by no more than the clocks of two servers may differ. A t
+-- further ahead was written by a clock that was wrong: then t and the instants of the claimed rates
+-- move to the clock's time, also by a refusal, and debts stay, so that a bucket refills from now on;
+-- over any stretch of time that passes, a rate still admits its burst and what it gains, at most.
+-- Every number stays an exact integer: products are below 2^53 by the caller's check,
 -- and are compared by subtraction, so that no sum exceeds it; a quotient of integers below it
 -- rounds to an integer only if it is one, so floor and ceil are exact. A rate gains `units` per window:
 -- debt = max(0, debt - (now - at) * units), allowed iff debt + cost * window <= burst * window.
@@ -31,6 +35,7 @@
 -- counts as not here, until publish.lua has held it against the ledger.
 --
 -- Cluster: both keys share the {customer} tag.   Cost: O(claims): one HMGET, one HSET if charged.
+local TOLERANCE_MS = 5000 -- keyspace.CLOCK_TOLERANCE_MS
 local floor, ceil, find, sub, format = math.floor, math.ceil, string.find, string.sub, string.format
 
 local function history() -- of the server's data; '' if it does not tell
@@ -54,7 +59,8 @@ if now == 0 then
   now = time[1] * 1000 + floor(time[2] / 1000)
 end
 local seen = tonumber(stored[2] or 0)
-if seen > now then now = seen end
+local was_ahead = seen > now + TOLERANCE_MS
+if not was_ahead and seen > now then now = seen end
 
 if ARGV[1] ~= '' then
   if not stored[1] or stored[4] ~= history() then return {3, now} end
@@ -66,7 +72,7 @@ if ARGV[1] ~= '' then
 end
 
 -- Per claim: room left, what it takes, and the second half of its stored value before and after.
-local room, need, debt, window, ended = {}, {}, {}, {}, {}
+local room, need, debt, window, ended, writes = {}, {}, {}, {}, {}, {}
 local allowed, spends = true, false
 for i = 1, count do
   local at = 6 * i - 2
@@ -76,6 +82,10 @@ for i = 1, count do
     local owed = 0
     if value then
       local since, before = pair(value)
+      if since > now then
+        since = now
+        writes[#writes + 1], writes[#writes + 2] = ARGV[at + 1], format('%.0f|%.0f', now, before)
+      end
       owed = before - (now - since) * a
       if owed < 0 then owed = 0 end
     end
@@ -119,8 +129,12 @@ for i = 1, count do
   reply[n + 1], reply[n + 2], reply[n + 3] = left, reset, fits and 1 or 0
 end
 
-if allowed and spends then
-  local writes = {'t', format('%.0f', now), 's', format('%.0f', tonumber(stored[3] or 0) + 1)}
+local has_charged = allowed and spends
+if has_charged or (was_ahead and count > 0) then
+  writes[#writes + 1], writes[#writes + 2] = 't', format('%.0f', now)
+end
+if has_charged then
+  writes[#writes + 1], writes[#writes + 2] = 's', format('%.0f', tonumber(stored[3] or 0) + 1)
   for i = 1, count do
     if need[i] > 0 then
       local n = #writes
@@ -131,7 +145,7 @@ if allowed and spends then
       end
     end
   end
-  redis.call('HSET', KEYS[1], unpack(writes))
-  if ARGV[3] ~= '0' then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
 end
+if #writes > 0 then redis.call('HSET', KEYS[1], unpack(writes)) end
+if has_charged and ARGV[3] ~= '0' then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
 return reply
