@@ -162,7 +162,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             publisher=publisher,
             provisioning=Provisioning(ledger, publisher, codec, clock),
             admission=Admission(cache, publisher, policy, codec, clock, settings.snapshot_entries),
-            decisions=DecisionLog(cache),
+            decisions=DecisionLog(cache, metrics),
             settlement=Settlement(ledger, cache, publisher, clock, metrics),
             sync=sync,
             events=EventWorker(ledger=ledger, sync=sync, clock=clock),

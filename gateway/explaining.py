@@ -1,8 +1,13 @@
 """USE CASE: why was this request let through or refused?
 
-Every decision leaves a record. A worker collects its records in pages and writes a page to
-the cache every moment, in a ring of bounded size: one write per page, not per request. A
-decision id names the worker's boot and the page, so any worker finds any decision.
+Every decision leaves a record. A worker collects its records in pages and writes the pages
+that changed to the cache every moment: one write per page, not per request. It also writes
+which decisions are on which page; a decision id names the worker's boot, so any worker finds
+any decision.
+
+Nothing here grows with what callers do: pages are written in rings, whoever has no valid
+key has a small ring apart from the customers', texts are cut, and of what the cache does
+not take, the oldest is dropped and counted.
 """
 
 from __future__ import annotations
@@ -14,13 +19,21 @@ import secrets
 import msgspec
 
 from gateway.cache import Cache
+from gateway.telemetry import Metrics
 
 PAGE_RECORDS = 256
 RING_PAGES = 200
+"""Pages of a worker's decisions about customers."""
+STRANGERS_PAGES = 8
+"""Pages of a worker's decisions about callers whose customer is not known."""
 KEPT_S = 3600
 FLUSH_S = 0.25
 """Seconds between two writes of changed pages."""
-PAGES_IN_MEMORY = 8
+PAGES_IN_MEMORY = 16
+"""Of each ring, written or not: what is not written within so many pages is dropped."""
+TEXT_LENGTH = 256
+"""Characters of a path and of a detail."""
+_WHERE = "where"
 _PREFIX = "dec_"
 _BOOT_LENGTH = 8
 _NUMBER_AT = len(_PREFIX) + _BOOT_LENGTH
@@ -73,17 +86,74 @@ class Decision(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Decision]).decode
+_decode_where = msgspec.msgpack.Decoder(dict[str, tuple[int, int]]).decode
+
+
+class _Ring:
+    """The newest records of one kind, in pages that are filled one after the other."""
+
+    def __init__(self, name: str, size: int) -> None:
+        self._name = name
+        self._size = size
+        self._last = 0
+        self.pages: dict[int, dict[int, Decision]] = {}
+        """Those in memory, oldest first: records by the number in their id."""
+        self.dirty: set[int] = set()
+        self.where: dict[str, tuple[int, int]] = {}
+        """Of every page in the ring: the lowest and the highest number on it."""
+
+    def name(self, page: int) -> str:
+        """What the page is called in the cache."""
+        return f"{self._name}{page % self._size}"
+
+    def find(self, number: int) -> Decision | None:
+        """A record that is in memory."""
+        return next((records[number] for records in self.pages.values() if number in records), None)
+
+    def replace(self, number: int, decision: Decision) -> bool:
+        """Keep what has become known since. False if the record is not in memory."""
+        for page, records in reversed(self.pages.items()):
+            if number in records:
+                records[number] = decision
+                self.dirty.add(page)
+                return True
+        return False
+
+    def add(self, number: int, decision: Decision) -> int:
+        """Keep a new record. Returns how many were dropped for it that the cache has never got."""
+        dropped = 0
+        if not self.pages or len(self.pages[self._last]) >= PAGE_RECORDS:
+            dropped = self._turn()
+            self.where[self.name(self._last)] = (number, number)
+        self.pages[self._last][number] = decision
+        self.dirty.add(self._last)
+        low, high = self.where[self.name(self._last)]
+        self.where[self.name(self._last)] = (min(low, number), max(high, number))
+        return dropped
+
+    def _turn(self) -> int:
+        self._last += 1
+        self.pages[self._last] = {}
+        if len(self.pages) <= PAGES_IN_MEMORY:
+            return 0
+        oldest = next(iter(self.pages))
+        records = self.pages.pop(oldest)
+        if oldest not in self.dirty:
+            return 0
+        self.dirty.discard(oldest)
+        return len(records)
 
 
 class DecisionLog:
     """The recent decisions of all workers; this worker's are written here."""
 
-    def __init__(self, cache: Cache) -> None:
+    def __init__(self, cache: Cache, metrics: Metrics) -> None:
         self._cache = cache
+        self._metrics = metrics
         self._boot = secrets.token_hex(_BOOT_LENGTH // 2)
         self._next = 0
-        self._pages: dict[int, dict[str, Decision]] = {}
-        self._dirty: set[int] = set()
+        self._customers = _Ring("c", RING_PAGES)
+        self._strangers = _Ring("s", STRANGERS_PAGES)
 
     def next_id(self) -> str:
         """A decision id: unique over workers and restarts."""
@@ -94,16 +164,18 @@ class DecisionLog:
     def record(self, decision: Decision) -> None:
         """Keep a decision, or keep it again with what has become known since.
 
-        A record whose page has left this worker's memory stays as it was written.
+        A record that has left this worker's memory stays as it was written.
+
+        Args:
+            decision: Its texts are cut to `TEXT_LENGTH`.
         """
-        number = int(decision.decision_id[_NUMBER_AT:], 16) // PAGE_RECORDS
-        page = self._pages.get(number)
-        if page is None:
-            if number < self._next // PAGE_RECORDS - PAGES_IN_MEMORY:
-                return
-            page = self._pages[number] = {}
-        page[decision.decision_id] = decision
-        self._dirty.add(number)
+        decision.path, decision.detail = _cut(decision.path), _cut(decision.detail)
+        number = int(decision.decision_id[_NUMBER_AT:], 16)
+        ring = self._strangers if decision.customer_id is None else self._customers
+        if not ring.replace(number, decision) and decision.duration_ms is None:
+            dropped = ring.add(number, decision)
+            if dropped:
+                self._metrics.decisions_dropped.inc(dropped)
 
     async def flush(self) -> int:
         """Write the pages that changed. Called every moment by a background task, and at shutdown.
@@ -111,18 +183,11 @@ class DecisionLog:
         Returns:
             How many pages were written. A failed write is repeated by the next call.
         """
-        dirty, self._dirty = sorted(self._dirty), set()
-        for done, number in enumerate(dirty):
-            blob = _encode(list(self._pages[number].values()))
-            try:
-                await self._cache.put_decisions(self._boot, number % RING_PAGES, blob, KEPT_S)
-            except BaseException:
-                self._dirty.update(dirty[done:])
-                raise
-        oldest_kept = self._next // PAGE_RECORDS - PAGES_IN_MEMORY
-        for number in [number for number in self._pages if number < oldest_kept and number not in self._dirty]:
-            del self._pages[number]
-        return len(dirty)
+        written = await self._flush_ring(self._customers) + await self._flush_ring(self._strangers)
+        if written:
+            where = _encode(self._customers.where | self._strangers.where)
+            await self._cache.put_decisions(self._boot, _WHERE, where, KEPT_S)
+        return written
 
     async def find(self, decision_id: str, *, patience_s: float = 0.0) -> Decision | None:
         """A decision of any worker, if it is recent enough.
@@ -137,16 +202,42 @@ class DecisionLog:
         """
         if not _WELL_FORMED.fullmatch(decision_id):
             return None
-        boot, number = decision_id[len(_PREFIX) : _NUMBER_AT], int(decision_id[_NUMBER_AT:], 16) // PAGE_RECORDS
-        if boot == self._boot and number in self._pages:
-            return self._pages[number].get(decision_id)
+        boot, number = decision_id[len(_PREFIX) : _NUMBER_AT], int(decision_id[_NUMBER_AT:], 16)
+        if boot == self._boot:
+            found = self._customers.find(number) or self._strangers.find(number)
+            if found is not None:
+                return found
         found = await self._read(boot, number, decision_id)
         if found is None and patience_s:
             await asyncio.sleep(patience_s)
             found = await self._read(boot, number, decision_id)
         return found
 
+    async def _flush_ring(self, ring: _Ring) -> int:
+        dirty = sorted(ring.dirty)
+        for page in dirty:
+            if page not in ring.pages:  # dropped while another page was written
+                continue
+            ring.dirty.discard(page)
+            blob = _encode(list(ring.pages[page].values()))
+            try:
+                await self._cache.put_decisions(self._boot, ring.name(page), blob, KEPT_S)
+            except BaseException:
+                if page in ring.pages:
+                    ring.dirty.add(page)
+                raise
+        return len(dirty)
+
     async def _read(self, boot: str, number: int, decision_id: str) -> Decision | None:
-        blob = await self._cache.get_decisions(boot, number % RING_PAGES)
-        records = _decode(blob) if blob is not None else []
-        return next((record for record in records if record.decision_id == decision_id), None)
+        where = await self._cache.get_decisions(boot, _WHERE)
+        spans = _decode_where(where) if where is not None else {}
+        for page in [page for page, (low, high) in spans.items() if low <= number <= high]:
+            blob = await self._cache.get_decisions(boot, page)
+            for record in _decode(blob) if blob is not None else ():
+                if record.decision_id == decision_id:
+                    return record
+        return None
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= TEXT_LENGTH else text[: TEXT_LENGTH - 1] + "…"

@@ -130,6 +130,11 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="mostrecent",
         )
+        self.decisions_dropped = Counter(
+            "tiergate_decision_records_dropped",
+            "Decision records dropped because the cache did not take them in time: nobody can ask why.",
+            registry=self.registry,
+        )
         self.background_failures = Counter(
             "tiergate_background_failures",
             "Failed runs of a background task.",

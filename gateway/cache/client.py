@@ -261,21 +261,21 @@ class Cache:
             if cursor == 0:
                 return
 
-    async def put_decisions(self, boot: str, slot: int, blob: bytes, ttl_s: int) -> None:
+    async def put_decisions(self, boot: str, page: str, blob: bytes, ttl_s: int) -> None:
         """Store one page of a worker's recent decisions.
 
         Raises:
             CacheUnavailable: It may not be stored.
         """
-        await self._operate(partial(self._client.set, why_key(boot, slot), blob, ex=ttl_s))
+        await self._operate(partial(self._client.set, why_key(boot, page), blob, ex=ttl_s))
 
-    async def get_decisions(self, boot: str, slot: int) -> bytes | None:
+    async def get_decisions(self, boot: str, page: str) -> bytes | None:
         """The page that `put_decisions` stored, or None.
 
         Raises:
             CacheUnavailable: Nothing was read.
         """
-        blob = await self._operate(partial(self._client.get, why_key(boot, slot)))
+        blob = await self._operate(partial(self._client.get, why_key(boot, page)))
         return cast("bytes | None", blob)
 
     async def ping(self) -> float:

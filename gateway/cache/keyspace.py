@@ -6,7 +6,7 @@
 | `tg:{<customer>}:acct`             | string | the account as JSON                     | 7 days after last use  |
 | `tg:{<customer>}:back:<receipt>`   | string | `1`: this receipt was given back        | `REFUND_MARKER_S`      |
 | `tg:{addr:<address>}:pace`         | hash   | as `use`, one rate, no version          | when the bucket is empty |
-| `tg:why:<boot>:<slot>`             | string | one page of a worker's recent decisions | as the writer says     |
+| `tg:why:<boot>:<page>`             | string | recent decisions of a worker            | as the writer says     |
 
 All keys of one customer share the hash tag in braces, so they live in one slot of a
 cluster and one script may touch them. Fields of `use`:
@@ -64,9 +64,9 @@ def pace_key(address: str) -> str:
     return f"tg:{{addr:{_tag(address)}}}:pace"
 
 
-def why_key(boot: str, slot: int) -> str:
+def why_key(boot: str, page: str) -> str:
     """One page of one worker's recent decisions."""
-    return f"tg:why:{boot}:{slot}"
+    return f"tg:why:{boot}:{page}"
 
 
 def customer_of(key: bytes) -> str:

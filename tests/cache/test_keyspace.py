@@ -58,12 +58,12 @@ async def test_nothing_is_stored_that_is_not_declared(cache: Cache, raw: Redis, 
     await cache.charge(ChargeRequest(customer_id=customer_id, version=1, claims=(rate, quota)))
     await cache.refund(Receipt(customer_id=customer_id, receipt_id="r1", parts=(("q:m:period", 0, 1),)))
     await cache.charge_address("192.0.2.1", rate)
-    await cache.put_decisions("boot", 3, b"page", 60)
+    await cache.put_decisions("boot", "c3", b"page", 60)
     assert set(await raw.keys("*")) == {
         keyspace.use_key(customer_id),
         keyspace.acct_key(customer_id),
         keyspace.refund_key(customer_id, "r1"),
         keyspace.pace_key("192.0.2.1"),
-        keyspace.why_key("boot", 3),
+        keyspace.why_key("boot", "c3"),
     }
     assert all([await raw.ttl(key) > 0 for key in await raw.keys("*")])
