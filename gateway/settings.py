@@ -2,17 +2,19 @@
 
 Every setting has a unit, bounds and a consequence. Secrets have no default and never
 appear in an error: a fault names the variable, says what is wrong and shows an example.
+
+A setting that contradicts another is the fault of the one that is declared later: its validator
+sees what was read before it (`info.data`), so that one run finds every fault, of both kinds.
 """
 
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import os
-from collections.abc import Iterator
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -23,14 +25,21 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-MIN_TOKEN_LENGTH = 24
-MIN_PEPPER_LENGTH = 32
-_FEWEST_DISTINCT_CHARACTERS = 8
-_STRIPE_KEY_PREFIXES = ("sk_test_", "rk_test_", "sk_live_", "rk_live_")
+from gateway.setting_values import (
+    MIN_PEPPER_LENGTH,
+    MIN_TOKEN_LENGTH,
+    check_http_url,
+    check_ledger_url,
+    check_networks,
+    check_redis_url,
+    check_signing_secret,
+    check_stripe_key,
+    check_strong,
+    is_loopback,
+)
 
 
 class SettingsInvalid(Exception):
@@ -45,16 +54,7 @@ def _split(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
-def _http_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("not an http:// or https:// URL")
-    if parts.query or parts.fragment or parts.username:
-        raise ValueError("a base URL has no user, query or fragment")
-    return value.rstrip("/")
-
-
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
+HttpUrl = Annotated[str, AfterValidator(check_http_url)]
 
 
 class Settings(BaseSettings):
@@ -80,7 +80,7 @@ class Settings(BaseSettings):
 
     upstream_url: Annotated[tuple[HttpUrl, ...], NoDecode] = ()
     """The API behind the gateway; several, comma separated, are used in turn. Needed unless it runs inside an app."""
-    public_url: HttpUrl | None = None
+    public_url: HttpUrl | None = Field(default=None, validate_default=True)
     """Where browsers reach this gateway. Needed with a live key; otherwise derived from host and port."""
 
     key_pepper: SecretStr
@@ -158,15 +158,7 @@ class Settings(BaseSettings):
     @field_validator("stripe_secret_key")
     @classmethod
     def _is_stripe_key(cls, value: SecretStr) -> SecretStr:
-        secret = value.get_secret_value()
-        if not secret:
-            raise ValueError("empty")
-        if secret.startswith("pk_"):
-            raise ValueError("this is a publishable key; the secret key starts with sk_ or rk_")
-        if not secret.startswith(_STRIPE_KEY_PREFIXES):
-            raise ValueError("does not start with sk_test_, rk_test_, sk_live_ or rk_live_")
-        if len(secret) < MIN_TOKEN_LENGTH:
-            raise ValueError(f"shorter than {MIN_TOKEN_LENGTH} characters: it looks truncated")
+        check_stripe_key(value.get_secret_value())
         return value
 
     @field_validator("stripe_webhook_secrets")
@@ -175,83 +167,65 @@ class Settings(BaseSettings):
         if not value:
             raise ValueError("empty: with an empty secret anyone could sign events")
         for secret in value:
-            text = secret.get_secret_value()
-            if not text.startswith("whsec_"):
-                raise ValueError("does not start with whsec_ (Stripe dashboard: Webhooks, Signing secret)")
-            if len(text) < MIN_TOKEN_LENGTH:
-                raise ValueError(f"shorter than {MIN_TOKEN_LENGTH} characters: it looks truncated")
+            check_signing_secret(secret.get_secret_value())
+        return value
+
+    @field_validator("stripe_url")
+    @classmethod
+    def _is_sandbox(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and not is_loopback(urlsplit(value).hostname or ""):
+            raise ValueError("the sandbox lives on loopback only. Unset it to use Stripe")
+        if value is not None and _is_live(info.data.get("stripe_secret_key")):
+            raise ValueError("a live key must not be used with the sandbox. Unset it to use Stripe")
+        return value
+
+    @field_validator("simulated_clock")
+    @classmethod
+    def _is_of_sandbox(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is not None and info.data.get("stripe_url", "malformed") is None:
+            raise ValueError("only together with TIERGATE_STRIPE_URL (the sandbox)")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_public(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None and _is_live(info.data.get("stripe_secret_key")):
+            raise ValueError("needed with a live key, so that Stripe can send customers back")
         return value
 
     @field_validator("key_pepper", "admin_token", "server_token")
     @classmethod
     def _is_strong(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
-        text = value.get_secret_value()
         least = MIN_PEPPER_LENGTH if info.field_name == "key_pepper" else MIN_TOKEN_LENGTH
-        if not text:
-            raise ValueError("empty")
-        if "change-me" in text.lower():
-            raise ValueError("still the placeholder of .env.example")
-        if len(text) < least:
-            raise ValueError(f"shorter than {least} characters")
-        if len(set(text)) < _FEWEST_DISTINCT_CHARACTERS:
-            raise ValueError("too uniform to be random")
-        if not text.isascii() or any(c.isspace() for c in text):
-            raise ValueError("holds white space or characters outside ASCII, which a header cannot carry")
+        check_strong(value.get_secret_value(), least=least)
+        for other in ("key_pepper", "admin_token"):
+            if info.data.get(other) == value:
+                raise ValueError(f"must differ from {_variable(other)}")
         return value
 
     @field_validator("trusted_proxies")
     @classmethod
     def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for text in value:
-            try:
-                ipaddress.ip_network(text)
-            except ValueError as error:
-                raise ValueError(f"{text!r} is not an IP address or network: {error}") from None
-        return value
+        return check_networks(value)
 
     @field_validator("redis_url")
     @classmethod
     def _is_redis_url(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and urlsplit(value.get_secret_value()).scheme not in {"redis", "rediss", "unix"}:
-            raise ValueError("not a redis://, rediss:// or unix:// URL")
+        if value is not None:
+            check_redis_url(value.get_secret_value())
         return value
 
     @field_validator("ledger_url")
     @classmethod
     def _is_ledger_url(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
-            scheme = urlsplit(value.get_secret_value()).scheme.partition("+")[0]
-            if scheme not in {"sqlite", "postgresql", "postgres"}:
-                raise ValueError("not a sqlite:/// or postgresql:// URL")
+            check_ledger_url(value.get_secret_value())
         return value
-
-    @model_validator(mode="after")
-    def _are_consistent(self) -> Settings:
-        faults = tuple(self._contradictions())
-        if faults:
-            raise ValueError("\n".join(faults))
-        return self
-
-    def _contradictions(self) -> Iterator[str]:
-        if self.stripe_url is not None and self.livemode:
-            yield "STRIPE_SECRET_KEY: a live key must not be used with the sandbox. Unset TIERGATE_STRIPE_URL."
-        if self.stripe_url is not None and not _is_loopback(urlsplit(self.stripe_url).hostname or ""):
-            yield "TIERGATE_STRIPE_URL: the sandbox lives on loopback only. Unset it to use Stripe."
-        if self.stripe_url is None and self.simulated_clock is not None:
-            yield "TIERGATE_SIMULATED_CLOCK: only together with TIERGATE_STRIPE_URL (the sandbox)."
-        if self.livemode and self.public_url is None:
-            yield (
-                "TIERGATE_PUBLIC_URL: needed with a live key, so that Stripe can send customers back. "
-                f"Example: {EXAMPLES['TIERGATE_PUBLIC_URL']}"
-            )
-        tokens = {t.get_secret_value() for t in (self.key_pepper, self.admin_token, self.server_token)}
-        if len(tokens) < 3:  # noqa: PLR2004 - pepper, admin token, server token
-            yield "TIERGATE_KEY_PEPPER, TIERGATE_ADMIN_TOKEN, TIERGATE_SERVER_TOKEN: must differ from each other."
 
     @property
     def livemode(self) -> bool:
         """Whether real money moves."""
-        return "_live_" in self.stripe_secret_key.get_secret_value()[:8]
+        return _is_live(self.stripe_secret_key)
 
     @property
     def mode(self) -> str:
@@ -279,10 +253,29 @@ class Settings(BaseSettings):
         return tuple(secret.get_secret_value() for secret in self.stripe_webhook_secrets)
 
 
+class _ProxySettings(Settings):
+    """As `Settings`, of a process that has somewhere to forward requests to."""
+
+    upstream_url: Annotated[tuple[HttpUrl, ...], NoDecode] = Field(default=(), validate_default=True)
+
+    @field_validator("upstream_url")
+    @classmethod
+    def _is_there(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("is not set")
+        return value
+
+
+def _is_live(key: SecretStr | None) -> bool:
+    return key is not None and "_live_" in key.get_secret_value()[:8]
+
+
 EXAMPLES = {
     "STRIPE_SECRET_KEY": "STRIPE_SECRET_KEY=sk_test_... (Stripe dashboard: Developers, API keys)",
     "STRIPE_WEBHOOK_SECRET": "STRIPE_WEBHOOK_SECRET=whsec_... (printed by `stripe listen`, or dashboard: Webhooks)",
     "TIERGATE_UPSTREAM_URL": "TIERGATE_UPSTREAM_URL=http://localhost:3000",
+    "TIERGATE_STRIPE_URL": "TIERGATE_STRIPE_URL=http://127.0.0.1:12111",
+    "TIERGATE_SIMULATED_CLOCK": "TIERGATE_SIMULATED_CLOCK=.tiergate/clock",
     "TIERGATE_PUBLIC_URL": "TIERGATE_PUBLIC_URL=https://api.example.com",
     "TIERGATE_KEY_PEPPER": "TIERGATE_KEY_PEPPER=<output of `tiergate secret`>",
     "TIERGATE_ADMIN_TOKEN": "TIERGATE_ADMIN_TOKEN=<output of `tiergate secret`>",
@@ -291,6 +284,7 @@ EXAMPLES = {
     "TIERGATE_LEDGER_URL": "TIERGATE_LEDGER_URL=postgresql://tiergate:password@localhost/tiergate",
     "TIERGATE_TRUSTED_PROXIES": "TIERGATE_TRUSTED_PROXIES=10.0.0.0/8,127.0.0.1",
 }
+"""Of settings without a default. The others' example is their default."""
 
 
 def load_settings(env_file: Path | None = None, *, needs_upstream: bool = True) -> Settings:
@@ -306,22 +300,16 @@ def load_settings(env_file: Path | None = None, *, needs_upstream: bool = True) 
     file = env_file if env_file is not None else Path(".env")
     if env_file is not None and not env_file.is_file():
         raise SettingsInvalid((f"{env_file}: no such settings file",))
-    faults = _unknown_names(file)
+    unknown = _unknown_names(file)
+    kind = _ProxySettings if needs_upstream else Settings
     try:
-        settings = Settings(_env_file=file)  # type: ignore[call-arg]  # a keyword of pydantic-settings, for every model
+        settings = kind(_env_file=file)  # type: ignore[call-arg]  # a keyword of pydantic-settings, for every model
     except ValidationError as error:
-        found = [line for detail in error.errors(include_input=False) for line in _sentence(detail).splitlines()]
-        raise SettingsInvalid((*found, *_missing_upstream(file, needs_upstream), *faults)) from None
-    faults += _missing_upstream(file, needs_upstream)
-    if faults:
-        raise SettingsInvalid(faults)
+        faults = tuple(_sentence(detail) for detail in error.errors(include_input=False))
+        raise SettingsInvalid((*faults, *unknown)) from None
+    if unknown:
+        raise SettingsInvalid(unknown)
     return settings
-
-
-def _missing_upstream(env_file: Path, needed: bool) -> tuple[str, ...]:  # noqa: FBT001 - one fact of the call above
-    name = "TIERGATE_UPSTREAM_URL"
-    value = os.environ.get(name) or (dotenv_values(env_file).get(name) if env_file.is_file() else None)
-    return (f"{name}: is not set. Example: {EXAMPLES[name]}",) if needed and not value else ()
 
 
 def _variable(name: str) -> str:
@@ -332,15 +320,18 @@ def _variable(name: str) -> str:
     return name if name.isupper() else f"TIERGATE_{name.upper()}"
 
 
-def _sentence(detail: object) -> str:
-    assert isinstance(detail, dict)  # noqa: S101 - pydantic's ErrorDetails is a TypedDict
-    message = str(detail["msg"]).removeprefix("Value error, ")
-    if not detail["loc"]:
-        return message
+def _sentence(detail: Mapping[str, Any]) -> str:
+    """One fault as pydantic reports it, which is always about one setting."""
     name = _variable(str(detail["loc"][0]))
-    what = "is not set" if detail["type"] == "missing" else message
-    example = EXAMPLES.get(name)
-    return f"{name}: {what}." + (f" Example: {example}" if example else "")
+    what = "is not set" if detail["type"] == "missing" else str(detail["msg"]).removeprefix("Value error, ")
+    return f"{name}: {what}. Example: {_example(name)}"
+
+
+def _example(name: str) -> str:
+    if name in EXAMPLES:
+        return EXAMPLES[name]
+    field = next(field for key, field in Settings.model_fields.items() if _variable(key) == name)
+    return f"{name}={field.default}"
 
 
 def _unknown_names(env_file: Path) -> tuple[str, ...]:
@@ -353,12 +344,3 @@ def _unknown_names(env_file: Path) -> tuple[str, ...]:
         near = difflib.get_close_matches(name, known, 1)
         faults.append(f"{name}: there is no such setting." + (f" Did you mean {near[0]}?" if near else ""))
     return tuple(faults)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

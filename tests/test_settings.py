@@ -84,7 +84,8 @@ def test_every_missing_setting_is_named_at_once_with_an_example(monkeypatch, tmp
         ("TIERGATE_UPSTREAM_URL", "http://user:pw@host", "no user"),
         ("TIERGATE_PORT", "seventy", "integer"),
         ("TIERGATE_WORKERS", "0", "greater than or equal to 1"),
-        ("TIERGATE_TRUSTED_PROXIES", "10.0.0.0/8, balancer", "'balancer' is not an IP"),
+        ("TIERGATE_TRUSTED_PROXIES", "10.0.0.0/8, balancer", "entry 2 is not an IP address or network"),
+        ("TIERGATE_TRUSTED_PROXIES", "10.0.0.1/8", "entry 1 is an address inside a network"),
         ("TIERGATE_REDIS_URL", "memcached://x", "redis://"),
         ("TIERGATE_LEDGER_URL", "mysql://x", "sqlite:/// or postgresql://"),
         ("TIERGATE_BILLING_PREFIX", "api/v1", "TIERGATE_BILLING_PREFIX"),
@@ -126,6 +127,52 @@ def test_contradictions_are_reported_together(environment):
         TIERGATE_ADMIN_TOKEN=GOOD["TIERGATE_SERVER_TOKEN"],
     )
     assert len(faults) == 2
+
+
+def test_contradictions_are_found_among_whatever_could_be_read(environment):
+    faults = faults_of(
+        environment,
+        **LIVE | {"TIERGATE_PUBLIC_URL": None, "TIERGATE_STRIPE_URL": "http://127.0.0.1:9", "TIERGATE_WORKERS": "abc"},
+        TIERGATE_ADMIN_TOKEN=GOOD["TIERGATE_SERVER_TOKEN"],
+        TIERGATE_UPSTREAM_URL=None,
+    )
+    assert [fault.partition(":")[0] for fault in faults] == [
+        "TIERGATE_STRIPE_URL",
+        "TIERGATE_UPSTREAM_URL",
+        "TIERGATE_PUBLIC_URL",
+        "TIERGATE_SERVER_TOKEN",
+        "TIERGATE_WORKERS",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TIERGATE_PORT", "seventy"),
+        ("TIERGATE_WORKERS", "0"),
+        ("TIERGATE_SETTLE_INTERVAL_S", "often"),
+        ("TIERGATE_LOG_LEVEL", "loud"),
+        ("TIERGATE_BILLING_PREFIX", "api"),
+        ("TIERGATE_STRIPE_URL", "localhost"),
+        ("TIERGATE_SIMULATED_CLOCK", "/tmp/clock"),
+        ("TIERGATE_SERVER_TOKEN", GOOD["TIERGATE_ADMIN_TOKEN"]),
+    ],
+)
+def test_every_fault_shows_an_example(environment, name, value):
+    (fault,) = faults_of(environment, **{name: value})
+    assert f". Example: {name}=" in fault
+
+
+@pytest.mark.parametrize("value", ["", ",", " , "])
+def test_an_upstream_list_that_names_none_counts_as_not_set_whatever_the_env_file_says(environment, tmp_path, value):
+    (tmp_path / ".env").write_text("TIERGATE_UPSTREAM_URL=http://localhost:3000\n")
+    (fault,) = faults_of(environment, TIERGATE_UPSTREAM_URL=value)
+    assert fault.startswith("TIERGATE_UPSTREAM_URL: is not set. Example: ")
+
+
+def test_an_upstream_is_not_needed_inside_an_app(environment):
+    environment(TIERGATE_UPSTREAM_URL=None)
+    assert load_settings(needs_upstream=False).upstream_url == ()
 
 
 def test_no_fault_and_no_repr_echoes_a_secret(environment):

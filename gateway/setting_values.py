@@ -1,0 +1,127 @@
+"""What a single setting may hold. Pure checks: each takes text and returns it, or says why not.
+
+Law: no message repeats anything of the value. A setting that is malformed may be a password,
+or hold one in an unexpected place; so every sentence here is a constant.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import urlsplit
+
+MIN_TOKEN_LENGTH = 24
+MIN_PEPPER_LENGTH = 32
+_FEWEST_DISTINCT_CHARACTERS = 8
+_STRIPE_KEY_PREFIXES = ("sk_test_", "rk_test_", "sk_live_", "rk_live_")
+
+
+def check_http_url(value: str) -> str:
+    """A base URL, without its trailing slash.
+
+    Raises:
+        ValueError: It is none, or has parts that a base URL cannot have.
+    """
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("not an http:// or https:// URL")
+    if parts.query or parts.fragment or parts.username:
+        raise ValueError("a base URL has no user, query or fragment")
+    return value.rstrip("/")
+
+
+def check_redis_url(value: str) -> str:
+    """A URL of a Redis or Valkey.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
+        raise ValueError("not a redis://, rediss:// or unix:// URL")
+    return value
+
+
+def check_ledger_url(value: str) -> str:
+    """A URL of a database. The ledger itself reads it more closely.
+
+    Raises:
+        ValueError: It is none.
+    """
+    scheme = urlsplit(value).scheme.partition("+")[0]
+    if scheme not in {"sqlite", "postgresql", "postgres"}:
+        raise ValueError("not a sqlite:/// or postgresql:// URL")
+    return value
+
+
+def check_stripe_key(value: str) -> str:
+    """A secret or restricted key of Stripe.
+
+    Raises:
+        ValueError: It is none, or not whole.
+    """
+    if not value:
+        raise ValueError("empty")
+    if value.startswith("pk_"):
+        raise ValueError("this is a publishable key; the secret key starts with sk_ or rk_")
+    if not value.startswith(_STRIPE_KEY_PREFIXES):
+        raise ValueError("does not start with sk_test_, rk_test_, sk_live_ or rk_live_")
+    if len(value) < MIN_TOKEN_LENGTH:
+        raise ValueError(f"shorter than {MIN_TOKEN_LENGTH} characters: it looks truncated")
+    return value
+
+
+def check_signing_secret(value: str) -> str:
+    """A signing secret of a Stripe webhook endpoint.
+
+    Raises:
+        ValueError: It is none, or not whole.
+    """
+    if not value.startswith("whsec_"):
+        raise ValueError("does not start with whsec_ (Stripe dashboard: Webhooks, Signing secret)")
+    if len(value) < MIN_TOKEN_LENGTH:
+        raise ValueError(f"shorter than {MIN_TOKEN_LENGTH} characters: it looks truncated")
+    return value
+
+
+def check_strong(value: str, *, least: int) -> str:
+    """A secret of our own, at least `least` characters long.
+
+    Raises:
+        ValueError: It could be guessed, or could not be sent.
+    """
+    if not value:
+        raise ValueError("empty")
+    if "change-me" in value.lower():
+        raise ValueError("still the placeholder of .env.example")
+    if len(value) < least:
+        raise ValueError(f"shorter than {least} characters")
+    if len(set(value)) < _FEWEST_DISTINCT_CHARACTERS:
+        raise ValueError("too uniform to be random")
+    if not value.isascii() or any(character.isspace() for character in value):
+        raise ValueError("holds white space or characters outside ASCII, which a header cannot carry")
+    return value
+
+
+def check_networks(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Addresses and networks.
+
+    Raises:
+        ValueError: One is neither; the message counts from 1.
+    """
+    for number, text in enumerate(values, 1):
+        try:
+            network = ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            raise ValueError(f"entry {number} is not an IP address or network") from None
+        if "/" in text and network.network_address != ipaddress.ip_address(text.partition("/")[0]):
+            raise ValueError(f"entry {number} is an address inside a network: write the network's first address")
+    return values
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's own."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
