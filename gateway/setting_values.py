@@ -7,12 +7,14 @@ or hold one in an unexpected place; so every sentence here is a constant.
 from __future__ import annotations
 
 import ipaddress
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 MIN_TOKEN_LENGTH = 24
 MIN_PEPPER_LENGTH = 32
 _FEWEST_DISTINCT_CHARACTERS = 8
 _STRIPE_KEY_PREFIXES = ("sk_test_", "rk_test_", "sk_live_", "rk_live_")
+_SQLITE_PREFIXES = ("sqlite:///", "sqlite+aiosqlite:///")
+_POSTGRESQL_SCHEMES = frozenset({"postgresql", "postgres", "postgresql+asyncpg"})
 
 
 def check_http_url(value: str) -> str:
@@ -21,7 +23,9 @@ def check_http_url(value: str) -> str:
     Raises:
         ValueError: It is none, or has parts that a base URL cannot have.
     """
-    parts = urlsplit(value)
+    if any(character.isspace() or not character.isprintable() for character in value):
+        raise ValueError("holds white space or a control character")
+    parts = _split(value)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("not an http:// or https:// URL")
     if parts.query or parts.fragment or parts.username:
@@ -35,7 +39,7 @@ def check_redis_url(value: str) -> str:
     Raises:
         ValueError: It is none.
     """
-    if urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
+    if _split(value).scheme not in {"redis", "rediss", "unix"}:
         raise ValueError("not a redis://, rediss:// or unix:// URL")
     return value
 
@@ -46,8 +50,9 @@ def check_ledger_url(value: str) -> str:
     Raises:
         ValueError: It is none.
     """
-    scheme = urlsplit(value).scheme.partition("+")[0]
-    if scheme not in {"sqlite", "postgresql", "postgres"}:
+    if value.startswith(_SQLITE_PREFIXES):  # what follows is a path, verbatim
+        return value
+    if _split(value).scheme not in _POSTGRESQL_SCHEMES:
         raise ValueError("not a sqlite:/// or postgresql:// URL")
     return value
 
@@ -115,6 +120,24 @@ def check_networks(values: tuple[str, ...]) -> tuple[str, ...]:
         if "/" in text and network.network_address != ipaddress.ip_address(text.partition("/")[0]):
             raise ValueError(f"entry {number} is an address inside a network: write the network's first address")
     return values
+
+
+def _split(url: str) -> SplitResult:
+    """The parts of a URL, its port among them being a port.
+
+    The standard library's own errors quote what they complain of, so none is let through.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ValueError("its host is malformed") from None
+    try:
+        is_port = parts.port != 0
+    except ValueError:
+        is_port = False
+    if not is_port:
+        raise ValueError("its port is not a number from 1 to 65535")
+    return parts
 
 
 def is_loopback(host: str) -> bool:

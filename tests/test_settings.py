@@ -98,6 +98,31 @@ def test_a_malformed_setting_is_refused_with_its_name_and_reason(environment, na
     assert why in fault
 
 
+@pytest.mark.parametrize("name", ["TIERGATE_UPSTREAM_URL", "TIERGATE_PUBLIC_URL", "TIERGATE_STRIPE_URL"])
+@pytest.mark.parametrize(
+    "place", ["127.0.0.1:99999", "127.0.0.1:0", "127.0.0.1:s3cr", "[::1", "ex ample", "[::s3cr]:1"]
+)
+def test_a_url_that_nothing_can_connect_to_is_refused(environment, name, place):
+    (fault,) = faults_of(environment, **{name: f"http://{place}"})
+    assert fault.startswith(f"{name}: ")
+    assert "s3cr" not in fault
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TIERGATE_REDIS_URL", "redis://h:99999/0"),
+        ("TIERGATE_REDIS_URL", "rediss://:pw@h:s3cr/0"),
+        ("TIERGATE_LEDGER_URL", "postgresql://u:pw@h:99999/db"),
+        ("TIERGATE_LEDGER_URL", "postgres://u:pw@h:s3cr/db"),
+    ],
+)
+def test_the_port_of_a_server_is_checked(environment, name, value):
+    (fault,) = faults_of(environment, **{name: value})
+    assert fault.startswith(f"{name}: its port is not a number from 1 to 65535. Example: ")
+    assert "s3cr" not in fault
+
+
 def test_a_mistyped_name_is_refused_with_the_nearest_right_one(environment):
     (fault,) = faults_of(environment, TIERGATE_UPSTREM_URL="http://x")
     assert fault == "TIERGATE_UPSTREM_URL: there is no such setting. Did you mean TIERGATE_UPSTREAM_URL?"

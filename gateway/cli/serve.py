@@ -7,7 +7,6 @@ import shutil
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import click
 import structlog
@@ -162,15 +161,7 @@ def _url(settings: Settings) -> str:
 
 
 def _cache_words(url: str) -> str:
-    """A cache URL without user and password.
-
-    Raises:
-        click.ClickException: Its port is none.
-    """
-    try:
-        urlsplit(url).port  # noqa: B018 - reading it checks it
-    except ValueError:
-        raise click.ClickException("TIERGATE_REDIS_URL: its port is not a number below 65536.") from None
+    """A cache URL without user and password."""
     scheme, _, rest = url.partition("://")
     place = rest.partition("?")[0].rpartition("@")[2]
     return f"{scheme}://{place}"
