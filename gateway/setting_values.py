@@ -13,6 +13,7 @@ MIN_TOKEN_LENGTH = 24
 MIN_PEPPER_LENGTH = 32
 _FEWEST_DISTINCT_CHARACTERS = 8
 _STRIPE_KEY_PREFIXES = ("sk_test_", "rk_test_", "sk_live_", "rk_live_")
+_CUTS = frozenset("/?#")
 _SQLITE_PREFIXES = ("sqlite:///", "sqlite+aiosqlite:///")
 _POSTGRESQL_SCHEMES = frozenset({"postgresql", "postgres", "postgresql+asyncpg"})
 
@@ -125,8 +126,17 @@ def check_networks(values: tuple[str, ...]) -> tuple[str, ...]:
 def _split(url: str) -> SplitResult:
     """The parts of a URL, its port among them being a port.
 
+    A password with a raw `/`, `?` or `#` ends the host's part of the URL too early: the rest would be
+    taken for a path and be shown. So none of these may stand before the last `@`.
+
     The standard library's own errors quote what they complain of, so none is let through.
     """
+    rest = url.partition("://")[2]
+    if not rest.startswith("/") and not _CUTS.isdisjoint(rest.rpartition("@")[0]):
+        raise ValueError(
+            "a '/', '?' or '#' stands before an '@': percent-encode it in the password (%2F, %3F, %23), "
+            "and an '@' further on as %40"
+        )
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -123,6 +123,44 @@ def test_the_port_of_a_server_is_checked(environment, name, value):
     assert "s3cr" not in fault
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (name, f"{scheme}://{user}:{password}@h:1/0")
+        for name, scheme, user in (
+            ("TIERGATE_REDIS_URL", "redis", ""),
+            ("TIERGATE_REDIS_URL", "rediss", "u"),
+            ("TIERGATE_REDIS_URL", "unix", "u"),
+            ("TIERGATE_LEDGER_URL", "postgresql", "u"),
+            ("TIERGATE_UPSTREAM_URL", "http", "u"),
+            ("TIERGATE_PUBLIC_URL", "https", "u"),
+        )
+        for password in ("s3cr/etpw", "12/s3cretpw", "12?s3cretpw", "12#s3cretpw", "s3cr@12/etpw")
+    ],
+)
+def test_a_password_that_cuts_its_url_in_two_is_refused_and_no_piece_of_it_told(environment, name, value):
+    (fault,) = faults_of(environment, **{name: value})
+    assert fault.startswith(f"{name}: ")
+    assert "s3cr" not in fault
+    assert "etpw" not in fault
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TIERGATE_REDIS_URL", "redis://:s3cr%2Fet%40pw@h:1/0"),
+        ("TIERGATE_REDIS_URL", "unix:///run/redis@1/socket?db=0"),
+        ("TIERGATE_LEDGER_URL", "postgresql://u%40tenant:s3cr%3Fet@h/db?sslmode=require"),
+        ("TIERGATE_LEDGER_URL", "sqlite:////var/lib/a b@c/ledger?.sqlite3"),
+        ("TIERGATE_UPSTREAM_URL", "http://[::1]:3000/base"),
+    ],
+)
+def test_a_sound_url_is_taken_as_it_is(environment, name, value):
+    environment(**{name: value})
+    found = getattr(load_settings(), name.removeprefix("TIERGATE_").lower())
+    assert value == (found[0] if isinstance(found, tuple) else found.get_secret_value())
+
+
 def test_a_mistyped_name_is_refused_with_the_nearest_right_one(environment):
     (fault,) = faults_of(environment, TIERGATE_UPSTREM_URL="http://x")
     assert fault == "TIERGATE_UPSTREM_URL: there is no such setting. Did you mean TIERGATE_UPSTREAM_URL?"
