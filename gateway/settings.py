@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +27,14 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from gateway.setting_values import (
     MIN_PEPPER_LENGTH,
@@ -57,6 +65,21 @@ def _split(value: object) -> object:
 HttpUrl = Annotated[str, AfterValidator(check_http_url)]
 
 
+_SERVICE_FACT = re.compile(
+    r"TIERGATE_([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
+_SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
+
+
+class _Environment(EnvSettingsSource):
+    """The environment, without the variables that Kubernetes makes of the names of services."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """As every source; a service link is no value, so that the next source is asked."""
+        value, key, is_complex = super().get_field_value(field, field_name)
+        return (None if _is_service_link(_variable(field_name), value) else value), key, is_complex
+
+
 class Settings(BaseSettings):
     """Everything a process of Tiergate is told from outside."""
 
@@ -68,6 +91,19 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
         env_ignore_empty=False,
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then the file."""
+        del env_settings, file_secret_settings
+        return init_settings, _Environment(settings_cls), dotenv_settings
 
     stripe_secret_key: SecretStr = Field(validation_alias="STRIPE_SECRET_KEY")
     """Stripe's secret or restricted key. Its mode (test, live) is this gateway's mode."""
@@ -334,9 +370,26 @@ def _example(name: str) -> str:
     return f"{name}={field.default}"
 
 
+def service_links() -> tuple[str, ...]:
+    """Variables that Kubernetes set because a service's name begins with `tiergate`. They are no settings.
+
+    For a service `tiergate` one of them is called TIERGATE_PORT and holds `tcp://...`: then the port counts as
+    not set. Source: Kubernetes documentation, "Accessing the Service", environment variables.
+    """
+    return tuple(sorted(name for name, value in os.environ.items() if _is_service_link(name, value)))
+
+
+def _is_service_link(name: str, value: str | None) -> bool:
+    if value is None or not name.startswith("TIERGATE_"):
+        return False
+    is_address = name.endswith("_PORT") and _SERVICE_ADDRESS.match(value) is not None
+    return is_address or _SERVICE_FACT.fullmatch(name) is not None
+
+
 def _unknown_names(env_file: Path) -> tuple[str, ...]:
     known = {_variable(name) for name in Settings.model_fields}
-    given = set(os.environ) | (set(dotenv_values(env_file)) if env_file.is_file() else set())
+    given = set(os.environ).difference(service_links())
+    given |= set(dotenv_values(env_file)) if env_file.is_file() else set()
     faults = []
     for name in sorted(name for name in given if name.startswith("TIERGATE_") and name not in known):
         if name.startswith("TIERGATE_TEST_"):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.settings import EXAMPLES, Settings, SettingsInvalid, load_settings
+from gateway.settings import EXAMPLES, Settings, SettingsInvalid, load_settings, service_links
 
 GOOD = {
     "STRIPE_SECRET_KEY": "sk_test_" + "51HxYz" * 6,
@@ -164,6 +164,37 @@ def test_a_sound_url_is_taken_as_it_is(environment, name, value):
 def test_a_mistyped_name_is_refused_with_the_nearest_right_one(environment):
     (fault,) = faults_of(environment, TIERGATE_UPSTREM_URL="http://x")
     assert fault == "TIERGATE_UPSTREM_URL: there is no such setting. Did you mean TIERGATE_UPSTREAM_URL?"
+
+
+LINKS = {
+    "TIERGATE_SERVICE_HOST": "10.0.0.7",
+    "TIERGATE_SERVICE_PORT": "8000",
+    "TIERGATE_SERVICE_PORT_HTTP": "8000",
+    "TIERGATE_PORT": "tcp://10.0.0.7:8000",
+    "TIERGATE_PORT_8000_TCP": "tcp://10.0.0.7:8000",
+    "TIERGATE_PORT_8000_TCP_PROTO": "tcp",
+    "TIERGATE_PORT_8000_TCP_PORT": "8000",
+    "TIERGATE_PORT_8000_TCP_ADDR": "10.0.0.7",
+    "TIERGATE_VALKEY_PORT": "tcp://10.0.0.8:6379",
+    "TIERGATE_VALKEY_SERVICE_HOST": "10.0.0.8",
+    "TIERGATE_VALKEY_PORT_6379_TCP_ADDR": "10.0.0.8",
+}
+
+
+def test_what_kubernetes_says_about_its_services_is_no_setting(environment, tmp_path):
+    environment(**LINKS)
+    assert load_settings().port == 8000
+    assert service_links() == tuple(sorted(LINKS))
+    (tmp_path / ".env").write_text("TIERGATE_PORT=9000\n")
+    assert load_settings().port == 9000
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("TIERGATE_VALKEY_PORT", "6379"), ("TIERGATE_PORT_HTTP", "1"), ("TIERGATE_SERVICE", "x")]
+)
+def test_what_only_reads_like_a_service_link_is_refused(environment, name, value):
+    (fault,) = faults_of(environment, **{name: value})
+    assert fault.startswith(f"{name}: there is no such setting.")
 
 
 LIVE = {"STRIPE_SECRET_KEY": "sk_live_" + "51HxYz" * 6, "TIERGATE_PUBLIC_URL": "https://api.example.com"}

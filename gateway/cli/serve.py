@@ -20,7 +20,7 @@ from gateway.cli.options import examples
 from gateway.cli.workers import serve_here, serve_with_workers, server_config
 from gateway.ledger import describe
 from gateway.policyfiles import PolicyInvalid, load_policy
-from gateway.settings import Settings, load_settings
+from gateway.settings import Settings, load_settings, service_links
 from gateway.telemetry import configure_logging
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
 
 def _serve(settings: Settings) -> int:
     configure_logging(settings.log_format, settings.log_level)
+    _say_what_is_ignored(settings)
     policy = _compile_policy(settings.policy_dir)
     _make_data_directory(settings.data_dir)
     listener = listen(settings.host, settings.port)
@@ -70,6 +71,16 @@ def _serve(settings: Settings) -> int:
             return serve_here(config, listener, lambda: _announce(settings, policy, cache_words))
         with _metrics_directory(settings.data_dir):
             return serve_with_workers(config, listener, lambda: _announce(settings, policy, cache_words))
+
+
+def _say_what_is_ignored(settings: Settings) -> None:
+    links = service_links()
+    if links:
+        log.warning(
+            "service links of Kubernetes are ignored; set enableServiceLinks: false, or rename the service",
+            variables=links,
+            listens_on=settings.port,
+        )
 
 
 def _compile_policy(directory: Path) -> Policy:

@@ -230,6 +230,15 @@ def test_wrong_settings_are_all_said_at_once_without_any_value(serve: Serve) -> 
     assert "hunter2" not in served.log()
 
 
+@pytest.mark.slow
+def test_a_service_link_of_kubernetes_does_not_say_where_to_listen(serve: Serve) -> None:
+    served = serve("--port", "0", TIERGATE_SERVICE_HOST="10.0.0.7", TIERGATE_PORT_8000_TCP="tcp://10.0.0.7:8000")
+    assert served.wait_for("gateway serves")["workers"] == 1
+    ignored = [line for line in served.lines if "service links of Kubernetes are ignored" in line]
+    assert len(ignored) == 1
+    assert "TIERGATE_PORT_8000_TCP" in ignored[0]
+
+
 def test_an_invalid_policy_is_said_with_file_and_line(serve: Serve, policies: Path) -> None:
     file = policies / "tiergate.yaml"
     file.write_text(file.read_text().replace("tier: pro\n", "tier: prro\n", 1))
