@@ -7,12 +7,18 @@ or hold one in an unexpected place; so every sentence here is a constant.
 from __future__ import annotations
 
 import ipaddress
+import re
 from urllib.parse import SplitResult, urlsplit
+
+from gateway.core.errors import TargetRejected
+from gateway.core.target import canonical_path
 
 MIN_TOKEN_LENGTH = 24
 MIN_PEPPER_LENGTH = 32
 _FEWEST_DISTINCT_CHARACTERS = 8
 _STRIPE_KEY_PREFIXES = ("sk_test_", "rk_test_", "sk_live_", "rk_live_")
+_OPERATIONS = "/_tiergate"
+_PREFIX = re.compile(r"/[A-Za-z0-9._~/-]*[A-Za-z0-9._~-]")
 _CUTS = frozenset("/?#")
 _SQLITE_PREFIXES = ("sqlite:///", "sqlite+aiosqlite:///")
 _POSTGRESQL_SCHEMES = frozenset({"postgresql", "postgres", "postgresql+asyncpg"})
@@ -104,6 +110,23 @@ def check_strong(value: str, *, least: int) -> str:
         raise ValueError("too uniform to be random")
     if not value.isascii() or any(character.isspace() for character in value):
         raise ValueError("holds white space or characters outside ASCII, which a header cannot carry")
+    return value
+
+
+def check_billing_prefix(value: str) -> str:
+    """A path that every parser reads alike, under which our billing routes may stand.
+
+    Raises:
+        ValueError: It could not be reached, or it is where the operations routes are.
+    """
+    if _PREFIX.fullmatch(value) is None:
+        raise ValueError("not a path of letters, digits, '.', '_', '~', '-' and '/', without a slash at its end")
+    try:
+        canonical_path(value.encode())
+    except TargetRejected as error:
+        raise ValueError(str(error).rstrip(".")) from None
+    if value.casefold().startswith(f"{_OPERATIONS}/") or value.casefold() == _OPERATIONS:
+        raise ValueError("everything under /_tiergate is the gateway's own")
     return value
 
 

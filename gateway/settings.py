@@ -39,6 +39,7 @@ from pydantic_settings import (
 from gateway.setting_values import (
     MIN_PEPPER_LENGTH,
     MIN_TOKEN_LENGTH,
+    check_billing_prefix,
     check_http_url,
     check_ledger_url,
     check_networks,
@@ -135,7 +136,7 @@ class Settings(BaseSettings):
     policy_dir: Path = Path("policies")
     """Directory of `*.yaml` policy files."""
 
-    billing_prefix: str = Field(default="/api/v1", pattern=r"^/[A-Za-z0-9._~/-]*[A-Za-z0-9._~-]$")
+    billing_prefix: Annotated[str, AfterValidator(check_billing_prefix)] = "/api/v1"
     """Path prefix of the billing routes. They are never proxied."""
     host: str = "127.0.0.1"
     """Address to listen on."""

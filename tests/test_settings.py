@@ -89,6 +89,10 @@ def test_every_missing_setting_is_named_at_once_with_an_example(monkeypatch, tmp
         ("TIERGATE_REDIS_URL", "memcached://x", "redis://"),
         ("TIERGATE_LEDGER_URL", "mysql://x", "sqlite:/// or postgresql://"),
         ("TIERGATE_BILLING_PREFIX", "api/v1", "TIERGATE_BILLING_PREFIX"),
+        ("TIERGATE_BILLING_PREFIX", "/api/../v1", "dot segment"),
+        ("TIERGATE_BILLING_PREFIX", "/api//v1", "empty segment"),
+        ("TIERGATE_BILLING_PREFIX", "/_tiergate", "the gateway's own"),
+        ("TIERGATE_BILLING_PREFIX", "/_Tiergate/billing", "the gateway's own"),
         ("TIERGATE_SIGNUP", "maybe", "'open' or 'closed'"),
     ],
 )
