@@ -37,7 +37,7 @@ def doctor(*, as_json: bool) -> None:
     Changes nothing, here or at Stripe. Exit code 1 if anything fails; warnings alone are 0.
     """
     try:
-        settings = load_settings()
+        settings = load_settings(needs_upstream=False)
     except SettingsInvalid as invalid:
         findings = [fail("settings", fault, "Correct it in the environment or in .env.") for fault in invalid.faults]
     else:

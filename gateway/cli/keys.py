@@ -51,7 +51,7 @@ def issue(
 
     The key goes to standard output, everything else to standard error.
     """
-    settings = load_settings()
+    settings = load_settings(needs_upstream=False)
     order = KeyOrder(name=name, scopes=scopes, limits=_parse_limits(limits, settings), limit_texts=limits)
     run(_issue(settings, who, order, expires, as_json=as_json))
 
@@ -62,7 +62,7 @@ def issue(
 @json_option
 def list_keys(who: Who, *, everything: bool, as_json: bool) -> None:
     """List a customer's keys, oldest first. Their texts are kept nowhere."""
-    run(_list(load_settings(), who, everything=everything, as_json=as_json))
+    run(_list(load_settings(needs_upstream=False), who, everything=everything, as_json=as_json))
 
 
 @keys_group.command("rotate", epilog=examples("tiergate keys rotate 4fT0aB9cQ2xZ --user-id user_42 --overlap 2h"))
@@ -72,7 +72,7 @@ def list_keys(who: Who, *, everything: bool, as_json: bool) -> None:
 @json_option
 def rotate(key_id: str, who: Who, overlap: int, *, as_json: bool) -> None:
     """Replace KEY_ID by a new key with the same name, scopes and limits, and print that, once."""
-    run(_rotate(load_settings(), who, key_id, overlap, as_json=as_json))
+    run(_rotate(load_settings(needs_upstream=False), who, key_id, overlap, as_json=as_json))
 
 
 @keys_group.command(
@@ -85,7 +85,7 @@ def rotate(key_id: str, who: Who, overlap: int, *, as_json: bool) -> None:
 @json_option
 def revoke(key_id: str, who: Who, because: str, *, as_json: bool) -> None:
     """End KEY_ID now. It is refused from the next request on, by every worker."""
-    run(_revoke(load_settings(), who, key_id, because, as_json=as_json))
+    run(_revoke(load_settings(needs_upstream=False), who, key_id, because, as_json=as_json))
 
 
 @click.command("secret", epilog=examples('echo "TIERGATE_KEY_PEPPER=$(tiergate secret)" >> .env'))

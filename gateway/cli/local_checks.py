@@ -189,6 +189,14 @@ def check_policy(directory: Path) -> tuple[Policy | None, list[Finding]]:
 
 async def check_upstreams(settings: Settings) -> list[Finding]:
     """Does something take connections there, over TLS that can be trusted?"""
+    if not settings.upstream_url:
+        return [
+            warn(
+                "upstream",
+                "TIERGATE_UPSTREAM_URL is not set: `tiergate serve` does not start",
+                "Set it to the API that is sold. Right as it is if the gateway runs inside your own app.",
+            )
+        ]
     return [await _check_upstream(url, settings) for url in settings.upstream_url]
 
 

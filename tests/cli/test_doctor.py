@@ -76,6 +76,15 @@ def test_on_a_fresh_machine_it_changes_nothing(tiergate: Run, sandbox: Any, envi
     assert not Path(environment["TIERGATE_DATA_DIR"]).exists()
 
 
+def test_without_an_upstream_it_warns_because_the_gateway_may_run_inside_an_app(
+    migrated: Run, environment: dict[str, str]
+) -> None:
+    del environment["TIERGATE_UPSTREAM_URL"]
+    _, findings = examine(migrated)
+    assert about(findings, "settings", "fail") == []
+    assert "is not set" in about(findings, "upstream", "warn")[0]
+
+
 def test_every_wrong_setting_is_a_finding_without_its_value(tiergate: Run, environment: dict[str, str]) -> None:
     environment |= {"TIERGATE_ADMIN_TOKEN": "hunter2", "STRIPE_SECRET_KEY": "pk_test_hunter2", "TIERGATE_PROT": "1"}
     result = tiergate("doctor")

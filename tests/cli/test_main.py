@@ -93,3 +93,24 @@ def test_a_failure_of_a_part_is_one_line_with_its_code(
     )
     assert result.returncode == 1
     assert result.stderr == "tiergate: There is no live key 'nokey'. (key-not-found)\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("migrate",),
+        ("customers", "create", "--user-id", "ada"),
+        ("keys", "list", "--user-id", "bob"),
+        ("events", "list"),
+        ("sync", "--user-id", "bob"),
+    ],
+    ids=lambda arguments: " ".join(arguments[:2]),
+)
+def test_only_serve_needs_an_upstream(
+    migrated: Callable[..., Result], environment: dict[str, str], arguments: tuple[str, ...]
+) -> None:
+    """A gateway inside an app has none, and its keys are issued and revoked all the same."""
+    del environment["TIERGATE_UPSTREAM_URL"]
+    assert migrated("customers", "create", "--user-id", "bob").exit_code == 0
+    result = migrated(*arguments)
+    assert result.exit_code == 0, f"{result.exception!r}: {result.output}"
