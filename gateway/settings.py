@@ -349,6 +349,13 @@ def load_settings(env_file: Path | None = None, *, needs_upstream: bool = True) 
     return settings
 
 
+def find_policy_dir() -> Path:
+    """The policy directory in the settings, whatever else is in them or missing: for a look at the files alone."""
+    name, env_file = "TIERGATE_POLICY_DIR", Path(".env")
+    value = os.environ.get(name) or (dotenv_values(env_file).get(name) if env_file.is_file() else None)
+    return Path(value) if value else Path(Settings.model_fields["policy_dir"].default)
+
+
 def _variable(name: str) -> str:
     field = Settings.model_fields.get(name)
     alias = field.validation_alias if field is not None else None

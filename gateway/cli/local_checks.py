@@ -15,7 +15,7 @@ from gateway.cache import CacheServer, CacheServerError, CacheUnavailable
 from gateway.cache.inspection import CacheReport, inspect_cache
 from gateway.cli.findings import Finding, fail, ok, warn
 from gateway.cli.opening import find_running_cache, open_clock
-from gateway.cli.printing import duration_words
+from gateway.cli.printing import duration_words, policy_check_words
 from gateway.core.errors import LedgerUnavailable
 from gateway.ledger import Ledger, LedgerUrlInvalid
 from gateway.policyfiles import PolicyInvalid, load_policy
@@ -180,7 +180,8 @@ def check_policy(directory: Path) -> tuple[Policy | None, list[Finding]]:
     try:
         policy = load_policy(directory)
     except PolicyInvalid as invalid:
-        return None, [fail("policy", str(fault), "See `tiergate policy check`.") for fault in invalid.faults]
+        fix = f"See {policy_check_words(directory)}."
+        return None, [fail("policy", str(fault), fix) for fault in invalid.faults]
     what = (
         f"{policy.policy_hash}: tiers {', '.join(policy.tiers)}; {len(policy.plans)} plans, {len(policy.routes)} routes"
     )

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from gateway.cache import Cache, CacheServer, CacheUnavailable
-from gateway.cli.printing import note
+from gateway.cli.printing import note, policy_check_words
 from gateway.clock import Clock, SimulatedClock, SystemClock
 from gateway.core.keys import KeyCodec
 from gateway.ledger import Ledger, LedgerConflict, LedgerUrlInvalid
 from gateway.policyfiles import PolicyInvalid
 from gateway.provisioning import Provisioning
 from gateway.publishing import Publisher
+from gateway.settings import find_policy_dir
 from gateway.telemetry import configure_logging
 
 if TYPE_CHECKING:
@@ -152,7 +153,9 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 def policy_refused(error: PolicyInvalid) -> click.ClickException:
     """Every fault of the policy, for a command that cannot do without one."""
     faults = "\n".join(f"  {fault}" for fault in error.faults)
-    return click.ClickException(f"The policy is not valid (`tiergate policy check` shows where):\n{faults}")
+    return click.ClickException(
+        f"The policy is not valid ({policy_check_words(find_policy_dir())} shows where):\n{faults}"
+    )
 
 
 async def _check_migrated(ledger: Ledger) -> None:

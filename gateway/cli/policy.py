@@ -15,6 +15,7 @@ from gateway.core.limits import Rate
 from gateway.core.nearest import nearest_name
 from gateway.core.target import canonical_path
 from gateway.policyfiles import CompiledPolicy, PolicyInvalid, compile_policy, limit_words, read_sources
+from gateway.settings import find_policy_dir
 
 if TYPE_CHECKING:
     from gateway.core.policy import Policy, Standing, Tier
@@ -22,16 +23,20 @@ if TYPE_CHECKING:
     from gateway.policyfiles import Fault
 
 _DIRECTORY = click.Path(path_type=Path)
-_DEFAULT = Path("policies")
+
+_directory_argument = click.argument("directory", type=_DIRECTORY, default=find_policy_dir)
 
 
 @click.group("policy")
 def policy_group() -> None:
-    """Check, show and explain the policy files."""
+    """Check, show and explain the policy files.
+
+    Without DIRECTORY, those of TIERGATE_POLICY_DIR (environment or .env), else ./policies. No other setting is read.
+    """
 
 
 @policy_group.command()
-@click.argument("directory", type=_DIRECTORY, default=_DEFAULT)
+@_directory_argument
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for editors and CI.")
 def check(directory: Path, *, as_json: bool) -> None:
     """Read every policy file of DIRECTORY; exit 1 if anything is wrong."""
@@ -51,7 +56,7 @@ def check(directory: Path, *, as_json: bool) -> None:
 
 
 @policy_group.command()
-@click.argument("directory", type=_DIRECTORY, default=_DEFAULT)
+@_directory_argument
 def show(directory: Path) -> None:
     """Print the policy of DIRECTORY in words, with every default filled in."""
     policy = _load(directory).policy
@@ -66,7 +71,13 @@ def show(directory: Path) -> None:
 @click.argument("method")
 @click.argument("path")
 @click.option("--tier", "tier_name", help="The caller's tier. Default: the policy's default tier.")
-@click.option("--dir", "directory", type=_DIRECTORY, default=_DEFAULT, show_default=True, help="Policy directory.")
+@click.option(
+    "--dir",
+    "directory",
+    type=_DIRECTORY,
+    default=find_policy_dir,
+    help="Policy directory. Default: TIERGATE_POLICY_DIR, else policies.",
+)
 def explain(method: str, path: str, tier_name: str | None, directory: Path) -> None:
     """Say what METHOD PATH would cost a caller, and why; exit 1 if it would be refused."""
     compiled = _load(directory)

@@ -9,7 +9,7 @@ import click
 
 from gateway.cache import CacheUnavailable
 from gateway.cli.keys import key_json, print_keys
-from gateway.cli.printing import duration_words, instant_words, note, print_columns, print_facts
+from gateway.cli.printing import duration_words, instant_words, note, policy_check_words, print_columns, print_facts
 from gateway.core.access import Access, decide_access
 from gateway.core.limits import Limit, Quota, limit_field
 from gateway.core.window import quota_window
@@ -80,7 +80,8 @@ async def draw_portrait(parts: Parts, row: CustomerRow) -> Portrait:
     try:
         access = decide_access(account, load_policy(parts.settings.policy_dir), parts.now)
     except PolicyInvalid:
-        note("The policy is not valid, so tier and limits are unknown. See `tiergate policy check`.")
+        check = policy_check_words(parts.settings.policy_dir)
+        note(f"The policy is not valid, so tier and limits are unknown. See {check}.")
         access = None
     counters, usage_from = await _counters(parts, row.customer_id)
     limits = access.tier.limits if access is not None and access.tier is not None else ()

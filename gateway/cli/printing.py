@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
 _WIDTH_IN_A_PIPE = 200
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
@@ -50,6 +52,11 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     for name, value in facts:
         table.add_row(Text(name), Text(printable(value)))
     console().print(table)
+
+
+def policy_check_words(directory: Path) -> str:
+    """The command that shows what is wrong in a policy directory, from any working directory."""
+    return f"`tiergate policy check {shlex.quote(str(directory.absolute()))}`"
 
 
 def note(message: str) -> None:

@@ -8,6 +8,7 @@ run, Stripe with one cheap read a minute, and less often while it does not answe
 from __future__ import annotations
 
 import asyncio
+import shlex
 from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -119,8 +120,9 @@ def _check_policy(runtime: Runtime) -> Check:
     error = runtime.policy.last_error
     if error is None:
         return Check(name="policy", ok=True, detail=running)
+    directory = shlex.quote(str(runtime.settings.policy_dir.absolute()))
     detail = f"{running}; the newest edit was refused: {error.faults[0]}"
-    return Check(name="policy", ok=True, detail=detail, fix="Run `tiergate policy check`.")
+    return Check(name="policy", ok=True, detail=detail, fix=f"Run `tiergate policy check {directory}`.")
 
 
 async def _count_in_ledger(runtime: Runtime) -> None:

@@ -166,6 +166,8 @@ def test_a_broken_policy_is_a_failure_for_each_fault(migrated: Run, policies: Pa
     assert exit_code == 1
     assert len(about(findings, "policy", "fail")) == 2
     assert "did you mean 'pro'?" in about(findings, "policy", "fail")[0]
+    [fix] = {finding["fix"] for finding in findings if finding["subject"] == "policy"}
+    assert fix == f"See `tiergate policy check '{policies}'`."
 
 
 def test_people_get_a_line_a_finding_and_its_fix_below(migrated: Run) -> None:

@@ -40,8 +40,26 @@ def test_check_accepts_the_shipped_policy_and_says_what_it_sells() -> None:
 
 
 def test_check_reads_policies_in_the_working_directory_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TIERGATE_POLICY_DIR", raising=False)
     monkeypatch.chdir(SHIPPED.parent)
     assert run("check").output.startswith("policies: valid")
+
+
+@pytest.mark.parametrize("where", ["the environment", ".env"])
+def test_the_files_looked_at_are_those_a_gateway_here_would_serve_with(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, broken: Path, where: str
+) -> None:
+    """Nothing else needs to be set: policy files are written before there is a Stripe key."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TIERGATE_POLICY_DIR", raising=False)
+    if where == ".env":
+        (tmp_path / ".env").write_text(f"TIERGATE_POLICY_DIR='{broken}'\n", encoding="utf-8")
+    else:
+        monkeypatch.setenv("TIERGATE_POLICY_DIR", str(broken))
+    for arguments in (("check",), ("show",), ("explain", "GET", "/v1/echo")):
+        result = run(*arguments)
+        assert result.exit_code == 1
+        assert "did you mean 'enterprise'?" in result.output
 
 
 def test_check_prints_every_fault_with_its_line_a_caret_and_the_nearest_name(broken: Path) -> None:
