@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from gateway import __version__
 from gateway.cache import CacheServer, CacheServerError, CacheUnavailable
 from gateway.cache.inspection import CacheReport, inspect_cache
 from gateway.cli.findings import Finding, fail, ok, warn
 from gateway.cli.opening import find_running_cache, open_clock
 from gateway.cli.printing import duration_words, policy_check_words
 from gateway.core.errors import LedgerUnavailable
-from gateway.ledger import Ledger, LedgerUrlInvalid
+from gateway.ledger import Ledger, LedgerUrlInvalid, Tables
 from gateway.policyfiles import PolicyInvalid, load_policy
 
 if TYPE_CHECKING:
@@ -130,14 +131,9 @@ async def check_ledger(settings: Settings) -> list[Finding]:
     except LedgerUrlInvalid as error:
         return [fail("ledger", str(error), "Correct TIERGATE_LEDGER_URL.")]
     try:
-        if not await ledger.is_migrated():
-            return [
-                warn(
-                    "ledger",
-                    f"{ledger.description} has no tables yet, or tables of another version",
-                    "Run `tiergate migrate`; `tiergate serve` does it too.",
-                )
-            ]
+        tables = await ledger.find_tables()
+        if tables != "current":
+            return [_other_tables(ledger.description, tables)]
         await ledger.ping()
         return [
             ok("ledger", f"{ledger.description} answers, with tables of this version"),
@@ -150,6 +146,19 @@ async def check_ledger(settings: Settings) -> list[Finding]:
         return [fail("ledger", f"{ledger.description}: {error}", fix)]
     finally:
         await ledger.aclose()
+
+
+def _other_tables(place: str, tables: Tables) -> Finding:
+    migrate = "Run `tiergate migrate`; `tiergate serve` does it too."
+    if tables == "none":
+        return warn("ledger", f"{place} has no tables yet", migrate)
+    if tables == "older":
+        return warn("ledger", f"{place} has tables of an older version", migrate)
+    return fail(
+        "ledger",
+        f"{place} was brought up to date by a newer version of tiergate: this one ({__version__}) does not start",
+        "Use that version or a later one; or restore a backup from before.",
+    )
 
 
 async def _inbox(ledger: Ledger, now: float) -> list[Finding]:

@@ -159,11 +159,18 @@ def policy_refused(error: PolicyInvalid) -> click.ClickException:
 
 
 async def _check_migrated(ledger: Ledger) -> None:
-    if not await ledger.is_migrated():
+    tables = await ledger.find_tables()
+    if tables == "current":
+        return
+    if tables == "newer":
         raise click.ClickException(
-            f"The ledger ({ledger.description}) has no tables, or tables of another version. "
-            "Run `tiergate migrate`; `tiergate serve` does it too."
+            f"The ledger ({ledger.description}) has tables of a newer version of tiergate. "
+            "Use that version or a later one."
         )
+    has = "no tables yet" if tables == "none" else "tables of an older version"
+    raise click.ClickException(
+        f"The ledger ({ledger.description}) has {has}. Run `tiergate migrate`; `tiergate serve` does it too."
+    )
 
 
 async def _answers(cache: Cache) -> bool:

@@ -16,7 +16,7 @@ from gateway.ledger.errors import (
     LedgerUrlInvalid,
     UserExists,
 )
-from gateway.ledger.ledger import Ledger
+from gateway.ledger.ledger import Ledger, Tables
 from gateway.ledger.migrate import migrate
 from gateway.ledger.rows import AuditRow, CheckoutRow, CustomerRow, InboxCounts, InboxRow, KeyRow, UsageTotal
 
@@ -34,6 +34,7 @@ __all__ = [
     "Ledger",
     "LedgerConflict",
     "LedgerUrlInvalid",
+    "Tables",
     "UsageTotal",
     "UserExists",
     "describe",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self, TypeAlias
 
 from sqlalchemy import literal, select, text
 
@@ -21,6 +21,8 @@ from gateway.ledger.tables import CUSTOMERS, SCHEMA_REVISION
 from gateway.ledger.usage import Usage
 
 DEADLINE_S = 5.0
+
+Tables: TypeAlias = Literal["none", "older", "current", "newer"]
 
 
 class Ledger(Customers, Keys, Subscriptions, Accounts, Inbox, Checkouts, Usage, Audit):
@@ -65,13 +67,26 @@ class Ledger(Customers, Keys, Subscriptions, Accounts, Inbox, Checkouts, Usage, 
         Raises:
             LedgerUnavailable: The database cannot be reached.
         """
+        return await self.find_tables() == "current"
+
+    @unbroken
+    async def find_tables(self) -> Tables:
+        """Whose tables these are: none yet, of an `older` version, of this one (`current`), or of a `newer` one.
+
+        Raises:
+            LedgerUnavailable: The database cannot be reached.
+        """
         if self._database.place.file is not None and not self._database.place.file.exists():
-            return False
+            return "none"
         try:
             async with self._database.reading() as connection:
                 found = await connection.scalar(text("SELECT version_num FROM alembic_version"))
         except LedgerUnavailable as error:
             if str(error) == NOT_MIGRATED:
-                return False
+                return "none"
             raise
-        return bool(found == SCHEMA_REVISION)
+        if found is None:
+            return "none"
+        if found == SCHEMA_REVISION:
+            return "current"
+        return "newer" if found > SCHEMA_REVISION else "older"

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, text
 
 from gateway.core.errors import LedgerUnavailable
 from gateway.ledger.database import Database, Place, create_engine, parse_place, writing_options
-from gateway.ledger.faults import NOT_MIGRATED, READ_ONLY, ledger_faults
+from gateway.ledger.faults import NEWER, READ_ONLY, ledger_faults
 from gateway.ledger.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -69,10 +69,13 @@ def _locked_directory(directory: Path) -> Iterator[None]:
 async def _migrate(place: Place) -> None:
     ledger = Ledger(Database(place, deadline_s=_DEADLINE_S))
     try:
-        if await ledger.is_migrated():
-            return
+        tables = await ledger.find_tables()
     finally:
         await ledger.aclose()
+    if tables == "current":
+        return
+    if tables == "newer":
+        raise LedgerUnavailable(NEWER)
     engine = create_engine(place, deadline_s=_DEADLINE_S)
     try:
         with ledger_faults():
@@ -101,12 +104,8 @@ def _run_migrations(connection: Connection) -> None:
     # Importing Alembic takes as long as everything else here together, and most starts find nothing to do.
     from alembic import command  # noqa: PLC0415 - see above
     from alembic.config import Config  # noqa: PLC0415 - see above
-    from alembic.util import CommandError  # noqa: PLC0415 - see above
 
     config = Config()
     config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
     config.attributes["connection"] = connection
-    try:
-        command.upgrade(config, "head")
-    except CommandError as error:
-        raise LedgerUnavailable(NOT_MIGRATED) from error
+    command.upgrade(config, "head")

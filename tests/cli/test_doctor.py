@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import socket
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -168,6 +170,33 @@ def test_a_broken_policy_is_a_failure_for_each_fault(migrated: Run, policies: Pa
     assert "did you mean 'pro'?" in about(findings, "policy", "fail")[0]
     [fix] = {finding["fix"] for finding in findings if finding["subject"] == "policy"}
     assert fix == f"See `tiergate policy check '{policies}'`."
+
+
+def test_a_ledger_of_a_newer_version_is_a_failure_and_migrating_is_not_the_advice(
+    migrated: Run, environment: dict[str, str]
+) -> None:
+    set_revision(environment, "9999")
+    exit_code, findings = examine(migrated)
+    assert exit_code == 1
+    [finding] = [finding for finding in findings if finding["subject"] == "ledger"]
+    assert "newer version" in finding["what"]
+    assert "migrate" not in finding["fix"]
+    for command in (("migrate",), ("customers", "list")):
+        result = migrated(*command)
+        assert result.exit_code == 1
+        assert "of a newer version of tiergate. Use that version or a later one." in result.stderr
+
+
+def test_a_ledger_of_an_older_version_is_a_warning(migrated: Run, environment: dict[str, str]) -> None:
+    set_revision(environment, "0000")
+    _, findings = examine(migrated)
+    assert "tables of an older version" in about(findings, "ledger", "warn")[0]
+
+
+def set_revision(environment: dict[str, str], revision: str) -> None:
+    file = Path(environment["TIERGATE_DATA_DIR"]) / "ledger.sqlite3"
+    with contextlib.closing(sqlite3.connect(file)) as ledger, ledger:
+        ledger.execute("UPDATE alembic_version SET version_num = ?", (revision,))
 
 
 def test_people_get_a_line_a_finding_and_its_fix_below(migrated: Run) -> None:

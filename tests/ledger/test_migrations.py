@@ -117,8 +117,21 @@ async def test_a_ledger_of_a_newer_version_is_refused_and_left_alone(ledger_url)
 
     await on_connection(ledger_url, age)
     assert not await is_migrated(ledger_url)
-    with pytest.raises(LedgerUnavailable, match="another version"):
+    with pytest.raises(LedgerUnavailable, match="of a newer version"):
         await asyncio.to_thread(migrate, ledger_url)
+
+
+@pytest.mark.parametrize(("revision", "tables"), [("0000", "older"), (SCHEMA_REVISION, "current"), ("9999", "newer")])
+async def test_tables_are_known_to_be_of_an_older_or_a_newer_version(ledger, ledger_url, revision, tables):
+    def mark(connection: Connection):
+        connection.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
+
+    await on_connection(ledger_url, mark)
+    assert await ledger.find_tables() == tables
+
+
+async def test_a_database_that_nothing_was_done_to_has_no_tables(empty_url, open_ledger):
+    assert await (await open_ledger(empty_url)).find_tables() == "none"
 
 
 async def test_a_migration_of_a_file_waits_for_the_one_that_runs(tmp_path):
