@@ -6,9 +6,9 @@ claim and key are one transaction of the ledger, so two loads at once give one k
 and there is neither a claim without a key nor a key without a claim.
 
 A key that was shown and not copied can be replaced, by the same browser only: within an
-hour of the claim, three times at most, and only while it is the account's only live key.
-The old key ends before the new one begins: of several replacements at once, the one that
-ended it goes on.
+hour of the claim, three times at most, and only while the key that was shown last is live
+and the account's only one. A key that somebody revoked does not come back. The old key ends
+and the new one begins in one transaction: of several replacements at once, one goes on.
 """
 
 from __future__ import annotations
@@ -23,16 +23,14 @@ from gateway.billing import Billing, CheckoutFacts
 from gateway.clock import Clock
 from gateway.core.errors import BillingRefused, BillingUnavailable, TiergateError
 from gateway.core.keys import KeyCodec
-from gateway.ledger import CheckoutClaimed, CheckoutRow, KeyRow, Ledger
-from gateway.provisioning import IssuedKey, KeyOrder, Provisioning
+from gateway.ledger import CheckoutClaimed, CheckoutRow, KeyRow
+from gateway.provisioning import IssuedKey, KeyNotFound, KeyOrder, Provisioning
 from gateway.sync import Sync
 
 log = structlog.get_logger(__name__)
 
 REPLACE_WITHIN_S: Final = 3600
 MOST_REPLACEMENTS: Final = 3
-_ABANDONED_AFTER_S: Final = 30
-"""A replacement that ended the old key and has issued none after this long never will; it may be made again."""
 
 ClaimState: TypeAlias = Literal["shown", "claimed", "waiting", "expired"]
 Arrival: TypeAlias = Literal["paid", "waiting", "expired"]
@@ -61,14 +59,12 @@ class FirstKeys:
     def __init__(
         self,
         *,
-        ledger: Ledger,
         billing: Billing,
         sync: Sync,
         provisioning: Provisioning,
         codec: KeyCodec,
         clock: Clock,
     ) -> None:
-        self._ledger = ledger
         self._billing = billing
         self._sync = sync
         self._provisioning = provisioning
@@ -121,7 +117,7 @@ class FirstKeys:
 
         Raises:
             NotReplaceable: The rules in this module's head say no. Nothing was changed.
-            LedgerUnavailable: Nothing was issued; it may be tried again.
+            LedgerUnavailable: Nothing was changed, or nobody knows; it may be tried again.
         """
         if checkout.claimed_at is None:
             raise NotReplaceable("No key was shown yet.")
@@ -129,31 +125,25 @@ class FirstKeys:
         if now > checkout.claimed_at + REPLACE_WITHIN_S:
             raise NotReplaceable("A key can be replaced here for one hour after it was first shown.")
         rows = await self._provisioning.list(checkout.customer_id, include_revoked=True)
-        live = [row for row in rows if _is_live(row, now)]
+        live = [row.record.key_id for row in rows if _is_live(row, now)]
+        if checkout.key_id is None or checkout.key_id not in live:
+            raise _not_live()
         if len(live) > 1:
             raise NotReplaceable("This account has several keys by now. Sign in with one of them to manage them.")
         if len(rows) > MOST_REPLACEMENTS:
             raise NotReplaceable(f"The key was replaced {MOST_REPLACEMENTS} times already.")
-        if not (await self._end(checkout, live[0], now) if live else _is_abandoned(rows, now)):
-            raise NotReplaceable("The key was replaced a moment ago, in another tab of this browser.")
-        return await self._provisioning.issue(checkout.customer_id, KeyOrder(), actor=_actor(checkout))
+        try:
+            return await self._provisioning.rotate(
+                checkout.customer_id, checkout.key_id, overlap_s=0, actor=_actor(checkout), checkout=checkout.session_id
+            )
+        except KeyNotFound:
+            raise _not_live() from None
 
     async def _record(self, checkout: CheckoutRow) -> None:
         try:
             await self._sync.sync_customer(checkout.customer_id, f"return from {checkout.session_id}")
         except (BillingUnavailable, BillingRefused) as error:
             log.warning("paid checkout not recorded yet", session_id=checkout.session_id, reason=str(error))
-
-    async def _end(self, checkout: CheckoutRow, row: KeyRow, now: int) -> bool:
-        """End one key. Of several callers at once, one is told that it did."""
-        return await self._ledger.revoke_key(
-            checkout.customer_id,
-            row.record.key_id,
-            at=now,
-            now=now,
-            actor=_actor(checkout),
-            because="replaced on the success page",
-        )
 
 
 def _arrival(facts: CheckoutFacts | None) -> Arrival:
@@ -172,7 +162,5 @@ def _is_live(row: KeyRow, now: int) -> bool:
     return row.revoked_at is None and (row.record.expires_at is None or row.record.expires_at > now)
 
 
-def _is_abandoned(rows: list[KeyRow], now: int) -> bool:
-    """Whether the last key ended so long ago that nobody can be replacing it at this moment."""
-    ends = [row.revoked_at for row in rows if row.revoked_at is not None]
-    return max(ends, default=0) + _ABANDONED_AFTER_S <= now
+def _not_live() -> NotReplaceable:
+    return NotReplaceable("The key that was shown is not live any more: it was revoked, or replaced in another tab.")

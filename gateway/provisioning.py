@@ -15,7 +15,7 @@ from gateway.core.errors import TiergateError
 from gateway.core.keys import ALPHABET, CUSTOMER_ID_LENGTH, SECRET_LENGTH, KeyCodec, MintedKey
 from gateway.core.limits import Limit, limit_field
 from gateway.core.scope import ScopeInvalid, parse_scope
-from gateway.ledger import CustomerRow, KeyRow, Ledger
+from gateway.ledger import CustomerRow, KeyEnded, KeyRow, Ledger, NewKey
 from gateway.publishing import Publisher
 
 MAX_KEYS_PER_CUSTOMER = 50
@@ -105,43 +105,38 @@ class Provisioning:
             CheckoutClaimed: The checkout gave its key already; nothing was issued.
         """
         self._check(order)
-        live = [row for row in await self.list(customer_id) if not self._is_over(row)]
-        if len(live) >= MAX_KEYS_PER_CUSTOMER:
-            raise TooManyKeys(f"There are {len(live)} live keys already; revoke one first.")
-        minted = self._codec.mint(customer_id, random_text(SECRET_LENGTH))
-        record = KeyRecord(
-            key_id=random_text(_KEY_ID_LENGTH),
-            name=order.name.strip(),
-            last4=minted.last4,
-            created_at=self._now(),
-            expires_at=order.expires_at,
-            scopes=order.scopes,
-            limits=order.limits,
-        )
-        await self._ledger.add_key(
-            customer_id=customer_id,
-            record=record,
-            digest=minted.digest,
-            mode=self._codec.mode,
-            now=self._now(),
-            actor=actor,
-            limit_texts=order.limit_texts,
-            checkout=checkout,
-        )
+        await self._check_room(customer_id)
+        issued = self._mint(customer_id, order)
+        key = self._to_record(issued, order)
+        await self._ledger.add_key(customer_id, key, now=self._now(), actor=actor, checkout=checkout)
         await self._publisher.publish_soon(customer_id)
-        return IssuedKey(record=record, minted=minted)
+        return issued
 
     async def list(self, customer_id: str, *, include_revoked: bool = False) -> list[KeyRow]:
         """The customer's keys, oldest first; never their texts."""
         return await self._ledger.list_keys(customer_id, include_revoked=include_revoked)
 
-    async def rotate(self, customer_id: str, key_id: str, *, overlap_s: int, actor: str) -> IssuedKey:
+    async def rotate(
+        self, customer_id: str, key_id: str, *, overlap_s: int, actor: str, checkout: str | None = None
+    ) -> IssuedKey:
         """A successor with the same name, scopes, limits and expiry; the old key works for `overlap_s` more seconds.
+
+        Both happen or neither does; of several callers at once, one gets a successor.
+
+        Args:
+            customer_id: Whose key it is.
+            key_id: The key to replace.
+            overlap_s: How long it still works.
+            actor: For the audit log.
+            checkout: The checkout session whose page showed the key, and shows its successor.
 
         Raises:
             KeyNotFound: No live key with that id.
+            TooManyKeys: There is no room for both during the overlap.
         """
         old = await self._find(customer_id, key_id)
+        if overlap_s:
+            await self._check_room(customer_id)
         order = KeyOrder(
             name=old.record.name,
             scopes=old.record.scopes,
@@ -149,8 +144,15 @@ class Provisioning:
             limit_texts=old.limit_texts,
             expires_at=old.record.expires_at,
         )
-        issued = await self.issue(customer_id, order, actor=actor)
-        await self._end(customer_id, key_id, self._now() + overlap_s, actor, f"rotated to {issued.record.key_id}")
+        issued, now = self._mint(customer_id, order), self._now()
+        successor = self._to_record(issued, order)
+        try:
+            await self._ledger.replace_key(
+                customer_id, key_id, successor, ends_at=now + overlap_s, now=now, actor=actor, checkout=checkout
+            )
+        except KeyEnded:
+            raise _not_found(key_id) from None
+        await self._publisher.publish_soon(customer_id)
         return issued
 
     async def revoke(self, customer_id: str, key_id: str, *, actor: str, because: str = "revoked") -> bool:
@@ -164,22 +166,42 @@ class Provisioning:
             KeyNotFound: No live key with that id.
         """
         await self._find(customer_id, key_id)
-        return await self._end(customer_id, key_id, self._now(), actor, because)
+        await self._ledger.revoke_key(customer_id, key_id, now=self._now(), actor=actor, because=because)
+        return await self._publisher.publish_soon(customer_id)
 
     async def set_blocked(self, customer_id: str, *, blocked: bool, actor: str, because: str) -> bool:
         """Suspend a customer, or lift the suspension, whatever Stripe says. Returns whether the cache knows."""
         await self._ledger.set_blocked(customer_id, blocked, now=self._now(), actor=actor, because=because)
         return await self._publisher.publish_soon(customer_id)
 
-    async def _end(self, customer_id: str, key_id: str, at: int, actor: str, because: str) -> bool:
-        await self._ledger.revoke_key(customer_id, key_id, at=at, now=self._now(), actor=actor, because=because)
-        return await self._publisher.publish_soon(customer_id)
+    def _mint(self, customer_id: str, order: KeyOrder) -> IssuedKey:
+        minted = self._codec.mint(customer_id, random_text(SECRET_LENGTH))
+        record = KeyRecord(
+            key_id=random_text(_KEY_ID_LENGTH),
+            name=order.name.strip(),
+            last4=minted.last4,
+            created_at=self._now(),
+            expires_at=order.expires_at,
+            scopes=order.scopes,
+            limits=order.limits,
+        )
+        return IssuedKey(record=record, minted=minted)
+
+    def _to_record(self, issued: IssuedKey, order: KeyOrder) -> NewKey:
+        return NewKey(
+            record=issued.record, digest=issued.minted.digest, mode=self._codec.mode, limit_texts=order.limit_texts
+        )
+
+    async def _check_room(self, customer_id: str) -> None:
+        live = [row for row in await self.list(customer_id) if not self._is_over(row)]
+        if len(live) >= MAX_KEYS_PER_CUSTOMER:
+            raise TooManyKeys(f"There are {len(live)} live keys already; revoke one first.")
 
     async def _find(self, customer_id: str, key_id: str) -> KeyRow:
         for row in await self.list(customer_id):
             if row.record.key_id == key_id and not self._is_over(row):
                 return row
-        raise KeyNotFound(f"There is no live key {key_id!r}.")
+        raise _not_found(key_id)
 
     def _is_over(self, row: KeyRow) -> bool:
         return row.record.expires_at is not None and row.record.expires_at <= self._now()
@@ -201,6 +223,10 @@ class Provisioning:
 
     def _now(self) -> int:
         return int(self._clock.now())
+
+
+def _not_found(key_id: str) -> KeyNotFound:
+    return KeyNotFound(f"There is no live key {key_id!r}.")
 
 
 def _check_limits(limits: tuple[Limit, ...]) -> None:

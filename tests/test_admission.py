@@ -303,9 +303,7 @@ async def test_a_flushed_cache_costs_nobody_access_and_no_settled_unit(parts):
 async def test_a_change_made_while_the_cache_was_away_is_repaired(parts):
     customer_id, key, key_id = await parts.customer()
     await admit(parts.admission, key)
-    await parts.ledger.revoke_key(
-        customer_id, key_id, at=int(parts.clock.time), now=int(parts.clock.time), actor="test", because="test"
-    )
+    await parts.ledger.revoke_key(customer_id, key_id, now=int(parts.clock.time), actor="test", because="test")
     assert await parts.publisher.repair() == 1
     with pytest.raises(InvalidKey):
         await admit(parts.admission, key)

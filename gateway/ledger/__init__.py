@@ -11,6 +11,7 @@ from gateway.ledger.errors import (
     CheckoutClaimed,
     CustomerExists,
     CustomerUnknown,
+    KeyEnded,
     KeyExists,
     LedgerConflict,
     LedgerUrlInvalid,
@@ -18,7 +19,7 @@ from gateway.ledger.errors import (
 )
 from gateway.ledger.ledger import Ledger, Tables
 from gateway.ledger.migrate import migrate
-from gateway.ledger.rows import AuditRow, CheckoutRow, CustomerRow, InboxCounts, InboxRow, KeyRow, UsageTotal
+from gateway.ledger.rows import AuditRow, CheckoutRow, CustomerRow, InboxCounts, InboxRow, KeyRow, NewKey, UsageTotal
 
 __all__ = [
     "AuditRow",
@@ -29,11 +30,13 @@ __all__ = [
     "CustomerUnknown",
     "InboxCounts",
     "InboxRow",
+    "KeyEnded",
     "KeyExists",
     "KeyRow",
     "Ledger",
     "LedgerConflict",
     "LedgerUrlInvalid",
+    "NewKey",
     "Tables",
     "UsageTotal",
     "UserExists",

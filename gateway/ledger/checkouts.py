@@ -25,6 +25,23 @@ async def claim_checkout_within(
     return claimed is not None
 
 
+async def show_successor_within(
+    connection: AsyncConnection, session_id: str, *, customer_id: str, key_id: str, successor_id: str
+) -> bool:
+    """Make a successor the key that a checkout showed last, within the caller's transaction, if that was `key_id`."""
+    shown = await connection.scalar(
+        update(CHECKOUTS)
+        .where(
+            CHECKOUTS.c.session_id == session_id,
+            CHECKOUTS.c.customer_id == customer_id,
+            CHECKOUTS.c.key_id == key_id,
+        )
+        .values(key_id=successor_id)
+        .returning(CHECKOUTS.c.session_id)
+    )
+    return shown is not None
+
+
 class Checkouts(LedgerPart):
     """Checkout sessions that we created at Stripe."""
 

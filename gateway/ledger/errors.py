@@ -5,6 +5,7 @@
       CustomerExists           another customer has this customer id or Stripe customer
       CustomerUnknown          no such customer
       KeyExists                another key has this id or digest
+      KeyEnded                 no such live key of this customer
       CheckoutClaimed          no such checkout, or its first key has been handed out
     LedgerUrlInvalid           the ledger's URL names no database we can use
 
@@ -40,6 +41,10 @@ class CustomerUnknown(LedgerConflict):
 
 class KeyExists(LedgerConflict):
     """The key id or the digest is recorded already: draw a new one."""
+
+
+class KeyEnded(LedgerConflict):
+    """The customer has no such live key (any more)."""
 
 
 class CheckoutClaimed(LedgerConflict):

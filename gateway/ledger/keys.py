@@ -1,17 +1,17 @@
-"""API keys: issued, listed, retired, revoked. Only digests are stored."""
+"""API keys: issued, listed, replaced, revoked. Only digests are stored."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import ColumnElement, RowMapping, bindparam, or_, select, update
+from sqlalchemy import RowMapping, and_, bindparam, or_, select, update
 
 from gateway.core.account import KeyRecord
-from gateway.ledger.checkouts import claim_checkout_within
-from gateway.ledger.errors import CheckoutClaimed, KeyExists
+from gateway.ledger.checkouts import claim_checkout_within, show_successor_within
+from gateway.ledger.errors import CheckoutClaimed, KeyEnded, KeyExists
 from gateway.ledger.limit_json import dump_limits, load_limits
 from gateway.ledger.part import LedgerPart, append_audit, note, raise_version, unbroken
-from gateway.ledger.rows import KeyRow
+from gateway.ledger.rows import KeyRow, NewKey
 from gateway.ledger.tables import API_KEYS, CUSTOMERS
 
 if TYPE_CHECKING:
@@ -57,27 +57,15 @@ class Keys(LedgerPart):
 
     @unbroken
     async def add_key(
-        self,
-        *,
-        customer_id: str,
-        record: KeyRecord,
-        digest: str,
-        mode: str,
-        now: int,
-        actor: str,
-        limit_texts: tuple[str, ...],
-        checkout: str | None = None,
+        self, customer_id: str, key: NewKey, *, now: int, actor: str, checkout: str | None = None
     ) -> None:
         """Record a new key.
 
         Args:
             customer_id: Whose key it is.
-            record: What decisions see of it.
-            digest: The only form of the key that is kept.
-            mode: `live` or `test`.
+            key: The key.
             now: Unix seconds.
             actor: Who issued it.
-            limit_texts: `record.limits` as they were written.
             checkout: The checkout session whose first key this is: it is claimed in the same
                 transaction, so that neither a key without a claim nor a claim without a key can remain.
 
@@ -87,46 +75,66 @@ class Keys(LedgerPart):
             CheckoutClaimed: There is no such checkout of this customer, or it gave its key already.
             LedgerUnavailable: The ledger cannot be used.
         """
+        because = "new key" if checkout is None else f"first key of {checkout}"
         async with self._database.writing() as connection:
-            await raise_version(connection, customer_id)
-            await _drop_long_expired(connection, customer_id, now)
-            new = await connection.scalar(
-                self._database.insert(API_KEYS)
-                .values(
-                    customer_id=customer_id,
-                    digest=digest,
-                    mode=mode,
-                    limit_texts=list(limit_texts),
-                    **_record_values(record),
-                )
-                .on_conflict_do_nothing()
-                .returning(API_KEYS.c.key_id)
-            )
-            if new is None:
-                raise KeyExists("the key id or the digest is recorded already")
+            await self._insert(connection, customer_id, key, now=now, actor=actor, because=because)
             if checkout is not None and not await claim_checkout_within(
-                connection, checkout, record.key_id, now=now, customer_id=customer_id
+                connection, checkout, key.record.key_id, now=now, customer_id=customer_id
             ):
                 raise CheckoutClaimed("this checkout does not exist or gave its key already")
-            await append_audit(
-                connection,
-                at=now,
-                customer_id=customer_id,
-                actor=actor,
-                action="key-issued",
-                because="new key" if checkout is None else f"first key of {checkout}",
-                after=_shown(record, limit_texts),
-            )
 
     @unbroken
-    async def revoke_key(self, customer_id: str, key_id: str, *, at: int, now: int, actor: str, because: str) -> bool:
-        """End a key's life: now, or at a later instant while its successor is rolled out.
+    async def replace_key(
+        self,
+        customer_id: str,
+        key_id: str,
+        successor: NewKey,
+        *,
+        ends_at: int,
+        now: int,
+        actor: str,
+        checkout: str | None = None,
+    ) -> None:
+        """Record a successor and end the key that it replaces: both or neither, and once, however many try.
+
+        Args:
+            customer_id: Whose keys they are; another customer's key is left alone.
+            key_id: The key to replace.
+            successor: The new key.
+            ends_at: When the old key ends. Up to `now`: it leaves the account at once. Later: it
+                expires then, unless it expires sooner anyway.
+            now: Unix seconds.
+            actor: Who asked for it.
+            checkout: The checkout session whose page showed the old key, and shows the successor.
+
+        Raises:
+            KeyEnded: The customer has no such live key (any more), or the checkout showed another.
+            CustomerUnknown: No such customer.
+            KeyExists: The successor's id or digest is recorded already.
+            LedgerUnavailable: The ledger cannot be used.
+        """
+        successor_id = successor.record.key_id
+        async with self._database.writing() as connection:
+            await self._insert(
+                connection, customer_id, successor, now=now, actor=actor, because=f"successor of {key_id}"
+            )
+            because = f"replaced by {successor_id}"
+            if not await _end_within(
+                connection, customer_id, key_id, ends_at=ends_at, now=now, actor=actor, because=because
+            ):
+                raise KeyEnded(f"there is no live key {key_id!r}")
+            if checkout is not None and not await show_successor_within(
+                connection, checkout, customer_id=customer_id, key_id=key_id, successor_id=successor_id
+            ):
+                raise KeyEnded(f"the checkout did not show the key {key_id!r} last")
+
+    @unbroken
+    async def revoke_key(self, customer_id: str, key_id: str, *, now: int, actor: str, because: str) -> bool:
+        """End a key now: it leaves the account at once.
 
         Args:
             customer_id: Whose key it is; another customer's key is left alone.
             key_id: Which key.
-            at: When it ends. Up to `now`: it leaves the account at once. Later: it expires then,
-                unless it expires sooner anyway.
             now: Unix seconds.
             actor: Who asked for it.
             because: Why, for the audit log.
@@ -137,35 +145,14 @@ class Keys(LedgerPart):
         Raises:
             LedgerUnavailable: The ledger cannot be used.
         """
-        is_later = at > now
-        changes = {"expires_at": at} if is_later else {"revoked_at": now}
-        conditions: list[ColumnElement[bool]] = [
-            API_KEYS.c.key_id == key_id,
-            API_KEYS.c.customer_id == customer_id,
-            API_KEYS.c.revoked_at.is_(None),
-        ]
-        if is_later:
-            conditions.append(or_(API_KEYS.c.expires_at.is_(None), API_KEYS.c.expires_at > at))
         async with self._database.writing() as connection:
             await _lock_customer(connection, customer_id)
-            before = (
-                (await connection.execute(select(API_KEYS.c.expires_at).where(*conditions))).mappings().one_or_none()
+            has_ended = await _end_within(
+                connection, customer_id, key_id, ends_at=now, now=now, actor=actor, because=because
             )
-            if before is None:
-                return False
-            await connection.execute(update(API_KEYS).where(*conditions).values(changes))
-            await raise_version(connection, customer_id)
-            await append_audit(
-                connection,
-                at=now,
-                customer_id=customer_id,
-                actor=actor,
-                action="key-retired" if is_later else "key-revoked",
-                because=because,
-                before={"key_id": key_id, "expires_at": before["expires_at"]},
-                after={"key_id": key_id, **changes},
-            )
-        return True
+            if has_ended:
+                await raise_version(connection, customer_id)
+        return has_ended
 
     @unbroken
     async def list_keys(self, customer_id: str, *, include_revoked: bool = False) -> list[KeyRow]:
@@ -212,6 +199,69 @@ class Keys(LedgerPart):
         async with self._database.writing() as connection:
             await connection.execute(touch, touches)
 
+    async def _insert(
+        self, connection: AsyncConnection, customer_id: str, key: NewKey, *, now: int, actor: str, because: str
+    ) -> None:
+        """A new key, within the caller's transaction, which then holds the customer's row."""
+        await raise_version(connection, customer_id)
+        await _drop_long_expired(connection, customer_id, now)
+        new = await connection.scalar(
+            self._database.insert(API_KEYS)
+            .values(
+                customer_id=customer_id,
+                digest=key.digest,
+                mode=key.mode,
+                limit_texts=list(key.limit_texts),
+                **_record_values(key.record),
+            )
+            .on_conflict_do_nothing()
+            .returning(API_KEYS.c.key_id)
+        )
+        if new is None:
+            raise KeyExists("the key id or the digest is recorded already")
+        await append_audit(
+            connection,
+            at=now,
+            customer_id=customer_id,
+            actor=actor,
+            action="key-issued",
+            because=because,
+            after=_shown(key),
+        )
+
+
+async def _end_within(
+    connection: AsyncConnection, customer_id: str, key_id: str, *, ends_at: int, now: int, actor: str, because: str
+) -> bool:
+    """End a live key within the caller's transaction, which holds the customer's row. False: there is none."""
+    is_it = and_(
+        API_KEYS.c.key_id == key_id,
+        API_KEYS.c.customer_id == customer_id,
+        API_KEYS.c.revoked_at.is_(None),
+        or_(API_KEYS.c.expires_at.is_(None), API_KEYS.c.expires_at > now),
+    )
+    before = (await connection.execute(select(API_KEYS.c.expires_at).where(is_it))).mappings().one_or_none()
+    if before is None:
+        return False
+    expires_at = before["expires_at"]
+    is_later = ends_at > now
+    if is_later:
+        changes = {"expires_at": ends_at if expires_at is None else min(expires_at, ends_at)}
+    else:
+        changes = {"revoked_at": now}
+    await connection.execute(update(API_KEYS).where(is_it).values(changes))
+    await append_audit(
+        connection,
+        at=now,
+        customer_id=customer_id,
+        actor=actor,
+        action="key-retired" if is_later else "key-revoked",
+        because=because,
+        before={"key_id": key_id, "expires_at": expires_at},
+        after={"key_id": key_id, **changes},
+    )
+    return True
+
 
 async def _lock_customer(connection: AsyncConnection, customer_id: str) -> None:
     await connection.execute(
@@ -231,12 +281,13 @@ async def _drop_long_expired(connection: AsyncConnection, customer_id: str, now:
     )
 
 
-def _shown(record: KeyRecord, limit_texts: tuple[str, ...]) -> dict[str, Any]:
+def _shown(key: NewKey) -> dict[str, Any]:
+    record = key.record
     return {
         "key_id": record.key_id,
         "name": note(record.name),
         "last4": record.last4,
         "expires_at": record.expires_at,
         "scopes": list(record.scopes),
-        "limits": list(limit_texts),
+        "limits": list(key.limit_texts),
     }

@@ -29,6 +29,19 @@ class CustomerRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewKey:
+    """A key to be recorded. Its secret is kept nowhere."""
+
+    record: KeyRecord
+    digest: str
+    """The only form of the key that is kept."""
+    mode: str
+    """`live` or `test`."""
+    limit_texts: tuple[str, ...] = ()
+    """`record.limits` as they were written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRow:
     """One API key with what only its owner and operators see. The secret is kept nowhere."""
 
@@ -93,6 +106,7 @@ class CheckoutRow:
     created_at: int
     claimed_at: int | None
     key_id: str | None
+    """The key that its page showed last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -119,7 +119,6 @@ def _is_owner(visit: Visit, checkout: CheckoutRow) -> bool:
 def _first_keys(visit: Visit) -> FirstKeys:
     runtime = visit.runtime
     return FirstKeys(
-        ledger=runtime.ledger,
         billing=runtime.billing,
         sync=runtime.sync,
         provisioning=runtime.provisioning,

@@ -26,7 +26,7 @@ import pytest
 
 import gateway
 from gateway.core.account import KeyRecord, Subscription
-from gateway.ledger import Ledger, migrate
+from gateway.ledger import Ledger, NewKey, migrate
 
 _START = """
 "$1/initdb" -D "$2/data" -U postgres -A trust -E UTF8 --locale=C --no-sync >"$2/initdb.log" 2>&1 || exit 1
@@ -231,17 +231,23 @@ def new_key() -> Callable[..., Awaitable[KeyRecord]]:
         key_id = uuid.uuid4().hex[:16]
         record = replace(KeyRecord(key_id=key_id, name="laptop", last4="Qx7z", created_at=now), **changes)
         await ledger.add_key(
-            customer_id=customer_id,
-            record=record,
-            digest=key_id * 4,
-            mode="test",
-            now=now,
-            actor="customer",
-            limit_texts=(),
+            customer_id, NewKey(record=record, digest=key_id * 4, mode="test"), now=now, actor="customer"
         )
         return record
 
     return add
+
+
+@pytest.fixture
+def unrecorded_key() -> Callable[..., NewKey]:
+    """Makes keys that are not in the ledger yet."""
+
+    def make(key_id: str | None = None) -> NewKey:
+        key_id = key_id or uuid.uuid4().hex[:16]
+        record = KeyRecord(key_id=key_id, name="laptop", last4="Zz9a", created_at=1_000)
+        return NewKey(record=record, digest=f"digest of {key_id}", mode="test")
+
+    return make
 
 
 @pytest.fixture

@@ -1,19 +1,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import replace
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.core.account import Account
+from gateway.ledger import KeyEnded
 
 NOW = 1_000
 
 operations = st.one_of(
     st.tuples(st.just("block"), st.booleans()),
     st.tuples(st.just("issue"), st.none()),
-    st.tuples(st.just("revoke"), st.tuples(st.integers(0, 3), st.sampled_from([NOW - 1, NOW, NOW + 9, NOW + 5]))),
+    st.tuples(st.just("revoke"), st.integers(0, 3)),
+    st.tuples(st.just("replace"), st.tuples(st.integers(0, 3), st.sampled_from([NOW - 1, NOW, NOW + 9, NOW + 5]))),
     st.tuples(st.just("touch"), st.integers(0, 3)),
     st.tuples(st.just("sync"), st.sampled_from([None, "active", "past_due"])),
     st.tuples(st.just("late sync"), st.sampled_from([None, "active"])),
@@ -40,21 +43,28 @@ async def test_an_account_without_key_and_subscription_is_whole(ledger, customer
 )
 @given(steps=st.lists(operations, min_size=1, max_size=8))
 async def test_the_version_is_raised_exactly_when_the_account_changes(  # noqa: C901 - one branch a kind of step
-    ledger, new_customer, new_key, subscription, steps
+    ledger, new_customer, new_key, unrecorded_key, subscription, steps
 ):
     customer = await new_customer(ledger)
     keys: list[str] = []
 
-    async def take(kind: str, value: object) -> None:
+    def named(which: int) -> str:
+        return keys[which] if which < len(keys) else "unknown"
+
+    async def take(kind: str, value: object) -> None:  # noqa: C901 - one branch a kind of step
         match kind:
             case "block":
                 await ledger.set_blocked(customer, value, now=NOW, actor="operator", because="x")
             case "issue":
                 keys.append((await new_key(ledger, customer)).key_id)
             case "revoke":
-                which, at = value
-                key_id = keys[which] if which < len(keys) else "unknown"
-                await ledger.revoke_key(customer, key_id, at=at, now=NOW, actor="operator", because="x")
+                await ledger.revoke_key(customer, named(value), now=NOW, actor="operator", because="x")
+            case "replace":
+                which, ends_at = value
+                with contextlib.suppress(KeyEnded):
+                    await ledger.replace_key(
+                        customer, named(which), unrecorded_key(), ends_at=ends_at, now=NOW, actor="operator"
+                    )
             case "touch":
                 await ledger.touch_keys(dict.fromkeys(keys, value))
             case "sync" | "late sync":
@@ -77,7 +87,8 @@ async def test_the_version_is_raised_exactly_when_the_account_changes(  # noqa: 
         after = await ledger.load_account(customer)
         changed = replace(after, version=0) != replace(before, version=0)
         assert after.version == before.version + changed, (kind, value)
-        assert len(await ledger.list_audit(customer)) == entries + changed, (kind, value)
+        written = 2 * changed if kind == "replace" else changed  # one key ends and another begins
+        assert len(await ledger.list_audit(customer)) == entries + written, (kind, value)
         before = after
 
 

@@ -4,6 +4,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from gateway.ledger import NewKey
+
 
 @pytest.fixture
 async def entry(ledger):
@@ -66,13 +68,5 @@ async def test_a_change_that_fails_leaves_no_entry(ledger, customer, new_key):
     entries = await ledger.list_audit()
     record = await new_key(ledger, customer)
     with pytest.raises(Exception, match="recorded already"):
-        await ledger.add_key(
-            customer_id=customer,
-            record=record,
-            digest="x",
-            mode="test",
-            now=1,
-            actor="customer",
-            limit_texts=(),
-        )
+        await ledger.add_key(customer, NewKey(record=record, digest="x", mode="test"), now=1, actor="customer")
     assert len(await ledger.list_audit()) == len(entries) + 1

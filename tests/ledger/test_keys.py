@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from gateway.core.account import KeyRecord
 from gateway.core.limits import Quota, Rate
-from gateway.ledger import CheckoutClaimed, CustomerUnknown, KeyExists
+from gateway.ledger import CheckoutClaimed, CustomerUnknown, KeyEnded, KeyExists, NewKey
 from gateway.ledger.keys import EXPIRED_KEYS_LEAVE_AFTER_S
 from gateway.ledger.limit_json import dump_limits, load_limits
 
@@ -40,15 +40,8 @@ async def test_a_key_comes_back_as_it_was_stored(ledger, customer):
         limits=LIMITS,
     )
     texts = ("5 requests/second", "1000000000000 tokens/period", "0 requests/day")
-    await ledger.add_key(
-        customer_id=customer,
-        record=record,
-        digest="d" * 64,
-        mode="live",
-        now=10,
-        actor="customer",
-        limit_texts=texts,
-    )
+    key = NewKey(record=record, digest="d" * 64, mode="live", limit_texts=texts)
+    await ledger.add_key(customer, key, now=10, actor="customer")
     [row] = await ledger.list_keys(customer)
     assert row.record == record
     assert (row.digest, row.mode, row.limit_texts) == ("d" * 64, "live", texts)
@@ -64,22 +57,14 @@ async def test_a_key_of_nobody_is_refused(ledger, new_key):
 async def test_a_repeated_key_is_refused_and_changes_nothing(ledger, customer, new_key):
     record = await new_key(ledger, customer)
     with pytest.raises(KeyExists):
-        await ledger.add_key(
-            customer_id=customer,
-            record=record,
-            digest="other",
-            mode="test",
-            now=1,
-            actor="customer",
-            limit_texts=(),
-        )
+        await ledger.add_key(customer, NewKey(record=record, digest="other", mode="test"), now=1, actor="customer")
     assert (await ledger.find_customer(customer)).version == 2
     assert len(await ledger.list_audit(customer)) == 2
 
 
 async def test_a_revoked_key_leaves_the_account_at_once_and_the_list_on_request(ledger, customer, new_key):
     kept, gone = await new_key(ledger, customer), await new_key(ledger, customer)
-    assert await ledger.revoke_key(customer, gone.key_id, at=50, now=50, actor="customer", because="leaked")
+    assert await ledger.revoke_key(customer, gone.key_id, now=50, actor="customer", because="leaked")
     account = await ledger.load_account(customer)
     assert [record.key_id for record in account.keys.values()] == [kept.key_id]
     assert [row.record.key_id for row in await ledger.list_keys(customer)] == [kept.key_id]
@@ -90,7 +75,7 @@ async def test_a_revoked_key_leaves_the_account_at_once_and_the_list_on_request(
 async def test_a_key_is_revoked_once(ledger, customer, new_key):
     key = await new_key(ledger, customer)
     answers = await asyncio.gather(
-        *(ledger.revoke_key(customer, key.key_id, at=5, now=5, actor="customer", because="x") for _ in range(5))
+        *(ledger.revoke_key(customer, key.key_id, now=5, actor="customer", because="x") for _ in range(5))
     )
     assert sorted(answers) == [False] * 4 + [True]
     assert (await ledger.find_customer(customer)).version == 3
@@ -99,23 +84,76 @@ async def test_a_key_is_revoked_once(ledger, customer, new_key):
 async def test_a_customer_cannot_revoke_the_key_of_another(ledger, customer, new_customer, new_key):
     key = await new_key(ledger, customer)
     other = await new_customer(ledger)
-    assert not await ledger.revoke_key(other, key.key_id, at=5, now=5, actor="customer", because="x")
+    assert not await ledger.revoke_key(other, key.key_id, now=5, actor="customer", because="x")
     assert len((await ledger.load_account(customer)).keys) == 1
 
 
-async def test_a_retired_key_stays_until_its_overlap_ends(ledger, customer, new_key):
+async def test_a_replaced_key_stays_until_its_overlap_ends(ledger, customer, new_key, unrecorded_key):
     key = await new_key(ledger, customer)
-    assert await ledger.revoke_key(customer, key.key_id, at=500, now=100, actor="customer", because="rotated")
-    [record] = (await ledger.load_account(customer)).keys.values()
-    assert record.expires_at == 500
-
-
-async def test_retiring_never_lengthens_a_life(ledger, customer, new_key):
-    key = await new_key(ledger, customer, expires_at=300)
-    assert not await ledger.revoke_key(customer, key.key_id, at=500, now=100, actor="customer", because="rotated")
+    await ledger.replace_key(customer, key.key_id, unrecorded_key("k2"), ends_at=500, now=100, actor="customer")
     account = await ledger.load_account(customer)
-    assert [record.expires_at for record in account.keys.values()] == [300]
-    assert account.version == 2
+    ends = {record.key_id: record.expires_at for record in account.keys.values()}
+    assert ends == {key.key_id: 500, "k2": None}
+    assert account.version == 3
+
+
+async def test_a_replaced_key_without_overlap_leaves_at_once(ledger, customer, new_key, unrecorded_key):
+    key = await new_key(ledger, customer)
+    await ledger.replace_key(customer, key.key_id, unrecorded_key("k2"), ends_at=100, now=100, actor="customer")
+    assert [record.key_id for record in (await ledger.load_account(customer)).keys.values()] == ["k2"]
+
+
+async def test_being_replaced_never_lengthens_a_life(ledger, customer, new_key, unrecorded_key):
+    key = await new_key(ledger, customer, expires_at=300)
+    await ledger.replace_key(customer, key.key_id, unrecorded_key("k2"), ends_at=500, now=100, actor="customer")
+    ends = {row.record.key_id: row.record.expires_at for row in await ledger.list_keys(customer)}
+    assert ends == {key.key_id: 300, "k2": None}
+
+
+async def test_of_many_replacements_at_once_one_is_made(
+    ledger, customer, new_key, unrecorded_key, ledger_url, open_ledger
+):
+    other, key = await open_ledger(ledger_url), await new_key(ledger, customer)
+    answers = await asyncio.gather(
+        *(
+            (ledger, other)[i % 2].replace_key(
+                customer, key.key_id, unrecorded_key(f"k{i}"), ends_at=5, now=5, actor="customer"
+            )
+            for i in range(8)
+        ),
+        return_exceptions=True,
+    )
+    assert [type(answer) for answer in answers if answer is not None] == [KeyEnded] * 7
+    assert [row.record.key_id for row in await ledger.list_keys(customer)] == [f"k{answers.index(None)}"]
+
+
+async def test_a_replacement_that_cannot_be_changes_nothing(ledger, customer, new_customer, new_key, unrecorded_key):
+    key, revoked = await new_key(ledger, customer), await new_key(ledger, customer)
+    expired = await new_key(ledger, customer, expires_at=1_100)
+    await ledger.revoke_key(customer, revoked.key_id, now=1_000, actor="customer", because="x")
+    other = await new_customer(ledger)
+    before = await ledger.load_account(customer), await ledger.list_audit()
+    when = {"ends_at": 1_200, "now": 1_100, "actor": "customer"}
+    for whose, which in ((customer, revoked), (customer, expired), (other, key)):
+        with pytest.raises(KeyEnded):
+            await ledger.replace_key(whose, which.key_id, unrecorded_key(), **when)
+    with pytest.raises(KeyExists):
+        await ledger.replace_key(customer, key.key_id, unrecorded_key(key.key_id), **when)
+    assert (await ledger.load_account(customer), await ledger.list_audit()) == before
+
+
+async def test_a_checkout_shows_the_successor_of_what_it_showed_and_of_nothing_else(
+    ledger, customer, new_key, unrecorded_key
+):
+    await ledger.add_checkout(session_id="cs_1", customer_id=customer, plan_id="pro", claim_digest="d", now=1)
+    await ledger.add_key(customer, unrecorded_key("k1"), now=2, actor="customer", checkout="cs_1")
+    other = await new_key(ledger, customer)
+    when = {"ends_at": 3, "now": 3, "actor": "customer", "checkout": "cs_1"}
+    with pytest.raises(KeyEnded):
+        await ledger.replace_key(customer, other.key_id, unrecorded_key(), **when)
+    await ledger.replace_key(customer, "k1", unrecorded_key("k2"), **when)
+    assert (await ledger.find_checkout("cs_1")).key_id == "k2"
+    assert {row.record.key_id for row in await ledger.list_keys(customer)} == {other.key_id, "k2"}
 
 
 async def test_long_expired_keys_leave_the_account_when_the_next_one_is_issued(ledger, customer, new_key):
@@ -152,20 +190,11 @@ async def test_keys_are_touched_in_one_order_so_that_two_workers_never_deadlock(
     assert {row.last_used_at for row in await ledger.list_keys(customer)} == {9}
 
 
-async def test_a_first_key_and_the_claim_of_its_checkout_are_one(ledger, customer, new_customer):
+async def test_a_first_key_and_the_claim_of_its_checkout_are_one(ledger, customer, new_customer, unrecorded_key):
     await ledger.add_checkout(session_id="cs_1", customer_id=customer, plan_id="pro", claim_digest="d", now=1)
 
     async def first_key(owner: str, key_id: str) -> None:
-        await ledger.add_key(
-            customer_id=owner,
-            record=KeyRecord(key_id=key_id, name="first", last4="abcd", created_at=2),
-            digest=f"digest of {key_id}",
-            mode="test",
-            now=2,
-            actor="customer",
-            limit_texts=(),
-            checkout="cs_1",
-        )
+        await ledger.add_key(owner, unrecorded_key(key_id), now=2, actor="customer", checkout="cs_1")
 
     with pytest.raises(CheckoutClaimed):
         await first_key(await new_customer(ledger), "k0")

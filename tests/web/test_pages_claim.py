@@ -187,16 +187,46 @@ def test_an_account_that_manages_its_keys_is_left_alone(gateway):
     assert call(gateway, key) == 200
 
 
+def test_a_key_that_the_seller_replaced_by_another_is_left_alone(gateway):
+    browser, key, address = signed_up(gateway)
+    customer_id = gateway.bearer(key).get("/api/v1/usage").json()["customer_id"]
+    keys = f"/_tiergate/admin/customers/{customer_id}/keys"
+    (row,) = gateway.admin.get(keys).json()["keys"]
+    gateway.admin.delete(f"{keys}/{row['key_id']}").raise_for_status()
+    theirs = gateway.admin.post(keys, json={"name": "from support"}).json()["key"]
+    refused = browser.post("/_tiergate/success/replace", data={"session_id": address.rpartition("=")[2]})
+    assert (refused.status_code, keys_in(refused.text)) == (403, set())
+    assert "not live any more" in refused.text
+    assert (call(gateway, key), call(gateway, theirs)) == (401, 200)
+
+
 @pytest.fixture
-def hours_later(start_gateway, tmp_path):
-    """A gateway whose clock is two hours ahead."""
-    clock = tmp_path / "clock"
-    write_clock_offset(clock, 7200.0)
-    return start_gateway(TIERGATE_SIMULATED_CLOCK=str(clock))
+def ahead(start_gateway, tmp_path):
+    """Starts a gateway whose clock is some seconds ahead."""
+
+    def start(seconds):
+        clock = tmp_path / "clock"
+        write_clock_offset(clock, seconds)
+        return start_gateway(TIERGATE_SIMULATED_CLOCK=str(clock))
+
+    return start
 
 
 @pytest.mark.slow
-def test_after_an_hour_a_key_is_not_replaced_any_more(gateway, hours_later):
+def test_a_key_that_was_revoked_never_comes_back_from_the_success_page(gateway, ahead):
+    browser, key, address = signed_up(gateway)
+    (row,) = gateway.bearer(key).get("/api/v1/api-keys").json()["keys"]
+    gateway.bearer(key).delete(f"/api/v1/api-keys/{row['key_id']}").raise_for_status()
+    form, cookies = {"session_id": address.rpartition("=")[2]}, dict(browser.cookies)
+    for now in (gateway, ahead(60.0)):
+        refused = httpx.post(f"{now.url}/_tiergate/success/replace", data=form, cookies=cookies, timeout=30)
+        assert (refused.status_code, keys_in(refused.text)) == (403, set())
+        assert "not live any more" in refused.text
+
+
+@pytest.mark.slow
+def test_after_an_hour_a_key_is_not_replaced_any_more(gateway, ahead):
+    hours_later = ahead(7200.0)
     browser, key, address = signed_up(gateway)
     cookies, form = dict(browser.cookies), {"session_id": address.rpartition("=")[2]}
     page = httpx.get(hours_later.url + address, cookies=cookies, timeout=30)
@@ -226,20 +256,3 @@ def test_a_customer_who_is_signed_in_buys_for_itself(gateway):
     assert not keys_in(page.text)
     told = client.get("/api/v1/subscription").json()
     assert (told["customer_id"], told["tier"]) == (customer_id, "pro")
-
-
-@pytest.mark.slow
-def test_a_replacement_that_broke_off_in_the_middle_can_be_made_again(gateway, start_gateway, tmp_path):
-    browser, key, address = signed_up(gateway)
-    form = {"session_id": address.rpartition("=")[2]}
-    client = gateway.bearer(key)
-    (row,) = client.get("/api/v1/api-keys").json()["keys"]
-    client.delete(f"/api/v1/api-keys/{row['key_id']}").raise_for_status()
-    at_once = browser.post("/_tiergate/success/replace", data=form)
-    assert (at_once.status_code, keys_in(at_once.text)) == (403, set())
-    clock = tmp_path / "clock"
-    write_clock_offset(clock, 60.0)
-    later = start_gateway(TIERGATE_SIMULATED_CLOCK=str(clock))
-    answer = httpx.post(f"{later.url}/_tiergate/success/replace", data=form, cookies=dict(browser.cookies), timeout=30)
-    (new,) = keys_in(answer.text)
-    assert (call(gateway, key), call(gateway, new)) == (401, 200)
