@@ -99,7 +99,7 @@ class RouteNotFound(Rejected):
 
 
 class BodyTooLarge(Rejected):
-    """The request body is larger than the cap for this route."""
+    """The request body is larger than the cap."""
 
     code = "body-too-large"
 
@@ -192,7 +192,7 @@ class Failed(TiergateError):
 
 
 class CapacityReduced(Failed):
-    """The limits cannot be checked right now, so the request was not let through."""
+    """The limits cannot be checked right now, or this process ends: the request was not let through, or cut off."""
 
     code = "temporary-reduced-capacity"
 

@@ -10,6 +10,7 @@ from gateway.core.errors import BodyTooLarge
 from gateway.core.request_gate import CHUNKED
 from gateway.upstream.errors import ClientFaulty, ClientLeft, ExchangeBroken
 from gateway.upstream.exchange import ExchangeRequest, Outcome, UpstreamTimeouts
+from gateway.upstream.upload import RequestBody
 from gateway.upstream.upstream import Upstream, UpstreamStats, forward_to_any
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "ExchangeBroken",
     "ExchangeRequest",
     "Outcome",
+    "RequestBody",
     "Upstream",
     "UpstreamStats",
     "UpstreamTimeouts",

@@ -1,7 +1,7 @@
 """What ends an exchange early, beside the failures that callers hear about (`gateway.core.errors`).
 
 ClientLeft           the caller is gone: nobody is there to answer
-  ClientFaulty       the caller's body stalled, or was not as long as announced
+  ClientFaulty       the caller's body stalled, grew too large, or was not as long as announced
 ExchangeBroken       the response had begun and cannot be finished: cut the connection
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.core.errors import UpstreamUnreachable
+from gateway.core.errors import BodyIncomplete, Rejected, UpstreamUnreachable
 
 if TYPE_CHECKING:
     from gateway.upstream.exchange import Outcome
@@ -20,7 +20,16 @@ class ClientLeft(Exception):
 
 
 class ClientFaulty(ClientLeft):
-    """The caller stopped sending or reading, or its body was longer or shorter than announced."""
+    """The caller stopped sending or reading, or its body turned out too large, or unlike its announced length.
+
+    Args:
+        message: What it did.
+        refusal: The error to tell it. Its call may have been worked on, so it stays charged.
+    """
+
+    def __init__(self, message: str, refusal: type[Rejected] = BodyIncomplete) -> None:
+        super().__init__(message)
+        self.refusal = refusal(message)
 
 
 class ExchangeBroken(Exception):

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from gateway.core.errors import (
-    BodyTooLarge,
     MalformedRequest,
     UpstreamBusy,
     UpstreamInvalid,
@@ -276,8 +275,6 @@ class Exchange:
             raise ExchangeBroken(str(error), self._outcome("timeout")) from error
         except (UpstreamInvalid, UpstreamUnreachable) as error:
             raise ExchangeBroken(str(error), self._outcome("upstream-broke")) from error
-        except BodyTooLarge as error:
-            raise ExchangeBroken(str(error), self._outcome("client-left")) from error
         return self._outcome("complete")
 
     async def _finish(self, connection: Connection) -> None:

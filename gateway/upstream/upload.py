@@ -129,6 +129,9 @@ class Upload:
         try:
             await self._send_rest()
             await wait_until_left(self._receive)
+        except BodyTooLarge as error:
+            told = f"{error} A part had been passed on before that showed, so the call stays charged."
+            self._connection.fail(ClientFaulty(told, BodyTooLarge))
         except Exception as error:  # noqa: BLE001 - the exchange that waits on the connection raises it
             self._connection.fail(error)
 

@@ -4,8 +4,9 @@
     app = protect(app)      # any ASGI app: Litestar, FastAPI, Starlette, ...
 
 The app sees who calls in the same `X-Tiergate-*` fields that an upstream would get, and in
-`scope["state"]["tiergate"]`; like an upstream it sees no API key and no cookie of ours. Its
-startup and shutdown run inside the gateway's.
+`scope["state"]["tiergate"]`; like an upstream it sees no API key and no cookie of ours. The cap
+on bodies holds here too, and what is billed of calls that end badly is as before an upstream.
+Its startup and shutdown run inside the gateway's.
 """
 
 from __future__ import annotations
@@ -13,12 +14,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
+
+import structlog
 
 from gateway.admission import Attempt
+from gateway.core.errors import BodyTooLarge
 from gateway.core.forwarding import IDENTITY_PREFIX, without_credentials
+from gateway.core.request_gate import body_framing
+from gateway.upstream import ClientFaulty, ClientLeft, ExchangeBroken, Outcome, RequestBody
 from gateway.web.asgi import ASGIApp, OnStart, Receive, Scope, Send
 from gateway.web.proxying import identity_fields
+from gateway.web.refusals import InternalError
+
+log = structlog.get_logger(__name__)
 
 
 class InsideApp:
@@ -32,28 +41,122 @@ class InsideApp:
         self._app = app
 
     async def __call__(
-        self, scope: Scope, receive: Receive, send: Send, *, attempt: Attempt, request_id: str, on_start: OnStart
-    ) -> int:
-        """Let the app answer. Returns the status that it sent; an app that raises is a 500 for billing."""
-        status = 500
-
-        async def send_with_fields(message: Any) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message = {**message, "headers": on_start(status, list(message.get("headers", ())))}
-            await send(message)
-
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        attempt: Attempt,
+        request_id: str,
+        on_start: OnStart,
+        max_body: int,
+    ) -> None:
+        """Let the app answer. An app that raises or goes silent counts as an upstream that does."""
         identity = identity_fields(attempt, request_id)
+        framing = body_framing(scope["headers"], scope["http_version"])
+        call = _Call(receive, send, on_start, RequestBody(receive, framing, max_body) if framing else None)
         names = {name for name, _ in identity}
         headers = [
             (name, value)
             for name, value in without_credentials(scope["headers"])
             if name not in names and not name.replace(b"_", b"-").startswith(IDENTITY_PREFIX)
         ]
-        state = {**scope.get("state", {}), "tiergate": {name.decode(): value.decode() for name, value in identity}}
-        await self._app({**scope, "headers": [*headers, *identity], "state": state}, receive, send_with_fields)
-        return status
+        inner = {
+            **scope,
+            "headers": [*headers, *identity],
+            "state": {
+                **scope.get("state", {}),
+                "tiergate": {name.decode(): value.decode() for name, value in identity},
+            },
+        }
+        crash: Exception | None = None
+        try:
+            await self._app(inner, call.receive, call.send)
+        except Exception as error:  # noqa: BLE001 - what it means depends on how far the call came
+            crash = error
+        call.conclude(crash, attempt.decision_id)
+
+
+class _Call:
+    """One call, as the app sees it."""
+
+    __slots__ = ("_body", "_complete", "_fault", "_on_start", "_receive", "_send", "_sent_bytes", "_status")
+
+    def __init__(self, receive: Receive, send: Send, on_start: OnStart, body: RequestBody | None) -> None:
+        self._receive = receive
+        self._send = send
+        self._on_start = on_start
+        self._body = body
+        self._status: int | None = None
+        self._sent_bytes = 0
+        self._complete = False
+        self._fault: ClientLeft | None = None
+
+    async def receive(self) -> Any:
+        """The next part of the body; a caller that sends what it may not has left, as the app is told."""
+        if self._fault is None:
+            try:
+                return await self._next()
+            except BodyTooLarge as error:
+                told = f"{error} The call had begun before that showed, so it stays charged."
+                self._fault = ClientFaulty(told, BodyTooLarge)
+            except ClientLeft as left:
+                self._fault = left
+        return {"type": "http.disconnect"}
+
+    async def _next(self) -> Any:
+        if self._body is not None and not self._body.complete:
+            part = await self._body.read()
+            return {"type": "http.request", "body": part, "more_body": not self._body.complete}
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeft("The caller left before the response was complete.")
+        return message
+
+    async def send(self, message: Any) -> None:
+        """Pass the response on, unless the caller is to be told of its own fault instead."""
+        if message["type"] == "http.response.start":
+            if self._fault is not None:
+                return
+            self._status = message["status"]
+            message = {**message, "headers": self._on_start(message["status"], list(message.get("headers", ())))}
+        elif self._status is None and self._fault is not None:
+            return
+        await self._send(message)
+        if message["type"] != "http.response.start":
+            self._sent_bytes += len(message.get("body", b""))
+            self._complete = not message.get("more_body", False)
+
+    def conclude(self, crash: Exception | None, decision_id: str) -> None:
+        """Say how the call ended, in the words of an exchange.
+
+        Raises:
+            InternalError: The app did not answer.
+            ClientLeft: Nor did it have to.
+            ExchangeBroken: Its response cannot be finished.
+            Exception: Its response is complete, and the app raised afterwards: for the server's log.
+        """
+        if self._complete:
+            if crash is not None:
+                raise crash
+        elif self._status is None:
+            if self._fault is not None:
+                raise self._fault
+            log.error("the app inside the gateway did not answer", decision_id=decision_id, exc_info=crash)
+            raise InternalError from crash
+        elif self._fault is None:
+            raise self._broken("The app broke its response off.", "upstream-broke") from crash
+        elif isinstance(self._fault, ClientFaulty):
+            raise self._broken(str(self._fault), "client-left") from crash
+
+    def _broken(self, message: str, ended: Literal["client-left", "upstream-broke"]) -> ExchangeBroken:
+        outcome = Outcome(
+            status=self._status or 0,
+            response_bytes=self._sent_bytes,
+            request_bytes=self._body.read_bytes if self._body is not None else 0,
+            ended=ended,
+        )
+        return ExchangeBroken(message, outcome)
 
 
 @asynccontextmanager

@@ -16,7 +16,8 @@ import structlog
 
 from gateway.admission import Attempt
 from gateway.cache import Receipt
-from gateway.core.errors import BodyIncomplete, Failed, MalformedRequest, Rejected, TiergateError, UpgradeRefused
+from gateway.core.errors import CapacityReduced, Failed, MalformedRequest, Rejected, TiergateError, UpgradeRefused
+from gateway.core.outcome import BILLABLE_BELOW, is_billed
 from gateway.core.ratelimit_fields import policy_field, state_field
 from gateway.core.request_gate import check_request, wants_websocket
 from gateway.core.target import canonical_path, check_length
@@ -30,7 +31,6 @@ from gateway.web.runtime import Runtime
 
 log = structlog.get_logger(__name__)
 
-_BILLABLE_BELOW = 500
 _BEARER = b"bearer "
 _KEY_STARTS = b"tg_"
 _date = DateField()
@@ -48,14 +48,18 @@ class Exchange(Protocol):
         attempt: Attempt,
         request_id: str,
         on_start: OnStart,
-    ) -> int:
-        """Answer the request; `on_start` maps the response's fields to those to send.
+        max_body: int,
+    ) -> None:
+        """Answer the request, and return when the response is complete or the caller has left it.
 
-        Returns:
-            The status that was sent.
+        Args:
+            on_start: Maps the response's status and fields to the fields to send.
+            max_body: Most bytes of request body.
 
         Raises:
-            TiergateError: Nothing was sent yet; the edge answers with a problem.
+            Failed, Rejected: Nothing was sent, and nobody worked on it; the edge answers with a problem.
+            ClientLeft: The caller ended the call before a response; the edge tells a ClientFaulty why.
+            ExchangeBroken: The response had begun and cannot be finished.
         """
         ...
 
@@ -109,8 +113,8 @@ class _Metered:
     """One metered request, from its arrival to the end of its exchange."""
 
     __slots__ = (
-        "_attempt", "_decided_at", "_decision", "_exchange", "_receipt", "_receive", "_request_id",
-        "_runtime", "_scope", "_send", "_started_at", "_status",
+        "_attempt", "_complete", "_decided_at", "_decision", "_exchange", "_payload", "_receipt", "_receive",
+        "_request_id", "_runtime", "_scope", "_send", "_started_at", "_status",
     )  # fmt: skip
 
     def __init__(
@@ -128,6 +132,8 @@ class _Metered:
         self._receipt: Receipt | None = None
         self._decision: Decision | None = None
         self._status: int | None = None
+        self._payload = False
+        self._complete = False
 
     async def run(self) -> None:
         try:
@@ -147,40 +153,57 @@ class _Metered:
     async def _relay(self) -> None:
         """The exchange of an admitted request; what turns out not to be billable is given back."""
         try:
-            self._status = await self._exchange(
+            await self._exchange(
                 self._scope,
                 self._receive,
-                self._send,
+                self._send_on,
                 attempt=self._attempt,
                 request_id=self._request_id,
                 on_start=self._on_start,
+                max_body=self._runtime.settings.max_body_bytes,
             )
         except (Failed, Rejected) as error:
-            await self._give_back()
-            await self._answer(error)
+            await self._conclude()
+            await self._answer(error, given_back=True)
         except ClientFaulty as fault:
-            # The upstream may have worked on it: a caller's own fault stays billed.
-            await self._answer(BodyIncomplete(str(fault)))
+            await self._answer(fault.refusal)
         except ClientLeft:
             log.debug("caller left before the response", decision_id=self._attempt.decision_id)
         except ExchangeBroken as broken:
-            if broken.outcome.ended != "client-left":
-                await self._give_back()
+            await self._conclude(by_caller=broken.outcome.ended == "client-left")
+            raise
+        except asyncio.CancelledError:
+            await asyncio.shield(self._cut_off())
             raise
         except BaseException:
-            # Cancelled at shutdown, or the app inside the gateway raised: what was never answered is not billed.
-            if self._status is None:
-                await asyncio.shield(self._give_back())
+            await self._conclude()
             raise
         else:
-            if self._status >= _BILLABLE_BELOW:
-                await self._give_back()
+            await self._conclude(by_caller=not self._complete)
+
+    async def _send_on(self, message: Any) -> None:
+        """Pass on a part of the response, and remember how far it came."""
+        await self._send(message)
+        if message["type"] != "http.response.start":
+            self._payload = self._payload or bool(message.get("body"))
+            self._complete = not message.get("more_body", False)
+
+    async def _conclude(self, *, by_caller: bool = False) -> None:
+        """Give the charge back, unless the call is billed."""
+        if not is_billed(self._status, complete=self._complete, payload=self._payload, by_caller=by_caller):
+            await self._give_back()
+
+    async def _cut_off(self) -> None:
+        """This process ends: a caller who was not answered yet is told to come back."""
+        await self._conclude()
+        if self._status is None:
+            await self._answer(CapacityReduced("The gateway stopped before this call was answered."), given_back=True)
 
     def _on_start(self, status: int, headers: Headers) -> Headers:
         """Add our fields to the response's."""
         self._status = status
         self._runtime.metrics.upstream_seconds.observe(time.perf_counter() - self._decided_at)
-        return [*headers, *_date.missing(headers), *self._fields(headers, given_back=status >= _BILLABLE_BELOW)]
+        return [*headers, *_date.missing(headers), *self._fields(headers, given_back=status >= BILLABLE_BELOW)]
 
     def _fields(self, present: Headers, *, given_back: bool) -> Headers:
         """Our response fields. RateLimit fields that the upstream sends itself are left alone."""
@@ -195,13 +218,12 @@ class _Metered:
             fields.append((b"ratelimit", state_field(plan.limits, self._attempt.states, given_back=given_back)))
         return fields
 
-    async def _answer(self, error: TiergateError) -> None:
-        admitted = self._receipt is not None
-        extra = self._fields([], given_back=admitted and not isinstance(error, BodyIncomplete))
+    async def _answer(self, error: TiergateError, *, given_back: bool = False) -> None:
+        extra = self._fields([], given_back=given_back)
         self._status = await _send_problem(
             self._runtime, self._scope, self._send, error, self._attempt.decision_id, extra
         )
-        if not admitted:
+        if self._receipt is None:
             self._ended()
 
     async def _give_back(self) -> None:

@@ -66,7 +66,10 @@ TABLE: dict[str, Kind] = {
         advice="Check method and path. The seller lists every sold route in the policy; what is not listed is refused.",
     ),
     "body-too-large": Kind(
-        status=413, title="The request body is too large", advice="Send a smaller body, or several requests."
+        status=413,
+        title="The request body is too large",
+        advice="Send a smaller body, or several requests. Nothing was charged if the body's length was announced; "
+        "a call that had begun before it showed stays charged.",
     ),
     "body-incomplete": Kind(
         status=400,
@@ -115,7 +118,7 @@ TABLE: dict[str, Kind] = {
     ),
     "temporary-reduced-capacity": Kind(
         status=503,
-        title="Limits cannot be checked right now",
+        title="This call cannot be served right now",
         advice="Try again shortly. Nothing was charged.",
         retry_after_s=2,
     ),
@@ -223,7 +226,7 @@ TABLE: dict[str, Kind] = {
         retry_after_s=60,
     ),
     "internal-error": Kind(
-        status=500, title="Something broke here", advice="Report it to the provider with the request id."
+        status=500, title="Something broke here", advice="Report it to the provider with the request id or decision id."
     ),
 }
 

@@ -30,10 +30,17 @@ class ReverseProxy:
         self._turn = count()
 
     async def __call__(
-        self, scope: Scope, receive: Receive, send: Send, *, attempt: Attempt, request_id: str, on_start: OnStart
-    ) -> int:
-        """Relay one exchange. Returns the status that was sent."""
-        runtime = self._runtime()
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        attempt: Attempt,
+        request_id: str,
+        on_start: OnStart,
+        max_body: int,
+    ) -> None:
+        """Relay one exchange."""
         request = ExchangeRequest(
             method=scope["method"],
             target=scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b""),
@@ -46,17 +53,11 @@ class ReverseProxy:
             ),
             body_framing=body_framing(scope["headers"], scope["http_version"]),
         )
-        upstreams = runtime.upstreams
+        upstreams = self._runtime().upstreams
         first = next(self._turn) % len(upstreams)
-        outcome = await forward_to_any(
-            upstreams[first:] + upstreams[:first],
-            request,
-            receive,
-            send,
-            on_start=on_start,
-            max_body=runtime.settings.max_body_bytes,
+        await forward_to_any(
+            upstreams[first:] + upstreams[:first], request, receive, send, on_start=on_start, max_body=max_body
         )
-        return outcome.status
 
 
 def identity_fields(attempt: Attempt, request_id: str) -> Headers:

@@ -233,8 +233,9 @@ async def test_a_body_that_grows_too_large_ends_the_exchange(serve):
 
     rig = await serve(script)
     caller = AsgiCaller(b"12345", b"67890", more=True)
-    with pytest.raises(BodyTooLarge):
+    with pytest.raises(ClientFaulty) as caught:
         await rig.ask(caller, method="POST", framing=CHUNKED, max_body=8)
+    assert isinstance(caught.value.refusal, BodyTooLarge)
     assert caller.status is None
 
 

@@ -25,7 +25,8 @@ from gateway.ledger import migrate
 
 START_S = 40.0
 PATIENCE_S = 20.0
-POLICIES = Path(__file__).parent.parent.parent / "policies"
+ROOT = Path(__file__).parent.parent.parent
+POLICIES = ROOT / "policies"
 ADMIN_TOKEN = "admin-0123456789abcdefghij"
 SERVER_TOKEN = "server-0123456789abcdefghij"
 GOOD_CARD = "4242424242424242"
@@ -167,8 +168,8 @@ StartGateway = Callable[..., Gateway]
 def _starting(sandbox: Sandbox, world: dict[str, str]) -> Iterator[StartGateway]:
     started: list[Gateway] = []
 
-    def start(*, is_ready: bool = True, **changes: str) -> Gateway:
-        gateway = _start(sandbox, world | changes)
+    def start(*, is_ready: bool = True, target: str = "gateway.app:create_app", **changes: str) -> Gateway:
+        gateway = _start(sandbox, world | changes, target)
         started.append(gateway)
         _await_start(gateway, is_ready=is_ready)
         return gateway
@@ -182,7 +183,7 @@ def _starting(sandbox: Sandbox, world: dict[str, str]) -> Iterator[StartGateway]
             _end(gateway.process)
 
 
-def _start(sandbox: Sandbox, settings: dict[str, str]) -> Gateway:
+def _start(sandbox: Sandbox, settings: dict[str, str], target: str) -> Gateway:
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     port = listener.getsockname()[1]
@@ -201,7 +202,9 @@ def _start(sandbox: Sandbox, settings: dict[str, str]) -> Gateway:
                     "-m",
                     "uvicorn",
                     "--factory",
-                    "gateway.app:create_app",
+                    target,
+                    "--app-dir",
+                    str(ROOT),
                     "--fd",
                     str(listener.fileno()),
                 ),

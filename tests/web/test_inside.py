@@ -1,69 +1,63 @@
-"""The seller's own app in this process: what it gets to see of a request."""
+"""The gateway inside the seller's own app: the same rules as in front of an upstream."""
 
 from __future__ import annotations
 
+import contextlib
+
+import httpx
 import pytest
 
-from gateway.web.inside import InsideApp
-from tests.fakes.asgi_caller import AsgiCaller
-
 
 @pytest.fixture
-def seen():
-    """Header fields and state of the requests that reached the app."""
-    return []
+def inside(start_gateway):
+    return start_gateway(target="tests.fakes.inside_app:create", TIERGATE_MAX_BODY_BYTES="1000")
 
 
-@pytest.fixture
-def call(parts, seen):
-    """One admitted request of a customer, with further header fields."""
-
-    async def app(scope, _, send):
-        seen.append((scope["headers"], scope["state"]["tiergate"]))
-        await send({"type": "http.response.start", "status": 204, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
-
-    async def call(*fields):
-        _, key, _ = await parts.customer()
-        attempt = parts.admission.attempt("dec_1", "GET", "/v1/echo")
-        await parts.admission.admit(attempt, key)
-        sent = [(name, value.replace(b"KEY", key)) for name, value in fields]
-        caller = AsgiCaller()
-        await InsideApp(app)(
-            {"type": "http", "headers": sent},
-            caller.receive,
-            caller.send,
-            attempt=attempt,
-            request_id="req_1",
-            on_start=lambda _, headers: headers,
-        )
-        assert caller.status == 204
-        headers, state = seen[-1]
-        return headers, state, key
-
-    return call
+def used(client: httpx.Client) -> int:
+    rows = client.get("/api/v1/usage").raise_for_status().json()["limits"]
+    return next(row["used"] for row in rows if row["name"] == "period")
 
 
-@pytest.mark.parametrize(
-    "credential",
-    [
-        (b"x-api-key", b"KEY"),
-        (b"authorization", b"Bearer KEY"),
-        (b"authorization", b"bearer  KEY"),
-        (b"cookie", b"tiergate_session=secret"),
-        (b"cookie", b"tiergate_claim_0123456789abcdef=secret"),
-    ],
-)
-async def test_what_opens_this_gateway_does_not_reach_the_app(call, credential):
-    headers, _, key = await call(credential, (b"cookie", b"a=1"), (b"authorization", b"Basic dTpw"))
-    assert key not in b"".join(value for _, value in headers)
-    assert credential[0] not in {name for name, value in headers if value not in {b"a=1", b"Basic dTpw"}}
-    assert {(b"cookie", b"a=1"), (b"authorization", b"Basic dTpw")} <= set(headers)
+ENDINGS = {
+    "silent": (500, 0),
+    "raises": (500, 0),
+    "answers-500-and-raises": (500, 0),
+    "answers-and-raises": (204, 1),
+    "raises-after-payload": (200, 1),
+    "raises-before-payload": (200, 0),
+    "answers": (200, 1),
+}
 
 
-async def test_only_this_gateway_tells_the_app_who_calls(call):
-    forged = [(b"x-tiergate-user", b"eve"), (b"x_tiergate_tier", b"pro"), (b"x-request-id", b"eve")]
-    headers, state, _ = await call(*forged)
-    assert not set(forged) & set(headers)
-    assert dict(headers)[b"x-tiergate-user"] == b"ada"
-    assert state["x-tiergate-user"] == "ada"
+def test_a_call_is_billed_by_how_the_app_ended_it(inside, until):
+    for path, (status, expected) in ENDINGS.items():
+        _, _, client = inside.customer()
+        # A server closes the connection after a crash, perhaps just as the next request is sent on it.
+        call = client.stream("GET", f"/v1/{path}", headers={"connection": "close"})
+        with contextlib.suppress(httpx.RemoteProtocolError), call as answer:
+            assert answer.status_code == status, path
+            answer.read()
+        until(lambda client=client, expected=expected: used(client) == expected)
+
+
+def test_an_app_that_does_not_answer_is_a_problem_that_costs_nothing(inside):
+    _, _, client = inside.customer()
+    for path in ("/v1/silent", "/v1/raises"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.json()["code"]) == (500, "internal-error")
+        assert '"period";r=100;' in answer.headers["ratelimit"]
+        assert answer.json()["decision_id"] == answer.headers["tiergate-decision"]
+        assert answer.json()["decision_id"] in inside.log.read_text()
+
+
+def test_a_body_above_the_cap_never_reaches_the_app_whole(inside):
+    _, _, client = inside.customer()
+    assert client.post("/v1/echo", content=b"x" * 1000).json()["body_bytes"] == 1000
+    announced = client.post("/v1/echo", content=b"x" * 1001)
+    assert (announced.status_code, announced.json()["code"]) == (413, "body-too-large")
+    assert '"period";r=99;' in announced.headers["ratelimit"]
+    grown = client.post("/v1/echo", content=[b"x" * 600, b"x" * 600])
+    assert (grown.status_code, grown.json()["code"]) == (413, "body-too-large")
+    assert "stays charged" in grown.json()["detail"]
+    assert '"period";r=98;' in grown.headers["ratelimit"]
+    assert used(client) == 2
