@@ -31,6 +31,7 @@ _HOP_BY_HOP = frozenset(
     b" proxy-authenticate proxy-authorization proxy-authentication-info".split()
 )
 _ENDS_HERE = _HOP_BY_HOP | {b"content-length", b"host", b"expect", b"x-api-key"}
+_KEPT_INSIDE = frozenset({b"content-length", b"host", b"transfer-encoding"})
 _ABOUT_THE_CALLER = frozenset({b"forwarded", b"x-real-ip"})
 _BEARER = b"bearer "
 _KEY_STARTS = b"tg_"
@@ -196,15 +197,29 @@ class _SortedOut:
         return [field for field in self.kept if field[0] not in self._listed]
 
 
-def without_credentials(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
-    """All fields but what opens this gateway: for an app of this process, which needs no hop's other rules."""
+def headers_inside(headers: Iterable[tuple[bytes, bytes]], *, identity: Headers) -> Headers:
+    """The fields for an app in this process, which reads them as its server would have given them.
+
+    No hop lies between, so Host and framing stay, and claims about the caller are for the app to
+    judge. The key, cookies of ours, identities of the caller's own making and fields of the
+    connection end here.
+    """
+    replaced = {name for name, _ in identity}
     kept: Headers = []
     for name, value in headers:
         others = _without_our_cookies(value) if name == b"cookie" else value
-        is_key = name == b"x-api-key" or (name == b"authorization" and _is_our_key(value))
-        if others is not None and not is_key:
+        if others is not None and name not in replaced and _goes_inside(name, value):
             kept.append((name, others))
-    return kept
+    return kept + identity
+
+
+def _goes_inside(name: bytes, value: bytes) -> bool:
+    kind = _kind_of(name)
+    if kind == _CREDENTIALS:
+        return not _is_our_key(value)
+    if kind == _CALLER:
+        return b"_" not in name
+    return name in _KEPT_INSIDE or kind not in {_DROP, _CONNECTION}
 
 
 def response_headers(

@@ -20,7 +20,7 @@ import structlog
 
 from gateway.admission import Attempt
 from gateway.core.errors import BodyTooLarge
-from gateway.core.forwarding import IDENTITY_PREFIX, without_credentials
+from gateway.core.forwarding import headers_inside
 from gateway.core.request_gate import body_framing
 from gateway.upstream import ClientFaulty, ClientLeft, ExchangeBroken, Outcome, RequestBody
 from gateway.web.asgi import ASGIApp, OnStart, Receive, Scope, Send
@@ -55,15 +55,9 @@ class InsideApp:
         identity = identity_fields(attempt, request_id)
         framing = body_framing(scope["headers"], scope["http_version"])
         call = _Call(receive, send, on_start, RequestBody(receive, framing, max_body) if framing else None)
-        names = {name for name, _ in identity}
-        headers = [
-            (name, value)
-            for name, value in without_credentials(scope["headers"])
-            if name not in names and not name.replace(b"_", b"-").startswith(IDENTITY_PREFIX)
-        ]
         inner = {
             **scope,
-            "headers": [*headers, *identity],
+            "headers": headers_inside(scope["headers"], identity=identity),
             "state": {
                 **scope.get("state", {}),
                 "tiergate": {name.decode(): value.decode() for name, value in identity},

@@ -50,6 +50,27 @@ def test_an_app_that_does_not_answer_is_a_problem_that_costs_nothing(inside):
         assert answer.json()["decision_id"] in inside.log.read_text()
 
 
+def test_the_app_gets_the_identity_and_never_the_key(inside):
+    customer_id, _, client = inside.customer()
+    key = client.headers["authorization"].partition(" ")[2]
+    forged = {"x_api_key": key, "x-api-key": key, "X_Tiergate_User": "mallory", "X-Tiergate-Tier": "enterprise"}
+    answer = client.get("/v1/echo", headers={**forged, "Upgrade": "h2c", "X-Custom": "kept"})
+    fields = dict(answer.json()["headers"])
+    assert key not in answer.text
+    assert "mallory" not in answer.text
+    assert not {"authorization", "x-api-key", "x_api_key", "upgrade", "connection"} & fields.keys()
+    assert (fields["x-tiergate-customer"], fields["x-tiergate-tier"]) == (customer_id, "free")
+    assert (fields["x-custom"], "host" in fields) == ("kept", True)
+    assert answer.json()["caller"]["x-tiergate-customer"] == customer_id
+
+
+def test_a_token_that_is_not_ours_is_the_apps_own_business(inside):
+    _, _, client = inside.customer()
+    key = client.headers["authorization"].partition(" ")[2]
+    answer = client.get("/v1/echo", headers={"x-api-key": key, "authorization": "Bearer of-the-app"})
+    assert ["authorization", "Bearer of-the-app"] in answer.json()["headers"]
+
+
 def test_a_body_above_the_cap_never_reaches_the_app_whole(inside):
     _, _, client = inside.customer()
     assert client.post("/v1/echo", content=b"x" * 1000).json()["body_bytes"] == 1000
