@@ -14,7 +14,7 @@ from litestar import Litestar
 from gateway.admission import Admission
 from gateway.background import Background
 from gateway.billing import Billing, StripeOptions
-from gateway.cache import Cache, CacheServer
+from gateway.cache import Cache, CacheKeeper
 from gateway.clock import Clock, SimulatedClock, SystemClock
 from gateway.core.keys import KeyCodec
 from gateway.explaining import FLUSH_S, DecisionLog
@@ -170,12 +170,15 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
 
 
 async def _cache_url(settings: Settings, stack: AsyncExitStack) -> str:
-    """The cache in the settings, or an embedded one that is shared with every process of this data directory."""
+    """The cache in the settings, or an embedded one that is shared with every process of this data directory.
+
+    `tiergate serve` names its own in the settings: the parent keeps it for all its workers.
+    """
     if settings.redis_url is not None:
         return settings.redis_url.get_secret_value()
-    server = await asyncio.to_thread(CacheServer.start, settings.data_dir)
-    stack.push_async_callback(asyncio.to_thread, server.stop)
-    return server.url
+    keeper = await asyncio.to_thread(CacheKeeper.start, settings.data_dir)
+    stack.push_async_callback(asyncio.to_thread, keeper.stop)
+    return keeper.url
 
 
 async def _repair_first(runtime: Runtime) -> None:

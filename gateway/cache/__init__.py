@@ -2,7 +2,7 @@
 
 - `keyspace` declares every key; `lua/*.lua` hold one operation each;
 - `client.Cache` is what the rest of the program uses; `lanes` and `breaker` are behind it;
-- `server.CacheServer` runs the embedded server.
+- `server.CacheServer` runs the embedded server, and `keeper.CacheKeeper` keeps it running.
 
 The ledger is the record and the cache can be thrown away: whatever is lost here is loaded
 again, and nothing here is believed against the ledger.
@@ -11,11 +11,13 @@ again, and nothing here is believed against the ledger.
 from gateway.cache.client import Cache
 from gateway.cache.codec import decode_account, encode_account
 from gateway.cache.errors import CacheServerError, CacheUnavailable
+from gateway.cache.keeper import CacheKeeper
 from gateway.cache.server import CacheServer
 from gateway.cache.values import Receipt, UsageReading
 
 __all__ = [
     "Cache",
+    "CacheKeeper",
     "CacheServer",
     "CacheServerError",
     "CacheUnavailable",

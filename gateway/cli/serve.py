@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ import click
 import structlog
 
 from gateway import __version__
-from gateway.cache import CacheServer, CacheServerError
+from gateway.cache import CacheKeeper, CacheServerError
 from gateway.cli.listening import listen
 from gateway.cli.migrate import bring_up_to_date
 from gateway.cli.opening import policy_refused
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-_KEEPER_PAUSE_S = 1.0
-_KEEPER_END_S = 30.0
 _METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -101,36 +98,24 @@ def _make_data_directory(directory: Path) -> None:
 
 @contextmanager
 def _running_cache(settings: Settings) -> Iterator[str]:
-    """The cache that the settings name, or one of our own, which is stopped last. Yields what it is, in words."""
+    """The cache that the settings name, or one of our own for all workers, which is stopped last.
+
+    Yields what it is, in words.
+    """
     if settings.redis_url is not None:
         yield _cache_words(settings.redis_url.get_secret_value())
         return
     try:
-        server = CacheServer.start(settings.data_dir)
+        keeper = CacheKeeper.start(settings.data_dir)
     except CacheServerError as error:
         raise click.ClickException(str(error)) from None
-    os.environ["TIERGATE_REDIS_URL"] = server.url
-    ended = threading.Event()
-    keeper = threading.Thread(target=_keep_cache, args=(server, ended), name="cache keeper", daemon=True)
-    keeper.start()
-    whose = "" if server.is_owned else " of another tiergate"
+    os.environ["TIERGATE_REDIS_URL"] = keeper.url
+    whose = "" if keeper.is_owned else " of another tiergate"
     try:
         yield f"embedded Valkey{whose}, data in {settings.data_dir}"
     finally:
-        ended.set()
-        keeper.join(_KEEPER_END_S)
         del os.environ["TIERGATE_REDIS_URL"]
-        server.stop()
-
-
-def _keep_cache(server: CacheServer, ended: threading.Event) -> None:
-    """A cache server that has died is started again; one that was adopted is taken over when its owner ends."""
-    while not ended.wait(_KEEPER_PAUSE_S):
-        try:
-            if server.ensure():
-                log.warning("the cache server had gone and was started again")
-        except (CacheServerError, OSError) as error:
-            log.error("the cache server has gone and cannot be started", reason=str(error))  # noqa: TRY400 - the reason says it
+        keeper.stop()
 
 
 @contextmanager
