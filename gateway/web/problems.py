@@ -119,7 +119,7 @@ TABLE: dict[str, Kind] = {
     "temporary-reduced-capacity": Kind(
         status=503,
         title="This call cannot be served right now",
-        advice="Try again shortly. Nothing was charged.",
+        advice="Try again shortly. The call was not let through; in rare cases it counts all the same.",
         retry_after_s=2,
     ),
     "upstream-unreachable": Kind(

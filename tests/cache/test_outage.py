@@ -125,6 +125,18 @@ async def test_what_hung_recovers_by_itself_and_nothing_was_repeated(
     assert await used(cache, request_) <= 2  # the lost one may have arrived, once
 
 
+async def test_of_the_charges_whose_answer_never_came_a_batch_per_lane_may_have_counted(
+    line: Line, remote: Cache, cache: Cache, request_: ChargeRequest
+) -> None:
+    assert await remote.wait_ready(5)
+    line.hang()
+    await asyncio.gather(*(refusal_s(remote, request_) for _ in range(900)))
+    line.heal()
+    assert await remote.wait_ready(10)
+    await asyncio.sleep(0.2)
+    assert 0 < await used(cache, request_) <= 2 * 256
+
+
 async def test_a_connection_that_was_closed_while_idle_is_replaced_unnoticed(
     line: Line, remote: Cache, cache: Cache, request_: ChargeRequest, hook: Hook
 ) -> None:
