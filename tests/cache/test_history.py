@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -24,9 +26,22 @@ LEFT_AT = 2**32 + 50
 """Sequence number at which the ledger settled the customer last."""
 
 
+@pytest.fixture(params=["valkey", pytest.param("redis", marks=pytest.mark.slow)])
+def binary(request: pytest.FixtureRequest) -> str | None:
+    """Program of each server that a gateway may be given; None: the embedded one."""
+    if request.param == "valkey":
+        return None
+    program = shutil.which("redis-server")
+    if program is None:
+        if os.environ.get("TIERGATE_TEST_REQUIRE_ALL") == "1":
+            pytest.fail("redis-server is not installed, and every suite is required")
+        pytest.skip("NOT TESTED ON REDIS: no redis-server is installed")
+    return program
+
+
 @pytest.fixture
-async def server(short_dir: Path) -> AsyncIterator[SnapshotServer]:
-    async with SnapshotServer(short_dir) as server:
+async def server(short_dir: Path, binary: str | None) -> AsyncIterator[SnapshotServer]:
+    async with SnapshotServer(short_dir, binary) as server:
         yield server
 
 
@@ -76,12 +91,12 @@ async def test_after_a_fall_back_a_customer_is_missing_whatever_is_there_of_it(
 
 
 async def test_a_fall_back_under_a_living_connection_is_noticed(
-    server: SnapshotServer, aged: Cache, account: Account, short_dir: Path
+    server: SnapshotServer, aged: Cache, account: Account, short_dir: Path, binary: str | None
 ) -> None:
     await publish(aged, account)
     assert isinstance(await charge(aged, account, QUOTA), Charged)
     port = free_port()
-    async with SnapshotServer(short_dir / "replica") as behind:
+    async with SnapshotServer(short_dir / "replica", binary) as behind:
         await server.client.save()
         (short_dir / "dump.rdb").rename(short_dir / "replica" / "dump.rdb")
         await behind.fall_back()

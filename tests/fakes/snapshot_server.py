@@ -1,4 +1,4 @@
-"""A real Valkey that keeps snapshots only: killed, it comes back as old as the last one."""
+"""A real Valkey or Redis that keeps snapshots only: killed, it comes back as old as the last one."""
 
 from __future__ import annotations
 
@@ -19,10 +19,16 @@ _ANSWER_S = 20.0
 
 
 class SnapshotServer:
-    """One server on a directory and a unix socket in it."""
+    """One server on a directory and a unix socket in it.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        directory: Where it lives.
+        binary: The server's program; None: the embedded Valkey.
+    """
+
+    def __init__(self, directory: Path, binary: str | None = None) -> None:
         self._directory = directory
+        self._binary = binary or str(_find_binary())
         self._socket = directory / "s"
         self._process: asyncio.subprocess.Process | None = None
         self.url = f"unix://{self._socket}"
@@ -43,7 +49,7 @@ class SnapshotServer:
         """Start it on the last snapshot, and wait until it answers."""
         self._directory.mkdir(exist_ok=True)
         self._process = await asyncio.create_subprocess_exec(
-            _find_binary(), "--port", "0", "--unixsocket", self._socket, "--dir", self._directory, "--save", "",
+            self._binary, "--port", "0", "--unixsocket", self._socket, "--dir", self._directory, "--save", "",
             stdout=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
         async with asyncio.timeout(_ANSWER_S):
