@@ -16,14 +16,16 @@ from gateway.background import Background
 from gateway.billing import Billing, StripeOptions
 from gateway.cache import Cache, CacheKeeper
 from gateway.clock import Clock, SimulatedClock, SystemClock
+from gateway.core.errors import LedgerUnavailable
 from gateway.core.keys import KeyCodec
 from gateway.explaining import FLUSH_S, DecisionLog
 from gateway.ledger import Ledger, migrate
-from gateway.policyfiles import PolicyHolder
+from gateway.policyfiles import LastGood, PolicyHolder
 from gateway.provisioning import Provisioning
 from gateway.publishing import Publisher
 from gateway.settings import Settings, load_settings
 from gateway.settlement import Settlement
+from gateway.supervised import parent_pid, run_directory
 from gateway.sync import EventWorker, Sync
 from gateway.telemetry import Metrics, configure_logging
 from gateway.upstream import Upstream, UpstreamTimeouts
@@ -41,9 +43,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
 log = structlog.get_logger(__name__)
-
-PARENT_VARIABLE = "_TIERGATE_PARENT_PID"
-"""Set by a supervising parent for its workers: a worker whose parent has gone stops by itself."""
 
 _REPAIR_S = 2.0
 _PARENT_CHECK_S = 0.2
@@ -116,22 +115,33 @@ async def serving(settings: Settings) -> AsyncIterator[Runtime]:
 async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     """Open every part, in the order they need each other; close them in reverse.
 
-    A cache or a Stripe that is down does not keep a worker from starting: it answers what
+    A cache, a ledger or a Stripe that is down does not keep a worker from starting: it answers what
     it can and says what is missing on `/_tiergate/ready`.
 
     Raises:
-        LedgerUnavailable, PolicyInvalid: There is nothing to serve from.
+        LedgerUrlInvalid, PolicyInvalid: There is nothing to serve from.
     """
     async with AsyncExitStack() as stack:
         clock, metrics = make_clock(settings), Metrics()
-        policy = PolicyHolder(settings.policy_dir)
+        run = run_directory()
+        policy = PolicyHolder(settings.policy_dir, last_good=None if run is None else LastGood(run / "policy.json"))
         ledger = await Ledger.open(settings.ledger_dsn)
         stack.push_async_callback(ledger.aclose)
-        if not await ledger.is_migrated():
-            await asyncio.to_thread(migrate, settings.ledger_dsn)
+        try:
+            await _bring_up_to_date(ledger, settings)
+        except LedgerUnavailable as error:
+            log.warning("the ledger is not there; only customers whom the cache knows are served", reason=str(error))
+        may_trust_cache = run is not None
 
         async def repair() -> None:
-            await publisher.repair()
+            nonlocal may_trust_cache
+            try:
+                await publisher.repair()
+            except LedgerUnavailable:
+                if not may_trust_cache:
+                    raise
+                log.warning("the ledger does not answer; the cache is trusted as the other workers trust it")
+            may_trust_cache = False
 
         cache_url = await _cache_url(settings, stack)
         cache = await Cache.connect(cache_url, deadline_s=settings.cache_deadline_ms / 1000, on_reconnect=repair)
@@ -167,6 +177,16 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             sync=sync,
             events=EventWorker(ledger=ledger, sync=sync, clock=clock),
         )
+
+
+async def _bring_up_to_date(ledger: Ledger, settings: Settings) -> None:
+    """Create or update the ledger's tables if they are not those of this version.
+
+    Raises:
+        LedgerUnavailable: They may not be.
+    """
+    if not await ledger.is_migrated():
+        await asyncio.to_thread(migrate, settings.ledger_dsn)
 
 
 async def _cache_url(settings: Settings, stack: AsyncExitStack) -> str:
@@ -213,10 +233,11 @@ def _start_background(background: Background, runtime: Runtime) -> None:
     background.every(_REPAIR_S, "cache repair", runtime.publisher.repair)
     background.every(settings.event_sweep_interval_s, "undelivered events", runtime.events.sweep)
     background.every(_DEPENDENCY_CHECK_S, "dependency checks", lambda: watch_dependencies(runtime))
+    background.once("the ledger's tables", lambda: _bring_up_to_date(runtime.ledger, settings))
     background.once("settlement of what was left", runtime.settlement.settle_all)
-    parent = os.environ.get(PARENT_VARIABLE)
+    parent = parent_pid()
     if parent is not None:
-        background.every(_PARENT_CHECK_S, "parent watch", lambda: _stop_without_parent(int(parent)))
+        background.every(_PARENT_CHECK_S, "parent watch", lambda: _stop_without_parent(parent))
 
 
 async def _stop_without_parent(parent_pid: int) -> None:

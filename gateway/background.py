@@ -52,7 +52,9 @@ class Background:
         self._tasks.append(asyncio.create_task(self._until_done(name, work), name=name))
 
     async def _until_done(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
-        while not await self._attempt(name, work, quiet=False):  # noqa: ASYNC110 - it waits for time to pass
+        has_failed = False
+        while not await self._attempt(name, work, quiet=has_failed):
+            has_failed = True
             await asyncio.sleep(1.0)
 
     async def _repeat(self, interval_s: float, name: str, work: Callable[[], Awaitable[object]]) -> None:

@@ -7,13 +7,20 @@ by policy (routes, tiers, verdicts), not by customers.
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+from prometheus_client.mmap_dict import MmapedDict
+
+from gateway.supervised import METRICS_VARIABLE
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
@@ -144,8 +151,50 @@ class Metrics:
 
     def render(self) -> bytes:
         """The Prometheus text format, over all workers of this machine."""
-        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        if METRICS_VARIABLE not in os.environ:
             return generate_latest(self.registry)
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library's class has no annotations
-        return generate_latest(registry)
+        with _files_at_rest(Path(os.environ[METRICS_VARIABLE]), fcntl.LOCK_SH):
+            return generate_latest(registry)
+
+
+def fold_worker(directory: Path, pid: int) -> None:
+    """Add what a dead worker has counted to one file for all the dead, so that theirs do not pile up.
+
+    Its gauges are dropped: every other worker sets the same ones within seconds.
+
+    Args:
+        directory: Where workers share their metrics.
+        pid: Of a process that has ended.
+
+    Raises:
+        OSError, RuntimeError: Its files cannot be read, or the sum not written.
+    """
+    with _files_at_rest(directory, fcntl.LOCK_EX):
+        for file in directory.glob(f"*_{pid}.db"):
+            kind = file.stem.removesuffix(f"_{pid}")
+            if kind in {"counter", "histogram"}:
+                _add(file, directory / f"{kind}_dead.db")
+            file.unlink()
+
+
+def _add(file: Path, total: Path) -> None:
+    sums = MmapedDict(str(total))  # type: ignore[no-untyped-call]  # the library's class has no annotations
+    try:
+        for key, value, *_ in MmapedDict.read_all_values_from_file(str(file)):  # type: ignore[no-untyped-call]  # as above
+            before, _ = sums.read_value(key)  # type: ignore[no-untyped-call]  # as above
+            sums.write_value(key, before + value, 0.0)  # type: ignore[no-untyped-call]  # as above
+    finally:
+        sums.close()  # type: ignore[no-untyped-call]  # as above
+
+
+@contextmanager
+def _files_at_rest(directory: Path, operation: int) -> Iterator[None]:
+    """Nobody reads the files while one is added to another: what moves would be seen twice, or not at all."""
+    handle = os.open(directory / "metrics.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, operation)
+        yield
+    finally:
+        os.close(handle)

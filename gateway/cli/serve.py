@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from gateway.cli.listening import listen
 from gateway.cli.migrate import bring_up_to_date
 from gateway.cli.opening import policy_refused
 from gateway.cli.options import examples
+from gateway.cli.run_directory import fresh_run_directory
 from gateway.cli.workers import serve_here, serve_with_workers, server_config
 from gateway.ledger import describe
 from gateway.policyfiles import PolicyInvalid, load_policy
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from gateway.core.policy import Policy
 
 log = structlog.get_logger(__name__)
-
-_METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
 @click.command("serve", epilog=examples("tiergate serve --port 8080 --workers 4"))
@@ -66,7 +64,7 @@ def _serve(settings: Settings) -> int:
         config = server_config(settings)
         if settings.workers == 1:
             return serve_here(config, listener, lambda: _announce(settings, policy, cache_words))
-        with _metrics_directory(settings.data_dir):
+        with fresh_run_directory(settings.data_dir):
             return serve_with_workers(config, listener, lambda: _announce(settings, policy, cache_words))
 
 
@@ -116,20 +114,6 @@ def _running_cache(settings: Settings) -> Iterator[str]:
     finally:
         del os.environ["TIERGATE_REDIS_URL"]
         keeper.stop()
-
-
-@contextmanager
-def _metrics_directory(data_dir: Path) -> Iterator[None]:
-    """Where workers share their metrics: one fresh directory a run."""
-    directory = (data_dir / "metrics").absolute()
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
-    os.environ[_METRICS_VARIABLE] = str(directory)
-    try:
-        yield
-    finally:
-        del os.environ[_METRICS_VARIABLE]
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _announce(settings: Settings, policy: Policy, cache_words: str) -> None:

@@ -9,11 +9,13 @@ from gateway.core.limit_text import LimitInvalid, limit_words, parse_limit
 from gateway.policyfiles.compiler import CompiledPolicy, compile_policy, load_policy
 from gateway.policyfiles.faults import Fault, Place, PolicyInvalid
 from gateway.policyfiles.holder import PolicyHolder
+from gateway.policyfiles.last_good import LastGood
 from gateway.policyfiles.sources import Sources, read_sources
 
 __all__ = [
     "CompiledPolicy",
     "Fault",
+    "LastGood",
     "LimitInvalid",
     "Place",
     "PolicyHolder",

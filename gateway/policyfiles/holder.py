@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.core.policy import Policy
+    from gateway.policyfiles.last_good import LastGood
     from gateway.policyfiles.sources import Sources
 
 _log = structlog.get_logger(__name__)
@@ -42,16 +43,20 @@ class PolicyHolder:
     Args:
         directory: Where `*.yaml` lies.
         poll_s: Seconds between two readings. An edit is in force after at most three of them.
+        last_good: Where the workers of one run keep the policy in force. One that starts later begins with
+            that, and takes what lies in the directory as its fellows do: when it has settled and is valid.
 
     Raises:
         PolicyInvalid: There is no valid policy to start with.
     """
 
-    def __init__(self, directory: Path, *, poll_s: float = 1.0) -> None:
+    def __init__(self, directory: Path, *, poll_s: float = 1.0, last_good: LastGood | None = None) -> None:
         self._directory = directory
         self._poll_s = poll_s
-        self._taken = read_sources(directory)
+        self._last_good = last_good
+        self._taken = (last_good.find() if last_good else None) or read_sources(directory)
         self._current = compile_policy(self._taken).policy
+        self._keep()
         self._candidate: Sources | None = None
         self._equal_readings = 0
         self._lock = Lock()
@@ -122,6 +127,7 @@ class PolicyHolder:
                 faults=[str(fault) for fault in error.faults],
             )
             return False
+        self._keep()
         was_refused, self.last_error = self.last_error is not None, None
         if policy.policy_hash != self._current.policy_hash:
             before, self._current = self._current.policy_hash, policy
@@ -130,3 +136,7 @@ class PolicyHolder:
         elif was_refused:
             _log.info("policy files are valid again and say what is running", running=policy.policy_hash)
         return True
+
+    def _keep(self) -> None:
+        if self._last_good is not None:
+            self._last_good.keep(self._taken)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.policyfiles import CompiledPolicy, PolicyHolder, PolicyInvalid, Sources, load_policy
+from gateway.policyfiles import CompiledPolicy, LastGood, PolicyHolder, PolicyInvalid, Sources, load_policy
 from gateway.policyfiles import holder as holder_module
 
 if TYPE_CHECKING:
@@ -262,3 +262,31 @@ async def test_readers_see_whole_policies_while_the_directory_is_rewritten(direc
         with contextlib.suppress(asyncio.CancelledError):
             await watch
     assert len(seen) > 1
+
+
+def test_who_starts_later_in_a_run_begins_with_the_policy_in_force_and_judges_the_directory_when_it_has_settled(
+    directory: Path, good: str, tmp_path: Path
+) -> None:
+    kept = LastGood(tmp_path / "kept.json")
+    first = PolicyHolder(directory, last_good=kept)
+    (directory / "api.yaml").write_text(edited(good, 20))
+    first.reload()
+    (directory / "api.yaml").write_text("routes: nonsense")
+    first.reload()
+    later = PolicyHolder(directory, last_good=kept)
+    assert later.current.policy_hash == first.current.policy_hash
+    for _ in range(2):
+        later.poll()
+    assert later.last_error is not None
+    assert burst_of(later.current) == 20
+    (directory / "api.yaml").write_text(edited(good, 30))
+    for _ in range(2):
+        later.poll()
+    assert burst_of(PolicyHolder(directory, last_good=kept).current) == 30
+
+
+def test_a_policy_that_cannot_be_kept_is_in_force_all_the_same(directory: Path, tmp_path: Path) -> None:
+    with capture_logs() as logs:
+        holder = PolicyHolder(directory, last_good=LastGood(tmp_path / "nowhere" / "kept.json"))
+    assert burst_of(holder.current) == 10
+    assert [entry["event"] for entry in logs] == ["the policy in force cannot be kept for later workers"]
