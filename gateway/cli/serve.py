@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+import tempfile
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -64,7 +65,9 @@ def _serve(settings: Settings) -> int:
         config = server_config(settings)
         if settings.workers == 1:
             return serve_here(config, listener, lambda: _announce(settings, policy, cache_words))
-        with fresh_run_directory(settings.data_dir):
+        with ExitStack() as stack:
+            with _said_what_to_do(settings.data_dir):
+                stack.enter_context(fresh_run_directory(settings.data_dir))
             return serve_with_workers(config, listener, lambda: _announce(settings, policy, cache_words))
 
 
@@ -86,11 +89,26 @@ def _compile_policy(directory: Path) -> Policy:
 
 
 def _make_data_directory(directory: Path) -> None:
-    try:
+    """Create it if it is missing, and see that files can be written there."""
+    with _said_what_to_do(directory):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+
+
+@contextmanager
+def _said_what_to_do(directory: Path) -> Iterator[None]:
+    """Nothing can be kept in the data directory: say where it failed, why, and what to do.
+
+    Raises:
+        click.ClickException: Instead of any OSError.
+    """
+    try:
+        yield
     except OSError as error:
         raise click.ClickException(
-            f"The data directory {directory} cannot be made: {error.strerror}. Correct TIERGATE_DATA_DIR."
+            f"The data directory {directory} cannot be used: {error.strerror} ({error.filename or directory}). "
+            "Give it to this user, make room in it, or set TIERGATE_DATA_DIR to another."
         ) from None
 
 
@@ -104,7 +122,8 @@ def _running_cache(settings: Settings) -> Iterator[str]:
         yield _cache_words(settings.redis_url.get_secret_value())
         return
     try:
-        keeper = CacheKeeper.start(settings.data_dir)
+        with _said_what_to_do(settings.data_dir):
+            keeper = CacheKeeper.start(settings.data_dir)
     except CacheServerError as error:
         raise click.ClickException(str(error)) from None
     os.environ["TIERGATE_REDIS_URL"] = keeper.url

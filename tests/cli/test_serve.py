@@ -237,6 +237,31 @@ def test_a_service_link_of_kubernetes_does_not_say_where_to_listen(serve: Serve)
     assert "TIERGATE_PORT_8000_TCP" in ignored[0]
 
 
+@pytest.mark.parametrize("in_the_way", ["cache", "runs"])
+def test_a_data_directory_that_cannot_be_used_is_said_with_what_to_do(
+    serve: Serve, tmp_path: Path, in_the_way: str
+) -> None:
+    data = tmp_path / "data of the test"
+    data.mkdir()
+    (data / in_the_way).touch()
+    served = serve("--workers", "2")
+    assert served.process.wait(PATIENCE_S) == 1
+    until(lambda: "Error:" in served.log(), served.log)
+    assert f"The data directory {data} cannot be used: File exists ({data / in_the_way})." in served.log()
+    assert "TIERGATE_DATA_DIR" in served.log()
+    assert "Traceback" not in served.log()
+    assert working_in(tmp_path) == set()
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a directory that not even root may write to")
+def test_a_data_directory_that_cannot_be_written_is_said_before_anything_is_started(serve: Serve) -> None:
+    served = serve(TIERGATE_DATA_DIR="/proc")
+    assert served.process.wait(PATIENCE_S) == 1
+    until(lambda: "Error:" in served.log(), served.log)
+    assert "Error: The data directory /proc cannot be used: " in served.log()
+    assert "Traceback" not in served.log()
+
+
 def test_an_invalid_policy_is_said_with_file_and_line(serve: Serve, policies: Path) -> None:
     file = policies / "tiergate.yaml"
     file.write_text(file.read_text().replace("tier: pro\n", "tier: prro\n", 1))
