@@ -24,7 +24,7 @@ from gateway.clock import Clock
 from gateway.core.errors import BillingRefused, BillingUnavailable, TiergateError
 from gateway.core.keys import KeyCodec
 from gateway.ledger import CheckoutClaimed, CheckoutRow, KeyRow
-from gateway.provisioning import IssuedKey, KeyNotFound, KeyOrder, Provisioning
+from gateway.provisioning import IssuedKey, KeyNotFound, KeyOrder, KeyReplaced, Provisioning
 from gateway.sync import Sync
 
 log = structlog.get_logger(__name__)
@@ -130,13 +130,13 @@ class FirstKeys:
             raise _not_live()
         if len(live) > 1:
             raise NotReplaceable("This account has several keys by now. Sign in with one of them to manage them.")
-        if len(rows) > MOST_REPLACEMENTS:
+        if sum(row.replaced_by is not None for row in rows) >= MOST_REPLACEMENTS:
             raise NotReplaceable(f"The key was replaced {MOST_REPLACEMENTS} times already.")
         try:
             return await self._provisioning.rotate(
                 checkout.customer_id, checkout.key_id, overlap_s=0, actor=_actor(checkout), checkout=checkout.session_id
             )
-        except KeyNotFound:
+        except (KeyNotFound, KeyReplaced):
             raise _not_live() from None
 
     async def _record(self, checkout: CheckoutRow) -> None:

@@ -30,6 +30,16 @@ class KeyNotFound(TiergateError):
     code = "key-not-found"
 
 
+class KeyReplaced(TiergateError):
+    """The key has a successor already: rotate that one.
+
+    A second successor would be a key that nobody keeps track of, or one that ends with the
+    first one's overlap.
+    """
+
+    code = "key-replaced"
+
+
 class TooManyKeys(TiergateError):
     """The customer holds as many live keys as one customer may."""
 
@@ -121,7 +131,7 @@ class Provisioning:
     ) -> IssuedKey:
         """A successor with the same name, scopes, limits and expiry; the old key works for `overlap_s` more seconds.
 
-        Both happen or neither does; of several callers at once, one gets a successor.
+        Both happen or neither does. A key is rotated once: then its successor is the one to rotate.
 
         Args:
             customer_id: Whose key it is.
@@ -132,9 +142,12 @@ class Provisioning:
 
         Raises:
             KeyNotFound: No live key with that id.
+            KeyReplaced: It has a successor already.
             TooManyKeys: There is no room for both during the overlap.
         """
         old = await self._find(customer_id, key_id)
+        if old.replaced_by is not None:
+            raise KeyReplaced(f"The key {key_id!r} was replaced by {old.replaced_by!r} already; rotate that one.")
         if overlap_s:
             await self._check_room(customer_id)
         order = KeyOrder(
@@ -151,7 +164,7 @@ class Provisioning:
                 customer_id, key_id, successor, ends_at=now + overlap_s, now=now, actor=actor, checkout=checkout
             )
         except KeyEnded:
-            raise _not_found(key_id) from None
+            raise KeyReplaced(f"The key {key_id!r} was replaced or revoked a moment ago.") from None
         await self._publisher.publish_soon(customer_id)
         return issued
 
@@ -201,7 +214,7 @@ class Provisioning:
         for row in await self.list(customer_id):
             if row.record.key_id == key_id and not self._is_over(row):
                 return row
-        raise _not_found(key_id)
+        raise KeyNotFound(f"There is no live key {key_id!r}.")
 
     def _is_over(self, row: KeyRow) -> bool:
         return row.record.expires_at is not None and row.record.expires_at <= self._now()
@@ -223,10 +236,6 @@ class Provisioning:
 
     def _now(self) -> int:
         return int(self._clock.now())
-
-
-def _not_found(key_id: str) -> KeyNotFound:
-    return KeyNotFound(f"There is no live key {key_id!r}.")
 
 
 def _check_limits(limits: tuple[Limit, ...]) -> None:

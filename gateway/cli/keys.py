@@ -71,7 +71,10 @@ def list_keys(who: Who, *, everything: bool, as_json: bool) -> None:
 @click.option("--overlap", type=OVERLAP, default="24h", show_default=True, help="How long the old key still works.")
 @json_option
 def rotate(key_id: str, who: Who, overlap: int, *, as_json: bool) -> None:
-    """Replace KEY_ID by a new key with the same name, scopes and limits, and print that, once."""
+    """Replace KEY_ID by a new key with the same name, scopes, limits and expiry, and print that, once.
+
+    A key is rotated once: then its successor is the one to rotate.
+    """
     run(_rotate(load_settings(needs_upstream=False), who, key_id, overlap, as_json=as_json))
 
 
@@ -203,6 +206,7 @@ def key_json(row: KeyRow) -> dict[str, Any]:
         "last_used_at": row.last_used_at,
         "expires_at": row.record.expires_at,
         "revoked_at": row.revoked_at,
+        "replaced_by": row.replaced_by,
         "scopes": list(row.record.scopes),
         "limits": list(row.limit_texts),
     }
@@ -214,4 +218,7 @@ def _state_words(row: KeyRow, now: int) -> str:
     ends_at = row.record.expires_at
     if ends_at is None:
         return "live"
-    return f"live until {instant_words(ends_at)}" if ends_at > now else f"expired {instant_words(ends_at)}"
+    if ends_at <= now:
+        return f"expired {instant_words(ends_at)}"
+    replaced = "" if row.replaced_by is None else f", replaced by {row.replaced_by}"
+    return f"live until {instant_words(ends_at)}{replaced}"

@@ -5,7 +5,7 @@
       CustomerExists           another customer has this customer id or Stripe customer
       CustomerUnknown          no such customer
       KeyExists                another key has this id or digest
-      KeyEnded                 no such live key of this customer
+      KeyEnded                 no such live key of this customer, or it was replaced already
       CheckoutClaimed          no such checkout, or its first key has been handed out
     LedgerUrlInvalid           the ledger's URL names no database we can use
 
@@ -44,7 +44,7 @@ class KeyExists(LedgerConflict):
 
 
 class KeyEnded(LedgerConflict):
-    """The customer has no such live key (any more)."""
+    """The customer has no such live key (any more), or it has a successor already."""
 
 
 class CheckoutClaimed(LedgerConflict):

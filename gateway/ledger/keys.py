@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import RowMapping, and_, bindparam, or_, select, update
+from sqlalchemy import RowMapping, bindparam, or_, select, update
 
 from gateway.core.account import KeyRecord
 from gateway.ledger.checkouts import claim_checkout_within, show_successor_within
@@ -108,7 +108,8 @@ class Keys(LedgerPart):
             checkout: The checkout session whose page showed the old key, and shows the successor.
 
         Raises:
-            KeyEnded: The customer has no such live key (any more), or the checkout showed another.
+            KeyEnded: The customer has no such live key (any more), it has a successor already, or
+                the checkout showed another.
             CustomerUnknown: No such customer.
             KeyExists: The successor's id or digest is recorded already.
             LedgerUnavailable: The ledger cannot be used.
@@ -118,11 +119,11 @@ class Keys(LedgerPart):
             await self._insert(
                 connection, customer_id, successor, now=now, actor=actor, because=f"successor of {key_id}"
             )
-            because = f"replaced by {successor_id}"
-            if not await _end_within(
-                connection, customer_id, key_id, ends_at=ends_at, now=now, actor=actor, because=because
-            ):
-                raise KeyEnded(f"there is no live key {key_id!r}")
+            old = await _find_live(connection, customer_id, key_id, now)
+            if old is None or old["replaced_by"] is not None:
+                raise KeyEnded(f"there is no live key {key_id!r} without a successor")
+            changes = {"replaced_by": successor_id, **_ending(old, ends_at, now)}
+            await _end_within(connection, old, changes, now=now, actor=actor, because=f"replaced by {successor_id}")
             if checkout is not None and not await show_successor_within(
                 connection, checkout, customer_id=customer_id, key_id=key_id, successor_id=successor_id
             ):
@@ -147,12 +148,12 @@ class Keys(LedgerPart):
         """
         async with self._database.writing() as connection:
             await _lock_customer(connection, customer_id)
-            has_ended = await _end_within(
-                connection, customer_id, key_id, ends_at=now, now=now, actor=actor, because=because
-            )
-            if has_ended:
-                await raise_version(connection, customer_id)
-        return has_ended
+            key = await _find_live(connection, customer_id, key_id, now)
+            if key is None:
+                return False
+            await _end_within(connection, key, {"revoked_at": now}, now=now, actor=actor, because=because)
+            await raise_version(connection, customer_id)
+        return True
 
     @unbroken
     async def list_keys(self, customer_id: str, *, include_revoked: bool = False) -> list[KeyRow]:
@@ -174,6 +175,7 @@ class Keys(LedgerPart):
                     limit_texts=tuple(row["limit_texts"]),
                     revoked_at=row["revoked_at"],
                     last_used_at=row["last_used_at"],
+                    replaced_by=row["replaced_by"],
                 )
                 for row in (await connection.execute(rows)).mappings()
             ]
@@ -230,37 +232,40 @@ class Keys(LedgerPart):
         )
 
 
-async def _end_within(
-    connection: AsyncConnection, customer_id: str, key_id: str, *, ends_at: int, now: int, actor: str, because: str
-) -> bool:
-    """End a live key within the caller's transaction, which holds the customer's row. False: there is none."""
-    is_it = and_(
+async def _find_live(connection: AsyncConnection, customer_id: str, key_id: str, now: int) -> RowMapping | None:
+    """A live key, within a transaction that holds the customer's row: it stays as it is meanwhile."""
+    live = select(API_KEYS).where(
         API_KEYS.c.key_id == key_id,
         API_KEYS.c.customer_id == customer_id,
         API_KEYS.c.revoked_at.is_(None),
         or_(API_KEYS.c.expires_at.is_(None), API_KEYS.c.expires_at > now),
     )
-    before = (await connection.execute(select(API_KEYS.c.expires_at).where(is_it))).mappings().one_or_none()
-    if before is None:
-        return False
-    expires_at = before["expires_at"]
-    is_later = ends_at > now
-    if is_later:
-        changes = {"expires_at": ends_at if expires_at is None else min(expires_at, ends_at)}
-    else:
-        changes = {"revoked_at": now}
-    await connection.execute(update(API_KEYS).where(is_it).values(changes))
+    return (await connection.execute(live)).mappings().one_or_none()
+
+
+async def _end_within(
+    connection: AsyncConnection, key: RowMapping, changes: dict[str, Any], *, now: int, actor: str, because: str
+) -> None:
+    """Write what ends a key that `_find_live` found, within the same transaction."""
+    await connection.execute(update(API_KEYS).where(API_KEYS.c.key_id == key["key_id"]).values(changes))
     await append_audit(
         connection,
         at=now,
-        customer_id=customer_id,
+        customer_id=key["customer_id"],
         actor=actor,
-        action="key-retired" if is_later else "key-revoked",
+        action="key-revoked" if "revoked_at" in changes else "key-retired",
         because=because,
-        before={"key_id": key_id, "expires_at": expires_at},
-        after={"key_id": key_id, **changes},
+        before={"key_id": key["key_id"], "expires_at": key["expires_at"]},
+        after={"key_id": key["key_id"], **changes},
     )
-    return True
+
+
+def _ending(key: RowMapping, ends_at: int, now: int) -> dict[str, int]:
+    """What ends a key at an instant. An overlap never lengthens its life."""
+    if ends_at <= now:
+        return {"revoked_at": now}
+    expires_at = key["expires_at"]
+    return {"expires_at": ends_at if expires_at is None else min(expires_at, ends_at)}
 
 
 async def _lock_customer(connection: AsyncConnection, customer_id: str) -> None:

@@ -54,6 +54,8 @@ class KeyRow:
     """The key's own limits as they were written; `record.limits` holds what they mean."""
     revoked_at: int | None
     last_used_at: int | None
+    replaced_by: str | None
+    """Key id of its successor. Until its overlap ends it still works."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,6 +88,8 @@ API_KEYS: Final = Table(
     _instant("expires_at", optional=True),
     _instant("revoked_at", optional=True),
     _instant("last_used_at", optional=True),
+    # The successor's key_id. An overlap's end goes into expires_at, so that alone does not tell a replaced key.
+    Column("replaced_by", IDENTIFIER),
     CheckConstraint("mode IN ('live', 'test')", name="mode"),
 )
 

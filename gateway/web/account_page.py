@@ -67,6 +67,8 @@ class KeyLine:
     created: Moment | None
     last_used: Moment | None
     expires: Moment | None
+    is_replaced: bool
+    """It has a successor and works until it expires; it cannot be rotated again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,6 +216,7 @@ def _key_line(row: KeyRow, who: SignedIn, policy: Policy) -> KeyLine:
         created=moment(record.created_at),
         last_used=moment(row.last_used_at),
         expires=moment(record.expires_at),
+        is_replaced=row.replaced_by is not None,
     )
 
 

@@ -58,6 +58,8 @@ class KeyView(msgspec.Struct, kw_only=True):
     last_used_at: int | None
     """To the minute or so: it is written with the settlements."""
     revoked_at: int | None
+    replaced_by: str | None
+    """Key id of its successor, if it was rotated; it works until `expires_at` and is not rotated again."""
     scopes: list[str]
     limits: list[str]
 
@@ -158,7 +160,7 @@ async def revoke_key(
 async def rotate_key(
     key_id: FromPath[str], runtime: FromRuntime, caller: FromCaller, data: JSONBody[Rotation | None] = None
 ) -> NewKey:
-    """A successor with the same name, scopes and limits; the old key ends after the overlap."""
+    """A successor with the same name, scopes, limits and expiry; the old key ends after the overlap. Once a key."""
     caller.require_manager()
     order = data or Rotation()
     named = await find_named(runtime, caller, order.user_id, order.customer_id)
@@ -221,6 +223,7 @@ def _view(row: KeyRow) -> KeyView:
         expires_at=record.expires_at,
         last_used_at=row.last_used_at,
         revoked_at=row.revoked_at,
+        replaced_by=row.replaced_by,
         scopes=list(record.scopes),
         limits=list(row.limit_texts),
     )

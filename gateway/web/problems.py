@@ -206,6 +206,11 @@ TABLE: dict[str, Kind] = {
         status=404, title="No such customer", advice="Check the customer id or user_id; create one first."
     ),
     "key-not-found": Kind(status=404, title="No such live key", advice="List the keys to see their ids."),
+    "key-replaced": Kind(
+        status=409,
+        title="The key was replaced already",
+        advice="Rotate its successor: the list of keys names it under 'replaced_by'.",
+    ),
     "too-many-keys": Kind(status=409, title="Too many live keys", advice="Revoke a key that is no longer used."),
     "event-not-found": Kind(status=404, title="No such event", advice="List the events to see their ids."),
     "event-busy": Kind(

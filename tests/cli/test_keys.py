@@ -95,6 +95,13 @@ def test_a_rotated_key_has_a_successor_and_ends_after_the_overlap(ada: Run) -> N
     ends = {key["key_id"]: key["expires_at"] for key in keys(ada)}
     assert abs(ends[old["key_id"]] - time.time() - 7200) < 60
     assert ends[new["key_id"]] is None
+    assert {key["key_id"]: key["replaced_by"] for key in keys(ada)} == {
+        old["key_id"]: new["key_id"],
+        new["key_id"]: None,
+    }
+    assert f"replaced by {new['key_id']}" in ada("keys", "list", "--user-id", "ada").stdout.replace("\n", " ")
+    again = ada("keys", "rotate", old["key_id"], "--user-id", "ada")
+    assert f"was replaced by '{new['key_id']}' already" in str(again.exception)
 
 
 def test_an_overlap_of_more_than_thirty_days_is_refused(ada: Run) -> None:

@@ -131,10 +131,12 @@ async def test_a_replacement_that_cannot_be_changes_nothing(ledger, customer, ne
     key, revoked = await new_key(ledger, customer), await new_key(ledger, customer)
     expired = await new_key(ledger, customer, expires_at=1_100)
     await ledger.revoke_key(customer, revoked.key_id, now=1_000, actor="customer", because="x")
-    other = await new_customer(ledger)
-    before = await ledger.load_account(customer), await ledger.list_audit()
+    other, replaced = await new_customer(ledger), await new_key(ledger, customer)
     when = {"ends_at": 1_200, "now": 1_100, "actor": "customer"}
-    for whose, which in ((customer, revoked), (customer, expired), (other, key)):
+    await ledger.replace_key(customer, replaced.key_id, unrecorded_key("k9"), **when)
+    assert {row.record.key_id: row.replaced_by for row in await ledger.list_keys(customer)}[replaced.key_id] == "k9"
+    before = await ledger.load_account(customer), await ledger.list_audit()
+    for whose, which in ((customer, revoked), (customer, expired), (customer, replaced), (other, key)):
         with pytest.raises(KeyEnded):
             await ledger.replace_key(whose, which.key_id, unrecorded_key(), **when)
     with pytest.raises(KeyExists):

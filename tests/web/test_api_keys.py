@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -53,6 +54,36 @@ def test_rotation_keeps_the_old_key_for_the_overlap(gateway):
     assert client.get("/v1/echo").status_code == 200
     old = next(key for key in client.get(KEYS).json()["keys"] if key["key_id"] == key_id)
     assert time.time() + 86_000 < old["expires_at"] < time.time() + 87_000
+
+
+def test_a_key_is_rotated_once_and_then_its_successor_is(gateway):
+    _, _, client = gateway.customer()
+    key_id = client.get(KEYS).json()["keys"][0]["key_id"]
+    successor = client.post(f"{KEYS}/{key_id}/rotate").json()
+    again = client.post(f"{KEYS}/{key_id}/rotate")
+    assert (again.status_code, again.json()["code"]) == (409, "key-replaced")
+    assert successor["key_id"] in again.json()["detail"]
+    listed = {key["key_id"]: (key["replaced_by"], key["expires_at"]) for key in client.get(KEYS).json()["keys"]}
+    assert listed[key_id][0] == successor["key_id"]
+    assert listed[successor["key_id"]] == (None, None)
+    assert client.post(f"{KEYS}/{successor['key_id']}/rotate").json()["expires_at"] is None
+
+
+def test_a_successor_ends_when_the_key_was_to_end_and_not_with_the_overlap(gateway):
+    ends_at = int(time.time()) + 5 * 86_400
+    _, _, client = gateway.customer(expires_at=ends_at)
+    key_id = client.get(KEYS).json()["keys"][0]["key_id"]
+    assert client.post(f"{KEYS}/{key_id}/rotate").json()["expires_at"] == ends_at
+
+
+def test_a_double_click_on_two_workers_rotates_once(gateway, second_gateway):
+    _, _, client = gateway.customer()
+    key_id = client.get(KEYS).json()["keys"][0]["key_id"]
+    elsewhere = client_of(second_gateway, client.headers["authorization"].removeprefix("Bearer "))
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda one: one.post(f"{KEYS}/{key_id}/rotate"), [client, elsewhere] * 2))
+    assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
+    assert len(client.get(KEYS).json()["keys"]) == 2
 
 
 def test_rotation_without_overlap_ends_the_old_key_now(gateway):

@@ -210,7 +210,9 @@ def test_rotating_shows_a_successor_once_while_the_old_key_still_works(gateway, 
     assert (call(gateway, key), call(gateway, new)) == (200, 200)
     page = browser.get("/_tiergate/account").text
     assert not keys_in(page)
-    assert "expires" in page
+    assert "replaced, expires" in page
+    assert f"{row['key_id']}/rotate" not in page
+    assert f"{row['key_id']}/revoke" in page
 
 
 def test_keys_of_somebody_else_cannot_be_touched(gateway, customer, subscriber):

@@ -96,6 +96,7 @@ def create_api_keys() -> None:
         sa.Column("expires_at", sa.BigInteger),
         sa.Column("revoked_at", sa.BigInteger),
         sa.Column("last_used_at", sa.BigInteger),
+        sa.Column("replaced_by", IDENTIFIER),
         sa.PrimaryKeyConstraint("key_id", name="pk_api_keys"),
         sa.ForeignKeyConstraint(["customer_id"], ["customers.customer_id"], name="fk_api_keys_customer_id"),
         sa.UniqueConstraint("digest", name="uq_api_keys_digest"),
