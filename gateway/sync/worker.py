@@ -107,6 +107,7 @@ class EventWorker:
 
     async def run(self) -> None:
         """Work until cancelled. Then end what is begun, or give it back, and return."""
+        failures = 0
         try:
             while True:
                 self._woken.clear()
@@ -114,8 +115,13 @@ class EventWorker:
                 try:
                     claimed = await asyncio.shield(self._batch)
                 except LedgerUnavailable as error:
-                    log.warning("events cannot be claimed", reason=str(error))
-                    claimed = 0
+                    failures, claimed = failures + 1, 0
+                    if failures.bit_count() == 1:  # the 1st, 2nd, 4th, 8th and so on of an outage
+                        log.warning("events cannot be claimed", reason=str(error), tries=failures)
+                else:
+                    if failures:
+                        log.info("events are claimed again", tries=failures)
+                    failures = 0
                 if claimed < self._options.batch:
                     await self._rest()
         finally:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from gateway.core.errors import LedgerUnavailable
 from gateway.ledger import InboxRow, Ledger
@@ -420,6 +421,31 @@ async def test_a_ledger_that_is_away_does_not_end_the_worker(
         while (await fate(ledger, "evt_1"))[0] != "done":  # noqa: ASYNC110 - the ledger has no event to wait for
             await asyncio.sleep(0.01)
     await ended(running)
+
+
+async def test_a_ledger_that_stays_away_is_told_less_and_less_often_and_its_return_once(
+    new_worker: NewWorker, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim, tries = ledger.claim_events, 0
+
+    async def claim_later(**arguments: Any) -> list[InboxRow]:
+        nonlocal tries
+        tries += 1
+        if tries <= 20:
+            raise LedgerUnavailable("The ledger does not answer.")
+        return await claim(**arguments)
+
+    monkeypatch.setattr(ledger, "claim_events", claim_later)
+    with capture_logs() as logs:
+        running = asyncio.create_task(new_worker(poll_s=0.001).run())
+        async with asyncio.timeout(5):
+            while tries < 23:  # noqa: ASYNC110 - the ledger has no event to wait for
+                await asyncio.sleep(0.01)
+        await ended(running)
+    told = [(entry["event"], entry["tries"]) for entry in logs]
+    assert told == [("events cannot be claimed", tries) for tries in (1, 2, 4, 8, 16)] + [
+        ("events are claimed again", 20)
+    ]
 
 
 async def test_a_sweep_stores_what_was_never_delivered_once(
