@@ -37,7 +37,7 @@ def demo(*, check: bool, workers: int | None, port: int, policies: Path | None) 
     """Start a Stripe sandbox, a sample API, a cache, a ledger and the gateway; nothing to install or sign up for.
 
     Without --check it prints commands to copy, logs one line per decision, and runs until
-    Ctrl-C. Everything it made is removed when it stops.
+    Ctrl-C, or until its terminal is closed. Everything it made is removed when it stops.
     """
     try:
         with temporary_house_directory() as directory, _interruptible():
@@ -60,7 +60,8 @@ def demo(*, check: bool, workers: int | None, port: int, policies: Path | None) 
         click.echo(f"\nThe demo cannot go on: {error}", err=True)
         sys.exit(1)
     except KeyboardInterrupt:
-        click.echo("\nStopped; nothing is left behind.")
+        with contextlib.suppress(OSError):  # the terminal may have gone
+            click.echo("\nStopped; nothing is left behind.")
 
 
 def play(house: House) -> int:
@@ -152,13 +153,17 @@ def _demo_key(house: House) -> str:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """SIGTERM ends the demo as Ctrl-C does."""
+    """SIGTERM, and SIGHUP of a terminal that is closed, end the demo as Ctrl-C does. Under nohup, SIGHUP does not."""
+    numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN]
 
     def interrupt(*_: object) -> None:
+        for number in numbers:  # the shell and the system may both say so: what is being stopped must be stopped
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -26,6 +26,7 @@ from typing import Any
 import httpx
 
 from gateway.clock import write_clock_offset
+from gateway.supervised import PARENT_VARIABLE
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0
@@ -160,7 +161,8 @@ class House:
 
     def start_gateway(self) -> None:
         """Start the gateway and wait until it answers that it is ready."""
-        part = self._spawn("gateway", ["-m", "gateway.cli", "serve"], self.environment(), subprocess.DEVNULL)
+        told = self.environment() | {PARENT_VARIABLE: str(os.getpid())}  # so that it does not outlive us
+        part = self._spawn("gateway", ["-m", "gateway.cli", "serve"], told, subprocess.DEVNULL)
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline:
             if part.process.poll() is not None:
@@ -282,7 +284,8 @@ class House:
             part.tail.append(line.rstrip())
             del part.tail[:-200]
             if part.name == "gateway":
-                self._on_line(line.rstrip())
+                with contextlib.suppress(OSError):  # nobody listens any more; the pipe must be read all the same
+                    self._on_line(line.rstrip())
 
 
 @contextlib.contextmanager

@@ -72,20 +72,52 @@ def test_nothing_is_left_running_when_the_gateway_is_killed(house):
     assert not survivors(family)
 
 
-def test_a_signal_ends_the_demo_cleanly():
+def shown_demo(*arguments):
+    """A demo that has started everything, as leader of a session as in a terminal; and what it has said so far."""
     demo = subprocess.Popen(
-        [sys.executable, "-m", "gateway.cli", "demo"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, "-m", "gateway.cli", "demo", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
     seen = []
     for line in demo.stdout:
         seen.append(line)
         if "Ctrl-C stops everything" in line:
             break
+    return demo, "".join(seen)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=["int", "term", "hup"])
+def test_a_signal_ends_the_demo_cleanly(number):
+    demo, seen = shown_demo()
     family = descendants(demo.pid)
-    demo.send_signal(signal.SIGINT)
+    demo.send_signal(number)
     rest, _ = demo.communicate(timeout=40)
-    assert demo.returncode == 0, "".join(seen) + rest
+    assert demo.returncode == 0, seen + rest
     assert "Stopped; nothing is left behind." in rest
+    assert not survivors(family)
+
+
+def test_a_terminal_that_is_closed_takes_the_demo_with_it():
+    demo, _ = shown_demo()
+    family = descendants(demo.pid)
+    demo.stdout.close()
+    for _ in range(2):  # a shell and the system both say so
+        demo.send_signal(signal.SIGHUP)
+    demo.wait(40)
+    assert not survivors(family)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_demo_that_is_killed_leaves_no_process_behind(workers):
+    demo, _ = shown_demo("--workers", workers)
+    family = descendants(demo.pid)
+    assert len(family) >= 4  # sandbox, gateway, guardian, cache server
+    demo.kill()
+    demo.communicate(timeout=40)
     assert not survivors(family)
 
 
