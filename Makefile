@@ -45,6 +45,7 @@ bench: $(STAMP) ## Measure added latency and CPU against the API called directly
 lock: $(STAMP) ## Pin every dependency again, with hashes
 	@"$(BIN)/uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements.lock pyproject.toml
 	@"$(BIN)/uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --group dev -o requirements-dev.lock pyproject.toml
+	@"$(BIN)/uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -c requirements-dev.lock --group build -o requirements-build.lock
 
 clean: ## Remove everything that was built or installed here
 	@rm -rf "$(VENV)" .tiergate .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build htmlcov .coverage
