@@ -1,7 +1,9 @@
 """Is this worker fit to serve, and how are the parts it depends on?
 
-Readiness asks cache, ledger and policy now; Stripe is no part of it, because calls are let
-through without Stripe. The gauges are refreshed by a background task: local parts at each
+Readiness asks cache, ledger and policy now. Calls are refused without the cache; without the
+ledger, customers that the cache knows are served, and taking every instance out of a load
+balancer for it would make an outage of what is only degraded. A worker that never had a ledger
+or a policy does not start. Stripe is no part of it. The gauges are refreshed by a background task: local parts at each
 run, Stripe with one cheap read a minute, and less often while it does not answer.
 """
 
@@ -26,6 +28,8 @@ _STRIPE_CHECK_S = 60.0
 _STRIPE_PAUSE_S = 120.0
 """Between two checks of a Stripe that did not answer: it has enough to do."""
 _CACHE_WAIT_S = 0.5
+_LEDGER_WAIT_S = 1.0
+"""Load balancers give a check a few seconds, and a database that hangs takes longer to be given up."""
 _UNPUBLISHED_COUNTED = 1000
 
 
@@ -47,23 +51,30 @@ class Check:
     ok: bool
     detail: str
     fix: str = ""
+    is_needed: bool = False
+    """Whether calls are refused without it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness:
-    """All checks. Not ready if any failed."""
+    """All checks."""
 
     checks: tuple[Check, ...]
 
     @property
     def is_ready(self) -> bool:
-        """Whether requests should be sent here."""
-        return all(check.ok for check in self.checks)
+        """Whether requests should be sent here: everything that a call needs is there."""
+        return all(check.ok for check in self.checks if check.is_needed)
+
+    @property
+    def is_degraded(self) -> bool:
+        """Whether something is missing, needed by calls or not."""
+        return not all(check.ok for check in self.checks)
 
 
 async def check_readiness(runtime: Runtime) -> Readiness:
-    """Ask every part that serving needs."""
-    cache, (ledger, migrations) = await asyncio.gather(_check_cache(runtime), _check_ledger(runtime))
+    """Ask every part, none for longer than a load balancer waits."""
+    cache, (ledger, migrations) = await asyncio.gather(_check_cache(runtime), _check_ledger_soon(runtime))
     return Readiness(checks=(cache, ledger, migrations, _check_policy(runtime)))
 
 
@@ -89,29 +100,43 @@ async def _check_cache(runtime: Runtime) -> Check:
     try:
         milliseconds = await runtime.cache.ping()
     except CapacityReduced as error:
-        return Check(name="cache", ok=False, detail=str(error), fix=fix)
+        return Check(name="cache", ok=False, detail=str(error), fix=fix, is_needed=True)
     if not await runtime.cache.wait_ready(_CACHE_WAIT_S):
-        return Check(name="cache", ok=False, detail="It answers, and what it missed is still being published.", fix=fix)
-    return Check(name="cache", ok=True, detail=f"answers in {milliseconds:.1f} ms")
+        missed = "It answers, and what it missed is still being published."
+        return Check(name="cache", ok=False, detail=missed, fix=fix, is_needed=True)
+    return Check(name="cache", ok=True, detail=f"answers in {milliseconds:.1f} ms", is_needed=True)
+
+
+async def _check_ledger_soon(runtime: Runtime) -> tuple[Check, Check]:
+    try:
+        return await asyncio.wait_for(_check_ledger(runtime), _LEDGER_WAIT_S)
+    except TimeoutError:
+        return _no_ledger(f"{runtime.ledger.description}: no answer within {_LEDGER_WAIT_S:g} s")
 
 
 async def _check_ledger(runtime: Runtime) -> tuple[Check, Check]:
     where = runtime.ledger.description
-    migrate = "Run `tiergate migrate` with this version; a ledger newer than the gateway needs a newer gateway."
     try:
-        if not await runtime.ledger.is_migrated():
-            return (
-                Check(name="ledger", ok=True, detail=where),
-                Check(name="migrations", ok=False, detail="The tables are not those of this version.", fix=migrate),
-            )
-        await runtime.ledger.ping()
+        tables = await runtime.ledger.find_tables()
+        if tables == "current":
+            await runtime.ledger.ping()
     except LedgerUnavailable as error:
-        fix = "Check that the database runs and TIERGATE_LEDGER_URL is right; `tiergate doctor` says more."
-        return (
-            Check(name="ledger", ok=False, detail=f"{where}: {error}", fix=fix),
-            Check(name="migrations", ok=False, detail="unknown while the ledger does not answer", fix=fix),
-        )
-    return Check(name="ledger", ok=True, detail=where), Check(name="migrations", ok=True, detail="up to date")
+        return _no_ledger(f"{where}: {error}")
+    ledger = Check(name="ledger", ok=True, detail=where)
+    if tables == "current":
+        return ledger, Check(name="migrations", ok=True, detail="up to date")
+    has = "no tables any more" if tables == "none" else f"tables of a {tables} version"
+    fix = "Replace this gateway by one of that version." if tables == "newer" else "Run `tiergate migrate`."
+    return ledger, Check(name="migrations", ok=False, detail=f"It has {has}.", fix=fix)
+
+
+def _no_ledger(detail: str) -> tuple[Check, Check]:
+    fix = "Check that the database runs and TIERGATE_LEDGER_URL is right; `tiergate doctor` says more."
+    unknown = "unknown while the ledger does not answer"
+    return (
+        Check(name="ledger", ok=False, detail=detail, fix=fix),
+        Check(name="migrations", ok=False, detail=unknown, fix=fix),
+    )
 
 
 def _check_policy(runtime: Runtime) -> Check:
@@ -119,10 +144,11 @@ def _check_policy(runtime: Runtime) -> Check:
     running = f"running {runtime.policy.current.policy_hash}"
     error = runtime.policy.last_error
     if error is None:
-        return Check(name="policy", ok=True, detail=running)
+        return Check(name="policy", ok=True, detail=running, is_needed=True)
     directory = shlex.quote(str(runtime.settings.policy_dir.absolute()))
     detail = f"{running}; the newest edit was refused: {error.faults[0]}"
-    return Check(name="policy", ok=True, detail=detail, fix=f"Run `tiergate policy check {directory}`.")
+    fix = f"Run `tiergate policy check {directory}`."
+    return Check(name="policy", ok=True, detail=detail, fix=fix, is_needed=True)
 
 
 async def _count_in_ledger(runtime: Runtime) -> None:

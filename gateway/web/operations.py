@@ -13,6 +13,7 @@ from litestar.params import FromPath
 import gateway
 from gateway.explaining import FLUSH_S, Decision
 from gateway.web.callers import AnyRequest, Caller, FromCaller, FromRuntime
+from gateway.web.health import Readiness as Checked
 from gateway.web.health import check_readiness
 from gateway.web.page_frame import render
 from gateway.web.problem_shape import problems
@@ -43,7 +44,7 @@ class CheckView(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Readiness(msgspec.Struct, kw_only=True):
-    """`ready`, or `not-ready` with what is missing."""
+    """`ready`; `degraded`: calls are served, and something else is missing; or `not-ready`: calls are refused."""
 
     status: str
     checks: list[CheckView]
@@ -66,11 +67,11 @@ async def health() -> Health:
 
 @route("/ready", http_method=_READ, status_code=200, summary="Can requests be served", tags=["operations"])
 async def ready(request: AnyRequest, runtime: FromRuntime, caller: FromCaller) -> Response[Readiness]:
-    """200 if cache, ledger, policy and migrations are fine; otherwise 503, what is missing and how to fix it."""
+    """503 if calls are refused here: without the cache. A ledger that is away is told with 200 and `degraded`."""
     readiness = await check_readiness(runtime)
     shows_detail = caller.role == "admin" or is_on_this_machine(request)
     view = Readiness(
-        status="ready" if readiness.is_ready else "not-ready",
+        status=_status(readiness),
         checks=[
             CheckView(name=check.name, ok=check.ok, detail=check.detail if shows_detail else "", fix=check.fix)
             for check in readiness.checks
@@ -133,6 +134,12 @@ async def show_error(request: AnyRequest, runtime: FromRuntime, code: FromPath[s
     if _wants_page(request):
         return _page(runtime, "error.html", kind=kind)
     return Response(kind, headers=_VARIES)
+
+
+def _status(readiness: Checked) -> str:
+    if not readiness.is_ready:
+        return "not-ready"
+    return "degraded" if readiness.is_degraded else "ready"
 
 
 def is_on_this_machine(request: AnyRequest) -> bool:

@@ -39,6 +39,23 @@ def test_without_a_cache_the_process_is_alive_and_not_ready(start_gateway):
     assert "TIERGATE_REDIS_URL" in cache["fix"]
 
 
+@pytest.mark.slow
+def test_a_ledger_that_went_away_is_told_and_takes_no_instance_out(start_gateway, tmp_path, until):
+    """Calls of customers that the cache knows are served, so a load balancer must go on sending them."""
+    file = tmp_path / "ledger.sqlite3"
+    gateway = start_gateway(TIERGATE_LEDGER_URL=f"sqlite:///{file}")
+    _, _, client = gateway.customer()
+    assert client.get("/v1/echo").status_code == 200
+    file.rename(tmp_path / "away")
+    answer = gateway.admin.get("/_tiergate/ready")
+    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+    missing = [check for check in answer.json()["checks"] if not check["ok"]]
+    assert [(check["name"], check["fix"]) for check in missing] == [("migrations", "Run `tiergate migrate`.")]
+    assert client.get("/v1/echo").status_code == 200
+    (tmp_path / "away").rename(file)
+    until(lambda: gateway.admin.get("/_tiergate/ready").json()["status"] == "ready")
+
+
 def test_metrics_are_for_the_admin_and_for_this_machine(gateway):
     assert gateway.admin.get("/_tiergate/metrics").status_code == 200
     assert gateway.browser().get("/_tiergate/metrics").status_code == 401
