@@ -60,34 +60,55 @@ class Usage:
     """Unix seconds."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """A customer's counters, with the instant that rules their windows."""
+
+    counters: Counters
+    now: float
+    """Unix seconds: the cache's, if it has counted."""
+    source: Source
+
+
 async def read_usage(account: Account, *, policy: Policy, cache: Cache, ledger: Ledger, clock: Clock) -> Usage:
     """What an account has used of its tier's limits and of its keys' own.
 
     Raises:
         LedgerUnavailable: Neither cache nor ledger answers.
     """
-    counters, now, source = await _counters(account.customer_id, cache, ledger, clock)
-    access = decide_access(account, policy, now)
-    limits = (
-        [] if access.tier is None else [_usage_of(limit, account, None, counters, now) for limit in access.tier.limits]
-    )
-    for key in account.keys.values():
-        if key.expires_at is None or key.expires_at > now:
-            limits += [_usage_of(limit, account, key.key_id, counters, now) for limit in key.limits]
-    return Usage(access=access, limits=tuple(limits), source=source, as_of=int(now))
+    reading = await read_counters(account.customer_id, cache=cache, ledger=ledger, clock=clock)
+    access = decide_access(account, policy, reading.now)
+    limits = list_usage(account, access, reading)
+    return Usage(access=access, limits=limits, source=reading.source, as_of=int(reading.now))
 
 
-async def _counters(customer_id: str, cache: Cache, ledger: Ledger, clock: Clock) -> tuple[Counters, float, Source]:
-    """Counters with the instant that rules their windows."""
+async def read_counters(customer_id: str, *, cache: Cache, ledger: Ledger, clock: Clock) -> Reading:
+    """What was counted for a customer.
+
+    Raises:
+        LedgerUnavailable: Neither cache nor ledger answers.
+    """
     try:
         reading = await cache.read_usage(customer_id)
     except CacheUnavailable:
         reading = None
     if reading is None:
         counters, _ = await ledger.load_counters(customer_id)
-        return counters, clock.now(), "ledger"
+        return Reading(counters=counters, now=clock.now(), source="ledger")
     is_simulated = clock.cache_now_ms() != 0
-    return reading.quotas, clock.now() if is_simulated else reading.now_ms / 1000, "cache"
+    now = clock.now() if is_simulated else reading.now_ms / 1000
+    return Reading(counters=reading.quotas, now=now, source="cache")
+
+
+def list_usage(account: Account, access: Access | None, reading: Reading) -> tuple[LimitUsage, ...]:
+    """Every limit of an account: its tier's, then those of its live keys. Without `access`, of the keys only."""
+    counters, now = reading.counters, reading.now
+    of_tier = access.tier.limits if access is not None and access.tier is not None else ()
+    limits = [_usage_of(limit, account, None, counters, now) for limit in of_tier]
+    for key in account.keys.values():
+        if key.expires_at is None or key.expires_at > now:
+            limits += [_usage_of(limit, account, key.key_id, counters, now) for limit in key.limits]
+    return tuple(limits)
 
 
 def _usage_of(limit: Limit, account: Account, key_id: str | None, counters: Counters, now: float) -> LimitUsage:

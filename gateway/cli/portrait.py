@@ -7,32 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway.cache import CacheUnavailable
 from gateway.cli.keys import key_json, print_keys
 from gateway.cli.printing import duration_words, instant_words, note, policy_check_words, print_columns, print_facts
 from gateway.core.access import Access, decide_access
-from gateway.core.limits import Limit, Quota, limit_field
-from gateway.core.window import quota_window
-from gateway.policyfiles import PolicyInvalid, limit_words, load_policy
+from gateway.policyfiles import PolicyInvalid, load_policy
+from gateway.usage import LimitUsage, list_usage, read_counters
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from gateway.cli.opening import Parts
     from gateway.core.account import Account
     from gateway.ledger import AuditRow, CustomerRow, KeyRow
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LimitView:
-    """One limit of the customer and what is left of it. Paces have no use to show: they refill all the time."""
-
-    words: str
-    name: str
-    used: int | None = None
-    remaining: int | None = None
-    window_starts_at: int | None = None
-    window_ends_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +30,7 @@ class Portrait:
     now: int
     access: Access | None
     """None: the policy is not valid, so nobody can say."""
-    limits: tuple[LimitView, ...]
+    limits: tuple[LimitUsage, ...]
     usage_from: str
     """`cache`, or `ledger`: then a few seconds behind."""
 
@@ -77,24 +63,20 @@ async def draw_portrait(parts: Parts, row: CustomerRow) -> Portrait:
     account = await parts.ledger.load_account(row.customer_id)
     if account is None:
         raise click.ClickException(f"Customer {row.customer_id} has just gone.")
+    reading = await read_counters(row.customer_id, cache=parts.cache, ledger=parts.ledger, clock=parts.clock)
     try:
-        access = decide_access(account, load_policy(parts.settings.policy_dir), parts.now)
+        access = decide_access(account, load_policy(parts.settings.policy_dir), reading.now)
     except PolicyInvalid:
         check = policy_check_words(parts.settings.policy_dir)
         note(f"The policy is not valid, so tier and limits are unknown. See {check}.")
         access = None
-    counters, usage_from = await _counters(parts, row.customer_id)
-    limits = access.tier.limits if access is not None and access.tier is not None else ()
-    views = [_view(limit, account, parts.now, counters) for limit in limits]
-    for key in account.keys.values():
-        views += [_view(limit, account, parts.now, counters, key.key_id) for limit in key.limits]
     return Portrait(
         customer=row,
         account=account,
-        now=parts.now,
+        now=int(reading.now),
         access=access,
-        limits=tuple(views),
-        usage_from=usage_from,
+        limits=list_usage(account, access, reading),
+        usage_from=reading.source,
     )
 
 
@@ -116,42 +98,12 @@ def print_portrait(portrait: Portrait, keys: list[KeyRow], audit: Sequence[Audit
     )
 
 
-async def _counters(parts: Parts, customer_id: str) -> tuple[Mapping[str, tuple[int, int]], str]:
-    if parts.has_cache:
-        try:
-            reading = await parts.cache.read_usage(customer_id)
-        except CacheUnavailable:
-            reading = None
-        if reading is not None:
-            return reading.quotas, "cache"
-    counters, _ = await parts.ledger.load_counters(customer_id)
-    return counters, "ledger"
-
-
-def _view(
-    limit: Limit, account: Account, now: int, counters: Mapping[str, tuple[int, int]], key_id: str | None = None
-) -> LimitView:
-    words = limit_words(limit) + (f" (key {key_id})" if key_id else "")
-    if not isinstance(limit, Quota):
-        return LimitView(words=words, name=limit.name)
-    starts_at, ends_at = quota_window(account, now, limit.window_s)
-    counted_in, counted = counters.get(limit_field(limit, key_id), (starts_at, 0))
-    used = counted if counted_in == starts_at else 0
-    return LimitView(
-        words=words,
-        name=limit.name,
-        used=used,
-        remaining=max(0, limit.units - used),
-        window_starts_at=starts_at,
-        window_ends_at=ends_at,
-    )
-
-
-def _limit_row(limit: LimitView, now: int) -> tuple[object, ...]:
+def _limit_row(limit: LimitUsage, now: int) -> tuple[object, ...]:
+    words = limit.words if limit.key_id is None else f"{limit.words} (key {limit.key_id})"
     if limit.window_ends_at is None:
-        return limit.words, None, None, None
+        return words, None, None, None
     ends = f"{instant_words(limit.window_ends_at)} (in {duration_words(limit.window_ends_at - now)})"
-    return limit.words, f"{limit.used:,}", f"{limit.remaining:,}", ends
+    return words, f"{limit.used:,}", f"{limit.remaining:,}", ends
 
 
 def _customer_facts(portrait: Portrait) -> list[tuple[str, object]]:

@@ -117,6 +117,16 @@ def test_a_paying_customer_is_shown_with_plan_period_and_use(migrated: Run, envi
     assert "1_000 requests per billing period" in words
 
 
+def test_use_is_counted_by_the_rule_that_customers_are_shown(migrated: Run, environment: dict[str, str]) -> None:
+    """A counter whose window began later than ours (its billing anchor moved) still counts."""
+    customer_id = create(migrated, "ada")
+    now = int(shown(migrated, "ada")["created_at"])
+    total = UsageTotal(customer_id=customer_id, field="q:requests:period", window_starts_at=now + 5, used=40, seq=1)
+    in_ledger(environment, lambda ledger: ledger.settle([total]))
+    [period] = [limit for limit in shown(migrated, "ada")["limits"] if limit["name"] == "period"]
+    assert (period["used"], period["remaining"]) == (40, 60)
+
+
 def test_use_is_read_from_the_cache_of_a_running_gateway(migrated: Run, cache: CacheServer) -> None:
     assert cache.is_running
     create(migrated, "ada")
