@@ -25,6 +25,7 @@ _COMMANDS = {
     "sync": "gateway.cli.sync:sync",
     "events": "gateway.cli.events:events_group",
     "migrate": "gateway.cli.migrate:migrate",
+    "ledger": "gateway.cli.ledger:ledger_group",
     "secret": "gateway.cli.keys:secret",
 }
 

@@ -6,8 +6,10 @@ updates its tables. Everything else the program keeps can be rebuilt from here a
 
 from __future__ import annotations
 
+from gateway.ledger.backup import back_up
 from gateway.ledger.database import describe
 from gateway.ledger.errors import (
+    BackupRefused,
     CheckoutClaimed,
     CustomerExists,
     CustomerUnknown,
@@ -23,6 +25,7 @@ from gateway.ledger.rows import AuditRow, CheckoutRow, CustomerRow, InboxCounts,
 
 __all__ = [
     "AuditRow",
+    "BackupRefused",
     "CheckoutClaimed",
     "CheckoutRow",
     "CustomerExists",
@@ -40,6 +43,7 @@ __all__ = [
     "Tables",
     "UsageTotal",
     "UserExists",
+    "back_up",
     "describe",
     "migrate",
 ]

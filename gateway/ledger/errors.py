@@ -7,6 +7,7 @@
       KeyExists                another key has this id or digest
       KeyEnded                 no such live key of this customer, or it was replaced already
       CheckoutClaimed          no such checkout, or its first key has been handed out
+    BackupRefused              no backup can be made of this ledger, or not there
     LedgerUrlInvalid           the ledger's URL names no database we can use
 
 No message holds a secret, so each may be shown to an operator.
@@ -49,6 +50,10 @@ class KeyEnded(LedgerConflict):
 
 class CheckoutClaimed(LedgerConflict):
     """There is no such checkout, or its first key has been handed out."""
+
+
+class BackupRefused(Exception):
+    """No backup can be made of this ledger, or not there. Nothing was written."""
 
 
 class LedgerUrlInvalid(ValueError):
