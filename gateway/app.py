@@ -19,7 +19,7 @@ from gateway.clock import Clock, SimulatedClock, SystemClock
 from gateway.core.errors import LedgerUnavailable
 from gateway.core.keys import KeyCodec
 from gateway.explaining import FLUSH_S, DecisionLog
-from gateway.ledger import Ledger, migrate
+from gateway.ledger import EVENTS_KEPT_S, Ledger, migrate
 from gateway.policyfiles import LastGood, PolicyHolder
 from gateway.provisioning import Provisioning
 from gateway.publishing import Publisher
@@ -47,6 +47,7 @@ log = structlog.get_logger(__name__)
 _REPAIR_S = 2.0
 _PARENT_CHECK_S = 0.2
 _DEPENDENCY_CHECK_S = 5.0
+_FORGET_S = 600.0
 _LAST_WORDS_S = 5.0
 _FIRST_CONNECT_S = 5.0
 
@@ -234,10 +235,17 @@ def _start_background(background: Background, runtime: Runtime) -> None:
     background.every(settings.event_sweep_interval_s, "undelivered events", runtime.events.sweep)
     background.every(_DEPENDENCY_CHECK_S, "dependency checks", lambda: watch_dependencies(runtime))
     background.once("the ledger's tables", lambda: _bring_up_to_date(runtime.ledger, settings))
+    background.every(_FORGET_S, "old events", lambda: _forget_old_events(runtime))
     background.once("settlement of what was left", runtime.settlement.settle_all)
     parent = parent_pid()
     if parent is not None:
         background.every(_PARENT_CHECK_S, "parent watch", lambda: _stop_without_parent(parent))
+
+
+async def _forget_old_events(runtime: Runtime) -> None:
+    forgotten = await runtime.ledger.forget_events(int(runtime.clock.now()) - EVENTS_KEPT_S)
+    if forgotten:
+        log.info("old events deleted", events=forgotten)
 
 
 async def _stop_without_parent(parent_pid: int) -> None:

@@ -11,6 +11,7 @@ import click
 from gateway.cli.opening import open_parts, run
 from gateway.cli.options import examples, json_option
 from gateway.cli.printing import duration_words, instant_words, note, print_columns, print_facts, print_json
+from gateway.ledger import EVENTS_KEPT_S
 from gateway.settings import load_settings
 
 if TYPE_CHECKING:
@@ -135,8 +136,9 @@ def _payload(row: InboxRow) -> Any:
 
 
 def _no_event(event_id: str) -> click.ClickException:
+    kept = duration_words(EVENTS_KEPT_S)
     return click.ClickException(
-        f"There is no event {event_id!r}: it never arrived, or it was done more than 35 days ago. "
+        f"There is no event {event_id!r}: it never arrived, or it was done more than {kept} ago. "
         "See `tiergate events list`; `tiergate sync` needs no event."
     )
 

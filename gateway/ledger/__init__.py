@@ -19,11 +19,13 @@ from gateway.ledger.errors import (
     LedgerUrlInvalid,
     UserExists,
 )
+from gateway.ledger.inbox import KEPT_S as EVENTS_KEPT_S
 from gateway.ledger.ledger import Ledger, Tables
 from gateway.ledger.migrate import migrate
 from gateway.ledger.rows import AuditRow, CheckoutRow, CustomerRow, InboxCounts, InboxRow, KeyRow, NewKey, UsageTotal
 
 __all__ = [
+    "EVENTS_KEPT_S",
     "AuditRow",
     "BackupRefused",
     "CheckoutClaimed",

@@ -88,10 +88,10 @@ class InboxRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboxCounts:
-    """How full the inbox is."""
+    """How much of the inbox needs work or a look."""
 
     by_status: dict[str, int]
-    """Every status is present. Never mutated after construction."""
+    """Every status but `done` is present. Never mutated after construction."""
     oldest_open_at: int | None
     """When the oldest event that is neither done nor dead arrived."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.server
 import json
 import os
@@ -20,6 +21,7 @@ import pytest
 from click.testing import Result
 
 from gateway.cli.listening import listen
+from gateway.ledger import Ledger
 from tests.processes import descendants, living, program, working_in
 
 Run = Callable[..., Result]
@@ -279,6 +281,30 @@ def test_a_ledger_that_does_not_answer_ends_the_start_without_telling_its_passwo
     until(lambda: "cannot be brought up to date" in served.log(), served.log)
     assert "hunter2" not in served.log()
     assert working_in(tmp_path) == set()
+
+
+@pytest.mark.slow
+def test_events_that_were_done_long_ago_are_deleted(serve: Serve, migrated: Run, environment: dict[str, str]) -> None:
+    async def fill() -> None:
+        ledger = await Ledger.open(f"sqlite:///{environment['TIERGATE_DATA_DIR']}/ledger.sqlite3")
+        for event_id, done_at in (("evt_old", 1_000), ("evt_new", int(time.time()))):
+            await ledger.store_event(
+                event_id=event_id,
+                type="invoice.paid",
+                stripe_customer_id=None,
+                livemode=False,
+                api_version=None,
+                payload="{}",
+                now=1_000,
+            )
+            await ledger.claim_events(worker="w", now=2_000, lease_s=60, limit=1)
+            await ledger.finish_event(event_id, "w", now=done_at, outcome="synced")
+        await ledger.aclose()
+
+    asyncio.run(fill())
+    assert serve().wait_for("old events deleted")["events"] == 1
+    listed = json.loads(migrated("events", "list", "--json").stdout)["events"]
+    assert [event["event_id"] for event in listed] == ["evt_new"]
 
 
 @pytest.mark.parametrize("processes", [1, 2])
