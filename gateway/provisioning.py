@@ -10,7 +10,7 @@ import secrets
 from dataclasses import dataclass
 
 from gateway.clock import Clock
-from gateway.core.account import KeyRecord
+from gateway.core.account import LAST_INSTANT, KeyRecord
 from gateway.core.errors import TiergateError
 from gateway.core.keys import ALPHABET, CUSTOMER_ID_LENGTH, SECRET_LENGTH, KeyCodec, MintedKey
 from gateway.core.limits import Limit, limit_field
@@ -225,6 +225,8 @@ class Provisioning:
             raise KeyInvalidRequest(f"A key's name has 1 to {MAX_NAME_LENGTH} printable characters.")
         if order.expires_at is not None and order.expires_at <= self._now():
             raise KeyInvalidRequest("expires_at lies in the past.")
+        if order.expires_at is not None and order.expires_at > LAST_INSTANT:
+            raise KeyInvalidRequest("expires_at lies beyond the year 9999; leave it out for a key that lasts.")
         if len(order.scopes) > MAX_SCOPES:
             raise KeyInvalidRequest(f"A key has at most {MAX_SCOPES} scopes.")
         try:

@@ -11,7 +11,7 @@ import click
 from gateway.cli.opening import open_parts, run
 from gateway.cli.options import examples, json_option
 from gateway.cli.printing import duration_words, instant_words, note, print_columns, print_facts, print_json
-from gateway.ledger import EVENTS_KEPT_S
+from gateway.ledger import EVENTS_KEPT_S, LAST_POSITION
 from gateway.settings import load_settings
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ def events_group() -> None:
 @events_group.command("list", epilog=examples("tiergate events list --status dead"))
 @click.option("--status", type=click.Choice(["pending", "claimed", "done", "dead"]), help="Only these.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="At most so many.")
-@click.option("--before", type=click.IntRange(min=1), metavar="POSITION", help="Only older ones: the next page.")
+@click.option(
+    "--before", type=click.IntRange(1, LAST_POSITION), metavar="POSITION", help="Only older ones: the next page."
+)
 @json_option
 def list_events(status: str | None, limit: int, before: int | None, *, as_json: bool) -> None:
     """List events, newest first.

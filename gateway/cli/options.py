@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gateway.core.account import LAST_INSTANT
 from gateway.core.limit_text import LimitInvalid, parse_duration_s
 
 if TYPE_CHECKING:
@@ -75,7 +76,10 @@ class EndingType(click.ParamType[Ending]):
             return Ending(after_s=DURATION.convert(value, param, ctx))
         if instant.tzinfo is None:
             instant = instant.replace(tzinfo=UTC)
-        return Ending(at=int(instant.timestamp()))
+        at = int(instant.timestamp())
+        if at > LAST_INSTANT:
+            self.fail(f"{value!r} lies beyond the year 9999 in UTC.", param, ctx)
+        return Ending(at=at)
 
 
 DURATION = DurationType()

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 
 from gateway.core.limits import Limit
 
+LAST_INSTANT = 253_402_300_799
+"""The last second of the year 9999: dates are written up to here, and databases count further."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRecord:

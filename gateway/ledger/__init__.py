@@ -22,10 +22,21 @@ from gateway.ledger.errors import (
 from gateway.ledger.inbox import KEPT_S as EVENTS_KEPT_S
 from gateway.ledger.ledger import Ledger, Tables
 from gateway.ledger.migrate import migrate
-from gateway.ledger.rows import AuditRow, CheckoutRow, CustomerRow, InboxCounts, InboxRow, KeyRow, NewKey, UsageTotal
+from gateway.ledger.rows import (
+    LAST_POSITION,
+    AuditRow,
+    CheckoutRow,
+    CustomerRow,
+    InboxCounts,
+    InboxRow,
+    KeyRow,
+    NewKey,
+    UsageTotal,
+)
 
 __all__ = [
     "EVENTS_KEPT_S",
+    "LAST_POSITION",
     "AuditRow",
     "BackupRefused",
     "CheckoutClaimed",

@@ -7,6 +7,9 @@ from typing import Any
 
 from gateway.core.account import KeyRecord
 
+LAST_POSITION = 2**63 - 1
+"""Rows of the inbox and of the audit log are numbered from 1, in 64 bits."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CustomerRow:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Literal
 
 from litestar import Router, delete, get, post
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from gateway.checkout import check_user_id
-from gateway.ledger import CustomerRow, InboxRow
+from gateway.ledger import LAST_POSITION, CustomerRow, InboxRow
 from gateway.web.admin_bodies import (
     AuditPage,
     Blocked,
@@ -45,18 +45,22 @@ from gateway.web.refusals import CustomerNotFound, EventBusy, EventNotFound
 ACTOR = "admin"
 _LARGEST_PAGE = 500
 
+
 Limit = Annotated[int, QueryParameter(ge=1, le=_LARGEST_PAGE)]
+Position = Annotated[int | None, QueryParameter(ge=1, le=LAST_POSITION)]
+CustomerId = Annotated[str | None, QueryParameter(pattern="^[0-9A-Za-z]*$", max_length=64)]
+EventStatus = Literal["pending", "claimed", "done", "dead"]
 
 
 @get("/customers", responses=problems(400, 401, 403, 404, 409), summary="List customers")
 async def list_customers(
-    runtime: FromRuntime, after: FromQuery[str] = "", limit: Limit = 100, user_id: FromQuery[str | None] = None
+    runtime: FromRuntime, after: CustomerId = None, limit: Limit = 100, user_id: FromQuery[str | None] = None
 ) -> CustomerPage:
     """All customers in pages, or the one with a `user_id`."""
     if user_id is not None:
         row = await runtime.ledger.find_customer_by_user(user_id)
         return CustomerPage(customers=[_customer(row)] if row is not None else [], next_after=None)
-    rows = await runtime.ledger.list_customers(after=after, limit=limit)
+    rows = await runtime.ledger.list_customers(after=after or "", limit=limit)
     return CustomerPage(
         customers=[_customer(row) for row in rows],
         next_after=rows[-1].customer_id if len(rows) == limit else None,
@@ -174,7 +178,7 @@ async def revoke_key(customer_id: FromPath[str], key_id: FromPath[str], runtime:
 
 @get("/events", responses=problems(400, 401, 403, 404, 409), summary="List Stripe events")
 async def list_events(
-    runtime: FromRuntime, status: FromQuery[str | None] = None, limit: Limit = 50, before: FromQuery[int | None] = None
+    runtime: FromRuntime, status: FromQuery[EventStatus | None] = None, limit: Limit = 50, before: Position = None
 ) -> EventPage:
     """The inbox, newest first; `status` is pending, claimed, done or dead."""
     rows = await runtime.ledger.list_events(status=status, limit=limit, before=before)
@@ -215,9 +219,9 @@ async def replay_event(event_id: FromPath[str], runtime: FromRuntime) -> Replaye
 @get("/audit", responses=problems(400, 401, 403, 404, 409), summary="Read the audit log")
 async def list_audit(
     runtime: FromRuntime,
-    customer_id: FromQuery[str | None] = None,
+    customer_id: CustomerId = None,
     limit: Limit = 100,
-    before: FromQuery[int | None] = None,
+    before: Position = None,
 ) -> AuditPage:
     """Who changed what, when and why, of one customer or of all."""
     rows = await runtime.ledger.list_audit(customer_id, limit, before=before)

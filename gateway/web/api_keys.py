@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import msgspec
 from litestar import delete, get, post
 from litestar.params import FromPath, FromQuery, JSONBody
 
+from gateway.core.account import LAST_INSTANT
 from gateway.core.limit_text import LimitInvalid, limit_words, parse_limit
 from gateway.core.limits import Limit
 from gateway.ledger import KeyRow
@@ -22,6 +23,9 @@ MAX_OVERLAP_S = 30 * 86_400
 MAX_LIMITS = 10
 
 
+Instant: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=LAST_INSTANT)]
+
+
 class KeyRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What a new key shall be.
 
@@ -32,8 +36,8 @@ class KeyRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     name: str = "default"
     scopes: list[str] = []
     limits: list[str] = []
-    expires_at: int | None = None
-    """Unix seconds; null: it lasts until it is revoked."""
+    expires_at: Instant | None = None
+    """Unix seconds, up to the year 9999; null: it lasts until it is revoked."""
     user_id: str | None = None
     customer_id: str | None = None
 

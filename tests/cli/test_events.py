@@ -80,6 +80,13 @@ def test_an_event_that_a_worker_has_is_not_replayed(inbox: Run) -> None:
     assert "A worker has evt_3" in result.output
 
 
+@pytest.mark.parametrize("before", ["0", str(2**63), "9" * 30])
+def test_a_page_begins_at_a_position_that_there_can_be(inbox: Run, before: str) -> None:
+    result = inbox("events", "list", "--before", before)
+    assert result.exit_code == 2
+    assert "--before" in result.output
+
+
 @pytest.mark.parametrize("command", ["show", "replay"])
 def test_an_unknown_event_is_an_error_that_says_what_else_helps(inbox: Run, command: str) -> None:
     result = inbox("events", command, "evt_404")

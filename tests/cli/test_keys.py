@@ -72,12 +72,22 @@ def test_a_date_as_expiry_is_its_first_moment_in_utc(ada: Run) -> None:
         (["--expires", "soon"], "write it like 7d"),
         (["--expires", "2099-02-30"], "not a date"),
         (["--expires", "2001-01-01"], "lies in the past"),
+        (["--expires", "9999-12-31T23:59:59-01:00"], "beyond the year 9999"),
         (["--limit", "5 per dya"], "Did you mean 'day'"),
         (["--limit", "5 tokens per day"], "no meter 'tokens'"),
         (["--scope", "FETCH /v1"], "not a method"),
         (["--name", ""], "1 to 80 printable characters"),
     ],
-    ids=["no duration", "no such day", "past", "misspelt window", "unknown meter", "unknown method", "empty name"],
+    ids=[
+        "no duration",
+        "no such day",
+        "past",
+        "too late",
+        "misspelt window",
+        "unknown meter",
+        "unknown method",
+        "empty name",
+    ],
 )
 def test_what_a_key_cannot_have_is_refused_with_the_reason(ada: Run, arguments: list[str], said: str) -> None:
     result = ada("keys", "issue", "--user-id", "ada", *arguments)

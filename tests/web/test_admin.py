@@ -104,6 +104,23 @@ def test_events_are_listed_shown_and_replayed(gateway, until):
     assert (missing.status_code, missing.json()["code"]) == (404, "event-not-found")
 
 
+@pytest.mark.parametrize("path", ["events", "audit"])
+@pytest.mark.parametrize("before", ["0", "-1", str(2**63), str(10**30), "x"])
+def test_a_page_begins_at_a_position_that_there_can_be(gateway, path, before):
+    answer = gateway.admin.get(f"{ADMIN}/{path}", params={"before": before})
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid-request")
+    assert "before" in answer.text
+    assert gateway.admin.get(f"{ADMIN}/{path}", params={"before": 2**63 - 1}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "query", ["customers?after=%00", "customers?after=a%20b", "audit?customer_id=%00", "events?status=%00"]
+)
+def test_a_filter_that_can_match_nothing_is_refused(gateway, query):
+    answer = gateway.admin.get(f"{ADMIN}/{query}")
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid-request")
+
+
 def test_a_customer_is_synchronised_on_request(gateway, until):
     customer_id, _, _ = gateway.subscribed()
 

@@ -5,6 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from gateway.core.account import LAST_INSTANT
+from tests.web.page_steps import sign_in
+
 KEYS = "/api/v1/api-keys"
 
 
@@ -112,6 +115,11 @@ def test_an_overlap_has_bounds(gateway, overlap_s):
         {"limits": ["lots"]},
         {"limits": ["5 per day"] * 11},
         {"expires_at": 1},
+        {"expires_at": -1},
+        {"expires_at": LAST_INSTANT + 1},
+        {"expires_at": 2**53},
+        {"expires_at": 2**63},
+        {"expires_at": 10**30},
         {"expires_at": "tomorrow"},
         {"owner": "me"},
     ],
@@ -121,6 +129,13 @@ def test_a_key_that_cannot_be_is_refused(gateway, body):
     _, _, client = gateway.customer()
     answer = client.post(KEYS, json=body)
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid-request")
+
+
+def test_a_key_may_last_to_the_end_of_the_year_9999(gateway):
+    _, _, client = gateway.customer(expires_at=LAST_INSTANT)
+    key = client.headers["authorization"].removeprefix("Bearer ")
+    assert client.get("/v1/echo").status_code == 200
+    assert "31 December 9999" in sign_in(gateway, key).get("/_tiergate/account").text
 
 
 def test_a_restricted_key_manages_no_keys(gateway):
