@@ -45,6 +45,7 @@ _SPECIAL = {
     b"max-forwards": _HOPS_LEFT,
 }
 _MAX_REMEMBERED = 4096
+_MOST_HOPS = 999_999_999
 
 
 class HeaderRules:
@@ -174,8 +175,8 @@ class _SortedOut:
                 self.about.append(field)
         elif kind == _COOKIE:
             self._take_cookies(field)
-        elif kind == _HOPS_LEFT and value.isdigit() and int(value) > 0:
-            self.kept.append((name, b"%d" % (int(value) - 1)))
+        elif kind == _HOPS_LEFT:
+            self.kept.append((name, _one_hop_less(value)))
         elif kind != _CREDENTIALS or not _is_our_key(value):
             self.kept.append(field)
 
@@ -300,6 +301,17 @@ def _tokens(value: bytes) -> set[bytes]:
 
 def _is_our_key(value: bytes) -> bool:
     return value[: len(_BEARER)].lower() == _BEARER and value[len(_BEARER) :].strip().startswith(_KEY_STARTS)
+
+
+def _one_hop_less(value: bytes) -> bytes:
+    """Max-Forwards for the next hop, at most `_MOST_HOPS`. What is no number above 0 stays as it is.
+
+    Source: RFC 9110 section 7.6.2.
+    """
+    digits = value.lstrip(b"0")
+    if not digits.isdigit():
+        return value
+    return b"%d" % (_MOST_HOPS if len(digits) > len(str(_MOST_HOPS)) else int(digits) - 1)
 
 
 def _without_our_cookies(value: bytes) -> bytes | None:
