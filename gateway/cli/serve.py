@@ -43,7 +43,8 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
     started in the data directory and stopped at the end. The ledger's tables are brought up to date.
 
     Signals: TERM or INT drains and ends; a second INT ends at once; HUP reloads the policy.
-    Exit codes: 0 ended as told; 1 could not start, or was forced; 2 settings are wrong.
+    Exit codes: 0 ended as told; 1 could not start, has no worker left, or was forced;
+    2 settings are wrong.
     """
     for name, value in (("TIERGATE_HOST", host), ("TIERGATE_PORT", port), ("TIERGATE_WORKERS", workers)):
         if value is not None:
