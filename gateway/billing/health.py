@@ -39,12 +39,14 @@ class StripeReport:
     clock_skew_s: float | None = None
     """Stripe's clock minus this machine's, in whole seconds or so; None if Stripe sent no date."""
     endpoints: tuple[EndpointFacts, ...] = ()
+    portal_is_set_up: bool | None = None
+    """Whether Stripe's customer portal has a default configuration; None if that may not be read."""
     refused: dict[str, str] = field(default_factory=dict)
     """What this key may not read, and what was answered. Never mutated after construction."""
 
 
 async def examine(client: stripe.StripeClient, *, is_live: bool, deadline_s: float) -> StripeReport:
-    """Ask for one of everything the gateway needs.
+    """Read one of everything the gateway needs. Nothing is written, so that it may be written is not known after.
 
     Raises:
         BillingUnavailable: Stripe does not answer.
@@ -66,6 +68,10 @@ async def examine(client: stripe.StripeClient, *, is_live: bool, deadline_s: flo
     await ask("prices", lambda: v1.prices.list_async({"limit": 1}))
     await ask("checkout sessions", lambda: v1.checkout.sessions.list_async({"limit": 1}))
     await ask("events", lambda: v1.events.list_async({"limit": 1}))
+    portals: Any = await ask(
+        "billing portal configurations",
+        lambda: v1.billing_portal.configurations.list_async({"active": True, "is_default": True, "limit": 1}),
+    )
     asked_at = time()
     endpoints: Any = await ask("webhook endpoints", lambda: v1.webhook_endpoints.list_async({"limit": 100}))
     return StripeReport(
@@ -74,6 +80,7 @@ async def examine(client: stripe.StripeClient, *, is_live: bool, deadline_s: flo
         account_name=_name_of(account),
         clock_skew_s=_skew_s(endpoints if endpoints is not None else account, asked_at),
         endpoints=() if endpoints is None else tuple(_read_endpoint(one) for one in endpoints.data),
+        portal_is_set_up=None if portals is None else bool(portals.data),
         refused=refused,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +13,10 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from gateway.cache.errors import CacheUnavailable
+from gateway.cache.keyspace import probe_key
 
 _ROUND_TRIPS = 20
+_PROBE_EXPIRY_S = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +39,12 @@ class CacheReport:
     """A replica refuses to be written."""
     clock_skew_s: float
     """Its clock minus this machine's."""
+    write_refusal: str | None
+    """What it answered when a key was written, read and deleted; None if that went well."""
 
 
 async def inspect_cache(url: str, *, deadline_s: float = 2.0) -> CacheReport:
-    """Ask a server about itself.
+    """Ask a server about itself, and whether it takes writes: one key is written, read and deleted.
 
     Raises:
         CacheUnavailable: It does not answer, or refuses us. The message holds no secret.
@@ -60,7 +65,8 @@ async def inspect_cache(url: str, *, deadline_s: float = 2.0) -> CacheReport:
             trips = sorted([await _round_trip_ms(client) for _ in range(_ROUND_TRIPS)])
             seconds, microseconds = await client.time()
             skew_s = seconds + microseconds / 1e6 - time.time()
-            return _report(info, await _persistence(client, info), trips[len(trips) // 2], skew_s)
+            persistence, refusal = await _persistence(client, info), await _try_write(client)
+            return _report(info, persistence, trips[len(trips) // 2], skew_s, refusal)
     except (RedisError, OSError) as error:
         raise CacheUnavailable(f"The cache did not answer: {str(error) or type(error).__name__}.") from None
 
@@ -69,6 +75,18 @@ async def _round_trip_ms(client: Redis) -> float:
     started = time.perf_counter()
     await client.ping()
     return (time.perf_counter() - started) * 1000
+
+
+async def _try_write(client: Redis) -> str | None:
+    """Why it takes no writes. A full disk, a failed snapshot and a full memory show nowhere else."""
+    key, value = probe_key(secrets.token_hex(8)), "written by tiergate doctor"
+    try:
+        await client.set(key, value, ex=_PROBE_EXPIRY_S)
+        found = await client.get(key)
+        await client.delete(key)
+    except ResponseError as error:
+        return str(error)
+    return None if found == value else "what was written is not read back"
 
 
 async def _persistence(client: Redis, info: dict[str, Any]) -> str:
@@ -81,7 +99,9 @@ async def _persistence(client: Redis, info: dict[str, Any]) -> str:
     return "snapshots" if answer.get("save") else "none"
 
 
-def _report(info: dict[str, Any], persistence: str, round_trip_ms: float, clock_skew_s: float) -> CacheReport:
+def _report(
+    info: dict[str, Any], persistence: str, round_trip_ms: float, clock_skew_s: float, write_refusal: str | None
+) -> CacheReport:
     product = "valkey" if "valkey_version" in info else "redis"
     version = str(info.get("redis_version", "0"))
     return CacheReport(
@@ -93,4 +113,5 @@ def _report(info: dict[str, Any], persistence: str, round_trip_ms: float, clock_
         persistence=persistence,
         is_replica=info.get("role") in {"slave", "replica"},
         clock_skew_s=clock_skew_s,
+        write_refusal=write_refusal,
     )

@@ -7,6 +7,7 @@
 | `tg:{<customer>}:back:<receipt>`   | string | `1`: this receipt was given back        | `REFUND_MARKER_S`      |
 | `tg:{addr:<address>}:pace`         | hash   | as `use`, one rate, no version          | when the bucket is empty |
 | `tg:why:<boot>:<page>`             | string | recent decisions of a worker            | as the writer says     |
+| `tg:probe:<random>`                | string | what `tiergate doctor` wrote            | 60 s, or at once       |
 
 All keys of one customer share the hash tag in braces, so they live in one slot of a
 cluster and one script may touch them. Fields of `use`:
@@ -67,6 +68,11 @@ def pace_key(address: str) -> str:
 def why_key(boot: str, page: str) -> str:
     """One page of one worker's recent decisions."""
     return f"tg:why:{boot}:{page}"
+
+
+def probe_key(name: str) -> str:
+    """A key to try whether the server takes writes."""
+    return f"tg:probe:{name}"
 
 
 def customer_of(key: bytes) -> str:

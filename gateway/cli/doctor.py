@@ -34,7 +34,8 @@ _COLOURS = {Grade.OK: "green", Grade.WARN: "yellow", Grade.FAIL: "red"}
 def doctor(*, as_json: bool) -> None:
     """Check settings, data directory, cache, ledger, policy, upstream, Stripe, prices, webhook and clocks.
 
-    Changes nothing, here or at Stripe. Exit code 1 if anything fails; warnings alone are 0.
+    Changes nothing, here or at Stripe; it tries the cache with one key of its own, which it deletes. That a Stripe
+    key may write is not tried. Exit code 1 if anything fails; warnings alone are 0.
     """
     try:
         settings = load_settings(needs_upstream=False)

@@ -21,7 +21,8 @@ class Finding:
     """One thing that was looked at."""
 
     subject: str
-    """`settings`, `data`, `cache`, `ledger`, `policy`, `upstream`, `stripe`, `prices`, `webhook` or `clock`."""
+    """`settings`, `data`, `cache`, `ledger`, `policy`, `upstream`, `stripe`, `prices`,
+    `webhook`, `portal`, `events` or `clock`."""
     grade: Grade
     what: str
     fix: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import os
 import shutil
 import ssl
@@ -98,6 +99,13 @@ def _judge_cache(report: CacheReport) -> Iterator[Finding]:
     )
     if report.is_replica:
         yield fail("cache", "this server is a replica and refuses writes", "Set TIERGATE_REDIS_URL to the primary.")
+    elif report.write_refusal is not None:
+        yield fail(
+            "cache",
+            f"it answers and takes no writes: {report.write_refusal}",
+            "Make room on its disk or in its memory, or allow its user to write keys that begin with tg:. "
+            "Until then every call gets 503.",
+        )
     if report.round_trip_ms > _SLOW_MS:
         yield warn(
             "cache",
@@ -213,11 +221,11 @@ async def check_upstreams(settings: Settings) -> list[Finding]:
 async def _check_upstream(url: str, settings: Settings) -> Finding:
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
-    if url == settings.base_url:
+    if url == settings.base_url or _is_own_address(host, port, settings):
         return fail(
             "upstream",
             f"{url} is this gateway itself: calls would go round in circles",
-            "Correct TIERGATE_UPSTREAM_URL.",
+            "Correct TIERGATE_UPSTREAM_URL, or let the gateway listen elsewhere (TIERGATE_PORT).",
         )
     tls = ssl.create_default_context() if parts.scheme == "https" else None
     try:
@@ -235,3 +243,21 @@ async def _check_upstream(url: str, settings: Settings) -> Finding:
         return fail("upstream", f"{url}: {reason}", "Start your API, or correct TIERGATE_UPSTREAM_URL.")
     writer.transport.abort()
     return ok("upstream", f"{url} takes {'TLS ' if tls else ''}connections")
+
+
+def _is_own_address(host: str, port: int, settings: Settings) -> bool:
+    """Whether this gateway listens there. Names other than localhost are not looked up."""
+    if port != settings.port:
+        return False
+    return host == settings.host or (_is_loopback(host) and _is_loopback(settings.host))
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether a connection to `host` stays on this machine, or a listener on it takes those that do."""
+    if host == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified

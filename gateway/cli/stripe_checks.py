@@ -32,7 +32,7 @@ async def check_stripe(settings: Settings, policy: Policy | None) -> list[Findin
             findings += await _prices(billing, policy)
         if "webhook endpoints" not in report.refused:
             findings += _webhook(settings, report.endpoints)
-        return [*findings, *_clock(report.clock_skew_s)]
+        return [*findings, *_portal(report), *_clock(report.clock_skew_s)]
     except BillingUnavailable as error:
         return [
             fail(
@@ -173,6 +173,17 @@ def _no_endpoint(settings: Settings, url: str) -> Finding:
         f"On your own machine: stripe listen --forward-to {url.partition('://')[2]} (its whsec_ secret goes into "
         "STRIPE_WEBHOOK_SECRET). Otherwise add the endpoint in the dashboard, or correct TIERGATE_PUBLIC_URL.",
     )
+
+
+def _portal(report: StripeReport) -> Iterator[Finding]:
+    if report.portal_is_set_up is False:
+        yield warn(
+            "portal",
+            "Stripe's customer portal was never set up: customers cannot change cards, see invoices or cancel",
+            "Save it once, in this mode (dashboard: Settings, Billing, Customer portal).",
+        )
+    elif report.portal_is_set_up:
+        yield ok("portal", "the customer portal is set up")
 
 
 def _clock(skew_s: float | None) -> Iterator[Finding]:

@@ -33,6 +33,9 @@ class Rules:
     checkout_s: int = 24 * 3600
     """How long a checkout page stays open."""
 
+    portal_is_set_up: bool = True
+    """Whether the account's billing portal was ever saved in the dashboard; without, it makes no sessions."""
+
     portal_cancels_by: str = "cancel_at"
     """`cancel_at` (flexible billing mode, the default of new accounts) or `cancel_at_period_end`."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import httpx
 import pytest
 from click.testing import Result
 
@@ -65,6 +66,7 @@ def test_a_gateway_that_is_set_up_has_nothing_but_good_findings(
         "stripe",
         "prices",
         "webhook",
+        "portal",
         "clock",
     }
 
@@ -159,6 +161,47 @@ def test_what_does_not_answer_is_a_failure_with_the_reason(
     assert about(findings, "upstream", "fail") == ["http://127.0.0.1:9: Connection refused"]
     assert str(api.server_address[1]) in about(findings, "upstream", "ok")[0]
     assert "hunter2" not in str(findings)
+
+
+@pytest.mark.parametrize(
+    ("listening", "upstream"),
+    [
+        ("127.0.0.1", "http://localhost:8123"),
+        ("localhost", "http://[::1]:8123/v1"),
+        ("0.0.0.0", "http://127.0.0.1:8123"),
+        ("10.1.2.3", "http://10.1.2.3:8123"),
+    ],
+)
+def test_an_upstream_that_is_the_gateway_itself_is_a_failure_however_it_is_written(
+    tiergate: Run, environment: dict[str, str], listening: str, upstream: str
+) -> None:
+    environment |= {"TIERGATE_HOST": listening, "TIERGATE_PORT": "8123", "TIERGATE_UPSTREAM_URL": upstream}
+    _, findings = examine(tiergate)
+    assert "is this gateway itself" in about(findings, "upstream", "fail")[0]
+
+
+def test_a_billing_portal_that_was_never_set_up_is_a_warning(migrated: Run, sandbox: Any) -> None:
+    httpx.post(f"{sandbox.url}/_sandbox/rules", json={"portal_is_set_up": False}).raise_for_status()
+    _, findings = examine(migrated)
+    assert "never set up" in about(findings, "portal", "warn")[0]
+
+
+def test_a_cache_that_answers_and_takes_no_writes_is_a_failure(migrated: Run, cache: CacheServer) -> None:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(unquote(cache.url.removeprefix("unix://")))
+        connection.sendall(b"CONFIG SET maxmemory 1\r\n")
+        assert connection.recv(100).startswith(b"+OK")
+    exit_code, findings = examine(migrated)
+    assert exit_code == 1
+    assert "takes no writes: command not allowed when used memory" in about(findings, "cache", "fail")[0]
+
+
+def test_nothing_of_the_doctor_stays_in_the_cache(migrated: Run, cache: CacheServer) -> None:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(unquote(cache.url.removeprefix("unix://")))
+        examine(migrated)
+        connection.sendall(b"KEYS tg:probe:*\r\n")
+        assert connection.recv(100) == b"*0\r\n"
 
 
 def test_a_broken_policy_is_a_failure_for_each_fault(migrated: Run, policies: Path) -> None:

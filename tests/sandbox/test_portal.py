@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import stripe
 
 FAILS_AT_RENEWAL = "4000 0000 0000 0341"
 PAYS = "4242 4242 4242 4242"
@@ -113,3 +114,13 @@ async def test_a_flow_names_the_subscription_it_is_for(sandbox: Any) -> None:
 
 async def test_an_unknown_portal_session_is_not_found(sandbox: Any) -> None:
     assert (await sandbox.http.get(f"{sandbox.running.stripe_url}/p/session/bps_none")).status_code == 404
+
+
+async def test_a_portal_that_was_never_set_up_has_no_configuration_and_makes_no_session(sandbox: Any) -> None:
+    subscription = await sandbox.subscribe()
+    listed = await sandbox.v1.billing_portal.configurations.list_async({"is_default": True})
+    assert [(one.active, one.is_default) for one in listed.data] == [(True, True)]
+    await sandbox.control("rules", portal_is_set_up=False)
+    assert (await sandbox.v1.billing_portal.configurations.list_async({"is_default": True})).data == []
+    with pytest.raises(stripe.InvalidRequestError, match="has not been created"):
+        await _portal(sandbox, subscription)

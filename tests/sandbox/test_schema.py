@@ -177,6 +177,7 @@ async def test_every_object_on_the_wire_is_one_that_the_sdk_knows(sandbox: Any, 
             "/v1/checkout/sessions?expand[]=data.line_items&expand[]=data.subscription&expand[]=data.invoice",
             "/v1/webhook_endpoints",
             "/v1/account",
+            "/v1/billing_portal/configurations",
         )
     ]
     shown.append(await _raw(sandbox, "/v1/billing_portal/sessions", customer=customer))

@@ -1,4 +1,4 @@
-"""/v1/checkout/sessions and /v1/billing_portal/sessions."""
+"""/v1/checkout/sessions and /v1/billing_portal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.saving import put_checkout
 from gateway.sandbox.engine.subscriptions import recurring_price
 from gateway.sandbox.records import CheckoutLine, CheckoutSession, Json, PortalSession
-from gateway.sandbox.shapes.sessions import checkout_lines_shape, checkout_shape, portal_shape
+from gateway.sandbox.shapes.lists import list_shape
+from gateway.sandbox.shapes.sessions import (
+    checkout_lines_shape,
+    checkout_shape,
+    portal_configuration_shape,
+    portal_shape,
+)
 from gateway.sandbox.wire.paging import CREATED, PAGE, page
 from gateway.sandbox.wire.params import Each, Flag, Labels, Shape, Spec, Text, Whole, merge_labels
 from gateway.sandbox.wire.problems import invalid, missing
@@ -140,6 +146,8 @@ def _list_checkouts(call: Call) -> Json:
 def _create_portal(call: Call) -> Json:
     world, params = call.world, call.params
     customer = world.customer(params["customer"])
+    if not world.rules.portal_is_set_up:
+        raise Refused("No configuration provided and your default configuration has not been created.")
     if "return_url" in params:
         _check_url(params["return_url"], "return_url")
     session = PortalSession(
@@ -152,6 +160,14 @@ def _create_portal(call: Call) -> Json:
     )
     world.tables.portals[session.id] = session
     return portal_shape(world, session)
+
+
+def _list_configurations(call: Call) -> Json:
+    """The account has one at most, and it is active and the default."""
+    world, params = call.world, call.params
+    is_listed = world.rules.portal_is_set_up and params.get("active", True) and params.get("is_default", True)
+    found = [portal_configuration_shape(world)] if is_listed else []
+    return list_shape(found, "/v1/billing_portal/configurations")
 
 
 def _flow(world: World, customer_id: str, asked: dict[str, Any] | None) -> Json | None:
@@ -193,5 +209,11 @@ ENDPOINTS = (
     Endpoint(method="GET", path="/v1/checkout/sessions/{id}", act=_retrieve_checkout),
     Endpoint(method="POST", path="/v1/checkout/sessions/{id}/expire", act=_expire_checkout),
     Endpoint(method="GET", path="/v1/checkout/sessions/{id}/line_items", act=_list_line_items, spec=PAGE),
+    Endpoint(
+        method="GET",
+        path="/v1/billing_portal/configurations",
+        act=_list_configurations,
+        spec={"active": Flag(), "is_default": Flag(), **PAGE},
+    ),
     Endpoint(method="POST", path="/v1/billing_portal/sessions", act=_create_portal, spec=_PORTAL),
 )

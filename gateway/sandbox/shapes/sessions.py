@@ -130,12 +130,52 @@ def _line(world: World, line: CheckoutLine) -> Json:
     }
 
 
+def portal_configuration_shape(world: World) -> Json:
+    """`billing_portal.configuration`: the account's default."""
+    return {
+        "id": f"bpc_{world.run}0001",
+        "object": "billing_portal.configuration",
+        "active": True,
+        "application": None,
+        "business_profile": {"headline": None, "privacy_policy_url": None, "terms_of_service_url": None},
+        "created": world.now,
+        "default_return_url": None,
+        "features": {
+            "customer_update": {"allowed_updates": ["email"], "enabled": True},
+            "invoice_history": {"enabled": True},
+            "payment_method_update": {"enabled": True, "payment_method_configuration": None},
+            "subscription_cancel": {
+                "cancellation_reason": {"enabled": False, "feedback_options": None, "options": []},
+                "enabled": True,
+                "mode": "at_period_end",
+                "proration_behavior": "none",
+            },
+            "subscription_pause": {"duration": {"interval_options": [], "type": "indefinite"}, "enabled": False},
+            "subscription_update": {
+                "billing_cycle_anchor": None,
+                "default_allowed_updates": ["price"],
+                "enabled": True,
+                "products": None,
+                "proration_behavior": "create_prorations",
+                "schedule_at_period_end": {"conditions": []},
+                "trial_update_behavior": "end_trial",
+            },
+        },
+        "is_default": True,
+        "livemode": False,
+        "login_page": {"enabled": False, "url": None},
+        "metadata": {},
+        "name": None,
+        "updated": world.now,
+    }
+
+
 def portal_shape(world: World, session: PortalSession) -> Json:
     """`billing_portal.session`."""
     return {
         "id": session.id,
         "object": "billing_portal.session",
-        "configuration": f"bpc_{world.run}0001",
+        "configuration": portal_configuration_shape(world)["id"],
         "created": session.created,
         "customer": session.customer_id,
         "customer_account": None,
