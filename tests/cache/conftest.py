@@ -34,6 +34,16 @@ def cache_server() -> Iterator[CacheServer]:
     shutil.rmtree(folder)
 
 
+@pytest.fixture(scope="session")
+def redis_program() -> str:
+    program = shutil.which("redis-server")
+    if program is None:
+        if os.environ.get("TIERGATE_TEST_REQUIRE_ALL") == "1":
+            pytest.fail("redis-server is not installed, and every suite is required")
+        pytest.skip("NOT TESTED ON REDIS: no redis-server is installed")
+    return program
+
+
 @pytest.fixture(scope="session", params=["valkey", pytest.param("redis", marks=pytest.mark.slow)])
 def cache_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """Each server that a gateway may be given: the embedded one, and the Redis of this machine."""
@@ -41,11 +51,7 @@ def cache_url(request: pytest.FixtureRequest) -> Iterator[str]:
         server: CacheServer = request.getfixturevalue("cache_server")
         yield server.url
         return
-    program = shutil.which("redis-server")
-    if program is None:
-        if os.environ.get("TIERGATE_TEST_REQUIRE_ALL") == "1":
-            pytest.fail("redis-server is not installed, and every suite is required")
-        pytest.skip("NOT TESTED ON REDIS: no redis-server is installed")
+    program: str = request.getfixturevalue("redis_program")
     with tempfile.TemporaryDirectory(prefix="tg") as folder, redis_running(program, Path(folder)) as url:
         yield url
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -29,14 +27,7 @@ LEFT_AT = 2**32 + 50
 @pytest.fixture(params=["valkey", pytest.param("redis", marks=pytest.mark.slow)])
 def binary(request: pytest.FixtureRequest) -> str | None:
     """Program of each server that a gateway may be given; None: the embedded one."""
-    if request.param == "valkey":
-        return None
-    program = shutil.which("redis-server")
-    if program is None:
-        if os.environ.get("TIERGATE_TEST_REQUIRE_ALL") == "1":
-            pytest.fail("redis-server is not installed, and every suite is required")
-        pytest.skip("NOT TESTED ON REDIS: no redis-server is installed")
-    return program
+    return None if request.param == "valkey" else request.getfixturevalue("redis_program")
 
 
 @pytest.fixture
