@@ -153,15 +153,18 @@ class Checkouts:
         Args:
             plan_id: What to buy.
             address: Network address of the buyer, by which sign-ups are paced.
-            name: What the buyer calls itself; recorded and never believed.
+            name: What the buyer calls itself; kept in the audit log and never believed.
 
         Raises:
+            UserIdInvalid: No customer can be called that.
             UnknownPlan: It is not sold.
             TooManySignups: From this address.
             CapacityReduced: The pace cannot be checked.
             BillingUnavailable, BillingRefused, LedgerUnavailable: Nobody can say.
         """
         plan = self.find_plan(plan_id)
+        if name is not None:
+            _check_text(name)
         await self._pace(address)
         row = await self._provisioning.create_customer(None, actor="signup")
         if name is not None:
@@ -290,10 +293,14 @@ def check_user_id(user_id: str) -> None:
     Raises:
         UserIdInvalid: The message says why not.
     """
-    if not 1 <= len(user_id) <= MAX_USER_ID_LENGTH or not user_id.isprintable():
-        raise UserIdInvalid(f"A user_id has 1 to {MAX_USER_ID_LENGTH} printable characters.")
+    _check_text(user_id)
     if user_id.startswith(OWN_USER_PREFIX):
         raise UserIdInvalid(f"A user_id that starts with {OWN_USER_PREFIX!r} is given by this gateway only.")
+
+
+def _check_text(user_id: str) -> None:
+    if not user_id.strip() or len(user_id) > MAX_USER_ID_LENGTH or not user_id.isprintable():
+        raise UserIdInvalid(f"A user_id has 1 to {MAX_USER_ID_LENGTH} printable characters, and is not blank.")
 
 
 def pacing_address(address: str | None) -> str:

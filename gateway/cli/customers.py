@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gateway.checkout import UserIdInvalid, check_user_id
 from gateway.cli.opening import ACTOR, open_parts, run, say_if_unpublished
 from gateway.cli.options import Who, examples, json_option, who_options
 from gateway.cli.portrait import draw_portrait, print_portrait
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from gateway.ledger import CustomerRow
     from gateway.settings import Settings
 
-LONGEST_USER_ID = 200
 _AUDIT_ROWS = 10
 
 
@@ -31,8 +31,10 @@ def customers_group() -> None:
 @json_option
 def create(user_id: str, *, as_json: bool) -> None:
     """Record a customer before it has bought anything, for instance to give it a key."""
-    if not user_id.strip() or len(user_id) > LONGEST_USER_ID or not user_id.isprintable():
-        raise click.BadParameter(f"1 to {LONGEST_USER_ID} printable characters.", param_hint="'--user-id'")
+    try:
+        check_user_id(user_id)
+    except UserIdInvalid as error:
+        raise click.BadParameter(str(error), param_hint="'--user-id'") from None
     run(_create(load_settings(needs_upstream=False), user_id, as_json=as_json))
 
 

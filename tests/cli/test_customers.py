@@ -63,6 +63,12 @@ def test_a_user_id_is_printable_and_not_too_long(migrated: Run, user_id: str) ->
     assert "1 to 200 printable characters" in result.output
 
 
+def test_a_user_id_that_the_gateway_gives_itself_is_refused(migrated: Run) -> None:
+    result = migrated("customers", "create", "--user-id", "signup:x")
+    assert result.exit_code == 2
+    assert "given by this gateway only" in result.output
+
+
 def test_customers_are_listed_a_page_at_a_time(migrated: Run) -> None:
     made = sorted(create(migrated, f"user {number}") for number in range(5))
     seen: list[str] = []
