@@ -21,6 +21,9 @@ from gateway.publishing import Publisher
 MAX_KEYS_PER_CUSTOMER = 50
 MAX_NAME_LENGTH = 80
 MAX_SCOPES = 20
+MAX_LIMITS = 10
+MAX_RULE_LENGTH = 200
+"""Characters of one scope, or of one limit as written: every copy of the account and the audit log hold them all."""
 _KEY_ID_LENGTH = 12
 
 
@@ -227,17 +230,28 @@ class Provisioning:
             raise KeyInvalidRequest("expires_at lies in the past.")
         if order.expires_at is not None and order.expires_at > LAST_INSTANT:
             raise KeyInvalidRequest("expires_at lies beyond the year 9999; leave it out for a key that lasts.")
-        if len(order.scopes) > MAX_SCOPES:
-            raise KeyInvalidRequest(f"A key has at most {MAX_SCOPES} scopes.")
-        try:
-            for scope in order.scopes:
-                parse_scope(scope)
-        except ScopeInvalid as error:
-            raise KeyInvalidRequest(f"{error}.") from None
+        _check_texts("scopes", order.scopes, most=MAX_SCOPES)
+        _check_texts("limits", order.limit_texts, most=MAX_LIMITS)
+        _check_scopes(order.scopes)
         _check_limits(order.limits)
 
     def _now(self) -> int:
         return int(self._clock.now())
+
+
+def _check_texts(kind: str, texts: tuple[str, ...], *, most: int) -> None:
+    if len(texts) > most:
+        raise KeyInvalidRequest(f"A key has at most {most} {kind} of its own.")
+    if any(len(text) > MAX_RULE_LENGTH or not text.isprintable() for text in texts):
+        raise KeyInvalidRequest(f"{kind}: each has at most {MAX_RULE_LENGTH} printable characters.")
+
+
+def _check_scopes(scopes: tuple[str, ...]) -> None:
+    try:
+        for scope in scopes:
+            parse_scope(scope)
+    except ScopeInvalid as error:
+        raise KeyInvalidRequest(f"{error}.") from None
 
 
 def _check_limits(limits: tuple[Limit, ...]) -> None:

@@ -20,7 +20,6 @@ from gateway.web.runtime import Runtime
 
 DEFAULT_OVERLAP_S = 86_400
 MAX_OVERLAP_S = 30 * 86_400
-MAX_LIMITS = 10
 
 
 Instant: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=LAST_INSTANT)]
@@ -207,8 +206,6 @@ async def revoked(runtime: Runtime, customer_id: str, key_id: str, *, actor: str
 
 
 def _parse_limits(texts: list[str], runtime: Runtime) -> tuple[Limit, ...]:
-    if len(texts) > MAX_LIMITS:
-        raise RequestInvalid(f"A key has at most {MAX_LIMITS} limits of its own.")
     try:
         return tuple(parse_limit(text, runtime.policy.current.meters) for text in texts)
     except LimitInvalid as error:

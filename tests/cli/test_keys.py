@@ -76,6 +76,7 @@ def test_a_date_as_expiry_is_its_first_moment_in_utc(ada: Run) -> None:
         (["--limit", "5 per dya"], "Did you mean 'day'"),
         (["--limit", "5 tokens per day"], "no meter 'tokens'"),
         (["--scope", "FETCH /v1"], "not a method"),
+        ([part for n in range(1, 12) for part in ("--limit", f"{n} per {n} hours")], "at most 10 limits"),
         (["--name", ""], "1 to 80 printable characters"),
     ],
     ids=[
@@ -86,6 +87,7 @@ def test_a_date_as_expiry_is_its_first_moment_in_utc(ada: Run) -> None:
         "misspelt window",
         "unknown meter",
         "unknown method",
+        "many limits",
         "empty name",
     ],
 )
