@@ -7,8 +7,9 @@ from time import time
 import msgspec
 import structlog
 from litestar import Response, post
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 
-from gateway.billing import InvalidPayload, InvalidSignature
+from gateway.billing import MAX_PAYLOAD_BYTES, InvalidPayload, InvalidSignature
 from gateway.core.errors import BodyTooLarge, LedgerUnavailable
 from gateway.sync import receive_event
 from gateway.web.callers import AnyRequest, FromRuntime
@@ -16,8 +17,6 @@ from gateway.web.problem_shape import problems
 from gateway.web.problems import problem_body
 
 log = structlog.get_logger(__name__)
-
-MAX_DELIVERY_BYTES = 512 * 1024
 
 
 class EventReceived(msgspec.Struct, kw_only=True):
@@ -29,7 +28,7 @@ class EventReceived(msgspec.Struct, kw_only=True):
 @post(
     "/webhook",
     status_code=200,
-    request_max_body_size=MAX_DELIVERY_BYTES,
+    request_max_body_size=MAX_PAYLOAD_BYTES,
     responses=problems(400, 413),
     summary="Receive a Stripe event",
     tags=["billing"],
@@ -39,7 +38,7 @@ async def receive_webhook(request: AnyRequest, runtime: FromRuntime) -> Response
     results = runtime.metrics.events
     try:
         received = await receive_event(
-            await request.body(),
+            await _read(request),
             request.headers.get("stripe-signature"),
             secrets=runtime.settings.webhook_secrets,
             is_live=runtime.billing.is_live,
@@ -62,6 +61,18 @@ async def receive_webhook(request: AnyRequest, runtime: FromRuntime) -> Response
     results.labels(received.fate).inc()
     log.debug("event received", event_id=received.event_id, type=received.type, fate=received.fate)
     return Response(EventReceived())
+
+
+async def _read(request: AnyRequest) -> bytes:
+    """The delivery, no more of which is read than may be.
+
+    Raises:
+        BodyTooLarge: It has more than `MAX_PAYLOAD_BYTES`.
+    """
+    try:
+        return await request.body()
+    except RequestEntityTooLarge:
+        raise BodyTooLarge(f"A webhook delivery has at most {MAX_PAYLOAD_BYTES} bytes.") from None
 
 
 def _refusal(

@@ -12,6 +12,8 @@ import time
 
 import pytest
 
+from gateway.billing import MAX_PAYLOAD_BYTES
+
 WEBHOOK = "/api/v1/webhook"
 
 
@@ -49,6 +51,7 @@ def an_event(*, size=0, **changes):
         **changes,
     }
     if size:
+        event["padding"] = ""
         event["padding"] = "x" * (size - len(json.dumps(event)))
     return json.dumps(event).encode()
 
@@ -93,21 +96,32 @@ def test_what_is_signed_and_no_event_is_refused(gateway, signed, body):
     assert answer.json()["error"] == answer.json()["detail"] == "Invalid payload format"
 
 
-def test_an_oversized_delivery_is_refused_unread(gateway, signed):
-    fits, too_large = an_event(size=500 * 1024), an_event(size=600 * 1024)
+def count_too_large(gateway):
+    lines = gateway.admin.get("/_tiergate/metrics").text.splitlines()
+    found = [line for line in lines if line.startswith("tiergate_stripe_events_total") and '"too-large"' in line]
+    return sum(float(line.rpartition(" ")[2]) for line in found)
+
+
+def test_an_oversized_delivery_is_refused_unread_and_counted(gateway, signed):
+    before = count_too_large(gateway)
+    fits, too_large = an_event(size=MAX_PAYLOAD_BYTES), an_event(size=MAX_PAYLOAD_BYTES + 1)
     assert gateway.browser().post(WEBHOOK, **signed(fits)).status_code == 200
     answer = gateway.browser().post(WEBHOOK, **signed(too_large))
     assert (answer.status_code, answer.json()["code"]) == (413, "body-too-large")
+    assert str(MAX_PAYLOAD_BYTES) in answer.json()["detail"]
     assert stored(gateway, too_large).status_code == 404
+    assert count_too_large(gateway) == before + 1
 
 
-def test_an_oversized_delivery_without_a_length_is_refused_too(gateway):
+def test_an_oversized_delivery_without_a_length_is_refused_and_counted_too(gateway):
     def endless():
         for _ in range(40):
             yield b"x" * 32_768
 
+    before = count_too_large(gateway)
     answer = gateway.browser().post(WEBHOOK, content=endless())
-    assert answer.status_code == 413
+    assert (answer.status_code, answer.json()["code"]) == (413, "body-too-large")
+    assert count_too_large(gateway) == before + 1
 
 
 def test_an_event_of_the_other_mode_is_acknowledged_and_ignored(gateway, signed):
