@@ -19,6 +19,7 @@ from gateway.clock import Clock, SimulatedClock, SystemClock
 from gateway.core.errors import LedgerUnavailable
 from gateway.core.keys import KeyCodec
 from gateway.explaining import FLUSH_S, DecisionLog
+from gateway.installation import check_installation
 from gateway.ledger import EVENTS_KEPT_S, Ledger, migrate
 from gateway.policyfiles import LastGood, PolicyHolder
 from gateway.provisioning import Provisioning
@@ -121,6 +122,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
 
     Raises:
         LedgerUrlInvalid, PolicyInvalid: There is nothing to serve from.
+        InstallationChanged: The ledger is not to be used with these settings.
     """
     async with AsyncExitStack() as stack:
         clock, metrics = make_clock(settings), Metrics()
@@ -181,13 +183,15 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
 
 
 async def _bring_up_to_date(ledger: Ledger, settings: Settings) -> None:
-    """Create or update the ledger's tables if they are not those of this version.
+    """Create or update the ledger's tables if they are not those of this version; refuse settings of another ledger.
 
     Raises:
         LedgerUnavailable: They may not be.
+        InstallationChanged: The ledger was made with another Stripe account or pepper.
     """
     if not await ledger.is_migrated():
         await asyncio.to_thread(migrate, settings.ledger_dsn)
+    await check_installation(ledger, settings, now=int(make_clock(settings).now()))
 
 
 async def _cache_url(settings: Settings, stack: AsyncExitStack) -> str:

@@ -34,8 +34,10 @@ _COLOURS = {Grade.OK: "green", Grade.WARN: "yellow", Grade.FAIL: "red"}
 def doctor(*, as_json: bool) -> None:
     """Check settings, data directory, cache, ledger, policy, upstream, Stripe, prices, webhook and clocks.
 
-    Changes nothing, here or at Stripe; it tries the cache with one key of its own, which it deletes. That a Stripe
-    key may write is not tried. Exit code 1 if anything fails; warnings alone are 0.
+    Changes nothing at Stripe, and nothing here, except that it tries the cache with one key of its own, which it
+    deletes, and notes in the ledger which Stripe account it first saw. That a Stripe key may write is not tried.
+
+    Exit code 1 if anything fails; warnings alone are 0.
     """
     try:
         settings = load_settings(needs_upstream=False)

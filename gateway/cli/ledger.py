@@ -1,19 +1,32 @@
-"""`tiergate ledger`: a backup of the record."""
+"""`tiergate ledger`: a backup of the record, and whose record it is."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from gateway.cli.opening import ACTOR, open_parts, run
 from gateway.cli.options import examples
+from gateway.installation import accept_change
 from gateway.ledger import BackupRefused, LedgerUrlInvalid, back_up, describe
 from gateway.settings import load_settings
+
+if TYPE_CHECKING:
+    from gateway.installation import Subject
+    from gateway.settings import Settings
+
+_MEANING: dict[Subject, str] = {
+    "stripe": "Every customer loses its Stripe customer and its subscription, as the ledger has them. "
+    "Nothing changes at Stripe.",
+    "pepper": "Every API key that was issued under the old pepper stays invalid.",
+}
 
 
 @click.group("ledger")
 def ledger_group() -> None:
-    """Back up the ledger."""
+    """Back up the ledger; go on with it under other settings."""
 
 
 @ledger_group.command("backup", epilog=examples("tiergate ledger backup /backups/ledger-$(date +%F).sqlite3"))
@@ -32,3 +45,29 @@ def backup(file: Path) -> None:
     except BackupRefused as error:
         raise click.ClickException(f"No backup was made: {error}.") from None
     click.echo(f"{file} holds the ledger ({describe(settings.ledger_dsn)}). Keep TIERGATE_KEY_PEPPER with it.")
+
+
+@ledger_group.command("accept", epilog=examples("tiergate ledger accept stripe"))
+@click.argument("subject", type=click.Choice(["stripe", "pepper"]))
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def accept(subject: Subject, *, yes: bool) -> None:
+    """Go on with this ledger under another Stripe account or another TIERGATE_KEY_PEPPER.
+
+    A ledger is of use with the account and the pepper that it was made with, so `tiergate serve` refuses others.
+
+    stripe: customers and keys stay; nobody has a subscription any more, and who buys becomes a customer of
+    the new account. pepper: every issued key stays invalid; issue new ones.
+    """
+    settings = load_settings(needs_upstream=False)
+    if not yes:
+        click.confirm(f"{_MEANING[subject]} Go on?", abort=True)
+    run(_accept(settings, subject))
+
+
+async def _accept(settings: Settings, subject: Subject) -> None:
+    async with open_parts(settings) as parts:
+        left = await accept_change(parts.ledger, settings, subject, now=parts.now, actor=ACTOR)
+    click.echo(
+        f"The ledger now belongs to this {subject}."
+        + (f" {left} customers start there without a subscription." if subject == "stripe" else "")
+    )

@@ -19,6 +19,7 @@ from gateway.cli.findings import Finding, fail, ok, warn
 from gateway.cli.opening import find_running_cache, open_clock
 from gateway.cli.printing import duration_words, policy_check_words
 from gateway.core.errors import LedgerUnavailable
+from gateway.installation import find_changes
 from gateway.ledger import Ledger, LedgerUrlInvalid, Tables
 from gateway.policyfiles import PolicyInvalid, load_policy
 
@@ -145,6 +146,7 @@ async def check_ledger(settings: Settings) -> list[Finding]:
         await ledger.ping()
         return [
             ok("ledger", f"{ledger.description} answers, with tables of this version"),
+            *[fail("ledger", change.what, change.fix) for change in await find_changes(ledger, settings)],
             *await _inbox(ledger, open_clock(settings).now()),
         ]
     except LedgerUnavailable as error:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import click
 
+from gateway.cli.opening import open_clock
 from gateway.cli.options import examples
 from gateway.core.errors import LedgerUnavailable
-from gateway.ledger import LedgerUrlInvalid, describe
+from gateway.installation import InstallationChanged, check_installation
+from gateway.ledger import Ledger, LedgerUrlInvalid, describe
 from gateway.ledger import migrate as migrate_ledger
 from gateway.settings import Settings, load_settings
 from gateway.telemetry import configure_logging
@@ -25,15 +29,26 @@ def migrate() -> None:
 
 
 def bring_up_to_date(settings: Settings) -> None:
-    """Create or update the tables.
+    """Create or update the tables, and hold the settings against what the ledger was made with.
 
     Raises:
-        click.ClickException: The ledger cannot be used; the message says why.
+        click.ClickException: The ledger cannot be used, or not with these settings; the message says why.
     """
     try:
         migrate_ledger(settings.ledger_dsn)
+        asyncio.run(_check_installation(settings))
+    except InstallationChanged as changed:
+        raise click.ClickException(f"These settings do not belong to this ledger.\n{changed}") from None
     except LedgerUrlInvalid as error:
         raise click.ClickException(f"TIERGATE_LEDGER_URL: {error}.") from None
     except LedgerUnavailable as error:
         place = describe(settings.ledger_dsn)
         raise click.ClickException(f"The ledger ({place}) cannot be brought up to date: {error}") from None
+
+
+async def _check_installation(settings: Settings) -> None:
+    ledger = await Ledger.open(settings.ledger_dsn)
+    try:
+        await check_installation(ledger, settings, now=int(open_clock(settings).now()))
+    finally:
+        await ledger.aclose()

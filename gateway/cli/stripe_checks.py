@@ -7,8 +7,11 @@ from urllib.parse import urlsplit
 
 from gateway.billing import API_VERSION, TOLERANCE_S
 from gateway.cli.findings import Finding, fail, ok, warn
+from gateway.cli.opening import open_clock
 from gateway.cli.opening_stripe import open_billing
-from gateway.core.errors import BillingRefused, BillingUnavailable
+from gateway.core.errors import BillingRefused, BillingUnavailable, LedgerUnavailable
+from gateway.installation import check_account
+from gateway.ledger import Ledger, LedgerUrlInvalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,6 +35,7 @@ async def check_stripe(settings: Settings, policy: Policy | None) -> list[Findin
             findings += await _prices(billing, policy)
         if "webhook endpoints" not in report.refused:
             findings += _webhook(settings, report.endpoints)
+        findings += await _account(settings, report)
         return [*findings, *_portal(report), *_clock(report.clock_skew_s)]
     except BillingUnavailable as error:
         return [
@@ -173,6 +177,25 @@ def _no_endpoint(settings: Settings, url: str) -> Finding:
         f"On your own machine: stripe listen --forward-to {url.partition('://')[2]} (its whsec_ secret goes into "
         "STRIPE_WEBHOOK_SECRET). Otherwise add the endpoint in the dashboard, or correct TIERGATE_PUBLIC_URL.",
     )
+
+
+async def _account(settings: Settings, report: StripeReport) -> list[Finding]:
+    """Whether the ledger belongs to this account; which one it does is recorded when it is first seen."""
+    if report.account_id is None:
+        return []
+    try:
+        ledger = await Ledger.open(settings.ledger_dsn)
+    except LedgerUrlInvalid:  # a finding about the ledger says so
+        return []
+    try:
+        if not await ledger.is_migrated():
+            return []
+        change = await check_account(ledger, report.account_id, now=int(open_clock(settings).now()))
+    except LedgerUnavailable:  # as above
+        return []
+    finally:
+        await ledger.aclose()
+    return [] if change is None else [fail("stripe", change.what, change.fix)]
 
 
 def _portal(report: StripeReport) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from gateway.ledger.customers import Customers
 from gateway.ledger.database import Database, parse_place
 from gateway.ledger.faults import NOT_MIGRATED
 from gateway.ledger.inbox import Inbox
+from gateway.ledger.installation import Installation
 from gateway.ledger.keys import Keys
 from gateway.ledger.part import unbroken
 from gateway.ledger.subscriptions import Subscriptions
@@ -25,7 +26,7 @@ DEADLINE_S = 5.0
 Tables: TypeAlias = Literal["none", "older", "current", "newer"]
 
 
-class Ledger(Customers, Keys, Subscriptions, Accounts, Inbox, Checkouts, Usage, Audit):
+class Ledger(Customers, Keys, Subscriptions, Accounts, Inbox, Checkouts, Usage, Installation, Audit):
     """The record of who may do what. Every method may raise `LedgerUnavailable`."""
 
     @classmethod

@@ -171,6 +171,15 @@ USAGE_TOTALS: Final = Table(
     CheckConstraint("used >= 0", name="used"),
 )
 
+INSTALLATION: Final = Table(
+    "installation",
+    METADATA,
+    # What the ledger was made with: one Stripe account, one pepper (a MAC under it).
+    Column("name", IDENTIFIER, primary_key=True),
+    Column("value", Text, nullable=False),
+    _instant("recorded_at"),
+)
+
 AUDIT_LOG: Final = Table(
     "audit_log",
     METADATA,

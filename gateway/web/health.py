@@ -2,9 +2,11 @@
 
 Readiness asks cache, ledger and policy now. Calls are refused without the cache; without the
 ledger, customers that the cache knows are served, and taking every instance out of a load
-balancer for it would make an outage of what is only degraded. A worker that never had a ledger
-or a policy does not start. Stripe is no part of it. The gauges are refreshed by a background task: local parts at each
-run, Stripe with one cheap read a minute, and less often while it does not answer.
+balancer for it would make an outage of what is only degraded. A gateway that never had a ledger
+or a policy does not start, and a worker that begins without the ledger counts the cache as
+ready only if its fellows do. Stripe is no part of it. The gauges are refreshed by a background
+task: local parts at each run, Stripe with one cheap read a minute, and less often while it does
+not answer.
 """
 
 from __future__ import annotations

@@ -53,6 +53,7 @@ def upgrade() -> None:
     create_inbox()
     create_checkouts()
     create_usage_totals()
+    create_installation()
     create_audit_log()
 
 
@@ -184,6 +185,16 @@ def create_usage_totals() -> None:
         sa.Column("seq", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("customer_id", "field", "window_starts_at", name="pk_usage_totals"),
         sa.CheckConstraint("used >= 0", name=op.f("ck_usage_totals_used")),
+    )
+
+
+def create_installation() -> None:
+    op.create_table(
+        "installation",
+        sa.Column("name", IDENTIFIER, nullable=False),
+        sa.Column("value", sa.Text, nullable=False),
+        sa.Column("recorded_at", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_installation"),
     )
 
 
