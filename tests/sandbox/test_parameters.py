@@ -42,6 +42,7 @@ _SDK = {
     ("GET", "/v1/checkout/sessions/{id}"): "checkout.SessionRetrieveParams",
     ("POST", "/v1/checkout/sessions/{id}/expire"): "checkout.SessionExpireParams",
     ("GET", "/v1/checkout/sessions/{id}/line_items"): "checkout.SessionLineItemListParams",
+    ("GET", "/v1/billing_portal/configurations"): "billing_portal.ConfigurationListParams",
     ("POST", "/v1/billing_portal/sessions"): "billing_portal.SessionCreateParams",
     ("POST", "/v1/subscriptions"): "SubscriptionCreateParams",
     ("GET", "/v1/subscriptions"): "SubscriptionListParams",
