@@ -112,7 +112,7 @@ async def test_what_is_published_is_not_older_than_what_the_ledger_learnt_meanwh
         line.hang()
         publishing = asyncio.create_task(Publisher(parts.ledger, cache, parts.clock).publish(customer_id))
         await asyncio.sleep(0.1)
-        await parts.ledger.revoke_key(customer_id, key_id, at=now, now=now, actor="test", because="test")
+        await parts.ledger.revoke_key(customer_id, key_id, now=now, actor="test", because="test")
         row = await parts.ledger.find_customer(customer_id)
         await parts.ledger.mark_published(customer_id, row.version)  # to a server that lost it again
         line.heal()
