@@ -6,8 +6,8 @@ import asyncio
 
 import click
 
-from gateway.cli.opening import open_clock
 from gateway.cli.options import examples
+from gateway.clock import SystemClock
 from gateway.core.errors import LedgerUnavailable
 from gateway.installation import InstallationChanged, check_installation
 from gateway.ledger import Ledger, LedgerUrlInvalid, describe
@@ -49,6 +49,6 @@ def bring_up_to_date(settings: Settings) -> None:
 async def _check_installation(settings: Settings) -> None:
     ledger = await Ledger.open(settings.ledger_dsn)
     try:
-        await check_installation(ledger, settings, now=int(open_clock(settings).now()))
+        await check_installation(ledger, settings, now=int(SystemClock().now()))
     finally:
         await ledger.aclose()
