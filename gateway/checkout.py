@@ -23,31 +23,22 @@ from gateway.billing import Billing, CheckoutLink
 from gateway.cache import Cache
 from gateway.clock import Clock
 from gateway.core.charge import RateClaim
-from gateway.core.errors import AccountSuspended, BillingRefused, Denied, Rejected
+from gateway.core.errors import AccountSuspended, BillingRefused, Denied
 from gateway.core.keys import KeyCodec
 from gateway.core.policy import Plan, Policy
 from gateway.core.ratelimit_fields import seconds_up
+from gateway.core.user_id import check_name, check_user_id
 from gateway.ledger import CustomerRow, CustomerUnknown, Ledger, UserExists
 from gateway.provisioning import Provisioning
 from gateway.sync import NoSubscription, Sync, UnknownPlan
 
 log = structlog.get_logger(__name__)
 
-OWN_USER_PREFIX = "signup:"
-"""Starts the `user_id` of whoever signed up alone; no seller's user may be created with it."""
-MAX_USER_ID_LENGTH = 200
-
 _TAKES_NO_MONEY = frozenset({"canceled", "incomplete_expired", "incomplete", "paused"})
 """Statuses beside which a new subscription may be sold. An `unpaid` one revives when its invoice is paid."""
 _SIGNUPS = RateClaim(field="r:signup:60000", cost=1, units=5, window_ms=60_000, burst=10)
 _CLAIM_BYTES = 32
 _IPV6_SITE_BITS = 64
-
-
-class UserIdInvalid(Rejected):
-    """A `user_id` that no customer can have."""
-
-    code = "invalid-request"
 
 
 class AlreadySubscribed(Denied):
@@ -164,7 +155,7 @@ class Checkouts:
         """
         plan = self.find_plan(plan_id)
         if name is not None:
-            _check_text(name)
+            check_name(name)
         await self._pace(address)
         row = await self._provisioning.create_customer(None, actor="signup")
         if name is not None:
@@ -285,22 +276,6 @@ class Checkouts:
             raise TooManySignups(
                 "Too many sign-ups from this address; wait a little.", retry_after_s=max(1, seconds_up(state.reset_ms))
             )
-
-
-def check_user_id(user_id: str) -> None:
-    """Whether a seller may give a customer this id.
-
-    Raises:
-        UserIdInvalid: The message says why not.
-    """
-    _check_text(user_id)
-    if user_id.startswith(OWN_USER_PREFIX):
-        raise UserIdInvalid(f"A user_id that starts with {OWN_USER_PREFIX!r} is given by this gateway only.")
-
-
-def _check_text(user_id: str) -> None:
-    if not user_id.strip() or len(user_id) > MAX_USER_ID_LENGTH or not user_id.isprintable():
-        raise UserIdInvalid(f"A user_id has 1 to {MAX_USER_ID_LENGTH} printable characters, and is not blank.")
 
 
 def pacing_address(address: str | None) -> str:

@@ -15,6 +15,7 @@ from gateway.core.errors import TiergateError
 from gateway.core.keys import ALPHABET, CUSTOMER_ID_LENGTH, SECRET_LENGTH, KeyCodec, MintedKey
 from gateway.core.limits import Limit, limit_field
 from gateway.core.scope import ScopeInvalid, parse_scope
+from gateway.core.user_id import OWN_PREFIX
 from gateway.ledger import CustomerRow, KeyEnded, KeyRow, Ledger, NewKey
 from gateway.publishing import Publisher
 
@@ -98,7 +99,7 @@ class Provisioning:
         customer_id = random_text(CUSTOMER_ID_LENGTH)
         return await self._ledger.create_customer(
             customer_id=customer_id,
-            user_id=user_id if user_id is not None else f"signup:{customer_id}",
+            user_id=user_id if user_id is not None else OWN_PREFIX + customer_id,
             now=self._now(),
             actor=actor,
         )

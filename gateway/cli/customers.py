@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway.checkout import UserIdInvalid, check_user_id
 from gateway.cli.opening import ACTOR, open_parts, run, say_if_unpublished
 from gateway.cli.options import Who, examples, json_option, who_options
 from gateway.cli.portrait import draw_portrait, print_portrait
 from gateway.cli.printing import instant_words, note, print_columns, print_json
+from gateway.core.user_id import UserIdInvalid, check_user_id
 from gateway.settings import load_settings
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from litestar import Router, delete, get, post
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
-from gateway.checkout import check_user_id
+from gateway.core.user_id import check_user_id
 from gateway.ledger import LAST_POSITION, CustomerRow, InboxRow
 from gateway.web.admin_bodies import (
     AuditPage,
