@@ -81,6 +81,7 @@ async def test_after_a_fall_back_a_customer_is_missing_whatever_is_there_of_it(
     assert isinstance(await charge(aged, replace(account, version=version), QUOTA), AccountMissing)
 
 
+@pytest.mark.slow
 async def test_a_fall_back_under_a_living_connection_is_noticed(
     server: SnapshotServer, aged: Cache, account: Account, short_dir: Path, binary: str | None
 ) -> None:

@@ -89,7 +89,14 @@ def shown_demo(*arguments):
     return demo, "".join(seen)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=["int", "term", "hup"])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGINT, id="int"),
+        pytest.param(signal.SIGTERM, id="term", marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, id="hup", marks=pytest.mark.slow),
+    ],
+)
 def test_a_signal_ends_the_demo_cleanly(number):
     demo, seen = shown_demo()
     family = descendants(demo.pid)
@@ -100,6 +107,7 @@ def test_a_signal_ends_the_demo_cleanly(number):
     assert not survivors(family)
 
 
+@pytest.mark.slow
 def test_a_terminal_that_is_closed_takes_the_demo_with_it():
     demo, _ = shown_demo()
     family = descendants(demo.pid)

@@ -63,19 +63,21 @@ ENDINGS = {
 }
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
-async def test_a_broken_call_is_billed_if_payload_of_a_billable_response_was_handed_on(start_gateway, until, ending):
-    script, expected = ENDINGS[ending]
-    async with RawUpstream(script) as upstream:
+async def test_a_broken_call_is_billed_if_payload_of_a_billable_response_was_handed_on(start_gateway, until):
+    scripts = [script for script, _ in ENDINGS.values()]  # each breaks its connection, so each call has the next
+    async with RawUpstream(*scripts) as upstream:
         gateway = start_gateway(
             TIERGATE_UPSTREAM_URL=upstream.url,
             TIERGATE_UPSTREAM_IDLE_TIMEOUT_S="0.3",
             TIERGATE_UPSTREAM_FIRST_BYTE_TIMEOUT_S="0.3",
         )
-        _, _, client = gateway.customer()
-        await asyncio.to_thread(drain, client, "/v1/x")
-        assert len(upstream.requests) == 1
-    until(lambda: used(client) == expected)
+        clients = {}
+        for number, ending in enumerate(ENDINGS, 1):
+            _, _, clients[ending] = gateway.customer()
+            await asyncio.to_thread(drain, clients[ending], "/v1/x")
+            assert len(upstream.requests) == number
+    expected = {ending: units for ending, (_, units) in ENDINGS.items()}
+    until(lambda: {ending: used(client) for ending, client in clients.items()} == expected)
 
 
 async def test_a_body_that_turns_out_too_large_on_its_way_stays_charged(start_gateway):
@@ -119,6 +121,7 @@ async def test_a_body_found_too_large_before_the_upstream_is_asked_costs_nothing
     assert used(client) == 0
 
 
+@pytest.mark.slow
 async def test_a_call_cut_off_by_a_shutdown_is_told_to_come_back_and_costs_nothing(start_gateway, gateway):
     async with RawUpstream(then_silence()) as upstream:
         stopping = start_gateway(TIERGATE_UPSTREAM_URL=upstream.url)
