@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import shutil
 import subprocess
@@ -18,6 +17,7 @@ from redis.asyncio import Redis
 
 from gateway.cache import Cache, CacheServer
 from tests.fakes.line import Line
+from tests.optional import not_tested
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -38,9 +38,7 @@ def cache_server() -> Iterator[CacheServer]:
 def redis_program() -> str:
     program = shutil.which("redis-server")
     if program is None:
-        if os.environ.get("TIERGATE_TEST_REQUIRE_ALL") == "1":
-            pytest.fail("redis-server is not installed, and every suite is required")
-        pytest.skip("NOT TESTED ON REDIS: no redis-server is installed")
+        not_tested("on Redis", "no redis-server is installed (Debian: apt-get install redis-server)")
     return program
 
 

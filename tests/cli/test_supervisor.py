@@ -18,6 +18,7 @@ from gateway.clock import write_clock_offset
 from tests.cli.conftest import SECRETS
 from tests.cli.test_serve import PATIENCE_S, new_key, until
 from tests.ledger.conftest import PostgresqlServer, find_binaries
+from tests.optional import not_tested
 from tests.processes import living
 
 Run = Callable[..., Result]
@@ -112,7 +113,7 @@ def test_postgresql_that_stops_does_not_stop_the_gateway(
 ) -> None:
     binaries = find_binaries()
     if binaries is None:
-        pytest.skip("NOT TESTED ON POSTGRESQL: no server is installed")
+        not_tested("on PostgreSQL", "no server is installed")
     server = PostgresqlServer(binaries)
     try:
         environment["TIERGATE_LEDGER_URL"] = server.url("postgres")

@@ -27,6 +27,7 @@ import pytest
 import gateway
 from gateway.core.account import KeyRecord, Subscription
 from gateway.ledger import Ledger, NewKey, migrate
+from tests.optional import not_tested
 
 _START = """
 "$1/initdb" -D "$2/data" -U postgres -A trust -E UTF8 --locale=C --no-sync >"$2/initdb.log" 2>&1 || exit 1
@@ -112,7 +113,7 @@ def postgresql_url() -> Iterator[Callable[[str], str]]:
         return
     binaries = find_binaries()
     if binaries is None:
-        pytest.skip("NOT TESTED ON POSTGRESQL: no server is installed and TIERGATE_TEST_POSTGRES_URL is not set")
+        not_tested("on PostgreSQL", "no server is installed and TIERGATE_TEST_POSTGRES_URL is not set")
     server = PostgresqlServer(binaries)
     yield server.url
     server.stop()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import os
 import shutil
 import socket
 import subprocess
@@ -15,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
+
+from tests.optional import not_tested
 
 START_S = 30.0
 PAGE_S = 20.0
@@ -135,10 +135,9 @@ def open_browser() -> Iterator[Browser]:
     """A browser with an empty profile. Without Chromium on this machine the test is skipped, loudly."""
     driver, chromium = shutil.which("chromedriver"), shutil.which("chromium") or shutil.which("google-chrome")
     if driver is None or chromium is None:
-        missing = "no chromium and chromedriver here (Debian: apt-get install chromium chromium-driver)"
-        if os.environ.get("TIERGATE_TEST_REQUIRE_ALL") == "1":
-            pytest.fail(missing)
-        pytest.skip(missing)
+        not_tested(
+            "in a browser", "no chromium and chromedriver here (Debian: apt-get install chromium chromium-driver)"
+        )
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
