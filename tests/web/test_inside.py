@@ -54,13 +54,14 @@ def test_the_app_gets_the_identity_and_never_the_key(inside):
     customer_id, _, client = inside.customer()
     key = client.headers["authorization"].partition(" ")[2]
     forged = {"x_api_key": key, "x-api-key": key, "X_Tiergate_User": "mallory", "X-Tiergate-Tier": "enterprise"}
-    answer = client.get("/v1/echo", headers={**forged, "Upgrade": "h2c", "X-Custom": "kept"})
+    cookies = {"Cookie": "tiergate_session=secret; theme=dark"}
+    answer = client.get("/v1/echo", headers={**forged, **cookies, "Upgrade": "h2c", "X-Custom": "kept"})
     fields = dict(answer.json()["headers"])
     assert key not in answer.text
     assert "mallory" not in answer.text
     assert not {"authorization", "x-api-key", "x_api_key", "upgrade", "connection"} & fields.keys()
     assert (fields["x-tiergate-customer"], fields["x-tiergate-tier"]) == (customer_id, "free")
-    assert (fields["x-custom"], "host" in fields) == ("kept", True)
+    assert (fields["x-custom"], fields["cookie"], "host" in fields) == ("kept", "theme=dark", True)
     assert answer.json()["caller"]["x-tiergate-customer"] == customer_id
 
 
