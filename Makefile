@@ -42,7 +42,9 @@ types: $(STAMP) ## Check types, strictly
 bench: $(STAMP) ## Measure added latency and CPU against the API called directly
 	@"$(BIN)/python" -m benchmarks.gateway_vs_direct
 
-lock: $(STAMP) ## Pin every dependency again, with hashes
+# Not from the stamp: a dependency that was just added is not in the lock yet, so the install would fail its check.
+lock: ## Pin every dependency again, with hashes
+	@test -x "$(BIN)/uv" || $(MAKE) $(STAMP)
 	@"$(BIN)/uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements.lock pyproject.toml
 	@"$(BIN)/uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --group dev -o requirements-dev.lock pyproject.toml
 	@"$(BIN)/uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -c requirements-dev.lock --group build -o requirements-build.lock
