@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from gateway.core.limits import Limit
 from gateway.core.route import Route
 from gateway.core.route_table import RouteTable
+from gateway.core.upstream_policy import NO_OPTIONS, Cors, ForwardOptions, UpstreamGroup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,8 @@ class Tier:
     description: str
     limits: tuple[Limit, ...]
     features: frozenset[str]
+    forward: ForwardOptions = NO_OPTIONS
+    """What its customers' requests get where their route says nothing: time-outs and the body cap only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +72,10 @@ class Policy:
     routes: tuple[Route, ...]
     lifecycle: dict[str, Standing]
     """By Stripe status, and two rows of our own; has every one of `core.access.LIFECYCLE_ROWS`."""
+    upstreams: dict[str, UpstreamGroup] = field(default_factory=dict)
+    """By name. A group called `default` replaces the upstream in the settings."""
+    cors: Cors | None = None
+    """For routes that say nothing themselves. None: no CORS."""
     _table: RouteTable = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gateway.core.upstream_policy import NO_OPTIONS, ForwardOptions
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
@@ -23,6 +25,7 @@ class Route:
     """(meter, units) pairs, units >= 0; a meter not named costs nothing here."""
     requires: str | None = None
     """Feature the tier must have."""
+    forward: ForwardOptions = NO_OPTIONS
 
     def matches(self, method: str, path: str) -> bool:
         """Whether this line speaks of `method` and canonical `path` (starts with `/`, no query)."""
