@@ -11,11 +11,14 @@ Names are also judged with `_` read as `-`, because CGI-style servers cannot tel
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    Lines = list[bytes]
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -26,26 +29,40 @@ OUR_COOKIES = b"tiergate_"
 PSEUDONYM = b"tiergate"
 """This hop's name in Via."""
 
-_HOP_BY_HOP = frozenset(
+HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings"
     b" proxy-authenticate proxy-authorization proxy-authentication-info".split()
 )
-_ENDS_HERE = _HOP_BY_HOP | {b"content-length", b"host", b"expect", b"x-api-key"}
+"""Fields of the connection: they end at every hop, in both directions."""
+_ENDS_HERE = HOP_BY_HOP | {b"content-length", b"host", b"expect", b"x-api-key"}
 _KEPT_INSIDE = frozenset({b"content-length", b"host", b"transfer-encoding"})
 _ABOUT_THE_CALLER = frozenset({b"forwarded", b"x-real-ip"})
 _BEARER = b"bearer "
 _KEY_STARTS = b"tg_"
 
-_KEEP, _DROP, _CONNECTION, _CALLER, _HOST, _CREDENTIALS, _COOKIE, _HOPS_LEFT = range(8)
+_KEEP, _DROP, _CONNECTION, _CALLER, _HOST, _CREDENTIALS, _COOKIE, _HOPS_LEFT, _REQUEST_ID = range(9)
 _SPECIAL = {
     b"connection": _CONNECTION,
     b"host": _HOST,
     b"authorization": _CREDENTIALS,
     b"cookie": _COOKIE,
     b"max-forwards": _HOPS_LEFT,
+    b"x-request-id": _REQUEST_ID,
 }
 _MAX_REMEMBERED = 4096
 _MOST_HOPS = 999_999_999
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """A request's fields as they travel on."""
+
+    lines: Lines
+    """Field lines, without framing, without Host, without whatever identifies the caller to us."""
+    host: bytes
+    """The caller's Host; b"" if there was none (HTTP/1.0)."""
+    request_id: bytes | None
+    """X-Request-ID as a trusted proxy sent it, unchecked."""
 
 
 class HeaderRules:
@@ -54,56 +71,65 @@ class HeaderRules:
     Args:
         trusted_proxies: Addresses or networks of proxies in front, whose word on the caller
             is taken.
-        preserve_host: Send the caller's Host on, instead of leaving it to the upstream client.
     """
 
-    __slots__ = ("_kinds", "_preserve_host", "_trusted", "_verdicts")
+    __slots__ = ("_callers", "_kinds", "_trusted", "_verdicts")
 
-    def __init__(self, *, trusted_proxies: Iterable[str] = (), preserve_host: bool = False) -> None:
+    def __init__(self, *, trusted_proxies: Iterable[str] = ()) -> None:
         self._trusted: tuple[IPv4Network | IPv6Network, ...] = tuple(map(ip_network, trusted_proxies))
-        self._preserve_host = preserve_host
         self._kinds: dict[bytes, int] = {}
         self._verdicts: dict[str, bool] = {}
+        self._callers: dict[tuple[str | None, str, bytes], Lines] = {}
 
-    def forward_headers(
+    def forward(
         self,
         headers: Sequence[tuple[bytes, bytes]],
+        lines: Sequence[bytes] | None,
         *,
         peer: str | None,
         scheme: str,
         http_version: str,
-        identity: Headers,
-    ) -> Headers:
-        """The fields to send to the upstream, without framing and (unless preserved) without Host.
+    ) -> Forwarded:
+        """The fields to send to the upstream.
 
         Args:
             headers: The checked request's, names in lower case.
+            lines: The same fields as they came, one line each; None makes lines of `headers`.
             peer: Address of who is connected to us; None if it has none (a unix socket).
             scheme: How it is connected: `http` or `https`.
             http_version: Of the request, for Via.
-            identity: Fields that replace whatever the caller sent under their names.
         """
-        replaced = {name for name, _ in identity}
         kinds = self._kinds
         sorted_out = _SortedOut(trusted=self._is_trusted(peer), joins_cookies=http_version[:1] != "1")
         kept = sorted_out.kept
-        for field in headers:
-            name = field[0]
-            kind = kinds.get(name)
+        if lines is None:
+            lines = [name + b": " + value for name, value in headers]
+        for field, line in zip(headers, lines, strict=True):
+            kind = kinds.get(field[0])
             if kind is None:
-                kind = self._remember(name)
+                kind = self._remember(field[0])
             if kind == _KEEP:
-                if name not in replaced:
-                    kept.append(field)
+                kept.append(line)
             elif kind != _DROP:
-                sorted_out.take(kind, field)
+                sorted_out.take(kind, field, line)
         kept = sorted_out.without_listed()
-        if self._preserve_host and sorted_out.host:
-            kept.insert(0, (b"host", sorted_out.host))
-        _append_caller(kept, sorted_out.about, peer=peer, scheme=scheme, host=sorted_out.host)
-        kept.append((b"via", _via(http_version)))
-        kept += identity
-        return kept
+        if sorted_out.about:
+            _append_caller(kept, sorted_out.about, peer=peer, scheme=scheme, host=sorted_out.host)
+        else:
+            kept += self._caller_lines(peer, scheme, sorted_out.host)
+        kept.append(via_line(http_version))
+        return Forwarded(kept, sorted_out.host, sorted_out.request_id)
+
+    def _caller_lines(self, peer: str | None, scheme: str, host: bytes) -> Lines:
+        """What we say of a caller about whom nobody else is believed: the same for all of its requests."""
+        key = (peer, scheme, host)
+        lines = self._callers.get(key)
+        if lines is None:
+            if len(self._callers) >= _MAX_REMEMBERED:
+                self._callers.clear()
+            lines = self._callers[key] = []
+            _append_caller(lines, [], peer=peer, scheme=scheme, host=host)
+        return lines
 
     def client_address(self, headers: Iterable[tuple[bytes, bytes]], peer: str | None) -> str | None:
         """Who sent the request: the first address from the right that is not one of our proxies.
@@ -151,51 +177,55 @@ class HeaderRules:
 class _SortedOut:
     """A request's fields, with those aside that need a second look."""
 
-    __slots__ = ("_cookies", "_joins_cookies", "_listed", "_trusted", "about", "host", "kept")
+    __slots__ = ("_cookies", "_joins_cookies", "_listed", "_trusted", "about", "host", "kept", "request_id")
 
     def __init__(self, *, trusted: bool, joins_cookies: bool) -> None:
         self._trusted = trusted
         self._joins_cookies = joins_cookies
         self._cookies: list[bytes] = []
         self._listed: set[bytes] = set()
-        self.kept: Headers = []
+        self.kept: Lines = []
         self.about: Headers = []
         """What a trusted proxy says about the caller."""
         self.host = b""
+        self.request_id: bytes | None = None
 
-    def take(self, kind: int, field: tuple[bytes, bytes]) -> None:
+    def take(self, kind: int, field: tuple[bytes, bytes], line: bytes) -> None:
         """Put a special field where it belongs."""
-        name, value = field
+        value = field[1]
         if kind == _HOST:
             self.host = value
         elif kind == _CONNECTION:
             self._listed |= _tokens(value)
         elif kind == _CALLER:
-            if self._trusted and b"_" not in name:
+            if self._trusted and b"_" not in field[0]:
                 self.about.append(field)
         elif kind == _COOKIE:
-            self._take_cookies(field)
+            self._take_cookies(field, line)
         elif kind == _HOPS_LEFT:
-            self.kept.append((name, _one_hop_less(value)))
+            self.kept.append(b"%b: %b" % (field[0], _one_hop_less(value)))
+        elif kind == _REQUEST_ID:
+            if self._trusted and self.request_id is None:
+                self.request_id = value
         elif kind != _CREDENTIALS or not _is_our_key(value):
-            self.kept.append(field)
+            self.kept.append(line)
 
-    def _take_cookies(self, field: tuple[bytes, bytes]) -> None:
+    def _take_cookies(self, field: tuple[bytes, bytes], line: bytes) -> None:
         others = _without_our_cookies(field[1])
         if others is None:
             return
         if self._joins_cookies:
             self._cookies.append(others)
         else:
-            self.kept.append((field[0], others))
+            self.kept.append(line if others is field[1] else b"cookie: " + others)
 
-    def without_listed(self) -> Headers:
+    def without_listed(self) -> Lines:
         """What travels on, without what Connection names."""
         if self._cookies:
-            self.kept.append((b"cookie", b"; ".join(self._cookies)))  # RFC 9113 section 8.2.3
+            self.kept.append(b"cookie: " + b"; ".join(self._cookies))  # RFC 9113 section 8.2.3
         if self._listed <= _EXPECTED_IN_CONNECTION:
             return self.kept
-        return [field for field in self.kept if field[0] not in self._listed]
+        return [line for line in self.kept if line.partition(b":")[0].lower() not in self._listed]
 
 
 def headers_inside(headers: Iterable[tuple[bytes, bytes]], *, identity: Headers) -> Headers:
@@ -223,33 +253,13 @@ def _goes_inside(name: bytes, value: bytes) -> bool:
     return name in _KEPT_INSIDE or kind not in {_DROP, _CONNECTION}
 
 
-def response_headers(
-    headers: Iterable[tuple[bytes, bytes]], *, http_version: str = "1.1", ended: Headers | None = None
-) -> Headers:
-    """An upstream response's fields as the caller gets them: hop-by-hop removed, Via added, names in lower case.
-
-    Args:
-        headers: As the upstream sent them.
-        http_version: Of the response, for Via.
-        ended: Takes the hop-by-hop fields, for whoever looks after the connection.
-    """
-    ended = ended if ended is not None else []
-    kept: Headers = []
-    for name, value in headers:
-        lowered = name.lower()
-        if lowered in _HOP_BY_HOP:
-            ended.append((lowered, value))
-        else:
-            kept.append((lowered, value))
-    for name, value in ended:
-        if name == b"connection" and not (listed := _tokens(value)) <= _EXPECTED_IN_CONNECTION:
-            kept = [field for field in kept if field[0] not in listed]
-    kept.append((b"via", _VIA.get(http_version) or _via(http_version)))
-    return kept
+def via_line(http_version: str) -> bytes:
+    """This hop's Via field, for a message that came in `http_version`."""
+    return _VIA.get(http_version) or b"via: %b %b" % (http_version.encode("ascii"), PSEUDONYM)
 
 
-_EXPECTED_IN_CONNECTION = _HOP_BY_HOP | {b"close", b"keep-alive"}
-_VIA = {version: version.encode() + b" " + PSEUDONYM for version in ("1.0", "1.1", "2", "3")}
+_EXPECTED_IN_CONNECTION = HOP_BY_HOP | {b"close", b"keep-alive"}
+_VIA = {version: b"via: %b %b" % (version.encode(), PSEUDONYM) for version in ("1.0", "1.1", "2", "3")}
 
 
 def _kind_of(name: bytes) -> int:
@@ -259,14 +269,14 @@ def _kind_of(name: bytes) -> int:
     if dashed.startswith(IDENTITY_PREFIX) or dashed == IDENTITY_PREFIX[:-1]:
         return _DROP
     if dashed != name:
-        return _DROP if dashed in _ENDS_HERE else _KEEP
+        return _DROP if dashed in _ENDS_HERE or _SPECIAL.get(dashed) == _REQUEST_ID else _KEEP
     special = _SPECIAL.get(name)
     if special is not None:
         return special
     return _DROP if name in _ENDS_HERE else _KEEP
 
 
-def _append_caller(kept: Headers, about: Headers, *, peer: str | None, scheme: str, host: bytes) -> None:
+def _append_caller(kept: Lines, about: Headers, *, peer: str | None, scheme: str, host: bytes) -> None:
     """Say who called: what trusted proxies said, then what we saw."""
     chain: list[bytes] = []
     said: set[bytes] = set()
@@ -275,16 +285,16 @@ def _append_caller(kept: Headers, about: Headers, *, peer: str | None, scheme: s
         if name == b"x-forwarded-for":
             chain.append(value)
         elif name != b"forwarded":
-            kept.append((name, value))
+            kept.append(b"%b: %b" % (name, value))
     address = peer.encode("latin-1", "replace") if peer is not None else b"unknown"
-    kept.append((b"x-forwarded-for", b", ".join([*chain, address]) if chain else address))
+    kept.append(b"x-forwarded-for: " + b", ".join([*chain, address]))
     if b"x-forwarded-proto" not in said:
-        kept.append((b"x-forwarded-proto", scheme.encode("ascii")))
+        kept.append(b"x-forwarded-proto: " + scheme.encode("ascii"))
     if b"x-forwarded-host" not in said and host:
-        kept.append((b"x-forwarded-host", host))
+        kept.append(b"x-forwarded-host: " + host)
     if b"forwarded" in said:
-        kept += [field for field in about if field[0] == b"forwarded"]
-        kept.append((b"forwarded", b"for=%s;proto=%s" % (_forwarded_node(peer), scheme.encode("ascii"))))
+        kept += [b"forwarded: " + value for name, value in about if name == b"forwarded"]
+        kept.append(b"forwarded: for=%s;proto=%s" % (_forwarded_node(peer), scheme.encode("ascii")))
 
 
 def _forwarded_node(peer: str | None) -> bytes:
@@ -320,10 +330,6 @@ def _without_our_cookies(value: bytes) -> bytes | None:
         return value
     others = b";".join(pair for pair in value.split(b";") if not pair.lstrip(b" \t").startswith(OUR_COOKIES))
     return others.lstrip(b"; \t") or None
-
-
-def _via(http_version: str) -> bytes:
-    return _VIA.get(http_version) or http_version.encode("ascii") + b" " + PSEUDONYM
 
 
 def _plain_address(text: str) -> str:

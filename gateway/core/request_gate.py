@@ -15,15 +15,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.core.errors import MalformedRequest, MethodRefused, TargetRejected
+from gateway.core.http_body import CHUNKED
 from gateway.core.pattern import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     Headers = Iterable[tuple[bytes, bytes]]
-
-CHUNKED = -1
-"""Body framing: length unknown until its end."""
 
 MAX_FIELDS = 256
 """More header fields than any client needs; their number costs time at every hop."""

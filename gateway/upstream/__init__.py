@@ -1,29 +1,31 @@
-"""Connections to the proxied API: a pooled, streaming HTTP/1.1 client that speaks ASGI on its other side.
+"""Connections to the proxied API: a pooled, streaming HTTP/1.1 client that speaks to a caller on its other side.
 
-The only package that opens connections to the API behind the gateway. `Upstream.forward` relays
-one request and its response, `forward_to_any` by whichever of several upstreams can be reached.
-`response_head` and `response_body` read what comes back, `connection` and `pool` decide what may
-be used again, `exchange` and `upload` move the bytes.
+The only package that opens connections to the API behind the gateway. `Exchange` relays one
+request and its response by the first of several upstreams that can be reached. `response_head`
+reads what comes back, `connection` and `pool` decide what may be used again, `exchange` moves
+the bytes, and `asgi_caller` is the caller's side where there is nothing faster than ASGI.
 """
 
-from gateway.core.errors import BodyTooLarge
-from gateway.core.request_gate import CHUNKED
+from gateway.upstream.asgi_caller import AsgiCaller
+from gateway.upstream.body_size import BodySize
 from gateway.upstream.errors import ClientFaulty, ClientLeft, ExchangeBroken
-from gateway.upstream.exchange import ExchangeRequest, Outcome, UpstreamTimeouts
-from gateway.upstream.upload import RequestBody
-from gateway.upstream.upstream import Upstream, UpstreamStats, forward_to_any
+from gateway.upstream.exchange import Caller, Exchange
+from gateway.upstream.response_head import ResponseHead
+from gateway.upstream.upstream import Upstream, UpstreamStats
+from gateway.upstream.values import ExchangeRequest, Outcome, UpstreamTimeouts
 
 __all__ = [
-    "CHUNKED",
-    "BodyTooLarge",
+    "AsgiCaller",
+    "BodySize",
+    "Caller",
     "ClientFaulty",
     "ClientLeft",
+    "Exchange",
     "ExchangeBroken",
     "ExchangeRequest",
     "Outcome",
-    "RequestBody",
+    "ResponseHead",
     "Upstream",
     "UpstreamStats",
     "UpstreamTimeouts",
-    "forward_to_any",
 ]

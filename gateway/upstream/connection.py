@@ -3,9 +3,9 @@
 Law: a connection is reused only if the request was sent in full, the response was complete and
 framed unambiguously, the upstream agreed, and *nothing* followed the response, then or since.
 
-One exchange uses it at a time. The exchange waits here for the head, then for pieces of body;
-`fail` ends whichever wait is on. Reading pauses while more than `HIGH_WATER` bytes wait for the
-caller, so an exchange holds at most that much plus one read, whatever the body's size.
+One exchange owns it at a time and is told what comes, in the order it comes, in the same turn of
+the event loop: nothing is stored here, so memory is bounded by whoever takes the bytes on, and
+pauses this connection when it cannot.
 """
 
 from __future__ import annotations
@@ -14,26 +14,36 @@ import asyncio
 import select
 from typing import TYPE_CHECKING, Protocol, cast
 
-from gateway.core.errors import UpstreamInvalid, UpstreamUnreachable
-from gateway.upstream.errors import DiedUnanswered
-from gateway.upstream.response_body import body_reader
+from gateway.core.errors import TiergateError, UpstreamInvalid, UpstreamUnreachable
+from gateway.core.http_body import BodyInvalid, BodyReader, body_reader
+from gateway.core.http_head import END_OF_HEAD
+from gateway.upstream.errors import ClientLeft, DiedUnanswered
 from gateway.upstream.response_head import MAX_HEAD_BYTES, ResponseHead, check_unfinished_head, parse_response_head
 
 if TYPE_CHECKING:
     import socket
 
-    from gateway.upstream.response_body import ResponseBody
-
-HIGH_WATER = 262_144
-"""Payload bytes that may wait for the caller before the upstream is no longer read."""
-
-_END_OF_HEAD = b"\r\n\r\n"
 _MAX_INTERIM = 16
 _POLL = getattr(select, "poll", None)
+
+Failure = TiergateError | ClientLeft
+"""Why an exchange cannot go on."""
 
 
 class Owner(Protocol):
     """The exchange that uses a connection."""
+
+    def received(self, head: ResponseHead | None, data: bytes, *, ended: bool) -> None:
+        """A part of the response: its head, first and once; payload, perhaps none; whether that was all."""
+        ...
+
+    def failed(self, error: Failure) -> None:
+        """There will be no more of it, and the connection is closed."""
+        ...
+
+    def writable(self) -> None:
+        """The upstream takes more of the request again, or never will."""
+        ...
 
     def tick(self, now: float) -> None:
         """Called a few times a second while it uses the connection, to look at its deadlines."""
@@ -53,62 +63,51 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_body",
-        "_buffered",
         "_closed",
-        "_drain",
         "_got_eof",
         "_head",
         "_head_data",
         "_interim",
-        "_keep_alive",
-        "_loop",
         "_pool",
         "_probe",
         "_reading_paused",
-        "_size",
         "_to_head",
         "_transport",
-        "_waiter",
-        "_writing_paused",
-        "error",
         "expires_at",
         "keep_alive_s",
+        "opened_at",
         "owner",
         "request_sent",
         "used",
-    )  # fmt: skip
+        "writing_paused",
+    )
 
     def __init__(self, pool: ConnectionPool, loop: asyncio.AbstractEventLoop) -> None:
         self._pool = pool
-        self._loop = loop
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)  # set before anything else is called
         self._probe: select.poll | None = None
         self._closed = False
         self._got_eof = False
-        self._writing_paused = False
-        self._drain: asyncio.Future[None] | None = None
         self._reading_paused = False
-        self._waiter: asyncio.Future[None] | None = None
         self._head_data = b""
         self._head: ResponseHead | None = None
-        self._body: ResponseBody | None = None
-        self._buffered: list[bytes] = []
-        self._size = 0
+        self._body: BodyReader | None = None
         self._interim = 0
         self._to_head = False
-        self._keep_alive = False
+        self.opened_at = loop.time()
+        """Loop time."""
         self.keep_alive_s: int | None = None
         """What the last response said about idle time."""
         self.owner: Owner | None = None
         """The exchange in progress; None while idle."""
-        self.error: BaseException | None = None
-        """Why the exchange cannot go on."""
         self.expires_at = 0.0
         """Loop time at which an idle connection is closed."""
         self.used = False
         """Whether a request has been written to it before."""
         self.request_sent = False
         """Whether the whole request has been written. The exchange sets it."""
+        self.writing_paused = False
+        """The upstream does not keep up with the upload: write no more until `writable` is called."""
 
     # What the exchange calls.
 
@@ -122,113 +121,57 @@ class Connection(asyncio.Protocol):
             complete: Nothing of the request is missing.
         """
         self.owner = owner
-        self.error = None
         self._head = None
         self._body = None
-        self._head_data = b""
         self._interim = 0
         self._to_head = to_head
-        self._keep_alive = False
         self.request_sent = complete
         self.used = True
-        if self._size:
-            self._buffered = []
-            self._size = 0
         if self._closed:
-            self.error = DiedUnanswered("The upstream closed the connection.")
+            self._fail(DiedUnanswered("The upstream closed the connection."))
         else:
             self._transport.write(data)
-
-    async def head(self) -> ResponseHead:
-        """Wait for the response's head.
-
-        Raises:
-            UpstreamUnreachable, UpstreamInvalid: There is none.
-        """
-        while self._head is None:
-            if self.error is not None:
-                raise self.error
-            await self._wait()
-        return self._head
 
     @property
     def answered(self) -> bool:
         """Whether a response has begun to arrive."""
         return self._head is not None or bool(self._head_data) or self._interim > 0
 
-    @property
-    def complete(self) -> bool:
-        """Whether the response has come in full."""
-        return self._body is not None and self._body.complete
-
-    @property
-    def has_data(self) -> bool:
-        """Whether payload waits to be taken."""
-        return self._size > 0
-
-    async def wait_body(self) -> None:
-        """Wait until payload or the response's end has come.
-
-        Raises:
-            UpstreamUnreachable, UpstreamInvalid: It broke off. What had come before can still be taken.
-        """
-        while not self._size and not self.complete:
-            if self.error is not None:
-                raise self.error
-            await self._wait()
-
-    def take(self) -> bytes:
-        """The payload that has come, and let more come."""
-        pieces = self._buffered
-        self._buffered = []
-        self._size = 0
-        if self._reading_paused:
-            self._reading_paused = False
-            self._transport.resume_reading()
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
     def write(self, data: bytes) -> None:
-        """More of the request. Follow it with `drained`."""
+        """More of the request."""
         if not self._closed:
             self._transport.write(data)
 
-    async def drained(self) -> None:
-        """Wait until the upstream takes more of the request, or will take no more at all."""
-        while self._writing_paused and not self._closed and self.error is None:
-            if self._drain is None or self._drain.done():
-                self._drain = self._loop.create_future()
-            await self._drain
+    def pause(self) -> None:
+        """Read no more of the response for now."""
+        if not self._reading_paused and not self._closed:
+            self._reading_paused = True
+            self._transport.pause_reading()
 
-    def release_writer(self) -> None:
-        """End a wait in `drained`: the rest of the request will not be sent."""
-        self._writing_paused = False
-        if self._drain is not None and not self._drain.done():
-            self._drain.set_result(None)
-
-    def fail(self, error: BaseException) -> None:
-        """End the exchange with `error`, unless it has ended, and close."""
-        if self.error is None and not self.complete:
-            self.error = error
-        self.abort()
-        self._wake()
+    def resume(self) -> None:
+        """Read on."""
+        if self._reading_paused and not self._closed:
+            self._reading_paused = False
+            self._transport.resume_reading()
 
     def finish(self) -> bool:
         """Let go of the exchange; whether the connection may be used again."""
         self.owner = None
-        body = self._body
+        head, body = self._head, self._body
         if (
-            body is None
+            head is None
+            or body is None
             or not body.complete
-            or body.surplus
-            or not self._keep_alive
+            or body.rest
+            or not head.keep_alive
             or not self.request_sent
             or self._closed
             or self._got_eof
-            or self._writing_paused
-            or self._reading_paused
+            or self.writing_paused
         ):
             self.abort()
             return False
+        self.resume()
         return True
 
     def is_quiet(self) -> bool:
@@ -258,19 +201,33 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the upstream."""
-        if self.owner is None or self.error is not None:
+        owner = self.owner
+        if owner is None:
             self.abort()  # nobody asked: whatever this is, it must not answer the next request
             return
+        head: ResponseHead | None = None
         try:
-            if self._body is None:
-                data = self._read_head(data)
-            if data and self._body is not None:
-                self._read_body(self._body, data)
-        except UpstreamInvalid as error:
-            self.fail(error)
+            body = self._body
+            if body is None:
+                found = self._read_head(data)
+                if found is None:
+                    return
+                head, data = found
+                self._head = head
+                self.keep_alive_s = head.keep_alive_s
+                body = self._body = body_reader(head.framing)
+            elif body.complete:
+                self.abort()  # more than one answer: `finish` has seen to it, or will
+                return
+            if data:
+                data = body.feed(data) if not body.complete else self._surplus(body, data)
+        except BodyInvalid as error:
+            self._fail(_with_cause(UpstreamInvalid("The upstream broke the framing of its response's body."), error))
             return
-        if self._body is not None:
-            self._wake()
+        except UpstreamInvalid as error:
+            self._fail(error)
+            return
+        owner.received(head, data, ended=body.complete)
 
     def eof_received(self) -> bool:
         """The upstream will send no more; the transport closes by itself."""
@@ -280,78 +237,65 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Closed, by either side."""
         self._closed = True
-        if self._body is not None and not self._body.complete and exc is None and self._got_eof and self._body.closed():
-            self._body.complete = True
-        if self.error is None and not self.complete:
-            self.error = self._loss(exc)
-        self.release_writer()
-        self._wake()
+        owner, body = self.owner, self._body
+        if owner is not None:
+            if body is not None and not body.complete and exc is None and self._got_eof and body.closed():
+                body.complete = True
+                owner.received(None, b"", ended=True)
+            elif body is None or not body.complete:
+                self._fail(self._loss(exc))
+        if self.writing_paused:
+            self.resume_writing()
         self._pool.gone(self)
 
     def pause_writing(self) -> None:
         """The upstream does not keep up with the upload."""
-        self._writing_paused = True
+        self.writing_paused = True
 
     def resume_writing(self) -> None:
         """It does again."""
-        self.release_writer()
+        self.writing_paused = False
+        if self.owner is not None:
+            self.owner.writable()
 
     # Inside.
 
-    def _read_head(self, data: bytes) -> bytes:
-        """Read heads until the final one; returns what follows it, or b"" if it has not come yet."""
-        data = self._head_data + data if self._head_data else data
+    def _read_head(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
+        """Read heads until the final one; with what follows it. None if it has not come yet."""
+        if self._head_data:
+            data = self._head_data + data
+            self._head_data = b""
         while True:
-            end = data.find(_END_OF_HEAD)
+            end = data.find(END_OF_HEAD)
             if end < 0 or end > MAX_HEAD_BYTES:
                 check_unfinished_head(data)
                 self._head_data = data
-                return b""
-            end += len(_END_OF_HEAD)
+                return None
             head = parse_response_head(data[:end], to_head=self._to_head)
-            data = data[end:]
+            data = data[end + len(END_OF_HEAD) :]
             if not head.is_interim:
-                break
+                return head, data
             self._interim += 1
             if self._interim > _MAX_INTERIM:
                 raise UpstreamInvalid("The upstream sent interim responses without end.")
-        self._head_data = b""
-        self._head = head
-        self._keep_alive = head.keep_alive
-        self.keep_alive_s = head.keep_alive_s
-        self._body = body_reader(head.framing)
-        return data
 
-    def _read_body(self, body: ResponseBody, data: bytes) -> None:
-        if body.complete:
-            body.surplus = True
-            self.abort()
-            return
-        payload = body.feed(data)
-        if payload:
-            self._buffered.append(payload)
-            self._size += len(payload)
-            if self._size > HIGH_WATER and not self._reading_paused and not body.complete:
-                self._reading_paused = True
-                self._transport.pause_reading()
+    def _surplus(self, body: BodyReader, data: bytes) -> bytes:
+        """Bytes after a response without a body: nobody asked for them."""
+        body.rest = data
+        return b""
+
+    def _fail(self, error: Failure) -> None:
+        owner, self.owner = self.owner, None
+        self.abort()
+        if owner is not None:
+            owner.failed(error)
 
     def _loss(self, exc: Exception | None) -> UpstreamUnreachable | UpstreamInvalid:
         if not self.answered:
-            error: UpstreamUnreachable | UpstreamInvalid = DiedUnanswered(
-                "The upstream closed the connection without an answer."
-            )
-        else:
-            error = UpstreamInvalid("The upstream closed the connection in the middle of its response.")
-        error.__cause__ = exc
-        return error
+            return _with_cause(DiedUnanswered("The upstream closed the connection without an answer."), exc)
+        return _with_cause(UpstreamInvalid("The upstream closed the connection in the middle of its response."), exc)
 
-    async def _wait(self) -> None:
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
 
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+def _with_cause(error: UpstreamUnreachable | UpstreamInvalid, cause: Exception | None) -> UpstreamUnreachable | UpstreamInvalid:
+    error.__cause__ = cause
+    return error

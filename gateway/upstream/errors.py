@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from gateway.core.errors import BodyIncomplete, Rejected, UpstreamUnreachable
 
 if TYPE_CHECKING:
-    from gateway.upstream.exchange import Outcome
+    from gateway.upstream.values import Outcome
 
 
 class ClientLeft(Exception):

@@ -1,9 +1,11 @@
-"""One request and its response, streamed both ways between ASGI and one upstream connection.
+"""One request and its response, moved both ways between a caller and one upstream connection.
 
-In order: the first part of the body is read before a connection is taken, so that a small body
-travels with its head in one write and a caller who sends nothing holds nothing; the rest of a
-longer body is sent by a task while the response is awaited. A response that comes before the
-request's end is relayed at once; if it is not a success, the upload stops there.
+What arrives is passed on in the same turn of the event loop: the caller and the connection call
+in here, and `run` only waits for the end. In order: enough of the body is read before a
+connection is taken, so that a small body travels with its head in one write and a caller who
+sends slowly holds nothing; the rest is written as it comes, while the response is awaited. A
+response that comes before the request's end is relayed at once; if it is not a success, the
+upload stops there.
 
 Nothing is retried after a response byte, or when a body could have been sent. As long as no
 connection was made nothing was sent, and the exchange can be had with another upstream.
@@ -12,225 +14,248 @@ connection was made nothing was sent, and the exchange can be had with another u
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Protocol
 
-from gateway.core.errors import (
-    MalformedRequest,
-    UpstreamBusy,
-    UpstreamInvalid,
-    UpstreamTimeout,
-    UpstreamUnreachable,
-)
-from gateway.core.request_gate import CHUNKED
-from gateway.upstream.errors import ClientFaulty, ClientLeft, DiedUnanswered, ExchangeBroken
-from gateway.upstream.upload import RequestBody, Upload, chunk, watch
+from gateway.core.errors import BodyTooLarge, UpstreamBusy, UpstreamInvalid, UpstreamTimeout, UpstreamUnreachable
+from gateway.core.http_body import CHUNKED
+from gateway.upstream.body_size import BodySize
+from gateway.upstream.errors import ClientFaulty, ClientLeft, DiedUnanswered, ExchangeBroken, NotConnected
+from gateway.upstream.values import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Sequence
 
-    from gateway.core.forwarding import Headers
-    from gateway.upstream.connection import Connection
-    from gateway.upstream.pool import Pool, Waiter
+    from gateway.core.errors import TiergateError
+    from gateway.upstream.connection import Connection, Failure
+    from gateway.upstream.pool import Pool
     from gateway.upstream.response_head import ResponseHead
+    from gateway.upstream.upstream import Upstream
+    from gateway.upstream.values import Ended, ExchangeRequest, UpstreamTimeouts
 
-    Receive = Callable[[], Awaitable[Any]]
-    Send = Callable[[Any], Awaitable[None]]
-    OnStart = Callable[[int, Headers], Headers]
+    OnStart = Callable[[ResponseHead], list[bytes]]
+    """Maps a response's head to the field lines to send. Called once, just before the response starts."""
+
+HOLD_BYTES = 262_144
+"""Of a body, these many bytes wait here before its caller is paused."""
+FIRST_BYTES = 65_536
+"""A body of known length is gathered up to here before a connection is taken for it."""
+LAST_CHUNK = b"0\r\n\r\n"
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PROPFIND", "REPORT", "SEARCH", "QUERY"})
 _LENGTH_EXPECTED = frozenset({"POST", "PUT", "PATCH"})
 _FIRST_NOT_SUCCESS = 300
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpstreamTimeouts:
-    """How long an exchange waits for what."""
+class Caller(Protocol):
+    """The caller's side of an exchange. It calls `body`, `left`, `blocked` and `unblocked` here."""
 
-    connect_s: float = 5.0
-    """To connect, DNS and TLS included; then UpstreamUnreachable."""
-    first_byte_s: float = 60.0
-    """From the end of the request to the end of the response's head; then UpstreamTimeout."""
-    idle_s: float = 60.0
-    """Without progress in either body, whoever is to blame; then the exchange is broken off."""
-    total_s: float | None = None
-    """For the whole exchange. None: streams may last."""
-    pool_wait_s: float = 5.0
-    """For a connection, when all are busy; then UpstreamBusy."""
+    waits: bool
+    """Whether `until` has to be used to wait for the end, because writing to this caller means waiting."""
 
+    def attach(self, exchange: Exchange) -> None:
+        """Where to tell what the caller does."""
+        ...
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExchangeRequest:
-    """What to ask the upstream."""
+    def detach(self) -> None:
+        """Tell no more."""
+        ...
 
-    method: str
-    target: bytes
-    """Path and query as they came; sent byte for byte behind the upstream's path prefix."""
-    headers: Headers
-    """End-to-end fields (`core.forwarding`). Without Host the upstream's own is sent. No framing."""
-    body_framing: int | None = None
-    """Announced length, `CHUNKED`, or None for no body (`core.request_gate.body_framing`)."""
+    def start_body(self) -> None:
+        """The body is wanted: read it, and ask for it if the caller waits to be asked."""
+        ...
 
+    def hold(self) -> None:
+        """Read no more of it for now."""
+        ...
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How an exchange ended."""
+    def release(self) -> None:
+        """Read on."""
+        ...
 
-    status: int
-    response_bytes: int
-    """Payload handed to the server in front of us."""
-    request_bytes: int
-    """Payload read from the caller."""
-    ended: Literal["complete", "client-left", "upstream-broke", "timeout"]
+    def watch(self) -> None:
+        """The exchange takes a while: notice if the caller leaves."""
+        ...
+
+    def respond(self, head: ResponseHead, lines: list[bytes], data: bytes, *, ended: bool) -> None:
+        """Begin the response."""
+        ...
+
+    def send(self, data: bytes, *, ended: bool) -> None:
+        """Go on with it."""
+        ...
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the caller does not take what was sent."""
+        ...
+
+    def cut(self, error: Exception) -> None:
+        """Wait for a stuck caller no longer: what waits for it gets `error`."""
+        ...
+
+    async def until(self, done: asyncio.Future[None]) -> None:
+        """Send until the exchange ends."""
+        ...
 
 
 class Exchange:
-    """A single use of `run`."""
+    """A single use of `run`.
+
+    Args:
+        request: What to ask.
+        on_start: Maps the response's head to the field lines to send.
+        max_body: Most bytes of request body.
+
+    Raises:
+        BodyTooLarge: The announced length exceeds it.
+    """
 
     __slots__ = (
         "_began_at",
-        "_blocked_send",
-        "_body",
+        "_caller",
         "_chunked",
+        "_count",
         "_connection",
         "_deadline",
-        "_expired",
+        "_failure",
+        "_framing",
         "_head",
-        "_host",
+        "_loop",
         "_on_start",
+        "_parts",
         "_pool",
-        "_prefix",
-        "_receive",
         "_request",
         "_response_bytes",
-        "_send",
-        "_side_task",
+        "_size",
+        "_stopped",
         "_timeouts",
-        "_upload",
-        "_waiting_for_caller",
+        "_wait",
+        "upstream",
     )
 
-    def __init__(  # noqa: PLR0913 - what one exchange consists of
-        self,
-        request: ExchangeRequest,
-        body: RequestBody | None,
-        receive: Receive,
-        send: Send,
-        *,
-        on_start: OnStart,
-        pool: Pool,
-        timeouts: UpstreamTimeouts,
-        prefix: bytes,
-        host: bytes,
-    ) -> None:
+    def __init__(self, request: ExchangeRequest, *, on_start: OnStart, max_body: int) -> None:
         self._request = request
-        self._body = body
-        self._receive = receive
-        self._send = send
+        self._framing = request.body_framing
         self._on_start = on_start
-        self._pool = pool
-        self._timeouts = timeouts
-        self._prefix = prefix
-        self._host = host
-        self._chunked = False
-        self._upload: Upload | None = None
-        self._side_task: asyncio.Task[None] | None = None
-        self._connection: Connection | None = None
-        self._head: ResponseHead | None = None
+        self._count = BodySize(request.body_framing, max_body)
+        self._parts: list[bytes] = []
+        self._size = 0
         self._response_bytes = 0
+        self._chunked = False
+        self._stopped = False
         self._began_at = 0.0
         self._deadline = 0.0
-        self._waiting_for_caller = False
-        self._blocked_send: asyncio.Task[Any] | None = None
-        self._expired: Exception | None = None
+        self._failure: Exception | None = None
+        self._head: ResponseHead | None = None
+        self._connection: Connection | None = None
+        self._pool: Pool | None = None
+        self._wait: asyncio.Future[Any] | None = None
+        self.upstream: Upstream | None = None
+        """The one that was asked last."""
 
-    async def run(self) -> Outcome:
+    async def run(self, caller: Caller, upstreams: Sequence[Upstream]) -> Outcome:
         """Relay one request and its response.
 
+        Args:
+            caller: Who asks, and gets the response.
+            upstreams: At least one, in the order in which they are tried: the next one only
+                while nothing of the request has been sent to anybody.
+
+        Returns:
+            How it ended: `complete`, or `client-left` if the caller went away after the response had begun.
+
         Raises:
-            TiergateError, ClientLeft: Nothing was sent.
-            ExchangeBroken: The response cannot be finished.
+            BodyTooLarge, UpstreamUnreachable, UpstreamBusy, UpstreamTimeout, UpstreamInvalid: Nothing was sent.
+            ClientLeft: The caller went away before the response began.
+            ExchangeBroken: The response had begun and cannot be finished.
         """
-        part, framing = await self._first_part()
-        head_bytes = self._request_head(framing)
+        self._loop = asyncio.get_running_loop()
+        self._caller = caller
+        caller.attach(self)
         try:
-            self._head = await self._ask(head_bytes, part)
-            return await self._relay(self._head)
+            if self._framing is not None:
+                await self._gather(upstreams[0].timeouts)
+            await self._ask_any(upstreams)
+        except ClientFaulty as fault:
+            raise self._broken(fault, "client-left") from fault
+        except (ClientLeft, OSError):  # OSError: what ASGI servers may raise when the caller has gone
+            if self._head is None:
+                raise
+            return self._outcome("client-left")
+        except UpstreamTimeout as error:
+            raise self._broken(error, "timeout") from error
+        except (UpstreamInvalid, UpstreamUnreachable) as error:
+            raise self._broken(error, "upstream-broke") from error
         finally:
-            if self._side_task is not None:
-                self._side_task.cancel()
-            if self._connection is not None:
-                self._pool.give_back(self._connection)
+            caller.detach()
+            self._let_go()
+            if self._pool is not None:
+                self._pool.lingering.discard(self)
+        return self._outcome("complete")
 
-    # The request.
+    # Getting there.
 
-    async def _first_part(self) -> tuple[bytes, int | None]:
-        """The beginning of the body, and how the body will be delimited."""
-        framing, body = self._request.body_framing, self._body
-        if body is None:
-            return b"", framing
-        part = await body.begin(self._timeouts.idle_s)
-        if framing == CHUNKED and body.complete:
-            # All of it has come: a plain length says the same, and more servers understand it.
-            return part, len(part) if part or self._request.method in _LENGTH_EXPECTED else None
-        return part, framing
+    async def _gather(self, timeouts: UpstreamTimeouts) -> None:
+        """Wait for the body, or for so much of it that it cannot travel in one piece."""
+        self._caller.start_body()
+        while not self._has_enough():
+            try:
+                async with asyncio.timeout(timeouts.idle_s):
+                    await self._waiting(self._loop.create_future())
+            except TimeoutError:
+                raise ClientFaulty("The caller stopped sending its body.") from None
 
-    def _request_head(self, framing: int | None) -> bytes:
-        request = self._request
-        lines = [b"%s %b%b HTTP/1.1" % (request.method.encode("ascii"), self._prefix, request.target)]
-        if not any(name == b"host" for name, _ in request.headers):
-            lines.append(b"host: " + self._host)
-        lines += [name + b": " + value for name, value in request.headers]
-        if framing == CHUNKED:
-            self._chunked = True
-            lines.append(b"transfer-encoding: chunked")
-        elif framing is not None:
-            lines.append(b"content-length: %d" % framing)
-        data = b"\r\n".join(lines)
-        if data.count(b"\n") != len(lines) - 1 or data.count(b"\r") != len(lines) - 1 or data.count(b"\0"):
-            raise MalformedRequest("A header holds a line break.")
-        return data + b"\r\n\r\n"
+    def _has_enough(self) -> bool:
+        if self._count.complete:
+            return True
+        return self._size > 0 if self._framing == CHUNKED else self._size >= FIRST_BYTES
 
-    async def _ask(self, head_bytes: bytes, part: bytes) -> ResponseHead:
-        """Send the request and wait for the response's head, once more if a kept connection was dead."""
-        body = self._body
-        complete = body is None or body.complete
-        if part:
-            head_bytes += chunk(part) if self._chunked else part
+    async def _ask_any(self, upstreams: Sequence[Upstream]) -> None:
+        last = upstreams[-1]
+        for upstream in upstreams:
+            try:
+                await self._ask(upstream)
+            except (NotConnected, UpstreamBusy):
+                if upstream is last:
+                    raise
+            else:
+                return
+
+    async def _ask(self, upstream: Upstream) -> None:
+        """Send the request and relay the response; once more if a kept connection was dead."""
+        self.upstream = upstream
+        pool = self._pool = upstream.pool
+        timeouts = self._timeouts = self._request.timeouts or upstream.timeouts
         retry = False
         while True:
-            connection = None if retry else self._pool.take_idle()
+            connection = None if retry else pool.take_idle()
             if connection is None:
-                connection = await self._wait_for_connection(new_only=retry)
-            self._connection = connection
-            was_used = connection.used
-            now = asyncio.get_running_loop().time()
-            if not self._began_at:
-                self._began_at = now
-            self._deadline = now + self._timeouts.first_byte_s
-            connection.begin(self, head_bytes, to_head=self._request.method == "HEAD", complete=complete)
-            if body is not None and not complete:
-                self._upload = Upload(body, connection, self, self._receive, chunked=self._chunked)
-                self._side_task = asyncio.create_task(self._upload.run(), name="upstream upload")
+                connection = await self._connected(pool, timeouts, new_only=retry)
+            can_retry = not retry and connection.used and not self._size and self._count.complete
+            done = self._begin(upstream, connection, timeouts)
             try:
-                return await connection.head()
+                if self._caller.waits:
+                    await self._caller.until(done)
+                else:
+                    await done
             except DiedUnanswered:
-                if retry or not was_used or part or not complete or self._request.method not in _IDEMPOTENT:
+                if not can_retry or self._request.method not in _IDEMPOTENT:
                     raise
-                self._stop_side_task()
-                self._pool.give_back(connection)
-                self._connection = None
                 retry = True
+            else:
+                return
 
-    async def _wait_for_connection(self, *, new_only: bool) -> Connection:
-        waiter, within_s = self._pool.request(new_only=new_only)
-        watcher: asyncio.Task[None] | None = None
-        if self._body is None or self._body.complete:
-            watcher = asyncio.create_task(_leave(self._receive, waiter), name="upstream wait")
+    async def _connected(self, pool: Pool, timeouts: UpstreamTimeouts, *, new_only: bool) -> Connection:
+        waiter, within_s = pool.request(new_only=new_only)
+        connecting = within_s > timeouts.pool_wait_s
+        self._caller.watch()
         try:
-            async with asyncio.timeout(within_s):
-                return await waiter
+            async with asyncio.timeout(min(within_s, timeouts.pool_wait_s + timeouts.connect_s)):
+                await self._waiting(waiter)
+            return waiter.result()
         except TimeoutError:
+            if connecting:
+                raise NotConnected("The upstream does not accept connections.") from None
             raise UpstreamBusy("Every connection to the API is in use.") from None
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
@@ -238,136 +263,217 @@ class Exchange:
             raise
         finally:
             waiter.cancel()
-            if watcher is not None:
-                watcher.cancel()
 
-    # The response.
-
-    async def _relay(self, head: ResponseHead) -> Outcome:
-        connection = self._connection
-        assert connection is not None  # noqa: S101 - for the type checker: `_ask` has set it
-        if self._upload is not None and head.status >= _FIRST_NOT_SUCCESS:
-            self._upload.stop()
-        send = self._send
-        start = {
-            "type": "http.response.start",
-            "status": head.status,
-            "headers": self._on_start(head.status, head.headers),
-        }
+    async def _waiting(self, future: asyncio.Future[Any]) -> None:
+        """Wait for `future`, which `_end` ends early."""
+        if self._failure is not None:
+            raise self._failure
+        self._wait = future
         try:
-            await send(start)
-            while not connection.complete:
-                if connection.has_data:
-                    data = connection.take()
-                    self._response_bytes += len(data)
-                    await self._send_part(data, more=True)
-                else:
-                    self._touch(self._timeouts.idle_s)
-                    await connection.wait_body()
-            await self._finish(connection)
-        except ClientLeft as error:
-            if isinstance(error, ClientFaulty):
-                raise ExchangeBroken(str(error), self._outcome("client-left")) from error
-            return self._outcome("client-left")
-        except OSError:  # what ASGI servers may raise from `send` when the caller has gone
-            return self._outcome("client-left")
-        except UpstreamTimeout as error:
-            raise ExchangeBroken(str(error), self._outcome("timeout")) from error
-        except (UpstreamInvalid, UpstreamUnreachable) as error:
-            raise ExchangeBroken(str(error), self._outcome("upstream-broke")) from error
-        return self._outcome("complete")
+            await future
+        finally:
+            self._wait = None
 
-    async def _finish(self, connection: Connection) -> None:
-        """Return the connection, then send what is left: the upstream is done, however slowly the caller reads."""
-        data = connection.take()
-        self._stop_side_task()
-        self._connection = None
-        self._pool.give_back(connection)
-        first = not self._response_bytes
-        self._response_bytes += len(data)
-        if first:
-            await self._send({"type": "http.response.body", "body": data})
+    def _begin(
+        self, upstream: Upstream, connection: Connection, timeouts: UpstreamTimeouts
+    ) -> asyncio.Future[None]:
+        """Write what there is of the request."""
+        framing, body = self._framing, b""
+        if self._size or framing == CHUNKED:
+            if framing == CHUNKED and self._count.complete:
+                # All of it has come: a plain length says the same, and more servers understand it.
+                framing = self._size if self._size or self._request.method in _LENGTH_EXPECTED else None
+            self._chunked = framing == CHUNKED
+            body = self._buffered()
+        data = upstream.request_head(self._request, framing) + body
+        now = self._loop.time()
+        self._began_at = self._began_at or now
+        self._deadline = now + (timeouts.first_byte_s if self._count.complete else timeouts.idle_s)
+        self._connection = connection
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._wait = done
+        if self._failure is not None:
+            done.set_exception(self._failure)
+        connection.begin(self, data, to_head=self._request.method == "HEAD", complete=self._count.complete)
+        if not self._count.complete and not connection.writing_paused:
+            self._caller.release()
+        return done
+
+    def _buffered(self) -> bytes:
+        """What of the body waits here, in its framing."""
+        data = b"".join(self._parts)
+        self._parts = []
+        self._size = 0
+        if not self._chunked:
+            return data
+        framed = chunk(data) if data else b""
+        return framed + LAST_CHUNK if self._count.complete else framed
+
+    # What the caller does.
+
+    def body(self, data: bytes, *, ended: bool) -> None:
+        """A part of the request's body has come."""
+        if self._framing is None:
             return
-        self._pool.lingering.add(self)
         try:
-            await self._send_part(data, more=False)
-        finally:
-            self._pool.lingering.discard(self)
+            self._count.add(len(data), ended=ended)
+        except BodyTooLarge as error:
+            self._refuse_body(error)
+            return
+        except ClientFaulty as fault:
+            self._end(fault)
+            return
+        if self._connection is None:
+            self._keep(data)
+        elif not self._stopped:
+            self._pass_on(self._connection, data)
 
-    async def _send_part(self, data: bytes, *, more: bool) -> None:
-        """Hand payload to the server; a caller that does not read for `idle_s` is cut off."""
-        self._touch(self._timeouts.idle_s)
-        task = self._blocked_send = asyncio.current_task()
-        try:
-            await self._send({"type": "http.response.body", "body": data, "more_body": more})
-        except asyncio.CancelledError:
-            if self._expired is not None and task is not None and task.uncancel() == 0:
-                raise self._expired from None
-            raise
-        finally:
-            self._blocked_send = None
+    def left(self) -> None:
+        """The caller has gone."""
+        self._end(ClientLeft("The caller left before the exchange was complete."))
 
-    def _outcome(self, ended: Literal["complete", "client-left", "upstream-broke", "timeout"]) -> Outcome:
-        return Outcome(
-            status=self._head.status if self._head is not None else 0,
-            response_bytes=self._response_bytes,
-            request_bytes=self._body.read_bytes if self._body is not None else 0,
-            ended=ended,
-        )
+    def blocked(self) -> None:
+        """The caller does not take what was sent."""
+        if self._connection is not None:
+            self._connection.pause()
 
-    def _stop_side_task(self) -> None:
-        if self._side_task is not None:
-            self._side_task.cancel()
-            self._side_task = None
+    def unblocked(self) -> None:
+        """It does again."""
+        self.touch()
+        if self._connection is not None:
+            self._connection.resume()
+
+    def touch(self) -> None:
+        """Something goes on: idleness begins anew."""
+        if self._head is not None or not self._count.complete:
+            self._deadline = self._loop.time() + self._timeouts.idle_s
+
+    def _keep(self, data: bytes) -> None:
+        if data:
+            self._parts.append(data)
+            self._size += len(data)
+        if self._size > HOLD_BYTES:
+            self._caller.hold()
+        if self._wait is not None and self._pool is None and not self._wait.done():
+            self._wait.set_result(None)
+
+    def _pass_on(self, connection: Connection, data: bytes) -> None:
+        if self._chunked:
+            data = chunk(data) if data else b""
+            if self._count.complete:
+                data += LAST_CHUNK
+        if data:
+            connection.write(data)
+        if self._count.complete:
+            connection.request_sent = True
+            if self._head is None:
+                self._deadline = self._loop.time() + self._timeouts.first_byte_s
+                return
+        elif connection.writing_paused:
+            self._caller.hold()
+        self.touch()
+
+    def _refuse_body(self, error: BodyTooLarge) -> None:
+        if self._connection is None:
+            self._end(error)
+            return
+        told = f"{error} A part had been passed on before that showed, so the call stays charged."
+        self._end(ClientFaulty(told, BodyTooLarge))
+
+    # What the upstream does.
+
+    def received(self, head: ResponseHead | None, data: bytes, *, ended: bool) -> None:
+        """A part of the response has come."""
+        lines: list[bytes] = []
+        if head is not None:
+            self._head = head
+            if not self._count.complete and head.status >= _FIRST_NOT_SUCCESS:
+                self._stopped = True
+                self._caller.release()
+            try:
+                lines = self._on_start(head)
+            except Exception as error:  # noqa: BLE001 - `run` raises it; here it would be lost in the event loop
+                self._head = None
+                self._end(error)
+                return
+        self._deadline = self._loop.time() + self._timeouts.idle_s
+        self._response_bytes += len(data)
+        if ended:
+            self._let_go()
+            if self._caller.waits and self._pool is not None:
+                self._pool.lingering.add(self)
+        if head is not None:
+            self._caller.respond(head, lines, data, ended=ended)
+        elif data or ended:
+            self._caller.send(data, ended=ended)
+        if ended and self._wait is not None and not self._wait.done():
+            self._wait.set_result(None)
+
+    def failed(self, error: Failure) -> None:
+        """The connection broke."""
+        self._connection = None
+        if self._wait is not None and not self._wait.done():
+            self._wait.set_exception(error)
+
+    def writable(self) -> None:
+        """The upstream takes more of the request."""
+        if not self._count.complete:
+            self._caller.release()
+            self.touch()
 
     # Deadlines.
 
     def tick(self, now: float) -> None:
         """Look at the deadlines, and watch for the caller's leaving from the first look on."""
-        if self._connection is not None and self._side_task is None:
-            self._side_task = asyncio.create_task(watch(self._receive, self._connection), name="upstream watch")
+        if self._connection is not None:
+            self._caller.watch()
         total_s = self._timeouts.total_s
         if total_s is not None and now >= self._began_at + total_s:
-            self._expire(UpstreamTimeout("The exchange took longer than it may."))
+            self._end(UpstreamTimeout("The exchange took longer than it may."))
         elif now < self._deadline:
             return
-        elif self._waiting_for_caller:
-            self._expire(ClientFaulty("The caller stopped sending its body."))
-        elif self._blocked_send is not None:
-            self._expire(ClientFaulty("The caller stopped reading."))
+        elif self._caller.is_stuck:
+            self._end(ClientFaulty("The caller stopped reading."))
+        elif self._connection is not None and self._waits_for_caller(self._connection):
+            self._end(ClientFaulty("The caller stopped sending its body."))
         else:
-            self._expire(UpstreamTimeout("The upstream did not go on in time."))
+            self._end(UpstreamTimeout("The upstream did not go on in time."))
 
-    def _expire(self, error: Exception) -> None:
+    def _waits_for_caller(self, connection: Connection) -> bool:
+        return not self._count.complete and not self._stopped and not connection.writing_paused
+
+    # The end.
+
+    def _end(self, error: Exception) -> None:
+        """Whatever is waited for is not waited for any longer."""
+        if self._failure is not None:
+            return
+        self._failure = error
         if self._connection is not None:
-            self._connection.fail(error)
-        if self._blocked_send is not None and self._expired is None:
-            self._blocked_send.cancel()
-        self._expired = error
+            self._connection.owner = None
+            self._connection.abort()
+        if self._wait is not None and not self._wait.done():
+            self._wait.set_exception(error)
+        if self._caller.is_stuck:
+            self._caller.cut(error)
 
-    def waits_for_caller(self) -> None:
-        """The upload waits for the caller."""
-        self._waiting_for_caller = True
-        self._touch(self._timeouts.idle_s)
+    def _let_go(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None and self._pool is not None:
+            self._pool.give_back(connection)
 
-    def waits_for_upstream(self) -> None:
-        """The upload waits for the upstream to take more, or is done."""
-        self._waiting_for_caller = False
-        complete = self._body is not None and self._body.complete and self._head is None
-        self._touch(self._timeouts.first_byte_s if complete else self._timeouts.idle_s)
+    def _broken(self, error: TiergateError | ClientFaulty, ended: Ended) -> Exception:
+        return error if self._head is None else ExchangeBroken(str(error), self._outcome(ended))
 
-    def _touch(self, within_s: float) -> None:
-        self._deadline = asyncio.get_running_loop().time() + within_s
+    def _outcome(self, ended: Ended) -> Outcome:
+        return Outcome(
+            status=self._head.status if self._head is not None else 0,
+            response_bytes=self._response_bytes,
+            request_bytes=self._count.read_bytes,
+            ended=ended,
+        )
 
 
-async def _leave(receive: Receive, waiter: Waiter) -> None:
-    """Fail `waiter` when the caller leaves."""
-    try:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-    except Exception as error:  # noqa: BLE001 - whoever waits raises it
-        failure: Exception = error
-    else:
-        failure = ClientLeft("The caller left before the upstream was asked.")
-    if not waiter.done():
-        waiter.set_exception(failure)
+def chunk(part: bytes) -> bytes:
+    """A non-empty part in the chunked coding."""
+    return b"%x\r\n%b\r\n" % (len(part), part)

@@ -1,11 +1,10 @@
 """Reading one response head, whole, and deciding how its body is delimited.
 
-The parser is llhttp (through httptools) in its strict mode; it sees exactly one head, so
-nothing it remembers can leak into the next response. It is strict about line ends, names,
-values and numbers; the decisions it leaves open are taken here:
+The lines are read by `core.http_head`, strictly; the decisions are taken here:
 
 - only HTTP/1.0 and HTTP/1.1, and only status codes that exist (100 to 599);
 - a Transfer-Encoding other than one `chunked` cannot be relayed, and HTTP/1.0 has none;
+- one Content-Length of digits, and never beside a Transfer-Encoding;
 - no body after HEAD, 1xx, 204 and 304, whatever the fields say;
 - an HTTP/1.0 connection is never used again.
 
@@ -14,37 +13,59 @@ Source: RFC 9112 sections 4 and 6.3.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+from typing import TYPE_CHECKING
 
 from gateway.core.errors import UpstreamInvalid
-from gateway.core.forwarding import Headers, response_headers
-from gateway.core.request_gate import CHUNKED
+from gateway.core.forwarding import HOP_BY_HOP, via_line
+from gateway.core.http_body import CHUNKED
+from gateway.core.http_head import FieldLines, HeadInvalid, StatusLine, VersionRefused, parse_status_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MAX_HEAD_BYTES = 65_536
 """A longer response head is refused."""
 
 _PROTOCOL = b"HTTP/1."
 _NO_BODY = frozenset({204, 304})
-_LENGTH_NAME = len(b"content-length")
-_FIRST_STATUS, _FIRST_FINAL, _LAST_STATUS = 100, 200, 599
+_FIRST_FINAL = 200
 _SWITCHING = 101
+_MAX_LENGTH_DIGITS = 18
+_MAX_STATUS_LINES = 256
+
+_END_TO_END, _ENDS_HERE, _LENGTH, _DATE, _RATE_LIMIT = range(5)
+_KINDS = {b"content-length": _LENGTH, b"date": _DATE, b"ratelimit": _RATE_LIMIT}
+_PERSISTENT = frozenset({b"keep-alive", b"connection"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+def _kind_of(name: bytes) -> int:
+    return _ENDS_HERE if name in HOP_BY_HOP else _KINDS.get(name, _END_TO_END)
+
+
 class ResponseHead:
-    """A response up to its body."""
+    """A response up to its body.
 
-    status: int
-    headers: Headers
-    """End-to-end fields in the order they came, names in lower case, Via added."""
-    framing: int | None
-    """Length of the body, `CHUNKED`, or None: until the connection closes."""
-    keep_alive: bool
-    """Whether the upstream lets the connection be used again."""
-    keep_alive_s: int | None
-    """How long the upstream says it keeps an idle connection open."""
+    Args:
+        status: 100 to 599.
+        http_version: Of the response.
+    """
+
+    __slots__ = ("framing", "has_date", "has_ratelimit", "http_version", "keep_alive", "keep_alive_s", "lines", "status")
+
+    def __init__(self, status: int, http_version: str) -> None:
+        self.status = status
+        self.http_version = http_version
+        self.lines: list[bytes] = []
+        """End-to-end field lines as they came, in order, Via added."""
+        self.framing: int | None = None
+        """Length of the body, `CHUNKED`, or None: until the connection closes."""
+        self.keep_alive = http_version == "1.1"
+        """Whether the upstream lets the connection be used again."""
+        self.keep_alive_s: int | None = None
+        """How long the upstream says it keeps an idle connection open."""
+        self.has_date = False
+        self.has_ratelimit = False
+        """The upstream sends RateLimit fields of its own."""
 
     @property
     def is_interim(self) -> bool:
@@ -52,63 +73,69 @@ class ResponseHead:
         return self.status < _FIRST_FINAL
 
 
-class _Fields:
-    """Takes the parser's callbacks."""
-
-    __slots__ = ("pairs",)
-
-    def __init__(self) -> None:
-        self.pairs: list[tuple[bytes, bytes]] = []
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.pairs.append((name, value.rstrip(b" \t")))
+_fields = FieldLines(_kind_of)
+_status_lines: dict[bytes, StatusLine] = {}
 
 
 def parse_response_head(data: bytes, *, to_head: bool) -> ResponseHead:
     """Read a head.
 
     Args:
-        data: From the status line to the empty line, both included, and nothing else.
+        data: From the status line to the last field line, without the empty line and the CRLF before it.
         to_head: Whether it answers a HEAD request.
 
     Raises:
         UpstreamInvalid: It is not one well-formed head that can be relayed.
     """
-    fields = _Fields()
-    parser = HttpResponseParser(fields)
+    lines = data.split(b"\r\n")
     try:
-        parser.feed_data(data)
-    except HttpParserUpgrade:
-        raise UpstreamInvalid("The upstream switched protocols without being asked to.") from None
-    except HttpParserError as error:
-        raise UpstreamInvalid("The upstream's response head is malformed.") from error
-    status, version = parser.get_status_code(), parser.get_http_version()
-    if version not in {"1.1", "1.0"} or not _FIRST_STATUS <= status <= _LAST_STATUS or status == _SWITCHING:
-        raise UpstreamInvalid("The upstream answered with a protocol version or status that cannot be relayed.")
-    ended: Headers = []
-    headers = response_headers(fields.pairs, http_version=version, ended=ended)
-    # llhttp has refused all but digits, and a second one. `Connection: content-length` hides none from here.
-    length = next(
-        (int(value) for name, value in fields.pairs if len(name) == _LENGTH_NAME and name.lower() == b"content-length"),
-        None,
-    )
-    chunked, keep_alive, keep_alive_s = _hop_fields(ended, version) if ended else (False, version == "1.1", None)
-    if chunked and length is not None:
-        raise UpstreamInvalid("The upstream sent both a Content-Length and a Transfer-Encoding.")
-    framing = CHUNKED if chunked else length
-    if status < _FIRST_FINAL and framing is not None:
+        return _read(lines, to_head=to_head)
+    except VersionRefused:
+        raise UpstreamInvalid("The upstream answered in a protocol version that cannot be relayed.") from None
+    except HeadInvalid as invalid:
+        raise UpstreamInvalid("The upstream's response head is malformed.") from invalid
+
+
+def _read(lines: list[bytes], *, to_head: bool) -> ResponseHead:
+    first = _status_lines.get(lines[0]) or _read_status_line(lines[0])
+    status = first.status
+    head = ResponseHead(status, first.http_version)
+    kept = head.lines
+    length: bytes | None = None
+    ended: list[tuple[bytes, bytes]] = []
+    known = _fields.known
+    del lines[0]
+    for line in lines:
+        pair, kind = known.get(line) or _fields.read(line)
+        if kind == _END_TO_END:
+            kept.append(line)
+        elif kind == _LENGTH:
+            if length is not None:
+                raise UpstreamInvalid("The upstream sent more than one Content-Length.")
+            length = pair[1]
+            kept.append(line)
+        elif kind == _ENDS_HERE:
+            ended.append(pair)
+        else:
+            kept.append(line)
+            if kind == _DATE:
+                head.has_date = True
+            else:
+                head.has_ratelimit = True
+    chunked = _take_hop_fields(head, ended) if ended else False
+    if status == _SWITCHING:
+        raise UpstreamInvalid("The upstream switched protocols without being asked to.")
+    head.framing = _framing(length, chunked=chunked)
+    if status < _FIRST_FINAL and head.framing is not None:
         raise UpstreamInvalid("The upstream sent an interim response that claims a body.")
     if to_head or status in _NO_BODY or status < _FIRST_FINAL:
-        framing = 0
+        head.framing = 0
         if length is not None and not to_head:
-            headers = [field for field in headers if field[0] != b"content-length"]
-    return ResponseHead(
-        status=status,
-        headers=headers,
-        framing=framing,
-        keep_alive=keep_alive and framing is not None,
-        keep_alive_s=keep_alive_s,
-    )
+            head.lines = without(head.lines, {b"content-length"})
+    if head.framing is None:
+        head.keep_alive = False
+    head.lines.append(via_line(first.http_version))
+    return head
 
 
 def check_unfinished_head(data: bytes) -> None:
@@ -123,21 +150,45 @@ def check_unfinished_head(data: bytes) -> None:
         raise UpstreamInvalid("The upstream's response head is malformed.")
 
 
-def _hop_fields(fields: Headers, version: str) -> tuple[bool, bool, int | None]:
-    """What the fields say about this connection: chunked, keep-alive and for how long."""
+def without(lines: Iterable[bytes], names: Iterable[bytes]) -> list[bytes]:
+    """The lines whose field is none of `names` (lower case)."""
+    unwanted = frozenset(names)
+    return [line for line in lines if line.partition(b":")[0].lower() not in unwanted]
+
+
+def _read_status_line(line: bytes) -> StatusLine:
+    first = parse_status_line(line)
+    if len(_status_lines) < _MAX_STATUS_LINES:
+        _status_lines[line] = first
+    return first
+
+
+def _framing(length: bytes | None, *, chunked: bool) -> int | None:
+    if length is None:
+        return CHUNKED if chunked else None
+    if chunked:
+        raise UpstreamInvalid("The upstream sent both a Content-Length and a Transfer-Encoding.")
+    if not length.isdigit() or len(length) > _MAX_LENGTH_DIGITS:
+        raise UpstreamInvalid("The upstream's Content-Length is not a number.")
+    return int(length)
+
+
+def _take_hop_fields(head: ResponseHead, fields: list[tuple[bytes, bytes]]) -> bool:
+    """What the fields say about this connection, and what Connection names is dropped. Whether the body is chunked."""
     chunked = False
-    keep_alive = version == "1.1"
-    keep_alive_s: int | None = None
     for name, value in fields:
         if name == b"transfer-encoding":
-            if chunked or version != "1.1" or value.lower() != b"chunked":
+            if chunked or head.http_version != "1.1" or value.lower() != b"chunked":
                 raise UpstreamInvalid("The upstream used a transfer coding that cannot be relayed.")
             chunked = True
         elif name == b"connection":
-            keep_alive = keep_alive and b"close" not in value.lower()
+            listed = {token.strip(b" \t").lower() for token in value.split(b",")}
+            head.keep_alive = head.keep_alive and b"close" not in listed
+            if private := listed - HOP_BY_HOP - _PERSISTENT - {b"close", b""}:
+                head.lines = without(head.lines, private)
         elif name == b"keep-alive":
-            keep_alive_s = _parse_timeout(value)
-    return chunked, keep_alive, keep_alive_s
+            head.keep_alive_s = _parse_timeout(value)
+    return chunked
 
 
 def _parse_timeout(value: bytes) -> int | None:

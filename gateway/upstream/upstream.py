@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from gateway.core.errors import UpstreamBusy
-from gateway.upstream.errors import NotConnected
-from gateway.upstream.exchange import Exchange, ExchangeRequest, Outcome, UpstreamTimeouts
+from gateway.core.errors import MalformedRequest
+from gateway.core.http_body import CHUNKED
+from gateway.core.http_head import END_OF_HEAD
+from gateway.upstream.asgi_caller import AsgiCaller
+from gateway.upstream.exchange import Exchange
 from gateway.upstream.pool import Pool, PoolLimits
-from gateway.upstream.upload import RequestBody
+from gateway.upstream.values import UpstreamTimeouts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
-    from gateway.upstream.exchange import OnStart, Receive, Send
+    from gateway.upstream.asgi_caller import Receive, Send
+    from gateway.upstream.exchange import OnStart
+    from gateway.upstream.values import ExchangeRequest, Outcome
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SLOWEST_TICK_S, _FASTEST_TICK_S = 0.25, 0.02
@@ -82,9 +85,9 @@ class Upstream:
         )
         """Value of the Host field that is sent when the caller's is not preserved."""
         self._prefix = parts.path.rstrip("/").encode("ascii")
-        self._timeouts = timeouts = timeouts if timeouts is not None else UpstreamTimeouts()
+        self.timeouts = timeouts = timeouts if timeouts is not None else UpstreamTimeouts()
         self._max_connections = max_connections
-        self._pool = Pool(
+        self.pool = Pool(
             parts.hostname,
             port,
             limits=PoolLimits(
@@ -100,47 +103,37 @@ class Upstream:
     async def forward(
         self, request: ExchangeRequest, receive: Receive, send: Send, *, on_start: OnStart, max_body: int
     ) -> Outcome:
-        """Relay one request and its response, streaming both ways.
+        """Relay one request of an ASGI caller, streaming both ways. As `Exchange.run`, with this upstream alone."""
+        exchange = Exchange(request, on_start=on_start, max_body=max_body)
+        return await exchange.run(AsgiCaller(receive, send), (self,))
+
+    def request_head(self, request: ExchangeRequest, framing: int | None) -> bytes:
+        """The head to send here, with its empty line.
 
         Args:
-            request: What to ask.
-            receive: ASGI `receive` of the caller's request.
-            send: ASGI `send` to the caller.
-            on_start: Maps the response's status and fields to the fields to send. Called once,
-                just before the response starts.
-            max_body: Most bytes of request body.
-
-        Returns:
-            How it ended: `complete`, or `client-left` if the caller went away after the
-            response had begun.
+            framing: As the body will be delimited: its length, `CHUNKED`, or None for no body.
 
         Raises:
-            BodyTooLarge, UpstreamUnreachable, UpstreamBusy, UpstreamTimeout, UpstreamInvalid: Nothing was sent.
-            ClientLeft: The caller went away before the response began.
-            ExchangeBroken: The response had begun and cannot be finished.
+            MalformedRequest: A line break in a field: nothing lets one through, and nothing may.
         """
-        return await forward_to_any((self,), request, receive, send, on_start=on_start, max_body=max_body)
-
-    async def relay(
-        self, request: ExchangeRequest, body: RequestBody | None, receive: Receive, send: Send, *, on_start: OnStart
-    ) -> Outcome:
-        """As `forward`, with a body that may have been begun for another upstream."""
-        return await Exchange(
-            request,
-            body,
-            receive,
-            send,
-            on_start=on_start,
-            pool=self._pool,
-            timeouts=self._timeouts,
-            prefix=self._prefix,
-            host=self.host,
-        ).run()
+        lines = [
+            b"%b %b%b HTTP/1.1" % (request.method.encode("ascii"), self._prefix, request.target),
+            b"host: " + (self.host if request.host is None else request.host),
+            *request.lines,
+        ]
+        if framing == CHUNKED:
+            lines.append(b"transfer-encoding: chunked")
+        elif framing is not None:
+            lines.append(b"content-length: %d" % framing)
+        data = b"\r\n".join(lines)
+        if data.count(b"\n") != len(lines) - 1 or data.count(b"\r") != len(lines) - 1 or b"\0" in data:
+            raise MalformedRequest("A header holds a line break.")
+        return data + END_OF_HEAD
 
     @property
     def stats(self) -> UpstreamStats:
         """Connections now, and what happened so far."""
-        pool, counts = self._pool, self._pool.counts
+        pool, counts = self.pool, self.pool.counts
         return UpstreamStats(
             open_connections=pool.open_connections,
             idle_connections=pool.idle_connections,
@@ -153,32 +146,7 @@ class Upstream:
 
     async def aclose(self) -> None:
         """Close every connection. Exchanges in progress break off."""
-        await self._pool.aclose()
-
-
-async def forward_to_any(
-    upstreams: Sequence[Upstream],
-    request: ExchangeRequest,
-    receive: Receive,
-    send: Send,
-    *,
-    on_start: OnStart,
-    max_body: int,
-) -> Outcome:
-    """As `Upstream.forward`, by the first of several that gives us a connection.
-
-    A request goes to the next one only while nothing of it has been sent to anybody.
-
-    Args:
-        upstreams: At least one, in the order in which they are tried.
-    """
-    body = RequestBody(receive, request.body_framing, max_body) if request.body_framing else None
-    for upstream in upstreams[:-1]:
-        try:
-            return await upstream.relay(request, body, receive, send, on_start=on_start)
-        except (NotConnected, UpstreamBusy):
-            continue
-    return await upstreams[-1].relay(request, body, receive, send, on_start=on_start)
+        await self.pool.aclose()
 
 
 def _tick_s(timeouts: UpstreamTimeouts, keepalive_s: float) -> float:

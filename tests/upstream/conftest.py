@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from gateway.upstream import ExchangeRequest, Outcome, Upstream, UpstreamTimeouts
+from gateway.upstream import ExchangeRequest, Outcome, ResponseHead, Upstream, UpstreamTimeouts
 from tests.fakes.asgi_caller import AsgiCaller
 from tests.fakes.raw_upstream import RawUpstream, Script
 
@@ -31,11 +31,17 @@ class Rig:
         headers: list[tuple[bytes, bytes]] | None = None,
         framing: int | None = None,
         max_body: int = 10**9,
-        on_start: Callable[[int, Any], Any] = lambda _status, headers: headers,
+        on_start: Callable[[ResponseHead], list[bytes]] = lambda head: head.lines,
     ) -> tuple[AsgiCaller, Outcome]:
         caller = caller if caller is not None else AsgiCaller()
         outcome = await self.upstream.forward(
-            ExchangeRequest(method=method, target=target, headers=headers or [], body_framing=framing),
+            ExchangeRequest(
+                method=method,
+                target=target,
+                lines=[b"%b: %b" % field for field in headers or [] if field[0] != b"host"],
+                host=dict(headers or []).get(b"host"),
+                body_framing=framing,
+            ),
             caller.receive,
             caller.send,
             on_start=on_start,

@@ -10,7 +10,8 @@ import time
 import pytest
 
 from gateway.core.errors import UpstreamInvalid, UpstreamTimeout, UpstreamUnreachable
-from gateway.upstream import CHUNKED, ExchangeBroken, ExchangeRequest, Upstream, UpstreamTimeouts
+from gateway.core.http_body import CHUNKED
+from gateway.upstream import ExchangeBroken, ExchangeRequest, Upstream, UpstreamTimeouts
 from tests.fakes.asgi_caller import AsgiCaller
 from tests.fakes.raw_upstream import Peer, answering
 
@@ -90,8 +91,16 @@ async def test_an_ambiguous_head_is_an_invalid_response(serve, answer):
     ],
 )
 async def test_a_broken_chunk_breaks_the_exchange(serve, body):
-    rig = await serve(answering(CHUNKS + body), answering(OK))
     caller = AsgiCaller()
+
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(CHUNKS)
+        await caller.started.wait()
+        await peer.send(body)
+        await peer.until_closed()
+
+    rig = await serve(script, answering(OK))
     with pytest.raises(ExchangeBroken) as broken:
         await rig.ask(caller)
     assert broken.value.outcome.ended == "upstream-broke"
@@ -301,9 +310,9 @@ async def test_a_refused_connection_is_unreachable_after_one_more_try(serve):
 async def test_a_name_that_does_not_resolve_is_unreachable():
     upstream = Upstream("http://does-not-exist.invalid:1")
     caller = AsgiCaller()
-    request = ExchangeRequest(method="GET", target=b"/", headers=[])
+    request = ExchangeRequest(method="GET", target=b"/", lines=[])
     with pytest.raises(UpstreamUnreachable):
-        await upstream.forward(request, caller.receive, caller.send, on_start=lambda _s, h: h, max_body=0)
+        await upstream.forward(request, caller.receive, caller.send, on_start=lambda head: head.lines, max_body=0)
     await upstream.aclose()
 
 
@@ -399,7 +408,7 @@ async def test_an_early_refusal_reaches_the_caller_and_stops_the_upload(serve):
         await peer.until_closed()
 
     rig = await serve(script)
-    caller = AsgiCaller(b"part", more=True)
+    caller = AsgiCaller(b"x" * 70_000, more=True)
     caller, outcome = await rig.ask(caller, method="POST", framing=10**6)
     assert (caller.status, caller.body, outcome.ended) == (413, b"big", "complete")
     assert rig.upstream.stats.idle_connections == 0
@@ -433,4 +442,4 @@ async def test_an_upstream_that_hangs_up_on_an_upload_is_unreachable(serve):
 
     rig = await serve(script)
     with pytest.raises(UpstreamUnreachable):
-        await rig.ask(AsgiCaller(b"part", more=True), method="POST", framing=10**6)
+        await rig.ask(AsgiCaller(b"x" * 70_000, more=True), method="POST", framing=10**6)

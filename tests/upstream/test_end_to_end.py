@@ -41,12 +41,12 @@ def forwarder(upstream: Upstream) -> Callable[..., Awaitable[None]]:
             request = ExchangeRequest(
                 method=scope["method"],
                 target=scope["raw_path"] + b"?" + query if query else scope["raw_path"],
-                headers=rules.forward_headers(
-                    headers, peer=scope["client"][0], scheme="http", http_version=scope["http_version"], identity=[]
-                ),
+                lines=rules.forward(
+                    headers, None, peer=scope["client"][0], scheme="http", http_version=scope["http_version"]
+                ).lines,
                 body_framing=body_framing(headers, scope["http_version"]),
             )
-            await upstream.forward(request, receive, send, on_start=lambda _status, fields: fields, max_body=10**9)
+            await upstream.forward(request, receive, send, on_start=lambda head: head.lines, max_body=10**9)
         except TiergateError as error:
             body = error.code.encode()
             await send(
@@ -131,7 +131,7 @@ async def test_an_early_refusal_reaches_a_caller_in_mid_upload(gateway):
 
     port, _ = await gateway(script)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\npart")
+    writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 70_000)
     head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
     assert head.startswith(b"HTTP/1.1 413")
     assert await reader.readexactly(3) == b"big"
@@ -236,8 +236,8 @@ async def test_tls_is_spoken_and_connections_are_reused(tmp_path):
         upstream = Upstream(server.url, ca_file=tmp_path / "ca.pem")
         for _ in range(3):
             caller = AsgiCaller()
-            request = ExchangeRequest(method="GET", target=b"/", headers=[])
-            await upstream.forward(request, caller.receive, caller.send, on_start=lambda _s, h: h, max_body=0)
+            request = ExchangeRequest(method="GET", target=b"/", lines=[])
+            await upstream.forward(request, caller.receive, caller.send, on_start=lambda head: head.lines, max_body=0)
             assert caller.body == b"ok"
         await upstream.aclose()
     assert seen[0] == "localhost"
@@ -250,8 +250,8 @@ async def test_a_certificate_that_does_not_fit_is_never_accepted(tmp_path, trust
     async with RawUpstream(answering(OK), ssl_context=context) as server:
         upstream = Upstream(server.url, ca_file=tmp_path / "ca.pem" if trusted else None)
         caller = AsgiCaller()
-        request = ExchangeRequest(method="GET", target=b"/", headers=[])
+        request = ExchangeRequest(method="GET", target=b"/", lines=[])
         with pytest.raises(UpstreamUnreachable):
-            await upstream.forward(request, caller.receive, caller.send, on_start=lambda _s, h: h, max_body=0)
+            await upstream.forward(request, caller.receive, caller.send, on_start=lambda head: head.lines, max_body=0)
         await upstream.aclose()
         assert server.requests == []

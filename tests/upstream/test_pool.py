@@ -113,7 +113,7 @@ async def test_an_idle_connection_is_closed_after_its_time(serve):
     while rig.upstream.stats.open_connections:  # noqa: ASYNC110 - looks at the pool's own figures, which signal nothing
         await asyncio.sleep(0.01)
     assert rig.upstream.stats.expired == 1
-    assert rig.upstream._pool._timer is None or rig.upstream._pool._timer.when() > 0
+    assert rig.upstream.pool._timer is None or rig.upstream.pool._timer.when() > 0
 
 
 async def test_no_keep_alive_time_keeps_no_connection(serve):

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from gateway.core.errors import BodyTooLarge, MalformedRequest
-from gateway.upstream import CHUNKED, ClientFaulty, ExchangeRequest, Upstream
+from gateway.core.http_body import CHUNKED
+from gateway.upstream import ClientFaulty, ExchangeRequest, Upstream
 from tests.fakes.asgi_caller import AsgiCaller
 from tests.fakes.raw_upstream import Peer, answering
 
@@ -63,7 +64,7 @@ async def test_hop_by_hop_fields_of_the_response_end_here(serve):
 
 async def test_the_response_start_can_be_given_more_fields(serve):
     rig = await serve(answering(OK))
-    caller, _ = await rig.ask(on_start=lambda status, headers: [*headers, (b"x-seen", b"%d" % status)])
+    caller, _ = await rig.ask(on_start=lambda head: [*head.lines, b"x-seen: %d" % head.status])
     assert caller.headers[-1] == (b"x-seen", b"200")
 
 
@@ -181,12 +182,33 @@ async def test_an_empty_body_keeps_its_length(serve):
 
 
 async def test_a_chunked_body_in_parts_travels_chunked(serve):
+    caller = AsgiCaller(b"he", more=True)
+
+    async def script(peer: Peer) -> None:
+        head = await peer.head()
+        assert head.field(b"transfer-encoding") == b"chunked"
+        assert await peer.reader.readexactly(7) == b"2\r\nhe\r\n"
+        caller.feed(b"")
+        caller.feed(b"llo")
+        caller.feed(b"", more=False)
+        assert await peer.reader.readexactly(13) == b"3\r\nllo\r\n0\r\n\r\n"
+        await peer.send(OK)
+        await peer.until_closed()
+
+    rig = await serve(script)
+    await rig.ask(caller, method="POST", framing=CHUNKED)
+    assert rig.upstream.stats.idle_connections == 1
+
+
+async def test_a_body_of_known_length_is_gathered_before_a_connection_is_taken(serve):
     rig = await serve(answering(OK))
-    await rig.ask(AsgiCaller(b"he", b"", b"llo"), method="POST", framing=CHUNKED)
-    await rig.ask(AsgiCaller(b"a", b"b", b""), method="POST", framing=CHUNKED)
-    assert [request.body for request in rig.server.requests] == [b"hello", b"ab"]
-    assert rig.server.requests[0].field(b"transfer-encoding") == b"chunked"
-    assert rig.server.accepted == 1
+    caller = AsgiCaller(b"he", more=True)
+    asking = asyncio.create_task(rig.ask(caller, method="POST", framing=5))
+    await asyncio.sleep(0.05)
+    assert rig.upstream.stats.open_connections == 0
+    caller.feed(b"llo", more=False)
+    await asking
+    assert rig.server.requests[0].body == b"hello"
 
 
 async def test_a_chunked_body_that_is_all_there_gets_a_length(serve):
@@ -229,10 +251,12 @@ async def test_a_body_announced_too_large_opens_no_connection(serve):
 
 async def test_a_body_that_grows_too_large_ends_the_exchange(serve):
     async def script(peer: Peer) -> None:
+        await peer.head()
+        caller.feed(b"67890")
         await peer.until_closed()
 
     rig = await serve(script)
-    caller = AsgiCaller(b"12345", b"67890", more=True)
+    caller = AsgiCaller(b"12345", more=True)
     with pytest.raises(ClientFaulty) as caught:
         await rig.ask(caller, method="POST", framing=CHUNKED, max_body=8)
     assert isinstance(caught.value.refusal, BodyTooLarge)
@@ -268,4 +292,4 @@ def test_other_urls_are_refused(url):
 
 
 def test_a_request_is_a_value():
-    assert ExchangeRequest(method="GET", target=b"/", headers=[]).body_framing is None
+    assert ExchangeRequest(method="GET", target=b"/", lines=[]).body_framing is None

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.errors import UpstreamInvalid
-from gateway.upstream.response_body import MAX_LINE_BYTES, ChunkedBody, ClosingBody, SizedBody
+from gateway.core.http_body import MAX_LINE_BYTES, BodyInvalid, ChunkedBody, ClosingBody, SizedBody
 
 _HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -41,8 +40,8 @@ def decode(parts: list[bytes]) -> tuple[bytes, ChunkedBody]:
     payload = b""
     for part in parts:
         if body.complete:
-            body.surplus = True
-            break
+            body.rest += part
+            continue
         payload += body.feed(part)
     return payload, body
 
@@ -58,7 +57,7 @@ def test_chunks_come_out_as_they_went_in_however_they_are_cut(parts, extension, 
     data = b"".join(b"%x%b\r\n%b\r\n" % (len(part), extension, part) for part in parts) + b"0\r\n" + trailer + b"\r\n"
     payload, body = decode(pieces(data, cuts))
     assert payload == b"".join(parts)
-    assert (body.complete, body.surplus) == (True, False)
+    assert (body.complete, body.rest) == (True, b"")
 
 
 _alphabet = st.sampled_from(
@@ -73,9 +72,9 @@ _end = st.sampled_from([b"", b"0\r\n\r\n", b"\r\n0\r\n\r\n", b"\r\n\r\n"])
 def test_nothing_is_accepted_that_llhttp_refuses_or_reads_differently(junk, cuts):
     try:
         payload, body = decode(pieces(junk, cuts))
-    except UpstreamInvalid:
+    except BodyInvalid:
         return
-    if body.surplus or not body.complete:
+    if body.rest or not body.complete:
         return
     oracle = Oracle()
     httptools.HttpResponseParser(oracle).feed_data(_HEAD + junk)
@@ -107,5 +106,5 @@ def test_an_unframed_body_is_whole_when_the_connection_closes():
 def test_a_line_without_end_is_refused_while_it_grows():
     body = ChunkedBody()
     body.feed(b"1" * MAX_LINE_BYTES)
-    with pytest.raises(UpstreamInvalid):
+    with pytest.raises(BodyInvalid):
         body.feed(b"1")

@@ -1,11 +1,11 @@
-"""Where a response body ends, byte by exact byte.
+"""Where a message body ends, byte by exact byte; both directions read with this.
 
 Each reader takes what arrives and gives back the payload in it. `complete` says that the body
-has ended by its own framing; `surplus` that bytes followed its end. After surplus the
-connection is worthless: the next answer read from it could be somebody else's.
+has ended by its own framing; `rest` holds the bytes that followed its end: of a request, the
+next request; of a response, something that nobody asked for, so that its connection is worthless.
 
-Chunks are decoded here and not by the head's parser, because that one skips empty lines
-between messages without a word and keeps trailer fields of any size.
+Chunks are strict: no bare line feed, no white space around a size. Trailer fields are read,
+bounded and dropped; they never become fields of the message.
 
 Source: RFC 9112 sections 6 and 7.1.
 """
@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from gateway.core.errors import UpstreamInvalid
-from gateway.core.request_gate import CHUNKED
+CHUNKED = -1
+"""Framing: the length is not known until the body's end."""
 
 MAX_LINE_BYTES = 4096
 """Longest chunk-size line, its extensions included."""
@@ -28,17 +28,21 @@ _CRLF = b"\r\n"
 _LINE_BYTES = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 
 
-class ResponseBody(Protocol):
+class BodyInvalid(Exception):
+    """The body's framing is broken: nothing after this point can be trusted."""
+
+
+class BodyReader(Protocol):
     """A body being read."""
 
     complete: bool
-    surplus: bool
+    rest: bytes
 
     def feed(self, data: bytes) -> bytes:
         """The payload in `data`; b"" if there is none.
 
         Raises:
-            UpstreamInvalid: The framing is broken.
+            BodyInvalid: The framing is broken.
         """
         ...
 
@@ -50,12 +54,12 @@ class ResponseBody(Protocol):
 class SizedBody:
     """As many bytes as were announced."""
 
-    __slots__ = ("complete", "left", "surplus")
+    __slots__ = ("complete", "left", "rest")
 
     def __init__(self, length: int) -> None:
         self.left = length
         self.complete = length == 0
-        self.surplus = False
+        self.rest = b""
 
     def feed(self, data: bytes) -> bytes:
         """What belongs to the body."""
@@ -64,7 +68,7 @@ class SizedBody:
             self.left = left
             return data
         if left < 0:
-            self.surplus = True
+            self.rest = data[self.left :]
             data = data[: self.left]
         self.left = 0
         self.complete = True
@@ -78,11 +82,11 @@ class SizedBody:
 class ClosingBody:
     """Everything until the connection closes."""
 
-    __slots__ = ("complete", "surplus")
+    __slots__ = ("complete", "rest")
 
     def __init__(self) -> None:
         self.complete = False
-        self.surplus = False
+        self.rest = b""
 
     def feed(self, data: bytes) -> bytes:
         """All of it."""
@@ -96,11 +100,11 @@ class ClosingBody:
 class ChunkedBody:
     """Chunks, a last chunk, and trailer fields that are dropped."""
 
-    __slots__ = ("_line", "_need", "_trailer", "complete", "surplus")
+    __slots__ = ("_line", "_need", "_trailer", "complete", "rest")
 
     def __init__(self) -> None:
         self.complete = False
-        self.surplus = False
+        self.rest = b""
         self._line = b""
         """Start of a line (or of the line end after a chunk) whose rest has not come."""
         self._need = 0
@@ -132,7 +136,8 @@ class ChunkedBody:
             else:
                 self._read_line(data[at:line_end])
                 at = line_end + 2
-        self.surplus = at < end
+        if at < end:
+            self.rest = data[at:]
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def closed(self) -> bool:
@@ -141,15 +146,15 @@ class ChunkedBody:
 
     def _keep(self, rest: bytes) -> None:
         if self._need < 0 and rest != b"\r":
-            raise UpstreamInvalid("The upstream's chunk is longer than its size.")
+            raise BodyInvalid("A chunk is longer than its size.")
         if len(rest) > MAX_LINE_BYTES:
-            raise UpstreamInvalid("The upstream sent a chunk size or trailer line without an end.")
+            raise BodyInvalid("A chunk size or trailer line has no end.")
         self._line = rest
 
     def _read_line(self, line: bytes) -> None:
         if self._need < 0:
             if line:
-                raise UpstreamInvalid("The upstream's chunk is longer than its size.")
+                raise BodyInvalid("A chunk is longer than its size.")
             self._need = 0
         elif self._trailer >= 0:
             self._read_trailer(line)
@@ -164,11 +169,11 @@ class ChunkedBody:
             return
         self._trailer += len(line)
         if self._trailer > MAX_TRAILER_BYTES or line.translate(None, _LINE_BYTES) or line.find(b":") < 1:
-            raise UpstreamInvalid("The upstream sent malformed trailer fields.")
+            raise BodyInvalid("The trailer fields are malformed.")
 
 
-def body_reader(framing: int | None) -> ResponseBody:
-    """The reader for a response head's `framing`."""
+def body_reader(framing: int | None) -> BodyReader:
+    """The reader for a body of a known length, `CHUNKED`, or None: until the connection closes."""
     if framing is None:
         return ClosingBody()
     return ChunkedBody() if framing == CHUNKED else SizedBody(framing)
@@ -183,5 +188,5 @@ def _parse_chunk_size(line: bytes) -> int:
         or len(line) > MAX_LINE_BYTES
         or (semicolon and extension.translate(None, _LINE_BYTES))
     ):
-        raise UpstreamInvalid("The upstream sent a malformed chunk size.")
+        raise BodyInvalid("A chunk size is malformed.")
     return int(size, 16)

@@ -1,0 +1,53 @@
+"""What an exchange is given, and what it leaves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Ended: TypeAlias = Literal["complete", "client-left", "upstream-broke", "timeout"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamTimeouts:
+    """How long an exchange waits for what."""
+
+    connect_s: float = 5.0
+    """To connect, DNS and TLS included; then UpstreamUnreachable."""
+    first_byte_s: float = 60.0
+    """From the end of the request to the end of the response's head; then UpstreamTimeout."""
+    idle_s: float = 60.0
+    """Without progress in either body, whoever is to blame; then the exchange is broken off."""
+    total_s: float | None = None
+    """For the whole exchange. None: streams may last."""
+    pool_wait_s: float = 5.0
+    """For a connection, when all are busy; then UpstreamBusy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeRequest:
+    """What to ask the upstream."""
+
+    method: str
+    target: bytes
+    """Path and query as they came; sent byte for byte behind the upstream's path prefix."""
+    lines: list[bytes]
+    """End-to-end field lines (`core.forwarding`), without framing and Host."""
+    host: bytes | None = None
+    """Host to send; None: the upstream's own."""
+    body_framing: int | None = None
+    """Announced length, `CHUNKED`, or None for no body (`core.request_gate.body_framing`)."""
+    timeouts: UpstreamTimeouts | None = None
+    """Instead of the upstream's own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How an exchange ended."""
+
+    status: int
+    response_bytes: int
+    """Payload handed to the server in front of us."""
+    request_bytes: int
+    """Payload read from the caller."""
+    ended: Ended
