@@ -31,9 +31,10 @@ from gateway.sync import EventWorker, Sync
 from gateway.telemetry import Metrics, configure_logging
 from gateway.upstream import Upstream, UpstreamTimeouts
 from gateway.web.asgi import ASGIApp
+from gateway.web.front import FrontOptions
 from gateway.web.health import watch_dependencies
 from gateway.web.inside import InsideApp, lifespan_of
-from gateway.web.middleware import Edge
+from gateway.web.middleware import Edge, refuse_early
 from gateway.web.problems import Site
 from gateway.web.proxying import ReverseProxy
 from gateway.web.reserved import ReservedPaths
@@ -77,6 +78,7 @@ def create_app(settings: Settings | None = None, *, inside: ASGIApp | None = Non
             yield
 
     app = build_litestar(settings, lifespan=lifespan)
+    app.state.front = FrontOptions(refuse=lambda error: refuse_early(app.state.runtime, error))
     app.asgi_handler = Edge(  # type: ignore[assignment]  # a Litestar app stays one: only what it routes to is wrapped
         app.asgi_handler,
         runtime=lambda: app.state.runtime,

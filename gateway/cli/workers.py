@@ -37,7 +37,7 @@ def server_config(settings: Settings) -> uvicorn.Config:
         APP,
         factory=True,
         workers=settings.workers,
-        http="gateway.web.http_protocol:FrontProtocol",
+        http="gateway.web.front:FrontProtocol",
         loop="uvloop" if importlib.util.find_spec("uvloop") else "asyncio",
         ws="none",
         lifespan="on",

@@ -10,6 +10,10 @@
         BodyTooLarge             413  body-too-large
         BodyIncomplete           400  body-incomplete
         MethodRefused            501  method-not-supported
+        VersionNotSupported      505  http-version-not-supported
+        HeadersTooLarge          431  headers-too-large
+        RequestTimeout           408  request-timeout
+        ExpectationFailed        417  expectation-failed
         UpgradeRefused           501  upgrade-not-supported
       Denied                     we know the caller, and policy says no
         FeatureNotInTier         403  feature-not-in-tier
@@ -25,6 +29,7 @@
         CapacityReduced          503  temporary-reduced-capacity
         UpstreamUnreachable      502  upstream-unreachable
         UpstreamBusy             503  upstream-busy
+        WorkerFull               503  too-many-connections
         UpstreamInvalid          502  upstream-invalid-response
         UpstreamTimeout          504  upstream-timeout
         BillingUnavailable       503  billing-unavailable
@@ -84,6 +89,30 @@ class MethodRefused(Rejected):
     """A method that a gateway must not forward (TRACE, CONNECT) or cannot name."""
 
     code = "method-not-supported"
+
+
+class VersionNotSupported(Rejected):
+    """A version of HTTP that is not spoken on this connection."""
+
+    code = "http-version-not-supported"
+
+
+class HeadersTooLarge(Rejected):
+    """More header fields, or longer ones, than are read."""
+
+    code = "headers-too-large"
+
+
+class RequestTimeout(Rejected):
+    """The request did not arrive in the time that a request may take, or stopped arriving."""
+
+    code = "request-timeout"
+
+
+class ExpectationFailed(Rejected):
+    """An Expect field that asks for something other than `100-continue`."""
+
+    code = "expectation-failed"
 
 
 class UpgradeRefused(Rejected):
@@ -207,6 +236,12 @@ class UpstreamBusy(Failed):
     """Every connection that we may open to the API behind us is in use. It was not asked."""
 
     code = "upstream-busy"
+
+
+class WorkerFull(Failed):
+    """This process has as many connections as it may have."""
+
+    code = "too-many-connections"
 
 
 class UpstreamInvalid(Failed):

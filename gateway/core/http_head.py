@@ -10,7 +10,7 @@ Source: RFC 9112 sections 2.2, 3, 4 and 5, RFC 9110 sections 5.1 and 5.5.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -82,6 +82,12 @@ class FieldLines:
                 self._known.clear()
             self._known[line] = field
         return field
+
+
+def pairs_of(lines: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
+    """Good field lines as ASGI has them: names in lower case, values without the white space around them."""
+    split = (line.partition(b":") for line in lines)
+    return [(name.lower(), value.strip(b" \t")) for name, _, value in split]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ Nothing is repaired.
 Not visible here, and so left to the server in front: white space inside the request line and
 around names, bare line feeds, the chunks themselves, an absolute-form target that the server
 has already taken apart, and trailer fields that a server merges into the headers (ours does not:
-`gateway.web.http_protocol`).
+`gateway.web.front`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ MAX_FIELDS = 256
 MAX_HEADER_BYTES = 65_536
 """Names and values together. Servers in front usually stop earlier; uvicorn has no limit of its own."""
 
-_CHECKED = frozenset({b"host", b"content-length", b"transfer-encoding", b"max-forwards"})
+CHECKED = frozenset({b"host", b"content-length", b"transfer-encoding", b"max-forwards"})
+"""Names of the fields that decide whether a request has one reading."""
 _NAME_BYTES = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
 _VALUE_BYTES = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 _HOST_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,=%"
@@ -60,10 +61,22 @@ def check_request(method: str, raw_path: bytes, headers: Headers, http_version: 
         raise TargetRejected("The request target is not an absolute path.")
     fields = list(headers)
     _check_bytes(fields)
+    check_message(method, (field for field in fields if field[0] in CHECKED), http_version)
+
+
+def check_message(method: str, fields: Headers, http_version: str) -> None:
+    """As `check_request`, where method, target and the bytes of every field have been checked.
+
+    Args:
+        fields: Those whose names are in `CHECKED`; others do no harm.
+
+    Raises:
+        MethodRefused: `Max-Forwards: 0`.
+        MalformedRequest: Framing or Host.
+    """
     found: dict[bytes, list[bytes]] = {}
     for name, value in fields:
-        if name in _CHECKED:
-            found.setdefault(name, []).append(value)
+        found.setdefault(name, []).append(value)
     _check_hosts(found.get(b"host", []), http_version)
     lengths, codings = found.get(b"content-length", []), found.get(b"transfer-encoding", [])
     if lengths:

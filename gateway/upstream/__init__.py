@@ -8,9 +8,9 @@ the bytes, and `asgi_caller` is the caller's side where there is nothing faster 
 
 from gateway.upstream.asgi_caller import AsgiCaller
 from gateway.upstream.body_size import BodySize
-from gateway.upstream.errors import ClientFaulty, ClientLeft, ExchangeBroken
+from gateway.upstream.errors import ClientFaulty, ClientLeft, ExchangeBroken, ExchangeCancelled
 from gateway.upstream.exchange import Caller, Exchange
-from gateway.upstream.response_head import ResponseHead
+from gateway.upstream.response_head import OnStart, ResponseHead
 from gateway.upstream.upstream import Upstream, UpstreamStats
 from gateway.upstream.values import ExchangeRequest, Outcome, UpstreamTimeouts
 
@@ -22,7 +22,9 @@ __all__ = [
     "ClientLeft",
     "Exchange",
     "ExchangeBroken",
+    "ExchangeCancelled",
     "ExchangeRequest",
+    "OnStart",
     "Outcome",
     "ResponseHead",
     "Upstream",

@@ -12,6 +12,8 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from gateway.core.http_head import pairs_of
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -33,7 +35,19 @@ class AsgiCaller:
         send: ASGI `send`.
     """
 
-    __slots__ = ("_cut", "_exchange", "_held", "_messages", "_paused", "_reader", "_receive", "_send", "_sender", "_size", "_wake")
+    __slots__ = (
+        "_cut",
+        "_exchange",
+        "_held",
+        "_messages",
+        "_paused",
+        "_reader",
+        "_receive",
+        "_send",
+        "_sender",
+        "_size",
+        "_wake",
+    )
 
     waits = True
 
@@ -81,12 +95,12 @@ class AsgiCaller:
 
     def respond(self, head: ResponseHead, lines: list[bytes], data: bytes, *, ended: bool) -> None:
         """Begin the response."""
-        headers = [_pair(line) for line in lines]
+        headers = pairs_of(lines)
         self._put({"type": "http.response.start", "status": head.status, "headers": headers})
         if data or ended:
-            self.send(data, ended=ended)
+            self.send_part(data, ended=ended)
 
-    def send(self, data: bytes, *, ended: bool) -> None:
+    def send_part(self, data: bytes, *, ended: bool) -> None:
         """Go on with it."""
         self._size += len(data)
         if self._size > HIGH_WATER and not self._paused and self._exchange is not None:
@@ -160,8 +174,3 @@ class AsgiCaller:
                 exchange.body(message.get("body", b""), ended=complete)
             if self._held is not None:
                 await self._held.wait()
-
-
-def _pair(line: bytes) -> tuple[bytes, bytes]:
-    name, _, value = line.partition(b":")
-    return name.lower(), value.strip(b" \t")

@@ -296,6 +296,8 @@ class Connection(asyncio.Protocol):
         return _with_cause(UpstreamInvalid("The upstream closed the connection in the middle of its response."), exc)
 
 
-def _with_cause(error: UpstreamUnreachable | UpstreamInvalid, cause: Exception | None) -> UpstreamUnreachable | UpstreamInvalid:
+def _with_cause(
+    error: UpstreamUnreachable | UpstreamInvalid, cause: Exception | None
+) -> UpstreamUnreachable | UpstreamInvalid:
     error.__cause__ = cause
     return error

@@ -3,10 +3,12 @@
 ClientLeft           the caller is gone: nobody is there to answer
   ClientFaulty       the caller's body stalled, grew too large, or was not as long as announced
 ExchangeBroken       the response had begun and cannot be finished: cut the connection
+ExchangeCancelled    as asyncio.CancelledError, with how far the response had come
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from gateway.core.errors import BodyIncomplete, Rejected, UpstreamUnreachable
@@ -41,6 +43,14 @@ class ExchangeBroken(Exception):
 
     def __init__(self, message: str, outcome: Outcome) -> None:
         super().__init__(message)
+        self.outcome = outcome
+
+
+class ExchangeCancelled(asyncio.CancelledError):
+    """The exchange's task was cancelled in the middle of a response."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__()
         self.outcome = outcome
 
 

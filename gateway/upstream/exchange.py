@@ -19,21 +19,25 @@ from typing import TYPE_CHECKING, Any, Protocol
 from gateway.core.errors import BodyTooLarge, UpstreamBusy, UpstreamInvalid, UpstreamTimeout, UpstreamUnreachable
 from gateway.core.http_body import CHUNKED
 from gateway.upstream.body_size import BodySize
-from gateway.upstream.errors import ClientFaulty, ClientLeft, DiedUnanswered, ExchangeBroken, NotConnected
+from gateway.upstream.errors import (
+    ClientFaulty,
+    ClientLeft,
+    DiedUnanswered,
+    ExchangeBroken,
+    ExchangeCancelled,
+    NotConnected,
+)
 from gateway.upstream.values import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from gateway.core.errors import TiergateError
     from gateway.upstream.connection import Connection, Failure
     from gateway.upstream.pool import Pool
-    from gateway.upstream.response_head import ResponseHead
+    from gateway.upstream.response_head import OnStart, ResponseHead
     from gateway.upstream.upstream import Upstream
     from gateway.upstream.values import Ended, ExchangeRequest, UpstreamTimeouts
-
-    OnStart = Callable[[ResponseHead], list[bytes]]
-    """Maps a response's head to the field lines to send. Called once, just before the response starts."""
 
 HOLD_BYTES = 262_144
 """Of a body, these many bytes wait here before its caller is paused."""
@@ -80,7 +84,7 @@ class Caller(Protocol):
         """Begin the response."""
         ...
 
-    def send(self, data: bytes, *, ended: bool) -> None:
+    def send_part(self, data: bytes, *, ended: bool) -> None:
         """Go on with it."""
         ...
 
@@ -114,8 +118,8 @@ class Exchange:
         "_began_at",
         "_caller",
         "_chunked",
-        "_count",
         "_connection",
+        "_count",
         "_deadline",
         "_failure",
         "_framing",
@@ -186,6 +190,10 @@ class Exchange:
             raise self._broken(error, "timeout") from error
         except (UpstreamInvalid, UpstreamUnreachable) as error:
             raise self._broken(error, "upstream-broke") from error
+        except asyncio.CancelledError:
+            if self._head is None:
+                raise
+            raise ExchangeCancelled(self._outcome("upstream-broke")) from None
         finally:
             caller.detach()
             self._let_go()
@@ -274,9 +282,7 @@ class Exchange:
         finally:
             self._wait = None
 
-    def _begin(
-        self, upstream: Upstream, connection: Connection, timeouts: UpstreamTimeouts
-    ) -> asyncio.Future[None]:
+    def _begin(self, upstream: Upstream, connection: Connection, timeouts: UpstreamTimeouts) -> asyncio.Future[None]:
         """Write what there is of the request."""
         framing, body = self._framing, b""
         if self._size or framing == CHUNKED:
@@ -331,6 +337,10 @@ class Exchange:
     def left(self) -> None:
         """The caller has gone."""
         self._end(ClientLeft("The caller left before the exchange was complete."))
+
+    def fault(self, error: ClientFaulty) -> None:
+        """The caller sent what no caller may send."""
+        self._end(error)
 
     def blocked(self) -> None:
         """The caller does not take what was sent."""
@@ -405,7 +415,7 @@ class Exchange:
         if head is not None:
             self._caller.respond(head, lines, data, ended=ended)
         elif data or ended:
-            self._caller.send(data, ended=ended)
+            self._caller.send_part(data, ended=ended)
         if ended and self._wait is not None and not self._wait.done():
             self._wait.set_result(None)
 

@@ -13,7 +13,8 @@ Source: RFC 9112 sections 4 and 6.3.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
 from gateway.core.errors import UpstreamInvalid
 from gateway.core.forwarding import HOP_BY_HOP, via_line
@@ -50,7 +51,16 @@ class ResponseHead:
         http_version: Of the response.
     """
 
-    __slots__ = ("framing", "has_date", "has_ratelimit", "http_version", "keep_alive", "keep_alive_s", "lines", "status")
+    __slots__ = (
+        "framing",
+        "has_date",
+        "has_ratelimit",
+        "http_version",
+        "keep_alive",
+        "keep_alive_s",
+        "lines",
+        "status",
+    )
 
     def __init__(self, status: int, http_version: str) -> None:
         self.status = status
@@ -72,6 +82,9 @@ class ResponseHead:
         """1xx: not the answer yet."""
         return self.status < _FIRST_FINAL
 
+
+OnStart: TypeAlias = Callable[[ResponseHead], list[bytes]]
+"""Maps a response's head to the field lines to send. Called once, just before the response starts."""
 
 _fields = FieldLines(_kind_of)
 _status_lines: dict[bytes, StatusLine] = {}
@@ -101,28 +114,16 @@ def _read(lines: list[bytes], *, to_head: bool) -> ResponseHead:
     status = first.status
     head = ResponseHead(status, first.http_version)
     kept = head.lines
-    length: bytes | None = None
-    ended: list[tuple[bytes, bytes]] = []
+    special: list[tuple[int, tuple[bytes, bytes]]] = []
     known = _fields.known
     del lines[0]
     for line in lines:
         pair, kind = known.get(line) or _fields.read(line)
-        if kind == _END_TO_END:
+        if kind != _ENDS_HERE:
             kept.append(line)
-        elif kind == _LENGTH:
-            if length is not None:
-                raise UpstreamInvalid("The upstream sent more than one Content-Length.")
-            length = pair[1]
-            kept.append(line)
-        elif kind == _ENDS_HERE:
-            ended.append(pair)
-        else:
-            kept.append(line)
-            if kind == _DATE:
-                head.has_date = True
-            else:
-                head.has_ratelimit = True
-    chunked = _take_hop_fields(head, ended) if ended else False
+        if kind:
+            special.append((kind, pair))
+    length, chunked = _take(head, special)
     if status == _SWITCHING:
         raise UpstreamInvalid("The upstream switched protocols without being asked to.")
     head.framing = _framing(length, chunked=chunked)
@@ -161,6 +162,24 @@ def _read_status_line(line: bytes) -> StatusLine:
     if len(_status_lines) < _MAX_STATUS_LINES:
         _status_lines[line] = first
     return first
+
+
+def _take(head: ResponseHead, special: list[tuple[int, tuple[bytes, bytes]]]) -> tuple[bytes | None, bool]:
+    """What the fields say beside what they pass on. The length that they announce, and whether the body is chunked."""
+    length: bytes | None = None
+    ended: list[tuple[bytes, bytes]] = []
+    for kind, pair in special:
+        if kind == _LENGTH:
+            if length is not None:
+                raise UpstreamInvalid("The upstream sent more than one Content-Length.")
+            length = pair[1]
+        elif kind == _DATE:
+            head.has_date = True
+        elif kind == _RATE_LIMIT:
+            head.has_ratelimit = True
+        else:
+            ended.append(pair)
+    return length, _take_hop_fields(head, ended) if ended else False
 
 
 def _framing(length: bytes | None, *, chunked: bool) -> int | None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.upstream.asgi_caller import Receive, Send
-    from gateway.upstream.exchange import OnStart
+    from gateway.upstream.response_head import OnStart
     from gateway.upstream.values import ExchangeRequest, Outcome
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}

@@ -10,5 +10,3 @@ Receive: TypeAlias = Callable[[], Awaitable[Any]]
 Send: TypeAlias = Callable[[Any], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 Headers: TypeAlias = list[tuple[bytes, bytes]]
-OnStart: TypeAlias = Callable[[int, Headers], Headers]
-"""Maps a response's status and fields to the fields to send."""

@@ -12,18 +12,20 @@ Its startup and shutdown run inside the gateway's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import Any
 
 import structlog
 
 from gateway.admission import Attempt
 from gateway.core.errors import BodyTooLarge
 from gateway.core.forwarding import headers_inside
+from gateway.core.http_head import pairs_of
 from gateway.core.request_gate import body_framing
-from gateway.upstream import ClientFaulty, ClientLeft, ExchangeBroken, Outcome, RequestBody
-from gateway.web.asgi import ASGIApp, OnStart, Receive, Scope, Send
+from gateway.upstream import BodySize, ClientFaulty, ClientLeft, ExchangeBroken, OnStart, Outcome, ResponseHead
+from gateway.upstream.values import Ended
+from gateway.web.asgi import ASGIApp, Headers, Receive, Scope, Send
 from gateway.web.proxying import identity_fields
 from gateway.web.refusals import InternalError
 
@@ -50,11 +52,11 @@ class InsideApp:
         request_id: str,
         on_start: OnStart,
         max_body: int,
-    ) -> None:
+    ) -> Outcome:
         """Let the app answer. An app that raises or goes silent counts as an upstream that does."""
         identity = identity_fields(attempt, request_id)
         framing = body_framing(scope["headers"], scope["http_version"])
-        call = _Call(receive, send, on_start, RequestBody(receive, framing, max_body) if framing else None)
+        call = _Call(receive, send, on_start, BodySize(framing, max_body))
         inner = {
             **scope,
             "headers": headers_inside(scope["headers"], identity=identity),
@@ -68,7 +70,7 @@ class InsideApp:
             await self._app(inner, call.receive, call.send)
         except Exception as error:  # noqa: BLE001 - what it means depends on how far the call came
             crash = error
-        call.conclude(crash, attempt.decision_id)
+        return call.conclude(crash, attempt.decision_id)
 
 
 class _Call:
@@ -76,7 +78,7 @@ class _Call:
 
     __slots__ = ("_body", "_complete", "_fault", "_on_start", "_receive", "_send", "_sent_bytes", "_status")
 
-    def __init__(self, receive: Receive, send: Send, on_start: OnStart, body: RequestBody | None) -> None:
+    def __init__(self, receive: Receive, send: Send, on_start: OnStart, body: BodySize) -> None:
         self._receive = receive
         self._send = send
         self._on_start = on_start
@@ -99,12 +101,11 @@ class _Call:
         return {"type": "http.disconnect"}
 
     async def _next(self) -> Any:
-        if self._body is not None and not self._body.complete:
-            part = await self._body.read()
-            return {"type": "http.request", "body": part, "more_body": not self._body.complete}
         message = await self._receive()
         if message["type"] == "http.disconnect":
             raise ClientLeft("The caller left before the response was complete.")
+        if not self._body.complete:
+            self._body.add(len(message.get("body", b"")), ended=not message.get("more_body", False))
         return message
 
     async def send(self, message: Any) -> None:
@@ -113,7 +114,7 @@ class _Call:
             if self._fault is not None:
                 return
             self._status = message["status"]
-            message = {**message, "headers": self._on_start(message["status"], list(message.get("headers", ())))}
+            message = {**message, "headers": self._started(message["status"], message.get("headers", ()))}
         elif self._status is None and self._fault is not None:
             return
         await self._send(message)
@@ -121,18 +122,26 @@ class _Call:
             self._sent_bytes += len(message.get("body", b""))
             self._complete = not message.get("more_body", False)
 
-    def conclude(self, crash: Exception | None, decision_id: str) -> None:
+    def _started(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+        head = ResponseHead(status, "1.1")
+        head.lines = [b"%b: %b" % pair for pair in headers]
+        names = {name.lower() for name, _ in headers}
+        head.has_date, head.has_ratelimit = b"date" in names, b"ratelimit" in names
+        return pairs_of(self._on_start(head))
+
+    def conclude(self, crash: Exception | None, decision_id: str) -> Outcome:
         """Say how the call ended, in the words of an exchange.
 
         Raises:
             InternalError: The app did not answer.
             ClientLeft: Nor did it have to.
             ExchangeBroken: Its response cannot be finished.
-            Exception: Its response is complete, and the app raised afterwards: for the server's log.
         """
         if self._complete:
             if crash is not None:
-                raise crash
+                log.error(
+                    "the app inside the gateway raised after its response", decision_id=decision_id, exc_info=crash
+                )
         elif self._status is None:
             if self._fault is not None:
                 raise self._fault
@@ -142,15 +151,18 @@ class _Call:
             raise self._broken("The app broke its response off.", "upstream-broke") from crash
         elif isinstance(self._fault, ClientFaulty):
             raise self._broken(str(self._fault), "client-left") from crash
+        return self._outcome("complete" if self._complete else "client-left")
 
-    def _broken(self, message: str, ended: Literal["client-left", "upstream-broke"]) -> ExchangeBroken:
-        outcome = Outcome(
+    def _broken(self, message: str, ended: Ended) -> ExchangeBroken:
+        return ExchangeBroken(message, self._outcome(ended))
+
+    def _outcome(self, ended: Ended) -> Outcome:
+        return Outcome(
             status=self._status or 0,
             response_bytes=self._sent_bytes,
-            request_bytes=self._body.read_bytes if self._body is not None else 0,
+            request_bytes=self._body.read_bytes,
             ended=ended,
         )
-        return ExchangeBroken(message, outcome)
 
 
 @asynccontextmanager

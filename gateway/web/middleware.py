@@ -22,9 +22,10 @@ from gateway.core.ratelimit_fields import policy_field, state_field
 from gateway.core.request_gate import check_request, wants_websocket
 from gateway.core.target import canonical_path, check_length
 from gateway.explaining import Decision, LimitSeen
-from gateway.upstream import ClientFaulty, ClientLeft, ExchangeBroken
-from gateway.web.asgi import ASGIApp, Headers, OnStart, Receive, Scope, Send
+from gateway.upstream import ClientFaulty, ClientLeft, ExchangeBroken, ExchangeCancelled, OnStart, Outcome, ResponseHead
+from gateway.web.asgi import ASGIApp, Headers, Receive, Scope, Send
 from gateway.web.dates import DateField
+from gateway.web.front import CALLER
 from gateway.web.problems import problem_response
 from gateway.web.reserved import ReservedPaths
 from gateway.web.runtime import Runtime
@@ -49,11 +50,11 @@ class Exchange(Protocol):
         request_id: str,
         on_start: OnStart,
         max_body: int,
-    ) -> None:
+    ) -> Outcome:
         """Answer the request, and return when the response is complete or the caller has left it.
 
         Args:
-            on_start: Maps the response's status and fields to the fields to send.
+            on_start: Maps the response's head to the field lines to send.
             max_body: Most bytes of request body.
 
         Raises:
@@ -92,11 +93,12 @@ class Edge:
         runtime = self._runtime()
         # A copy: some servers append trailer fields to their own list later, unchecked. What such a server (stock
         # uvicorn) has merged before this line, because all came at once, looks like a header and passes as one; it
-        # is dropped again under our own protocol only (web/http_protocol.py), where no trailer field gets here.
+        # is dropped again under our own protocol only (web/front), where no trailer field gets here.
         scope = {**scope, "headers": list(scope["headers"])}
         try:
             check_length(scope["raw_path"], scope["query_string"])
-            check_request(scope["method"], scope["raw_path"], scope["headers"], scope["http_version"])
+            if CALLER not in scope.get("extensions", ()):
+                check_request(scope["method"], scope["raw_path"], scope["headers"], scope["http_version"])
             path = canonical_path(scope["raw_path"])
             ours = self._reserved.owns(path)
         except TiergateError as error:
@@ -113,7 +115,7 @@ class _Metered:
     """One metered request, from its arrival to the end of its exchange."""
 
     __slots__ = (
-        "_attempt", "_complete", "_decided_at", "_decision", "_exchange", "_payload", "_receipt", "_receive",
+        "_attempt", "_decided_at", "_decision", "_exchange", "_receipt", "_receive",
         "_request_id", "_runtime", "_scope", "_send", "_started_at", "_status",
     )  # fmt: skip
 
@@ -132,8 +134,6 @@ class _Metered:
         self._receipt: Receipt | None = None
         self._decision: Decision | None = None
         self._status: int | None = None
-        self._payload = False
-        self._complete = False
 
     async def run(self) -> None:
         try:
@@ -153,59 +153,61 @@ class _Metered:
     async def _relay(self) -> None:
         """The exchange of an admitted request; what turns out not to be billable is given back."""
         try:
-            await self._exchange(
+            outcome = await self._exchange(
                 self._scope,
                 self._receive,
-                self._send_on,
+                self._send,
                 attempt=self._attempt,
                 request_id=self._request_id,
                 on_start=self._on_start,
                 max_body=self._runtime.settings.max_body_bytes,
             )
         except (Failed, Rejected) as error:
-            await self._conclude()
+            await self._conclude(None)
             await self._answer(error, given_back=True)
         except ClientFaulty as fault:
             await self._answer(fault.refusal)
         except ClientLeft:
             log.debug("caller left before the response", decision_id=self._attempt.decision_id)
         except ExchangeBroken as broken:
-            await self._conclude(by_caller=broken.outcome.ended == "client-left")
+            await self._conclude(broken.outcome)
+            raise
+        except ExchangeCancelled as cancelled:
+            await asyncio.shield(self._cut_off(cancelled.outcome))
             raise
         except asyncio.CancelledError:
-            await asyncio.shield(self._cut_off())
+            await asyncio.shield(self._cut_off(None))
             raise
         except BaseException:
-            await self._conclude()
+            await self._conclude(None)
             raise
         else:
-            await self._conclude(by_caller=not self._complete)
+            await self._conclude(outcome)
 
-    async def _send_on(self, message: Any) -> None:
-        """Pass on a part of the response, and remember how far it came."""
-        await self._send(message)
-        if message["type"] != "http.response.start":
-            self._payload = self._payload or bool(message.get("body"))
-            self._complete = not message.get("more_body", False)
-
-    async def _conclude(self, *, by_caller: bool = False) -> None:
+    async def _conclude(self, outcome: Outcome | None) -> None:
         """Give the charge back, unless the call is billed."""
-        if not is_billed(self._status, complete=self._complete, payload=self._payload, by_caller=by_caller):
+        complete = outcome is not None and outcome.ended == "complete"
+        payload = outcome is not None and outcome.response_bytes > 0
+        by_caller = outcome is not None and outcome.ended == "client-left"
+        if not is_billed(self._status, complete=complete, payload=payload, by_caller=by_caller):
             await self._give_back()
 
-    async def _cut_off(self) -> None:
+    async def _cut_off(self, outcome: Outcome | None) -> None:
         """This process ends: a caller who was not answered yet is told to come back."""
-        await self._conclude()
+        await self._conclude(outcome)
         if self._status is None:
             await self._answer(CapacityReduced("The gateway stopped before this call was answered."), given_back=True)
 
-    def _on_start(self, status: int, headers: Headers) -> Headers:
+    def _on_start(self, head: ResponseHead) -> list[bytes]:
         """Add our fields to the response's."""
-        self._status = status
+        self._status = head.status
         self._runtime.metrics.upstream_seconds.observe(time.perf_counter() - self._decided_at)
-        return [*headers, *_date.missing(headers), *self._fields(headers, given_back=status >= BILLABLE_BELOW)]
+        added = self._fields(given_back=head.status >= BILLABLE_BELOW, with_limits=not head.has_ratelimit)
+        if not head.has_date:
+            added.insert(0, _date.current())
+        return [*head.lines, *(b"%b: %b" % field for field in added)]
 
-    def _fields(self, present: Headers, *, given_back: bool) -> Headers:
+    def _fields(self, *, given_back: bool, with_limits: bool = True) -> Headers:
         """Our response fields. RateLimit fields that the upstream sends itself are left alone."""
         fields: Headers = [(b"tiergate-decision", self._attempt.decision_id.encode())]
         plan = self._attempt.plan
@@ -213,13 +215,13 @@ class _Metered:
             return fields
         if plan.access.warning is not None:
             fields.append((b"tiergate-warning", plan.access.warning.encode()))
-        if self._attempt.states and not any(name.lower() == b"ratelimit" for name, _ in present):
+        if self._attempt.states and with_limits:
             fields.append((b"ratelimit-policy", policy_field(plan.limits)))
             fields.append((b"ratelimit", state_field(plan.limits, self._attempt.states, given_back=given_back)))
         return fields
 
     async def _answer(self, error: TiergateError, *, given_back: bool = False) -> None:
-        extra = self._fields([], given_back=given_back)
+        extra = self._fields(given_back=given_back)
         self._status = await _send_problem(
             self._runtime, self._scope, self._send, error, self._attempt.decision_id, extra
         )
@@ -351,6 +353,13 @@ def _log_decision(decision: Decision) -> None:
         left={limit.name: limit.remaining for limit in decision.limits},
         ms=decision.duration_ms,
     )
+
+
+def refuse_early(runtime: Runtime, error: TiergateError) -> tuple[int, Headers, bytes]:
+    """The answer to what no app gets to see: status, fields, body. Counted as any decision."""
+    runtime.metrics.decisions.labels("-", "-", error.code).inc()
+    status, headers, body = problem_response(error, runtime.site)
+    return status, [*headers, _date.current()], body
 
 
 async def _send_problem(

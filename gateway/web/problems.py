@@ -55,6 +55,27 @@ TABLE: dict[str, Kind] = {
         title="This method is not proxied",
         advice="Use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS.",
     ),
+    "http-version-not-supported": Kind(
+        status=505,
+        title="This version of HTTP is not spoken here",
+        advice="Use HTTP/1.1.",
+    ),
+    "headers-too-large": Kind(
+        status=431,
+        title="The request's header fields are too large",
+        advice="Send fewer or shorter header fields; cookies are the usual reason.",
+    ),
+    "request-timeout": Kind(
+        status=408,
+        title="The request did not arrive in time",
+        advice="Send the whole request without long pauses. A call whose body stopped arriving after it had begun "
+        "stays charged.",
+    ),
+    "expectation-failed": Kind(
+        status=417,
+        title="This expectation cannot be met",
+        advice="Leave the Expect field out, or send 'Expect: 100-continue'.",
+    ),
     "upgrade-not-supported": Kind(
         status=501,
         title="WebSockets are not proxied",
@@ -132,6 +153,12 @@ TABLE: dict[str, Kind] = {
         title="The API is busy",
         advice="Try again after the seconds in Retry-After; the charge for this call was given back.",
         retry_after_s=2,
+    ),
+    "too-many-connections": Kind(
+        status=503,
+        title="Too many connections",
+        advice="Try again after the seconds in Retry-After, and keep connections open between calls.",
+        retry_after_s=5,
     ),
     "upstream-invalid-response": Kind(
         status=502,

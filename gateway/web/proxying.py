@@ -9,8 +9,9 @@ from urllib.parse import quote
 from gateway.admission import Attempt
 from gateway.core.forwarding import HeaderRules
 from gateway.core.request_gate import body_framing
-from gateway.upstream import ExchangeRequest, forward_to_any
-from gateway.web.asgi import Headers, OnStart, Receive, Scope, Send
+from gateway.upstream import AsgiCaller, Exchange, ExchangeRequest, OnStart, Outcome
+from gateway.web.asgi import Headers, Receive, Scope, Send
+from gateway.web.front import CALLER, Cycle
 from gateway.web.runtime import Runtime
 
 _REQUEST_ID = b"x-request-id"
@@ -39,24 +40,31 @@ class ReverseProxy:
         request_id: str,
         on_start: OnStart,
         max_body: int,
-    ) -> None:
+    ) -> Outcome:
         """Relay one exchange."""
-        request = ExchangeRequest(
-            method=scope["method"],
-            target=scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b""),
-            headers=self._rules.forward_headers(
-                scope["headers"],
-                peer=scope["client"][0] if scope.get("client") else None,
-                scheme=scope["scheme"],
-                http_version=scope["http_version"],
-                identity=identity_fields(attempt, request_id),
+        caller: Cycle | None = scope.get("extensions", {}).get(CALLER)
+        forwarded = self._rules.forward(
+            scope["headers"],
+            caller.head.lines if caller is not None else None,
+            peer=scope["client"][0] if scope.get("client") else None,
+            scheme=scope["scheme"],
+            http_version=scope["http_version"],
+        )
+        forwarded.lines.extend(b"%b: %b" % field for field in identity_fields(attempt, request_id))
+        exchange = Exchange(
+            ExchangeRequest(
+                method=scope["method"],
+                target=scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b""),
+                lines=forwarded.lines,
+                body_framing=body_framing(scope["headers"], scope["http_version"]),
             ),
-            body_framing=body_framing(scope["headers"], scope["http_version"]),
+            on_start=on_start,
+            max_body=max_body,
         )
         upstreams = self._runtime().upstreams
         first = next(self._turn) % len(upstreams)
-        await forward_to_any(
-            upstreams[first:] + upstreams[:first], request, receive, send, on_start=on_start, max_body=max_body
+        return await exchange.run(
+            caller if caller is not None else AsgiCaller(receive, send), upstreams[first:] + upstreams[:first]
         )
 
 

@@ -10,6 +10,7 @@ from gateway.core.forwarding import HeaderRules, headers_inside
 
 HOST = (b"host", b"api.example")
 
+
 def forward(
     *fields: tuple[bytes, bytes],
     peer: str | None = "192.0.2.1",

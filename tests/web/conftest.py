@@ -224,7 +224,7 @@ def _start(sandbox: Sandbox, settings: dict[str, str], target: str) -> Gateway:
                 ),
                 *(
                     "--http",
-                    "gateway.web.http_protocol:FrontProtocol",
+                    "gateway.web.front:FrontProtocol",
                     "--no-access-log",
                     "--no-date-header",
                     "--no-server-header",

@@ -1,0 +1,340 @@
+"""One request on a connection, from its head to the end of its response.
+
+To an ASGI app it is `receive` and `send`; to an exchange it is the caller itself, and what the
+upstream sends is written in the turn of the event loop in which it came. Law: what was begun
+and cannot be finished cuts the connection, so that a part is never taken for the whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from gateway.core.errors import MalformedRequest, RequestTimeout
+from gateway.core.http_body import CHUNKED
+from gateway.upstream import ClientFaulty, ExchangeBroken
+
+if TYPE_CHECKING:
+    from gateway.upstream import Exchange, ResponseHead
+    from gateway.web.asgi import ASGIApp, Scope
+    from gateway.web.front.protocol import FrontProtocol
+    from gateway.web.front.request import RequestHead
+
+CALLER = "tiergate.caller"
+"""Key in `scope["extensions"]`: the cycle, for an exchange that can use it. Its request's head has been checked."""
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_NO_BODY = frozenset({204, 304})
+_HOLD_BYTES = 65_536
+"""Of a body that the app does not take."""
+_LAST_CHUNK = b"0\r\n\r\n"
+
+log = logging.getLogger("uvicorn.error")
+
+
+def _status_line(status: int) -> bytes:
+    try:
+        phrase = HTTPStatus(status).phrase
+    except ValueError:
+        phrase = ""
+    return f"HTTP/1.1 {status} {phrase}".encode()
+
+
+STATUS_LINES = {status: _status_line(status) for status in range(100, 600)}
+
+
+class Cycle:
+    """A request that is being answered."""
+
+    __slots__ = (
+        "_body_ended",
+        "_chunked",
+        "_end_told",
+        "_event",
+        "_exchange",
+        "_fault",
+        "_left",
+        "_no_body",
+        "_parts",
+        "_protocol",
+        "_size",
+        "_start",
+        "_started",
+        "_wants_asking",
+        "complete",
+        "disconnected",
+        "head",
+        "keep_alive",
+    )
+
+    waits = False
+
+    def __init__(self, protocol: FrontProtocol, head: RequestHead) -> None:
+        self._protocol = protocol
+        self.head = head
+        self.keep_alive = head.keep_alive
+        """Whether another request may follow on this connection."""
+        self.complete = False
+        """The response has been written in full."""
+        self.disconnected = False
+        self._body_ended = head.framing is None
+        self._wants_asking = head.expects_continue and head.framing is not None
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._end_told = False
+        self._fault: ClientFaulty | None = None
+        self._event: asyncio.Event | None = None
+        self._exchange: Exchange | None = None
+        self._start: Any = None
+        self._started = False
+        self._chunked = False
+        self._left: int | None = None
+        """Bytes that an app has announced and not sent yet."""
+        self._no_body = False
+
+    async def run(self, app: ASGIApp, scope: Scope) -> None:
+        """Let the app answer."""
+        try:
+            await app(scope, self.receive, self.send)
+        except ExchangeBroken:
+            self._protocol.cut()
+        except asyncio.CancelledError:
+            self._protocol.cut()
+            raise
+        except Exception:
+            if not self.disconnected:
+                log.exception("the app failed")
+            self._give_up()
+        else:
+            if not self.complete:
+                self._give_up()
+
+    def _give_up(self) -> None:
+        """The app will not finish its response."""
+        if self.disconnected or self.complete:
+            return
+        if self._started:
+            self._protocol.cut()
+            return
+        self.keep_alive = False
+        if self._fault is not None:
+            self.complete = True
+            self._protocol.refuse(self._fault.refusal)
+        else:
+            self._write(500, [b"content-type: text/plain"], b"Internal Server Error\n", framing=None, ended=True)
+
+    # What the connection tells.
+
+    def body(self, data: bytes, *, ended: bool) -> None:
+        """A part of the request's body."""
+        self._wants_asking = False
+        self._body_ended = ended
+        if self._exchange is not None:
+            self._exchange.body(data, ended=ended)
+            return
+        if data:
+            self._parts.append(data)
+            self._size += len(data)
+            if self._size > _HOLD_BYTES:
+                self.hold()
+        self._wake()
+
+    def broken(self, error: str) -> None:
+        """The body's framing is broken."""
+        self.keep_alive = False
+        self._fault = ClientFaulty(error, MalformedRequest)
+        if self._exchange is not None:
+            self._exchange.fault(self._fault)
+        self._wake()
+
+    def stalled(self) -> None:
+        """The body has stopped coming. An exchange looks at that itself."""
+        if self._exchange is None and self._fault is None:
+            self.keep_alive = False
+            self._fault = ClientFaulty("The request's body stopped arriving.", RequestTimeout)
+            self._wake()
+
+    def left(self) -> None:
+        """The caller has gone."""
+        self.disconnected = True
+        if self._exchange is not None:
+            self._exchange.left()
+        self._wake()
+
+    def blocked(self) -> None:
+        """The caller does not take what was written."""
+        if self._exchange is not None:
+            self._exchange.blocked()
+
+    def unblocked(self) -> None:
+        """It does again."""
+        if self._exchange is not None:
+            self._exchange.unblocked()
+
+    def _wake(self) -> None:
+        if self._event is not None:
+            self._event.set()
+
+    # ASGI.
+
+    async def receive(self) -> dict[str, Any]:
+        """The next part of the body, or the news that the caller has gone."""
+        self._ask()
+        while not self.disconnected and not self.complete and self._fault is None:
+            if self._parts or (self._body_ended and not self._end_told):
+                data = b"".join(self._parts)
+                self._parts, self._size = [], 0
+                self.release()
+                self._end_told = self._body_ended  # told once; from then on only leaving is news
+                return {"type": "http.request", "body": data, "more_body": not self._body_ended}
+            if self._event is None:
+                self._event = asyncio.Event()
+            self._event.clear()
+            await self._event.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Any) -> None:
+        """A part of the response."""
+        if self.disconnected or self.complete:
+            return
+        if self._fault is not None and not self._started:  # whatever the app says, it has not read the request
+            self._give_up()
+            return
+        if message["type"] == "http.response.start":
+            self._start = message
+            return
+        data, ended = message.get("body", b""), not message.get("more_body", False)
+        lines: list[bytes] = [] if self._started else self._lines_of(self._start)
+        if self._left is not None and not self._no_body:
+            self._left -= len(data)
+            if self._left < 0 or (ended and self._left):
+                raise RuntimeError("the app's response is not as long as its Content-Length")
+        if self._started:
+            self.send_part(data, ended=ended)
+        else:
+            self._write(self._start["status"], lines, data, framing=self._left, ended=ended)
+        await self._protocol.drained()
+
+    def _lines_of(self, start: Any) -> list[bytes]:
+        """The fields of an app's response, of which framing and the connection are ours."""
+        lines = []
+        self._no_body = self.head.method == "HEAD" or start["status"] in _NO_BODY
+        for name, value in start.get("headers", ()):
+            lowered = name.lower()
+            if lowered == b"content-length":
+                self._left = int(value)
+            if lowered == b"connection":
+                self.keep_alive = self.keep_alive and b"close" not in value.lower()
+            elif lowered != b"transfer-encoding":
+                lines.append(b"%b: %b" % (name, value))
+        if any(b"\r" in line or b"\n" in line for line in lines):
+            raise RuntimeError("a header field of the app's response holds a line break")
+        return lines
+
+    # What an exchange calls.
+
+    def attach(self, exchange: Exchange) -> None:
+        """Where to tell what the caller does."""
+        self._exchange = exchange
+        if self.disconnected:
+            exchange.left()
+        elif self._fault is not None:
+            exchange.fault(self._fault)
+        elif self.head.framing is not None and (self._parts or self._body_ended):
+            parts, self._parts, self._size = b"".join(self._parts), [], 0
+            exchange.body(parts, ended=self._body_ended)
+            self.release()
+
+    def detach(self) -> None:
+        """Tell no more."""
+        self._exchange = None
+
+    def start_body(self) -> None:
+        """The body is wanted."""
+        self._ask()
+
+    def watch(self) -> None:
+        """A connection tells by itself when its caller leaves."""
+
+    def hold(self) -> None:
+        """Read no more of the body for now."""
+        self._protocol.hold()
+
+    def release(self) -> None:
+        """Read on."""
+        self._protocol.release()
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the caller does not take what was written."""
+        return self._protocol.is_writing_paused
+
+    def cut(self, error: Exception) -> None:
+        """Nobody waits in here."""
+
+    async def until(self, done: asyncio.Future[None]) -> None:
+        """Writing here never waits."""
+        await done
+
+    def respond(self, head: ResponseHead, lines: list[bytes], data: bytes, *, ended: bool) -> None:
+        """Begin the response."""
+        framing = head.framing
+        self._write(head.status, lines, data, framing=None if framing == CHUNKED else framing, ended=ended)
+
+    def send_part(self, data: bytes, *, ended: bool) -> None:
+        """Go on with it."""
+        if self._no_body:
+            data = b""
+        elif self._chunked:
+            data = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+            if ended:
+                data += _LAST_CHUNK
+        if data:
+            self._protocol.write(data)
+        if ended:
+            self._finish()
+
+    # Inside.
+
+    def _ask(self) -> None:
+        if self._wants_asking and not self._started:
+            self._wants_asking = False
+            self._protocol.write(_CONTINUE)
+
+    def _write(self, status: int, lines: list[bytes], data: bytes, *, framing: int | None, ended: bool) -> None:
+        """The response's head, and what is there of its body.
+
+        Args:
+            framing: The length that `lines` announce; None if they announce none.
+        """
+        self._started = True
+        out = [STATUS_LINES[status], *lines]
+        if self.head.method == "HEAD" or status in _NO_BODY:
+            self._no_body = True
+            data = b""
+        elif framing is None:
+            if ended:
+                out.append(b"content-length: %d" % len(data))
+            elif self.head.http_version == "1.1":
+                self._chunked = True
+                out.append(b"transfer-encoding: chunked")
+                data = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+            else:
+                self.keep_alive = False
+        if not self._body_ended:
+            self.keep_alive = False  # what is still to come of the body would be taken for a request
+        if not self.keep_alive:
+            out.append(b"connection: close")
+        elif self.head.http_version == "1.0":
+            out.append(b"connection: keep-alive")
+        out.append(b"\r\n")
+        self._protocol.write(b"\r\n".join(out) + data)
+        if ended:
+            self._finish()
+
+    def _finish(self) -> None:
+        self.complete = True
+        self._wake()
+        self._protocol.done(self, body_ended=self._body_ended)
