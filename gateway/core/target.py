@@ -23,7 +23,12 @@ _SPELLED_OUT = frozenset(b"~!$&'()*+,=:@")
 """Bytes that clients encode or not as they like: policy sees the plain byte either way."""
 _NEVER_ENCODED = frozenset(_UNRESERVED) - frozenset(b"~")
 _ESCAPE_LENGTH = 3
-_SPACE, _DELETE, _PERCENT = 0x20, 0x7F, 0x25
+_SPACE, _SLASH, _BACKSLASH, _DELETE = 0x20, 0x2F, 0x5C, 0x7F
+
+ENCODED_SLASH = "%2F"
+"""How a canonical path spells a slash that is part of a segment."""
+ENCODED_SLASH_REFUSED = "The path holds an encoded slash."
+"""What a caller is told where no route takes one."""
 
 
 def check_length(raw_path: bytes, query: bytes) -> None:
@@ -36,7 +41,7 @@ def check_length(raw_path: bytes, query: bytes) -> None:
         raise TargetTooLong(f"Path and query are longer than {MAX_TARGET_BYTES:,} bytes.")
 
 
-def canonical_path(raw_path: bytes) -> str:
+def canonical_path(raw_path: bytes, *, keeps_encoded_slashes: bool = False) -> str:
     """Accept a path that every HTTP parser reads alike; refuse all others.
 
     What is accepted is forwarded as it came. The text returned is for matching: escapes in
@@ -45,11 +50,14 @@ def canonical_path(raw_path: bytes) -> str:
 
     Args:
         raw_path: `scope["raw_path"]`: undecoded, without the query string.
+        keeps_encoded_slashes: Let encoded slashes pass, as the three bytes `%2F`, which part no segments.
+            Only for a route that takes them: `Policy.find_route` refuses such a path on any other.
 
     Raises:
         TargetRejected: Not an absolute path; `//`, a dot segment, a backslash or `;`; an encoded
             slash, backslash, dot, letter, digit, `-` or `_`; a control character; an escape that
-            is malformed, doubled (`%252F`) or not UTF-8; a byte that a URI cannot hold.
+            is malformed, doubled (`%252F`) or not UTF-8; a byte that a URI cannot hold. With encoded
+            slashes kept, also what would be a dot segment if they were slashes.
 
     Source: RFC 3986 sections 3.3 and 6.2.2, RFC 9110 section 4.2.3.
     """
@@ -64,18 +72,20 @@ def canonical_path(raw_path: bytes) -> str:
         return raw_path.decode("ascii")
     if odd.strip(b"%"):
         raise TargetRejected("The path holds a character that must be percent-encoded.")
-    return _spell(raw_path)
+    return _spell(raw_path, keeps_slashes=keeps_encoded_slashes)
 
 
 _DOT_SEGMENTS = frozenset({b".", b".."})
 
 
-def _spell(raw_path: bytes) -> str:
+def _spell(raw_path: bytes, *, keeps_slashes: bool) -> str:
     """The matching form of a path with escapes."""
     head, *escaped = raw_path.split(b"%")
     spelled, decoded = [head], [head]
     for part in escaped:
         byte = _parse_escape(part)
+        if byte == _SLASH and not keeps_slashes:
+            raise TargetRejected(ENCODED_SLASH_REFUSED)
         following = part[2:]
         if byte in _SPELLED_OUT:
             spelled.append(bytes((byte,)))
@@ -86,6 +96,8 @@ def _spell(raw_path: bytes) -> str:
     plain = b"".join(decoded)
     if _has_escape(plain):
         raise TargetRejected("The path is percent-encoded twice.")
+    if keeps_slashes and not _DOT_SEGMENTS.isdisjoint(plain.split(b"/")):
+        raise TargetRejected("The path holds a dot segment beside an encoded slash.")
     try:
         plain.decode("utf-8")
     except UnicodeDecodeError:
@@ -101,8 +113,8 @@ def _parse_escape(part: bytes) -> int:
     byte = int(digits, 16)
     if byte < _SPACE or byte == _DELETE:
         raise TargetRejected("The path holds an encoded control character.")
-    if byte in b"/\\":
-        raise TargetRejected("The path holds an encoded slash or backslash.")
+    if byte == _BACKSLASH:
+        raise TargetRejected("The path holds an encoded backslash.")
     if byte in _NEVER_ENCODED:
         raise TargetRejected("The path encodes a character that is never encoded: a letter, a digit, '-', '.' or '_'.")
     return byte

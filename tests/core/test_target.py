@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.core.errors import TargetRejected
-from gateway.core.target import canonical_path
+from gateway.core.target import ENCODED_SLASH, canonical_path
 
 
 @pytest.mark.parametrize(
@@ -170,3 +170,87 @@ def test_paths_that_decode_alike_have_one_name(one, other):
     except TargetRejected:
         return
     assert (names[0] == names[1]) == (unquote_to_bytes(one) == unquote_to_bytes(other))
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        (b"/projects/group%2Fproject", "/projects/group%2Fproject"),
+        (b"/projects/group%2fproject", "/projects/group%2Fproject"),
+        (b"/shot/https%3a%2f%2Fa.example%2F", "/shot/https:%2F%2Fa.example%2F"),
+        (b"/a%2f/b", "/a%2F/b"),
+        (b"/.well-known%2Fx", "/.well-known%2Fx"),
+    ],
+)
+def test_an_encoded_slash_that_is_kept_is_three_bytes_of_its_segment(path, name):
+    assert canonical_path(path, keeps_encoded_slashes=True) == name
+    with pytest.raises(TargetRejected, match="encoded slash"):
+        canonical_path(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(b"/a/..%2Fb", id="two-dots-before"),
+        pytest.param(b"/a%2f../b", id="two-dots-behind"),
+        pytest.param(b"/a/.%2fb", id="one-dot"),
+        pytest.param(b"/a%2F..%2Fb", id="two-dots-between"),
+        pytest.param(b"/a%2F.", id="dot-last"),
+        pytest.param(b"/a%252Fb", id="encoded-twice"),
+        pytest.param(b"/a%2F%2e%2e", id="encoded-dots"),
+        pytest.param(b"/a%2F%5cb", id="encoded-backslash"),
+        pytest.param(b"/a%2F//b", id="empty-segment"),
+        pytest.param(b"/a%2", id="half-an-escape"),
+    ],
+)
+def test_a_kept_slash_opens_no_other_way(path):
+    with pytest.raises(TargetRejected):
+        canonical_path(path, keeps_encoded_slashes=True)
+
+
+_with_slashes = st.lists(_tokens | st.sampled_from([b"%2f", b"%2F"]), max_size=14).map(
+    lambda parts: b"/" + b"".join(parts)
+)
+
+
+def _reading(path: bytes, *, keeps: bool) -> str | None:
+    try:
+        return canonical_path(path, keeps_encoded_slashes=keeps)
+    except TargetRejected:
+        return None
+
+
+@given(_with_slashes)
+def test_keeping_slashes_changes_nothing_for_a_path_without_one(path):
+    if b"%2f" not in path.lower():
+        assert _reading(path, keeps=True) == _reading(path, keeps=False)
+
+
+@given(_with_slashes)
+@example(b"/%25%2f2f")
+@example(b"/..%2f")
+def test_a_kept_slash_is_accepted_and_named_as_any_other_letter_in_its_place(path):
+    """The oracle: the same path with a letter that stands for nothing else in place of each encoded slash."""
+    lettered = path.replace(b"%2f", b"$").replace(b"%2F", b"$") if b"$" not in path else path
+    expected = _reading(lettered, keeps=False)
+    decoded = unquote_to_bytes(path)
+    if expected is not None and {b".", b".."} & set(decoded.split(b"/")):
+        expected = None
+    found = _reading(path, keeps=True)
+    assert found == (None if expected is None else expected.replace("$", ENCODED_SLASH))
+
+
+@given(_with_slashes)
+def test_a_kept_slash_parts_no_segments_and_hides_no_dot_segment(path):
+    name = _reading(path, keeps=True)
+    if name is None:
+        return
+    assert (
+        name.split("/")[1:]
+        == [
+            _reading(b"/" + part, keeps=True)[1:]  # type: ignore[index]
+            for part in path.split(b"/")[1:]
+        ]
+    )
+    assert not {b".", b".."} & set(unquote_to_bytes(path).split(b"/"))
+    assert _reading(name.encode(), keeps=True) == name
