@@ -8,10 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from gateway.core.errors import TargetRejected
+from gateway.core.forward_rules import host_name
 from gateway.core.limits import Limit
 from gateway.core.route import Route
 from gateway.core.route_table import RouteTable
-from gateway.core.upstream_policy import NO_OPTIONS, Cors, ForwardOptions, UpstreamGroup
+from gateway.core.target import ENCODED_SLASH, ENCODED_SLASH_REFUSED
+from gateway.core.upstream_policy import (
+    DEFAULT_GROUP,
+    NO_OPTIONS,
+    Cors,
+    ForwardOptions,
+    UpstreamGroup,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +85,54 @@ class Policy:
     """By name. A group called `default` replaces the upstream in the settings."""
     cors: Cors | None = None
     """For routes that say nothing themselves. None: no CORS."""
+    takes_encoded_slashes: bool = field(init=False, repr=False, compare=False)
+    """Whether any route does: else a path with one need not be read twice (`core.target`)."""
+    needs_settings_upstream: bool = field(init=False, repr=False, compare=False)
+    """Whether a request can go to the upstream of the settings: no group is the default, and a route names none."""
     _table: RouteTable = field(init=False, repr=False, compare=False)
+    _by_host: dict[str, UpstreamGroup] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_table", RouteTable(self.routes))
+        routes, groups = self.routes, self.upstreams.values()
+        takes_slashes = any(route.forward.encoded_slashes for route in routes)
+        needs_upstream = DEFAULT_GROUP not in self.upstreams and any(route.forward.group is None for route in routes)
+        object.__setattr__(self, "takes_encoded_slashes", takes_slashes)
+        object.__setattr__(self, "needs_settings_upstream", needs_upstream)
+        object.__setattr__(self, "_table", RouteTable(routes))
+        object.__setattr__(self, "_by_host", {host: group for group in groups for host in group.hosts})
 
     def find_route(self, method: str, path: str) -> Route | None:
-        """The first route that matches; None means refuse. `path` is canonical (`core.target`), undecoded."""
-        return self._table.find(method, path)
+        """The first route that matches; None means refuse. `path` is canonical (`core.target`), undecoded.
+
+        Raises:
+            TargetRejected: `path` holds an encoded slash, and the first route that matches does not
+                take one, or none matches. A later route is never asked instead.
+        """
+        route = self._table.find(method, path)
+        if ENCODED_SLASH in path and (route is None or not route.forward.encoded_slashes):
+            raise TargetRejected(ENCODED_SLASH_REFUSED)
+        return route
+
+    def group_for(self, route: Route, host: str) -> UpstreamGroup | None:
+        """The servers that answer a request: the route's group, else the host's, else the default one.
+
+        Args:
+            route: That matched.
+            host: Value of the Host field, as sent.
+
+        Returns:
+            None: the upstream in the settings.
+        """
+        named = route.forward.group
+        if named is not None:
+            return self.upstreams[named]
+        if self._by_host:
+            group = self._by_host.get(host_name(host))
+            if group is not None:
+                return group
+        return self.upstreams.get(DEFAULT_GROUP)
+
+    def cors_for(self, route: Route) -> Cors | None:
+        """What browsers of other origins may do with a route; None: nothing, and CORS is not answered."""
+        cors = self.cors if route.forward.cors is None else route.forward.cors
+        return cors if cors is not None and cors.origins else None

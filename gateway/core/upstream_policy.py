@@ -51,11 +51,17 @@ class ActiveCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamTls:
-    """How https servers of a group are verified, and how we show who we are. Paths are absolute."""
+    """How https servers of a group are verified, and how we show who we are.
 
-    ca_file: str | None = None
-    certificate_file: str | None = None
-    key_file: str | None = None
+    Paths are absolute. They take no part in the policy's hash, which is the same wherever the
+    files lie; what the files hold does.
+    """
+
+    ca_file: str | None = field(default=None, hash=False)
+    certificate_file: str | None = field(default=None, hash=False)
+    key_file: str | None = field(default=None, hash=False)
+    digest: str = ""
+    """Of the content of all three, so that a renewed certificate makes another policy."""
     server_name: str | None = None
     """Name in SNI and in the certificate, where it is not the URL's host."""
 
@@ -81,12 +87,15 @@ class UpstreamGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForwardTimeouts:
-    """Seconds, as in `gateway.upstream.UpstreamTimeouts`. `total_s` 0: none."""
+    """Seconds, as in `gateway.upstream.UpstreamTimeouts`. `total_s` 0: none, said on purpose."""
 
     connect_s: float | None = None
     first_byte_s: float | None = None
     idle_s: float | None = None
     total_s: float | None = None
+
+
+NO_TIMEOUTS = ForwardTimeouts()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,16 +104,18 @@ class HeaderEdit:
 
     action: Literal["set", "add", "remove"]
     name: bytes
-    """Lower case; never a field that frames the message, names the hop, or is ours."""
-    value: bytes = b""
+    """Lower case; never a field that frames the message, names the hop, or is ours (`core.forward_rules`)."""
+    value: bytes = field(default=b"", repr=False)
+    """May be a secret of the seller's, as in Authorization: never shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rewrite:
     """What of the path changes on its way: the prefix `strip` goes, `prefix` comes before the rest.
 
-    Both start with `/`, end with none, and are spelled canonically; `/` stands for nothing. The
-    rest of the path, and the query, pass byte for byte.
+    Both start with `/`, end with none, and are spelled canonically; empty stands for nothing. The
+    rest of the path, and the query, pass byte for byte. Every path that the route matches starts
+    with `strip`.
     """
 
     strip: str = ""
@@ -137,12 +148,15 @@ class WebSocketPolicy:
     max_message_bytes: int = 1_048_576
 
 
+FREE_WEBSOCKETS = WebSocketPolicy()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForwardOptions:
     """What a route, or a tier, says about forwarding."""
 
     group: str | None = None
-    timeouts: ForwardTimeouts = field(default_factory=ForwardTimeouts)
+    timeouts: ForwardTimeouts = NO_TIMEOUTS
     max_body_bytes: int | None = None
     rewrite: Rewrite | None = None
     request_headers: tuple[HeaderEdit, ...] = ()
@@ -151,7 +165,7 @@ class ForwardOptions:
     """None: the policy's own. `NO_CORS`: none here."""
     encoded_slashes: bool = False
     """The route takes `%2F` in its path and matches it as those three bytes."""
-    websocket: WebSocketPolicy | None = field(default_factory=WebSocketPolicy)
+    websocket: WebSocketPolicy | None = FREE_WEBSOCKETS
     """None: WebSockets are refused on this route. Of a route only."""
 
 

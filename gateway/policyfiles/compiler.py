@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from gateway.core.policy import Plan, Policy, Tier
 from gateway.core.route import Route
-from gateway.policyfiles.consistency import check_costs, check_default_tier, check_features, check_plans
+from gateway.policyfiles.consistency import (
+    check_costs,
+    check_default_tier,
+    check_features,
+    check_groups,
+    check_plans,
+)
+from gateway.policyfiles.cors import read_cors
 from gateway.policyfiles.document import Node, Text, read_document
 from gateway.policyfiles.faults import FaultLog, Place
 from gateway.policyfiles.lifecycle import check_lifecycle, complete_lifecycle, read_lifecycle
@@ -18,20 +26,22 @@ from gateway.policyfiles.routes import read_routes
 from gateway.policyfiles.shapes import as_fields, as_list, as_mapping, as_text
 from gateway.policyfiles.sources import read_sources
 from gateway.policyfiles.tiers import read_meters, read_tiers
+from gateway.policyfiles.upstreams import read_upstreams
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
     from gateway.core.limits import Limit
+    from gateway.policyfiles.attachments import Attachment
     from gateway.policyfiles.plans import PlanDraft
     from gateway.policyfiles.routes import RouteDraft
     from gateway.policyfiles.sources import Sources
     from gateway.policyfiles.tiers import TierDraft
 
 GRAMMAR_VERSION = "1"
-_NAMED_SECTIONS = ("meters", "tiers", "plans", "lifecycle")
-_SECTIONS = ("version", "default_tier", *_NAMED_SECTIONS, "routes")
+_NAMED_SECTIONS = ("meters", "tiers", "plans", "lifecycle", "upstreams")
+_SECTIONS = ("version", "default_tier", *_NAMED_SECTIONS, "cors", "routes")
 _LATER_SECTIONS = ("tests", "enforce", "overrides", "compat")
 
 
@@ -42,6 +52,8 @@ class CompiledPolicy:
     policy: Policy
     route_places: tuple[Place, ...]
     """One for each of `policy.routes`."""
+    attachments: tuple[Attachment, ...]
+    """Files that it names, as they were read."""
 
 
 @dataclass(slots=True)
@@ -49,6 +61,7 @@ class _Merged:
     """All files as one, every name once."""
 
     default_tier: Text | None = None
+    cors: Node | None = None
     named: dict[str, list[tuple[Text, Node]]] = field(
         default_factory=lambda: {section: [] for section in _NAMED_SECTIONS}
     )
@@ -79,11 +92,14 @@ def compile_policy(sources: Sources) -> CompiledPolicy:
     plans = read_plans(merged.named["plans"], faults)
     routes = read_routes(merged.routes, meters, faults)
     lifecycle = read_lifecycle(merged.named["lifecycle"], faults)
+    upstreams = read_upstreams(merged.named["upstreams"], faults)
+    cors = None if merged.cors is None else read_cors(merged.cors, faults)
     if not faults.is_partial:
         check_default_tier(merged.default_tier, tiers, faults)
         check_plans(plans.values(), tiers, faults)
         check_features(routes, tiers, faults)
         check_costs(routes, tiers, faults)
+        check_groups(routes, upstreams, faults)
         check_lifecycle(lifecycle, tiers, faults)
         _check_complete(merged, sources, faults)
     faults.raise_if_any()
@@ -95,9 +111,15 @@ def compile_policy(sources: Sources) -> CompiledPolicy:
         "plans": {name: _plan(draft) for name, draft in plans.items()},
         "routes": tuple(_route(draft) for draft in routes),
         "lifecycle": complete_lifecycle(lifecycle, default_tier),
+        "upstreams": upstreams,
+        "cors": cors,
     }
-    policy = Policy(policy_hash=_hash(content), **content)  # type: ignore[arg-type]  # the six sections above
-    return CompiledPolicy(policy=policy, route_places=tuple(route.place for route in routes))
+    policy = Policy(policy_hash=_hash(content), **content)  # type: ignore[arg-type]  # the sections above
+    return CompiledPolicy(
+        policy=policy,
+        route_places=tuple(route.place for route in routes),
+        attachments=tuple(faults.attachments),
+    )
 
 
 def _merge(sources: Sources, faults: FaultLog) -> _Merged:
@@ -113,6 +135,8 @@ def _merge(sources: Sources, faults: FaultLog) -> _Merged:
         _check_version(fields.get("version"), document.place, faults)
         if "default_tier" in fields:
             _merge_default(merged, fields["default_tier"], faults)
+        if "cors" in fields:
+            _merge_cors(merged, fields["cors"], faults)
         for section in _NAMED_SECTIONS:
             if section in fields:
                 entries = as_mapping(fields[section], f"{section!r}", faults)
@@ -137,6 +161,13 @@ def _merge_default(merged: _Merged, node: Node, faults: FaultLog) -> None:
         faults.add(text.place, f"'default_tier' is defined twice: first at {merged.default_tier.place}")
         return
     merged.default_tier = text
+
+
+def _merge_cors(merged: _Merged, node: Node, faults: FaultLog) -> None:
+    if merged.cors is not None:
+        faults.add(node.place, f"'cors' is defined twice: first at {merged.cors.place}")
+        return
+    merged.cors = node
 
 
 def _first_definitions(
@@ -175,6 +206,7 @@ def _tier(rank: int, draft: TierDraft) -> Tier:
         description=draft.description,
         limits=limits,
         features=features,
+        forward=draft.forward,
     )
 
 
@@ -195,11 +227,15 @@ def _route(draft: RouteDraft) -> Route:
         segments=draft.pattern.segments,
         cost=draft.cost,
         requires=None if draft.requires is None else draft.requires.value,
+        forward=draft.forwarding.options,
     )
 
 
 def _hash(content: dict[str, object]) -> str:
-    """12 hex digits over the meaning: comments and layout do not count; order does, as pages show it."""
+    """12 hex digits over the meaning: comments and layout do not count; order does, as pages show it.
+
+    Where a named file lies does not count either; what it holds does.
+    """
     text = json.dumps(content, default=_plain, separators=(",", ":"))
     return sha256(text.encode()).hexdigest()[:12]
 
@@ -207,4 +243,7 @@ def _hash(content: dict[str, object]) -> str:
 def _plain(value: object) -> object:
     if isinstance(value, frozenset):
         return sorted(value)
-    return [type(value).__name__, asdict(value)]  # type: ignore[call-overload]  # only our dataclasses are left
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    parts = {each.name: getattr(value, each.name) for each in dataclasses.fields(value) if each.hash is not False}  # type: ignore[arg-type]  # only our dataclasses are left
+    return [type(value).__name__, parts]

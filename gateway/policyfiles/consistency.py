@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gateway.core.limits import Limit
+    from gateway.core.upstream_policy import UpstreamGroup
     from gateway.policyfiles.document import Text
-    from gateway.policyfiles.faults import FaultLog
+    from gateway.policyfiles.faults import FaultLog, Place
     from gateway.policyfiles.plans import PlanDraft
     from gateway.policyfiles.routes import RouteDraft
     from gateway.policyfiles.tiers import TierDraft
@@ -42,28 +43,44 @@ def check_features(routes: Iterable[RouteDraft], tiers: dict[str, TierDraft], fa
             faults.add_unknown(route.requires.place, message, route.requires.value, features)
 
 
+def check_groups(routes: Iterable[RouteDraft], groups: dict[str, UpstreamGroup], faults: FaultLog) -> None:
+    """A route must go to servers that are there."""
+    for route in routes:
+        name = route.forwarding.group
+        if name is not None and name.value not in groups:
+            known = f"there are: {', '.join(groups)}" if groups else "there is no 'upstreams'"
+            message = f"there is no group {name.value[:40]!r} in 'upstreams' ({known})"
+            faults.add_unknown(name.place, message, name.value, groups)
+
+
 def check_costs(routes: Iterable[RouteDraft], tiers: dict[str, TierDraft], faults: FaultLog) -> None:
     """A cost above a burst or a quota could never be charged: waiting would not help."""
     for route in routes:
+        text, socket = route.pattern.text, route.forwarding.options.websocket
+        costs = [(f"{text!r} costs", route.cost, route.cost_place, "called")]
+        if socket is not None and route.forwarding.socket_place is not None:
+            place = route.forwarding.socket_place
+            costs.append((f"a message to {text!r} costs", socket.cost_per_message, place, "sent"))
+            costs.append((f"a minute of {text!r} costs", socket.cost_per_minute, place, "paid"))
         for tier in tiers.values():
             if _may_call(tier, route):
-                _check_cost(route, tier, faults)
+                for what, cost, place, verb in costs:
+                    _check_cost(what, dict(cost), place, verb, tier, faults)
 
 
 def _may_call(tier: TierDraft, route: RouteDraft) -> bool:
     return route.requires is None or any(feature.value == route.requires.value for feature in tier.features)
 
 
-def _check_cost(route: RouteDraft, tier: TierDraft, faults: FaultLog) -> None:
-    cost = dict(route.cost)
-    for limit, place in tier.limits:
+def _check_cost(what: str, cost: dict[str, int], place: Place, verb: str, tier: TierDraft, faults: FaultLog) -> None:
+    for limit, limit_place in tier.limits:
         units = cost.get(limit.meter, 0)
         if units > _most(limit):
             part = f"burst of {limit.burst:_}" if isinstance(limit, Rate) else f"quota of {limit.units:_}"
             faults.add(
-                route.cost_place,
-                f"{route.pattern.text!r} costs {units:_} {limit.meter}, more than the {part} in tier"
-                f" {tier.name.value!r} ({limit_words(limit)!r}, {place}): it could never be called;"
+                place,
+                f"{what} {units:_} {limit.meter}, more than the {part} in tier"
+                f" {tier.name.value!r} ({limit_words(limit)!r}, {limit_place}): it could never be {verb};"
                 " raise the limit, lower the cost, or require a feature that this tier does not have",
             )
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gateway.core.nearest import nearest_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from gateway.policyfiles.attachments import Attachment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +22,10 @@ class Place:
     column: int = 0
     source_line: str = ""
     """The text of that line, for people to look at."""
+
+    def without_line(self) -> Place:
+        """The same place for a fault about what may be a secret, so that its line is not shown."""
+        return replace(self, source_line="")
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}" if self.line else self.file
@@ -49,11 +55,13 @@ class PolicyInvalid(ValueError):
 
     Args:
         faults: Every fault found, ordered by file and line. At least one.
+        attachments: Files that the policy files name, as they were.
     """
 
-    def __init__(self, faults: tuple[Fault, ...]) -> None:
+    def __init__(self, faults: tuple[Fault, ...], attachments: tuple[Attachment, ...] = ()) -> None:
         super().__init__("\n".join(str(fault) for fault in faults))
         self.faults = faults
+        self.attachments = attachments
 
 
 class FaultLog:
@@ -63,6 +71,8 @@ class FaultLog:
         self._faults: list[Fault] = []
         self.is_partial = False
         """A file could not be read at all: what others say about its names cannot be judged."""
+        self.attachments: list[Attachment] = []
+        """Files that were looked at because a policy file names them, whatever became of it."""
 
     def add(self, place: Place, message: str, *, suggestion: str | None = None) -> None:
         """Note one fault.
@@ -99,4 +109,4 @@ class FaultLog:
         """
         if self._faults:
             ordered = sorted(set(self._faults), key=lambda fault: (fault.file, fault.line, fault.column, fault.message))
-            raise PolicyInvalid(tuple(ordered))
+            raise PolicyInvalid(tuple(ordered), tuple(self.attachments))

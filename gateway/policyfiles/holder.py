@@ -9,12 +9,16 @@ for longer than that is: what it has written so far is taken if it is a valid po
 Only a file that is written beside and renamed into place is whole at every moment.
 A directory that is gone or empty must stay so for longer: editors and volume updates make it
 vanish for a moment.
+
+Files that a policy names (certificates, values of header fields) are watched like its own: a
+renewed certificate makes another policy.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -55,7 +59,9 @@ class PolicyHolder:
         self._poll_s = poll_s
         self._last_good = last_good
         self._taken = (last_good.find() if last_good else None) or read_sources(directory)
-        self._current = compile_policy(self._taken).policy
+        compiled = compile_policy(self._taken)
+        self._current = compiled.policy
+        self._taken = replace(self._taken, attachments=compiled.attachments)
         self._keep()
         self._candidate: Sources | None = None
         self._equal_readings = 0
@@ -92,7 +98,7 @@ class PolicyHolder:
     def poll(self) -> None:
         """One reading; takes the content once it has settled."""
         with self._lock:
-            reading = read_sources(self._directory)
+            reading = read_sources(self._directory, self._taken.attachments)
             if reading == self._taken:
                 self._candidate = None
                 return
@@ -117,8 +123,9 @@ class PolicyHolder:
     def _take(self, reading: Sources) -> bool:
         self._taken, self._candidate = reading, None
         try:
-            policy = compile_policy(reading).policy
+            compiled = compile_policy(reading)
         except PolicyInvalid as error:
+            self._taken = replace(reading, attachments=error.attachments)
             self.last_error = error
             self.refusals += 1
             _log.error(
@@ -127,6 +134,8 @@ class PolicyHolder:
                 faults=[str(fault) for fault in error.faults],
             )
             return False
+        policy = compiled.policy
+        self._taken = replace(reading, attachments=compiled.attachments)
         self._keep()
         was_refused, self.last_error = self.last_error is not None, None
         if policy.policy_hash != self._current.policy_hash:

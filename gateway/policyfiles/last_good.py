@@ -1,7 +1,9 @@
 """The policy that the workers of one run follow, kept where a worker that starts later finds it.
 
 What is kept is the content of the files as they were read, so that whoever compiles it gets the
-same policy with the same hash, whatever has become of the directory meanwhile.
+same policy with the same hash, whatever has become of the directory meanwhile. Files that the
+policy names, like certificates, are not copied: they are read again where they lie, and a worker
+that starts with a newer one is ahead of its fellows until they have noticed it too.
 """
 
 from __future__ import annotations

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.core.limit_text import EXACT_BELOW, REQUESTS
+from gateway.core.limit_text import REQUESTS
 from gateway.core.pattern import PatternInvalid, Precedence, parse_pattern
+from gateway.policyfiles.costs import read_cost
 from gateway.policyfiles.document import Mapping, Text
+from gateway.policyfiles.forwarding import FORWARD_KEYS, ForwardingDraft, read_forwarding
 from gateway.policyfiles.shapes import as_fields, as_text
 
 if TYPE_CHECKING:
@@ -21,9 +22,8 @@ if TYPE_CHECKING:
 MAX_ROUTES = 2_000
 """So many lines are read in a fraction of a second, by every worker, at every edit."""
 
-_ROUTE_KEYS = ("match", "cost", "requires")
-_ROUTE_LATER = ("upstream", "settle", "enforce", "idempotency", "timeout", "max_body", "billable")
-_NUMBER = re.compile(r"[0-9]+(?:_[0-9]+)*")
+_ROUTE_KEYS = ("match", "cost", "requires", *FORWARD_KEYS)
+_ROUTE_LATER = ("settle", "enforce", "idempotency", "billable")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +35,7 @@ class RouteDraft:
     cost: tuple[tuple[str, int], ...]
     cost_place: Place
     requires: Text | None
+    forwarding: ForwardingDraft
 
 
 def read_routes(items: Sequence[Node], meters: Collection[str], faults: FaultLog) -> list[RouteDraft]:
@@ -58,7 +59,7 @@ def _read_route(node: Node, meters: Collection[str], faults: FaultLog) -> RouteD
         return None
     match = as_text(fields["match"], "'match'", faults)
     requires = as_text(fields["requires"], "'requires'", faults) if "requires" in fields else None
-    cost = _read_cost(fields["cost"], meters, faults) if "cost" in fields else {}
+    cost = read_cost(fields["cost"], "'cost'", meters, faults) if "cost" in fields else {}
     pattern = None if match is None else _read_pattern(match, faults)
     if pattern is None or match is None:
         return None
@@ -68,6 +69,7 @@ def _read_route(node: Node, meters: Collection[str], faults: FaultLog) -> RouteD
         cost=tuple(({REQUESTS: 1} | cost).items()),
         cost_place=fields["cost"].place if "cost" in fields else match.place,
         requires=requires,
+        forwarding=read_forwarding(fields, pattern, meters, faults),
     )
 
 
@@ -77,37 +79,6 @@ def _read_pattern(match: Text, faults: FaultLog) -> Pattern | None:
     except PatternInvalid as error:
         faults.add(match.place, str(error), suggestion=error.suggestion)
         return None
-
-
-def _read_cost(node: Node, meters: Collection[str], faults: FaultLog) -> dict[str, int]:
-    """`10` is requests; a mapping names meters. `requests` stays 1 unless it is named."""
-    if isinstance(node, Text):
-        units = _read_units(node, faults)
-        return {} if units is None else {REQUESTS: units}
-    if not isinstance(node, Mapping):
-        faults.add(node.place, "'cost' should be a number of requests, or a mapping like '{tokens: 500}'")
-        return {}
-    cost: dict[str, int] = {}
-    for key, value in node.entries:
-        if key.value not in meters:
-            faults.add_unknown(key.place, f"there is no meter {key.value[:40]!r}", key.value, meters)
-            continue
-        text = as_text(value, f"the cost in {key.value!r}", faults)
-        units = None if text is None else _read_units(text, faults)
-        if units is not None:
-            cost[key.value] = units
-    return cost
-
-
-def _read_units(text: Text, faults: FaultLog) -> int | None:
-    digits = text.value.replace("_", "").lstrip("0") or "0"
-    if _NUMBER.fullmatch(text.value) is None:
-        faults.add(text.place, f"{text.value[:40]!r} is not a whole number of units")
-        return None
-    if len(digits) > len(str(EXACT_BELOW)) or int(digits) >= EXACT_BELOW:
-        faults.add(text.place, "this cost is too large to count exactly")
-        return None
-    return int(digits)
 
 
 def _refuse_unreachable(routes: list[RouteDraft], faults: FaultLog) -> None:

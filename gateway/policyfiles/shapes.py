@@ -73,9 +73,17 @@ def as_fields(
             faults.add(key.place, f"{key.value!r} in {what}: {never[key.value]}")
         else:
             expected = ", ".join(sorted(known))
-            message = f"unknown key {_shown(key.value)} in {what}: expected {expected}"
+            message = f"unknown key {shown(key.value)} in {what}: expected {expected}"
             faults.add_unknown(key.place, message, key.value, known)
     return fields
+
+
+def as_texts(node: Node, what: str, faults: FaultLog) -> tuple[Text, ...]:
+    """The texts of a list, or the one that stands in its place."""
+    if isinstance(node, Text) and not node.is_empty:
+        return (node,)
+    texts = (as_text(item, f"an entry of {what}", faults) for item in as_list(node, what, faults))
+    return tuple(text for text in texts if text is not None)
 
 
 def check_name(key: Text, what: str, faults: FaultLog) -> bool:
@@ -84,7 +92,7 @@ def check_name(key: Text, what: str, faults: FaultLog) -> bool:
         faults.add(key.place, f"{key.value!r} is a word of the policy language and cannot name a {what}")
         return False
     if _NAME.fullmatch(key.value) is None:
-        message = f"{_shown(key.value)} cannot name a {what}: small letters, digits, '-' and '_', a letter first"
+        message = f"{shown(key.value)} cannot name a {what}: small letters, digits, '-' and '_', a letter first"
         faults.add(key.place, message)
         return False
     return True
@@ -100,8 +108,9 @@ def _kind(node: Node) -> str:
         return "a mapping"
     if isinstance(node, Listing):
         return "a list"
-    return "nothing" if node.is_empty or not node.value.strip() else f"the text {_shown(node.value)}"
+    return "nothing" if node.is_empty or not node.value.strip() else f"the text {shown(node.value)}"
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
+    """Text of a policy file in a fault: quoted, and not longer than a line bears."""
     return repr(text if len(text) <= 40 else f"{text[:37]}...")  # noqa: PLR2004 - a readable line

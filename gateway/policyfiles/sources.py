@@ -6,9 +6,10 @@ lock files and the `..data` links of Kubernetes volumes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from gateway.policyfiles.attachments import Attachment, look_again
 from gateway.policyfiles.faults import Fault
 
 if TYPE_CHECKING:
@@ -34,10 +35,21 @@ class Sources:
     files: tuple[SourceFile, ...]
     faults: tuple[Fault, ...]
     """Files that could not be read, and files that look like policies and are not."""
+    attachments: tuple[Attachment, ...] = ()
+    """Files that the policy names, as far as they are known before it is compiled."""
 
 
-def read_sources(directory: Path) -> Sources:
-    """Read every policy file of a directory. Never raises: what fails is in `faults`."""
+def read_sources(directory: Path, attachments: tuple[Attachment, ...] = ()) -> Sources:
+    """Read every policy file of a directory. Never raises: what fails is in `faults`.
+
+    Args:
+        directory: Where they lie.
+        attachments: Named by the content before, to be looked at again.
+    """
+    return replace(_read_directory(directory), attachments=look_again(attachments))
+
+
+def _read_directory(directory: Path) -> Sources:
     try:
         paths = sorted(path for path in directory.iterdir() if not path.name.startswith("."))
     except FileNotFoundError:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from gateway.core.limit_text import REQUESTS, LimitInvalid, limit_words, parse_limit
 from gateway.core.limits import limit_field
 from gateway.core.policy import Meter
+from gateway.core.upstream_policy import NO_OPTIONS, ForwardOptions
 from gateway.policyfiles.document import Listing, Text
+from gateway.policyfiles.forwarding import read_tier_forwarding
 from gateway.policyfiles.shapes import as_fields, as_list, as_text, check_name, title_of
 
 if TYPE_CHECKING:
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
     from gateway.policyfiles.document import Node
     from gateway.policyfiles.faults import FaultLog, Place
 
-_TIER_KEYS = ("title", "description", "limits", "features")
-_TIER_LATER = ("overage", "upstream", "when_cache_fails", "grandfather", "enforce", "priority")
+_TIER_KEYS = ("title", "description", "limits", "features", "upstream")
+_TIER_LATER = ("overage", "when_cache_fails", "grandfather", "enforce", "priority")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,7 @@ class TierDraft:
     description: str
     limits: tuple[tuple[Limit, Place], ...]
     features: tuple[Text, ...]
+    forward: ForwardOptions
 
 
 def read_meters(entries: Sequence[tuple[Text, Node]], faults: FaultLog) -> dict[str, Meter]:
@@ -66,6 +69,7 @@ def _read_tier(key: Text, node: Node, meters: Collection[str], faults: FaultLog)
         description="" if about is None else about.value.strip(),
         limits=_read_limits(fields["limits"], what, meters, faults) if "limits" in fields else (),
         features=_read_features(fields["features"], what, faults) if "features" in fields else (),
+        forward=read_tier_forwarding(fields["upstream"], what, faults) if "upstream" in fields else NO_OPTIONS,
     )
 
 
