@@ -18,11 +18,17 @@ WORDS = [
     "price", "lookup_key x", "price_1", "routes", "match", "cost", "requires", "GET /v1/**", "'* /**'", "/v1/{id}",
     "lifecycle", "past_due", "keep", "7d", "then", "refuse", "5 per second burst 10", "100 per day", "per", "burst",
     "requests", "meters", "tokens", "~", "", "0", "-1", "1e9", "é", "2 per 0 days", "9" * 30, "canceled",
+    "upstreams", "default", "servers", "http://a", "https://a weight 2", "balance", "eject", "3 failures for 10s",
+    "check", "GET /up every 1s", "host", "hosts", "tls", "ca", "key", "max_age", "cors", "origins",
+    "https://a.example", "off", "upstream", "timeout", "connect", "30s", "max_body", "20MB", "rewrite", "strip /v1",
+    "request_headers", "set", "add", "remove", "X-A", "file", ".", "encoded_slashes", "yes", "websocket",
+    "cost_per_message", "max_message", "credentials",
 ]  # fmt: skip
 SYNTAX = [
     ":", ": ", "\n", "\n  ", "\n    ", "- ", "[", "]", "{", "}", ", ", "&a ", "*a", "!!x ", "? ", "|", ">", "\t", "#",
     '"', "'", "---\n", "<<: ", "\x85", "\r", '"\\ud800"', '"\\0"', '"\\UFFFFFFFF"', "%YAML 1.1\n", "\U0001f600",
 ]  # fmt: skip
+SECTIONS = ("tiers", "plans", "routes", "lifecycle", "meters", "upstreams", "cors")
 
 tangled = st.lists(st.sampled_from(WORDS + SYNTAX), max_size=60).map("".join)
 trees = st.recursive(
@@ -65,12 +71,10 @@ def test_any_tangle_of_policy_words_is_compiled_or_refused(text: str) -> None:
 
 
 @settings(max_examples=500, deadline=None)
-@given(tiers=trees, plans=trees, routes=trees, lifecycle=trees, meters=trees, default=st.sampled_from(["free", "[]"]))
-def test_any_tree_under_the_right_sections_is_compiled_or_refused(
-    tiers: str, plans: str, routes: str, lifecycle: str, meters: str, default: str
-) -> None:
-    sections = f"tiers: {tiers}\nplans: {plans}\nroutes: {routes}\nlifecycle: {lifecycle}\nmeters: {meters}\n"
-    compiled_or_refused(f"version: 1\ndefault_tier: {default}\n{sections}".encode())
+@given(st.fixed_dictionaries(dict.fromkeys(SECTIONS, trees)), st.sampled_from(["free", "[]"]))
+def test_any_tree_under_the_right_sections_is_compiled_or_refused(sections: dict[str, str], default: str) -> None:
+    text = "".join(f"{name}: {tree}\n" for name, tree in sections.items())
+    compiled_or_refused(f"version: 1\ndefault_tier: {default}\n{text}".encode())
 
 
 @settings(max_examples=300, deadline=None)
@@ -83,3 +87,20 @@ def test_any_cut_or_splice_of_the_shipped_file_is_compiled_or_refused(cut: int, 
 def test_a_file_of_nothing_but_brackets_is_refused_quickly() -> None:
     for bracket in (b"[", b"{", b"- ", b"? ", b"a: \n "):
         compiled_or_refused(b"version: 1\ntiers: " + bracket * 60_000)
+
+
+KEYS = (
+    "upstream", "timeout", "max_body", "rewrite", "request_headers", "response_headers", "cors", "encoded_slashes",
+    "websocket", "servers", "balance", "eject", "check", "host", "hosts", "tls", "max_age",
+)  # fmt: skip
+
+
+@settings(max_examples=500, deadline=None)
+@given(key=st.sampled_from(KEYS), value=trees)
+def test_any_tree_under_a_key_about_forwarding_is_compiled_or_refused(key: str, value: str) -> None:
+    rest = "version: 1\ndefault_tier: free\ntiers: {free: {limits: unlimited}}\n"
+    route = f"routes: [{{match: /v1/**, {key}: {value}}}]\nupstreams: {{default: {{servers: [http://a]}}}}\n"
+    group = f"routes: [{{match: /v1/**}}]\nupstreams: {{default: {{servers: [http://a], {key}: {value}}}}}\n"
+    compiled_or_refused((rest + route).encode())
+    if key != "servers":
+        compiled_or_refused((rest + group).encode())
