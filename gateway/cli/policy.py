@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gateway.cli.forward_words import forwarding_lines, group_words
 from gateway.core.errors import TargetRejected
 from gateway.core.limits import Rate
 from gateway.core.nearest import nearest_name
@@ -78,14 +79,16 @@ def show(directory: Path) -> None:
     default=find_policy_dir,
     help="Policy directory. Default: TIERGATE_POLICY_DIR, else policies.",
 )
-def explain(method: str, path: str, tier_name: str | None, directory: Path) -> None:
-    """Say what METHOD PATH would cost a caller, and why; exit 1 if it would be refused."""
+@click.option("--host", default="", help="The Host that is called, where groups of upstreams are told apart by it.")
+def explain(method: str, path: str, tier_name: str | None, directory: Path, host: str) -> None:
+    """Say what METHOD PATH would cost a caller, why, and where it goes; exit 1 if it would be refused."""
     compiled = _load(directory)
     policy = compiled.policy
     tier = _find_tier(policy, tier_name)
-    verb, target = method.upper(), _canonical(path)
+    raw_path = path.partition("?")[0].encode()
+    verb = method.upper()
+    target, route = _find_route(policy, verb, raw_path)
     click.echo(f"{verb} {target} on {tier.name!r} (policy {policy.policy_hash})\n")
-    route = policy.find_route(verb, target)
     if route is None:
         click.echo("refused  404 route-not-found: no line in 'routes' matches, and what is not listed is not sold.")
         sys.exit(1)
@@ -99,6 +102,9 @@ def explain(method: str, path: str, tier_name: str | None, directory: Path) -> N
     if route.requires is not None:
         click.echo(f"requires {route.requires}, which {tier.name!r} has")
     _print_cost(route, tier)
+    click.echo()
+    for word, sentence in forwarding_lines(policy, route, tier, raw_path, host):
+        click.echo(f"{word:<9} {sentence}")
 
 
 def _load(directory: Path) -> CompiledPolicy:
@@ -120,9 +126,11 @@ def _find_tier(policy: Policy, name: str | None) -> Tier:
     return policy.tiers[wanted]
 
 
-def _canonical(path: str) -> str:
+def _find_route(policy: Policy, verb: str, raw_path: bytes) -> tuple[str, Route | None]:
+    """The canonical path and the route that matches, as the gateway would find it."""
     try:
-        return canonical_path(path.partition("?")[0].encode())
+        target = canonical_path(raw_path, keeps_encoded_slashes=policy.takes_encoded_slashes)
+        return target, policy.find_route(verb, target)
     except TargetRejected as rejected:
         click.echo(f"refused  400 {rejected.code}: {rejected}")
         sys.exit(1)
@@ -170,6 +178,8 @@ def _print_policy(policy: Policy, directory: Path) -> None:
         ],
     )
     _print_table("Routes, first match wins", [(route.pattern, _route_words(route)) for route in policy.routes])
+    if policy.upstreams:
+        _print_table("Upstreams", [(group.name, group_words(group)) for group in policy.upstreams.values()])
 
 
 def _print_table(title: str, rows: list[tuple[str, str]]) -> None:
@@ -200,7 +210,9 @@ def _price_words(price_id: str | None, lookup_key: str | None) -> str:
 
 def _route_words(route: Route) -> str:
     words = f"cost {_cost_words(route)}"
-    return words if route.requires is None else f"{words}, requires {route.requires}"
+    if route.requires is not None:
+        words += f", requires {route.requires}"
+    return words if route.forward.group is None else f"{words}, to {route.forward.group}"
 
 
 def _cost_words(route: Route) -> str:

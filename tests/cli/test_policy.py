@@ -140,3 +140,82 @@ def test_explain_names_the_nearest_tier() -> None:
     result = run("explain", "GET", "/v1/echo", "--tier", "por", "--dir", str(SHIPPED))
     assert result.exit_code == 2
     assert "did you mean 'pro'?" in result.output
+
+
+FORWARDING = """\
+version: 1
+default_tier: free
+upstreams:
+  default: {servers: [http://10.0.0.1:3000, http://10.0.0.2:3000 weight 2], check: GET /healthz every 10s}
+  render: {servers: [http://10.0.0.9:3000], host: preserve, hosts: [render.example.com]}
+cors: {origins: [https://app.example.com], credentials: yes}
+tiers:
+  free: {limits: [10 per second], upstream: {timeout: {total: 1m}, max_body: 1MB}}
+routes:
+  - match: /v1/files/{name}
+    encoded_slashes: yes
+    rewrite: strip /v1 prefix /api
+    timeout: 1500ms
+    max_body: 20MB
+    request_headers: {set: {Authorization: Bearer hunter2}, remove: [Cookie]}
+    websocket: {cost_per_message: 1}
+  - match: POST /v1/x
+    cors: off
+  - match: "* /v1/**"
+    websocket: refuse
+"""
+
+
+@pytest.fixture
+def forwarding(tmp_path: Path) -> str:
+    (tmp_path / "api.yaml").write_text(FORWARDING, encoding="utf-8")
+    return str(tmp_path)
+
+
+def test_explain_says_where_a_call_goes_and_what_is_changed_on_its_way(forwarding: str) -> None:
+    result = run("explain", "GET", "/v1/files/a%2fb?x=1", "--dir", forwarding)
+    assert result.exit_code == 0
+    assert [line for line in result.output.split("\n\n")[2].splitlines() if not line.startswith("cors")] == [
+        (
+            "upstream  group 'default': http://10.0.0.1:3000, http://10.0.0.2:3000 weight 2; round-robin;"
+            " eject 3 failures for 10s; check GET /healthz every 10s"
+        ),
+        "path      /api/files/a%2fb",
+        "timeouts  first byte 1500ms, total 1m; others as in the settings",
+        "max body  20MB",
+        "request   remove cookie, set authorization",
+        "websocket 1 requests a message; messages up to 1MiB",
+        "slashes   %2F in the path is part of a segment, and passes",
+    ]
+    assert "cors      https://app.example.com, with credentials; methods GET," in result.output
+    assert "hunter2" not in result.output
+
+
+def test_explain_follows_the_host_that_is_called(forwarding: str) -> None:
+    result = run("explain", "GET", "/v1/y", "--host", "Render.example.com:8443", "--dir", forwarding)
+    assert "upstream  group 'render': http://10.0.0.9:3000; for render.example.com" in result.output
+    assert "host      the caller's" in result.output
+    assert "max body  1MB" in result.output
+    assert "websocket refused" in result.output
+
+
+def test_explain_of_a_route_without_cors_says_so(forwarding: str) -> None:
+    assert "cors      none" in run("explain", "POST", "/v1/x", "--dir", forwarding).output
+
+
+def test_explain_refuses_an_encoded_slash_where_the_route_does_not_take_it(forwarding: str) -> None:
+    result = run("explain", "GET", "/v1/other/a%2Fb", "--dir", forwarding)
+    assert result.exit_code == 1
+    assert "400 ambiguous-target: The path holds an encoded slash." in result.output
+
+
+def test_explain_names_the_settings_where_policy_says_nothing() -> None:
+    result = run("explain", "GET", "/v1/echo", "--dir", str(SHIPPED))
+    assert "upstream  TIERGATE_UPSTREAM_URL" in result.output
+    assert "timeouts  as in the settings" in result.output
+
+
+def test_show_lists_the_groups_of_upstreams(forwarding: str) -> None:
+    result = run("show", forwarding)
+    assert "render   http://10.0.0.9:3000; for render.example.com" in result.output
+    assert "Upstreams" not in run("show", str(SHIPPED)).output
