@@ -19,7 +19,7 @@ _OF_THE_CONNECTION = frozenset(
     b" proxy-authenticate proxy-authorization proxy-authentication-info content-length expect".split()
 )
 _CHANGES_THE_BODY = frozenset({b"content-encoding"})
-_SAID_BY_US = frozenset({b"forwarded", b"x-real-ip", b"via", b"max-forwards"})
+_SAID_BY_US = frozenset({b"forwarded", b"x-real-ip", b"via", b"max-forwards", b"x-request-id", b"traceparent"})
 _OURS_IN_RESPONSES = frozenset({b"ratelimit", b"ratelimit-policy", b"via"})
 _TOLD_TO_UPSTREAMS = (b"x-tiergate", b"tiergate-", b"x-forwarded-")
 _TOLD_TO_CALLERS = (b"x-tiergate", b"tiergate-", b"x-ratelimit-")
@@ -35,7 +35,7 @@ def why_not_in_requests(name: bytes) -> str | None:
     if dashed == b"host":
         return "Host is set with 'host' of the group in 'upstreams'"
     if dashed in _SAID_BY_US or dashed.startswith(_TOLD_TO_UPSTREAMS):
-        return "the gateway itself tells the upstream who is calling"
+        return "the gateway itself says it to the upstream"
     return _why_nowhere(dashed)
 
 
@@ -45,7 +45,7 @@ def why_not_in_responses(name: bytes) -> str | None:
     if dashed.startswith(b"access-control-"):
         return "what other origins may do is said with 'cors'"
     if dashed in _OURS_IN_RESPONSES or dashed.startswith(_TOLD_TO_CALLERS):
-        return "the gateway itself tells the caller what is left"
+        return "the gateway itself says it to the caller"
     return _why_nowhere(dashed)
 
 

@@ -6,7 +6,7 @@ A relative path starts at the directory of the policy file that names it.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +27,7 @@ class Attachment:
 
     path: str
     """Absolute."""
-    digest: str
+    digest: str = field(repr=False)
     """SHA-256 of what it held; empty if it could not be read."""
 
 

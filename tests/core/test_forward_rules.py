@@ -117,6 +117,7 @@ def test_no_field_of_the_connection_can_be_changed(name):
     [
         b"host", b"expect", b"via", b"forwarded", b"x-forwarded-for", b"x_forwarded_for", b"x-real-ip", b"x-tiergate",
         b"x-tiergate-tier", b"x_tiergate_tier", b"x-tiergate_tier", b"max-forwards", b"transfer_encoding",
+        b"x-request-id", b"traceparent",
     ],
 )  # fmt: skip
 def test_no_field_by_which_an_upstream_knows_the_caller_can_be_changed(name):
