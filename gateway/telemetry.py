@@ -125,6 +125,13 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="mostrecent",
         )
+        self.upstream_healthy = Gauge(
+            "tiergate_upstream_healthy",
+            "1 if the server is in; 0 if a worker leaves it alone because it fails requests or its checks.",
+            ("group", "server"),
+            registry=self.registry,
+            multiprocess_mode="min",
+        )
         self.unpublished = Gauge(
             "tiergate_unpublished_accounts",
             "Customers whose last change is in the ledger and not yet in the cache.",

@@ -102,6 +102,18 @@ class Caller(Protocol):
         ...
 
 
+class Servers(Protocol):
+    """Where requests go: the servers of a group."""
+
+    def candidates(self, now: float) -> Sequence[Upstream]:
+        """At least one, in the order in which they are tried: the next only while nothing was sent to anybody."""
+        ...
+
+    def report(self, upstream: Upstream, error: BaseException | None, *, began_at: float, now: float) -> None:
+        """How one of them did: what ended the exchange, or None if it answered."""
+        ...
+
+
 class Exchange:
     """A single use of `run`.
 
@@ -134,7 +146,6 @@ class Exchange:
         "_stopped",
         "_timeouts",
         "_wait",
-        "upstream",
     )
 
     def __init__(self, request: ExchangeRequest, *, on_start: OnStart, max_body: int) -> None:
@@ -154,16 +165,13 @@ class Exchange:
         self._connection: Connection | None = None
         self._pool: Pool | None = None
         self._wait: asyncio.Future[Any] | None = None
-        self.upstream: Upstream | None = None
-        """The one that was asked last."""
 
-    async def run(self, caller: Caller, upstreams: Sequence[Upstream]) -> Outcome:
+    async def run(self, caller: Caller, servers: Servers) -> Outcome:
         """Relay one request and its response.
 
         Args:
             caller: Who asks, and gets the response.
-            upstreams: At least one, in the order in which they are tried: the next one only
-                while nothing of the request has been sent to anybody.
+            servers: Who may answer; each one that was asked is reported on.
 
         Returns:
             How it ended: `complete`, or `client-left` if the caller went away after the response had begun.
@@ -177,9 +185,7 @@ class Exchange:
         self._caller = caller
         caller.attach(self)
         try:
-            if self._framing is not None:
-                await self._gather(upstreams[0].timeouts)
-            await self._ask_any(upstreams)
+            await self._ask_any(servers)
         except ClientFaulty as fault:
             raise self._broken(fault, "client-left") from fault
         except (ClientLeft, OSError):  # OSError: what ASGI servers may raise when the caller has gone
@@ -218,20 +224,30 @@ class Exchange:
             return True
         return self._size > 0 if self._framing == CHUNKED else self._size >= FIRST_BYTES
 
-    async def _ask_any(self, upstreams: Sequence[Upstream]) -> None:
-        last = upstreams[-1]
-        for upstream in upstreams:
-            try:
-                await self._ask(upstream)
-            except (NotConnected, UpstreamBusy):
-                if upstream is last:
-                    raise
-            else:
-                return
+    async def _ask_any(self, servers: Servers) -> None:
+        began_at = self._loop.time()
+        candidates = servers.candidates(began_at)
+        asked, last = candidates[0], candidates[-1]
+        try:
+            if self._framing is not None:
+                await self._gather(asked.timeouts)
+            for asked in candidates:
+                try:
+                    await self._ask(asked)
+                except (NotConnected, UpstreamBusy) as error:
+                    if asked is last:
+                        raise
+                    servers.report(asked, error, began_at=began_at, now=self._loop.time())
+                else:
+                    break
+        except BaseException as error:
+            fell_silent = self._head is not None and isinstance(error, UpstreamTimeout)  # a stream may: it had answered
+            servers.report(asked, None if fell_silent else error, began_at=began_at, now=self._loop.time())
+            raise
+        servers.report(asked, None, began_at=began_at, now=self._loop.time())
 
     async def _ask(self, upstream: Upstream) -> None:
         """Send the request and relay the response; once more if a kept connection was dead."""
-        self.upstream = upstream
         pool = self._pool = upstream.pool
         timeouts = self._timeouts = self._request.timeouts or upstream.timeouts
         retry = False

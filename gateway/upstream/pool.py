@@ -5,7 +5,8 @@ When none is idle, one is opened while there is room; a request takes whichever 
 the new connection or one that another request returns. When there is no room it waits, in
 order, for a bounded time.
 
-Opening resolves the host's name each time. One timer looks at every connection a few times a
+Opening resolves the host's name each time, and `max_age_s` bounds how long a connection to what it
+meant then is used. One timer looks at every connection a few times a
 second: it expires idle ones and lets exchanges look at their deadlines, so a request costs no
 timer of its own. It runs only while there are connections.
 """
@@ -16,14 +17,11 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 from ssl import SSLError
-from typing import TYPE_CHECKING
 
 from gateway.core.errors import UpstreamUnreachable
 from gateway.upstream.connection import Connection, Owner
+from gateway.upstream.dialing import Dialer
 from gateway.upstream.errors import NotConnected
-
-if TYPE_CHECKING:
-    import ssl
 
 _CONNECT_ATTEMPTS = 2
 _KEEP_ALIVE_MARGIN_S = 1.0
@@ -57,23 +55,30 @@ class PoolLimits:
     """How long an idle connection is kept. 0 keeps none."""
     tick_s: float
     """Seconds between looks at deadlines."""
+    max_age_s: float | None = None
+    """How old a connection may be when a request takes it. None: any age."""
 
 
 class Pool:
-    """Connections to one host and port. Lives on the event loop of its first use."""
+    """Connections to one server. Lives on the event loop of its first use.
 
-    def __init__(self, host: str, port: int, *, limits: PoolLimits, tls: ssl.SSLContext | None) -> None:
-        self._host = host
-        self._port = port
+    Args:
+        dialer: Opens them.
+        limits: Bounds.
+    """
+
+    def __init__(self, dialer: Dialer, *, limits: PoolLimits) -> None:
+        self._dialer = dialer
         self._limits = limits
-        self._tls = tls
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._connections: set[Connection] = set()
+        self._connections: dict[Connection, float] = {}
+        """With the loop time of each one's opening."""
         self._idle: list[Connection] = []
         self._waiters: deque[Waiter] = deque()
         self._dials: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self._retired = False
         self._all_gone: asyncio.Event | None = None
         self.counts = PoolCounts()
         self.lingering: set[Owner] = set()
@@ -89,12 +94,26 @@ class Pool:
         """Connections that wait for a request."""
         return len(self._idle)
 
+    @property
+    def load(self) -> int:
+        """Requests that use a connection or wait for one."""
+        while self._waiters and self._waiters[0].done():
+            self._waiters.popleft()
+        return len(self._connections) - len(self._idle) + len(self._waiters)
+
+    @property
+    def is_unused(self) -> bool:
+        """No connection is open or being opened, and nobody waits."""
+        return not (self._connections or self._dials or self.lingering or self.load)
+
     def take_idle(self) -> Connection | None:
         """An idle connection on which nothing has arrived, or None."""
         idle = self._idle
         while idle:
             connection = idle.pop()
-            if connection.is_quiet():
+            if self._is_too_old(connection):
+                self.counts.expired += 1
+            elif connection.is_quiet():
                 self.counts.reused += 1
                 return connection
             connection.abort()
@@ -132,21 +151,27 @@ class Pool:
         if self._closed or self._loop is None:
             connection.abort()
             return
+        if self._is_too_old(connection):
+            self.counts.expired += 1
+            connection.abort()
+            return
         if self._hand_over(connection):
             self.counts.reused += 1
             return
         lasts_s = self._limits.keepalive_s
         if connection.keep_alive_s is not None:
             lasts_s = min(lasts_s, connection.keep_alive_s - _KEEP_ALIVE_MARGIN_S)
-        if lasts_s <= 0:
-            connection.abort()
-            return
-        connection.expires_at = self._loop.time() + lasts_s
-        self._idle.append(connection)
+        self._keep(connection, lasts_s)
+
+    def retire(self) -> None:
+        """Keep no connection from now on. Exchanges in progress finish, and requests that still come are served."""
+        self._retired = True
+        while self._idle:
+            self._idle.pop().abort()
 
     def gone(self, connection: Connection) -> None:
         """A connection has closed: forget it, and use its place for whoever waits."""
-        self._connections.discard(connection)
+        self._connections.pop(connection, None)
         if connection in self._idle:
             self._idle.remove(connection)
         if self._all_gone is not None and not self._connections:
@@ -203,14 +228,13 @@ class Pool:
                 waiter.set_exception(UpstreamUnreachable("The gateway is shutting down."))
             raise
         self.counts.opened += 1
-        self._connections.add(connection)
+        self._connections[connection] = loop.time()
         if self._timer is None:
             self._timer = loop.call_later(self._limits.tick_s, self._tick)
         if waiter is not None and not waiter.done():
             waiter.set_result(connection)
         elif not self._hand_over(connection):
-            connection.expires_at = loop.time() + self._limits.keepalive_s
-            self._idle.append(connection)
+            self._keep(connection, self._limits.keepalive_s)
 
     async def _connect(self, loop: asyncio.AbstractEventLoop) -> Connection:
         last: Exception | None = None
@@ -218,24 +242,32 @@ class Pool:
             async with asyncio.timeout(self._limits.connect_s):
                 for _ in range(_CONNECT_ATTEMPTS):
                     try:
-                        _, connection = await loop.create_connection(
-                            lambda: Connection(self, loop),
-                            self._host,
-                            self._port,
-                            ssl=self._tls,
-                            server_hostname=self._host if self._tls is not None else None,
-                        )
+                        return await self._dialer.dial(lambda: Connection(self, loop))
                     except OSError as error:
                         self.counts.failed += 1
                         last = error
                         if isinstance(error, SSLError):
                             break  # the same certificate again
-                    else:
-                        return connection
         except TimeoutError as error:
             self.counts.failed += 1
             last = error
         raise NotConnected("The upstream does not accept connections.") from last
+
+    def _is_too_old(self, connection: Connection) -> bool:
+        max_age_s = self._limits.max_age_s
+        if max_age_s is None or self._loop is None:
+            return False
+        return self._loop.time() >= self._connections.get(connection, 0.0) + max_age_s
+
+    def _keep(self, connection: Connection, lasts_s: float) -> None:
+        """Let it wait for a request, unless it would not wait at all."""
+        if lasts_s <= 0 or self._retired or self._loop is None:
+            connection.abort()
+            return
+        connection.expires_at = self._loop.time() + lasts_s
+        if self._limits.max_age_s is not None:
+            connection.expires_at = min(connection.expires_at, self._connections[connection] + self._limits.max_age_s)
+        self._idle.append(connection)
 
     def _next_waiter(self) -> Waiter | None:
         while self._waiters:

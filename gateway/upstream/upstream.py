@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -10,12 +9,16 @@ from urllib.parse import urlsplit
 from gateway.core.errors import MalformedRequest
 from gateway.core.http_body import CHUNKED
 from gateway.core.http_head import END_OF_HEAD
+from gateway.core.upstream_policy import UpstreamTls
 from gateway.upstream.asgi_caller import AsgiCaller
+from gateway.upstream.dialing import Dialer
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.pool import Pool, PoolLimits
+from gateway.upstream.tls import tls_context
 from gateway.upstream.values import UpstreamTimeouts
 
 if TYPE_CHECKING:
+    import ssl
     from pathlib import Path
 
     from gateway.upstream.asgi_caller import Receive, Send
@@ -53,12 +56,15 @@ class Upstream:
             Keep it below what the upstream itself allows. 0 keeps none.
         ca_file: Certificates to trust instead of the system's.
         ssl_context: Replaces the context made from `ca_file`, for client certificates and the like.
+        server_name: Name in SNI and in the certificate, where it is not the URL's host.
+        host: Value of the Host field, where it is not the URL's host.
+        max_age_s: A connection older than this is not used again. None: as long as it lives.
 
     Raises:
         ValueError: The URL is not such a URL.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what can be said about one server
         self,
         url: str,
         *,
@@ -67,6 +73,9 @@ class Upstream:
         keepalive_s: float = 30.0,
         ca_file: Path | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        server_name: str | None = None,
+        host: str | None = None,
+        max_age_s: float | None = None,
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
@@ -75,29 +84,30 @@ class Upstream:
             raise ValueError("an upstream URL holds no query, fragment or credentials")
         tls: ssl.SSLContext | None = None
         if parts.scheme == "https":
-            tls = ssl_context if ssl_context is not None else ssl.create_default_context(cafile=ca_file)
+            tls = ssl_context or tls_context(UpstreamTls(ca_file=str(ca_file) if ca_file else None))
         default_port = _DEFAULT_PORTS[parts.scheme]
         port = parts.port if parts.port is not None else default_port
-        name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        if host is None:
+            name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+            host = name if port == default_port else f"{name}:{port}"
         self.url = url
-        self.host = (name if port == default_port else f"{name}:{port}").encode(
-            "idna" if not name.isascii() else "ascii"
-        )
+        self.host = host.encode("ascii" if host.isascii() else "idna")
         """Value of the Host field that is sent when the caller's is not preserved."""
         self._prefix = parts.path.rstrip("/").encode("ascii")
         self.timeouts = timeouts = timeouts if timeouts is not None else UpstreamTimeouts()
         self._max_connections = max_connections
+        self.dialer = Dialer(parts.hostname, port, tls=tls, server_name=server_name)
+        """Opens connections to it, beside those of its pool."""
         self.pool = Pool(
-            parts.hostname,
-            port,
+            self.dialer,
             limits=PoolLimits(
                 max_connections=max_connections,
                 connect_s=timeouts.connect_s,
                 wait_s=timeouts.pool_wait_s,
                 keepalive_s=keepalive_s,
                 tick_s=_tick_s(timeouts, keepalive_s),
+                max_age_s=max_age_s,
             ),
-            tls=tls,
         )
 
     async def forward(
@@ -105,7 +115,14 @@ class Upstream:
     ) -> Outcome:
         """Relay one request of an ASGI caller, streaming both ways. As `Exchange.run`, with this upstream alone."""
         exchange = Exchange(request, on_start=on_start, max_body=max_body)
-        return await exchange.run(AsgiCaller(receive, send), (self,))
+        return await exchange.run(AsgiCaller(receive, send), self)
+
+    def candidates(self, _now: float) -> tuple[Upstream]:
+        """Itself: a group of one."""
+        return (self,)
+
+    def report(self, upstream: Upstream, error: BaseException | None, *, began_at: float, now: float) -> None:
+        """Nobody keeps account of a server without a group."""
 
     def request_head(self, request: ExchangeRequest, framing: int | None) -> bytes:
         """The head to send here, with its empty line.
@@ -143,6 +160,20 @@ class Upstream:
             expired=counts.expired,
             waited=counts.waited,
         )
+
+    @property
+    def load(self) -> int:
+        """Requests in progress there, or waiting for a connection."""
+        return self.pool.load
+
+    @property
+    def is_unused(self) -> bool:
+        """Nothing is open, being opened or waited for."""
+        return self.pool.is_unused
+
+    def retire(self) -> None:
+        """Keep no idle connection from now on. Exchanges in progress finish; late ones are still served."""
+        self.pool.retire()
 
     async def aclose(self) -> None:
         """Close every connection. Exchanges in progress break off."""
