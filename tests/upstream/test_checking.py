@@ -121,7 +121,7 @@ async def test_a_server_that_hangs_up_or_hangs_fails(park):
 
 
 async def test_a_server_that_is_not_there_fails(park):
-    group = park.group("http://127.0.0.2:9")
+    group = park.group("http://127.0.0.1:9")
     reason = await probe(group.upstreams[0], group.definition.check)
     assert reason is not None
     assert reason.startswith("no connection: ")

@@ -25,7 +25,6 @@ from gateway.upstream import (
     GroupOptions,
     Groups,
     Outcome,
-    RequestBody,
     Upstream,
     UpstreamTimeouts,
     verdict,
@@ -39,7 +38,7 @@ OPTIONS = GroupOptions(timeouts=UpstreamTimeouts(connect_s=2, first_byte_s=2, id
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 WRONG = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
 FAILING = b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"
-REFUSES = "http://127.0.0.2:9"
+REFUSES = "http://127.0.0.1:9"
 
 
 def now() -> float:
@@ -51,33 +50,16 @@ def a_group(*urls: str, **options: Any) -> UpstreamGroup:
     return UpstreamGroup(name=name, servers=tuple(Server(url=url) for url in urls), **options)
 
 
-async def relay(upstream: Upstream, caller: AsgiCaller, body: bytes = b"") -> Outcome:
+async def relay(upstream: Upstream, caller: AsgiCaller) -> Outcome:
+    request = ExchangeRequest(method="GET", target=b"/", headers=[])
+    return await upstream.relay(request, None, caller.receive, caller.send, on_start=lambda _status, headers: headers)
+
+
+async def ask(group: Group, body: bytes = b"") -> bytes:
+    caller = AsgiCaller(body)
     request = ExchangeRequest(method="POST" if body else "GET", target=b"/", headers=[], body_framing=len(body) or None)
-    return await upstream.relay(
-        request,
-        RequestBody(caller.receive, len(body), len(body)) if body else None,
-        caller.receive,
-        caller.send,
-        on_start=lambda _status, headers: headers,
-    )
-
-
-async def ask(group: Group) -> bytes:
-    """One exchange, as the proxy does it: another server only while nothing was sent."""
-    began_at = now()
-    for upstream in group.candidates(began_at):
-        caller = AsgiCaller()
-        try:
-            await relay(upstream, caller)
-        except (NotConnected, UpstreamBusy) as error:
-            group.report(upstream, ok=verdict(error), began_at=began_at, now=now(), reason=str(error))
-        except Exception as error:
-            group.report(upstream, ok=verdict(error), began_at=began_at, now=now(), reason=str(error))
-            raise
-        else:
-            group.report(upstream, ok=True, began_at=began_at, now=now())
-            return caller.body
-    raise UpstreamUnreachable("Nobody is there.")
+    await group.forward(request, caller.receive, caller.send, on_start=lambda _status, headers: headers, max_body=100)
+    return caller.body
 
 
 class Park:
@@ -192,6 +174,47 @@ async def test_a_server_that_refuses_costs_no_request_and_is_left_alone_after_th
     assert group.stats[0].connect_failures == failures
 
 
+async def test_a_body_goes_to_the_next_server_as_long_as_nothing_was_sent(park):
+    server = await park.server()
+    group = park.group(REFUSES, server.url)
+    for _ in range(2):
+        assert await ask(group, b"body") == b"ok"
+    assert [request.body for request in server.requests] == [b"body", b"body"]
+
+
+async def test_a_request_that_was_sent_goes_to_no_other_server(park):
+    async def hangs_up(peer: Peer) -> None:
+        await peer.request()
+
+    dying, well = await park.server(hangs_up), await park.server()
+    group = park.group(dying.url, well.url)
+    with pytest.raises(DiedUnanswered):
+        await ask(group)
+    assert (len(dying.requests), len(well.requests)) == (1, 0)
+
+
+async def test_a_server_without_a_free_connection_is_passed_over(park):
+    holding, done = asyncio.Event(), asyncio.Event()
+
+    async def slow(peer: Peer) -> None:
+        await peer.request()
+        holding.set()
+        await done.wait()
+        await answering(OK)(peer)
+
+    busy, free = await park.server(slow), await park.server()
+    options = GroupOptions(timeouts=UpstreamTimeouts(pool_wait_s=0.05), max_connections=1)
+    group = Group(a_group(busy.url, free.url), options)
+    park.stack.push_async_callback(group.aclose)
+    held = asyncio.create_task(ask(group))
+    await holding.wait()
+    for _ in range(4):
+        assert await ask(group) == b"ok"
+    assert [state.failures for state in group.states()] == [0, 0]
+    held.cancel()
+    await asyncio.gather(held, return_exceptions=True)
+
+
 async def test_a_change_is_logged_once_and_shown_by_the_gauge(park):
     back = RawUpstream(answering(OK))
     await back.open()
@@ -211,7 +234,7 @@ async def test_a_change_is_logged_once_and_shown_by_the_gauge(park):
         ("upstream server is out", back.url, "warning")
     ]
     assert (out[0]["group"], out[0]["cause"], out[0]["others"]) == ("api", "failed requests", 1)
-    assert out[0]["reason"] == "The upstream does not accept connections."
+    assert out[0]["reason"].startswith("The upstream does not accept connections. (ConnectionRefusedError: ")
     assert [line["event"] for line in logs[1:]] == ["upstream server is back"]
 
 
@@ -322,7 +345,7 @@ async def test_a_full_pool_and_a_caller_that_leaves_take_no_server_out(park):
     group = park.group((await park.server()).url, ejection=Ejection(failures=1))
     (upstream,) = group.upstreams
     for error in (UpstreamBusy("x"), ClientLeft()):
-        group.report(upstream, ok=verdict(error), began_at=now(), now=now())
+        group.report(upstream, error, began_at=now(), now=now())
     assert group.states()[0].is_in
 
 
@@ -390,11 +413,13 @@ async def test_the_name_in_policy_is_asked_for_and_verified(park):
 
 async def test_a_connection_that_is_too_old_is_not_used_again(park):
     server = await park.server()
-    group = park.group(server.url, max_age_s=0.2)
+    group = park.group(server.url, max_age_s=1000.0)
     await ask(group)
     await ask(group)
     assert server.accepted == 1
-    await asyncio.sleep(0.2)
+    opened_at = group.upstreams[0]._pool._connections
+    (connection,) = opened_at
+    opened_at[connection] -= 1000.0
     await ask(group)
     assert server.accepted == 2
 
