@@ -70,6 +70,7 @@ class Pool:
     def __init__(self, dialer: Dialer, *, limits: PoolLimits) -> None:
         self._dialer = dialer
         self._limits = limits
+        self._is_bounded_in_age = limits.max_age_s is not None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._connections: dict[Connection, float] = {}
         """With the loop time of each one's opening."""
@@ -111,7 +112,7 @@ class Pool:
         idle = self._idle
         while idle:
             connection = idle.pop()
-            if self._is_too_old(connection):
+            if self._is_bounded_in_age and self._is_too_old(connection):
                 self.counts.expired += 1
             elif connection.is_quiet():
                 self.counts.reused += 1
@@ -151,7 +152,7 @@ class Pool:
         if self._closed or self._loop is None:
             connection.abort()
             return
-        if self._is_too_old(connection):
+        if self._is_bounded_in_age and self._is_too_old(connection):
             self.counts.expired += 1
             connection.abort()
             return
