@@ -143,7 +143,7 @@ async def test_a_busy_pool_does_not_fail_a_check(park):
     server = await park.server(answering(FINE))
     group = park.group(server.url)
     (upstream,) = group.upstreams
-    upstream._pool._limits = type(upstream._pool._limits)(
+    upstream.pool._limits = type(upstream.pool._limits)(
         max_connections=0, connect_s=1, wait_s=0, keepalive_s=0, tick_s=1
     )
     assert await probe(upstream, group.definition.check) is None

@@ -16,9 +16,11 @@ import structlog
 from gateway.core.errors import BodyTooLarge, UpstreamBusy, UpstreamInvalid, UpstreamTimeout, UpstreamUnreachable
 from gateway.core.upstream_policy import Ejection, Server, UpstreamGroup, UpstreamTls
 from gateway.telemetry import Metrics
+from gateway.upstream import AsgiCaller as GatewayCaller
 from gateway.upstream import (
     ClientFaulty,
     ClientLeft,
+    Exchange,
     ExchangeBroken,
     ExchangeRequest,
     Group,
@@ -51,14 +53,15 @@ def a_group(*urls: str, **options: Any) -> UpstreamGroup:
 
 
 async def relay(upstream: Upstream, caller: AsgiCaller) -> Outcome:
-    request = ExchangeRequest(method="GET", target=b"/", headers=[])
-    return await upstream.relay(request, None, caller.receive, caller.send, on_start=lambda _status, headers: headers)
+    request = ExchangeRequest(method="GET", target=b"/", lines=[])
+    return await upstream.forward(request, caller.receive, caller.send, on_start=lambda head: head.lines, max_body=100)
 
 
 async def ask(group: Group, body: bytes = b"") -> bytes:
     caller = AsgiCaller(body)
-    request = ExchangeRequest(method="POST" if body else "GET", target=b"/", headers=[], body_framing=len(body) or None)
-    await group.forward(request, caller.receive, caller.send, on_start=lambda _status, headers: headers, max_body=100)
+    request = ExchangeRequest(method="POST" if body else "GET", target=b"/", lines=[], body_framing=len(body) or None)
+    exchange = Exchange(request, on_start=lambda head: head.lines, max_body=100)
+    await exchange.run(GatewayCaller(caller.receive, caller.send), group)
     return caller.body
 
 
@@ -417,7 +420,7 @@ async def test_a_connection_that_is_too_old_is_not_used_again(park):
     await ask(group)
     await ask(group)
     assert server.accepted == 1
-    opened_at = group.upstreams[0]._pool._connections
+    opened_at = group.upstreams[0].pool._connections
     (connection,) = opened_at
     opened_at[connection] -= 1000.0
     await ask(group)
@@ -507,10 +510,10 @@ async def test_a_changed_group_finishes_what_is_in_progress_and_then_closes(park
     before = groups.find("api")
     await ask(before)
     (upstream,) = before.upstreams
-    idle = upstream._pool.take_idle()
+    idle = upstream.pool.take_idle()
     streaming = asyncio.create_task(ask(before))
     await begun.wait()
-    upstream._pool._keep(idle, 30.0)
+    upstream.pool._keep(idle, 30.0)
     assert (upstream.stats.open_connections, upstream.stats.idle_connections) == (2, 1)
     groups.update({"api": a_group(new.url)})
     assert groups.retiring == 1
