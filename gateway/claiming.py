@@ -22,9 +22,10 @@ import structlog
 from gateway.billing import Billing, CheckoutFacts
 from gateway.clock import Clock
 from gateway.core.errors import BillingRefused, BillingUnavailable, TiergateError
+from gateway.core.key_order import KeyOrder
 from gateway.core.keys import KeyCodec
 from gateway.ledger import CheckoutClaimed, CheckoutRow, KeyRow
-from gateway.provisioning import IssuedKey, KeyNotFound, KeyOrder, KeyReplaced, Provisioning
+from gateway.provisioning import IssuedKey, KeyNotFound, KeyReplaced, Provisioning
 from gateway.sync import Sync
 
 log = structlog.get_logger(__name__)

@@ -13,10 +13,11 @@ import pytest
 
 from gateway.admission import Admission
 from gateway.cache import Cache, CacheServer
+from gateway.core.key_order import KeyOrder
 from gateway.core.keys import KeyCodec
 from gateway.ledger import Ledger, migrate
 from gateway.policyfiles import PolicyHolder
-from gateway.provisioning import KeyOrder, Provisioning
+from gateway.provisioning import Provisioning
 from gateway.publishing import Publisher
 from gateway.settlement import Settlement
 from gateway.telemetry import Metrics

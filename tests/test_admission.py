@@ -16,9 +16,10 @@ from gateway.core.errors import (
     RouteNotFound,
     ScopeMissing,
 )
+from gateway.core.key_order import KeyInvalidRequest, KeyOrder
 from gateway.core.limit_text import parse_limit
 from gateway.core.scope import ScopeInvalid
-from gateway.provisioning import KeyInvalidRequest, KeyNotFound
+from gateway.provisioning import MAX_KEYS_PER_CUSTOMER, KeyNotFound, TooManyKeys
 
 DAY_S = 86_400
 
@@ -326,3 +327,18 @@ async def test_a_key_identifies_its_customer_without_a_charge(parts):
     assert (account.customer_id, found) == (customer_id, key_id)
     attempt, _ = await admit(parts.admission, key)
     assert left(attempt, "period") == 9
+
+
+async def test_of_many_keys_issued_at_once_no_more_are_issued_than_a_customer_may_have(parts):
+    customer_id, _, _ = await parts.customer()
+    answers = await asyncio.gather(
+        *(parts.provisioning.issue(customer_id, KeyOrder(), actor="test") for _ in range(MAX_KEYS_PER_CUSTOMER + 5)),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(answer, TooManyKeys) for answer in answers) == 6
+    rows = await parts.provisioning.list(customer_id)
+    assert len(rows) == MAX_KEYS_PER_CUSTOMER
+    first = rows[0].record.key_id
+    with pytest.raises(TooManyKeys):
+        await parts.provisioning.rotate(customer_id, first, overlap_s=60, actor="test")
+    await parts.provisioning.rotate(customer_id, first, overlap_s=0, actor="test")

@@ -13,8 +13,8 @@ from redis.asyncio import Redis
 
 from gateway.cache import Cache, encode_account
 from gateway.core.errors import InvalidKey
+from gateway.core.key_order import KeyOrder
 from gateway.core.keys import KeyCodec
-from gateway.provisioning import KeyOrder
 from gateway.publishing import Publisher
 from tests.conftest import PEPPER, Parts
 from tests.fakes.line import Line

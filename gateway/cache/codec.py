@@ -41,6 +41,7 @@ class _Key(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     expires_at: int | None = None
     scopes: tuple[str, ...] = ()
     limits: tuple[_Limit, ...] = ()
+    allow: tuple[str, ...] = ()
 
 
 class _Account(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -102,6 +103,7 @@ def _pack_key(key: KeyRecord) -> _Key:
         expires_at=key.expires_at,
         scopes=key.scopes,
         limits=tuple(_pack_limit(limit) for limit in key.limits),
+        allow=key.allow,
     )
 
 
@@ -114,6 +116,7 @@ def _unpack_key(key: _Key) -> KeyRecord:
         expires_at=key.expires_at,
         scopes=key.scopes,
         limits=tuple(_unpack_limit(limit) for limit in key.limits),
+        allow=key.allow,
     )
 
 

@@ -11,8 +11,8 @@ import click
 from gateway.cli.opening import ACTOR, open_parts, policy_refused, run, say_if_unpublished
 from gateway.cli.options import ENDING, DurationType, Ending, Who, examples, json_option, who_options
 from gateway.cli.printing import instant_words, note, print_columns, print_json
+from gateway.core.key_order import KeyOrder
 from gateway.policyfiles import LimitInvalid, PolicyInvalid, load_policy, parse_limit
-from gateway.provisioning import KeyOrder
 from gateway.settings import load_settings
 
 if TYPE_CHECKING:
@@ -36,23 +36,32 @@ def keys_group() -> None:
         "tiergate keys issue --user-id user_42 --name production",
         "tiergate keys issue --user-id user_42 --name reports \\",
         "    --scope 'GET /v1/reports/**' --limit '100 per day' --expires 90d",
+        "tiergate keys issue --user-id user_42 --name office --allow-ip 203.0.113.0/24",
     ),
 )
 @who_options
 @click.option("--name", default="default", show_default=True, help="What the key is for, in your words.")
 @click.option("--scope", "scopes", multiple=True, metavar="SCOPE", help="Only these calls; repeatable.")
 @click.option("--limit", "limits", multiple=True, metavar="LIMIT", help="A limit of the key's own; repeatable.")
+@click.option("--allow-ip", "allow", multiple=True, metavar="ADDRESS|CIDR", help="Only from there; repeatable.")
 @click.option("--expires", type=ENDING, metavar="30d|DATE", help="When it stops working. Default: never.")
 @json_option
 def issue(
-    who: Who, name: str, scopes: tuple[str, ...], limits: tuple[str, ...], expires: Ending | None, *, as_json: bool
+    who: Who,
+    name: str,
+    scopes: tuple[str, ...],
+    limits: tuple[str, ...],
+    allow: tuple[str, ...],
+    expires: Ending | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Issue a key and print it, once: only its digest is kept.
 
     The key goes to standard output, everything else to standard error.
     """
     settings = load_settings(needs_upstream=False)
-    order = KeyOrder(name=name, scopes=scopes, limits=_parse_limits(limits, settings), limit_texts=limits)
+    order = KeyOrder(name=name, scopes=scopes, limits=_parse_limits(limits, settings), limit_texts=limits, allow=allow)
     run(_issue(settings, who, order, expires, as_json=as_json))
 
 
@@ -71,7 +80,7 @@ def list_keys(who: Who, *, everything: bool, as_json: bool) -> None:
 @click.option("--overlap", type=OVERLAP, default="24h", show_default=True, help="How long the old key still works.")
 @json_option
 def rotate(key_id: str, who: Who, overlap: int, *, as_json: bool) -> None:
-    """Replace KEY_ID by a new key with the same name, scopes, limits and expiry, and print that, once.
+    """Replace KEY_ID by a new key with the same name, scopes, limits, addresses and expiry; print that, once.
 
     A key is rotated once: then its successor is the one to rotate.
     """
@@ -167,6 +176,7 @@ def _print_issued(issued: IssuedKey, customer_id: str, *, as_json: bool) -> None
                 "created_at": record.created_at,
                 "expires_at": record.expires_at,
                 "scopes": list(record.scopes),
+                "allow_ips": list(record.allow),
             }
         )
         return
@@ -178,7 +188,7 @@ def _print_issued(issued: IssuedKey, customer_id: str, *, as_json: bool) -> None
 def print_keys(rows: list[KeyRow], now: int) -> None:
     """Keys as columns."""
     print_columns(
-        ("KEY ID", "NAME", "KEY", "CREATED", "LAST USED", "STATE", "SCOPES", "OWN LIMITS"),
+        ("KEY ID", "NAME", "KEY", "CREATED", "LAST USED", "STATE", "SCOPES", "OWN LIMITS", "ONLY FROM"),
         [
             (
                 row.record.key_id,
@@ -189,6 +199,7 @@ def print_keys(rows: list[KeyRow], now: int) -> None:
                 _state_words(row, now),
                 ", ".join(row.record.scopes) or "all",
                 ", ".join(row.limit_texts) or "none",
+                ", ".join(row.record.allow) or "anywhere",
             )
             for row in rows
         ],
@@ -209,6 +220,7 @@ def key_json(row: KeyRow) -> dict[str, Any]:
         "replaced_by": row.replaced_by,
         "scopes": list(row.record.scopes),
         "limits": list(row.limit_texts),
+        "allow_ips": list(row.record.allow),
     }
 
 

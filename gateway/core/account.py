@@ -29,12 +29,15 @@ class KeyRecord:
     """Empty: everything the tier allows. Otherwise route patterns (`GET /v1/**`), any of which must match."""
     limits: tuple[Limit, ...] = ()
     """The key's own smaller limits, besides the customer's."""
+    allow: tuple[str, ...] = ()
+    """Addresses and networks it may be used from (`core.allow_list`). Empty: from anywhere."""
 
     @property
     def may_manage(self) -> bool:
-        """Whether it may do everything the account may: keys and billing are for no other.
+        """Whether it may do what the account may, where and while it works: keys and billing are for no other.
 
-        A key with scopes or limits of its own could otherwise issue itself one without.
+        A key with scopes or limits of its own could otherwise issue itself one without. What it issues is
+        held to its own networks and expiry instead.
         """
         return not self.scopes and not self.limits
 

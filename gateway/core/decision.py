@@ -10,9 +10,11 @@ from dataclasses import dataclass
 
 from gateway.core.access import Access, decide_access
 from gateway.core.account import Account, KeyRecord
+from gateway.core.allow_list import allows
 from gateway.core.charge import Claim, LimitState, QuotaClaim, RateClaim
 from gateway.core.errors import (
     AccountSuspended,
+    AddressNotAllowed,
     ChargeDenied,
     CostAboveLimit,
     Denied,
@@ -75,6 +77,20 @@ def find_key(account: Account, digest: str, now: float) -> KeyRecord:
     return key
 
 
+def check_address(key: KeyRecord, address: str | None) -> None:
+    """Refuse a key that is used from elsewhere than it may be.
+
+    Args:
+        key: The key of the call.
+        address: The client's, without port; None if it is not known, which no list holds.
+
+    Raises:
+        AddressNotAllowed: It may not be used from there.
+    """
+    if key.allow and not allows(key.allow, address):
+        raise AddressNotAllowed(address)
+
+
 def granted_tier(account: Account, access: Access) -> Tier:
     """The tier that access grants.
 
@@ -87,7 +103,15 @@ def granted_tier(account: Account, access: Access) -> Tier:
 
 
 def plan_request(
-    *, policy: Policy, account: Account, digest: str, route: Route | None, method: str, path: str, now: float
+    *,
+    policy: Policy,
+    account: Account,
+    digest: str,
+    route: Route | None,
+    method: str,
+    path: str,
+    now: float,
+    address: str | None = None,
 ) -> Plan:
     """Decide everything that does not need a counter.
 
@@ -95,12 +119,15 @@ def plan_request(
         route: What `policy.find_route(method, path)` answered.
         path: Canonical, undecoded (`core.target`).
         now: Unix seconds.
+        address: The client's, without port. None: not known, so that a key with a list is refused.
 
     Raises:
-        InvalidKey, Denied, RouteNotFound: In this order: who are you, are you in good
-            standing, does this exist, may this key, may this tier, could its limits ever pay.
+        InvalidKey, Denied, RouteNotFound: In this order: who are you, may this key be used from
+            there, are you in good standing, does this exist, may this key, may this tier, could
+            its limits ever pay.
     """
     key = find_key(account, digest, now)
+    check_address(key, address)
     access = decide_access(account, policy, now)
     tier = granted_tier(account, access)
     if route is None:

@@ -18,6 +18,7 @@
       Denied                     we know the caller, and policy says no
         FeatureNotInTier         403  feature-not-in-tier
         ScopeMissing             403  scope-missing
+        AddressNotAllowed        403  address-not-allowed
         CostAboveLimit           403  cost-above-limit
         AccountSuspended         403  account-suspended
         SubscriptionRequired     402  subscription-required
@@ -160,6 +161,23 @@ class ScopeMissing(Denied):
     """The key was issued for fewer methods or paths than this call needs."""
 
     code = "scope-missing"
+
+
+class AddressNotAllowed(Denied):
+    """The key may not be used from where the call came from.
+
+    From where it may is told to nobody on this way: whoever calls may have stolen it.
+
+    Args:
+        address: The client's as we see it, or None if nobody says.
+    """
+
+    code = "address-not-allowed"
+
+    def __init__(self, address: str | None) -> None:
+        seen = "an address that is not known here" if address is None else f"the address {address}"
+        super().__init__(f"This call came from {seen}, and the key is not to be used from there.")
+        self.address = address
 
 
 class CostAboveLimit(Denied):

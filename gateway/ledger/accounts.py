@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import and_, select
 
 from gateway.core.account import Account
-from gateway.ledger.keys import RECORD_COLUMNS, read_record
+from gateway.ledger.key_records import RECORD_COLUMNS, read_record
 from gateway.ledger.part import LedgerPart, unbroken
 from gateway.ledger.subscriptions import SUBSCRIPTION_COLUMNS, read_subscription
 from gateway.ledger.tables import API_KEYS, CUSTOMERS, SUBSCRIPTIONS

@@ -5,6 +5,7 @@
       CustomerExists           another customer has this customer id or Stripe customer
       CustomerUnknown          no such customer
       KeyExists                another key has this id or digest
+      KeysFull                 the customer has as many live keys as it may
       KeyEnded                 no such live key of this customer, or it was replaced already
       CheckoutClaimed          no such checkout, or its first key has been handed out
     BackupRefused              no backup can be made of this ledger, or not there
@@ -42,6 +43,10 @@ class CustomerUnknown(LedgerConflict):
 
 class KeyExists(LedgerConflict):
     """The key id or the digest is recorded already: draw a new one."""
+
+
+class KeysFull(LedgerConflict):
+    """The customer would have more live keys than it may."""
 
 
 class KeyEnded(LedgerConflict):

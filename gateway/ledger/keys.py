@@ -4,52 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import RowMapping, bindparam, or_, select, update
+from sqlalchemy import RowMapping, bindparam, func, or_, select, update
 
-from gateway.core.account import KeyRecord
 from gateway.ledger.checkouts import claim_checkout_within, show_successor_within
-from gateway.ledger.errors import CheckoutClaimed, KeyEnded, KeyExists
-from gateway.ledger.limit_json import dump_limits, load_limits
-from gateway.ledger.part import LedgerPart, append_audit, note, raise_version, unbroken
+from gateway.ledger.errors import CheckoutClaimed, KeyEnded, KeyExists, KeysFull
+from gateway.ledger.key_records import read_record, record_values, shown
+from gateway.ledger.part import LedgerPart, append_audit, raise_version, unbroken
 from gateway.ledger.rows import KeyRow, NewKey
 from gateway.ledger.tables import API_KEYS, CUSTOMERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 EXPIRED_KEYS_LEAVE_AFTER_S: Final = 86_400
 """How long an expired key stays in the account: longer than any clock is wrong, and not for ever."""
-
-RECORD_COLUMNS: Final = tuple(
-    API_KEYS.c[name] for name in ("key_id", "name", "last4", "created_at", "expires_at", "scopes", "limits")
-)
-
-
-def read_record(row: RowMapping | Mapping[str, Any]) -> KeyRecord:
-    """The key of a row that has `RECORD_COLUMNS`."""
-    return KeyRecord(
-        key_id=row["key_id"],
-        name=row["name"],
-        last4=row["last4"],
-        created_at=row["created_at"],
-        expires_at=row["expires_at"],
-        scopes=tuple(row["scopes"]),
-        limits=load_limits(row["limits"]),
-    )
-
-
-def _record_values(record: KeyRecord) -> dict[str, Any]:
-    return {
-        "key_id": record.key_id,
-        "name": note(record.name),
-        "last4": record.last4,
-        "created_at": record.created_at,
-        "expires_at": record.expires_at,
-        "scopes": list(record.scopes),
-        "limits": dump_limits(record.limits),
-    }
 
 
 class Keys(LedgerPart):
@@ -57,7 +28,14 @@ class Keys(LedgerPart):
 
     @unbroken
     async def add_key(
-        self, customer_id: str, key: NewKey, *, now: int, actor: str, checkout: str | None = None
+        self,
+        customer_id: str,
+        key: NewKey,
+        *,
+        now: int,
+        actor: str,
+        checkout: str | None = None,
+        most: int | None = None,
     ) -> None:
         """Record a new key.
 
@@ -68,16 +46,19 @@ class Keys(LedgerPart):
             actor: Who issued it.
             checkout: The checkout session whose first key this is: it is claimed in the same
                 transaction, so that neither a key without a claim nor a claim without a key can remain.
+            most: Live keys that the customer may have with this one, however many are added at once.
 
         Raises:
             CustomerUnknown: No such customer.
             KeyExists: The key id or the digest is recorded already.
+            KeysFull: It would be one too many.
             CheckoutClaimed: There is no such checkout of this customer, or it gave its key already.
             LedgerUnavailable: The ledger cannot be used.
         """
         because = "new key" if checkout is None else f"first key of {checkout}"
         async with self._database.writing() as connection:
             await self._insert(connection, customer_id, key, now=now, actor=actor, because=because)
+            await _check_room(connection, customer_id, most, now)
             if checkout is not None and not await claim_checkout_within(
                 connection, checkout, key.record.key_id, now=now, customer_id=customer_id
             ):
@@ -94,6 +75,7 @@ class Keys(LedgerPart):
         now: int,
         actor: str,
         checkout: str | None = None,
+        most: int | None = None,
     ) -> None:
         """Record a successor and end the key that it replaces: both or neither, and once, however many try.
 
@@ -106,8 +88,10 @@ class Keys(LedgerPart):
             now: Unix seconds.
             actor: Who asked for it.
             checkout: The checkout session whose page showed the old key, and shows the successor.
+            most: Live keys that the customer may have while both work. One that ends now makes its own room.
 
         Raises:
+            KeysFull: Both would be one too many.
             KeyEnded: The customer has no such live key (any more), it has a successor already, or
                 the checkout showed another.
             CustomerUnknown: No such customer.
@@ -124,6 +108,8 @@ class Keys(LedgerPart):
                 raise KeyEnded(f"there is no live key {key_id!r} without a successor")
             changes = {"replaced_by": successor_id, **_ending(old, ends_at, now)}
             await _end_within(connection, old, changes, now=now, actor=actor, because=f"replaced by {successor_id}")
+            if ends_at > now:
+                await _check_room(connection, customer_id, most, now)
             if checkout is not None and not await show_successor_within(
                 connection, checkout, customer_id=customer_id, key_id=key_id, successor_id=successor_id
             ):
@@ -214,7 +200,7 @@ class Keys(LedgerPart):
                 digest=key.digest,
                 mode=key.mode,
                 limit_texts=list(key.limit_texts),
-                **_record_values(key.record),
+                **record_values(key.record),
             )
             .on_conflict_do_nothing()
             .returning(API_KEYS.c.key_id)
@@ -228,19 +214,31 @@ class Keys(LedgerPart):
             actor=actor,
             action="key-issued",
             because=because,
-            after=_shown(key),
+            after=shown(key),
         )
 
 
 async def _find_live(connection: AsyncConnection, customer_id: str, key_id: str, now: int) -> RowMapping | None:
     """A live key, within a transaction that holds the customer's row: it stays as it is meanwhile."""
-    live = select(API_KEYS).where(
-        API_KEYS.c.key_id == key_id,
+    live = select(API_KEYS).where(API_KEYS.c.key_id == key_id, *_is_live(customer_id, now))
+    return (await connection.execute(live)).mappings().one_or_none()
+
+
+async def _check_room(connection: AsyncConnection, customer_id: str, most: int | None, now: int) -> None:
+    """Refuse one key too many, within a transaction that holds the customer's row: nobody adds one meanwhile."""
+    if most is None:
+        return
+    live = await connection.scalar(select(func.count()).select_from(API_KEYS).where(*_is_live(customer_id, now)))
+    if live is not None and live > most:
+        raise KeysFull(f"there are {live - 1} live keys already")
+
+
+def _is_live(customer_id: str, now: int) -> tuple[ColumnElement[bool], ...]:
+    return (
         API_KEYS.c.customer_id == customer_id,
         API_KEYS.c.revoked_at.is_(None),
         or_(API_KEYS.c.expires_at.is_(None), API_KEYS.c.expires_at > now),
     )
-    return (await connection.execute(live)).mappings().one_or_none()
 
 
 async def _end_within(
@@ -284,15 +282,3 @@ async def _drop_long_expired(connection: AsyncConnection, customer_id: str, now:
         )
         .values(revoked_at=API_KEYS.c.expires_at)
     )
-
-
-def _shown(key: NewKey) -> dict[str, Any]:
-    record = key.record
-    return {
-        "key_id": record.key_id,
-        "name": note(record.name),
-        "last4": record.last4,
-        "expires_at": record.expires_at,
-        "scopes": list(record.scopes),
-        "limits": list(key.limit_texts),
-    }

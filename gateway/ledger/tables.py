@@ -84,6 +84,7 @@ API_KEYS: Final = Table(
     Column("scopes", JSON, nullable=False),
     Column("limits", JSON, nullable=False),
     Column("limit_texts", JSON, nullable=False),
+    Column("allow", JSON, nullable=False),
     _instant("created_at"),
     _instant("expires_at", optional=True),
     _instant("revoked_at", optional=True),

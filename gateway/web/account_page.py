@@ -11,10 +11,11 @@ from litestar.params import FromPath
 
 from gateway.core.access import Access
 from gateway.core.account import Account
+from gateway.core.key_order import KeyOrder
 from gateway.core.limits import Rate
 from gateway.core.policy import Policy
 from gateway.ledger import KeyRow
-from gateway.provisioning import IssuedKey, KeyOrder
+from gateway.provisioning import IssuedKey
 from gateway.usage import LimitUsage, Usage, read_usage
 from gateway.web.billing_routes import read_prices
 from gateway.web.page_frame import FromVisit, Page, SignedIn, Visit
@@ -63,7 +64,7 @@ class KeyLine:
     last4: str
     is_current: bool
     restrictions: tuple[str, ...]
-    """Its scopes and limits of its own, in words."""
+    """Its scopes, limits of its own and addresses, in words."""
     created: Moment | None
     last_used: Moment | None
     expires: Moment | None
@@ -100,8 +101,9 @@ async def create_key(visit: FromVisit) -> Page:
     """A new key, shown in the answer and never again."""
     who = visit.require_signed_in()
     who.require_manager()
-    order = KeyOrder(name=(await visit.form()).get("name", ""))
-    issued = await visit.runtime.provisioning.issue(who.customer_id, order, actor=who.actor)
+    form = await visit.form()
+    order = KeyOrder(name=form.get("name", ""), allow=tuple(form.get("allow_ips", "").replace(",", " ").split()))
+    issued = await visit.runtime.provisioning.issue(who.customer_id, order, actor=who.actor, issuer=who.key)
     return await _account_page(visit, who, issued=issued)
 
 
@@ -110,7 +112,9 @@ async def rotate_key(visit: FromVisit, key_id: FromPath[str]) -> Page:
     """A successor, shown in the answer and never again; the old key works for one more day."""
     who = visit.require_signed_in()
     who.require_manager()
-    issued = await visit.runtime.provisioning.rotate(who.customer_id, key_id, overlap_s=OVERLAP_S, actor=who.actor)
+    issued = await visit.runtime.provisioning.rotate(
+        who.customer_id, key_id, overlap_s=OVERLAP_S, actor=who.actor, issuer=who.key
+    )
     cookies = [visit.session_cookie(who.customer_id, issued.record.key_id)] if key_id == who.key.key_id else []
     return await _account_page(visit, who, issued=issued, cookies=cookies)
 
@@ -212,6 +216,7 @@ def _key_line(row: KeyRow, who: SignedIn, policy: Policy) -> KeyLine:
         restrictions=(
             *(f"only {scope}" for scope in record.scopes),
             *(f"at most {limit_sentence(limit, policy.meters)}" for limit in record.limits),
+            *([f"only from {', '.join(record.allow)}"] if record.allow else []),
         ),
         created=moment(record.created_at),
         last_used=moment(row.last_used_at),

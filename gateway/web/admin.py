@@ -161,7 +161,7 @@ async def issue_key(
 async def rotate_key(
     customer_id: FromPath[str], key_id: FromPath[str], runtime: FromRuntime, data: JSONBody[Rotation | None] = None
 ) -> NewKey:
-    """A successor with the same name, scopes, limits and expiry; the old key ends after the overlap. Once a key."""
+    """A successor that may do the same and lasts as long; the old key ends after the overlap. Once a key."""
     return await rotated(runtime, customer_id, key_id, (data or Rotation()).overlap_s, actor=ACTOR)
 
 

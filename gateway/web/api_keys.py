@@ -8,11 +8,12 @@ import msgspec
 from litestar import delete, get, post
 from litestar.params import FromPath, FromQuery, JSONBody
 
-from gateway.core.account import LAST_INSTANT
+from gateway.core.account import LAST_INSTANT, KeyRecord
+from gateway.core.key_order import KeyOrder
 from gateway.core.limit_text import LimitInvalid, limit_words, parse_limit
 from gateway.core.limits import Limit
 from gateway.ledger import KeyRow
-from gateway.provisioning import IssuedKey, KeyOrder
+from gateway.provisioning import IssuedKey
 from gateway.web.callers import FromCaller, FromRuntime, find_named
 from gateway.web.problem_shape import problems
 from gateway.web.refusals import RequestInvalid
@@ -29,14 +30,17 @@ class KeyRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What a new key shall be.
 
     `scopes` like `GET /v1/**`: empty for everything the tier allows. `limits` like
-    `100 per day`: smaller limits of the key's own, besides the customer's.
+    `100 per day`: smaller limits of the key's own, besides the customer's. `allow_ips` like
+    `203.0.113.7` or `203.0.113.0/24`: where it may be used from; empty for everywhere. A key
+    that asks for another passes on its own end and addresses, unless narrower ones are asked for.
     """
 
     name: str = "default"
     scopes: list[str] = []
     limits: list[str] = []
+    allow_ips: list[str] = []
     expires_at: Instant | None = None
-    """Unix seconds, up to the year 9999; null: it lasts until it is revoked."""
+    """Unix seconds, up to the year 9999; null: it lasts until it is revoked, or as long as the key that asks."""
     user_id: str | None = None
     customer_id: str | None = None
 
@@ -65,6 +69,7 @@ class KeyView(msgspec.Struct, kw_only=True):
     """Key id of its successor, if it was rotated; it works until `expires_at` and is not rotated again."""
     scopes: list[str]
     limits: list[str]
+    allow_ips: list[str]
 
 
 class KeyList(msgspec.Struct, kw_only=True):
@@ -86,6 +91,7 @@ class NewKey(msgspec.Struct, kw_only=True):
     expires_at: int | None
     scopes: list[str]
     limits: list[str]
+    allow_ips: list[str]
 
 
 class KeyRevoked(msgspec.Struct, kw_only=True):
@@ -114,7 +120,7 @@ async def issue_key(data: JSONBody[KeyRequest], runtime: FromRuntime, caller: Fr
     """A new key. All keys of a customer share its limits."""
     caller.require_manager()
     named = await find_named(runtime, caller, data.user_id, data.customer_id)
-    return await issued(runtime, named, data, actor=caller.actor)
+    return await issued(runtime, named, data, actor=caller.actor, issuer=caller.key)
 
 
 @delete(
@@ -163,11 +169,11 @@ async def revoke_key(
 async def rotate_key(
     key_id: FromPath[str], runtime: FromRuntime, caller: FromCaller, data: JSONBody[Rotation | None] = None
 ) -> NewKey:
-    """A successor with the same name, scopes, limits and expiry; the old key ends after the overlap. Once a key."""
+    """A successor that may do the same and lasts as long; the old key ends after the overlap. Once a key."""
     caller.require_manager()
     order = data or Rotation()
     named = await find_named(runtime, caller, order.user_id, order.customer_id)
-    return await rotated(runtime, named, key_id, order.overlap_s, actor=caller.actor)
+    return await rotated(runtime, named, key_id, order.overlap_s, actor=caller.actor, issuer=caller.key)
 
 
 async def listed(runtime: Runtime, customer_id: str, *, include_revoked: bool) -> KeyList:
@@ -176,11 +182,14 @@ async def listed(runtime: Runtime, customer_id: str, *, include_revoked: bool) -
     return KeyList(customer_id=customer_id, keys=[_view(row) for row in rows])
 
 
-async def issued(runtime: Runtime, customer_id: str, request: KeyRequest, *, actor: str) -> NewKey:
+async def issued(
+    runtime: Runtime, customer_id: str, request: KeyRequest, *, actor: str, issuer: KeyRecord | None = None
+) -> NewKey:
     """Issue a key as requested.
 
     Raises:
         RequestInvalid, KeyInvalidRequest: There can be no such key.
+        BeyondIssuer: The key that asks could not hold it.
         TooManyKeys: Revoke one first.
     """
     order = KeyOrder(
@@ -188,14 +197,21 @@ async def issued(runtime: Runtime, customer_id: str, request: KeyRequest, *, act
         scopes=tuple(request.scopes),
         limits=_parse_limits(request.limits, runtime),
         limit_texts=tuple(request.limits),
+        allow=tuple(request.allow_ips),
         expires_at=request.expires_at,
     )
-    return _new_key(customer_id, await runtime.provisioning.issue(customer_id, order, actor=actor))
+    return _new_key(customer_id, await runtime.provisioning.issue(customer_id, order, actor=actor, issuer=issuer))
 
 
-async def rotated(runtime: Runtime, customer_id: str, key_id: str, overlap_s: int, *, actor: str) -> NewKey:
-    """Replace a key."""
-    replaced = await runtime.provisioning.rotate(customer_id, key_id, overlap_s=overlap_s, actor=actor)
+async def rotated(
+    runtime: Runtime, customer_id: str, key_id: str, overlap_s: int, *, actor: str, issuer: KeyRecord | None = None
+) -> NewKey:
+    """Replace a key.
+
+    Raises:
+        BeyondIssuer: The key that asks could not hold the successor.
+    """
+    replaced = await runtime.provisioning.rotate(customer_id, key_id, overlap_s=overlap_s, actor=actor, issuer=issuer)
     return _new_key(customer_id, replaced)
 
 
@@ -227,6 +243,7 @@ def _view(row: KeyRow) -> KeyView:
         replaced_by=row.replaced_by,
         scopes=list(record.scopes),
         limits=list(row.limit_texts),
+        allow_ips=list(record.allow),
     )
 
 
@@ -242,6 +259,7 @@ def _new_key(customer_id: str, key: IssuedKey) -> NewKey:
         expires_at=record.expires_at,
         scopes=list(record.scopes),
         limits=[limit_words(limit) for limit in record.limits],
+        allow_ips=list(record.allow),
     )
 
 

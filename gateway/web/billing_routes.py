@@ -15,7 +15,6 @@ from gateway.checkout import Checkouts
 from gateway.core.access import decide_access
 from gateway.core.account import Account
 from gateway.core.errors import BillingRefused, BillingUnavailable
-from gateway.core.forwarding import HeaderRules
 from gateway.core.limit_text import limit_words
 from gateway.core.policy import Plan, Policy, Tier
 from gateway.sync import PlanChanges
@@ -39,6 +38,7 @@ from gateway.web.callers import (
     FromCaller,
     FromRuntime,
     check_own,
+    client_address,
     find_named,
     load_named,
 )
@@ -130,13 +130,6 @@ def _require_json(request: AnyRequest) -> None:
     """Any site can make a browser send text or a form; for JSON the browser asks us first, and we do not answer."""
     if request.content_type[0] != _JSON:
         raise RequestInvalid(f"Send the order as JSON, with 'Content-Type: {_JSON}'.")
-
-
-def client_address(request: AnyRequest, runtime: Runtime) -> str | None:
-    """Who sent a request, as far as trusted proxies tell."""
-    peer = request.client.host if request.client is not None else None
-    rules = HeaderRules(trusted_proxies=runtime.settings.trusted_proxies)
-    return rules.client_address(request.scope["headers"], peer)
 
 
 @get("/plans", responses=problems(400), summary="List the plans", tags=["billing"])

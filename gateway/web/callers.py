@@ -22,8 +22,9 @@ from litestar.handlers import BaseRouteHandler
 from litestar.params import SkipValidation
 
 from gateway.core.account import Account, KeyRecord
-from gateway.core.decision import find_key
+from gateway.core.decision import check_address, find_key
 from gateway.core.errors import CapacityReduced, InvalidKey, MalformedRequest, ScopeMissing
+from gateway.core.forwarding import HeaderRules
 from gateway.ledger import CustomerRow
 from gateway.settings import Settings
 from gateway.web.asgi import Headers
@@ -80,6 +81,7 @@ async def provide_caller(request: AnyRequest, runtime: FromRuntime) -> Caller:
 
     Raises:
         NotAuthorized, InvalidKey: The credentials are wrong.
+        AddressNotAllowed: The key is right and may not be used from there.
         MalformedRequest: There are two that differ.
         LedgerUnavailable: The key cannot be looked up.
     """
@@ -91,15 +93,28 @@ async def provide_caller(request: AnyRequest, runtime: FromRuntime) -> Caller:
         return Caller(role=_role_of(token, runtime.settings))
     if key is None:
         return Caller(role="anonymous")
-    account, record = await identify(runtime, key)
+    account, record = await identify(runtime, key, client_address(request, runtime))
     return Caller(role="customer", account=account, key=record)
 
 
-async def identify(runtime: Runtime, presented: bytes) -> tuple[Account, KeyRecord]:
+def client_address(request: AnyRequest, runtime: Runtime) -> str | None:
+    """Who sent a request, as far as trusted proxies tell."""
+    peer = request.client.host if request.client is not None else None
+    rules = HeaderRules(trusted_proxies=runtime.settings.trusted_proxies)
+    return rules.client_address(request.scope["headers"], peer)
+
+
+async def identify(runtime: Runtime, presented: bytes, address: str | None) -> tuple[Account, KeyRecord]:
     """The account and key behind a key's text; without a cache, by the ledger.
+
+    Args:
+        runtime: The opened parts.
+        presented: The key as sent.
+        address: The client's, from `client_address`.
 
     Raises:
         InvalidKey: Not a live key.
+        AddressNotAllowed: It may not be used from there.
         LedgerUnavailable: Neither answers.
     """
     parsed = runtime.codec.parse(presented)
@@ -110,7 +125,9 @@ async def identify(runtime: Runtime, presented: bytes) -> tuple[Account, KeyReco
         if found is None:
             raise InvalidKey from None
         account = found
-    return account, find_key(account, parsed.digest, runtime.clock.now())
+    key = find_key(account, parsed.digest, runtime.clock.now())
+    check_address(key, address)
+    return account, key
 
 
 def require_admin(connection: Connection, _: BaseRouteHandler) -> None:

@@ -23,10 +23,11 @@ from litestar.plugins.jinja import JinjaTemplateEngine
 
 from gateway.checkout import Checkouts
 from gateway.core.account import Account, KeyRecord
+from gateway.core.allow_list import allows
 from gateway.core.errors import CapacityReduced, ScopeMissing
 from gateway.settings import Settings
 from gateway.web.billing_routes import provide_checkouts
-from gateway.web.callers import AnyRequest
+from gateway.web.callers import AnyRequest, client_address
 from gateway.web.refusals import NotAuthorized
 from gateway.web.runtime import Runtime
 from gateway.web.session import (
@@ -206,7 +207,7 @@ async def open_visit(request: AnyRequest) -> Visit:
     return Visit(
         request=request,
         runtime=runtime,
-        signed_in=await _find_signed_in(runtime, session) if session is not None else None,
+        signed_in=await _find_signed_in(runtime, session, client_address(request, runtime)) if session else None,
     )
 
 
@@ -258,7 +259,8 @@ def payment_origins(settings: Settings) -> tuple[str, ...]:
     return STRIPE_ORIGINS if settings.stripe_url is None else (settings.stripe_url,)
 
 
-async def _find_signed_in(runtime: Runtime, session: PageSession) -> SignedIn | None:
+async def _find_signed_in(runtime: Runtime, session: PageSession, address: str | None) -> SignedIn | None:
+    """Who the session's key signs in now: nobody, if it has ended or is not to be used from there."""
     try:
         account = await runtime.admission.current_account(session.customer_id)
     except CapacityReduced:
@@ -267,7 +269,8 @@ async def _find_signed_in(runtime: Runtime, session: PageSession) -> SignedIn | 
         return None
     now = runtime.clock.now()
     for key in account.keys.values():
-        if key.key_id == session.key_id and (key.expires_at is None or now < key.expires_at):
+        is_live = key.expires_at is None or now < key.expires_at
+        if key.key_id == session.key_id and is_live and allows(key.allow, address):
             return SignedIn(account=account, key=key)
     return None
 

@@ -10,7 +10,8 @@ from gateway.billing import PriceFacts
 from gateway.checkout import AlreadySubscribed
 from gateway.core.access import decide_access
 from gateway.core.policy import Policy, Tier
-from gateway.web.billing_routes import client_address, read_prices
+from gateway.web.billing_routes import read_prices
+from gateway.web.callers import client_address
 from gateway.web.claim_cookie import claim_cookie, old_claims
 from gateway.web.page_frame import FromVisit, Page, Visit
 from gateway.web.page_words import feature_words, limit_sentence, price_words

@@ -107,6 +107,12 @@ TABLE: dict[str, Kind] = {
         title="This key may not make this call",
         advice="Use another key of this account, or issue one with a wider scope.",
     ),
+    "address-not-allowed": Kind(
+        status=403,
+        title="This key may not be used from here",
+        advice="Call from an address that the key allows, or issue a key for this one at 'links.keys'. If the address "
+        "is not yours, a proxy in front of the gateway is missing in its settings: tell the provider.",
+    ),
     "cost-above-limit": Kind(
         status=403,
         title="This key can never pay for this call",
@@ -267,6 +273,7 @@ _KEYS = ("keys", "account#keys-title")
 _NEXT = {
     "quota-exceeded": ("upgrade", "account"),
     "cost-above-limit": _KEYS,
+    "address-not-allowed": _KEYS,
     "feature-not-in-tier": ("upgrade", "account"),
     "subscription-required": ("plans", "pricing"),
     "no-subscription": ("plans", "pricing"),

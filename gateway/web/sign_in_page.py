@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from litestar import get, post
 
-from gateway.core.errors import InvalidKey
-from gateway.web.callers import identify
+from gateway.core.errors import AddressNotAllowed, InvalidKey
+from gateway.web.callers import client_address, identify
 from gateway.web.page_frame import FromVisit, Page
 
 _NOTICES = {"ended": "The key you were signed in with is revoked, so you are signed out."}
 _UNAUTHORIZED = 401
+_FORBIDDEN = 403
 
 
 @get("/sign-in")
@@ -24,10 +25,13 @@ async def show_sign_in(visit: FromVisit, done: str = "") -> Page:
 
 @post("/sign-in")
 async def sign_in(visit: FromVisit) -> Page:
-    """Sign in. A wrong key is not told from a revoked one."""
+    """Sign in. A wrong key is not told from a revoked one; a right one that is used from elsewhere is."""
     presented = (await visit.form()).get("key", "").strip()
     try:
-        account, key = await identify(visit.runtime, presented.encode())
+        address = client_address(visit.request, visit.runtime)
+        account, key = await identify(visit.runtime, presented.encode(), address)
+    except AddressNotAllowed as error:
+        return visit.page("sign_in.html", status=_FORBIDDEN, problem=str(error), notice=None)
     except InvalidKey:
         problem = "This is not a live API key of this service. Check that all of it was copied."
         return visit.page("sign_in.html", status=_UNAUTHORIZED, problem=problem, notice=None)

@@ -62,6 +62,13 @@ def test_name_scopes_limits_and_expiry_are_kept_as_they_were_given(ada: Run) -> 
     assert abs(key["expires_at"] - time.time() - 30 * 86_400) < 60
 
 
+def test_addresses_are_kept_and_shown(ada: Run) -> None:
+    told = issue(ada, "--allow-ip", "203.0.113.0/24", "--allow-ip", "2001:db8::1")
+    assert told["allow_ips"] == ["203.0.113.0/24", "2001:db8::1"]
+    assert [key["allow_ips"] for key in keys(ada)] == [told["allow_ips"]]
+    assert "203.0.113.0/24, 2001:db8::1" in ada("keys", "list", "--user-id", "ada").stdout
+
+
 def test_a_date_as_expiry_is_its_first_moment_in_utc(ada: Run) -> None:
     assert issue(ada, "--expires", "2099-01-31")["expires_at"] == 4_073_500_800
 
@@ -76,6 +83,8 @@ def test_a_date_as_expiry_is_its_first_moment_in_utc(ada: Run) -> None:
         (["--limit", "5 per dya"], "Did you mean 'day'"),
         (["--limit", "5 tokens per day"], "no meter 'tokens'"),
         (["--scope", "FETCH /v1"], "not a method"),
+        (["--allow-ip", "203.0.113.7/24"], "write '203.0.113.0/24'"),
+        (["--allow-ip", "office"], "not an IP address"),
         ([part for n in range(1, 12) for part in ("--limit", f"{n} per {n} hours")], "at most 10 limits"),
         (["--name", ""], "1 to 80 printable characters"),
     ],
@@ -87,6 +96,8 @@ def test_a_date_as_expiry_is_its_first_moment_in_utc(ada: Run) -> None:
         "misspelt window",
         "unknown meter",
         "unknown method",
+        "host bits",
+        "no address",
         "many limits",
         "empty name",
     ],

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from gateway.core.account import KeyRecord
 from gateway.core.limits import Quota, Rate
-from gateway.ledger import CheckoutClaimed, CustomerUnknown, KeyEnded, KeyExists, NewKey
+from gateway.ledger import CheckoutClaimed, CustomerUnknown, KeyEnded, KeyExists, KeysFull, NewKey
 from gateway.ledger.keys import EXPIRED_KEYS_LEAVE_AFTER_S
 from gateway.ledger.limit_json import dump_limits, load_limits
 
@@ -38,6 +38,7 @@ async def test_a_key_comes_back_as_it_was_stored(ledger, customer):
         expires_at=99,
         scopes=("GET /v1/**", "POST /v1/{id}"),
         limits=LIMITS,
+        allow=("203.0.113.7", "2001:db8::/32"),
     )
     texts = ("5 requests/second", "1000000000000 tokens/period", "0 requests/day")
     key = NewKey(record=record, digest="d" * 64, mode="live", limit_texts=texts)
@@ -206,3 +207,32 @@ async def test_a_first_key_and_the_claim_of_its_checkout_are_one(ledger, custome
     assert [row.record.key_id for row in await ledger.list_keys(customer)] == ["k1"]
     assert (await ledger.find_checkout("cs_1")).key_id == "k1"
     assert (await ledger.find_customer(customer)).version == 2
+
+
+async def test_of_many_keys_added_at_once_no_more_are_added_than_there_is_room_for(
+    ledger, customer, new_key, unrecorded_key, ledger_url, open_ledger
+):
+    other = await open_ledger(ledger_url)
+    await new_key(ledger, customer, expires_at=1_500)
+    live = await new_key(ledger, customer)
+    before = await ledger.load_account(customer)
+    answers = await asyncio.gather(
+        *((ledger, other)[i % 2].add_key(customer, unrecorded_key(), now=1_500, actor="a", most=4) for i in range(8)),
+        return_exceptions=True,
+    )
+    assert [type(answer) for answer in answers if answer is not None] == [KeysFull] * 5
+    assert (await ledger.load_account(customer)).version == before.version + 3
+    when = {"now": 1_500, "actor": "a", "most": 4}
+    with pytest.raises(KeysFull):
+        await ledger.replace_key(customer, live.key_id, unrecorded_key(), ends_at=1_501, **when)
+    await ledger.replace_key(customer, live.key_id, unrecorded_key(), ends_at=1_500, **when)
+
+
+async def test_a_first_key_for_which_there_is_no_room_leaves_its_checkout_unclaimed(
+    ledger, customer, new_key, unrecorded_key
+):
+    await ledger.add_checkout(session_id="cs_1", customer_id=customer, plan_id="pro", claim_digest="d", now=1)
+    await new_key(ledger, customer)
+    with pytest.raises(KeysFull):
+        await ledger.add_key(customer, unrecorded_key(), now=2, actor="customer", checkout="cs_1", most=1)
+    assert (await ledger.find_checkout("cs_1")).claimed_at is None

@@ -69,7 +69,8 @@ def test_a_key_is_rotated_once_and_then_its_successor_is(gateway):
     listed = {key["key_id"]: (key["replaced_by"], key["expires_at"]) for key in client.get(KEYS).json()["keys"]}
     assert listed[key_id][0] == successor["key_id"]
     assert listed[successor["key_id"]] == (None, None)
-    assert client.post(f"{KEYS}/{successor['key_id']}/rotate").json()["expires_at"] is None
+    elsewhere = client_of(gateway, successor["key"])
+    assert elsewhere.post(f"{KEYS}/{successor['key_id']}/rotate").json()["expires_at"] is None
 
 
 def test_a_successor_ends_when_the_key_was_to_end_and_not_with_the_overlap(gateway):
@@ -119,6 +120,11 @@ def test_an_overlap_has_bounds(gateway, overlap_s):
         {"limits": ["5 per month"]},
         {"limits": ["lots"]},
         {"limits": ["5 per day"] * 11},
+        {"allow_ips": ["localhost"]},
+        {"allow_ips": ["203.0.113.7/24"]},
+        {"allow_ips": ["203.0.113.7, 203.0.113.8"]},
+        {"allow_ips": [f"203.0.113.{last}" for last in range(21)]},
+        {"allow_ips": "203.0.113.7"},
         {"expires_at": 1},
         {"expires_at": -1},
         {"expires_at": LAST_INSTANT + 1},
@@ -177,3 +183,27 @@ def test_the_sellers_server_manages_the_keys_of_its_users(gateway):
     assert len(client.get(KEYS).json()["keys"]) == 1
     assert len(client.get(KEYS, params={"include_revoked": True}).json()["keys"]) == 2
     assert gateway.server.get(KEYS).status_code == 400
+
+
+def test_a_key_that_ends_issues_none_that_outlives_it(gateway):
+    ends_at = int(time.time()) + 5 * 86_400
+    _, _, client = gateway.customer(expires_at=ends_at)
+    assert client.post(KEYS, json={}).json()["expires_at"] == ends_at
+    assert client.post(KEYS, json={"expires_at": ends_at - 1}).json()["expires_at"] == ends_at - 1
+    answer = client.post(KEYS, json={"expires_at": ends_at + 1})
+    assert (answer.status_code, answer.json()["code"]) == (403, "not-allowed")
+
+
+def test_a_key_in_its_overlap_gets_no_successor_that_outlives_it_by_way_of_another(gateway):
+    _, _, client = gateway.customer()
+    key_id = client.get(KEYS).json()["keys"][0]["key_id"]
+    successor = client.post(f"{KEYS}/{key_id}/rotate").json()
+    answer = client.post(f"{KEYS}/{successor['key_id']}/rotate")
+    assert (answer.status_code, answer.json()["code"]) == (403, "not-allowed")
+    assert [key["replaced_by"] for key in client.get(KEYS).json()["keys"]].count(None) == 1
+
+
+def test_the_seller_issues_keys_without_regard_to_those_there_are(gateway):
+    customer_id, _, _ = gateway.customer(expires_at=int(time.time()) + 86_400, allow_ips=["198.51.100.1"])
+    told = gateway.admin.post(f"/_tiergate/admin/customers/{customer_id}/keys", json={}).json()
+    assert (told["expires_at"], told["allow_ips"]) == (None, [])

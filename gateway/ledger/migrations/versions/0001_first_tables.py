@@ -93,6 +93,7 @@ def create_api_keys() -> None:
         sa.Column("scopes", sa.JSON, nullable=False),
         sa.Column("limits", sa.JSON, nullable=False),
         sa.Column("limit_texts", sa.JSON, nullable=False),
+        sa.Column("allow", sa.JSON, nullable=False),
         sa.Column("created_at", sa.BigInteger, nullable=False),
         sa.Column("expires_at", sa.BigInteger),
         sa.Column("revoked_at", sa.BigInteger),

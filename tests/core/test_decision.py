@@ -1,0 +1,75 @@
+"""What is decided about a request before anything is counted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gateway.core.access import LIFECYCLE_ROWS
+from gateway.core.account import Account, KeyRecord
+from gateway.core.decision import plan_request
+from gateway.core.errors import AccountSuspended, AddressNotAllowed, InvalidKey, RouteNotFound
+from gateway.core.policy import Policy, Standing, Tier
+from gateway.core.route import Route
+
+DIGEST = "d" * 64
+POLICY = Policy(
+    policy_hash="0" * 12,
+    default_tier="free",
+    tiers={"free": Tier(name="free", rank=0, title="", description="", limits=(), features=frozenset())},
+    plans={},
+    meters={},
+    routes=(),
+    lifecycle=dict.fromkeys(LIFECYCLE_ROWS, Standing(keep_s=0, then="free", refusal="subscription-required")),
+)
+ROUTE = Route(pattern="* /**", methods=None, segments=("**",))
+KEY = KeyRecord(
+    key_id="k1", name="office", last4="Qx7z", created_at=1, expires_at=100, allow=("203.0.113.0/24", "2001:db8::/32")
+)
+
+
+def decide(address: str | None, key: KeyRecord = KEY, *, now: float = 50, route: Route | None = ROUTE, **account):
+    known = Account(customer_id="c", user_id="u", version=1, created_at=1, keys={DIGEST: key}, **account)
+    return plan_request(
+        policy=POLICY, account=known, digest=DIGEST, route=route, method="GET", path="/v1/x", now=now, address=address
+    )
+
+
+@pytest.mark.parametrize("address", ["203.0.113.7", "::ffff:203.0.113.7", "2001:db8:1::1"])
+def test_a_key_with_a_list_is_for_the_addresses_on_it(address):
+    assert decide(address).key == KEY
+
+
+@pytest.mark.parametrize("address", ["203.0.114.1", "2001:db9::1", "unknown", None])
+def test_a_key_with_a_list_is_refused_from_everywhere_else(address):
+    with pytest.raises(AddressNotAllowed) as caught:
+        decide(address)
+    assert (address or "not known") in str(caught.value)
+
+
+def test_a_refusal_tells_nothing_of_the_list():
+    with pytest.raises(AddressNotAllowed) as caught:
+        decide("198.51.100.1")
+    assert not any(part in str(caught.value) for network in KEY.allow for part in network.split("/"))
+
+
+def test_a_caller_who_leaves_the_address_out_is_nobody_on_a_list():
+    known = Account(customer_id="c", user_id="u", version=1, created_at=1, keys={DIGEST: KEY})
+    with pytest.raises(AddressNotAllowed):
+        plan_request(policy=POLICY, account=known, digest=DIGEST, route=ROUTE, method="GET", path="/", now=50)
+
+
+def test_a_key_without_a_list_may_come_from_anywhere():
+    assert decide(None, replace(KEY, allow=())).key.allow == ()
+
+
+def test_the_address_is_asked_for_right_after_the_key_and_before_all_else():
+    with pytest.raises(InvalidKey):
+        decide("198.51.100.1", now=100)
+    with pytest.raises(AddressNotAllowed):
+        decide("198.51.100.1", route=None, blocked=True)
+    with pytest.raises(AccountSuspended):
+        decide("203.0.113.7", route=None, blocked=True)
+    with pytest.raises(RouteNotFound):
+        decide("203.0.113.7", route=None)
