@@ -12,6 +12,7 @@ import structlog
 from litestar import Litestar
 
 from gateway.admission import Admission
+from gateway.assertions import Assertions
 from gateway.background import Background
 from gateway.billing import Billing, StripeOptions
 from gateway.cache import Cache, CacheKeeper
@@ -177,6 +178,12 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             publisher=publisher,
             provisioning=Provisioning(ledger, publisher, codec, clock),
             admission=Admission(cache, publisher, policy, codec, clock, settings.snapshot_entries),
+            assertions=Assertions(
+                settings.assertion_seeds,
+                issuer=settings.base_url,
+                audience=settings.assertion_audience,
+                entries=settings.snapshot_entries,
+            ),
             decisions=DecisionLog(cache, metrics),
             settlement=Settlement(ledger, cache, publisher, clock, metrics),
             sync=sync,

@@ -10,11 +10,13 @@ import ipaddress
 import re
 from urllib.parse import SplitResult, urlsplit
 
+from gateway.core.assertion import read_seed
 from gateway.core.errors import TargetRejected
 from gateway.core.target import canonical_path
 
 MIN_TOKEN_LENGTH = 24
 MIN_PEPPER_LENGTH = 32
+MAX_AUDIENCE_LENGTH = 200
 _FEWEST_DISTINCT_CHARACTERS = 8
 _STRIPE_KEY_PREFIXES = ("sk_test_", "rk_test_", "sk_live_", "rk_live_")
 _OPERATIONS = "/_tiergate"
@@ -110,6 +112,36 @@ def check_strong(value: str, *, least: int) -> str:
         raise ValueError("too uniform to be random")
     if not value.isascii() or any(character.isspace() for character in value):
         raise ValueError("holds white space or characters outside ASCII, which a header cannot carry")
+    return value
+
+
+def check_assertion_keys(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Keys that assertions are signed with.
+
+    Raises:
+        ValueError: One is none, or is there twice; the message counts from 1.
+    """
+    if not values:
+        raise ValueError("empty. Leave it out to send no assertions")
+    for number, text in enumerate(values, 1):
+        try:
+            read_seed(text)
+            check_strong(text, least=MIN_PEPPER_LENGTH)
+        except ValueError as error:
+            raise ValueError(f"entry {number} is {error}" if text else f"entry {number} is empty") from None
+        if text in values[: number - 1]:
+            raise ValueError(f"entry {number} is there twice")
+    return values
+
+
+def check_audience(value: str) -> str:
+    """A name that tokens are addressed to.
+
+    Raises:
+        ValueError: It could not be told from another.
+    """
+    if not value or len(value) > MAX_AUDIENCE_LENGTH or not value.isprintable() or " " in value:
+        raise ValueError(f"not 1 to {MAX_AUDIENCE_LENGTH} printable characters without a blank")
     return value
 
 

@@ -36,9 +36,12 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from gateway.core.assertion import read_seed
 from gateway.setting_values import (
     MIN_PEPPER_LENGTH,
     MIN_TOKEN_LENGTH,
+    check_assertion_keys,
+    check_audience,
     check_billing_prefix,
     check_http_url,
     check_ledger_url,
@@ -127,6 +130,12 @@ class Settings(BaseSettings):
     server_token: SecretStr
     """Bearer token of the seller's own server: checkouts, portal and usage for any `user_id`."""
 
+    assertion_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(default=(), validate_default=False)
+    """Ed25519 seeds that sign who calls, for the upstream, comma separated: the first signs, all are published. Unset:
+    no assertions."""
+    assertion_audience: Annotated[str, AfterValidator(check_audience)] | None = None
+    """Whom assertions are for (`aud`). Unset: the name of the upstream group in policy, or `upstream`."""
+
     redis_url: SecretStr | None = None
     """redis://, rediss:// or unix:// URL of a Redis >= 6.2 or Valkey. Unset: an embedded Valkey."""
     ledger_url: SecretStr | None = None
@@ -182,7 +191,7 @@ class Settings(BaseSettings):
     decision_log: Literal["none", "denied", "all"] = "denied"
     """Which decisions get a log line. `all` costs about 30 us a request."""
 
-    @field_validator("stripe_webhook_secrets", mode="before")
+    @field_validator("stripe_webhook_secrets", "assertion_keys", mode="before")
     @classmethod
     def _split_secrets(cls, value: object) -> object:
         return _split(value)
@@ -240,6 +249,15 @@ class Settings(BaseSettings):
                 raise ValueError(f"must differ from {_variable(other)}")
         return value
 
+    @field_validator("assertion_keys")
+    @classmethod
+    def _are_assertion_keys(cls, value: tuple[SecretStr, ...], info: ValidationInfo) -> tuple[SecretStr, ...]:
+        check_assertion_keys(tuple(key.get_secret_value() for key in value))
+        for other in ("key_pepper", "admin_token", "server_token"):
+            if info.data.get(other) in value:
+                raise ValueError(f"must differ from {_variable(other)}")
+        return value
+
     @field_validator("trusted_proxies")
     @classmethod
     def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -285,6 +303,11 @@ class Settings(BaseSettings):
         return f"sqlite:///{(self.data_dir / 'ledger.sqlite3').absolute()}"
 
     @property
+    def assertion_seeds(self) -> tuple[bytes, ...]:
+        """The signing keys of assertions in clear, for the signer only."""
+        return tuple(read_seed(key.get_secret_value()) for key in self.assertion_keys)
+
+    @property
     def webhook_secrets(self) -> tuple[str, ...]:
         """The signing secrets in clear, for the verifier only."""
         return tuple(secret.get_secret_value() for secret in self.stripe_webhook_secrets)
@@ -317,6 +340,8 @@ EXAMPLES = {
     "TIERGATE_KEY_PEPPER": "TIERGATE_KEY_PEPPER=<output of `tiergate secret`>",
     "TIERGATE_ADMIN_TOKEN": "TIERGATE_ADMIN_TOKEN=<output of `tiergate secret`>",
     "TIERGATE_SERVER_TOKEN": "TIERGATE_SERVER_TOKEN=<output of `tiergate secret`>",
+    "TIERGATE_ASSERTION_KEYS": "TIERGATE_ASSERTION_KEYS=<output of `tiergate secret`>",
+    "TIERGATE_ASSERTION_AUDIENCE": "TIERGATE_ASSERTION_AUDIENCE=my-api",
     "TIERGATE_REDIS_URL": "TIERGATE_REDIS_URL=redis://localhost:6379/0",
     "TIERGATE_LEDGER_URL": "TIERGATE_LEDGER_URL=postgresql://tiergate:password@localhost/tiergate",
     "TIERGATE_TRUSTED_PROXIES": "TIERGATE_TRUSTED_PROXIES=10.0.0.0/8,127.0.0.1",

@@ -14,6 +14,7 @@ GOOD = {
     "TIERGATE_ADMIN_TOKEN": "admin-0aB1cD2eF3gH4iJ5kL6mN7",
     "TIERGATE_SERVER_TOKEN": "server-0aB1cD2eF3gH4iJ5kL6mN7",
 }
+SEED = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"
 
 
 @pytest.fixture
@@ -94,6 +95,13 @@ def test_every_missing_setting_is_named_at_once_with_an_example(monkeypatch, tmp
         ("TIERGATE_BILLING_PREFIX", "/_tiergate", "the gateway's own"),
         ("TIERGATE_BILLING_PREFIX", "/_Tiergate/billing", "the gateway's own"),
         ("TIERGATE_SIGNUP", "maybe", "'open' or 'closed'"),
+        ("TIERGATE_ASSERTION_KEYS", "", "empty. Leave it out"),
+        ("TIERGATE_ASSERTION_KEYS", "kJ8s7dF6gH5jK4l3Zx2Cv1Bn0mQwErTyUi", "entry 1 is not 43 characters of base64url"),
+        ("TIERGATE_ASSERTION_KEYS", f"{SEED},{SEED[:-1]}=", "entry 2 is not 43 characters of base64url"),
+        ("TIERGATE_ASSERTION_KEYS", "a" * 43, "entry 1 is too uniform"),
+        ("TIERGATE_ASSERTION_KEYS", f"{SEED},{SEED}", "entry 2 is there twice"),
+        ("TIERGATE_ASSERTION_AUDIENCE", "my api", "without a blank"),
+        ("TIERGATE_ASSERTION_AUDIENCE", "", "1 to 200 printable"),
     ],
 )
 def test_a_malformed_setting_is_refused_with_its_name_and_reason(environment, name, value, why):
@@ -302,3 +310,13 @@ def test_every_setting_has_an_explanation_and_stands_in_the_example_file():
         variable = field.validation_alias or f"TIERGATE_{name.upper()}"
         if name not in {"stripe_url", "simulated_clock"}:  # the sandbox's own
             assert f"{variable}=" in example, variable
+
+
+def test_assertion_keys_are_read_as_seeds_and_differ_from_every_other_secret(environment):
+    environment(TIERGATE_ASSERTION_KEYS=f"{SEED}, {SEED[::-1]}")
+    settings = load_settings()
+    assert [len(seed) for seed in settings.assertion_seeds] == [32, 32]
+    assert SEED not in repr(settings)
+    for name in ("TIERGATE_KEY_PEPPER", "TIERGATE_ADMIN_TOKEN", "TIERGATE_SERVER_TOKEN"):
+        (fault,) = faults_of(environment, **(GOOD | {name: SEED, "TIERGATE_ASSERTION_KEYS": SEED}))
+        assert fault.startswith(f"TIERGATE_ASSERTION_KEYS: must differ from {name}. Example: ")

@@ -100,9 +100,15 @@ def revoke(key_id: str, who: Who, because: str, *, as_json: bool) -> None:
     run(_revoke(load_settings(needs_upstream=False), who, key_id, because, as_json=as_json))
 
 
-@click.command("secret", epilog=examples('echo "TIERGATE_KEY_PEPPER=$(tiergate secret)" >> .env'))
+@click.command(
+    "secret",
+    epilog=examples(
+        'echo "TIERGATE_KEY_PEPPER=$(tiergate secret)" >> .env',
+        'echo "TIERGATE_ASSERTION_KEYS=$(tiergate secret)" >> .env',
+    ),
+)
 def secret() -> None:
-    """Print a fresh random secret, for one of the settings in .env."""
+    """Print a fresh random secret, for one of the settings in .env: 32 bytes in base64url."""
     click.echo(secrets.token_urlsafe(_SECRET_BYTES))
 
 

@@ -20,6 +20,7 @@ from gateway.web.admin import admin_router
 from gateway.web.billing_routes import provide_checkouts
 from gateway.web.callers import provide_caller, provide_runtime
 from gateway.web.failures import EXCEPTION_HANDLERS
+from gateway.web.jwks import jwks
 from gateway.web.pages import page_handlers
 from gateway.web.reserved import OPERATIONS
 
@@ -66,6 +67,7 @@ def _operations() -> list[ControllerRouterHandler]:
     """Everything under /_tiergate."""
     return [
         *operations.HANDLERS,
+        jwks,
         *page_handlers,
         admin_router(),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gateway.admission import Admission
+from gateway.assertions import Assertions
 from gateway.billing import Billing
 from gateway.cache import Cache
 from gateway.clock import Clock
@@ -40,6 +41,7 @@ class Runtime:
     publisher: Publisher
     provisioning: Provisioning
     admission: Admission
+    assertions: Assertions
     decisions: DecisionLog
     settlement: Settlement
     sync: Sync

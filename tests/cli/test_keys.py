@@ -11,6 +11,7 @@ import pytest
 from click.testing import Result
 
 from gateway.cache import Cache, CacheServer
+from gateway.core.assertion import read_seed
 from gateway.core.keys import KeyCodec
 
 Run = Callable[..., Result]
@@ -205,3 +206,4 @@ def test_secrets_are_long_different_and_accepted_as_settings(tiergate: Run) -> N
     first, second = (tiergate("secret").stdout.strip() for _ in range(2))
     assert first != second
     assert len(first) >= 43
+    assert len(read_seed(first)) == 32
