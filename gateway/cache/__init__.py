@@ -1,7 +1,7 @@
 """The only package that speaks Redis: counters, rate buckets and account snapshots.
 
 - `keyspace` declares every key; `lua/*.lua` hold one operation each;
-- `client.Cache` is what the rest of the program uses; `lanes` and `breaker` are behind it;
+- `client.Cache` is what the rest of the program uses; `lane` and `breaker` are behind it;
 - `server.CacheServer` runs the embedded server, and `keeper.CacheKeeper` keeps it running.
 
 The ledger is the record and the cache can be thrown away: whatever is lost here is loaded
@@ -12,6 +12,7 @@ from gateway.cache.client import Cache
 from gateway.cache.codec import decode_account, encode_account
 from gateway.cache.errors import CacheServerError, CacheUnavailable
 from gateway.cache.keeper import CacheKeeper
+from gateway.cache.scripts import charge_answer, prepare_charge, prepare_refund
 from gateway.cache.server import CacheServer
 from gateway.cache.values import Receipt, UsageReading
 
@@ -23,6 +24,9 @@ __all__ = [
     "CacheUnavailable",
     "Receipt",
     "UsageReading",
+    "charge_answer",
     "decode_account",
     "encode_account",
+    "prepare_charge",
+    "prepare_refund",
 ]

@@ -60,11 +60,8 @@ class Breaker:
         self._changed = asyncio.Event()
         self._recovery: asyncio.Task[None] | None = None
         self._is_closed = False
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether charges pass."""
-        return self._state is _State.READY
+        self.is_ready = False
+        """Whether charges pass. An attribute: every charge asks."""
 
     async def wait_ready(self, due: float, patience_s: float) -> None:
         """Return once charges pass.
@@ -101,7 +98,7 @@ class Breaker:
         if self._state is _State.DOWN:
             raise CacheUnavailable(reason=self._reason)
 
-    def trip(self, error: BaseException, hangs: bool) -> None:  # noqa: FBT001 - the signature that lanes call
+    def trip(self, error: BaseException, hangs: bool) -> None:  # noqa: FBT001 - the signature that the lane calls
         """The connection is lost. `hangs`: there is no use in waiting for a new one."""
         self._reason = str(error) or type(error).__name__
         self._patience_ends_at = None
@@ -157,4 +154,5 @@ class Breaker:
 
     def _enter(self, state: _State) -> None:
         self._state = state
+        self.is_ready = state is _State.READY
         self._changed.set()

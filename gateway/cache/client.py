@@ -1,9 +1,9 @@
 """The cache as the rest of the program sees it: one operation each, or CacheUnavailable.
 
-Charges, refunds and address pacing go through lanes (`cache.lanes`): coalesced, with a hard
-deadline. Everything else is rare and uses an ordinary small pool with time-outs. Nothing is
-ever retried by the client library: redis-py would repeat ten times, and a charge whose
-outcome is unknown must not happen twice.
+Charges, refunds and address pacing go through a connection of our own (`cache.lane`): coalesced,
+with a hard deadline. Everything else is rare and uses redis-py with an ordinary small pool and
+time-outs. Nothing is ever retried by the client library: redis-py would repeat ten times, and a
+charge whose outcome is unknown must not happen twice.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
@@ -21,7 +21,8 @@ from redis.maint_notifications import MaintNotificationsConfig
 
 from gateway.cache.breaker import Breaker
 from gateway.cache.codec import encode_account
-from gateway.cache.errors import CacheUnavailable, NotSent
+from gateway.cache.endpoint import Endpoint
+from gateway.cache.errors import CacheUnavailable
 from gateway.cache.keyspace import (
     CLOCK_TOLERANCE_MS,
     IDLE_EXPIRY_S,
@@ -31,32 +32,31 @@ from gateway.cache.keyspace import (
     use_key,
     why_key,
 )
-from gateway.cache.lanes import Lanes
+from gateway.cache.lane import Lane
 from gateway.cache.scripts import (
     PUBLISH,
     charge_answer,
-    charge_command,
-    pace_command,
-    refund_command,
+    prepare_charge,
+    prepare_pace,
+    prepare_refund,
 )
 from gateway.cache.values import Receipt, UsageReading
+from gateway.cache.wire import fail_call
 from gateway.core.charge import Charged, ChargeRefused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
+    from gateway.cache.wire import Call
     from gateway.core.account import Account
     from gateway.core.charge import ChargeAnswer, ChargeRequest, LimitState, RateClaim
 
 T = TypeVar("T")
 
-_LANES = 2
 _POOL = 4
 _OPERATION_S = 1.0
 """Time limit of everything that is not a charge."""
 _SCAN_COUNT = 500
-_SENDS = 3
-"""How often a charge that was never sent is tried on a new connection, within its deadline."""
 
 
 class Cache:
@@ -78,7 +78,6 @@ class Cache:
             "driver_info": None,
             "maint_notifications_config": MaintNotificationsConfig(enabled=False),
         }
-        self._lane_source = ConnectionPool.from_url(url, socket_timeout=None, socket_connect_timeout=None, **options)
         self._client = Redis(
             connection_pool=BlockingConnectionPool.from_url(
                 url,
@@ -89,8 +88,9 @@ class Cache:
                 **options,
             )
         )
-        self._lanes = Lanes(self._lane_source.make_connection, _LANES, self._on_lost)
-        self._breaker = Breaker(self._lanes.open, on_reconnect)
+        self._lane = Lane(Endpoint(url, options), deadline_s, self._on_lost)
+        self._breaker = Breaker(self._lane.open, on_reconnect)
+        self._waiting: set[asyncio.Task[None]] = set()
 
     @classmethod
     async def connect(
@@ -122,7 +122,7 @@ class Cache:
     @property
     def round_trips(self) -> int:
         """Round trips made for charges and refunds so far; many share one."""
-        return self._lanes.round_trips
+        return self._lane.round_trips
 
     async def wait_ready(self, timeout_s: float) -> bool:
         """Connect, and wait until charges pass. For start-up.
@@ -151,7 +151,26 @@ class Cache:
             CacheUnavailable: No answer in time. The charge may have happened; it is not repeated.
             ValueError: A claim that cannot be counted exactly.
         """
-        return charge_answer(await self._evaluate(charge_command(request)))
+        return charge_answer(await self.charge_packed(prepare_charge(request)))
+
+    def charge_packed(self, command: bytes) -> asyncio.Future[list[Any]]:
+        """As `charge`, with as little work as there can be: the same bytes may be charged again and again.
+
+        Args:
+            command: From `prepare_charge`, at any time before.
+
+        Returns:
+            For `charge_answer`. Fails with CacheUnavailable, as `charge`; cancel it when nobody waits any more.
+        """
+        if self._breaker.is_ready:
+            return self._lane.send(command)
+        return self._send_when_ready(command)
+
+    def refund_packed(self, command: bytes) -> asyncio.Future[int]:
+        """As `refund`, of what `prepare_refund` packed."""
+        if self._breaker.is_ready:
+            return self._lane.send(command)
+        return self._send_when_ready(command)
 
     async def charge_address(self, address: str, rate: RateClaim, now_ms: int = 0) -> LimitState:
         """Pace a caller who is known by network address only.
@@ -164,7 +183,7 @@ class Cache:
         Raises:
             CacheUnavailable, ValueError: As `charge`.
         """
-        answer = charge_answer(await self._evaluate(pace_command(address, rate, now_ms)))
+        answer = charge_answer(await self.charge_packed(prepare_pace(address, rate, now_ms)))
         return cast("Charged | ChargeRefused", answer).states[0]
 
     async def refund(self, receipt: Receipt) -> int:
@@ -176,7 +195,7 @@ class Cache:
         Raises:
             CacheUnavailable: No answer in time. It may have happened.
         """
-        return int(await self._evaluate(refund_command(receipt)))
+        return await self.refund_packed(prepare_refund(receipt))
 
     async def publish(
         self,
@@ -311,24 +330,39 @@ class Cache:
     async def aclose(self) -> None:
         """Fail what is under way, and close every connection."""
         await self._breaker.aclose()
-        await self._lanes.aclose()
+        await self._lane.aclose()
+        await asyncio.gather(*self._waiting)
         await self._client.aclose()
         await self._client.connection_pool.aclose()
-        await self._lane_source.aclose()
 
-    def _on_lost(self, error: BaseException, hangs: bool) -> None:  # noqa: FBT001 - the signature that lanes call
+    def _on_lost(self, error: BaseException, hangs: bool, unsent: list[Call]) -> None:  # noqa: FBT001 - the signature that the lane calls
         self._breaker.trip(error, hangs)
+        for call in unsent:
+            self._wait(call)
 
-    async def _evaluate(self, command: bytes) -> Any:
-        due = asyncio.get_running_loop().time() + self._deadline_s
-        for _ in range(_SENDS):
-            if not self._breaker.is_ready:
-                await self._breaker.wait_ready(due, self._deadline_s)
-            try:
-                return await self._lanes.submit(command, due)
-            except NotSent:
-                continue
-        raise CacheUnavailable(reason="the server keeps closing the connection")
+    def _send_when_ready(self, command: bytes) -> asyncio.Future[Any]:
+        loop = asyncio.get_running_loop()
+        call = (command, loop.create_future(), loop.time() + self._deadline_s, False)
+        try:
+            self._breaker.check_reachable()
+        except CacheUnavailable as refusal:
+            fail_call(call, refusal.reason)
+        else:
+            self._wait(call)
+        return call[1]
+
+    def _wait(self, call: Call) -> None:
+        task = asyncio.get_running_loop().create_task(self._send_later(call))
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
+
+    async def _send_later(self, call: Call) -> None:
+        try:
+            await self._breaker.wait_ready(call[2], self._deadline_s)
+        except CacheUnavailable as refusal:
+            fail_call(call, refusal.reason)
+        else:
+            self._lane.send_held(call)
 
     async def _operate(self, operation: Callable[[], Awaitable[T]]) -> T:
         self._breaker.check_reachable()

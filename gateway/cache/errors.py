@@ -20,9 +20,5 @@ class CacheUnavailable(CapacityReduced):
         self.reason = reason
 
 
-class NotSent(CacheUnavailable):
-    """The connection was found broken before anything was sent: nothing happened."""
-
-
 class CacheServerError(Exception):
     """The embedded cache server cannot be started, or must not be. The message says what to do."""

@@ -62,7 +62,7 @@ def load_command(script: Script) -> bytes:
     return _pack([b"SCRIPT", b"LOAD", script.source])
 
 
-def charge_command(request: ChargeRequest) -> bytes:
+def prepare_charge(request: ChargeRequest) -> bytes:
     """The whole command, as it goes over the wire.
 
     Raises:
@@ -83,7 +83,7 @@ def charge_command(request: ChargeRequest) -> bytes:
     return _pack(arguments)
 
 
-def pace_command(address: str, rate: RateClaim, now_ms: int) -> bytes:
+def prepare_pace(address: str, rate: RateClaim, now_ms: int) -> bytes:
     """A charge of one rate without an account; the key goes when the bucket is empty."""
     drained_ms = -(-rate.burst * rate.window_ms // rate.units)
     expires_ms = drained_ms + _PACE_SLACK_MS
@@ -91,7 +91,7 @@ def pace_command(address: str, rate: RateClaim, now_ms: int) -> bytes:
     return _pack([*head, *_claim_arguments(rate)])
 
 
-def refund_command(receipt: Receipt) -> bytes:
+def prepare_refund(receipt: Receipt) -> bytes:
     """The whole command, as it goes over the wire."""
     arguments: list[str | bytes | int] = [
         b"EVALSHA",

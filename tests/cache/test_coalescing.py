@@ -70,4 +70,4 @@ async def test_forgotten_scripts_are_sent_again_for_a_whole_batch(cache: Cache, 
     before = cache.round_trips
     answers = await asyncio.gather(*(cache.charge(one_unit_of(50, customer)) for _ in range(50)))
     assert sorted(answer.states[0].remaining for answer in answers if isinstance(answer, Charged)) == list(range(50))
-    assert cache.round_trips - before == 2
+    assert cache.round_trips - before in {2, 3}  # 3 if the refusals came in two reads

@@ -125,7 +125,7 @@ async def test_what_hung_recovers_by_itself_and_nothing_was_repeated(
     assert await used(cache, request_) <= 2  # the lost one may have arrived, once
 
 
-async def test_of_the_charges_whose_answer_never_came_a_batch_per_lane_may_have_counted(
+async def test_of_the_charges_whose_answer_never_came_those_on_their_way_may_have_counted(
     line: Line, remote: Cache, cache: Cache, request_: ChargeRequest
 ) -> None:
     assert await remote.wait_ready(5)
@@ -134,7 +134,7 @@ async def test_of_the_charges_whose_answer_never_came_a_batch_per_lane_may_have_
     line.heal()
     assert await remote.wait_ready(10)
     await asyncio.sleep(0.2)
-    assert 0 < await used(cache, request_) <= 2 * 256
+    assert 0 < await used(cache, request_) <= 512
 
 
 async def test_a_connection_that_was_closed_while_idle_is_replaced_unnoticed(
@@ -211,7 +211,7 @@ async def test_a_hook_that_fails_keeps_charges_out_and_is_tried_again(
 async def test_a_busy_event_loop_is_not_blamed_on_the_server(
     cache_url: str, request_: ChargeRequest, turns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.cache.lanes._LEAST_S", 1.0)  # on a busy machine the server may need more than 10 ms
+    monkeypatch.setattr("gateway.cache.lane._LEAST_S", 1.0)  # on a busy machine the server may need more than 10 ms
     cache = await Cache.connect(cache_url, deadline_s=DEADLINE_S)
     assert await cache.wait_ready(5)
     charge = asyncio.ensure_future(cache.charge(request_))

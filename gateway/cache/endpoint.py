@@ -1,0 +1,79 @@
+"""Where the cache server is, and how a connection of our own to it is opened.
+
+redis-py reads the URL, so that it means here what it means to the pool beside us: its connection
+object is asked for what it holds, and never connected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import hiredis
+from redis.asyncio import ConnectionPool, SSLConnection, UnixDomainSocketConnection
+from redis.credentials import UsernamePasswordCredentialProvider
+from redis.exceptions import RedisError
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
+P = TypeVar("P", bound=asyncio.Protocol)
+
+
+class Endpoint:
+    """One server, and who we are to it.
+
+    Args:
+        url: As `Cache.connect`.
+        options: Of redis-py's connections, where the URL does not say otherwise.
+
+    Raises:
+        ValueError: Not a URL of a cache, or one with options that mean nothing.
+    """
+
+    def __init__(self, url: str, options: dict[str, Any]) -> None:
+        source = ConnectionPool.from_url(url, **options)
+        try:
+            self._facts: Any = source.make_connection()  # type: ignore[no-untyped-call]  # redis-py leaves it out
+        except (TypeError, RedisError) as error:
+            raise ValueError(f"The cache's URL has an option that cannot be used: {error}") from None
+
+    async def connect(self, make: Callable[[], P]) -> P:
+        """Open a connection. Nothing has been said on it yet.
+
+        Raises:
+            OSError: It cannot be reached, or is not who it should be.
+        """
+        loop, facts = asyncio.get_running_loop(), self._facts
+        if isinstance(facts, UnixDomainSocketConnection):
+            return (await loop.create_unix_connection(make, facts.path))[1]
+        transport, protocol = await loop.create_connection(make, facts.host, facts.port, ssl=self._tls())
+        if facts.socket_keepalive:
+            _keep_alive(transport.get_extra_info("socket"), facts.socket_keepalive_options)
+        return protocol
+
+    def greeting(self) -> list[bytes]:
+        """Packed commands that come first on a connection; each is answered with OK."""
+        facts, commands = self._facts, []
+        if facts.username or facts.password:
+            credentials = UsernamePasswordCredentialProvider(facts.username, facts.password).get_credentials()  # type: ignore[no-untyped-call]
+            commands.append(("AUTH", *credentials))
+        if facts.client_name:
+            commands.append(("CLIENT", "SETNAME", facts.client_name))
+        if facts.db:
+            commands.append(("SELECT", facts.db))
+        return [hiredis.pack_command(command) for command in commands]
+
+    def _tls(self) -> ssl.SSLContext | None:
+        return self._facts.ssl_context.get() if isinstance(self._facts, SSLConnection) else None
+
+
+def _keep_alive(line: socket.socket, options: dict[int, int]) -> None:
+    """What a system does not know of it, it goes without."""
+    with contextlib.suppress(OSError):
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in options.items():
+            line.setsockopt(socket.IPPROTO_TCP, name, value)
