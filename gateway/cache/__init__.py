@@ -12,11 +12,12 @@ from gateway.cache.client import Cache
 from gateway.cache.codec import decode_account, encode_account
 from gateway.cache.errors import CacheServerError, CacheUnavailable
 from gateway.cache.keeper import CacheKeeper
-from gateway.cache.scripts import charge_answer, prepare_charge, prepare_refund
+from gateway.cache.scripts import CHARGED, charge_answer, prepare_charge, prepare_refund
 from gateway.cache.server import CacheServer
 from gateway.cache.values import Receipt, UsageReading
 
 __all__ = [
+    "CHARGED",
     "Cache",
     "CacheKeeper",
     "CacheServer",

@@ -151,7 +151,7 @@ class Cache:
             CacheUnavailable: No answer in time. The charge may have happened; it is not repeated.
             ValueError: A claim that cannot be counted exactly.
         """
-        return charge_answer(await self.charge_packed(prepare_charge(request)))
+        return charge_answer(request.claims, await self.charge_packed(prepare_charge(request)))
 
     def charge_packed(self, command: bytes) -> asyncio.Future[list[Any]]:
         """As `charge`, with as little work as there can be: the same bytes may be charged again and again.
@@ -183,7 +183,7 @@ class Cache:
         Raises:
             CacheUnavailable, ValueError: As `charge`.
         """
-        answer = charge_answer(await self.charge_packed(prepare_pace(address, rate, now_ms)))
+        answer = charge_answer((rate,), await self.charge_packed(prepare_pace(address, rate, now_ms)))
         return cast("Charged | ChargeRefused", answer).states[0]
 
     async def refund(self, receipt: Receipt) -> int:

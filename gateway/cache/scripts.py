@@ -1,8 +1,13 @@
-"""The Lua scripts, their arguments and their answers. Pure: what is sent and read is elsewhere."""
+"""The Lua scripts, their arguments and their answers. Pure: what is sent and read is elsewhere.
+
+A charge answers with what every limit was owed before it. What is left, and until when, is
+computed here: the server's time is shared by all workers, and Python's integers are exact.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import struct
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -26,17 +31,21 @@ from gateway.core.charge import (
     ChargeRequest,
     Claim,
     LimitState,
+    QuotaClaim,
     RateClaim,
     WindowMoved,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway.cache.values import Receipt
 
-_REFUSED, _CHARGED, _STALE, _MISSING, _MOVED = range(5)
+_REFUSED, CHARGED, _STALE, _MISSING, _MOVED = range(5)
 _PACE_SLACK_MS = 1000
-_STATE_AT = 2
-_STATE_LENGTH = 3
+_OWED_AT = 2
+_RATE = struct.Struct("<3d")
+_QUOTA = struct.Struct("<5d")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,32 +72,21 @@ def load_command(script: Script) -> bytes:
 
 
 def prepare_charge(request: ChargeRequest) -> bytes:
-    """The whole command, as it goes over the wire.
+    """The whole command, as it goes over the wire. With `now_ms` 0 it is good again and again.
 
     Raises:
         ValueError: A claim that the script could not honour exactly.
     """
-    arguments: list[str | bytes | int] = [
-        b"EVALSHA",
-        CHARGE.sha,
-        2,
-        use_key(request.customer_id),
-        acct_key(request.customer_id),
-        request.version,
-        request.now_ms,
-        0,
-    ]
-    for claim in request.claims:
-        arguments += _claim_arguments(claim)
-    return _pack(arguments)
+    keys = (use_key(request.customer_id), acct_key(request.customer_id))
+    arguments = (request.version, request.now_ms, 0, *_claim_arguments(request.claims))
+    return _pack([b"EVALSHA", CHARGE.sha, 2, *keys, *arguments])
 
 
 def prepare_pace(address: str, rate: RateClaim, now_ms: int) -> bytes:
     """A charge of one rate without an account; the key goes when the bucket is empty."""
     drained_ms = -(-rate.burst * rate.window_ms // rate.units)
-    expires_ms = drained_ms + _PACE_SLACK_MS
-    head = (b"EVALSHA", CHARGE.sha, 1, pace_key(address), b"", now_ms, expires_ms)
-    return _pack([*head, *_claim_arguments(rate)])
+    arguments = (b"", now_ms, drained_ms + _PACE_SLACK_MS, *_claim_arguments((rate,)))
+    return _pack([b"EVALSHA", CHARGE.sha, 1, pace_key(address), *arguments])
 
 
 def prepare_refund(receipt: Receipt) -> bytes:
@@ -106,13 +104,20 @@ def prepare_refund(receipt: Receipt) -> bytes:
     return _pack(arguments)
 
 
-def charge_answer(reply: list[Any]) -> ChargeAnswer:
-    """What `charge.lua` returned, as a value."""
+def charge_answer(claims: Sequence[Claim], reply: list[Any]) -> ChargeAnswer:
+    """What `charge.lua` returned, as a value.
+
+    Args:
+        claims: Of the request that was charged.
+        reply: Its first item is `CHARGED` if it was.
+    """
     verdict, now_ms = reply[0], reply[1]
-    if verdict == _CHARGED:
-        return Charged(now_ms=now_ms, states=_states(reply))
+    if verdict == CHARGED:
+        states = [_state_charged(claim, reply[at], now_ms) for at, claim in enumerate(claims, _OWED_AT)]
+        return Charged(now_ms=now_ms, states=tuple(states))
     if verdict == _REFUSED:
-        return ChargeRefused(now_ms=now_ms, states=_states(reply))
+        states = [_state_refused(claim, reply[at], now_ms) for at, claim in enumerate(claims, _OWED_AT)]
+        return ChargeRefused(now_ms=now_ms, states=tuple(states))
     if verdict == _STALE:
         return AccountStale(now_ms=now_ms, version=reply[2], account=reply[3])
     if verdict == _MISSING:
@@ -125,20 +130,45 @@ def _pack(arguments: list[str | bytes | int]) -> bytes:
     return packed
 
 
-def _states(reply: list[Any]) -> tuple[LimitState, ...]:
-    return tuple(
-        LimitState(remaining=reply[at], reset_ms=reply[at + 1], allowed=reply[at + 2] == 1)
-        for at in range(_STATE_AT, len(reply), _STATE_LENGTH)
-    )
+def _state_charged(claim: Claim, owed: int, now_ms: int) -> LimitState:
+    if isinstance(claim, QuotaClaim):
+        left, reset_ms = claim.limit - owed - claim.cost, claim.ends_at * 1000 - now_ms
+        return LimitState(remaining=left, reset_ms=reset_ms, allowed=True)
+    debt = owed + claim.cost * claim.window_ms
+    left = (claim.burst * claim.window_ms - debt) // claim.window_ms
+    return LimitState(remaining=left, reset_ms=-(-debt // claim.units), allowed=True)
 
 
-def _claim_arguments(claim: Claim) -> tuple[str | bytes | int, ...]:
+def _state_refused(claim: Claim, owed: int, now_ms: int) -> LimitState:
+    """The state as it was, and still is."""
+    if isinstance(claim, QuotaClaim):
+        room, need, left = claim.limit - owed, claim.cost, claim.limit - owed
+        reset_ms = claim.ends_at * 1000 - now_ms
+    else:
+        room, need = claim.burst * claim.window_ms - owed, claim.cost * claim.window_ms
+        left, drained_ms = room // claim.window_ms, -(-owed // claim.units)
+        if need <= room:
+            reset_ms = drained_ms
+        elif claim.cost > claim.burst:  # no wait is long enough
+            reset_ms = max(claim.window_ms, drained_ms)
+        else:
+            reset_ms = -(-(need - room) // claim.units)
+    return LimitState(remaining=max(0, left), reset_ms=reset_ms, allowed=need <= room)
+
+
+def _claim_arguments(claims: Sequence[Claim]) -> tuple[bytes | str, ...]:
+    """Their numbers in one argument, as `charge.lua` reads them, then their fields."""
+    numbers = b"".join([_claim_numbers(claim) for claim in claims])
+    return (numbers, *(claim.field for claim in claims))
+
+
+def _claim_numbers(claim: Claim) -> bytes:
     if not 0 <= claim.cost < EXACT:
         raise ValueError(f"cost out of range: {claim!r}")
     if isinstance(claim, RateClaim):
         if not (claim.units >= 1 and claim.window_ms >= 1 and 1 <= claim.burst * claim.window_ms < EXACT):
             raise ValueError(f"rate out of range: {claim!r}")
-        return (b"r", claim.field, claim.cost, claim.units, claim.window_ms, claim.burst)
+        return _RATE.pack(claim.units, claim.cost * claim.window_ms, claim.burst * claim.window_ms)
     if not (0 <= claim.limit < EXACT and claim.starts_at < claim.ends_at):
         raise ValueError(f"quota out of range: {claim!r}")
-    return (b"q", claim.field, claim.cost, claim.limit, claim.starts_at, claim.ends_at)
+    return _QUOTA.pack(0, claim.cost, claim.limit, claim.starts_at, claim.ends_at)

@@ -7,14 +7,16 @@
 -- ARGV[1] version the caller decided on; '' = no account stands behind these limits
 -- ARGV[2] now_ms, 0 = the server's own clock
 -- ARGV[3] usage expires this many ms after the charge; 0 = leave its expiry alone
--- then six per claim:
---   'r' field cost units window_ms burst       a rate:  debt is in units * window_ms
---   'q' field cost limit starts_at ends_at     a quota: Unix seconds, end exclusive
+-- ARGV[4] the claims, as little-endian doubles, one after the other:
+--   units >= 1, cost * window_ms, burst * window_ms      a rate:  debt is in units * window_ms
+--   0, cost, limit, starts_at, ends_at                   a quota: Unix seconds, end exclusive
+-- then one field per claim
 --
--- Returns {1, now_ms, state...} charged      {0, now_ms, state...} refused
+-- Returns {1, now_ms, owed...} charged       {0, now_ms, owed...} refused
 --         {2, now_ms, version, account} the account has changed
 --         {3, now_ms} no account that can be believed    {4, now_ms} a quota's window does not contain now
---   with three numbers per claim, as after the decision: remaining, reset_ms, 1 if it allowed.
+--   with one number per claim, as before the decision: the debt of a rate, what is used of a quota.
+--   What is left and for how long follows from it (scripts.py).
 --
 -- Laws. A refusal writes nothing, not even t. A charge of nothing (no claims, or all of cost 0)
 -- writes nothing either, and is refused all the same where a limit is overdrawn. Time is never
@@ -22,9 +24,9 @@
 -- further ahead was written by a clock that was wrong: then t and the instants of the claimed rates
 -- move to the clock's time, also by a refusal, and debts stay, so that a bucket refills from now on;
 -- over any stretch of time that passes, a rate still admits its burst and what it gains, at most.
--- Every number stays an exact integer: products are below 2^53 by the caller's check,
--- and are compared by subtraction, so that no sum exceeds it; a quotient of integers below it
--- rounds to an integer only if it is one, so floor and ceil are exact. A rate gains `units` per window:
+-- Every number stays an exact integer: what a rate can hold is below 2^53 by the caller's check, and
+-- is compared by subtraction, so that no sum exceeds it; numbers are written by %d or by the server,
+-- never as Lua would (14 digits). A rate gains `units` per window:
 -- debt = max(0, debt - (now - at) * units), allowed iff debt + cost * window <= burst * window.
 -- A quota whose stored window starts later than the claimed one (the account was moved back to
 -- earlier dates) keeps counting in the stored one: the count never restarts. The first charge of a
@@ -32,120 +34,94 @@
 -- window per quota is kept, so what is counted is settled unless no settlement works for a whole window.
 -- The server gives its data a new replication id whenever it may have become older: when it starts,
 -- and when a replica is promoted. Usage with another id than the server's is not believed: it
--- counts as not here, until publish.lua has held it against the ledger.
+-- counts as not here, until publish.lua has held it against the ledger. Where the server does not
+-- tell its id, publish.lua has written '', and that is believed.
 --
 -- Cluster: both keys share the {customer} tag.   Cost: O(claims): one HMGET, one HSET if charged.
+-- Every request runs this: calls, tables and strings are what costs, so there are few of them.
 local TOLERANCE_MS = 5000 -- keyspace.CLOCK_TOLERANCE_MS
-local floor, ceil, find, sub, format = math.floor, math.ceil, string.find, string.sub, string.format
+local call, find, sub, format, read = redis.call, string.find, string.sub, string.format, struct.unpack
 
-local function history() -- of the server's data; '' if it does not tell
-  local info = redis.pcall('INFO', 'replication')
-  return type(info) == 'string' and string.match(info, 'master_replid:(%x+)') or ''
-end
-
-local function pair(value) -- "a|b" -> a, b
-  local bar = find(value, '|', 1, true)
-  return tonumber(sub(value, 1, bar - 1)), tonumber(sub(value, bar + 1))
-end
-
-local count = (#ARGV - 3) / 6
-local names = {'v', 't', 's', 'e'}
-for i = 1, count do names[4 + i] = ARGV[6 * i - 1] end
-local stored = redis.call('HMGET', KEYS[1], unpack(names))
-
-local now = tonumber(ARGV[2])
+local stored = call('HMGET', KEYS[1], 'v', 't', 's', 'e', unpack(ARGV, 5)) -- a claim's field: at its place in ARGV
+local now = ARGV[2] + 0
 if now == 0 then
-  local time = redis.call('TIME')
-  now = time[1] * 1000 + floor(time[2] / 1000)
+  local time = call('TIME')
+  local us = time[2] + 0
+  now = time[1] * 1000 + (us - us % 1000) / 1000
 end
-local seen = tonumber(stored[2] or 0)
+local seen = (stored[2] or 0) + 0
 local was_ahead = seen > now + TOLERANCE_MS
 if not was_ahead and seen > now then now = seen end
 
 if ARGV[1] ~= '' then
-  if not stored[1] or stored[4] ~= history() then return {3, now} end
-  if stored[1] ~= ARGV[1] then
-    local account = redis.call('GET', KEYS[2])
+  local version, history, info = stored[1], stored[4], redis.pcall('INFO', 'replication')
+  if not version or not history then return {3, now} end
+  if type(info) ~= 'string' then
+    if history ~= '' then return {3, now} end
+  elseif not find(info, 'master_replid:' .. history .. '\r', 1, true) then
+    return {3, now}
+  end
+  if version ~= ARGV[1] then
+    local account = call('GET', KEYS[2])
     if not account then return {3, now} end
-    return {2, now, tonumber(stored[1]), account}
+    return {2, now, tonumber(version), account}
   end
 end
 
--- Per claim: room left, what it takes, and the second half of its stored value before and after.
-local room, need, debt, window, ended, writes = {}, {}, {}, {}, {}, {}
-local allowed, spends = true, false
-for i = 1, count do
-  local at = 6 * i - 2
-  local value, cost = stored[4 + i], tonumber(ARGV[at + 2])
-  local a, b, c = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
-  if ARGV[at] == 'r' then
-    local owed = 0
+local reply = {1, now, 0, 0, 0} -- with places for three claims: a table that grows is expensive
+local writes, n = {'t', 0, 's', 0, 0, 0, 0, 0, 0, 0}, 4
+local moved, spends, at = nil, false, 1
+for i = 5, #ARGV do
+  local field, value, owed = ARGV[i], stored[i], 0
+  local units, need, room, since, before
+  units, need, room, at = read('<ddd', ARGV[4], at)
+  if value then -- "a|b" -> a, b
+    local bar = find(value, '|', 1, true)
+    since, before = sub(value, 1, bar - 1) + 0, sub(value, bar + 1) + 0
+  end
+  if units > 0 then
     if value then
-      local since, before = pair(value)
       if since > now then
+        moved = moved or {}
+        moved[#moved + 1], moved[#moved + 2] = field, format('%d|%d', now, before)
         since = now
-        writes[#writes + 1], writes[#writes + 2] = ARGV[at + 1], format('%.0f|%.0f', now, before)
       end
-      owed = before - (now - since) * a
+      owed = before - (now - since) * units
       if owed < 0 then owed = 0 end
     end
-    room[i], need[i], debt[i] = c * b - owed, cost * b, owed
+    since = now
   else
-    if now < b * 1000 or now >= c * 1000 then return {4, now} end
-    local used = 0
-    window[i] = b
-    if value then
-      local starts_at, before = pair(value)
-      if starts_at >= b then window[i], used = starts_at, before else ended[i] = value end
-    end
-    room[i], need[i], debt[i] = a - used, cost, used
-  end
-  if need[i] > room[i] then allowed = false end
-  if cost > 0 then spends = true end
-end
-
-local reply = {allowed and 1 or 0, now}
-for i = 1, count do
-  local at = 6 * i - 2
-  local fits = need[i] <= room[i]
-  local taken = allowed and need[i] or 0
-  local left = room[i] - taken
-  if left < 0 then left = 0 end
-  local reset
-  if ARGV[at] == 'r' then
-    local units, width, burst = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
-    left = floor(left / width)
-    if fits then
-      reset = ceil((debt[i] + taken) / units)
-    elseif tonumber(ARGV[at + 2]) > burst then -- no wait is long enough
-      reset = math.max(width, ceil(debt[i] / units))
+    local starts_at, ends_at
+    starts_at, ends_at, at = read('<dd', ARGV[4], at)
+    if now < starts_at * 1000 or now >= ends_at * 1000 then return {4, now} end
+    if value and since >= starts_at then
+      owed = before
     else
-      reset = ceil((need[i] - room[i]) / units)
-    end
-  else
-    reset = tonumber(ARGV[at + 5]) * 1000 - now
-  end
-  local n = #reply
-  reply[n + 1], reply[n + 2], reply[n + 3] = left, reset, fits and 1 or 0
-end
-
-local has_charged = allowed and spends
-if has_charged or (was_ahead and count > 0) then
-  writes[#writes + 1], writes[#writes + 2] = 't', format('%.0f', now)
-end
-if has_charged then
-  writes[#writes + 1], writes[#writes + 2] = 's', format('%.0f', tonumber(stored[3] or 0) + 1)
-  for i = 1, count do
-    if need[i] > 0 then
-      local n = #writes
-      writes[n + 1] = names[4 + i]
-      writes[n + 2] = format('%.0f|%.0f', window[i] or now, debt[i] + need[i])
-      if ended[i] then
-        writes[n + 3], writes[n + 4] = 'p' .. sub(names[4 + i], 2), ended[i]
+      since = starts_at
+      if value and need > 0 then
+        writes[n + 1], writes[n + 2] = 'p' .. sub(field, 2), value
+        n = n + 2
       end
     end
   end
+  reply[i - 2] = owed
+  if need > room - owed then
+    reply[1] = 0
+  elseif need > 0 then
+    spends = true
+    writes[n + 1], writes[n + 2] = field, format('%d|%d', since, owed + need)
+    n = n + 2
+  end
 end
-if #writes > 0 then redis.call('HSET', KEYS[1], unpack(writes)) end
-if has_charged and ARGV[3] ~= '0' then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
+
+if moved or (was_ahead and #ARGV > 4) then
+  moved = moved or {}
+  if was_ahead then moved[#moved + 1], moved[#moved + 2] = 't', now end
+  call('HSET', KEYS[1], unpack(moved))
+end
+if spends and reply[1] == 1 then
+  writes[2], writes[4] = now, (stored[3] or 0) + 1
+  call('HSET', KEYS[1], unpack(writes, 1, n))
+  if ARGV[3] ~= '0' then call('PEXPIRE', KEYS[1], ARGV[3]) end
+end
 return reply
