@@ -63,6 +63,7 @@ class Lane:
         self._due = 0.0
         self._held: deque[Call] = deque()
         self._timer: asyncio.Handle | None = None
+        self._looks_at = 0.0
         self._spared: Call | None = None
         self._closing: set[asyncio.Future[None]] = set()
         self.round_trips = 0
@@ -145,8 +146,8 @@ class Lane:
         if calls:
             wire.send(commands, calls)
             self.round_trips += 1
-            if self._timer is None:
-                self._timer = self._loop.call_at(wire.flying[0][2], self._look)
+            if self._timer is None or self._held:
+                self._look_at(self._oldest(wire)[2])
 
     def _hold(self, new: list[Call], room: int) -> list[Call]:
         """Let calls wait for `room` to be made. Returns those that need not."""
@@ -176,26 +177,38 @@ class Lane:
         if was_open or unsent:
             self._lost(error, hangs, unsent)
 
-    # One timer looks at the oldest call only: the others are due later.
+    # One timer looks at the oldest call: the others are due later.
+
+    def _look_at(self, due: float) -> None:
+        """Look at the oldest call then, or before."""
+        if self._timer is not None:
+            if self._looks_at <= due:
+                return
+            self._timer.cancel()
+        self._looks_at = due
+        self._timer = self._loop.call_at(due, self._look)
 
     def _look(self) -> None:
         self._timer = None
         wire = self._wire
         if wire is None or not (wire.flying or self._held):
             return
-        now, due = self._loop.time(), self._oldest(wire)[2]
+        now, oldest = self._loop.time(), self._oldest(wire)
+        due = oldest[2]
         if due > now:
-            self._timer = self._loop.call_at(due, self._look)
-        elif now - due > _LEAST_S and self._spared is not self._oldest(wire):
-            self._spared = self._oldest(wire)
-            self._timer = self._loop.call_later(_LEAST_S, self._look)
+            self._look_at(due)
+        elif now - due > _LEAST_S and self._spared is not oldest:
+            self._spared = oldest
+            self._look_at(now + _LEAST_S)
         else:
-            self._timer = self._loop.call_soon(self._judge, wire, _PASSES, wire.reads)
+            self._judge(wire, _PASSES, wire.reads)
 
     def _judge(self, wire: Wire, passes: int, reads: int) -> None:
         if passes:
             self._timer = self._loop.call_soon(self._judge, wire, passes - 1, reads)
-        elif wire.reads > reads or not wire.flying or wire.flying[0][2] > self._loop.time():
+            return
+        self._timer = None
+        if wire.reads > reads or not wire.flying or wire.flying[0][2] > self._loop.time():
             self._refuse_late()
             self._look()
         else:

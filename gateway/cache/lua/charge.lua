@@ -15,8 +15,8 @@
 -- Returns {1, now_ms, owed...} charged       {0, now_ms, owed...} refused
 --         {2, now_ms, version, account} the account has changed
 --         {3, now_ms} no account that can be believed    {4, now_ms} a quota's window does not contain now
---   with one number per claim, as before the decision: the debt of a rate, what is used of a quota.
---   What is left and for how long follows from it (scripts.py).
+--   with one number per claim, as before the decision: the debt of a rate, what is used of a quota;
+--   then zeros, if there are fewer than three. What is left and for how long follows (scripts.py).
 --
 -- Laws. A refusal writes nothing, not even t. A charge of nothing (no claims, or all of cost 0)
 -- writes nothing either, and is refused all the same where a limit is overdrawn. Time is never
