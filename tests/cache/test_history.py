@@ -168,3 +168,16 @@ async def test_a_server_that_hides_its_history_is_used_as_it_is(server: Snapshot
     stored = await server.client.hgetall(f"tg:{{{account.customer_id}}}:use")
     assert stored["e"] == ""
     await cache.aclose()
+
+
+async def test_who_is_told_the_history_and_who_is_not_do_not_believe_what_the_other_published(
+    server: SnapshotServer, aged: Cache, account: Account
+) -> None:
+    await server.client.acl_setuser("tiergate", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-info"])
+    path = server.url.removeprefix("unix://")
+    blind = await Cache.connect(f"unix://tiergate:x@{path}", deadline_s=5.0)
+    await publish(blind, account)
+    assert isinstance(await charge(aged, account, QUOTA), AccountMissing)
+    assert await publish(aged, account)
+    assert isinstance(await charge(blind, account, QUOTA), AccountMissing)
+    await blind.aclose()
