@@ -9,17 +9,19 @@ changed, and can never outlive a revocation, a downgrade or a policy edit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from collections.abc import Callable
+from math import inf
+from typing import Any, Literal, Protocol, TypeAlias
 
 from cachetools import LRUCache
 
-from gateway.cache import Cache, CacheUnavailable, Receipt, decode_account
+from gateway.cache import CHARGED, Cache, CacheUnavailable, Receipt, charge_answer, decode_account, prepare_charge
 from gateway.clock import Clock
 from gateway.core.account import Account
 from gateway.core.charge import (
     AccountMissing,
     AccountStale,
+    ChargeAnswer,
     Charged,
     ChargeRefused,
     ChargeRequest,
@@ -28,7 +30,7 @@ from gateway.core.charge import (
 )
 from gateway.core.decision import Plan, charge_denied, find_key, plan_request
 from gateway.core.errors import CapacityReduced, InvalidKey, LedgerUnavailable, TiergateError
-from gateway.core.keys import KeyCodec
+from gateway.core.keys import KeyCodec, PresentedKey
 from gateway.core.policy import Policy
 from gateway.core.route import Route
 from gateway.publishing import Publisher
@@ -51,22 +53,89 @@ class PolicySource(Protocol):
         ...
 
 
-@dataclass(slots=True, kw_only=True)
+class Ready:
+    """A plan, and the charge that goes with it, good until something they were made of changes.
+
+    One for each key and route. The charge script refuses it when the account has changed; a policy edit and
+    an instant (a window's end, a grace period's, a key's expiry) are looked at here.
+    """
+
+    __slots__ = ("account", "command", "edge", "plan", "policy", "until")
+
+    def __init__(self, policy: Policy, account: Account, plan: Plan, command: bytes) -> None:
+        self.policy = policy
+        self.account = account
+        self.plan = plan
+        self.command = command
+        """The packed charge, for the cache server's own clock."""
+        self.until = _holds_until(plan)
+        """Unix seconds."""
+        self.edge: object = None
+        """Whatever else is made once of this plan. The edge's."""
+
+
 class Attempt:
     """One request on its way through admission, and what was found out so far.
 
     It is evidence: whatever the verdict, `explaining` records it.
+
+    Args:
+        address: The client's, without port; None if it is not known.
+        gate: Called with account and plan before anything is charged; raises to refuse.
     """
 
-    decision_id: str
-    method: str
-    path: str
-    policy: Policy
-    route: Route | None = None
-    account: Account | None = None
-    plan: Plan | None = None
-    states: tuple[LimitState, ...] = ()
-    now: float = 0.0
+    __slots__ = (
+        "_states",
+        "account",
+        "address",
+        "decision_id",
+        "gate",
+        "method",
+        "now",
+        "path",
+        "plan",
+        "policy",
+        "ready",
+        "reply",
+        "route",
+    )
+
+    def __init__(
+        self,
+        decision_id: str,
+        method: str,
+        path: str,
+        policy: Policy,
+        *,
+        address: str | None = None,
+        gate: Callable[[Account, Plan], None] | None = None,
+    ) -> None:
+        self.decision_id = decision_id
+        self.method = method
+        self.path = path
+        self.policy = policy
+        self.address = address
+        self.gate = gate
+        self.route: Route | None = None
+        self.account: Account | None = None
+        self.plan: Plan | None = None
+        self.ready: Ready | None = None
+        self.reply: list[Any] | None = None
+        """What the charge script answered to a charge that passed; `states` reads it."""
+        self.now = 0.0
+        self._states: tuple[LimitState, ...] = ()
+
+    @property
+    def states(self) -> tuple[LimitState, ...]:
+        """The limits after the decision, in the plan's order; empty if none was asked."""
+        if not self._states and self.reply is not None:
+            answer = charge_answer(self.plan.claims, self.reply) if self.plan is not None else None
+            self._states = answer.states if isinstance(answer, Charged) else ()
+        return self._states
+
+    @states.setter
+    def states(self, states: tuple[LimitState, ...]) -> None:
+        self._states = states
 
 
 class Admission:
@@ -88,20 +157,19 @@ class Admission:
         self._clock = clock
         self._skew_s = 0.0
         self._accounts: LRUCache[str, Account] = LRUCache(entries)
+        self._ready: dict[tuple[bytes, int], Ready] = {}
+        self._entries = entries
 
-    def attempt(self, decision_id: str, method: str, path: str) -> Attempt:
-        """Start a decision under the policy in force now; it keeps that policy to its end."""
-        return Attempt(decision_id=decision_id, method=method, path=path, policy=self._policy.current)
+    def attempt(self, decision_id: str, method: str, path: str, **about: Any) -> Attempt:
+        """Start a decision under the policy in force now; it keeps that policy to its end. `about`: as `Attempt`."""
+        return Attempt(decision_id, method, path, self._policy.current, **about)
 
-    async def admit(self, attempt: Attempt, presented: bytes | None) -> Receipt:
-        """Decide and charge.
+    async def admit(self, attempt: Attempt, presented: bytes | None) -> None:
+        """Decide and charge. What was charged can be given back with `refund`.
 
         Args:
             attempt: Filled with what was found on the way.
             presented: The key as sent, or None.
-
-        Returns:
-            The receipt to refund if the outcome turns out not to be billable.
 
         Raises:
             Rejected, Denied: With nothing charged.
@@ -109,26 +177,40 @@ class Admission:
         """
         if presented is None:
             raise InvalidKey
-        key = self._codec.parse(presented)
-        attempt.route = attempt.policy.find_route(attempt.method, attempt.path)
+        policy = attempt.policy
         attempt.now = self._clock.now() + self._skew_s
-        attempt.account = self._accounts.get(key.customer_id)
-        for _ in range(_ROUNDS):
+        route = attempt.route = policy.find_route(attempt.method, attempt.path)
+        ready = self._ready.get((presented, id(route)))
+        if ready is not None and ready.policy is policy and attempt.now < ready.until:
+            attempt.account, attempt.plan, attempt.ready = ready.account, ready.plan, ready
+            if attempt.gate is not None:
+                attempt.gate(ready.account, ready.plan)
+            now_ms = self._clock.cache_now_ms()
+            command = ready.command if not now_ms else self._command(attempt, now_ms)
+            reply = await self._cache.charge_packed(command)
+            if reply[0] == CHARGED:
+                attempt.reply = reply
+                return
+            attempt.ready = None
+            await self._decide(attempt, self._codec.parse(presented), charge_answer(ready.plan.claims, reply))
+        else:
+            await self._decide(attempt, self._codec.parse(presented), None)
+        self._keep_ready(attempt, presented)
+
+    async def _decide(self, attempt: Attempt, key: PresentedKey, answer: ChargeAnswer | None) -> None:
+        """Plan and charge until both are of the same account; `answer` is that to a charge of the plan so far."""
+        refusal: TiergateError | None = None
+        if answer is None:
+            attempt.account = self._accounts.get(key.customer_id)
             refusal = self._plan(attempt, key.digest)
-            answer = await self._cache.charge(
-                ChargeRequest(
-                    customer_id=key.customer_id,
-                    version=attempt.account.version if attempt.account is not None else 0,
-                    claims=attempt.plan.claims if attempt.plan is not None else (),
-                    now_ms=self._clock.cache_now_ms(),
-                )
-            )
+            answer = await self._charge(attempt, key.customer_id)
+        for _ in range(_ROUNDS):
             match answer:
                 case Charged(states=states) if attempt.account is not None:
                     if refusal is not None:
                         raise refusal
                     attempt.states = states
-                    return self._receipt(attempt)
+                    return
                 case ChargeRefused(states=states) if attempt.plan is not None:
                     attempt.states = states
                     raise charge_denied(attempt.plan, states)
@@ -139,10 +221,44 @@ class Admission:
                 case _:
                     self._skew_s = answer.now_ms / 1000 - self._clock.now()
                     attempt.now = answer.now_ms / 1000
+            refusal = self._plan(attempt, key.digest)
+            answer = await self._charge(attempt, key.customer_id)
         raise CapacityReduced("The account kept changing while this call was decided.")
 
-    async def refund(self, receipt: Receipt) -> Returned:
-        """Give back to quotas what a receipt charged, once."""
+    async def _charge(self, attempt: Attempt, customer_id: str) -> ChargeAnswer:
+        account, plan = attempt.account, attempt.plan
+        if account is not None and plan is not None and attempt.gate is not None:
+            attempt.gate(account, plan)
+        return await self._cache.charge(
+            ChargeRequest(
+                customer_id=customer_id,
+                version=account.version if account is not None else 0,
+                claims=plan.claims if plan is not None else (),
+                now_ms=self._clock.cache_now_ms(),
+            )
+        )
+
+    def _command(self, attempt: Attempt, now_ms: int) -> bytes:
+        account, plan = attempt.account, attempt.plan
+        if account is None or plan is None:
+            raise AssertionError("a charge needs a plan")
+        return prepare_charge(
+            ChargeRequest(customer_id=account.customer_id, version=account.version, claims=plan.claims, now_ms=now_ms)
+        )
+
+    def _keep_ready(self, attempt: Attempt, presented: bytes) -> None:
+        """Remember what was decided, unless it depends on more than key and route."""
+        account, plan = attempt.account, attempt.plan
+        if account is None or plan is None or plan.key.scopes or plan.key.allow:
+            return
+        if len(self._ready) >= self._entries:
+            self._ready.pop(next(iter(self._ready)))
+        attempt.ready = Ready(attempt.policy, account, plan, self._command(attempt, 0))
+        self._ready[presented, id(attempt.route)] = attempt.ready
+
+    async def refund(self, attempt: Attempt) -> Returned:
+        """Give back to quotas what an admitted attempt was charged, once."""
+        receipt = _receipt(attempt)
         if not receipt.parts:
             return "nothing"
         try:
@@ -201,6 +317,7 @@ class Admission:
                 method=attempt.method,
                 path=attempt.path,
                 now=attempt.now,
+                address=attempt.address,
             )
         except TiergateError as error:
             return error
@@ -237,15 +354,23 @@ class Admission:
             raise InvalidKey
         self._remember(attempt, account)
 
-    def _receipt(self, attempt: Attempt) -> Receipt:
-        if attempt.account is None or attempt.plan is None:
-            raise AssertionError("a receipt needs a plan")
-        return Receipt(
-            customer_id=attempt.account.customer_id,
-            receipt_id=attempt.decision_id,
-            parts=tuple(
-                (claim.field, claim.starts_at, claim.cost)
-                for claim in attempt.plan.claims
-                if isinstance(claim, QuotaClaim) and claim.cost
-            ),
-        )
+
+def _receipt(attempt: Attempt) -> Receipt:
+    if attempt.account is None or attempt.plan is None:
+        raise AssertionError("a receipt needs a plan")
+    return Receipt(
+        customer_id=attempt.account.customer_id,
+        receipt_id=attempt.decision_id,
+        parts=tuple(
+            (claim.field, claim.starts_at, claim.cost)
+            for claim in attempt.plan.claims
+            if isinstance(claim, QuotaClaim) and claim.cost
+        ),
+    )
+
+
+def _holds_until(plan: Plan) -> float:
+    """The instant at which a plan has to be made anew although nothing was changed."""
+    ends = [float(claim.ends_at) for claim in plan.claims if isinstance(claim, QuotaClaim)]
+    ends += [float(end) for end in (plan.access.grace_until, plan.key.expires_at) if end is not None]
+    return min(ends, default=inf)

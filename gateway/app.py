@@ -18,7 +18,9 @@ from gateway.billing import Billing, StripeOptions
 from gateway.cache import Cache, CacheKeeper
 from gateway.clock import Clock, SimulatedClock, SystemClock
 from gateway.core.errors import LedgerUnavailable
+from gateway.core.forwarding import HeaderRules
 from gateway.core.keys import KeyCodec
+from gateway.core.load import Load
 from gateway.explaining import FLUSH_S, DecisionLog
 from gateway.installation import check_installation
 from gateway.ledger import EVENTS_KEPT_S, Ledger, migrate
@@ -30,7 +32,7 @@ from gateway.settlement import Settlement
 from gateway.supervised import parent_pid, run_directory
 from gateway.sync import EventWorker, Sync
 from gateway.telemetry import Metrics, configure_logging
-from gateway.upstream import Upstream, UpstreamTimeouts
+from gateway.upstream import GroupOptions, Groups, HealthChecker, UpstreamTimeouts
 from gateway.web.asgi import ASGIApp
 from gateway.web.front import FrontOptions
 from gateway.web.health import watch_dependencies
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _REPAIR_S = 2.0
+_SHOW_S = 1.0
+_RENEW_S = 10.0
 _PARENT_CHECK_S = 0.2
 _DEPENDENCY_CHECK_S = 5.0
 _FORGET_S = 600.0
@@ -79,14 +83,19 @@ def create_app(settings: Settings | None = None, *, inside: ASGIApp | None = Non
             yield
 
     app = build_litestar(settings, lifespan=lifespan)
-    app.state.front = FrontOptions(refuse=lambda error: refuse_early(app.state.runtime, error))
+    app.state.front = FrontOptions(
+        head_timeout_s=settings.header_timeout_s,
+        keep_alive_s=settings.keep_alive_s,
+        max_connections=settings.max_connections,
+        refuse=lambda error: refuse_early(app.state.runtime, error),
+    )
     app.asgi_handler = Edge(  # type: ignore[assignment]  # a Litestar app stays one: only what it routes to is wrapped
         app.asgi_handler,
         runtime=lambda: app.state.runtime,
         reserved=ReservedPaths(settings.billing_prefix),
-        exchange=InsideApp(inside)
+        forward=InsideApp(inside, lambda: app.state.runtime)
         if inside is not None
-        else ReverseProxy(lambda: app.state.runtime, settings.trusted_proxies),
+        else ReverseProxy(lambda: app.state.runtime, settings),
     )
     return app
 
@@ -161,7 +170,9 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             )
         )
         stack.push_async_callback(billing.aclose)
-        upstreams = _open_upstreams(settings, stack)
+        groups = Groups(_group_options(settings), settings.upstream_url, metrics)
+        groups.update(policy.current.upstreams)
+        stack.push_async_callback(groups.aclose)
         codec = KeyCodec(settings.key_pepper.get_secret_value().encode(), settings.mode)
         sync = Sync(ledger=ledger, billing=billing, policy=policy, publish=publisher.publish_soon, clock=clock)
         yield Runtime(
@@ -174,7 +185,9 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             cache=cache,
             ledger=ledger,
             billing=billing,
-            upstreams=upstreams,
+            groups=groups,
+            rules=HeaderRules(trusted_proxies=settings.trusted_proxies),
+            load=Load(most=settings.max_in_flight, most_per_customer=settings.max_in_flight_per_customer),
             publisher=publisher,
             provisioning=Provisioning(ledger, publisher, codec, clock),
             admission=Admission(cache, publisher, policy, codec, clock, settings.snapshot_entries),
@@ -221,20 +234,14 @@ async def _repair_first(runtime: Runtime) -> None:
         log.warning("the cache is not there; requests are refused until it is")
 
 
-def _open_upstreams(settings: Settings, stack: AsyncExitStack) -> tuple[Upstream, ...]:
+def _group_options(settings: Settings) -> GroupOptions:
     timeouts = UpstreamTimeouts(
         connect_s=settings.upstream_connect_timeout_s,
         first_byte_s=settings.upstream_first_byte_timeout_s,
         idle_s=settings.upstream_idle_timeout_s,
         total_s=settings.upstream_total_timeout_s or None,
     )
-    upstreams = tuple(
-        Upstream(url, timeouts=timeouts, max_connections=settings.upstream_max_connections)
-        for url in settings.upstream_url
-    )
-    for upstream in upstreams:
-        stack.push_async_callback(upstream.aclose)
-    return upstreams
+    return GroupOptions(timeouts=timeouts, max_connections=settings.upstream_max_connections)
 
 
 def _start_background(background: Background, runtime: Runtime) -> None:
@@ -245,6 +252,9 @@ def _start_background(background: Background, runtime: Runtime) -> None:
     background.every(settings.settle_interval_s, "settlement", runtime.settlement.settle)
     background.every(FLUSH_S, "decision records", runtime.decisions.flush)
     background.every(_REPAIR_S, "cache repair", runtime.publisher.repair)
+    background.every(_SHOW_S, "metrics", lambda: _show_metrics(runtime))
+    background.run("upstream checks", HealthChecker(runtime.groups).run)
+    background.every(_RENEW_S, "upstream groups", lambda: _renew_groups(runtime))
     background.every(settings.event_sweep_interval_s, "undelivered events", runtime.events.sweep)
     background.every(_DEPENDENCY_CHECK_S, "dependency checks", lambda: watch_dependencies(runtime))
     background.once("the ledger's tables", lambda: _bring_up_to_date(runtime.ledger, settings))
@@ -253,6 +263,16 @@ def _start_background(background: Background, runtime: Runtime) -> None:
     parent = parent_pid()
     if parent is not None:
         background.every(_PARENT_CHECK_S, "parent watch", lambda: _stop_without_parent(parent))
+
+
+async def _show_metrics(runtime: Runtime) -> None:
+    runtime.metrics.flush()
+
+
+async def _renew_groups(runtime: Runtime) -> None:
+    """Take a policy edit although nobody calls, and certificates that were replaced in place."""
+    runtime.groups.update(runtime.policy.current.upstreams)
+    runtime.groups.renew()
 
 
 async def _forget_old_events(runtime: Runtime) -> None:

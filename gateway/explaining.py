@@ -1,7 +1,8 @@
 """USE CASE: why was this request let through or refused?
 
-Every decision leaves a record. A worker collects its records in pages and writes the pages
-that changed to the cache every moment: one write per page, not per request. It also writes
+Every decision leaves a record: a few numbers, and a reference to facts that it shares with others.
+A worker collects its records in pages and writes the pages that changed to the cache every
+moment: one write per page, not per request. It also writes
 which decisions are on which page; a decision id names the worker's boot, so any worker finds
 any decision.
 
@@ -40,7 +41,10 @@ _NUMBER_AT = len(_PREFIX) + _BOOT_LENGTH
 _WELL_FORMED = re.compile(r"dec_[0-9a-f]{9,24}")
 
 
-class LimitSeen(msgspec.Struct, frozen=True, kw_only=True):
+ADMITTED = "admitted"
+
+
+class LimitSeen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One limit as the decision saw it."""
 
     name: str
@@ -50,6 +54,45 @@ class LimitSeen(msgspec.Struct, frozen=True, kw_only=True):
     remaining: int | None = None
     reset_s: int | None = None
     allowed: bool | None = None
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """What many decisions have in common: those of one key on one route, as long as nothing changes."""
+
+    policy_hash: str
+    customer_id: str | None = None
+    user_id: str | None = None
+    account_version: int | None = None
+    key_id: str | None = None
+    key_last4: str | None = None
+    route: str | None = None
+    tier: str | None = None
+    plan: str | None = None
+    standing: str | None = None
+    warning: str | None = None
+    limits: tuple[LimitSeen, ...] = ()
+    """As policy has them, without states."""
+
+
+class Record(msgspec.Struct, kw_only=True, array_like=True):
+    """One decision, as it is kept. Whoever made it goes on filling it in until the exchange has ended."""
+
+    number: int
+    at: float
+    method: str
+    path: str
+    request_id: str = ""
+    """Empty: the decision id."""
+    verdict: str = ADMITTED
+    detail: str = ""
+    states: list[int] = []
+    """Of each limit: what remains, milliseconds until its reset, 1 if it allowed."""
+    decision_ms: float = 0.0
+    status: int | None = None
+    refunded: bool = False
+    duration_ms: float | None = None
+    facts: int = 0
+    """Which of its page's; set when the page is written."""
 
 
 class Decision(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -84,9 +127,68 @@ class Decision(msgspec.Struct, kw_only=True, omit_defaults=True):
     duration_ms: float | None = None
 
 
+class _Page(msgspec.Struct, array_like=True):
+    facts: list[Facts]
+    records: list[Record]
+
+
+class Page:
+    """The records that are written together."""
+
+    __slots__ = ("is_dirty", "number", "records")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.records: dict[int, tuple[Record, Facts]] = {}
+        self.is_dirty = False
+        """Something on it has changed since it was written. Set it when a record was filled in."""
+
+    def encode(self) -> bytes:
+        """As it is stored; facts that records share stand there once."""
+        places: dict[int, int] = {}
+        facts: list[Facts] = []
+        records = []
+        for record, its_facts in self.records.values():
+            place = places.get(id(its_facts))
+            if place is None:
+                place = places[id(its_facts)] = len(facts)
+                facts.append(its_facts)
+            record.facts = place
+            records.append(record)
+        return _encode(_Page(facts, records))
+
+
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[Decision]).decode
+_decode_page = msgspec.msgpack.Decoder(_Page).decode
 _decode_where = msgspec.msgpack.Decoder(dict[str, tuple[int, int]]).decode
+
+
+def _whole(boot: str, record: Record, facts: Facts) -> Decision:
+    """A decision as people ask for it."""
+    decision_id = f"{_PREFIX}{boot}{record.number:x}"
+    seen = facts.limits
+    if record.states:
+        seen = tuple(
+            msgspec.structs.replace(limit, remaining=left, reset_s=-(-reset_ms // 1000), allowed=allowed == 1)
+            for limit, left, reset_ms, allowed in zip(
+                seen, record.states[::3], record.states[1::3], record.states[2::3], strict=True
+            )
+        )
+    shared = msgspec.structs.asdict(facts)
+    return Decision(
+        **{**shared, "limits": seen},
+        decision_id=decision_id,
+        at=record.at,
+        verdict=record.verdict,
+        detail=record.detail,
+        method=record.method,
+        path=record.path,
+        request_id=record.request_id or decision_id,
+        decision_ms=record.decision_ms,
+        status=record.status,
+        refunded=record.refunded,
+        duration_ms=record.duration_ms,
+    )
 
 
 class _Ring:
@@ -95,53 +197,41 @@ class _Ring:
     def __init__(self, name: str, size: int) -> None:
         self._name = name
         self._size = size
-        self._last = 0
-        self.pages: dict[int, dict[int, Decision]] = {}
-        """Those in memory, oldest first: records by the number in their id."""
-        self.dirty: set[int] = set()
+        self._page = Page(0)
+        self.pages: dict[int, Page] = {}
+        """Those in memory, oldest first."""
         self.where: dict[str, tuple[int, int]] = {}
-        """Of every page in the ring: the lowest and the highest number on it."""
+        """Of every page in the ring: the lowest and the highest number on it, as of the last write."""
 
     def name(self, page: int) -> str:
         """What the page is called in the cache."""
         return f"{self._name}{page % self._size}"
 
-    def find(self, number: int) -> Decision | None:
+    def find(self, number: int) -> tuple[Record, Facts] | None:
         """A record that is in memory."""
-        return next((records[number] for records in self.pages.values() if number in records), None)
+        return next((page.records[number] for page in self.pages.values() if number in page.records), None)
 
-    def replace(self, number: int, decision: Decision) -> bool:
-        """Keep what has become known since. False if the record is not in memory."""
-        for page, records in reversed(self.pages.items()):
-            if number in records:
-                records[number] = decision
-                self.dirty.add(page)
-                return True
-        return False
-
-    def add(self, number: int, decision: Decision) -> int:
-        """Keep a new record. Returns how many were dropped for it that the cache has never got."""
-        dropped = 0
-        if not self.pages or len(self.pages[self._last]) >= PAGE_RECORDS:
+    def add(self, record: Record, facts: Facts) -> tuple[Page, int]:
+        """Keep a new record. Returns its page, and how many were dropped for it that the cache has never got."""
+        page, dropped = self._page, 0
+        if not self.pages or len(page.records) >= PAGE_RECORDS:
             dropped = self._turn()
-            self.where[self.name(self._last)] = (number, number)
-        self.pages[self._last][number] = decision
-        self.dirty.add(self._last)
-        low, high = self.where[self.name(self._last)]
-        self.where[self.name(self._last)] = (min(low, number), max(high, number))
-        return dropped
+            page = self._page
+        page.records[record.number] = (record, facts)
+        page.is_dirty = True
+        return page, dropped
+
+    def note_span(self, page: Page) -> None:
+        """The page is about to be written: say which numbers are on it."""
+        self.where[self.name(page.number)] = (min(page.records), max(page.records))
 
     def _turn(self) -> int:
-        self._last += 1
-        self.pages[self._last] = {}
+        page = self._page = Page(self._page.number + 1)
+        self.pages[page.number] = page
         if len(self.pages) <= PAGES_IN_MEMORY:
             return 0
-        oldest = next(iter(self.pages))
-        records = self.pages.pop(oldest)
-        if oldest not in self.dirty:
-            return 0
-        self.dirty.discard(oldest)
-        return len(records)
+        oldest = self.pages.pop(next(iter(self.pages)))
+        return len(oldest.records) if oldest.is_dirty else 0
 
 
 class DecisionLog:
@@ -151,31 +241,35 @@ class DecisionLog:
         self._cache = cache
         self._metrics = metrics
         self._boot = secrets.token_hex(_BOOT_LENGTH // 2)
+        self._start = _PREFIX + self._boot
         self._next = 0
         self._customers = _Ring("c", RING_PAGES)
         self._strangers = _Ring("s", STRANGERS_PAGES)
 
-    def next_id(self) -> str:
-        """A decision id: unique over workers and restarts."""
+    def next_number(self) -> int:
+        """A number for a decision of this worker."""
         number = self._next
-        self._next += 1
-        return f"{_PREFIX}{self._boot}{number:x}"
+        self._next = number + 1
+        return number
 
-    def record(self, decision: Decision) -> None:
-        """Keep a decision, or keep it again with what has become known since.
+    def id_of(self, number: int) -> str:
+        """A decision's id: unique over workers and restarts."""
+        return f"{self._start}{number:x}"
 
-        A record that has left this worker's memory stays as it was written.
+    def keep(self, record: Record, facts: Facts) -> Page:
+        """Keep a decision. Fill its record in later if there is more to say, and mark the returned page dirty.
+
+        What is filled in after the record has left this worker's memory is not written any more.
 
         Args:
-            decision: Its texts are cut to `TEXT_LENGTH`.
+            record: Its texts are at most `TEXT_LENGTH` long (`cut`).
+            facts: What it shares with others.
         """
-        decision.path, decision.detail = _cut(decision.path), _cut(decision.detail)
-        number = int(decision.decision_id[_NUMBER_AT:], 16)
-        ring = self._strangers if decision.customer_id is None else self._customers
-        if not ring.replace(number, decision) and decision.duration_ms is None:
-            dropped = ring.add(number, decision)
-            if dropped:
-                self._metrics.decisions_dropped.inc(dropped)
+        ring = self._strangers if facts.customer_id is None else self._customers
+        page, dropped = ring.add(record, facts)
+        if dropped:
+            self._metrics.decisions_dropped.inc(dropped)
+        return page
 
     async def flush(self) -> int:
         """Write the pages that changed. Called every moment by a background task, and at shutdown.
@@ -206,38 +300,42 @@ class DecisionLog:
         if boot == self._boot:
             found = self._customers.find(number) or self._strangers.find(number)
             if found is not None:
-                return found
-        found = await self._read(boot, number, decision_id)
-        if found is None and patience_s:
+                return _whole(boot, *found)
+        decision = await self._read(boot, number)
+        if decision is None and patience_s:
             await asyncio.sleep(patience_s)
-            found = await self._read(boot, number, decision_id)
-        return found
+            decision = await self._read(boot, number)
+        return decision
 
     async def _flush_ring(self, ring: _Ring) -> int:
-        dirty = sorted(ring.dirty)
-        for page in dirty:
-            if page not in ring.pages:  # dropped while another page was written
+        written = 0
+        for page in [page for page in ring.pages.values() if page.is_dirty]:
+            if page.number not in ring.pages:  # dropped while another page was written
                 continue
-            ring.dirty.discard(page)
-            blob = _encode(list(ring.pages[page].values()))
+            page.is_dirty = False
+            ring.note_span(page)
             try:
-                await self._cache.put_decisions(self._boot, ring.name(page), blob, KEPT_S)
+                await self._cache.put_decisions(self._boot, ring.name(page.number), page.encode(), KEPT_S)
             except BaseException:
-                if page in ring.pages:
-                    ring.dirty.add(page)
+                page.is_dirty = True
                 raise
-        return len(dirty)
+            written += 1
+        return written
 
-    async def _read(self, boot: str, number: int, decision_id: str) -> Decision | None:
+    async def _read(self, boot: str, number: int) -> Decision | None:
         where = await self._cache.get_decisions(boot, _WHERE)
         spans = _decode_where(where) if where is not None else {}
-        for page in [page for page, (low, high) in spans.items() if low <= number <= high]:
-            blob = await self._cache.get_decisions(boot, page)
-            for record in _decode(blob) if blob is not None else ():
-                if record.decision_id == decision_id:
-                    return record
+        for name in [name for name, (low, high) in spans.items() if low <= number <= high]:
+            blob = await self._cache.get_decisions(boot, name)
+            if blob is None:
+                continue
+            page = _decode_page(blob)
+            for record in page.records:
+                if record.number == number:
+                    return _whole(boot, record, page.facts[record.facts])
         return None
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
+    """At most `TEXT_LENGTH` characters of a text."""
     return text if len(text) <= TEXT_LENGTH else text[: TEXT_LENGTH - 1] + "…"

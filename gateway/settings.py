@@ -169,6 +169,17 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=10_000_000, ge=0, le=10**12)
     """Largest request body that is proxied; then 413."""
 
+    max_connections: int = Field(default=20_000, ge=1, le=1_000_000)
+    """Connections from callers, per worker; more are told 503. An idle one takes a few KB."""
+    max_in_flight: int = Field(default=2_000, ge=0, le=1_000_000)
+    """Calls in progress, per worker; beyond three quarters of it the lowest tiers are told 503 first. 0: no limit."""
+    max_in_flight_per_customer: int = Field(default=500, ge=0, le=1_000_000)
+    """Calls in progress of one customer, per worker; then 429. 0: no limit."""
+    header_timeout_s: float = Field(default=10.0, gt=0, le=600)
+    """Seconds for a request's header fields to arrive; then 408."""
+    keep_alive_s: float = Field(default=75.0, gt=0, le=3600)
+    """Seconds an idle connection from a caller is kept. Longer than the load balancer's, or it meets closed ones."""
+
     cache_deadline_ms: int = Field(default=50, ge=5, le=5000)
     """Milliseconds a decision may wait for the cache; then 503. Added latency is at most this."""
     snapshot_entries: int = Field(default=50_000, ge=100, le=10_000_000)

@@ -11,6 +11,7 @@ import fcntl
 import logging
 import os
 import sys
+from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,8 +66,51 @@ def configure_logging(log_format: str, level: str) -> None:
         logging.getLogger(noisy).setLevel(max(number, logging.WARNING))
 
 
+class Count:
+    """A number of things of one kind since the last `Metrics.flush`. Adding one costs nothing."""
+
+    __slots__ = ("_counter", "n")
+
+    def __init__(self, counter: Counter) -> None:
+        self.n = 0
+        self._counter = counter
+
+    def flush(self) -> None:
+        """Add it to the metric."""
+        n, self.n = self.n, 0
+        if n:
+            self._counter.inc(n)
+
+
+class Durations(Histogram):
+    """A histogram that is fed many observations at once."""
+
+    def __init__(self, name: str, documentation: str, registry: CollectorRegistry) -> None:
+        super().__init__(name, documentation, registry=registry, buckets=_SECONDS)
+        self._waiting = [0] * (len(_SECONDS) + 1)
+        self._waiting_s = 0.0
+
+    def add(self, seconds: float) -> None:
+        """One observation; shown after the next `flush`."""
+        self._waiting[bisect_left(_SECONDS, seconds)] += 1
+        self._waiting_s += seconds
+
+    def flush(self) -> None:
+        """Show them."""
+        waiting, self._waiting = self._waiting, [0] * (len(_SECONDS) + 1)
+        total_s, self._waiting_s = self._waiting_s, 0.0
+        self._sum.inc(total_s)
+        for bucket, n in zip(self._buckets, waiting, strict=True):
+            if n:
+                bucket.inc(n)
+
+
 class Metrics:
-    """Every metric of the process, in one registry of its own."""
+    """Every metric of the process, in one registry of its own.
+
+    What is counted on every call is added up here and shown after `flush`, which a background task
+    calls every second: the metrics themselves take a lock, and with several workers a shared file.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -83,18 +127,17 @@ class Metrics:
             ("status",),
             registry=self.registry,
         )
-        self.decision_seconds = Histogram(
+        self.decision_seconds = Durations(
             "tiergate_decision_seconds",
             "Seconds from the request's arrival to the decision: the latency that enforcement adds.",
-            registry=self.registry,
-            buckets=_SECONDS,
+            self.registry,
         )
-        self.upstream_seconds = Histogram(
+        self.upstream_seconds = Durations(
             "tiergate_upstream_seconds",
             "Seconds from the decision to the first byte of the upstream's response.",
-            registry=self.registry,
-            buckets=_SECONDS,
+            self.registry,
         )
+        self._counts: dict[tuple[str, ...], Count] = {}
         self.refunds = Counter("tiergate_refunds", "Charges given back.", ("result",), registry=self.registry)
         self.events = Counter(
             "tiergate_stripe_events", "Webhook deliveries by result.", ("result",), registry=self.registry
@@ -156,8 +199,30 @@ class Metrics:
             registry=self.registry,
         )
 
+    def decided(self, route: str, tier: str, verdict: str) -> Count:
+        """Decisions of one kind. The same for the same labels: keep it, and add to its `n`."""
+        return self._count(self.decisions, route, tier, verdict)
+
+    def responded(self, status: int) -> Count:
+        """Responses of one class."""
+        return self._count(self.responses, f"{status // 100}xx")
+
+    def flush(self) -> None:
+        """Show what was added up."""
+        for count in self._counts.values():
+            count.flush()
+        self.decision_seconds.flush()
+        self.upstream_seconds.flush()
+
+    def _count(self, counter: Counter, *labels: str) -> Count:
+        count = self._counts.get(labels)
+        if count is None:
+            count = self._counts[labels] = Count(counter.labels(*labels))
+        return count
+
     def render(self) -> bytes:
         """The Prometheus text format, over all workers of this machine."""
+        self.flush()
         if METRICS_VARIABLE not in os.environ:
             return generate_latest(self.registry)
         registry = CollectorRegistry()

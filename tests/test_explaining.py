@@ -13,17 +13,49 @@ from gateway.explaining import (
     TEXT_LENGTH,
     Decision,
     DecisionLog,
+    Facts,
+    Record,
+    cut,
 )
 
 
-def decision(log, **facts):
-    record = {"at": 1.0, "verdict": "admitted", "method": "GET", "path": "/v1/x", "policy_hash": "abc"}
-    return Decision(decision_id=log.next_id(), **(record | {"customer_id": "c1"} | facts))
+class Made:
+    """A decision, and what its maker holds of it."""
+
+    def __init__(self, log, customer_id="c1", **about):
+        self.log = log
+        self.facts = Facts(policy_hash="abc", customer_id=customer_id)
+        texts = {"path": cut(about.pop("path", "/v1/x")), "detail": cut(about.pop("detail", ""))}
+        self.record = Record(number=log.next_number(), at=1.0, method="GET", **texts, **about)
+        self.decision_id = log.id_of(self.record.number)
+        self.page = log.keep(self.record, self.facts)
+
+    def fill_in(self, **changes):
+        for name, value in changes.items():
+            setattr(self.record, name, value)
+        self.page.is_dirty = True
+
+    @property
+    def whole(self):
+        return Decision(
+            decision_id=self.decision_id,
+            at=1.0,
+            verdict=self.record.verdict,
+            method="GET",
+            path=self.record.path,
+            detail=self.record.detail,
+            policy_hash="abc",
+            request_id=self.decision_id,
+            customer_id=self.facts.customer_id,
+            status=self.record.status,
+            refunded=self.record.refunded,
+            duration_ms=self.record.duration_ms,
+        )
 
 
 def held(log):
     """Records in the worker's memory."""
-    return sum(len(page) for ring in (log._customers, log._strangers) for page in ring.pages.values())
+    return sum(len(page.records) for ring in (log._customers, log._strangers) for page in ring.pages.values())
 
 
 def dropped(parts):
@@ -32,21 +64,18 @@ def dropped(parts):
 
 async def test_a_decision_is_found_by_another_worker_once_it_is_flushed(parts):
     mine, other = DecisionLog(parts.cache, parts.metrics), DecisionLog(parts.cache, parts.metrics)
-    record = decision(mine)
-    mine.record(record)
-    assert await mine.find(record.decision_id) == record
+    record = Made(mine)
+    assert await mine.find(record.decision_id) == record.whole
     assert await other.find(record.decision_id) is None
     assert await mine.flush() == 1
-    assert await other.find(record.decision_id) == record
+    assert await other.find(record.decision_id) == record.whole
 
 
 async def test_what_becomes_known_later_is_written_with_the_next_flush(parts):
     mine, other = DecisionLog(parts.cache, parts.metrics), DecisionLog(parts.cache, parts.metrics)
-    record = decision(mine)
-    mine.record(record)
+    record = Made(mine)
     await mine.flush()
-    record.status, record.refunded = 502, True
-    mine.record(record)
+    record.fill_in(status=502, refunded=True)
     await mine.flush()
     found = await other.find(record.decision_id)
     assert (found.status, found.refunded) == (502, True)
@@ -55,18 +84,16 @@ async def test_what_becomes_known_later_is_written_with_the_next_flush(parts):
 
 async def test_ids_are_unique_over_workers(parts):
     logs = [DecisionLog(parts.cache, parts.metrics) for _ in range(4)]
-    ids = [log.next_id() for log in logs for _ in range(1000)]
+    ids = [log.id_of(log.next_number()) for log in logs for _ in range(1000)]
     assert len(set(ids)) == len(ids)
 
 
 async def test_memory_and_cache_are_bounded_and_the_newest_decisions_are_kept(parts):
     log, other = DecisionLog(parts.cache, parts.metrics), DecisionLog(parts.cache, parts.metrics)
-    first = decision(log)
-    log.record(first)
+    first = Made(log)
     for page in range(RING_PAGES + 2):
         for _ in range(PAGE_RECORDS):
-            last = decision(log)
-            log.record(last)
+            last = Made(log)
         if page % 5 == 0:
             await log.flush()
     await log.flush()
@@ -83,13 +110,12 @@ async def test_an_id_that_nobody_made_is_not_found(parts):
 
 async def test_a_failed_flush_is_repeated(parts):
     log = DecisionLog(parts.cache, parts.metrics)
-    record = decision(log)
-    log.record(record)
+    Made(log)
     await parts.cache.aclose()
     for _ in range(2):
         with pytest.raises(CacheUnavailable):
             await log.flush()
-    assert log._customers.dirty
+    assert all(page.is_dirty for page in log._customers.pages.values())
 
 
 @pytest.mark.parametrize("customer_id", ["c1", None], ids=["customers", "strangers"])
@@ -98,7 +124,7 @@ async def test_memory_is_bounded_while_the_cache_is_away_and_what_is_dropped_is_
     await parts.cache.aclose()
     pages = PAGES_IN_MEMORY + 5
     for number in range(pages * PAGE_RECORDS):
-        log.record(decision(log, customer_id=customer_id))
+        Made(log, customer_id=customer_id)
         if number % 100 == 0:
             with contextlib.suppress(CacheUnavailable):
                 await log.flush()
@@ -109,7 +135,7 @@ async def test_memory_is_bounded_while_the_cache_is_away_and_what_is_dropped_is_
 async def test_what_was_written_is_not_counted_as_dropped(parts):
     log = DecisionLog(parts.cache, parts.metrics)
     for _ in range((PAGES_IN_MEMORY + 2) * PAGE_RECORDS):
-        log.record(decision(log))
+        Made(log)
         if log._next % 100 == 0:
             await log.flush()
     assert dropped(parts) == 0
@@ -120,22 +146,21 @@ async def test_callers_without_a_key_do_not_push_out_what_is_known_about_custome
     mine = []
     for number in range((RING_PAGES + 2) * PAGE_RECORDS):
         if number % PAGE_RECORDS == 0:
-            mine.append(decision(log))
-            log.record(mine[-1])
-        last = decision(log, customer_id=None)
-        log.record(last)
+            mine.append(Made(log))
+        last = Made(log, customer_id=None)
         if number % 1000 == 0:
             await log.flush()
     await log.flush()
-    assert [await other.find(record.decision_id) for record in (mine[0], mine[-1], last)] == [mine[0], mine[-1], last]
+    assert [await other.find(record.decision_id) for record in (mine[0], mine[-1], last)] == [
+        made.whole for made in (mine[0], mine[-1], last)
+    ]
     kept = [key async for key in parts.cache._client.scan_iter(f"tg:why:{log._boot}:s*")]
     assert len(kept) == STRANGERS_PAGES
 
 
 async def test_a_record_is_small_whatever_was_sent(parts):
     log = DecisionLog(parts.cache, parts.metrics)
-    record = decision(log, customer_id=None, path="/" + "ä" * 60_000, detail="b" * 60_000)
-    log.record(record)
+    record = Made(log, customer_id=None, path="/" + "ä" * 60_000, detail="b" * 60_000)
     found = await log.find(record.decision_id)
     assert (len(found.path), len(found.detail)) == (TEXT_LENGTH, TEXT_LENGTH)
     assert found.path.endswith("…")
@@ -143,12 +168,10 @@ async def test_a_record_is_small_whatever_was_sent(parts):
 
 async def test_what_becomes_known_after_a_record_has_left_the_memory_is_not_kept(parts):
     log = DecisionLog(parts.cache, parts.metrics)
-    first = decision(log)
-    log.record(first)
+    first = Made(log)
     for _ in range(PAGES_IN_MEMORY * PAGE_RECORDS):
-        log.record(decision(log))
+        Made(log)
         if log._next % 100 == 0:
             await log.flush()
-    first.duration_ms = 9.0
-    log.record(first)
+    first.fill_in(duration_ms=9.0)
     assert (await log.find(first.decision_id)).duration_ms is None

@@ -23,6 +23,7 @@
         AccountSuspended         403  account-suspended
         SubscriptionRequired     402  subscription-required
         PaymentRequired          402  payment-required
+        TooManyConcurrent        429  too-many-concurrent
         ChargeDenied             429
           RateLimited                 rate-limited
           QuotaExceeded               quota-exceeded
@@ -31,6 +32,7 @@
         UpstreamUnreachable      502  upstream-unreachable
         UpstreamBusy             503  upstream-busy
         WorkerFull               503  too-many-connections
+        Overloaded               503  overloaded
         UpstreamInvalid          502  upstream-invalid-response
         UpstreamTimeout          504  upstream-timeout
         BillingUnavailable       503  billing-unavailable
@@ -204,6 +206,12 @@ class PaymentRequired(Denied):
     code = "payment-required"
 
 
+class TooManyConcurrent(Denied):
+    """The customer has as many calls in progress as it may have at once."""
+
+    code = "too-many-concurrent"
+
+
 class ChargeDenied(Denied):
     """At least one limit cannot cover this request's cost. Nothing was spent.
 
@@ -260,6 +268,12 @@ class WorkerFull(Failed):
     """This process has as many connections as it may have."""
 
     code = "too-many-connections"
+
+
+class Overloaded(Failed):
+    """This process has as much in progress as it should have; the lowest tiers are told first."""
+
+    code = "overloaded"
 
 
 class UpstreamInvalid(Failed):

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from gateway.core.upstream_policy import ForwardOptions, HeaderEdit, Rewrite
 
-    Headers = list[tuple[bytes, bytes]]
-
 _OF_THE_CONNECTION = frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings"
     b" proxy-authenticate proxy-authorization proxy-authentication-info content-length expect".split()
@@ -57,17 +55,17 @@ def _why_nowhere(dashed: bytes) -> str | None:
     return None
 
 
-def edit_headers(headers: Headers, edits: Iterable[HeaderEdit]) -> Headers:
-    """The fields with every edit made, in order. Names are in lower case.
+def edit_lines(lines: list[bytes], edits: Iterable[HeaderEdit]) -> list[bytes]:
+    """The field lines with every edit made, in order.
 
     What the edits do not name keeps its bytes, its place and its repetitions.
     """
     for edit in edits:
         if edit.action != "add":
-            headers = [field for field in headers if field[0] != edit.name]
+            lines = [line for line in lines if line.partition(b":")[0].lower() != edit.name]
         if edit.action != "remove":
-            headers = [*headers, (edit.name, edit.value)]
-    return headers
+            lines = [*lines, b"%b: %b" % (edit.name, edit.value)]
+    return lines
 
 
 def rewrite_path(rewrite: Rewrite | None, raw_path: bytes) -> bytes:

@@ -100,7 +100,7 @@ class HeaderRules:
             http_version: Of the request, for Via.
         """
         kinds = self._kinds
-        sorted_out = _SortedOut(trusted=self._is_trusted(peer), joins_cookies=http_version[:1] != "1")
+        sorted_out = _SortedOut(trusted=self.is_trusted(peer), joins_cookies=http_version[:1] != "1")
         kept = sorted_out.kept
         if lines is None:
             lines = [name + b": " + value for name, value in headers]
@@ -137,7 +137,7 @@ class HeaderRules:
         What stands left of it is the caller's own claim. An entry that is not an address ends
         the walk: the proxy that passed it on is the last one known.
         """
-        if peer is None or not self._is_trusted(peer):
+        if peer is None or not self.is_trusted(peer):
             return _plain_address(peer) if peer is not None else None
         claimed = b",".join(value for name, value in headers if name == b"x-forwarded-for")
         address = _plain_address(peer)
@@ -146,11 +146,12 @@ class HeaderRules:
             if found is None:
                 break
             address = found
-            if not self._is_trusted(found):
+            if not self.is_trusted(found):
                 break
         return address
 
-    def _is_trusted(self, peer: str | None) -> bool:
+    def is_trusted(self, peer: str | None) -> bool:
+        """Whether the peer is a configured proxy, whose word on the caller is taken."""
         if not self._trusted or peer is None:
             return False
         verdict = self._verdicts.get(peer)

@@ -89,6 +89,8 @@ class Policy:
     """Whether any route does: else a path with one need not be read twice (`core.target`)."""
     needs_settings_upstream: bool = field(init=False, repr=False, compare=False)
     """Whether a request can go to the upstream of the settings: no group is the default, and a route names none."""
+    has_cors: bool = field(init=False, repr=False, compare=False)
+    """Whether any route answers browsers of other origins."""
     _table: RouteTable = field(init=False, repr=False, compare=False)
     _by_host: dict[str, UpstreamGroup] = field(init=False, repr=False, compare=False)
 
@@ -98,6 +100,8 @@ class Policy:
         needs_upstream = DEFAULT_GROUP not in self.upstreams and any(route.forward.group is None for route in routes)
         object.__setattr__(self, "takes_encoded_slashes", takes_slashes)
         object.__setattr__(self, "needs_settings_upstream", needs_upstream)
+        has_cors = self.cors is not None or any(route.forward.cors is not None for route in routes)
+        object.__setattr__(self, "has_cors", has_cors)
         object.__setattr__(self, "_table", RouteTable(routes))
         object.__setattr__(self, "_by_host", {host: group for group in groups for host in group.hosts})
 

@@ -24,11 +24,10 @@ from litestar.params import SkipValidation
 from gateway.core.account import Account, KeyRecord
 from gateway.core.decision import check_address, find_key
 from gateway.core.errors import CapacityReduced, InvalidKey, MalformedRequest, ScopeMissing
-from gateway.core.forwarding import HeaderRules
 from gateway.ledger import CustomerRow
 from gateway.settings import Settings
 from gateway.web.asgi import Headers
-from gateway.web.middleware import presented_key
+from gateway.web.metered import presented_key
 from gateway.web.refusals import CustomerNotFound, NotAllowed, NotAuthorized, RequestInvalid
 from gateway.web.runtime import Runtime
 
@@ -100,8 +99,7 @@ async def provide_caller(request: AnyRequest, runtime: FromRuntime) -> Caller:
 def client_address(request: AnyRequest, runtime: Runtime) -> str | None:
     """Who sent a request, as far as trusted proxies tell."""
     peer = request.client.host if request.client is not None else None
-    rules = HeaderRules(trusted_proxies=runtime.settings.trusted_proxies)
-    return rules.client_address(request.scope["headers"], peer)
+    return runtime.rules.client_address(request.scope["headers"], peer)
 
 
 async def identify(runtime: Runtime, presented: bytes, address: str | None) -> tuple[Account, KeyRecord]:

@@ -15,11 +15,12 @@ from gateway.web.asgi import Headers
 class DateField:
     """The current Date field."""
 
-    __slots__ = ("_field", "_second")
+    __slots__ = ("_field", "_line", "_second")
 
     def __init__(self) -> None:
         self._second = 0
         self._field = (b"date", b"")
+        self._line = b""
 
     def current(self) -> tuple[bytes, bytes]:
         """Name and value, for this second."""
@@ -27,7 +28,13 @@ class DateField:
         if second != self._second:
             self._second = second
             self._field = (b"date", formatdate(second, usegmt=True).encode())
+            self._line = b"date: " + self._field[1]
         return self._field
+
+    def line(self) -> bytes:
+        """The same as a field line."""
+        self.current()
+        return self._line
 
     def missing(self, headers: Headers) -> Headers:
         """The field as a list, empty if `headers` (names in lower case) has one."""

@@ -12,13 +12,13 @@ Its startup and shutdown run inside the gateway's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
 
-from gateway.admission import Attempt
+from gateway.assertions import ASSERTION_FIELD
 from gateway.core.errors import BodyTooLarge
 from gateway.core.forwarding import headers_inside
 from gateway.core.http_head import pairs_of
@@ -26,8 +26,10 @@ from gateway.core.request_gate import body_framing
 from gateway.upstream import BodySize, ClientFaulty, ClientLeft, ExchangeBroken, OnStart, Outcome, ResponseHead
 from gateway.upstream.values import Ended
 from gateway.web.asgi import ASGIApp, Headers, Receive, Scope, Send
-from gateway.web.proxying import identity_fields
+from gateway.web.front import CALLER
+from gateway.web.metered import Metered
 from gateway.web.refusals import InternalError
+from gateway.web.runtime import Runtime
 
 log = structlog.get_logger(__name__)
 
@@ -37,26 +39,29 @@ class InsideApp:
 
     Args:
         app: The seller's app.
+        runtime: Returns the opened parts.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, runtime: Callable[[], Runtime]) -> None:
         self._app = app
+        self._runtime = runtime
 
-    async def __call__(
-        self,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        *,
-        attempt: Attempt,
-        request_id: str,
-        on_start: OnStart,
-        max_body: int,
-    ) -> Outcome:
+    async def __call__(self, metered: Metered, scope: Scope, receive: Receive, send: Send) -> Outcome:
         """Let the app answer. An app that raises or goes silent counts as an upstream that does."""
-        identity = identity_fields(attempt, request_id)
+        attempt, plan = metered.attempt, metered.plan
+        if plan is None or attempt.plan is None or attempt.account is None:
+            raise AssertionError("only an admitted request is forwarded")
+        request_id = metered.request_id or attempt.decision_id
+        identity = [
+            *plan.identity,
+            (b"x-tiergate-decision", attempt.decision_id.encode()),
+            (b"x-request-id", request_id.encode()),
+        ]
+        assertion = self._runtime().assertions.field_for(attempt.account, attempt.plan, attempt.policy, attempt.now)
+        if assertion is not None:
+            identity.append((ASSERTION_FIELD, assertion))
         framing = body_framing(scope["headers"], scope["http_version"])
-        call = _Call(receive, send, on_start, BodySize(framing, max_body))
+        call = _Call(receive, send, metered.on_start, BodySize(framing, plan.max_body))
         inner = {
             **scope,
             "headers": headers_inside(scope["headers"], identity=identity),
@@ -64,6 +69,7 @@ class InsideApp:
                 **scope.get("state", {}),
                 "tiergate": {name.decode(): value.decode() for name, value in identity},
             },
+            "extensions": {name: value for name, value in scope.get("extensions", {}).items() if name != CALLER},
         }
         crash: Exception | None = None
         try:

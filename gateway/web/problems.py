@@ -143,6 +143,18 @@ TABLE: dict[str, Kind] = {
         advice="Wait until the window ends (Retry-After), upgrade at 'links.upgrade', or, if the limit is this key's "
         "own, use another key ('links.keys'). Nothing was charged.",
     ),
+    "too-many-concurrent": Kind(
+        status=429,
+        title="Too many calls at once",
+        advice="Wait for some of the calls in progress to end, then go on. Nothing was charged.",
+        retry_after_s=1,
+    ),
+    "overloaded": Kind(
+        status=503,
+        title="The gateway is busy",
+        advice="Try again after the seconds in Retry-After. Nothing was charged. Higher tiers are served first.",
+        retry_after_s=2,
+    ),
     "temporary-reduced-capacity": Kind(
         status=503,
         title="This call cannot be served right now",

@@ -1,87 +1,136 @@
-"""The default exchange: the reverse proxy. Decides which fields travel, and which upstream is asked."""
+"""The default forwarder: the reverse proxy. Decides which fields travel, and which servers may answer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import count
-from urllib.parse import quote
+from os import urandom
+from typing import TYPE_CHECKING
 
-from gateway.admission import Attempt
-from gateway.core.forwarding import HeaderRules
+from gateway.assertions import ASSERTION_FIELD
+from gateway.core.errors import UpstreamUnreachable
+from gateway.core.forward_rules import edit_lines, effective_timeouts, host_name, rewrite_path
 from gateway.core.request_gate import body_framing
-from gateway.upstream import AsgiCaller, Exchange, ExchangeRequest, OnStart, Outcome
-from gateway.web.asgi import Headers, Receive, Scope, Send
+from gateway.core.trace import SPAN_ID_BYTES, TRACE_FIELDS, TRACE_ID_BYTES, traceparent
+from gateway.core.upstream_policy import DEFAULT_GROUP, ForwardTimeouts
+from gateway.upstream import AsgiCaller, Exchange, ExchangeRequest, Group, Outcome, UpstreamTimeouts
+from gateway.web.asgi import Receive, Scope, Send
 from gateway.web.front import CALLER, Cycle
+from gateway.web.metered import Metered
 from gateway.web.runtime import Runtime
 
-_REQUEST_ID = b"x-request-id"
+if TYPE_CHECKING:
+    from gateway.admission import Attempt
+    from gateway.settings import Settings
 
 
 class ReverseProxy:
-    """Forwards admitted requests to the upstreams, in turn.
+    """Forwards admitted requests to a group of upstream servers.
 
     Args:
         runtime: Returns the opened parts.
-        trusted_proxies: Peers whose word on the caller is believed.
+        settings: The time-outs that hold where policy says nothing.
     """
 
-    def __init__(self, runtime: Callable[[], Runtime], trusted_proxies: tuple[str, ...]) -> None:
+    def __init__(self, runtime: Callable[[], Runtime], settings: Settings) -> None:
         self._runtime = runtime
-        self._rules = HeaderRules(trusted_proxies=trusted_proxies)
-        self._turn = count()
+        self._defaults = ForwardTimeouts(
+            connect_s=settings.upstream_connect_timeout_s,
+            first_byte_s=settings.upstream_first_byte_timeout_s,
+            idle_s=settings.upstream_idle_timeout_s,
+            total_s=settings.upstream_total_timeout_s,
+        )
+        self._timeouts: dict[ForwardTimeouts, UpstreamTimeouts] = {}
 
-    async def __call__(
-        self,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        *,
-        attempt: Attempt,
-        request_id: str,
-        on_start: OnStart,
-        max_body: int,
-    ) -> Outcome:
+    async def __call__(self, metered: Metered, scope: Scope, receive: Receive, send: Send) -> Outcome:
         """Relay one exchange."""
+        runtime, attempt, plan = self._runtime(), metered.attempt, metered.plan
+        if plan is None or attempt.plan is None or attempt.account is None:
+            raise AssertionError("only an admitted request is forwarded")
         caller: Cycle | None = scope.get("extensions", {}).get(CALLER)
-        forwarded = self._rules.forward(
-            scope["headers"],
+        headers = scope["headers"]
+        forwarded = runtime.rules.forward(
+            headers,
             caller.head.lines if caller is not None else None,
             peer=scope["client"][0] if scope.get("client") else None,
             scheme=scope["scheme"],
             http_version=scope["http_version"],
         )
-        forwarded.lines.extend(b"%b: %b" % field for field in identity_fields(attempt, request_id))
+        group = self._group(runtime, attempt, forwarded.host)
+        options = attempt.plan.route.forward
+        lines = forwarded.lines
+        lines += plan.fields
+        decision_id = attempt.decision_id.encode()
+        lines.append(b"x-tiergate-decision: " + decision_id)
+        lines.append(b"x-request-id: " + (metered.request_id.encode() or decision_id))
+        begun = traceparent(headers, urandom(TRACE_ID_BYTES), urandom(SPAN_ID_BYTES))
+        if begun is not None:
+            if not TRACE_FIELDS.isdisjoint([name for name, _ in headers]):
+                lines = [line for line in lines if line.partition(b":")[0].lower() not in TRACE_FIELDS]
+            lines += [b"%b: %b" % field for field in begun]
+        assertion = runtime.assertions.field_for(
+            attempt.account,
+            attempt.plan,
+            attempt.policy,
+            attempt.now,
+            group=group.name if group.name in attempt.policy.upstreams else None,
+        )
+        if assertion is not None:
+            lines.append(b"%b: %b" % (ASSERTION_FIELD, assertion))
+        if options.request_headers:
+            lines = edit_lines(lines, options.request_headers)
+        target = scope["raw_path"] if options.rewrite is None else rewrite_path(options.rewrite, scope["raw_path"])
         exchange = Exchange(
             ExchangeRequest(
                 method=scope["method"],
-                target=scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b""),
-                lines=forwarded.lines,
-                body_framing=body_framing(scope["headers"], scope["http_version"]),
+                target=target + (b"?" + scope["query_string"] if scope["query_string"] else b""),
+                lines=lines,
+                host=forwarded.host if group.preserves_host else None,
+                body_framing=caller.head.framing if caller is not None else _framing(scope),
+                timeouts=self._timeouts_of(attempt),
             ),
-            on_start=on_start,
-            max_body=max_body,
+            on_start=metered.on_start,
+            max_body=plan.max_body,
         )
-        upstreams = self._runtime().upstreams
-        first = next(self._turn) % len(upstreams)
-        return await exchange.run(
-            caller if caller is not None else AsgiCaller(receive, send), upstreams[first:] + upstreams[:first]
+        return await exchange.run(caller if caller is not None else AsgiCaller(receive, send), group)
+
+    def _group(self, runtime: Runtime, attempt: Attempt, host: bytes) -> Group:
+        """Which servers answer.
+
+        Raises:
+            UpstreamUnreachable: The group could not be opened; the log says why.
+        """
+        groups = runtime.groups
+        current = runtime.policy.current
+        groups.update(current.upstreams)
+        name = DEFAULT_GROUP
+        if current.upstreams and attempt.route is not None:
+            definition = attempt.policy.group_for(attempt.route, host_name(host.decode("latin-1")))
+            name = definition.name if definition is not None else DEFAULT_GROUP
+        group = groups.find(name)
+        if group is None:
+            raise UpstreamUnreachable("The servers for this call are not configured as they should be.")
+        return group
+
+    def _timeouts_of(self, attempt: Attempt) -> UpstreamTimeouts | None:
+        """What policy says of this call; None: nothing beside the settings."""
+        plan = attempt.plan
+        said = effective_timeouts(
+            attempt.route.forward if attempt.route is not None else None,
+            plan.tier.forward if plan is not None else None,
+            self._defaults,
         )
+        if said is self._defaults:
+            return None
+        timeouts = self._timeouts.get(said)
+        if timeouts is None:
+            timeouts = self._timeouts[said] = UpstreamTimeouts(
+                connect_s=said.connect_s or 0.0,
+                first_byte_s=said.first_byte_s or 0.0,
+                idle_s=said.idle_s or 0.0,
+                total_s=said.total_s or None,
+            )
+        return timeouts
 
 
-def identity_fields(attempt: Attempt, request_id: str) -> Headers:
-    """Who is calling, for the upstream. Whatever the caller sent under these names has been dropped."""
-    account, plan = attempt.account, attempt.plan
-    fields: Headers = [
-        (b"x-tiergate-decision", attempt.decision_id.encode()),
-        (_REQUEST_ID, request_id.encode()),
-    ]
-    if account is not None and plan is not None:
-        fields += [
-            (b"x-tiergate-customer", account.customer_id.encode()),
-            (b"x-tiergate-user", quote(account.user_id, safe="@:+,=._-/ ").encode()),
-            (b"x-tiergate-tier", plan.tier.name.encode()),
-            (b"x-tiergate-key", plan.key.key_id.encode()),
-        ]
-        if plan.access.plan_id is not None:
-            fields.append((b"x-tiergate-plan", plan.access.plan_id.encode()))
-    return fields
+def _framing(scope: Scope) -> int | None:
+    return body_framing(scope["headers"], scope["http_version"])

@@ -9,7 +9,9 @@ from gateway.assertions import Assertions
 from gateway.billing import Billing
 from gateway.cache import Cache
 from gateway.clock import Clock
+from gateway.core.forwarding import HeaderRules
 from gateway.core.keys import KeyCodec
+from gateway.core.load import Load
 from gateway.explaining import DecisionLog
 from gateway.ledger import Ledger
 from gateway.policyfiles import PolicyHolder
@@ -19,7 +21,7 @@ from gateway.settings import Settings
 from gateway.settlement import Settlement
 from gateway.sync import EventWorker, Sync
 from gateway.telemetry import Metrics
-from gateway.upstream import Upstream
+from gateway.upstream import Groups
 from gateway.web.health import Watch
 from gateway.web.problems import Site
 
@@ -37,7 +39,9 @@ class Runtime:
     cache: Cache
     ledger: Ledger
     billing: Billing
-    upstreams: tuple[Upstream, ...]
+    groups: Groups
+    rules: HeaderRules
+    load: Load
     publisher: Publisher
     provisioning: Provisioning
     admission: Admission

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gateway.core import forwarding
 from gateway.core.errors import TargetRejected
 from gateway.core.forward_rules import (
-    edit_headers,
+    edit_lines,
     effective_max_body,
     effective_timeouts,
     host_name,
@@ -95,14 +95,14 @@ def test_a_host_is_known_by_its_name_alone(sent, name):
 
 
 def test_edits_are_made_in_order_and_leave_the_rest_as_it_was():
-    headers = [(b"a", b"1"), (b"b", b"2"), (b"a", b"3"), (b"c", b"4")]
+    headers = [b"A: 1", b"b:2", b"a: 3", b"c: 4"]
     edits = (
         HeaderEdit(action="remove", name=b"c"),
         HeaderEdit(action="set", name=b"a", value=b"5"),
         HeaderEdit(action="add", name=b"b", value=b"6"),
         HeaderEdit(action="add", name=b"d", value=b"7"),
     )
-    assert edit_headers(headers, edits) == [(b"b", b"2"), (b"a", b"5"), (b"b", b"6"), (b"d", b"7")]
+    assert edit_lines(headers, edits) == [b"b:2", b"a: 5", b"b: 6", b"d: 7"]
     assert len(headers) == 4
 
 

@@ -1,0 +1,66 @@
+"""Cross-origin requests: what a browser is told, as policy says it.
+
+A preflight is answered here, without a key and without a charge: browsers send none with it. Every
+other request is admitted as always, and its response, a refusal too, says who may read it.
+
+Source: WHATWG Fetch, "CORS protocol".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gateway.core.upstream_policy import Cors
+
+    Lines = list[bytes]
+
+
+def asked_method(method: str, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """The method that a preflight asks about; None if the request is none."""
+    if method != "OPTIONS":
+        return None
+    found = {name: value for name, value in headers if name in (b"origin", b"access-control-request-method")}
+    asked = found.get(b"access-control-request-method")
+    return asked.decode("latin-1") if asked is not None and b"origin" in found else None
+
+
+def preflight_lines(cors: Cors, method: str, headers: Iterable[tuple[bytes, bytes]]) -> Lines:
+    """The fields of a preflight's answer. One that allows nothing is an answer too.
+
+    Args:
+        cors: Of the route that would be called.
+        method: `asked_method`.
+        headers: The preflight's.
+    """
+    found = {name: value for name, value in headers if name.startswith((b"origin", b"access-control-request-"))}
+    lines = response_lines(cors, found.get(b"origin"), exposes=False)
+    asked = found.get(b"access-control-request-headers", b"")
+    if len(lines) > 1 and method in cors.methods:
+        lines.append(b"access-control-allow-methods: " + ", ".join(cors.methods).encode())
+        allowed = asked if cors.headers == ("*",) else ", ".join(cors.headers).encode()
+        if allowed:
+            lines.append(b"access-control-allow-headers: " + allowed)
+        lines.append(b"access-control-max-age: %d" % cors.max_age_s)
+    lines[0] = b"vary: origin, access-control-request-method, access-control-request-headers"
+    return lines
+
+
+def response_lines(cors: Cors, origin: bytes | None, *, exposes: bool = True) -> Lines:
+    """The fields of any other response; the first is Vary, so that no cache gives one origin's answer to another."""
+    lines = [b"vary: origin"]
+    if origin is None:
+        return lines
+    if cors.origins == ("*",):
+        lines.append(b"access-control-allow-origin: *")
+    elif origin.decode("latin-1") in cors.origins:
+        lines.append(b"access-control-allow-origin: " + origin)
+        if cors.credentials:
+            lines.append(b"access-control-allow-credentials: true")
+    else:
+        return lines
+    if exposes and cors.expose:
+        lines.append(b"access-control-expose-headers: " + ", ".join(cors.expose).encode())
+    return lines

@@ -1,0 +1,151 @@
+"""What the edge makes once of a plan and uses on every call of it: field lines, facts, counts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from msgspec.structs import replace
+
+from gateway.admission import Attempt
+from gateway.core.charge import QuotaClaim
+from gateway.core.forward_rules import effective_max_body
+from gateway.core.outcome import BILLABLE_BELOW
+from gateway.core.ratelimit_fields import policy_field
+from gateway.explaining import ADMITTED, Facts, LimitSeen
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.core.account import Account
+    from gateway.core.decision import Plan
+    from gateway.core.policy import Policy
+    from gateway.core.route import Route
+    from gateway.telemetry import Count
+    from gateway.web.runtime import Runtime
+
+
+class EdgePlan:
+    """Of one key on one route.
+
+    Args:
+        runtime: The opened parts.
+        attempt: Admitted.
+    """
+
+    __slots__ = (
+        "_claims",
+        "_state_format",
+        "admitted",
+        "facts",
+        "fields",
+        "identity",
+        "max_body",
+        "policy_lines",
+        "warning_lines",
+    )
+
+    def __init__(self, runtime: Runtime, attempt: Attempt) -> None:
+        account, plan = attempt.account, attempt.plan
+        if account is None or plan is None:
+            raise AssertionError("an admitted attempt has a plan")
+        self.facts = facts_of(attempt.policy, account, plan, attempt.route)
+        self.admitted: Count = runtime.metrics.decided(self.facts.route or "-", plan.tier.name, ADMITTED)
+        self.identity = identity_fields(account, plan)
+        """Who calls, for the upstream; without what differs from call to call."""
+        self.fields = [b"%b: %b" % field for field in self.identity]
+        """The same, as lines."""
+        self.max_body = effective_max_body(plan.route.forward, plan.tier.forward, runtime.settings.max_body_bytes)
+        self.policy_lines = [b"ratelimit-policy: " + policy_field(plan.limits)] if plan.limits else []
+        warning = plan.access.warning
+        self.warning_lines = [b"tiergate-warning: " + warning.encode()] if warning is not None else []
+        self._claims = plan.claims
+        self._state_format = b"ratelimit: " + b", ".join(
+            b'"%b";r=%%d;t=%%d' % limit.name.encode() for limit in plan.limits
+        )
+
+    def states(self, reply: list[int]) -> list[int]:
+        """Of each limit after a charge: what remains, milliseconds until its reset, and 1.
+
+        Args:
+            reply: What the charge script answered: what was owed of each before.
+        """
+        values: list[int] = []
+        at = 1
+        for claim in self._claims:
+            at += 1
+            owed = reply[at]
+            if isinstance(claim, QuotaClaim):
+                values += (claim.limit - owed - claim.cost, claim.ends_at * 1000 - reply[1], 1)
+            else:
+                width = claim.window_ms
+                debt = owed + claim.cost * width
+                values += (claim.burst - -(-debt // width), -(-debt // claim.units), 1)
+        return values
+
+    def state_line(self, states: Sequence[int], status: int) -> bytes:
+        """The RateLimit field of a response; of one that is not billed, as after the refund."""
+        shown = []
+        at = 0
+        for claim in self._claims:
+            left = states[at]
+            if status >= BILLABLE_BELOW and isinstance(claim, QuotaClaim):
+                left = min(left + claim.cost, claim.limit)
+            shown.append(left)
+            shown.append(-(-states[at + 1] // 1000))
+            at += 3
+        return self._state_format % tuple(shown)
+
+
+def edge_plan(runtime: Runtime, attempt: Attempt) -> EdgePlan:
+    """The one of an admitted attempt, made at the first of its kind."""
+    ready = attempt.ready
+    if ready is None:
+        return EdgePlan(runtime, attempt)
+    if not isinstance(ready.edge, EdgePlan):
+        ready.edge = EdgePlan(runtime, attempt)
+    return ready.edge
+
+
+def identity_fields(account: Account, plan: Plan) -> list[tuple[bytes, bytes]]:
+    """Who is calling. Whatever the caller sent under these names has been dropped."""
+    fields = [
+        (b"x-tiergate-customer", account.customer_id.encode()),
+        (b"x-tiergate-user", quote(account.user_id, safe="@:+,=._-/ ").encode()),
+        (b"x-tiergate-tier", plan.tier.name.encode()),
+        (b"x-tiergate-key", plan.key.key_id.encode()),
+    ]
+    if plan.access.plan_id is not None:
+        fields.append((b"x-tiergate-plan", plan.access.plan_id.encode()))
+    return fields
+
+
+def facts_of(policy: Policy, account: Account | None, plan: Plan | None, route: Route | None) -> Facts:
+    """What is known of a decision, beside the call itself."""
+    facts = Facts(policy_hash=policy.policy_hash, route=route.pattern if route is not None else None)
+    if account is None:
+        return facts
+    facts = replace(facts, customer_id=account.customer_id, user_id=account.user_id, account_version=account.version)
+    if plan is None:
+        return facts
+    return replace(
+        facts,
+        key_id=plan.key.key_id,
+        key_last4=plan.key.last4,
+        tier=plan.tier.name,
+        plan=plan.access.plan_id,
+        standing=plan.access.standing,
+        warning=plan.access.warning,
+        limits=tuple(
+            LimitSeen(name=limit.name, quota=limit.quota, window_s=limit.window_s, cost=limit.claim.cost)
+            for limit in plan.limits
+        ),
+    )
+
+
+def states_of(attempt: Attempt) -> list[int]:
+    """As `EdgePlan.states`, of an attempt that was refused by its limits."""
+    values: list[int] = []
+    for state in attempt.states:
+        values += (state.remaining, state.reset_ms, int(state.allowed))
+    return values

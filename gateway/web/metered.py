@@ -1,0 +1,358 @@
+"""One metered request, from its arrival to the end of its exchange."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+import structlog
+
+from gateway.core.cors import response_lines
+from gateway.core.errors import CapacityReduced, Failed, MalformedRequest, Rejected, TiergateError
+from gateway.core.forward_rules import edit_lines
+from gateway.core.http_head import pairs_of
+from gateway.core.outcome import BILLABLE_BELOW, is_billed
+from gateway.core.ratelimit_fields import policy_field, state_field
+from gateway.explaining import Facts, Page, Record, cut
+from gateway.upstream import ClientFaulty, ClientLeft, ExchangeBroken, ExchangeCancelled, Outcome, ResponseHead
+from gateway.web.dates import DateField
+from gateway.web.edge_plan import EdgePlan, edge_plan, facts_of, states_of
+from gateway.web.problems import problem_response
+
+if TYPE_CHECKING:
+    from gateway.admission import Attempt
+    from gateway.core.account import Account
+    from gateway.core.decision import Plan
+    from gateway.core.upstream_policy import Cors
+    from gateway.web.asgi import Headers, Receive, Scope, Send
+    from gateway.web.runtime import Runtime
+
+log = structlog.get_logger(__name__)
+
+_BEARER = b"bearer "
+_KEY_STARTS = b"tg_"
+date_field = DateField()
+
+
+class Forwarder(Protocol):
+    """What happens to an admitted request."""
+
+    async def __call__(self, metered: Metered, scope: Scope, receive: Receive, send: Send) -> Outcome:
+        """Answer the request, and return when the response is complete or the caller has left it.
+
+        Args:
+            metered: What is known of it; `on_start` maps the response's head to the field lines to send.
+
+        Raises:
+            Failed, Rejected: Nothing was sent, and nobody worked on it; the edge answers with a problem.
+            ClientLeft: The caller ended the call before a response; the edge tells a ClientFaulty why.
+            ExchangeBroken: The response had begun and cannot be finished.
+        """
+        ...
+
+
+class Metered:
+    """One request. A single use of `run`.
+
+    Args:
+        runtime: The opened parts.
+        forward: What happens if it is admitted.
+        scope: ASGI's; its headers are checked.
+        path: Canonical.
+        address: The client's; None if it is not known.
+    """
+
+    __slots__ = (
+        "_cors",
+        "_decided_at",
+        "_entered",
+        "_facts",
+        "_forward",
+        "_number",
+        "_page",
+        "_record",
+        "_runtime",
+        "_scope",
+        "_started_at",
+        "_status",
+        "attempt",
+        "plan",
+        "request_id",
+    )
+
+    def __init__(self, runtime: Runtime, forward: Forwarder, scope: Scope, path: str, address: str | None) -> None:
+        self._runtime = runtime
+        self._forward = forward
+        self._scope = scope
+        self._started_at = self._decided_at = time.perf_counter()
+        decisions = runtime.decisions
+        self._number = decisions.next_number()
+        decision_id = decisions.id_of(self._number)
+        self.attempt: Attempt = runtime.admission.attempt(
+            decision_id, scope["method"], path, address=address, gate=self._gate
+        )
+        self.request_id = ""
+        """As a trusted proxy gave it; empty: the decision id is the request's id."""
+        self.plan: EdgePlan | None = None
+        """Set once it is admitted."""
+        self._cors: Cors | None = None
+        self._entered: str | None = None
+        self._record: Record | None = None
+        self._facts: Facts | None = None
+        self._page: Page | None = None
+        self._status: int | None = None
+
+    async def run(self, receive: Receive, send: Send) -> None:
+        """Identify, decide, charge, forward, and give back what is not billed."""
+        attempt = self.attempt
+        try:
+            await self._runtime.admission.admit(attempt, presented_key(self._scope["headers"]))
+        except TiergateError as error:
+            self._refused(error)
+            await self._answer(send, error)
+            return
+        except BaseException:
+            self._leave()
+            raise
+        self._admitted()
+        try:
+            await self._exchange(receive, send)
+        finally:
+            self._ended()
+
+    # Deciding.
+
+    def _gate(self, account: Account, plan: Plan) -> None:
+        """Is there room for it? Asked before anything is charged, and once more if the account turns out changed."""
+        if self._entered is None:
+            load = self._runtime.load
+            load.check(account.customer_id, plan.tier.rank, len(self.attempt.policy.tiers))
+            load.enter(account.customer_id)
+            self._entered = account.customer_id
+
+    def _leave(self) -> None:
+        if self._entered is not None:
+            self._runtime.load.leave(self._entered)
+            self._entered = None
+
+    def _admitted(self) -> None:
+        runtime, attempt = self._runtime, self.attempt
+        now = self._decided_at = time.perf_counter()
+        plan = self.plan = edge_plan(runtime, attempt)
+        plan.admitted.n += 1
+        states = plan.states(attempt.reply) if attempt.reply is not None else states_of(attempt)
+        taken_s = now - self._started_at
+        runtime.metrics.decision_seconds.add(taken_s)
+        self._facts = plan.facts
+        self._record = Record(
+            number=self._number,
+            at=attempt.now,
+            method=attempt.method,
+            path=attempt.path if len(attempt.path) <= _SHORT else cut(attempt.path),
+            request_id=self.request_id,
+            states=states,
+            decision_ms=round(taken_s * 1000, 3),
+        )
+        self._page = runtime.decisions.keep(self._record, plan.facts)
+        self._note()
+
+    def _refused(self, error: TiergateError) -> None:
+        self._leave()
+        runtime, attempt = self._runtime, self.attempt
+        taken_s = time.perf_counter() - self._started_at
+        facts = self._facts = facts_of(attempt.policy, attempt.account, attempt.plan, attempt.route)
+        runtime.metrics.decided(facts.route or "-", facts.tier or "-", error.code).n += 1
+        runtime.metrics.decision_seconds.add(taken_s)
+        self._record = Record(
+            number=self._number,
+            at=runtime.clock.now(),
+            method=attempt.method,
+            path=cut(attempt.path),
+            request_id=self.request_id,
+            verdict=error.code,
+            detail=cut(str(error)),
+            states=states_of(attempt),
+            decision_ms=round(taken_s * 1000, 3),
+        )
+        self._page = runtime.decisions.keep(self._record, facts)
+
+    # The exchange.
+
+    async def _exchange(self, receive: Receive, send: Send) -> None:
+        """Forward an admitted request; what turns out not to be billable is given back."""
+        try:
+            outcome = await self._forward(self, self._scope, receive, send)
+        except (Failed, Rejected) as error:
+            await self._conclude(None)
+            await self._answer(send, error, given_back=True)
+        except ClientFaulty as fault:
+            await self._answer(send, fault.refusal)
+        except ClientLeft:
+            log.debug("caller left before the response", decision_id=self.attempt.decision_id)
+        except ExchangeBroken as broken:
+            await self._conclude(broken.outcome)
+            raise
+        except ExchangeCancelled as cancelled:
+            await asyncio.shield(self._cut_off(send, cancelled.outcome))
+            raise
+        except asyncio.CancelledError:
+            await asyncio.shield(self._cut_off(send, None))
+            raise
+        except BaseException:
+            await self._conclude(None)
+            raise
+        else:
+            if outcome.status >= BILLABLE_BELOW or outcome.ended != "complete":
+                await self._conclude(outcome)
+
+    async def _conclude(self, outcome: Outcome | None) -> None:
+        """Give the charge back, unless the call is billed."""
+        complete = outcome is not None and outcome.ended == "complete"
+        payload = outcome is not None and outcome.response_bytes > 0
+        by_caller = outcome is not None and outcome.ended == "client-left"
+        if not is_billed(self._status, complete=complete, payload=payload, by_caller=by_caller):
+            await self._give_back()
+
+    async def _cut_off(self, send: Send, outcome: Outcome | None) -> None:
+        """This process ends: a caller who was not answered yet is told to come back."""
+        await self._conclude(outcome)
+        if self._status is None:
+            error = CapacityReduced("The gateway stopped before this call was answered.")
+            await self._answer(send, error, given_back=True)
+
+    async def _give_back(self) -> None:
+        returned = await self._runtime.admission.refund(self.attempt)
+        self._runtime.metrics.refunds.labels(returned).inc()
+        if self._record is not None:
+            self._record.refunded = returned == "given-back"
+        self._note()
+
+    def _note(self) -> None:
+        """Tell settlement that this customer's counters moved."""
+        attempt = self.attempt
+        if attempt.account is not None and attempt.plan is not None:
+            self._runtime.settlement.note(attempt.account.customer_id, attempt.plan.key.key_id, attempt.now)
+
+    # Responses.
+
+    def allow_origins(self, cors: Cors) -> None:
+        """Tell browsers who may read the response."""
+        self._cors = cors
+
+    def on_start(self, head: ResponseHead) -> list[bytes]:
+        """Add our fields to a response's."""
+        status = self._status = head.status
+        self._runtime.metrics.upstream_seconds.add(time.perf_counter() - self._decided_at)
+        attempt, plan, record = self.attempt, self.plan, self._record
+        if plan is None or record is None:
+            raise AssertionError("only an admitted request is answered by an upstream")
+        lines = head.lines
+        if attempt.route is not None and attempt.route.forward.response_headers:
+            lines = edit_lines(lines, attempt.route.forward.response_headers)
+        if not head.has_date:
+            lines.append(date_field.line())
+        lines.append(b"tiergate-decision: " + attempt.decision_id.encode())
+        lines += plan.warning_lines
+        if plan.policy_lines and not head.has_ratelimit:
+            lines += plan.policy_lines
+            lines.append(plan.state_line(record.states, status))
+        if self._cors is not None:
+            lines += self._cors_lines(self._cors)
+        return lines
+
+    def _cors_lines(self, cors: Cors) -> list[bytes]:
+        origin = next((value for name, value in self._scope["headers"] if name == b"origin"), None)
+        return response_lines(cors, origin)
+
+    async def _answer(self, send: Send, error: TiergateError, *, given_back: bool = False) -> None:
+        """Tell the caller of an error."""
+        attempt = self.attempt
+        fields: Headers = [(b"tiergate-decision", attempt.decision_id.encode())]
+        plan = attempt.plan
+        if plan is not None:
+            if plan.access.warning is not None:
+                fields.append((b"tiergate-warning", plan.access.warning.encode()))
+            if attempt.states:
+                fields.append((b"ratelimit-policy", policy_field(plan.limits)))
+                fields.append((b"ratelimit", state_field(plan.limits, attempt.states, given_back=given_back)))
+        if self._cors is not None:
+            fields += pairs_of(self._cors_lines(self._cors))
+        self._status = await send_problem(self._runtime, self._scope, send, error, attempt.decision_id, fields)
+        if self.plan is None:
+            self._ended()
+
+    # The end.
+
+    def _ended(self) -> None:
+        self._leave()
+        record, runtime = self._record, self._runtime
+        if record is None or self._page is None:
+            return
+        record.status = self._status
+        record.duration_ms = round((time.perf_counter() - self._started_at) * 1000, 3)
+        self._page.is_dirty = True
+        if self._status is not None:
+            runtime.metrics.responded(self._status).n += 1
+        level = runtime.settings.decision_log
+        if level == "all" or (level == "denied" and self.plan is None):
+            self._log(record)
+
+    def _log(self, record: Record) -> None:
+        facts = self._facts
+        if facts is None:
+            return
+        log.info(
+            "decision",
+            decision_id=self.attempt.decision_id,
+            request_id=self.request_id or self.attempt.decision_id,
+            verdict=record.verdict,
+            method=record.method,
+            path=record.path,
+            status=record.status,
+            customer_id=facts.customer_id,
+            key=facts.key_last4,
+            tier=facts.tier,
+            policy=facts.policy_hash,
+            refunded=record.refunded,
+            left={limit.name: left for limit, left in zip(facts.limits, record.states[::3] or _UNKNOWN, strict=False)},
+            ms=record.duration_ms,
+        )
+
+
+_SHORT = 200
+_UNKNOWN: tuple[Any, ...] = (None,) * 32
+
+
+def presented_key(headers: Headers) -> bytes | None:
+    """The API key as sent: `X-API-Key`, or a bearer token that looks like one of ours.
+
+    A bearer token of another kind is the proxied API's own business.
+
+    Raises:
+        MalformedRequest: Two different keys; which one counts would be a guess.
+    """
+    found: bytes | None = None
+    for name, value in headers:
+        if name == b"x-api-key":
+            key = value.strip()
+        elif name == b"authorization" and value[: len(_BEARER)].lower() == _BEARER:
+            key = value[len(_BEARER) :].strip()
+            if not key.startswith(_KEY_STARTS):
+                continue
+        else:
+            continue
+        if found is not None and key != found:
+            raise MalformedRequest("The request carries two different API keys; send one.")
+        found = key
+    return found
+
+
+async def send_problem(
+    runtime: Runtime, scope: Scope, send: Send, error: TiergateError, decision_id: str | None, extra: Headers
+) -> int:
+    """Answer with a problem document. Returns its status."""
+    status, headers, body = problem_response(error, runtime.site, decision_id=decision_id)
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, date_field.current(), *extra]})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+    return status
