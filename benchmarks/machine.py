@@ -1,0 +1,93 @@
+"""This machine: which cores the parts run on, what it is, and how fast it is at the moment.
+
+The gateway under test has one core to itself as far as this program can see to it; load
+generator, API and cache share the others. Where cores cannot be chosen (macOS), nothing is pinned.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+_CAN_PIN = hasattr(os, "sched_setaffinity")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cores:
+    """Where things run. Empty sets: wherever the system likes."""
+
+    gateway: frozenset[int]
+    others: frozenset[int]
+
+    @property
+    def all(self) -> frozenset[int]:
+        """Every core that this program may use."""
+        return self.gateway | self.others
+
+
+def choose_cores() -> Cores:
+    """The first core for the gateway, all others for the rest; with one core, it is for everything."""
+    if not _CAN_PIN:
+        return Cores(gateway=frozenset(), others=frozenset())
+    usable = sorted(os.sched_getaffinity(0))
+    return Cores(gateway=frozenset(usable[:1]), others=frozenset(usable[1:] or usable))
+
+
+@contextlib.contextmanager
+def on_cores(cores: frozenset[int]) -> Iterator[None]:
+    """Processes that are started in here run on these cores, and so do theirs."""
+    if not _CAN_PIN or not cores:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def move_to_cores(pid: int, cores: frozenset[int]) -> None:
+    """Move a running process, with all its threads."""
+    if not _CAN_PIN or not cores:
+        return
+    for thread in psutil.Process(pid).threads():
+        os.sched_setaffinity(thread.id, cores)
+
+
+def calibrate_ms(cores: frozenset[int]) -> float:
+    """CPU milliseconds that a fixed loop takes on these cores right now: it shows when the machine is disturbed."""
+    taken = []
+    with on_cores(cores):
+        for _ in range(3):
+            started = time.process_time()
+            table: dict[int, int] = {}
+            for number in range(60_000):
+                table[number & 1023] = table.get((number * 7) & 1023, 0) + 1
+            taken.append((time.process_time() - started) * 1000)
+    return statistics.median(taken)
+
+
+def describe_machine() -> str:
+    """Processor, cores, memory and system in one sentence."""
+    memory_gb = psutil.virtual_memory().total / 1e9
+    return (
+        f"{_processor()}, {os.cpu_count()} cores, {memory_gb:.0f} GB memory, "
+        f"{platform.system()} {platform.release()}, CPython {platform.python_version()}"
+    )
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
