@@ -11,7 +11,7 @@ from sqlalchemy import create_engine, insert
 
 from gateway.cache import Cache
 from gateway.cache.keyspace import use_key
-from gateway.cache.scripts import charge_command
+from gateway.cache import prepare_charge
 from gateway.core.account import Account, KeyRecord
 from gateway.core.charge import ChargeRequest
 from gateway.core.decision import plan_request
@@ -85,7 +85,7 @@ def charge_bytes(customer: Customer, policy_directory: Path) -> bytes:
         path=path,
         now=time.time(),
     )
-    return charge_command(
+    return prepare_charge(
         ChargeRequest(customer_id=customer.account.customer_id, version=customer.account.version, claims=plan.claims)
     )
 
@@ -121,6 +121,7 @@ def _key_row(customer: Customer, mode: str) -> dict[str, Any]:
         "scopes": [],
         "limits": [],
         "limit_texts": [],
+        "allow": [],
         "created_at": record.created_at,
         "expires_at": None,
         "revoked_at": None,
