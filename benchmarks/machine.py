@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import resource
 import statistics
 import time
 from collections.abc import Iterator
@@ -74,6 +75,37 @@ def calibrate_ms(cores: frozenset[int]) -> float:
                 table[number & 1023] = table.get((number * 7) & 1023, 0) + 1
             taken.append((time.process_time() - started) * 1000)
     return statistics.median(taken)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disturbance:
+    """How much of the machine's time other programs took, between a start and now."""
+
+    started_at: float
+    busy_s: float
+    own_s: float
+
+    @classmethod
+    def start(cls) -> Disturbance:
+        """From here on."""
+        return cls(started_at=time.monotonic(), busy_s=_machine_busy_s(), own_s=_own_cpu_s())
+
+    def share(self) -> float:
+        """Of all cores' time. Call it when every process of the run has ended: CPU of one that lives is not known."""
+        others_s = (_machine_busy_s() - self.busy_s) - (_own_cpu_s() - self.own_s)
+        return max(others_s, 0.0) / ((time.monotonic() - self.started_at) * (os.cpu_count() or 1))
+
+
+def _machine_busy_s() -> float:
+    """Without interrupts, which belong to nobody, ours included."""
+    times = psutil.cpu_times()
+    return sum(getattr(times, name, 0.0) for name in ("user", "nice", "system", "steal"))
+
+
+def _own_cpu_s() -> float:
+    """Of this process, and of those that it has started and that have ended."""
+    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
 def describe_machine() -> str:

@@ -21,7 +21,7 @@ from benchmarks.chart import Bar, draw_chart
 from benchmarks.findings import Findings
 from benchmarks.ground import Ground, find_nginx, find_peer
 from benchmarks.load import generator_words
-from benchmarks.machine import choose_cores, describe_machine
+from benchmarks.machine import Disturbance, choose_cores, describe_machine
 from benchmarks.options import Options, read_options
 from benchmarks.processes import NotMeasured
 from benchmarks.rounds import SCENARIOS, Samples, play
@@ -48,12 +48,15 @@ _NEEDED_FILES = 16_384
 def main() -> None:
     """Measure, and write what was found; of a partial or short run, only print it."""
     configure_logging("console", "error")
-    options, started = read_options(), time.monotonic()
+    options, started, disturbance = read_options(), time.monotonic(), Disturbance.start()
     _raise_file_limit()
     with tempfile.TemporaryDirectory(prefix="tiergate-bench-") as directory:
         ground = Ground(directory=Path(directory), cores=choose_cores())
         findings = measure(ground, options)
-    facts = _facts(ground, options) | {"took": f"{(time.monotonic() - started) / 60:.1f} minutes"}
+    facts = _facts(ground, options) | {
+        "took": f"{(time.monotonic() - started) / 60:.1f} minutes",
+        "others": f"other programs took {disturbance.share():.0%} of the machine's time; beyond a few percent, repeat",
+    }
     page, chart = results_page(findings, facts), _chart(findings)
     print(page)
     if not options.is_whole:

@@ -42,7 +42,8 @@ class StreamSample:
     p99_us: float
     """From the event's sending by the API to its arrival at the caller."""
     bytes_each: float
-    """Memory of the gateway's processes per stream."""
+    """Memory that the gateway's processes took per stream, beyond what they held before the round. Later rounds
+    find what the first has left."""
 
 
 @dataclass(slots=True)
