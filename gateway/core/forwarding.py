@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -50,12 +50,14 @@ _SPECIAL = {
     b"x-request-id": _REQUEST_ID,
 }
 _MAX_REMEMBERED = 4096
+_MAX_NOTES = 16
+"""Peers that send the very same fields."""
 _MOST_HOPS = 999_999_999
 
 
 @dataclass(frozen=True, slots=True)
 class Forwarded:
-    """A request's fields as they travel on."""
+    """A request's fields as they travel on. Shared: never change what is in it."""
 
     lines: Lines
     """Field lines, without framing, without Host, without whatever identifies the caller to us."""
@@ -89,6 +91,7 @@ class HeaderRules:
         peer: str | None,
         scheme: str,
         http_version: str,
+        notes: dict[Any, Any] | None = None,
     ) -> Forwarded:
         """The fields to send to the upstream.
 
@@ -98,7 +101,25 @@ class HeaderRules:
             peer: Address of who is connected to us; None if it has none (a unix socket).
             scheme: How it is connected: `http` or `https`.
             http_version: Of the request, for Via.
+            notes: Kept with these very fields and version, to find the answer again.
         """
+        asked = (self, peer, scheme)
+        found: Forwarded | None = notes.get(asked) if notes is not None else None
+        if found is None:
+            found = self._forward(headers, lines, peer=peer, scheme=scheme, http_version=http_version)
+            if notes is not None and len(notes) < _MAX_NOTES:
+                notes[asked] = found
+        return found
+
+    def _forward(
+        self,
+        headers: Sequence[tuple[bytes, bytes]],
+        lines: Sequence[bytes] | None,
+        *,
+        peer: str | None,
+        scheme: str,
+        http_version: str,
+    ) -> Forwarded:
         kinds = self._kinds
         sorted_out = _SortedOut(trusted=self.is_trusted(peer), joins_cookies=http_version[:1] != "1")
         kept = sorted_out.kept

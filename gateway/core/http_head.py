@@ -90,12 +90,13 @@ def pairs_of(lines: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
     return [(name.lower(), value.strip(b" \t")) for name, _, value in split]
 
 
-@dataclass(frozen=True, slots=True)
-class RequestLine:
+class RequestLine(NamedTuple):
     """The first line of a request."""
 
     method: str
-    target: bytes
+    raw_path: bytes
+    """The target up to the first question mark."""
+    query: bytes
     http_version: str
     """`1.0` or `1.1`."""
 
@@ -117,7 +118,8 @@ def parse_request_line(line: bytes) -> RequestLine:
         raise HeadInvalid("The method holds a character that methods cannot hold.")
     if not target or target.translate(None, _TARGET):
         raise HeadInvalid("The request target holds a character that targets cannot hold.")
-    return RequestLine(method.decode("ascii"), target, version[5:].decode("ascii"))
+    raw_path, _, query = target.partition(b"?")
+    return RequestLine(method.decode("ascii"), raw_path, query, version[5:].decode("ascii"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,8 @@ _MAX_STATUS_LINES = 256
 
 _END_TO_END, _ENDS_HERE, _LENGTH, _DATE, _RATE_LIMIT = range(5)
 _KINDS = {b"content-length": _LENGTH, b"date": _DATE, b"ratelimit": _RATE_LIMIT}
+_KEEP_ALIVE = [(b"connection", b"keep-alive")]
+"""What many servers send with every response, and says nothing new in HTTP/1.1."""
 _PERSISTENT = frozenset({b"keep-alive", b"connection"})
 
 
@@ -179,7 +181,11 @@ def _take(head: ResponseHead, special: list[tuple[int, tuple[bytes, bytes]]]) ->
             head.has_ratelimit = True
         else:
             ended.append(pair)
-    return length, _take_hop_fields(head, ended) if ended else False
+    if not ended:
+        return length, False
+    if ended == _KEEP_ALIVE and head.http_version == "1.1":
+        return length, False
+    return length, _take_hop_fields(head, ended)
 
 
 def _framing(length: bytes | None, *, chunked: bool) -> int | None:

@@ -286,6 +286,7 @@ class Metered:
 
     def _ended(self) -> None:
         self._leave()
+        self.attempt.gate = None  # a reference back to here: without it no garbage collector has to find us
         record, runtime = self._record, self._runtime
         if record is None or self._page is None:
             return

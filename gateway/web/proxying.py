@@ -48,23 +48,29 @@ class ReverseProxy:
             raise AssertionError("only an admitted request is forwarded")
         caller: Cycle | None = scope.get("extensions", {}).get(CALLER)
         headers = scope["headers"]
+        block = caller.block if caller is not None else None
         forwarded = runtime.rules.forward(
             headers,
-            caller.head.lines if caller is not None else None,
+            block.lines if block is not None else None,
             peer=scope["client"][0] if scope.get("client") else None,
             scheme=scope["scheme"],
             http_version=scope["http_version"],
+            notes=block.notes if block is not None else None,
         )
         group = self._group(runtime, attempt, forwarded.host)
         options = attempt.plan.route.forward
-        lines = forwarded.lines
-        lines += plan.fields
         decision_id = attempt.decision_id.encode()
-        lines.append(b"x-tiergate-decision: " + decision_id)
-        lines.append(b"x-request-id: " + (metered.request_id.encode() or decision_id))
-        begun = traceparent(headers, urandom(TRACE_ID_BYTES), urandom(SPAN_ID_BYTES))
+        lines = [
+            *forwarded.lines,
+            *plan.fields,
+            b"x-tiergate-decision: " + decision_id,
+            b"x-request-id: " + (metered.request_id.encode() or decision_id),
+        ]
+        has_trace = block.has_trace if block is not None else any(name in TRACE_FIELDS for name, _ in headers)
+        random = urandom(TRACE_ID_BYTES + SPAN_ID_BYTES)
+        begun = traceparent(headers if has_trace else (), random[:TRACE_ID_BYTES], random[TRACE_ID_BYTES:])
         if begun is not None:
-            if not TRACE_FIELDS.isdisjoint([name for name, _ in headers]):
+            if has_trace:
                 lines = [line for line in lines if line.partition(b":")[0].lower() not in TRACE_FIELDS]
             lines += [b"%b: %b" % field for field in begun]
         assertion = runtime.assertions.field_for(
@@ -85,7 +91,7 @@ class ReverseProxy:
                 target=target + (b"?" + scope["query_string"] if scope["query_string"] else b""),
                 lines=lines,
                 host=forwarded.host if group.preserves_host else None,
-                body_framing=caller.head.framing if caller is not None else _framing(scope),
+                body_framing=block.framing if block is not None else _framing(scope),
                 timeouts=self._timeouts_of(attempt),
             ),
             on_start=metered.on_start,

@@ -106,7 +106,7 @@ def test_edits_are_made_in_order_and_leave_the_rest_as_it_was():
     assert len(headers) == 4
 
 
-@pytest.mark.parametrize("name", sorted(forwarding._HOP_BY_HOP | {b"content-length"}))
+@pytest.mark.parametrize("name", sorted(forwarding.HOP_BY_HOP | {b"content-length"}))
 def test_no_field_of_the_connection_can_be_changed(name):
     assert why_not_in_requests(name) is not None
     assert why_not_in_responses(name) is not None

@@ -17,10 +17,11 @@ from gateway.core.http_body import CHUNKED
 from gateway.upstream import ClientFaulty, ExchangeBroken
 
 if TYPE_CHECKING:
+    from gateway.core.http_head import RequestLine
     from gateway.upstream import Exchange, ResponseHead
     from gateway.web.asgi import ASGIApp, Scope
     from gateway.web.front.protocol import FrontProtocol
-    from gateway.web.front.request import RequestHead
+    from gateway.web.front.request import HeaderBlock
 
 CALLER = "tiergate.caller"
 """Key in `scope["extensions"]`: the cycle, for an exchange that can use it. Its request's head has been checked."""
@@ -55,7 +56,9 @@ class Cycle:
         "_event",
         "_exchange",
         "_fault",
+        "_http_version",
         "_left",
+        "_method",
         "_no_body",
         "_parts",
         "_protocol",
@@ -63,24 +66,27 @@ class Cycle:
         "_start",
         "_started",
         "_wants_asking",
+        "block",
         "complete",
         "disconnected",
-        "head",
         "keep_alive",
     )
 
     waits = False
 
-    def __init__(self, protocol: FrontProtocol, head: RequestHead) -> None:
+    def __init__(self, protocol: FrontProtocol, first: RequestLine, block: HeaderBlock) -> None:
         self._protocol = protocol
-        self.head = head
-        self.keep_alive = head.keep_alive
+        self._method = first.method
+        self._http_version = first.http_version
+        self.block = block
+        """The request's fields."""
+        self.keep_alive = block.keep_alive
         """Whether another request may follow on this connection."""
         self.complete = False
         """The response has been written in full."""
         self.disconnected = False
-        self._body_ended = head.framing is None
-        self._wants_asking = head.expects_continue and head.framing is not None
+        self._body_ended = block.framing is None
+        self._wants_asking = block.expects_continue and block.framing is not None
         self._parts: list[bytes] = []
         self._size = 0
         self._end_told = False
@@ -220,7 +226,7 @@ class Cycle:
     def _lines_of(self, start: Any) -> list[bytes]:
         """The fields of an app's response, of which framing and the connection are ours."""
         lines = []
-        self._no_body = self.head.method == "HEAD" or start["status"] in _NO_BODY
+        self._no_body = self._method == "HEAD" or start["status"] in _NO_BODY
         for name, value in start.get("headers", ()):
             lowered = name.lower()
             if lowered == b"content-length":
@@ -242,7 +248,7 @@ class Cycle:
             exchange.left()
         elif self._fault is not None:
             exchange.fault(self._fault)
-        elif self.head.framing is not None and (self._parts or self._body_ended):
+        elif self.block.framing is not None and (self._parts or self._body_ended):
             parts, self._parts, self._size = b"".join(self._parts), [], 0
             exchange.body(parts, ended=self._body_ended)
             self.release()
@@ -311,13 +317,13 @@ class Cycle:
         """
         self._started = True
         out = [STATUS_LINES[status], *lines]
-        if self.head.method == "HEAD" or status in _NO_BODY:
+        if self._method == "HEAD" or status in _NO_BODY:
             self._no_body = True
             data = b""
         elif framing is None:
             if ended:
                 out.append(b"content-length: %d" % len(data))
-            elif self.head.http_version == "1.1":
+            elif self._http_version == "1.1":
                 self._chunked = True
                 out.append(b"transfer-encoding: chunked")
                 data = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
@@ -327,7 +333,7 @@ class Cycle:
             self.keep_alive = False  # what is still to come of the body would be taken for a request
         if not self.keep_alive:
             out.append(b"connection: close")
-        elif self.head.http_version == "1.0":
+        elif self._http_version == "1.0":
             out.append(b"connection: keep-alive")
         out.append(b"\r\n")
         self._protocol.write(b"\r\n".join(out) + data)

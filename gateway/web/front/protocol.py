@@ -26,11 +26,11 @@ from gateway.core.errors import (
     WorkerFull,
 )
 from gateway.core.http_body import BodyInvalid, BodyReader, body_reader
-from gateway.core.http_head import END_OF_HEAD
+from gateway.core.http_head import END_OF_HEAD, RequestLine
 from gateway.core.target import MAX_TARGET_BYTES
 from gateway.web.front.cycle import CALLER, STATUS_LINES, Cycle
 from gateway.web.front.options import FrontOptions
-from gateway.web.front.request import RequestHead, read_request_head
+from gateway.web.front.request import HeaderBlock, read_request_head
 from gateway.web.front.sweeper import sweeper_of
 
 if TYPE_CHECKING:
@@ -259,16 +259,16 @@ class FrontProtocol(asyncio.Protocol):
             if end < 0 or end > self._options.max_head_bytes:
                 self._keep_unfinished(data)
                 return
-            head = read_request_head(data[:end])
+            first, block = read_request_head(data[:end])
         except TiergateError as error:
             self._buffer = b""
             self.refuse(error)
             return
         self._buffer = b""
-        if head.wants_websocket and self._config.ws_protocol_class is not None:
+        if block.wants_websocket and self._config.ws_protocol_class is not None:
             self._hand_over(data)
         else:
-            self._serve(head, data[end + len(END_OF_HEAD) :])
+            self._serve(first, block, data[end + len(END_OF_HEAD) :])
 
     def _keep_unfinished(self, data: bytes) -> None:
         """Wait for the rest of a head, unless nothing to come could make it a good one."""
@@ -286,21 +286,21 @@ class FrontProtocol(asyncio.Protocol):
             self._deadline = self._loop.time() + self._options.head_timeout_s
         self._buffer = data
 
-    def _serve(self, head: RequestHead, rest: bytes) -> None:
-        cycle = self._cycle = Cycle(self, head)
-        raw_path = head.raw_path
+    def _serve(self, first: RequestLine, block: HeaderBlock, rest: bytes) -> None:
+        cycle = self._cycle = Cycle(self, first, block)
+        method, raw_path, query, http_version = first
         path = raw_path.decode("latin-1")
         scope = {
             "type": "http",
             "asgi": _ASGI,
-            "http_version": head.http_version,
-            "method": head.method,
+            "http_version": http_version,
+            "method": method,
             "scheme": self._scheme,
             "path": unquote(path) if "%" in path else path,
             "raw_path": raw_path,
-            "query_string": head.query,
+            "query_string": query,
             "root_path": "",
-            "headers": head.headers,
+            "headers": block.headers,
             "client": self._client,
             "server": self._server,
             "state": self._app_state.copy(),
@@ -310,8 +310,8 @@ class FrontProtocol(asyncio.Protocol):
         tasks = self._state.tasks
         tasks.add(task)
         task.add_done_callback(tasks.discard)
-        if head.framing is not None:
-            body = body_reader(head.framing)
+        if block.framing is not None:
+            body = body_reader(block.framing)
             if body.complete:
                 cycle.body(b"", ended=True)
                 self._buffer = rest

@@ -1,6 +1,12 @@
-"""One request head, read and checked: what the app and the connection need to know of it."""
+"""One request head, read and checked: what the app and the connection need to know of it.
+
+Clients send the same fields with every request of a connection, so a block of fields is read and
+checked once and remembered, up to a bound; what is derived from it by others is kept with it.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 from gateway.core.errors import (
     ExpectationFailed,
@@ -10,49 +16,59 @@ from gateway.core.errors import (
     TargetRejected,
     VersionNotSupported,
 )
-from gateway.core.http_head import FieldLines, HeadInvalid, VersionRefused, parse_request_line
+from gateway.core.http_head import FieldLines, HeadInvalid, RequestLine, VersionRefused, parse_request_line
 from gateway.core.pattern import METHODS
 from gateway.core.request_gate import CHECKED, MAX_FIELDS, body_framing, check_message
+from gateway.core.trace import TRACE_FIELDS
 
-_PLAIN, _CHECKED, _CONNECTION, _EXPECT, _UPGRADE = range(5)
-_KINDS = dict.fromkeys(CHECKED, _CHECKED) | {b"connection": _CONNECTION, b"expect": _EXPECT, b"upgrade": _UPGRADE}
+_PLAIN, _CHECKED, _CONNECTION, _EXPECT, _UPGRADE, _TRACE = range(6)
+_KINDS = (
+    dict.fromkeys(CHECKED, _CHECKED)
+    | dict.fromkeys(TRACE_FIELDS, _TRACE)
+    | {b"connection": _CONNECTION, b"expect": _EXPECT, b"upgrade": _UPGRADE}
+)
 _LINES = FieldLines(lambda name: _KINDS.get(name, _PLAIN))
 _known = _LINES.known
+_REMEMBERED = 4096
+_REMEMBERED_BYTES = 1024
 
 
-class RequestHead:
-    """A request up to its body."""
+class HeaderBlock:
+    """The fields of a request, read and checked. Shared by requests that have the same: never change what is in it."""
 
     __slots__ = (
         "expects_continue",
         "framing",
+        "has_trace",
         "headers",
-        "http_version",
         "keep_alive",
         "lines",
-        "method",
-        "query",
-        "raw_path",
+        "notes",
         "wants_websocket",
     )
 
-    def __init__(self, method: str, target: bytes, http_version: str) -> None:
-        self.method = method
-        self.raw_path, _, self.query = target.partition(b"?")
-        self.http_version = http_version
+    def __init__(self, lines: list[bytes], *, keep_alive: bool) -> None:
         self.headers: list[tuple[bytes, bytes]] = []
         """Names in lower case, values without the white space around them."""
-        self.lines: list[bytes] = []
+        self.lines = lines
         """The same fields as they came."""
         self.framing: int | None = None
         """Length of the body, `CHUNKED`, or None for no body."""
-        self.keep_alive = http_version == "1.1"
+        self.keep_alive = keep_alive
         self.expects_continue = False
         """The caller waits to be asked for its body."""
         self.wants_websocket = False
+        self.has_trace = False
+        """A field of a trace context came with it."""
+        self.notes: dict[Any, Any] = {}
+        """What others derive from it, for the next request that has the same."""
 
 
-def read_request_head(data: bytes) -> RequestHead:
+_blocks: dict[tuple[bytes, str], HeaderBlock] = {}
+_request_lines: dict[bytes, RequestLine] = {}
+
+
+def read_request_head(data: bytes) -> tuple[RequestLine, HeaderBlock]:
     """Read a whole head.
 
     Args:
@@ -62,35 +78,57 @@ def read_request_head(data: bytes) -> RequestHead:
         MalformedRequest, TargetRejected, MethodRefused, VersionNotSupported, HeadersTooLarge, ExpectationFailed:
             It is refused before anybody else reads it.
     """
-    lines = data.split(b"\r\n")
+    line, _, fields = data.partition(b"\r\n")
     try:
-        first = parse_request_line(lines[0])
-        head = RequestHead(first.method, first.target, first.http_version)
-        del lines[0]
-        head.lines = lines
-        headers = head.headers
-        special = []
-        for line in lines:
-            pair, kind = _known.get(line) or _LINES.read(line)
-            headers.append(pair)
-            if kind:
-                special.append((kind, pair))
+        first = _request_lines.get(line) or _read_line(line)
+        block = _blocks.get((fields, first.http_version)) or _read_block(first, fields)
     except VersionRefused as refused:
         raise VersionNotSupported(str(refused)) from None
     except HeadInvalid as invalid:
         raise MalformedRequest(str(invalid)) from None
-    if len(lines) > MAX_FIELDS:
-        raise HeadersTooLarge(f"The request has more than {MAX_FIELDS} header fields.")
+    return first, block
+
+
+def _read_line(line: bytes) -> RequestLine:
+    first = parse_request_line(line)
     if first.method not in METHODS:
         raise MethodRefused("This method is not forwarded.")
-    if head.raw_path[:1] != b"/":
+    if first.raw_path[:1] != b"/":
         raise TargetRejected("The request target is not an absolute path.")
-    _take(head, special)
-    return head
+    if len(line) <= _REMEMBERED_BYTES:
+        if len(_request_lines) >= _REMEMBERED:
+            _request_lines.clear()
+        _request_lines[line] = first
+    return first
 
 
-def _take(head: RequestHead, special: list[tuple[int, tuple[bytes, bytes]]]) -> None:
-    """What the fields say about this message and this connection."""
+def _read_block(first: RequestLine, fields: bytes) -> HeaderBlock:
+    lines = fields.split(b"\r\n") if fields else []
+    block = HeaderBlock(lines, keep_alive=first.http_version == "1.1")
+    headers = block.headers
+    special = []
+    for line in lines:
+        pair, kind = _known.get(line) or _LINES.read(line)
+        headers.append(pair)
+        if kind:
+            special.append((kind, pair))
+    if len(lines) > MAX_FIELDS:
+        raise HeadersTooLarge(f"The request has more than {MAX_FIELDS} header fields.")
+    checked = _take(block, special, first.http_version)
+    check_message(first.method, checked, first.http_version)
+    block.framing = body_framing(checked, first.http_version)
+    block.wants_websocket = block.wants_websocket and block.framing is None
+    if len(fields) <= _REMEMBERED_BYTES and not any(name == b"max-forwards" for name, _ in checked):
+        if len(_blocks) >= _REMEMBERED:
+            _blocks.clear()
+        _blocks[fields, first.http_version] = block
+    return block
+
+
+def _take(
+    block: HeaderBlock, special: list[tuple[int, tuple[bytes, bytes]]], http_version: str
+) -> list[tuple[bytes, bytes]]:
+    """What the fields say about this connection. Returns those that decide on the message's reading."""
     checked = []
     listed: set[bytes] = set()
     upgrade = b""
@@ -102,11 +140,12 @@ def _take(head: RequestHead, special: list[tuple[int, tuple[bytes, bytes]]]) -> 
         elif kind == _EXPECT:
             if pair[1].lower() != b"100-continue":
                 raise ExpectationFailed("The only expectation that is met is '100-continue'.")
-            head.expects_continue = head.http_version == "1.1"
+            block.expects_continue = http_version == "1.1"
+        elif kind == _TRACE:
+            block.has_trace = True
         else:
             upgrade = pair[1].lower()
-    check_message(head.method, checked, head.http_version)
-    head.framing = body_framing(checked, head.http_version)
     if listed:
-        head.keep_alive = b"close" not in listed and (head.keep_alive or b"keep-alive" in listed)
-        head.wants_websocket = upgrade == b"websocket" and b"upgrade" in listed and head.framing is None
+        block.keep_alive = b"close" not in listed and (block.keep_alive or b"keep-alive" in listed)
+        block.wants_websocket = upgrade == b"websocket" and b"upgrade" in listed
+    return checked
