@@ -34,7 +34,7 @@ from gateway.supervised import parent_pid, run_directory
 from gateway.sync import EventWorker, Sync
 from gateway.telemetry import Metrics, configure_logging
 from gateway.upstream import GroupOptions, Groups, HealthChecker, UpstreamTimeouts
-from gateway.web.asgi import ASGIApp
+from gateway.web.asgi import ASGIApp, Receive, Scope, Send
 from gateway.web.front import FrontOptions
 from gateway.web.health import watch_dependencies
 from gateway.web.inside import InsideApp, lifespan_of
@@ -86,21 +86,34 @@ def create_app(settings: Settings | None = None, *, inside: ASGIApp | None = Non
 
     opened = _Opened()
     app = build_litestar(settings, lifespan=lifespan)
-    app.state.front = FrontOptions(
-        head_timeout_s=settings.header_timeout_s,
-        keep_alive_s=settings.keep_alive_s,
-        max_connections=settings.max_connections,
-        refuse=lambda error: refuse_early(opened.runtime, error),
-    )
-    app.asgi_handler = Edge(  # type: ignore[assignment]  # a Litestar app stays one: only what it routes to is wrapped
-        app.asgi_handler,
+    app.asgi_handler = edge = Edge(  # type: ignore[assignment]  # a Litestar app stays one: only what it routes to is wrapped
+        _routed(app),
         runtime=lambda: opened.runtime,
         reserved=ReservedPaths(settings.billing_prefix),
         forward=InsideApp(inside, lambda: opened.runtime)
         if inside is not None
-        else ReverseProxy(lambda: opened.runtime, settings),
+        else ReverseProxy(lambda: opened.runtime),
+    )
+    app.state.front = FrontOptions(
+        head_timeout_s=settings.header_timeout_s,
+        keep_alive_s=settings.keep_alive_s,
+        max_connections=settings.max_connections,
+        app=edge,
+        refuse=lambda error: refuse_early(opened.runtime, error),
     )
     return app
+
+
+def _routed(app: Litestar) -> ASGIApp:
+    """What Litestar calls its router with, for requests that come to the edge without passing through Litestar."""
+    router = app.asgi_handler
+
+    async def route(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = scope["litestar_app"] = app
+        scope.setdefault("state", {})
+        await router(scope, receive, send)  # type: ignore[arg-type]  # Litestar's own types of the same things
+
+    return route
 
 
 class _Opened:

@@ -20,16 +20,17 @@ class Load:
         most_per_customer: Calls at once of one customer. 0: no limit.
     """
 
-    __slots__ = ("_by_customer", "_most", "_most_per_customer", "in_flight")
+    __slots__ = ("_by_customer", "_free", "_most", "_most_per_customer", "in_flight")
 
     def __init__(self, *, most: int, most_per_customer: int) -> None:
         self._most = most
+        self._free = int(most * _FREE)
         self._most_per_customer = most_per_customer
         self._by_customer: dict[str, int] = {}
         self.in_flight = 0
 
-    def check(self, customer_id: str, rank: int, tiers: int) -> None:
-        """Whether one more call may begin.
+    def enter(self, customer_id: str, rank: int, tiers: int) -> None:
+        """Another call begins, if it may.
 
         Args:
             customer_id: Whose.
@@ -40,21 +41,18 @@ class Load:
             TooManyConcurrent: The customer has as many in progress as one may have.
             Overloaded: The worker is too busy for this tier.
         """
-        most = self._most_per_customer
-        if most and self._by_customer.get(customer_id, 0) >= most:
+        most, its = self._most_per_customer, self._by_customer.get(customer_id, 0)
+        if most and its >= most:
             raise TooManyConcurrent(f"This account has {most:,} calls in progress, the most that it may have at once.")
-        if self._most and self.in_flight >= self.room_for(rank, tiers):
+        if self._most and self.in_flight >= self._free and self.in_flight >= self.room_for(rank, tiers):
             raise Overloaded("This gateway has as much in progress as it should have.")
+        self.in_flight += 1
+        self._by_customer[customer_id] = its + 1
 
     def room_for(self, rank: int, tiers: int) -> int:
         """Calls in progress up to which a tier is let in; at least 1."""
         share = _FREE + (1 - _FREE) * (rank + 1) / tiers
         return max(1, int(self._most * share))
-
-    def enter(self, customer_id: str) -> None:
-        """A call begins."""
-        self.in_flight += 1
-        self._by_customer[customer_id] = self._by_customer.get(customer_id, 0) + 1
 
     def leave(self, customer_id: str) -> None:
         """It has ended."""

@@ -33,6 +33,8 @@ _FIRST_FINAL = 200
 _SWITCHING = 101
 _MAX_LENGTH_DIGITS = 18
 _MAX_STATUS_LINES = 256
+_REMEMBERED = 1024
+_REMEMBERED_BYTES = 1024
 
 _END_TO_END, _ENDS_HERE, _LENGTH, _DATE, _RATE_LIMIT = range(5)
 _KINDS = {b"content-length": _LENGTH, b"date": _DATE, b"ratelimit": _RATE_LIMIT}
@@ -46,7 +48,7 @@ def _kind_of(name: bytes) -> int:
 
 
 class ResponseHead:
-    """A response up to its body.
+    """A response up to its body. Responses with the same head share one: it is changed only while it is read.
 
     Args:
         status: 100 to 599.
@@ -90,6 +92,7 @@ OnStart: TypeAlias = Callable[[ResponseHead], list[bytes]]
 
 _fields = FieldLines(_kind_of)
 _status_lines: dict[bytes, StatusLine] = {}
+_heads: dict[tuple[bytes, bool], ResponseHead] = {}
 
 
 def parse_response_head(data: bytes, *, to_head: bool) -> ResponseHead:
@@ -102,13 +105,20 @@ def parse_response_head(data: bytes, *, to_head: bool) -> ResponseHead:
     Raises:
         UpstreamInvalid: It is not one well-formed head that can be relayed.
     """
-    lines = data.split(b"\r\n")
+    head = _heads.get((data, to_head))
+    if head is not None:
+        return head
     try:
-        return _read(lines, to_head=to_head)
+        head = _read(data.split(b"\r\n"), to_head=to_head)
     except VersionRefused:
         raise UpstreamInvalid("The upstream answered in a protocol version that cannot be relayed.") from None
     except HeadInvalid as invalid:
         raise UpstreamInvalid("The upstream's response head is malformed.") from invalid
+    if len(data) <= _REMEMBERED_BYTES:
+        if len(_heads) >= _REMEMBERED:
+            _heads.clear()
+        _heads[data, to_head] = head
+    return head
 
 
 def _read(lines: list[bytes], *, to_head: bool) -> ResponseHead:

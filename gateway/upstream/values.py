@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 Ended: TypeAlias = Literal["complete", "client-left", "upstream-broke", "timeout"]
 
@@ -24,25 +24,39 @@ class UpstreamTimeouts:
     """For a connection, when all are busy; then UpstreamBusy."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ExchangeRequest:
-    """What to ask the upstream."""
+    """What to ask the upstream. One is made for every call, so it is a plain object; nobody changes it.
 
-    method: str
-    target: bytes
-    """Path and query as they came; sent byte for byte behind the upstream's path prefix."""
-    lines: list[bytes]
-    """End-to-end field lines (`core.forwarding`), without framing and Host."""
-    host: bytes | None = None
-    """Host to send; None: the upstream's own."""
-    body_framing: int | None = None
-    """Announced length, `CHUNKED`, or None for no body (`core.request_gate.body_framing`)."""
-    timeouts: UpstreamTimeouts | None = None
-    """Instead of the upstream's own."""
+    Args:
+        method: As received.
+        target: Path and query as they came; sent byte for byte behind the upstream's path prefix.
+        lines: End-to-end field lines (`core.forwarding`), without framing and Host.
+        host: Host to send; None: the upstream's own.
+        body_framing: Announced length, `CHUNKED`, or None for no body (`core.request_gate.body_framing`).
+        timeouts: Instead of the upstream's own.
+    """
+
+    __slots__ = ("body_framing", "host", "lines", "method", "target", "timeouts")
+
+    def __init__(
+        self,
+        method: str,
+        target: bytes,
+        lines: list[bytes],
+        *,
+        host: bytes | None = None,
+        body_framing: int | None = None,
+        timeouts: UpstreamTimeouts | None = None,
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.lines = lines
+        self.host = host
+        self.body_framing = body_framing
+        self.timeouts = timeouts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How an exchange ended."""
 
     status: int

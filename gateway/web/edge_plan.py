@@ -9,10 +9,12 @@ from msgspec.structs import replace
 
 from gateway.admission import Attempt
 from gateway.core.charge import QuotaClaim
-from gateway.core.forward_rules import effective_max_body
+from gateway.core.forward_rules import effective_max_body, effective_timeouts
 from gateway.core.outcome import BILLABLE_BELOW
 from gateway.core.ratelimit_fields import policy_field
+from gateway.core.upstream_policy import ForwardTimeouts
 from gateway.explaining import ADMITTED, Facts, LimitSeen
+from gateway.upstream import UpstreamTimeouts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +44,7 @@ class EdgePlan:
         "identity",
         "max_body",
         "policy_lines",
+        "timeouts",
         "warning_lines",
     )
 
@@ -56,6 +59,8 @@ class EdgePlan:
         self.fields = [b"%b: %b" % field for field in self.identity]
         """The same, as lines."""
         self.max_body = effective_max_body(plan.route.forward, plan.tier.forward, runtime.settings.max_body_bytes)
+        self.timeouts = timeouts_of(runtime, attempt)
+        """What policy says of the exchange; None: nothing beside the settings."""
         self.policy_lines = [b"ratelimit-policy: " + policy_field(plan.limits)] if plan.limits else []
         warning = plan.access.warning
         self.warning_lines = [b"tiergate-warning: " + warning.encode()] if warning is not None else []
@@ -95,6 +100,28 @@ class EdgePlan:
             shown.append(-(-states[at + 1] // 1000))
             at += 3
         return self._state_format % tuple(shown)
+
+
+def timeouts_of(runtime: Runtime, attempt: Attempt) -> UpstreamTimeouts | None:
+    """What the route or the tier says; None: nothing, the group's own hold."""
+    settings = runtime.settings
+    defaults = ForwardTimeouts(
+        connect_s=settings.upstream_connect_timeout_s,
+        first_byte_s=settings.upstream_first_byte_timeout_s,
+        idle_s=settings.upstream_idle_timeout_s,
+        total_s=settings.upstream_total_timeout_s,
+    )
+    route, plan = attempt.route, attempt.plan
+    by_route = route.forward if route is not None else None
+    said = effective_timeouts(by_route, plan.tier.forward if plan is not None else None, defaults)
+    if said is defaults:
+        return None
+    return UpstreamTimeouts(
+        connect_s=said.connect_s or 0.0,
+        first_byte_s=said.first_byte_s or 0.0,
+        idle_s=said.idle_s or 0.0,
+        total_s=said.total_s or None,
+    )
 
 
 def edge_plan(runtime: Runtime, attempt: Attempt) -> EdgePlan:

@@ -126,9 +126,7 @@ class Metered:
     def _gate(self, account: Account, plan: Plan) -> None:
         """Is there room for it? Asked before anything is charged, and once more if the account turns out changed."""
         if self._entered is None:
-            load = self._runtime.load
-            load.check(account.customer_id, plan.tier.rank, len(self.attempt.policy.tiers))
-            load.enter(account.customer_id)
+            self._runtime.load.enter(account.customer_id, plan.tier.rank, len(self.attempt.policy.tiers))
             self._entered = account.customer_id
 
     def _leave(self) -> None:
@@ -247,12 +245,11 @@ class Metered:
         attempt, plan, record = self.attempt, self.plan, self._record
         if plan is None or record is None:
             raise AssertionError("only an admitted request is answered by an upstream")
-        lines = head.lines
+        lines = [*head.lines, b"tiergate-decision: " + attempt.decision_id.encode()]
         if attempt.route is not None and attempt.route.forward.response_headers:
             lines = edit_lines(lines, attempt.route.forward.response_headers)
         if not head.has_date:
             lines.append(date_field.line())
-        lines.append(b"tiergate-decision: " + attempt.decision_id.encode())
         lines += plan.warning_lines
         if plan.policy_lines and not head.has_ratelimit:
             lines += plan.policy_lines

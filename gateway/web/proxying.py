@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from gateway.assertions import ASSERTION_FIELD
 from gateway.core.errors import UpstreamUnreachable
-from gateway.core.forward_rules import edit_lines, effective_timeouts, host_name, rewrite_path
+from gateway.core.forward_rules import edit_lines, host_name, rewrite_path
 from gateway.core.request_gate import body_framing
 from gateway.core.trace import SPAN_ID_BYTES, TRACE_FIELDS, TRACE_ID_BYTES, traceparent
-from gateway.core.upstream_policy import DEFAULT_GROUP, ForwardTimeouts
-from gateway.upstream import AsgiCaller, Exchange, ExchangeRequest, Group, Outcome, UpstreamTimeouts
+from gateway.core.upstream_policy import DEFAULT_GROUP
+from gateway.upstream import AsgiCaller, Exchange, ExchangeRequest, Group, Outcome
 from gateway.web.asgi import Receive, Scope, Send
 from gateway.web.front import CALLER, Cycle
 from gateway.web.metered import Metered
@@ -20,7 +20,9 @@ from gateway.web.runtime import Runtime
 
 if TYPE_CHECKING:
     from gateway.admission import Attempt
-    from gateway.settings import Settings
+
+
+_RANDOM_BYTES = 170 * (TRACE_ID_BYTES + SPAN_ID_BYTES)
 
 
 class ReverseProxy:
@@ -28,18 +30,12 @@ class ReverseProxy:
 
     Args:
         runtime: Returns the opened parts.
-        settings: The time-outs that hold where policy says nothing.
     """
 
-    def __init__(self, runtime: Callable[[], Runtime], settings: Settings) -> None:
+    def __init__(self, runtime: Callable[[], Runtime]) -> None:
         self._runtime = runtime
-        self._defaults = ForwardTimeouts(
-            connect_s=settings.upstream_connect_timeout_s,
-            first_byte_s=settings.upstream_first_byte_timeout_s,
-            idle_s=settings.upstream_idle_timeout_s,
-            total_s=settings.upstream_total_timeout_s,
-        )
-        self._timeouts: dict[ForwardTimeouts, UpstreamTimeouts] = {}
+        self._random = b""
+        self._random_at = 0
 
     async def __call__(self, metered: Metered, scope: Scope, receive: Receive, send: Send) -> Outcome:
         """Relay one exchange."""
@@ -67,8 +63,7 @@ class ReverseProxy:
             b"x-request-id: " + (metered.request_id.encode() or decision_id),
         ]
         has_trace = block.has_trace if block is not None else any(name in TRACE_FIELDS for name, _ in headers)
-        random = urandom(TRACE_ID_BYTES + SPAN_ID_BYTES)
-        begun = traceparent(headers if has_trace else (), random[:TRACE_ID_BYTES], random[TRACE_ID_BYTES:])
+        begun = traceparent(headers if has_trace else (), *self._ids())
         if begun is not None:
             if has_trace:
                 lines = [line for line in lines if line.partition(b":")[0].lower() not in TRACE_FIELDS]
@@ -87,17 +82,26 @@ class ReverseProxy:
         target = scope["raw_path"] if options.rewrite is None else rewrite_path(options.rewrite, scope["raw_path"])
         exchange = Exchange(
             ExchangeRequest(
-                method=scope["method"],
-                target=target + (b"?" + scope["query_string"] if scope["query_string"] else b""),
-                lines=lines,
+                scope["method"],
+                target + (b"?" + scope["query_string"] if scope["query_string"] else b""),
+                lines,
                 host=forwarded.host if group.preserves_host else None,
                 body_framing=block.framing if block is not None else _framing(scope),
-                timeouts=self._timeouts_of(attempt),
+                timeouts=plan.timeouts,
             ),
             on_start=metered.on_start,
             max_body=plan.max_body,
         )
         return await exchange.run(caller if caller is not None else AsgiCaller(receive, send), group)
+
+    def _ids(self) -> tuple[bytes, bytes]:
+        """Random ids for a trace and its first span; the system is asked for many at a time."""
+        at = self._random_at
+        if at >= len(self._random):
+            self._random, at = urandom(_RANDOM_BYTES), 0
+        self._random_at = at + TRACE_ID_BYTES + SPAN_ID_BYTES
+        span_at = at + TRACE_ID_BYTES
+        return self._random[at:span_at], self._random[span_at : self._random_at]
 
     def _group(self, runtime: Runtime, attempt: Attempt, host: bytes) -> Group:
         """Which servers answer.
@@ -116,26 +120,6 @@ class ReverseProxy:
         if group is None:
             raise UpstreamUnreachable("The servers for this call are not configured as they should be.")
         return group
-
-    def _timeouts_of(self, attempt: Attempt) -> UpstreamTimeouts | None:
-        """What policy says of this call; None: nothing beside the settings."""
-        plan = attempt.plan
-        said = effective_timeouts(
-            attempt.route.forward if attempt.route is not None else None,
-            plan.tier.forward if plan is not None else None,
-            self._defaults,
-        )
-        if said is self._defaults:
-            return None
-        timeouts = self._timeouts.get(said)
-        if timeouts is None:
-            timeouts = self._timeouts[said] = UpstreamTimeouts(
-                connect_s=said.connect_s or 0.0,
-                first_byte_s=said.first_byte_s or 0.0,
-                idle_s=said.idle_s or 0.0,
-                total_s=said.total_s or None,
-            )
-        return timeouts
 
 
 def _framing(scope: Scope) -> int | None:

@@ -70,6 +70,7 @@ class Cycle:
         "complete",
         "disconnected",
         "keep_alive",
+        "task",
     )
 
     waits = False
@@ -82,6 +83,8 @@ class Cycle:
         """The request's fields."""
         self.keep_alive = block.keep_alive
         """Whether another request may follow on this connection."""
+        self.task: asyncio.Task[None] | None = None
+        """Runs `run`."""
         self.complete = False
         """The response has been written in full."""
         self.disconnected = False
@@ -116,6 +119,8 @@ class Cycle:
         else:
             if not self.complete:
                 self._give_up()
+        finally:
+            self._protocol.forget_task(self.task)
 
     def _give_up(self) -> None:
         """The app will not finish its response."""

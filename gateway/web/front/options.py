@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gateway.core.errors import TiergateError
-    from gateway.web.asgi import Headers
+    from gateway.web.asgi import ASGIApp, Headers
 
 
 def refuse_plainly(error: TiergateError) -> tuple[int, Headers, bytes]:
@@ -36,5 +36,7 @@ class FrontOptions:
     """Request line and fields together; then 431, or 414 if it is the first line."""
     max_connections: int = 20_000
     """Open connections of this worker; more are told 503 and closed."""
+    app: ASGIApp | None = None
+    """Called for every request instead of the app: a way in that leads to the same place sooner."""
     refuse: Callable[[TiergateError], tuple[int, Headers, bytes]] = refuse_plainly
     """Words an error that the front found: status, fields, body. It may count it, too."""

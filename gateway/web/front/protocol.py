@@ -88,8 +88,9 @@ class FrontProtocol(asyncio.Protocol):
         self._app_state = app_state
         self._state = server_state
         self._loop = _loop or asyncio.get_running_loop()
-        self._options: FrontOptions = getattr(getattr(self._app, "state", None), "front", None) or _DEFAULTS
-        options = self._options
+        options = self._options = getattr(getattr(self._app, "state", None), "front", None) or _DEFAULTS
+        if options.app is not None:
+            self._app = options.app
         shortest_s = min(options.head_timeout_s, options.keep_alive_s, options.write_timeout_s, options.linger_s)
         self._sweeper = sweeper_of(server_state, self._loop, shortest_s)
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)  # set before anything else is called
@@ -225,6 +226,10 @@ class FrontProtocol(asyncio.Protocol):
         self._transport.write(b"\r\n".join(lines) + body)
         self._close_slowly()
 
+    def forget_task(self, task: asyncio.Task[None] | None) -> None:
+        """A cycle's task ends: nobody waits for it at a shutdown any more."""
+        self._state.tasks.discard(cast("asyncio.Task[None]", task))
+
     def done(self, cycle: Cycle, *, body_ended: bool) -> None:
         """The response is complete."""
         if self._cycle is not cycle:
@@ -303,13 +308,11 @@ class FrontProtocol(asyncio.Protocol):
             "headers": block.headers,
             "client": self._client,
             "server": self._server,
-            "state": self._app_state.copy(),
+            "state": self._app_state.copy() if self._app_state else {},
             "extensions": {CALLER: cycle},
         }
-        task = self._loop.create_task(cycle.run(self._app, scope))
-        tasks = self._state.tasks
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+        task = cycle.task = self._loop.create_task(cycle.run(self._app, scope))
+        self._state.tasks.add(task)
         if block.framing is not None:
             body = body_reader(block.framing)
             if body.complete:
