@@ -9,9 +9,8 @@ from typing import Any
 
 from sqlalchemy import create_engine, insert
 
-from gateway.cache import Cache
+from gateway.cache import Cache, prepare_charge
 from gateway.cache.keyspace import use_key
-from gateway.cache import prepare_charge
 from gateway.core.account import Account, KeyRecord
 from gateway.core.charge import ChargeRequest
 from gateway.core.decision import plan_request

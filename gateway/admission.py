@@ -106,7 +106,6 @@ class Attempt:
         method: str,
         path: str,
         policy: Policy,
-        *,
         address: str | None = None,
         gate: Callable[[Account, Plan], None] | None = None,
     ) -> None:

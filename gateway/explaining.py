@@ -184,10 +184,10 @@ def _whole(boot: str, record: Record, facts: Facts) -> Decision:
         method=record.method,
         path=record.path,
         request_id=record.request_id or decision_id,
-        decision_ms=record.decision_ms,
+        decision_ms=round(record.decision_ms, 3),
         status=record.status,
         refunded=record.refunded,
-        duration_ms=record.duration_ms,
+        duration_ms=None if record.duration_ms is None else round(record.duration_ms, 3),
     )
 
 

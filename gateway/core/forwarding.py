@@ -75,12 +75,13 @@ class HeaderRules:
             is taken.
     """
 
-    __slots__ = ("_callers", "_kinds", "_trusted", "_verdicts")
+    __slots__ = ("_callers", "_kinds", "_peers", "_trusted", "_verdicts")
 
     def __init__(self, *, trusted_proxies: Iterable[str] = ()) -> None:
         self._trusted: tuple[IPv4Network | IPv6Network, ...] = tuple(map(ip_network, trusted_proxies))
         self._kinds: dict[bytes, int] = {}
         self._verdicts: dict[str, bool] = {}
+        self._peers: dict[str | None, tuple[bool, str | None]] = {}
         self._callers: dict[tuple[str | None, str, bytes], Lines] = {}
 
     def forward(
@@ -151,6 +152,16 @@ class HeaderRules:
             lines = self._callers[key] = []
             _append_caller(lines, [], peer=peer, scheme=scheme, host=host)
         return lines
+
+    def known_peer(self, peer: str | None) -> tuple[bool, str | None]:
+        """Whether the peer is a configured proxy, and its address as `client_address` writes it."""
+        known = self._peers.get(peer)
+        if known is None:
+            known = (self.is_trusted(peer), _plain_address(peer) if peer is not None else None)
+            if len(self._peers) >= _MAX_REMEMBERED:
+                self._peers.clear()
+            self._peers[peer] = known
+        return known
 
     def client_address(self, headers: Iterable[tuple[bytes, bytes]], peer: str | None) -> str | None:
         """Who sent the request: the first address from the right that is not one of our proxies.

@@ -22,6 +22,8 @@ MAX_LINE_BYTES = 4096
 MAX_TRAILER_BYTES = 16_384
 """All trailer fields together. They are read and dropped."""
 
+TOKEN_BYTES = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+"""What names of fields and methods are made of. Source: RFC 9110 section 5.6.2."""
 _HEX_DIGITS = b"0123456789abcdefABCDEF"
 _MAX_SIZE_DIGITS = 15
 _CRLF = b"\r\n"
@@ -168,7 +170,7 @@ class ChunkedBody:
             self.complete = True
             return
         self._trailer += len(line)
-        if self._trailer > MAX_TRAILER_BYTES or line.translate(None, _LINE_BYTES) or line.find(b":") < 1:
+        if self._trailer > MAX_TRAILER_BYTES or line.translate(None, _LINE_BYTES) or not _is_name(line):
             raise BodyInvalid("The trailer fields are malformed.")
 
 
@@ -177,6 +179,11 @@ def body_reader(framing: int | None) -> BodyReader:
     if framing is None:
         return ClosingBody()
     return ChunkedBody() if framing == CHUNKED else SizedBody(framing)
+
+
+def _is_name(line: bytes) -> bool:
+    name, colon, _ = line.partition(b":")
+    return bool(colon) and bool(name) and not name.translate(None, TOKEN_BYTES)
 
 
 def _parse_chunk_size(line: bytes) -> int:

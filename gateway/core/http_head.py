@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from gateway.core.http_body import TOKEN_BYTES
+
 END_OF_HEAD = b"\r\n\r\n"
 
-_TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _VALUE = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 _TARGET = bytes(set(range(0x21, 0x7F)) - set(b"#")) + bytes(range(0x80, 0x100))
 _REMEMBERED_LINES = 2048
@@ -71,7 +72,7 @@ class FieldLines:
             HeadInvalid: It is not `name: value`.
         """
         name, colon, value = line.partition(b":")
-        if not colon or not name or name.translate(None, _TOKEN):
+        if not colon or not name or name.translate(None, TOKEN_BYTES):
             raise HeadInvalid("A header name holds a character that names cannot hold, or a header line has no name.")
         if value.translate(None, _VALUE):
             raise HeadInvalid("A header value holds a control character.")
@@ -114,7 +115,7 @@ def parse_request_line(line: bytes) -> RequestLine:
     method, target, version = words
     if version not in _VERSIONS:
         raise _wrong_version(version)
-    if not method or method.translate(None, _TOKEN):
+    if not method or method.translate(None, TOKEN_BYTES):
         raise HeadInvalid("The method holds a character that methods cannot hold.")
     if not target or target.translate(None, _TARGET):
         raise HeadInvalid("The request target holds a character that targets cannot hold.")

@@ -20,8 +20,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gateway.core.forwarding import Headers
-
 TRACE_FIELDS = frozenset({b"traceparent", b"tracestate"})
 """Both belong together: they are passed together or replaced together."""
 TRACE_ID_BYTES = 16
@@ -57,33 +55,27 @@ def request_id(headers: Iterable[tuple[bytes, bytes]], trusted: bool) -> bytes |
     return found if found is not None and _is_request_id(found) else None
 
 
-def traceparent(
-    headers: Iterable[tuple[bytes, bytes]], new_trace_id: bytes, new_span_id: bytes, *, sampled: bool = True
-) -> Headers | None:
-    """Pass a trace on, or begin one.
+def carries_trace(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a request belongs to a trace: then both fields pass as they came.
+
+    If not, whoever forwards it drops every field that `TRACE_FIELDS` names, and begins a trace.
+    """
+    parents = [value for name, value in headers if name == b"traceparent"]
+    return len(parents) == 1 and is_traceparent(parents[0])
+
+
+def new_traceparent(random: bytes) -> bytes:
+    """The field line of a trace that begins here.
+
+    It is marked as sampled. Nothing is recorded here either way, and the mark asserts only that
+    something *may* be. Unmarked, the usual parent-based sampler of an API behind us would record none
+    of its calls, without a word; marked, it records all of them, which is seen and can be changed there.
 
     Args:
-        headers: The request's, names in lower case.
-        new_trace_id: 16 random bytes, for a trace that begins here.
-        new_span_id: 8 random bytes, for its first span.
-        sampled: Whether a trace that begins here is marked as sampled. Nothing is recorded here
-            either way, and the field asserts only that something *may* be. Unmarked, the usual
-            parent-based sampler of an API behind us would record none of its calls, without a
-            word; marked, it records all of them, which is seen and can be changed there.
-
-    Returns:
-        None: what came is passed as it came. Otherwise what to send instead of every field
-        that `TRACE_FIELDS` names.
+        random: 24 bytes, for the trace's id and that of its first span.
     """
-    parent: bytes | None = None
-    for name, value in headers:
-        if name == b"traceparent":
-            if parent is not None:
-                return _begin(new_trace_id, new_span_id, sampled=sampled)
-            parent = value
-    if parent is not None and is_traceparent(parent):
-        return None
-    return _begin(new_trace_id, new_span_id, sampled=sampled)
+    digits = hexlify(random)
+    return b"traceparent: 00-%b-%b-01" % (digits[: 2 * TRACE_ID_BYTES], digits[2 * TRACE_ID_BYTES :])
 
 
 def is_traceparent(value: bytes) -> bool:
@@ -104,7 +96,3 @@ def is_traceparent(value: bytes) -> bool:
 
 def _is_request_id(value: bytes) -> bool:
     return 0 < len(value) <= REQUEST_ID_LENGTH and not value.translate(None, _ID_BYTES)
-
-
-def _begin(trace_id: bytes, span_id: bytes, *, sampled: bool) -> Headers:
-    return [(b"traceparent", b"00-%s-%s-%s" % (hexlify(trace_id), hexlify(span_id), b"01" if sampled else b"00"))]

@@ -15,7 +15,7 @@ import select
 from typing import TYPE_CHECKING, Protocol, cast
 
 from gateway.core.errors import TiergateError, UpstreamInvalid, UpstreamUnreachable
-from gateway.core.http_body import BodyInvalid, BodyReader, body_reader
+from gateway.core.http_body import BodyInvalid, BodyReader, SizedBody, body_reader
 from gateway.core.http_head import END_OF_HEAD
 from gateway.upstream.errors import ClientLeft, DiedUnanswered
 from gateway.upstream.response_head import MAX_HEAD_BYTES, ResponseHead, check_unfinished_head, parse_response_head
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _MAX_INTERIM = 16
 _POLL = getattr(select, "poll", None)
+
+_WHOLE = SizedBody(0)
+"""A body that has come, with nothing behind it. Shared: nothing is ever fed to it."""
 
 Failure = TiergateError | ClientLeft
 """Why an exchange cannot go on."""
@@ -171,7 +174,8 @@ class Connection(asyncio.Protocol):
         ):
             self.abort()
             return False
-        self.resume()
+        if self._reading_paused:
+            self.resume()
         return True
 
     def is_quiet(self) -> bool:
@@ -215,6 +219,10 @@ class Connection(asyncio.Protocol):
                 head, data = found
                 self._head = head
                 self.keep_alive_s = head.keep_alive_s
+                if head.framing == len(data):  # all of it came at once, as most answers do
+                    self._body = _WHOLE
+                    owner.received(head, data, ended=True)
+                    return
                 body = self._body = body_reader(head.framing)
             elif body.complete:
                 self.abort()  # more than one answer: `finish` has seen to it, or will

@@ -16,7 +16,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Protocol
 
-from gateway.core.errors import BodyTooLarge, UpstreamBusy, UpstreamInvalid, UpstreamTimeout, UpstreamUnreachable
+from gateway.core.errors import (
+    BodyTooLarge,
+    RequestTimeout,
+    UpstreamBusy,
+    UpstreamInvalid,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 from gateway.core.http_body import CHUNKED
 from gateway.upstream.body_size import BodySize
 from gateway.upstream.errors import (
@@ -217,7 +224,7 @@ class Exchange:
                 async with asyncio.timeout(timeouts.idle_s):
                     await self._waiting(self._loop.create_future())
             except TimeoutError:
-                raise ClientFaulty("The caller stopped sending its body.") from None
+                raise ClientFaulty("The caller stopped sending its body.", RequestTimeout) from None
 
     def _has_enough(self) -> bool:
         if self._count.complete:
@@ -461,7 +468,7 @@ class Exchange:
         elif self._caller.is_stuck:
             self._end(ClientFaulty("The caller stopped reading."))
         elif self._connection is not None and self._waits_for_caller(self._connection):
-            self._end(ClientFaulty("The caller stopped sending its body."))
+            self._end(ClientFaulty("The caller stopped sending its body.", RequestTimeout))
         else:
             self._end(UpstreamTimeout("The upstream did not go on in time."))
 

@@ -156,7 +156,7 @@ class Pool:
             self.counts.expired += 1
             connection.abort()
             return
-        if self._hand_over(connection):
+        if self._waiters and self._hand_over(connection):
             self.counts.reused += 1
             return
         lasts_s = self._limits.keepalive_s

@@ -219,7 +219,7 @@ def _take_hop_fields(head: ResponseHead, fields: list[tuple[bytes, bytes]]) -> b
         elif name == b"connection":
             listed = {token.strip(b" \t").lower() for token in value.split(b",")}
             head.keep_alive = head.keep_alive and b"close" not in listed
-            if private := listed - HOP_BY_HOP - _PERSISTENT - {b"close", b""}:
+            if private := listed - HOP_BY_HOP - _PERSISTENT - {b"close", b"content-length", b""}:
                 head.lines = without(head.lines, private)
         elif name == b"keep-alive":
             head.keep_alive_s = _parse_timeout(value)

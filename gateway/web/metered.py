@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
+from gateway.admission import Attempt
 from gateway.core.cors import response_lines
 from gateway.core.errors import CapacityReduced, Failed, MalformedRequest, Rejected, TiergateError
 from gateway.core.forward_rules import edit_lines
@@ -21,7 +22,6 @@ from gateway.web.edge_plan import EdgePlan, edge_plan, facts_of, states_of
 from gateway.web.problems import problem_response
 
 if TYPE_CHECKING:
-    from gateway.admission import Attempt
     from gateway.core.account import Account
     from gateway.core.decision import Plan
     from gateway.core.upstream_policy import Cors
@@ -88,9 +88,8 @@ class Metered:
         self._started_at = self._decided_at = time.perf_counter()
         decisions = runtime.decisions
         self._number = decisions.next_number()
-        decision_id = decisions.id_of(self._number)
-        self.attempt: Attempt = runtime.admission.attempt(
-            decision_id, scope["method"], path, address=address, gate=self._gate
+        self.attempt = Attempt(
+            decisions.id_of(self._number), scope["method"], path, runtime.policy.current, address, self._gate
         )
         self.request_id = ""
         """As a trusted proxy gave it; empty: the decision id is the request's id."""
@@ -150,7 +149,7 @@ class Metered:
             path=attempt.path if len(attempt.path) <= _SHORT else cut(attempt.path),
             request_id=self.request_id,
             states=states,
-            decision_ms=round(taken_s * 1000, 3),
+            decision_ms=taken_s * 1000,
         )
         self._page = runtime.decisions.keep(self._record, plan.facts)
         self._note()
@@ -171,7 +170,7 @@ class Metered:
             verdict=error.code,
             detail=cut(str(error)),
             states=states_of(attempt),
-            decision_ms=round(taken_s * 1000, 3),
+            decision_ms=taken_s * 1000,
         )
         self._page = runtime.decisions.keep(self._record, facts)
 
@@ -288,7 +287,7 @@ class Metered:
         if record is None or self._page is None:
             return
         record.status = self._status
-        record.duration_ms = round((time.perf_counter() - self._started_at) * 1000, 3)
+        record.duration_ms = (time.perf_counter() - self._started_at) * 1000
         self._page.is_dirty = True
         if self._status is not None:
             runtime.metrics.responded(self._status).n += 1
@@ -314,11 +313,15 @@ class Metered:
             policy=facts.policy_hash,
             refunded=record.refunded,
             left={limit.name: left for limit, left in zip(facts.limits, record.states[::3] or _UNKNOWN, strict=False)},
-            ms=record.duration_ms,
+            ms=round(record.duration_ms or 0.0, 3),
         )
 
 
 _SHORT = 200
+_ENDS_CONNECTION = frozenset(
+    {"malformed-request", "http-version-not-supported", "body-incomplete", "request-timeout", "expectation-failed"}
+)
+"""Where the message ends is not sure: what follows it on the connection must not be read as a request."""
 _UNKNOWN: tuple[Any, ...] = (None,) * 32
 
 
@@ -351,6 +354,8 @@ async def send_problem(
 ) -> int:
     """Answer with a problem document. Returns its status."""
     status, headers, body = problem_response(error, runtime.site, decision_id=decision_id)
+    if error.code in _ENDS_CONNECTION and scope["http_version"][:1] == "1":
+        headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": [*headers, date_field.current(), *extra]})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
     return status

@@ -64,10 +64,14 @@ class Edge:
                 # A copy: some servers append trailer fields to their own list later, unchecked. What such a server
                 # (stock uvicorn) has merged before this line, because all came at once, looks like a header and
                 # passes as one; under our own front (web/front) no trailer field gets here.
-                scope = {**scope, "headers": list(scope["headers"])}
+                version = "1.0" if scope["http_version"] == "1" else scope["http_version"]  # as Granian says it
+                scope = {**scope, "headers": list(scope["headers"]), "http_version": version}
                 check_request(scope["method"], scope["raw_path"], scope["headers"], scope["http_version"])
-            check_length(scope["raw_path"], scope["query_string"])
-            path, ours = self._locate(scope["raw_path"], keeps_encoded_slashes=policy.takes_encoded_slashes)
+            raw_path, query = scope["raw_path"], scope["query_string"]
+            located = self._paths.get((raw_path, policy.takes_encoded_slashes))
+            if located is None or query:
+                check_length(raw_path, query)
+            path, ours = located or self._locate(raw_path, keeps_encoded_slashes=policy.takes_encoded_slashes)
         except TiergateError as error:
             runtime.metrics.decided("-", "-", error.code).n += 1
             await send_problem(runtime, scope, send, error, None, [])
@@ -77,8 +81,9 @@ class Edge:
             return
         peer = scope["client"][0] if scope.get("client") else None
         rules = runtime.rules
-        trusted = rules.is_trusted(peer)
-        address = rules.client_address(scope["headers"], peer)
+        trusted, address = rules.known_peer(peer)
+        if trusted:
+            address = rules.client_address(scope["headers"], peer)
         metered = Metered(runtime, self._forward, scope, path, address)
         if trusted:
             metered.request_id = (request_id(scope["headers"], trusted) or b"").decode("ascii")
@@ -93,13 +98,11 @@ class Edge:
         Raises:
             TargetRejected: It has more than one reading.
         """
-        located = self._paths.get((raw_path, keeps_encoded_slashes))
-        if located is None:
-            path = canonical_path(raw_path, keeps_encoded_slashes=keeps_encoded_slashes)
-            located = (path, self._reserved.owns(path))
-            if len(self._paths) >= _MAX_REMEMBERED:
-                self._paths.clear()
-            self._paths[raw_path, keeps_encoded_slashes] = located
+        path = canonical_path(raw_path, keeps_encoded_slashes=keeps_encoded_slashes)
+        located = (path, self._reserved.owns(path))
+        if len(self._paths) >= _MAX_REMEMBERED:
+            self._paths.clear()
+        self._paths[raw_path, keeps_encoded_slashes] = located
         return located
 
 

@@ -10,7 +10,7 @@ from gateway.assertions import ASSERTION_FIELD
 from gateway.core.errors import UpstreamUnreachable
 from gateway.core.forward_rules import edit_lines, host_name, rewrite_path
 from gateway.core.request_gate import body_framing
-from gateway.core.trace import SPAN_ID_BYTES, TRACE_FIELDS, TRACE_ID_BYTES, traceparent
+from gateway.core.trace import SPAN_ID_BYTES, TRACE_FIELDS, TRACE_ID_BYTES, carries_trace, new_traceparent
 from gateway.core.upstream_policy import DEFAULT_GROUP
 from gateway.upstream import AsgiCaller, Exchange, ExchangeRequest, Group, Outcome
 from gateway.web.asgi import Receive, Scope, Send
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from gateway.admission import Attempt
 
 
-_RANDOM_BYTES = 170 * (TRACE_ID_BYTES + SPAN_ID_BYTES)
+_IDS_BYTES = TRACE_ID_BYTES + SPAN_ID_BYTES
+_RANDOM_BYTES = 170 * _IDS_BYTES
 
 
 class ReverseProxy:
@@ -63,11 +64,11 @@ class ReverseProxy:
             b"x-request-id: " + (metered.request_id.encode() or decision_id),
         ]
         has_trace = block.has_trace if block is not None else any(name in TRACE_FIELDS for name, _ in headers)
-        begun = traceparent(headers if has_trace else (), *self._ids())
-        if begun is not None:
-            if has_trace:
-                lines = [line for line in lines if line.partition(b":")[0].lower() not in TRACE_FIELDS]
-            lines += [b"%b: %b" % field for field in begun]
+        if not has_trace:
+            lines.append(new_traceparent(self._random_ids()))
+        elif not carries_trace(headers):
+            lines = [line for line in lines if line.partition(b":")[0].lower() not in TRACE_FIELDS]
+            lines.append(new_traceparent(self._random_ids()))
         assertion = runtime.assertions.field_for(
             attempt.account,
             attempt.plan,
@@ -94,14 +95,13 @@ class ReverseProxy:
         )
         return await exchange.run(caller if caller is not None else AsgiCaller(receive, send), group)
 
-    def _ids(self) -> tuple[bytes, bytes]:
-        """Random ids for a trace and its first span; the system is asked for many at a time."""
+    def _random_ids(self) -> bytes:
+        """For a trace and its first span; the system is asked for many at a time."""
         at = self._random_at
         if at >= len(self._random):
             self._random, at = urandom(_RANDOM_BYTES), 0
-        self._random_at = at + TRACE_ID_BYTES + SPAN_ID_BYTES
-        span_at = at + TRACE_ID_BYTES
-        return self._random[at:span_at], self._random[span_at : self._random_at]
+        self._random_at = at + _IDS_BYTES
+        return self._random[at : at + _IDS_BYTES]
 
     def _group(self, runtime: Runtime, attempt: Attempt, host: bytes) -> Group:
         """Which servers answer.

@@ -347,5 +347,6 @@ class Cycle:
 
     def _finish(self) -> None:
         self.complete = True
-        self._wake()
+        if self._event is not None:
+            self._event.set()
         self._protocol.done(self, body_ended=self._body_ended)

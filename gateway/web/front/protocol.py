@@ -257,7 +257,7 @@ class FrontProtocol(asyncio.Protocol):
             self.release()
 
     def _read_head(self, data: bytes) -> None:
-        while data[:2] == b"\r\n":  # RFC 9112 section 2.2: empty lines before a request are ignored
+        if data[:2] == b"\r\n":  # RFC 9112 section 2.2: an empty line before a request is ignored
             data = data[2:]
         end = data.find(END_OF_HEAD)
         try:
