@@ -14,7 +14,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.core.errors import MalformedRequest, MethodRefused, TargetRejected
+from gateway.core.errors import (
+    ExpectationFailed,
+    HeadersTooLarge,
+    MalformedRequest,
+    MethodRefused,
+    TargetRejected,
+    VersionNotSupported,
+)
 from gateway.core.http_body import CHUNKED
 from gateway.core.pattern import METHODS
 
@@ -30,6 +37,10 @@ MAX_HEADER_BYTES = 65_536
 
 CHECKED = frozenset({b"host", b"content-length", b"transfer-encoding", b"max-forwards"})
 """Names of the fields that decide whether a request has one reading."""
+_VERSIONS = frozenset({"1.0", "1", "1.1", "2", "3"})
+"""As ASGI servers name them. Granian calls HTTP/1.0 `1`; uvicorn passes on whatever the request line says."""
+_OLD_VERSIONS = frozenset({"1.0", "1"})
+"""Neither Host nor Expect means anything there, and a server may invent an empty Host (Granian does)."""
 _NAME_BYTES = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
 _VALUE_BYTES = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 _HOST_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,=%"
@@ -49,12 +60,17 @@ def check_request(method: str, raw_path: bytes, headers: Headers, http_version: 
         http_version: `1.0`, `1.1`, `2` or `3`.
 
     Raises:
+        VersionNotSupported: Another version.
         MethodRefused: TRACE, CONNECT, a method we cannot name, or `Max-Forwards: 0`.
         TargetRejected: Not an origin-form target.
+        HeadersTooLarge: More than `MAX_FIELDS` fields, or than `MAX_HEADER_BYTES` bytes.
+        ExpectationFailed: An expectation other than 100-continue.
         MalformedRequest: Framing, Host or a header byte.
 
-    Source: RFC 9112 sections 3.2, 6.1 and 6.3, RFC 9110 sections 5.5 and 7.2, RFC 9113 section 8.2.2.
+    Source: RFC 9112 sections 2.3, 3.2, 6.1 and 6.3, RFC 9110 sections 5.5, 7.2 and 10.1.1, RFC 9113 section 8.2.2.
     """
+    if http_version not in _VERSIONS:
+        raise VersionNotSupported("Only HTTP/1.0, HTTP/1.1, HTTP/2 and HTTP/3 are spoken here.")
     if method not in METHODS:
         raise MethodRefused("This method is not forwarded.")
     if raw_path[:1] != b"/":
@@ -62,6 +78,8 @@ def check_request(method: str, raw_path: bytes, headers: Headers, http_version: 
     fields = list(headers)
     _check_bytes(fields)
     check_message(method, (field for field in fields if field[0] in CHECKED), http_version)
+    if http_version not in _OLD_VERSIONS:
+        _check_expectations(value for name, value in fields if name == b"expect")
 
 
 def check_message(method: str, fields: Headers, http_version: str) -> None:
@@ -97,7 +115,7 @@ def body_framing(headers: Headers, http_version: str) -> int | None:
             return int(value)
         if name == b"transfer-encoding":
             return CHUNKED
-    return None if http_version in {"1.1", "1.0"} else CHUNKED
+    return None if http_version[:1] == "1" else CHUNKED
 
 
 def wants_websocket(headers: Headers) -> bool:
@@ -120,12 +138,17 @@ def _check_bytes(fields: list[tuple[bytes, bytes]]) -> None:
     names = [name for name, _ in fields]
     all_names = b"".join(names)
     all_values = b"".join([value for _, value in fields])
+    if len(names) > MAX_FIELDS or len(all_names) + len(all_values) > MAX_HEADER_BYTES:
+        raise HeadersTooLarge("The request has more header fields, or longer ones, than is accepted.")
     if all_names.translate(None, _NAME_BYTES) or b"" in names:
         raise MalformedRequest("A header name holds a character that names cannot hold.")
     if all_values.translate(None, _VALUE_BYTES):
         raise MalformedRequest("A header value holds a control character.")
-    if len(names) > MAX_FIELDS or len(all_names) + len(all_values) > MAX_HEADER_BYTES:
-        raise MalformedRequest("The request has more header fields, or longer ones, than is accepted.")
+
+
+def _check_expectations(values: Iterable[bytes]) -> None:
+    if any(value.lower() != b"100-continue" for value in values):
+        raise ExpectationFailed("The only expectation that is met is '100-continue'.")
 
 
 def _check_max_forwards(values: list[bytes]) -> None:
@@ -138,7 +161,7 @@ def _check_max_forwards(values: list[bytes]) -> None:
 def _check_hosts(hosts: list[bytes], http_version: str) -> None:
     if len(hosts) != 1 and (hosts or http_version == "1.1"):
         raise MalformedRequest("The request needs exactly one Host.")
-    if hosts:
+    if hosts and (hosts[0] or http_version not in _OLD_VERSIONS):
         _check_host(hosts[0])
 
 

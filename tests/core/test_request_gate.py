@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.errors import MalformedRequest, MethodRefused, TargetRejected, TiergateError
+from gateway.core.errors import (
+    ExpectationFailed,
+    HeadersTooLarge,
+    MalformedRequest,
+    MethodRefused,
+    TargetRejected,
+    TiergateError,
+    VersionNotSupported,
+)
 from gateway.core.request_gate import CHUNKED, body_framing, check_request
 
 HOST = (b"host", b"api.example")
@@ -64,8 +72,6 @@ def test_an_ordinary_request_passes(fields):
         pytest.param([(b"", b"a")], id="no-name"),
         pytest.param([(b"x\xe9", b"a")], id="latin-name"),
         pytest.param([(b"X-Upper", b"a")], id="name-not-in-lower-case"),
-        pytest.param([(b"x%d" % number, b"") for number in range(300)], id="too-many-fields"),
-        pytest.param([(b"x", b"y" * 70_000)], id="too-long"),
     ],
 )
 def test_ambiguous_framing_and_odd_bytes_are_refused(fields):
@@ -153,6 +159,51 @@ def test_the_framing_of_a_checked_request_is_known():
     assert body_framing([HOST, (b"transfer-encoding", b"chunked")], "1.1") == CHUNKED
     assert body_framing([HOST], "2") == CHUNKED
     assert body_framing([HOST, (b"content-length", b"0")], "2") == 0
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param([(b"x%d" % number, b"") for number in range(300)], id="too-many-fields"),
+        pytest.param([(b"x", b"y" * 70_000)], id="a-long-value"),
+        pytest.param([(b"x" * 70_000, b"y")], id="a-long-name"),
+        pytest.param([(b"x%d" % number, b"y" * 1000) for number in range(80)], id="long-together"),
+        pytest.param([(b"x", b"\0" * 70_000)], id="long-and-odd"),
+    ],
+)
+def test_too_much_header_is_refused_as_too_much(fields):
+    with pytest.raises(HeadersTooLarge):
+        check(HOST, *fields)
+
+
+@pytest.mark.parametrize("version", ["0.9", "1.2", "2.0", "3.0", "", "x"])
+def test_a_version_that_is_not_spoken_is_refused_whatever_the_method(version):
+    for method in ("GET", "PRI"):
+        with pytest.raises(VersionNotSupported):
+            check(HOST, method=method, version=version)
+
+
+def test_one_server_calls_http_1_0_by_its_first_digit_and_invents_an_empty_host_for_it():
+    check(version="1")
+    check((b"host", b""), version="1")
+    check((b"host", b""), version="1.0")
+    with pytest.raises(MalformedRequest):
+        check((b"host", b""), (b"host", b""), version="1.0")
+    assert body_framing([HOST], "1") is None
+    with pytest.raises(MalformedRequest):
+        check(HOST, (b"transfer-encoding", b"chunked"), method="POST", version="1")
+
+
+@pytest.mark.parametrize("values", [[b"200-ok"], [b"100-continue, x"], [b"100-continue", b"x"], [b""], [b"100"]])
+def test_an_expectation_that_is_not_known_is_refused(values):
+    with pytest.raises(ExpectationFailed):
+        check(HOST, *((b"expect", value) for value in values), method="POST")
+
+
+def test_the_known_expectation_passes_in_any_letters_and_any_on_http_1_0_is_ignored():
+    check(HOST, (b"expect", b"100-continue"), method="POST")
+    check(HOST, (b"expect", b"100-Continue"), method="POST")
+    check(HOST, (b"expect", b"x"), method="POST", version="1.0")
 
 
 _names = st.sampled_from([b"host", b"content-length", b"transfer-encoding", b"x", b"max-forwards"]) | st.binary(
