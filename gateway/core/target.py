@@ -2,7 +2,7 @@
 
 Policy matches a path that the upstream reads again, with its own parser. Whatever two
 parsers could read differently is refused here, before anything is matched or charged.
-The query takes no part but for its length: it is forwarded byte for byte and never looked at.
+The query takes no part but for its length and for bytes that no URI can hold: it is forwarded byte for byte.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ _PLAIN = _UNRESERVED + b"!$&'()*+,=:@/"
 """Bytes a path may hold as they are: RFC 3986 `pchar` and the slash, without `;`, which some
 servers cut off together with what follows it."""
 
+_QUERY_BYTES = bytes(byte for byte in range(0x21, 0x7F) if byte != ord("#"))
 _HEX = frozenset(b"0123456789ABCDEFabcdef")
 _SPELLED_OUT = frozenset(b"~!$&'()*+,=:@")
 """Bytes that clients encode or not as they like: policy sees the plain byte either way."""
@@ -32,13 +33,17 @@ ENCODED_SLASH_REFUSED = "The path holds an encoded slash."
 
 
 def check_length(raw_path: bytes, query: bytes) -> None:
-    """Refuse a target that is too long to be kept, logged and explained.
+    """Refuse a target that is too long to be kept, logged and explained, or whose query ends somewhere else.
 
     Raises:
         TargetTooLong: It has more than `MAX_TARGET_BYTES`.
+        TargetRejected: The query holds `#`, a space, a control character or a byte beyond ASCII. Servers that
+            take the target apart refuse most of these; what each does with the rest differs.
     """
     if len(raw_path) + len(query) + bool(query) > MAX_TARGET_BYTES:
         raise TargetTooLong(f"Path and query are longer than {MAX_TARGET_BYTES:,} bytes.")
+    if query.translate(None, _QUERY_BYTES):
+        raise TargetRejected("The query holds a character that must be percent-encoded.")
 
 
 def canonical_path(raw_path: bytes, *, keeps_encoded_slashes: bool = False) -> str:

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.core.errors import TargetRejected
-from gateway.core.target import ENCODED_SLASH, canonical_path
+from gateway.core.target import ENCODED_SLASH, canonical_path, check_length
 
 
 @pytest.mark.parametrize(
@@ -254,3 +254,13 @@ def test_a_kept_slash_parts_no_segments_and_hides_no_dot_segment(path):
     )
     assert not {b".", b".."} & set(unquote_to_bytes(path).split(b"/"))
     assert _reading(name.encode(), keeps=True) == name
+
+
+@pytest.mark.parametrize("query", [b"a#b", b"a b", b"a\0", b"a\x7f", b"a\r\nb", b"\xc3\xa4"])
+def test_a_query_with_a_byte_that_no_uri_holds_is_refused(query):
+    with pytest.raises(TargetRejected):
+        check_length(b"/v1", query)
+
+
+def test_any_other_query_passes_whatever_it_says():
+    check_length(b"/v1", bytes(byte for byte in range(0x21, 0x7F) if byte != ord("#")) + b"%zz%00../..//?")
