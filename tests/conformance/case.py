@@ -39,8 +39,9 @@ class Answer:
 
     status: tuple[int, ...]
     """Any of these."""
-    code: str | None = None
-    """Code of the problem, if the answer is one: a server may have refused before us, in its own words."""
+    code: str | tuple[str, ...] | None = None
+    """Code of the problem (or any of these), if the answer is one: a server may have refused before us, in
+    its own words. None: not looked at."""
     body: bytes | None = None
     """The whole of it; None: not looked at."""
     fields: tuple[tuple[bytes, bytes], ...] = ()
@@ -136,9 +137,12 @@ def chunked(body: bytes, *lines: bytes) -> bytes:
 BAD = "malformed-request"
 TARGET = "ambiguous-target"
 METHOD = "method-not-supported"
+VERSION = "http-version-not-supported"
 
 
-def refusal(*status: int, code: str | None = BAD, after: After = "closed", hang_up: bool = False) -> Expected:
+def refusal(
+    *status: int, code: str | tuple[str, ...] | None = BAD, after: After = "closed", hang_up: bool = False
+) -> Expected:
     """One refusal; nothing forwarded, nothing charged."""
     return Expected(answers=(Answer(status=status, code=code),), after=after, may_hang_up=hang_up)
 

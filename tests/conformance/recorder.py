@@ -23,6 +23,12 @@ class Record:
     """`reading`, `whole` or `cut`."""
 
     @property
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """Names in lower case, values without the white space around them."""
+        split = (line.partition(b":") for line in self.head.head.split(b"\r\n")[1:] if line)
+        return [(name.lower(), value.strip(b" \t")) for name, _, value in split]
+
+    @property
     def target(self) -> bytes:
         return self.head.line.split(b" ")[1]
 
@@ -100,18 +106,19 @@ def _bytes(record: Record, asked: Upstream) -> bytes:
 async def _read_body(peer: Peer, record: Record) -> None:
     """Into the record, as far as it comes."""
     reader = peer.reader
-    length = record.head.field(b"content-length")
-    coding = record.head.field(b"transfer-encoding")
-    assert length is None or coding is None, record.head
-    if length is not None:
+    framing = [field for field in record.fields if field[0] in (b"content-length", b"transfer-encoding")]
+    assert len(framing) < 2, record.head
+    name, value = framing[0] if framing else (b"", b"")
+    if name == b"content-length":
+        length = value
         record.body = b""
         while len(record.body) < int(length):
             part = await reader.read(int(length) - len(record.body))
             if not part:
                 raise asyncio.IncompleteReadError(record.body, int(length))
             record.body += part
-    elif coding is not None:
-        assert coding == b"chunked", record.head
+    elif name:
+        assert value == b"chunked", record.head
         while size := int(await reader.readuntil(b"\r\n"), 16):
             record.body += await reader.readexactly(size)
             assert await reader.readexactly(2) == b"\r\n"

@@ -12,11 +12,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from gateway.settings import Settings
+from tests.conformance.impatient import SHORT_S
 
 ROOT = Path(__file__).parent.parent.parent
 ADMIN_TOKEN = "admin-0123456789abcdefghij"
@@ -33,30 +32,27 @@ routes:
 MAX_BODY_BYTES = 100_000
 
 _UVICORN = (
-    "-m", "uvicorn", "--factory", "gateway.app:create_app", "--app-dir", str(ROOT), "--host", "127.0.0.1",
+    "-m", "uvicorn", "--factory", "--host", "127.0.0.1",
     "--no-access-log", "--no-date-header", "--no-server-header", "--no-proxy-headers",
     "--timeout-graceful-shutdown", "1", "--timeout-keep-alive", "60",
 )  # fmt: skip
 _GRANIAN = (
-    "-m", "granian", "--interface", "asgi", "--factory", "gateway.app:create_app", "--working-dir", str(ROOT),
-    "--host", "127.0.0.1", "--workers-kill-timeout", "2",
+    "-m", "granian", "--interface", "asgi", "--factory", "--host", "127.0.0.1", "--workers-kill-timeout", "2",
 )  # fmt: skip
 COMMANDS = {
-    "ours": (*_UVICORN, "--http", "gateway.web.http_protocol:FrontProtocol", "--ws", "none"),
+    "ours": (*_UVICORN, "--http", "gateway.web.front:FrontProtocol", "--ws", "none"),
     "uvicorn-httptools": (*_UVICORN, "--http", "httptools"),
     "uvicorn-h11": (*_UVICORN, "--http", "h11"),
     "granian": _GRANIAN,
 }
 """Stock servers run with what they default to: the suite is about what an operator gets."""
 
+_APP, _IMPATIENT_APP = "gateway.app:create_app", "tests.conformance.impatient:create_app"
 _SHORT = {
-    "TIERGATE_UPSTREAM_IDLE_TIMEOUT_S": "0.4",
-    "TIERGATE_UPSTREAM_FIRST_BYTE_TIMEOUT_S": "0.4",
-    "TIERGATE_HEAD_TIMEOUT_S": "0.4",
+    "TIERGATE_UPSTREAM_IDLE_TIMEOUT_S": str(SHORT_S),
+    "TIERGATE_UPSTREAM_FIRST_BYTE_TIMEOUT_S": str(SHORT_S),
 }
-IMPATIENT = {name: value for name, value in _SHORT.items() if name[9:].lower() in Settings.model_fields}
-"""Short time-outs, of the settings that there are."""
-IMPATIENT_OPTIONS = {"granian": ("--http1-header-read-timeout", "400")}
+_SHORT_OPTIONS = {"granian": ("--http1-header-read-timeout", str(int(SHORT_S * 1000)))}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +62,6 @@ class Gateway:
     port: int
     customer_id: str
     key: bytes
-    log: Path
-    options: dict[str, Any] = field(default_factory=dict)
 
 
 @contextmanager
@@ -77,14 +71,14 @@ def running(server: str, world: dict[str, str], upstream_url: str, *, impatient:
     log = Path(world["TIERGATE_DATA_DIR"]) / f"{server}-{port}.log"
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("TIERGATE_", "STRIPE_"))}
     own = {"TIERGATE_UPSTREAM_URL": upstream_url, "TIERGATE_PUBLIC_URL": f"http://127.0.0.1:{port}"}
-    command = [sys.executable, *COMMANDS[server], "--port", str(port)]
+    command = [sys.executable, *COMMANDS[server], "--port", str(port), _IMPATIENT_APP if impatient else _APP]
     if impatient:
-        own |= IMPATIENT
-        command += IMPATIENT_OPTIONS.get(server, ())
+        own |= _SHORT
+        command += _SHORT_OPTIONS.get(server, ())
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
-            env=inherited | world | own,
+            env=inherited | world | own | {"PYTHONPATH": str(ROOT)},
             cwd=world["TIERGATE_DATA_DIR"],
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -94,7 +88,7 @@ def running(server: str, world: dict[str, str], upstream_url: str, *, impatient:
         _await_start(process, port, log)
         customer = _admin(port, "customers", {"user_id": f"{server}-{port}"})
         issued = _admin(port, f"customers/{customer['customer_id']}/keys", {})
-        yield Gateway(port=port, customer_id=customer["customer_id"], key=issued["key"].encode(), log=log)
+        yield Gateway(port=port, customer_id=customer["customer_id"], key=issued["key"].encode())
     finally:
         _end(process)
 

@@ -5,14 +5,13 @@ Source: RFC 9112 sections 2.2, 2.3, 5, 6.1 to 6.3, and 11.2.
 
 from __future__ import annotations
 
-from tests.conformance.case import chunked, passed, post, posted, refused, request
+from tests.conformance.case import BAD, VERSION, chunked, passed, post, posted, refused, request
 
 TE = b"Transfer-Encoding: chunked"
 CL = b"Content-Length: 5"
 CHUNKS = b"5\r\nhello\r\n0\r\n\r\n"
 CODING = (400, 501)
 """A coding that we do not know is 501 (RFC 9112 section 6.1); a parser that refuses it says 400."""
-VERSION = (400, 505)
 
 _LENGTHS = {
     "with a plus sign": b"+5",
@@ -125,10 +124,9 @@ CASES = (
     passed("a length under a look-alike name is no length, and goes nowhere",
         post(b"Content_Length: 5"), posted(b"")),
     *(
-        refused(f"{what} is refused", request(start=b"GET /v1/x " + version), *VERSION, hang_up=True)
+        refused(f"{what} is refused", request(start=b"GET /v1/x " + version), 400, 505, code=(BAD, VERSION))
         for what, version in _VERSIONS.items()
     ),
-    refused("a request of HTTP/0.9 is refused", b"GET /v1/x\r\n", *VERSION, hang_up=True, whole=False),
     refused("lines that end in a line feed only are refused",
         request(b"X-A: b").replace(b"\r\n", b"\n")),
     refused("a head that ends in a line feed only is refused", request(b"X-A: b")[:-2] + b"\n"),

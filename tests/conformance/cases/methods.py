@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.core.pattern import METHODS as FORWARDED
-from tests.conformance.case import METHOD, Answer, Case, Expected, Forwarded, passed, refused, request
+from tests.conformance.case import BAD, METHOD, Answer, Case, Expected, Forwarded, passed, refused, request
 
 _UNKNOWN = (400, 405, 501)
 _REFUSED = {
@@ -33,7 +33,7 @@ def _forwards(method: str) -> Case:
 CASES = (
     *(_forwards(method) for method in sorted(FORWARDED)),
     *(
-        refused(f"{what} is not forwarded", request(start=line), *_UNKNOWN, code=METHOD, after="either")
+        refused(f"{what} is not forwarded", request(start=line), *_UNKNOWN, code=(METHOD, BAD), after="either")
         for what, line in _REFUSED.items()
     ),
     refused("CONNECT is not forwarded",

@@ -185,13 +185,13 @@ CASES = (
             after="closed", forwarded=(Forwarded(),)),),
         upstream=Upstream(sends=_CHUNKS + b"0\r\n\r\n")),
     Case(says="an answer that comes during the upload reaches the caller",
-        sends=(post(b"Content-Length: 90000", body=b"x" * 30_000),),
+        sends=(post(b"Content-Length: 90000", body=b"x" * 80_000),),
         expects=(Expected(
             answers=(Answer(status=(403,), body=b"no"),), charged=1,
             forwarded=(Forwarded(line=b"POST /v1/x HTTP/1.1", body=None, cut=True),)),),
         upstream=Upstream(sends=b"HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno", early=True), whole=False),
     Case(says="an answer that comes before the body's last part reaches the caller",
-        sends=(post(b"Content-Length: 6", body=b"xyz"), Pause.FOR_UPSTREAM, b"abc"),
+        sends=(post(b"Content-Length: 90000", body=b"x" * 80_000), Pause.FOR_UPSTREAM, b"x" * 10_000),
         expects=tuple(
             Expected(answers=(Answer(status=(403,), body=b"no"),), charged=1,
                 forwarded=(Forwarded(line=b"POST /v1/x HTTP/1.1", body=None, cut=cut),))

@@ -35,7 +35,6 @@ CASES = (
     _not_http("the preface of HTTP/2 is refused",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000")),
     _not_http("a TLS hello is refused", _TLS_HELLO),
-    _not_http("a greeting of SSH is refused", b"SSH-2.0-OpenSSH_9.6\r\n"),
     _not_http("a line of a proxy protocol is refused", b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n" + request()),
     _not_http("a binary line of a proxy protocol is refused",
         b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes(12) + request()),
