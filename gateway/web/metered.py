@@ -354,7 +354,7 @@ async def send_problem(
 ) -> int:
     """Answer with a problem document. Returns its status."""
     status, headers, body = problem_response(error, runtime.site, decision_id=decision_id)
-    if error.code in _ENDS_CONNECTION and scope["http_version"][:1] == "1":
+    if error.code in _ENDS_CONNECTION and scope["http_version"] not in {"2", "3"}:
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": [*headers, date_field.current(), *extra]})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
