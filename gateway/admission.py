@@ -157,6 +157,8 @@ class Admission:
         self._skew_s = 0.0
         self._accounts: LRUCache[str, Account] = LRUCache(entries)
         self._ready: dict[tuple[bytes, int], Ready] = {}
+        self._ready_under: Policy | None = None
+        """The policy of all of them; their keys hold ids of its routes."""
         self._entries = entries
 
     def attempt(self, decision_id: str, method: str, path: str, **about: Any) -> Attempt:
@@ -250,6 +252,11 @@ class Admission:
         account, plan = attempt.account, attempt.plan
         if account is None or plan is None or plan.key.scopes or plan.key.allow:
             return
+        if attempt.policy is not self._ready_under:
+            if attempt.policy is not self._policy.current:
+                return
+            self._ready.clear()
+            self._ready_under = attempt.policy
         if len(self._ready) >= self._entries:
             self._ready.pop(next(iter(self._ready)))
         attempt.ready = Ready(attempt.policy, account, plan, self._command(attempt, 0))

@@ -114,8 +114,8 @@ class Metered:
         except BaseException:
             self._leave()
             raise
-        self._admitted()
         try:
+            self._admitted()
             await self._exchange(receive, send)
         finally:
             self._ended()

@@ -30,8 +30,9 @@ class FrontOptions:
     """For the next part of a request's body; then 408. Exchanges look at it themselves."""
     write_timeout_s: float = 60.0
     """For a caller to take any of what was written to it; then the connection is cut."""
-    linger_s: float = 2.0
-    """After an answer that came before its request's end, so that the answer is not lost in a reset."""
+    linger_s: float = 5.0
+    """After an answer that came before its request's end: how long a caller that still sends is listened to, from
+    its last byte on, so that the answer is not lost in a reset."""
     max_head_bytes: int = 65_536
     """Request line and fields together; then 431, or 414 if it is the first line."""
     max_connections: int = 20_000

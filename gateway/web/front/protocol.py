@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 
 _PIPELINED_BYTES = 65_536
 """Of requests behind the one that is served."""
-_LINGER_BYTES = 1_048_576
+_LINGER_BYTES = 67_108_864
+_LINGERS = 6
+"""A caller that goes on sending after its answer is listened to for so many times `linger_s`, at most."""
 _LINE_SLACK = 64
 """Method and version beside the target in a request line."""
 _FIRST_BYTES = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&'*+-.^_`|~0123456789\r")
@@ -62,6 +64,7 @@ class FrontProtocol(asyncio.Protocol):
         "_discarded",
         "_discards",
         "_drain",
+        "_linger_ends_at",
         "_loop",
         "_options",
         "_reading_paused",
@@ -104,6 +107,7 @@ class FrontProtocol(asyncio.Protocol):
         self._deadline = 0.0
         self._discards = False
         self._discarded = 0
+        self._linger_ends_at = 0.0
         self._drain: asyncio.Future[None] | None = None
         self._reading_paused = False
         self._stuck_since = 0.0
@@ -137,6 +141,7 @@ class FrontProtocol(asyncio.Protocol):
         """Bytes from the caller."""
         if self._discards:
             self._discarded += len(data)
+            self._deadline = min(self._loop.time() + self._options.linger_s, self._linger_ends_at)
             if self._discarded > _LINGER_BYTES:
                 self._transport.abort()
         elif self._body is not None:
@@ -362,7 +367,9 @@ class FrontProtocol(asyncio.Protocol):
         self._body = None
         self._buffer = b""
         self._discards = True
-        self._deadline = self._loop.time() + self._options.linger_s
+        now = self._loop.time()
+        self._deadline = now + self._options.linger_s
+        self._linger_ends_at = now + _LINGERS * self._options.linger_s
         self.release()
         if self._transport.can_write_eof():
             self._transport.write_eof()
