@@ -47,11 +47,13 @@ class AsgiCaller:
         "_sender",
         "_size",
         "_wake",
+        "loop",
     )
 
     waits = True
 
     def __init__(self, receive: Receive, send: Send) -> None:
+        self.loop = asyncio.get_running_loop()
         self._receive = receive
         self._send = send
         self._exchange: Exchange | None = None

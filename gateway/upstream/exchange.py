@@ -60,6 +60,8 @@ _FIRST_NOT_SUCCESS = 300
 class Caller(Protocol):
     """The caller's side of an exchange. It calls `body`, `left`, `blocked` and `unblocked` here."""
 
+    loop: asyncio.AbstractEventLoop
+    """Where it lives. Asking asyncio for the running loop is a system call, before Python 3.12."""
     waits: bool
     """Whether `until` has to be used to wait for the end, because writing to this caller means waiting."""
 
@@ -188,7 +190,7 @@ class Exchange:
             ClientLeft: The caller went away before the response began.
             ExchangeBroken: The response had begun and cannot be finished.
         """
-        self._loop = asyncio.get_running_loop()
+        self._loop = caller.loop
         self._caller = caller
         caller.attach(self)
         try:
@@ -499,12 +501,8 @@ class Exchange:
         return error if self._head is None else ExchangeBroken(str(error), self._outcome(ended))
 
     def _outcome(self, ended: Ended) -> Outcome:
-        return Outcome(
-            status=self._head.status if self._head is not None else 0,
-            response_bytes=self._response_bytes,
-            request_bytes=self._count.read_bytes,
-            ended=ended,
-        )
+        status = self._head.status if self._head is not None else 0
+        return Outcome(status, self._response_bytes, self._count.read_bytes, ended)
 
 
 def chunk(part: bytes) -> bytes:

@@ -70,6 +70,7 @@ class Cycle:
         "complete",
         "disconnected",
         "keep_alive",
+        "loop",
         "task",
     )
 
@@ -77,6 +78,7 @@ class Cycle:
 
     def __init__(self, protocol: FrontProtocol, first: RequestLine, block: HeaderBlock) -> None:
         self._protocol = protocol
+        self.loop = protocol.loop
         self._method = first.method
         self._http_version = first.http_version
         self.block = block

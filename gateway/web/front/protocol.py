@@ -65,7 +65,6 @@ class FrontProtocol(asyncio.Protocol):
         "_discards",
         "_drain",
         "_linger_ends_at",
-        "_loop",
         "_options",
         "_reading_paused",
         "_scheme",
@@ -75,6 +74,7 @@ class FrontProtocol(asyncio.Protocol):
         "_sweeper",
         "_transport",
         "is_writing_paused",
+        "loop",
     )
 
     def __init__(
@@ -90,12 +90,12 @@ class FrontProtocol(asyncio.Protocol):
         self._app = config.loaded_app
         self._app_state = app_state
         self._state = server_state
-        self._loop = _loop or asyncio.get_running_loop()
+        self.loop = _loop or asyncio.get_running_loop()
         options = self._options = getattr(getattr(self._app, "state", None), "front", None) or _DEFAULTS
         if options.app is not None:
             self._app = options.app
         shortest_s = min(options.head_timeout_s, options.keep_alive_s, options.write_timeout_s, options.linger_s)
-        self._sweeper = sweeper_of(server_state, self._loop, shortest_s)
+        self._sweeper = sweeper_of(server_state, self.loop, shortest_s)
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)  # set before anything else is called
         self._scheme = "http"
         self._client: tuple[str, int] | None = None
@@ -124,7 +124,7 @@ class FrontProtocol(asyncio.Protocol):
         self._server = _address(transport.get_extra_info("sockname"))
         self._state.connections.add(self)  # type: ignore[arg-type]  # uvicorn names its own classes
         self._sweeper.add(self)
-        self._deadline = self._loop.time() + self._options.head_timeout_s
+        self._deadline = self.loop.time() + self._options.head_timeout_s
         if len(self._sweeper) > self._options.max_connections:
             self.refuse(WorkerFull("This worker has as many connections as it may have."))
 
@@ -141,7 +141,7 @@ class FrontProtocol(asyncio.Protocol):
         """Bytes from the caller."""
         if self._discards:
             self._discarded += len(data)
-            self._deadline = min(self._loop.time() + self._options.linger_s, self._linger_ends_at)
+            self._deadline = min(self.loop.time() + self._options.linger_s, self._linger_ends_at)
             if self._discarded > _LINGER_BYTES:
                 self._transport.abort()
         elif self._body is not None:
@@ -159,7 +159,7 @@ class FrontProtocol(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The caller does not keep up."""
         self.is_writing_paused = True
-        self._stuck_since = self._loop.time()
+        self._stuck_since = self.loop.time()
         if self._cycle is not None:
             self._cycle.blocked()
 
@@ -205,7 +205,7 @@ class FrontProtocol(asyncio.Protocol):
         """Wait until the caller keeps up, or has gone."""
         if self.is_writing_paused and not self._transport.is_closing():
             if self._drain is None:
-                self._drain = self._loop.create_future()
+                self._drain = self.loop.create_future()
             await self._drain
 
     def hold(self) -> None:
@@ -246,9 +246,9 @@ class FrontProtocol(asyncio.Protocol):
         elif not cycle.keep_alive:
             self._transport.close()
         else:
-            self._deadline = self._loop.time() + self._options.keep_alive_s
+            self._deadline = self.loop.time() + self._options.keep_alive_s
             if self._buffer:
-                self._loop.call_soon(self._next)
+                self.loop.call_soon(self._next)
             else:
                 self.release()
 
@@ -293,7 +293,7 @@ class FrontProtocol(asyncio.Protocol):
                 f"Request line and header fields are longer than {self._options.max_head_bytes:,} bytes."
             )
         if data and not self._buffer:
-            self._deadline = self._loop.time() + self._options.head_timeout_s
+            self._deadline = self.loop.time() + self._options.head_timeout_s
         self._buffer = data
 
     def _serve(self, first: RequestLine, block: HeaderBlock, rest: bytes) -> None:
@@ -316,7 +316,7 @@ class FrontProtocol(asyncio.Protocol):
             "state": self._app_state.copy() if self._app_state else {},
             "extensions": {CALLER: cycle},
         }
-        task = cycle.task = self._loop.create_task(cycle.run(self._app, scope))
+        task = cycle.task = self.loop.create_task(cycle.run(self._app, scope))
         self._state.tasks.add(task)
         if block.framing is not None:
             body = body_reader(block.framing)
@@ -325,7 +325,7 @@ class FrontProtocol(asyncio.Protocol):
                 self._buffer = rest
             else:
                 self._body = body
-                self._deadline = self._loop.time() + self._options.body_timeout_s
+                self._deadline = self.loop.time() + self._options.body_timeout_s
                 if rest:
                     self._read_body(body, rest)
         else:
@@ -344,7 +344,7 @@ class FrontProtocol(asyncio.Protocol):
         if body.complete:
             self._body = None
             self._buffer, body.rest = body.rest, b""
-        self._deadline = self._loop.time() + self._options.body_timeout_s
+        self._deadline = self.loop.time() + self._options.body_timeout_s
         if cycle is not None and (data or body.complete):
             cycle.body(data, ended=body.complete)
 
@@ -367,7 +367,7 @@ class FrontProtocol(asyncio.Protocol):
         self._body = None
         self._buffer = b""
         self._discards = True
-        now = self._loop.time()
+        now = self.loop.time()
         self._deadline = now + self._options.linger_s
         self._linger_ends_at = now + _LINGERS * self._options.linger_s
         self.release()
