@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, insert
 from gateway.cache import Cache, prepare_charge
 from gateway.cache.keyspace import use_key
 from gateway.core.account import Account, KeyRecord
-from gateway.core.charge import ChargeRequest
+from gateway.core.charge import ChargeRequest, QuotaClaim
 from gateway.core.decision import plan_request
 from gateway.core.keys import CUSTOMER_ID_LENGTH, SECRET_LENGTH, KeyCodec
 from gateway.ledger.tables import API_KEYS, CUSTOMERS
@@ -71,8 +71,12 @@ async def publish_to_cache(customers: list[Customer], url: str) -> None:
         await cache.aclose()
 
 
-def charge_bytes(customer: Customer, policy_directory: Path) -> bytes:
-    """What the gateway sends to the cache for one GET of this customer, as it goes over the wire."""
+def charge_command(customer: Customer, policy_directory: Path) -> tuple[bytes, int]:
+    """What the gateway sends to the cache for one GET of this customer, and what of the quota one GET leaves.
+
+    Returns:
+        The command as it goes over the wire; the quota's limit less the cost.
+    """
     policy = load_policy(policy_directory)
     path = "/v1/1kb"
     plan = plan_request(
@@ -84,9 +88,11 @@ def charge_bytes(customer: Customer, policy_directory: Path) -> bytes:
         path=path,
         now=time.time(),
     )
-    return prepare_charge(
-        ChargeRequest(customer_id=customer.account.customer_id, version=customer.account.version, claims=plan.claims)
+    quota = next(claim for claim in plan.claims if isinstance(claim, QuotaClaim))
+    request = ChargeRequest(
+        customer_id=customer.account.customer_id, version=customer.account.version, claims=plan.claims
     )
+    return prepare_charge(request), quota.limit - quota.cost
 
 
 def usage_hash(customer: Customer) -> str:

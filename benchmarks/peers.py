@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import redis
 
 from benchmarks.candidate import NO_KEY, Running, cache_group, counter_of, write_keys
-from benchmarks.customers import charge_bytes, make_customers, publish_to_cache, usage_hash
+from benchmarks.customers import charge_command, make_customers, publish_to_cache, usage_hash
 from benchmarks.ground import CONF, Ground, fill_in, find_nginx_modules, find_peer, running_nginx
 from benchmarks.machine import on_cores
 from benchmarks.processes import Group, NotMeasured, running, wait_until_ready
@@ -56,8 +56,8 @@ def nginx_lua(ground: Ground, upstream: int) -> Iterator[Running]:
         customer = make_customers(1, KeyCodec(random_text(40).encode(), "test"))[0]
         _load_script(server.url)
         asyncio.run(publish_to_cache([customer], server.url))
-        command = charge_bytes(customer, CONF / "limited")
-        (directory / "commands.txt").write_text(f"{customer.key} {command.hex()}\n")
+        command, room = charge_command(customer, CONF / "limited")
+        (directory / "commands.txt").write_text(f"{customer.key} {room} {command.hex()}\n")
         socket = Path(unquote(server.url.removeprefix("unix://")))
         values = {"upstream": upstream, "socket": socket, "modules": modules}
         with running_nginx("nginx-lua.conf", ground.cores.gateway, directory, **values) as (pid, port):

@@ -5,6 +5,7 @@ compared within one round.
 
 from __future__ import annotations
 
+import re
 import statistics
 import sys
 from collections.abc import Callable, Mapping
@@ -14,10 +15,12 @@ from http.client import HTTPException
 from benchmarks.candidate import DIRECT, OURS_MANY, Running
 from benchmarks.load import Pressure, press
 from benchmarks.machine import Cores, calibrate_ms
-from benchmarks.processes import NotMeasured, get
+from benchmarks.processes import Answer, NotMeasured, get
 from benchmarks.upstream_server import BODIES
 
 _COOKIES = 2
+_LEFT = re.compile(r"(?:^|;r=)(\d+)")
+"""What is left, in a `RateLimit` field or as the only number of a field."""
 _COUNTED_OF_SENT = 0.98
 _WARM_S = 1
 _LIGHT_S = 1
@@ -100,10 +103,21 @@ def check_answers(running: Running, path: str) -> None:
     cookies = sum(name == "set-cookie" for name, _ in answer.headers)
     if (answer.status, len(answer.body), cookies) != (200, size, _COOKIES):
         raise NotMeasured(f"wrong answer: {answer.status}, {len(answer.body)} bytes, {cookies} cookies")
-    if running.left_field is not None and running.left_field not in dict(answer.headers):
-        raise NotMeasured(f"it does not say what is left of the limits ({running.left_field})")
     if running.enforces and stranger.status != 401:
         raise NotMeasured(f"a caller without a good key gets {stranger.status}")
+    if running.left_field is not None:
+        following = get(running.port, path, {"X-API-Key": running.keys[0]})
+        _check_left(running.left_field, answer, following)
+
+
+def _check_left(field_name: str, answer: Answer, following: Answer) -> None:
+    """See that one request takes one unit of what is left of the quota, which is told last."""
+    told = [_LEFT.findall(dict(one.headers).get(field_name, "")) for one in (answer, following)]
+    if not all(told):
+        raise NotMeasured(f"it does not say what is left of the limits ({field_name})")
+    before, after = (int(numbers[-1]) for numbers in told)
+    if before - after != 1:
+        raise NotMeasured(f"one request takes what is left from {before} to {after}")
 
 
 def check_counts(running: Running) -> None:

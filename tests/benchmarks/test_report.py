@@ -91,6 +91,12 @@ def test_a_candidate_that_hides_what_is_left_gets_no_figures(api, tmp_path):
         check_answers(silent, "/v1/1kb")
 
 
+def test_a_candidate_whose_quota_does_not_fall_gets_no_figures(api, tmp_path):
+    stuck = Running(port=api, key_file=write_keys(tmp_path, ("none",)), left_field="content-length")
+    with pytest.raises(NotMeasured, match="from 1024 to 1024"):
+        check_answers(stuck, "/v1/1kb")
+
+
 @pytest.mark.parametrize(("rate", "end"), [("0", "keep"), ("0", "close"), ("200", "keep")])
 def test_our_generator_has_every_request_answered(api, tmp_path, rate, end):
     keys = write_keys(tmp_path, ("one", "two"))
