@@ -79,33 +79,51 @@ def calibrate_ms(cores: frozenset[int]) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disturbance:
-    """How much of the machine's time other programs took, between a start and now."""
+    """How much of the machine's time other programs took, between a start and now.
+
+    Read in two ways, neither of which sees all. What the machine was busy with, less what the run used, misses
+    interrupts: many kernels count them on their own for the machine, but as the time of whoever they interrupt
+    for a process. The sum over other processes misses those of other containers.
+    """
 
     started_at: float
-    busy_s: float
-    own_s: float
+    by_machine_s: float
+    by_process_s: float
 
     @classmethod
     def start(cls) -> Disturbance:
         """From here on."""
-        return cls(started_at=time.monotonic(), busy_s=_machine_busy_s(), own_s=_own_cpu_s())
+        return cls(started_at=time.monotonic(), by_machine_s=_by_machine_s(), by_process_s=_by_process_s())
 
     def share(self) -> float:
         """Of all cores' time. Call it when every process of the run has ended: CPU of one that lives is not known."""
-        others_s = (_machine_busy_s() - self.busy_s) - (_own_cpu_s() - self.own_s)
-        return max(others_s, 0.0) / ((time.monotonic() - self.started_at) * (os.cpu_count() or 1))
+        others_s = max(_by_machine_s() - self.by_machine_s, _by_process_s() - self.by_process_s, 0.0)
+        return others_s / ((time.monotonic() - self.started_at) * (os.cpu_count() or 1))
 
 
-def _machine_busy_s() -> float:
-    """Without interrupts, which belong to nobody, ours included."""
+def _by_machine_s() -> float:
+    """What the machine was busy with, less what this process took and what it has started and has ended."""
     times = psutil.cpu_times()
-    return sum(getattr(times, name, 0.0) for name in ("user", "nice", "system", "steal"))
-
-
-def _own_cpu_s() -> float:
-    """Of this process, and of those that it has started and that have ended."""
+    busy_s = sum(getattr(times, name, 0.0) for name in ("user", "nice", "system", "steal"))
     used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in used)
+    return busy_s - sum(usage.ru_utime + usage.ru_stime for usage in used)
+
+
+def _by_process_s() -> float:
+    """What others took. Of a process that has ended, its parent tells it."""
+    taken_s = 0.0
+    for process in other_processes():
+        with contextlib.suppress(psutil.Error):
+            times = process.cpu_times()
+            taken_s += times.user + times.system + times.children_user + times.children_system
+    return taken_s
+
+
+def other_processes() -> Iterator[psutil.Process]:
+    """All of the machine but this one and those below it."""
+    this = psutil.Process()
+    own = {this.pid, *(process.pid for process in this.children(recursive=True))}
+    return (process for process in psutil.process_iter() if process.pid not in own)
 
 
 def describe_machine() -> str:
