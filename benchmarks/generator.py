@@ -20,6 +20,8 @@ from typing import cast
 
 import uvloop
 
+from benchmarks.upstream_server import UPLOADS, method_of
+
 _TICK_S = 0.001
 _DRAIN_S = 5.0
 _SEED = 1
@@ -86,10 +88,10 @@ class Generator:
 
     def __init__(self, port: int, path: str, keys: list[str], *, closes: bool) -> None:
         self._port = port
-        end = "Connection: close\r\n" if closes else ""
-        self._requests = [
-            f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nX-API-Key: {key}\r\n{end}\r\n".encode() for key in keys
-        ]
+        size, method = UPLOADS.get(path, 0), method_of(path)
+        more = (f"Content-Length: {size}\r\n" if size else "") + ("Connection: close\r\n" if closes else "")
+        heads = [f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nX-API-Key: {key}\r\n" for key in keys]
+        self._requests = [f"{head}{more}\r\n".encode() + b"x" * size for head in heads]
         self._closes = closes
         self._next = 0
         self._taken_us: list[float] = []

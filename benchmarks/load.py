@@ -16,6 +16,7 @@ from benchmarks.candidate import Running
 from benchmarks.ground import CONF, our_python
 from benchmarks.machine import on_cores
 from benchmarks.processes import NotMeasured
+from benchmarks.upstream_server import UPLOADS
 
 _SLACK_S = 60
 _MOST_ERRORS = 0.01
@@ -85,7 +86,8 @@ def generator_words() -> str:
 def _wrk(wrk: str, running: Running, pressure: Pressure) -> list[str]:
     words = [wrk, "-t1", f"-c{pressure.connections}", f"-d{pressure.seconds}s", "--timeout", "10s"]
     url = f"http://127.0.0.1:{running.port}{pressure.path}"
-    return [*words, "-s", str(CONF / "wrk.lua"), url, "--", str(running.key_file), _end_of(pressure)]
+    upload = str(UPLOADS.get(pressure.path, 0))
+    return [*words, "-s", str(CONF / "wrk.lua"), url, "--", str(running.key_file), _end_of(pressure), upload]
 
 
 def _own(running: Running, pressure: Pressure) -> list[str]:

@@ -155,9 +155,18 @@ def get(port: int, path: str, headers: Mapping[str, str] | None = None) -> Answe
     Raises:
         OSError, http.client.HTTPException: No whole answer.
     """
+    return fetch(port, "GET", path, headers)
+
+
+def fetch(port: int, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Answer:
+    """One request on a connection of its own.
+
+    Raises:
+        OSError, http.client.HTTPException: No whole answer.
+    """
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
-        connection.request("GET", path, headers=dict(headers or {}))
+        connection.request(method, path, body=body or None, headers=dict(headers or {}))
         response = connection.getresponse()
         return Answer(
             status=response.status,

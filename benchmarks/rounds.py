@@ -15,8 +15,8 @@ from http.client import HTTPException
 from benchmarks.candidate import DIRECT, OURS_MANY, Running
 from benchmarks.load import Pressure, press
 from benchmarks.machine import Cores, calibrate_ms
-from benchmarks.processes import Answer, NotMeasured, get
-from benchmarks.upstream_server import BODIES
+from benchmarks.processes import Answer, NotMeasured, fetch, get
+from benchmarks.upstream_server import BODIES, UPLOADS, method_of
 
 _COOKIES = 2
 _LEFT = re.compile(r"(?:^|;r=)(\d+)")
@@ -43,6 +43,7 @@ SCENARIOS = (
     Scenario(name="1 KB new connections", path="/v1/1kb", connections=32, closes=True),
     Scenario(name="100 KB keep-alive", path="/v1/100kb", connections=32, left_out=(OURS_MANY,)),
     Scenario(name="10 MB keep-alive", path="/v1/10mb", connections=8, left_out=(OURS_MANY,)),
+    Scenario(name="1 MB upload", path="/v1/upload", connections=8, left_out=(OURS_MANY,)),
 )
 
 
@@ -94,20 +95,24 @@ def check_answers(running: Running, path: str) -> None:
     Raises:
         NotMeasured: It does not.
     """
-    size = len(BODIES[path])
     try:
-        answer = get(running.port, path, {"X-API-Key": running.keys[0]})
+        answer, following = _ask(running, path), _ask(running, path)
         stranger = get(running.port, path, {"X-API-Key": "tg_test_of_somebody_else"})
     except (OSError, HTTPException) as error:
-        raise NotMeasured(f"no answer to GET {path}: {error!r}") from None
+        raise NotMeasured(f"no answer of {path}: {error!r}") from None
     cookies = sum(name == "set-cookie" for name, _ in answer.headers)
-    if (answer.status, len(answer.body), cookies) != (200, size, _COOKIES):
+    if (answer.status, answer.body, cookies) != (200, BODIES[path], _COOKIES):
         raise NotMeasured(f"wrong answer: {answer.status}, {len(answer.body)} bytes, {cookies} cookies")
     if running.enforces and stranger.status != 401:
         raise NotMeasured(f"a caller without a good key gets {stranger.status}")
     if running.left_field is not None:
-        following = get(running.port, path, {"X-API-Key": running.keys[0]})
         _check_left(running.left_field, answer, following)
+
+
+def _ask(running: Running, path: str) -> Answer:
+    """One request as the load generators send it."""
+    headers = {"X-API-Key": running.keys[0]}
+    return fetch(running.port, method_of(path), path, headers, b"x" * UPLOADS.get(path, 0))
 
 
 def _check_left(field_name: str, answer: Answer, following: Answer) -> None:
