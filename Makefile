@@ -40,7 +40,7 @@ lint: $(STAMP) ## Check style and import contracts
 types: $(STAMP) ## Check types, strictly
 	@"$(BIN)/mypy"
 
-bench: $(STAMP) ## Measure CPU, latency and memory side by side with nginx, Envoy and Caddy (about 12 minutes)
+bench: $(STAMP) ## Measure CPU, latency and memory side by side with nginx, Envoy and Caddy (about 14 minutes)
 	@$(MAKE) --no-print-directory bench-peers || echo "Goes on without the peers that could not be installed." >&2
 	@"$(BIN)/python" -m benchmarks.run
 
