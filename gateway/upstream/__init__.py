@@ -11,9 +11,10 @@ from gateway.upstream.asgi_caller import AsgiCaller
 from gateway.upstream.body_size import BodySize
 from gateway.upstream.checking import HealthChecker
 from gateway.upstream.errors import ClientFaulty, ClientLeft, ExchangeBroken, ExchangeCancelled
-from gateway.upstream.exchange import Caller, Exchange
+from gateway.upstream.exchange import Exchange
 from gateway.upstream.group import Group, GroupOptions, verdict
 from gateway.upstream.groups import Groups
+from gateway.upstream.parties import Caller
 from gateway.upstream.response_head import OnStart, ResponseHead
 from gateway.upstream.upstream import Upstream, UpstreamStats
 from gateway.upstream.values import ExchangeRequest, Outcome, UpstreamTimeouts
