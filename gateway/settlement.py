@@ -51,7 +51,7 @@ class Settlement:
         charged, self._charged = self._charged, set()
         used_keys, self._used_keys = self._used_keys, {}
         try:
-            readings = [reading for c in charged if (reading := await self._cache.read_usage(c)) is not None]
+            readings = await self._cache.read_usages(charged)
             written = await self._write(readings)
             await self._correct(readings)
             if used_keys:

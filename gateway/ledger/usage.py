@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import func, select
@@ -37,15 +36,15 @@ class Usage(LedgerPart):
         written = 0
         latest = _latest(readings)
         for start in range(0, len(latest), _ROWS_A_STATEMENT):
-            rows = latest[start : start + _ROWS_A_STATEMENT]
-            insert = self._database.insert(USAGE_TOTALS).values([asdict(row) for row in rows])
+            rows = [_row(total) for total in latest[start : start + _ROWS_A_STATEMENT]]
+            insert = self._database.insert(USAGE_TOTALS)
             upsert = insert.on_conflict_do_update(
                 index_elements=_KEY,
                 set_={"used": insert.excluded.used, "seq": insert.excluded.seq},
                 where=insert.excluded.seq > USAGE_TOTALS.c.seq,
             ).returning(USAGE_TOTALS.c.seq)
             async with self._database.writing_once() as connection:
-                written += len((await connection.execute(upsert)).all())
+                written += len((await connection.execute(upsert, rows)).all())
         return written
 
     @unbroken
@@ -79,6 +78,16 @@ class Usage(LedgerPart):
         async with self._database.reading() as connection:
             rows = (await connection.execute(select(ranked).where(ranked.c.age == 1))).all()
         return {row.field: (row.window_starts_at, row.used) for row in rows}, max((row.top for row in rows), default=0)
+
+
+def _row(total: UsageTotal) -> dict[str, str | int]:
+    return {
+        "customer_id": total.customer_id,
+        "field": total.field,
+        "window_starts_at": total.window_starts_at,
+        "used": total.used,
+        "seq": total.seq,
+    }
 
 
 def _latest(readings: Iterable[UsageTotal]) -> list[UsageTotal]:
