@@ -73,13 +73,15 @@ def create_app(settings: Settings | None = None, *, inside: ASGIApp | None = Non
     Raises:
         SettingsInvalid: With every fault.
     """
-    settings = settings if settings is not None else load_settings(needs_upstream=inside is None)
+    settings = settings if settings is not None else load_settings()
     configure_logging(settings.log_format, settings.log_level)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            app.state.runtime = opened.runtime = await stack.enter_async_context(serving(settings))
+            app.state.runtime = opened.runtime = await stack.enter_async_context(
+                serving(settings, proxies=inside is None)
+            )
             if inside is not None:
                 await stack.enter_async_context(lifespan_of(inside))
             yield
@@ -137,9 +139,9 @@ def make_clock(settings: Settings) -> Clock:
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[Runtime]:
-    """Everything open, and everything that goes on beside requests running."""
-    async with open_runtime(settings) as runtime:
+async def serving(settings: Settings, *, proxies: bool = True) -> AsyncIterator[Runtime]:
+    """Everything open, and everything that goes on beside requests running. `proxies`: as for `open_runtime`."""
+    async with open_runtime(settings, proxies=proxies) as runtime:
         await _repair_first(runtime)
         async with Background(runtime.metrics) as background:
             _start_background(background, runtime)
@@ -160,11 +162,15 @@ def _spare_the_garbage_collector() -> None:
 
 
 @asynccontextmanager
-async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
+async def open_runtime(settings: Settings, *, proxies: bool = True) -> AsyncIterator[Runtime]:
     """Open every part, in the order they need each other; close them in reverse.
 
     A cache, a ledger or a Stripe that is down does not keep a worker from starting: it answers what
     it can and says what is missing on `/_tiergate/ready`.
+
+    Args:
+        settings: Of the process.
+        proxies: Calls go to upstream servers, so that policy or settings must name some for every route.
 
     Raises:
         LedgerUrlInvalid, PolicyInvalid: There is nothing to serve from.
@@ -173,7 +179,11 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     async with AsyncExitStack() as stack:
         clock, metrics = make_clock(settings), Metrics()
         run = run_directory()
-        policy = PolicyHolder(settings.policy_dir, last_good=None if run is None else LastGood(run / "policy.json"))
+        policy = PolicyHolder(
+            settings.policy_dir,
+            last_good=None if run is None else LastGood(run / "policy.json"),
+            has_default_upstream=bool(settings.upstream_url) or not proxies,
+        )
         ledger = await Ledger.open(settings.ledger_dsn)
         stack.push_async_callback(ledger.aclose)
         try:

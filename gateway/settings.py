@@ -119,7 +119,8 @@ class Settings(BaseSettings):
     """Clock file of the simulator. Only together with `TIERGATE_STRIPE_URL`."""
 
     upstream_url: Annotated[tuple[HttpUrl, ...], NoDecode] = ()
-    """The API behind the gateway; several, comma separated, are used in turn. Needed unless it runs inside an app."""
+    """The API behind the gateway; several, comma separated, are used in turn. Needed unless policy has a group
+    `default`, or every route names its group, or the gateway runs inside an app."""
     public_url: HttpUrl | None = Field(default=None, validate_default=True)
     """Where browsers reach this gateway. Needed with a live key; otherwise derived from host and port."""
 
@@ -324,19 +325,6 @@ class Settings(BaseSettings):
         return tuple(secret.get_secret_value() for secret in self.stripe_webhook_secrets)
 
 
-class _ProxySettings(Settings):
-    """As `Settings`, of a process that has somewhere to forward requests to."""
-
-    upstream_url: Annotated[tuple[HttpUrl, ...], NoDecode] = Field(default=(), validate_default=True)
-
-    @field_validator("upstream_url")
-    @classmethod
-    def _is_there(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not value:
-            raise ValueError("is not set")
-        return value
-
-
 def _is_live(key: SecretStr | None) -> bool:
     return key is not None and "_live_" in key.get_secret_value()[:8]
 
@@ -359,13 +347,19 @@ EXAMPLES = {
 }
 """Of settings without a default. The others' example is their default."""
 
+NO_UPSTREAM = (
+    "TIERGATE_UPSTREAM_URL: is not set, and the policy does not say where every call goes. "
+    f"Example: {EXAMPLES['TIERGATE_UPSTREAM_URL']}, or in a policy file: "
+    "upstreams: {default: {servers: [http://localhost:3000]}}"
+)
+"""The fault of a gateway that has nowhere to forward calls to, in both ways to mend it."""
 
-def load_settings(env_file: Path | None = None, *, needs_upstream: bool = True) -> Settings:
+
+def load_settings(env_file: Path | None = None) -> Settings:
     """Read and check every setting at once.
 
     Args:
         env_file: Read instead of `.env` in the working directory. The environment wins over it.
-        needs_upstream: Whether requests are proxied, so that an upstream URL must be set.
 
     Raises:
         SettingsInvalid: With every fault found, none of which echoes a value.
@@ -374,9 +368,8 @@ def load_settings(env_file: Path | None = None, *, needs_upstream: bool = True) 
     if env_file is not None and not env_file.is_file():
         raise SettingsInvalid((f"{env_file}: no such settings file",))
     unknown = _unknown_names(file)
-    kind = _ProxySettings if needs_upstream else Settings
     try:
-        settings = kind(_env_file=file)  # type: ignore[call-arg]  # a keyword of pydantic-settings, for every model
+        settings = Settings(_env_file=file)  # type: ignore[call-arg]  # a keyword of pydantic-settings, for every model
     except ValidationError as error:
         faults = tuple(_sentence(detail) for detail in error.errors(include_input=False))
         raise SettingsInvalid((*faults, *unknown)) from None

@@ -35,7 +35,7 @@ def create(user_id: str, *, as_json: bool) -> None:
         check_user_id(user_id)
     except UserIdInvalid as error:
         raise click.BadParameter(str(error), param_hint="'--user-id'") from None
-    run(_create(load_settings(needs_upstream=False), user_id, as_json=as_json))
+    run(_create(load_settings(), user_id, as_json=as_json))
 
 
 @customers_group.command("list", epilog=examples("tiergate customers list --limit 20"))
@@ -44,7 +44,7 @@ def create(user_id: str, *, as_json: bool) -> None:
 @json_option
 def list_customers(after: str, limit: int, *, as_json: bool) -> None:
     """List customers in the order of their ids, a page at a time."""
-    run(_list(load_settings(needs_upstream=False), after, limit, as_json=as_json))
+    run(_list(load_settings(), after, limit, as_json=as_json))
 
 
 @customers_group.command("show", epilog=examples("tiergate customers show --user-id user_42"))
@@ -52,7 +52,7 @@ def list_customers(after: str, limit: int, *, as_json: bool) -> None:
 @json_option
 def show(who: Who, *, as_json: bool) -> None:
     """Show everything about one customer: standing, tier, limits and use, keys, last changes."""
-    run(_show(load_settings(needs_upstream=False), who, as_json=as_json))
+    run(_show(load_settings(), who, as_json=as_json))
 
 
 @customers_group.command(
@@ -63,7 +63,7 @@ def show(who: Who, *, as_json: bool) -> None:
 @json_option
 def block(who: Who, because: str, *, as_json: bool) -> None:
     """Refuse every call of a customer from now on, whatever Stripe says. Its subscription goes on."""
-    run(_set_blocked(load_settings(needs_upstream=False), who, because, blocked=True, as_json=as_json))
+    run(_set_blocked(load_settings(), who, because, blocked=True, as_json=as_json))
 
 
 @customers_group.command("unblock", epilog=examples("tiergate customers unblock --user-id user_42"))
@@ -72,7 +72,7 @@ def block(who: Who, because: str, *, as_json: bool) -> None:
 @json_option
 def unblock(who: Who, because: str, *, as_json: bool) -> None:
     """Let a blocked customer in again, as far as its subscription goes."""
-    run(_set_blocked(load_settings(needs_upstream=False), who, because, blocked=False, as_json=as_json))
+    run(_set_blocked(load_settings(), who, because, blocked=False, as_json=as_json))
 
 
 async def _create(settings: Settings, user_id: str, *, as_json: bool) -> None:

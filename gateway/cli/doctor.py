@@ -13,12 +13,12 @@ from gateway.cli.local_checks import (
     check_data_directory,
     check_ledger,
     check_policy,
-    check_upstreams,
 )
 from gateway.cli.opening import run
 from gateway.cli.options import examples, json_option
 from gateway.cli.printing import console, print_json, printable
 from gateway.cli.stripe_checks import check_stripe
+from gateway.cli.upstream_checks import check_upstreams
 from gateway.settings import SettingsInvalid, load_settings
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def doctor(*, as_json: bool) -> None:
     Exit code 1 if anything fails; warnings alone are 0.
     """
     try:
-        settings = load_settings(needs_upstream=False)
+        settings = load_settings()
     except SettingsInvalid as invalid:
         findings = [fail("settings", fault, "Correct it in the environment or in .env.") for fault in invalid.faults]
     else:
@@ -60,7 +60,7 @@ async def _check(settings: Settings) -> list[Finding]:
         *await check_cache(settings),
         *await check_ledger(settings),
         *findings,
-        *await check_upstreams(settings),
+        *await check_upstreams(settings, policy),
         *await check_stripe(settings, policy),
     ]
 

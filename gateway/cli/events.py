@@ -37,7 +37,7 @@ def list_events(status: str | None, limit: int, before: int | None, *, as_json: 
     pending: waits for a worker, or for its next try. claimed: a worker has it. done. dead: given up;
     look at it with `show`, mend the cause, then `replay`.
     """
-    run(_list(load_settings(needs_upstream=False), status, limit, before, as_json=as_json))
+    run(_list(load_settings(), status, limit, before, as_json=as_json))
 
 
 @events_group.command("show", epilog=examples("tiergate events show evt_1Nq2abcdEFGH"))
@@ -45,7 +45,7 @@ def list_events(status: str | None, limit: int, before: int | None, *, as_json: 
 @json_option
 def show(event_id: str, *, as_json: bool) -> None:
     """Show one event: what became of it, and what Stripe sent."""
-    run(_show(load_settings(needs_upstream=False), event_id, as_json=as_json))
+    run(_show(load_settings(), event_id, as_json=as_json))
 
 
 @events_group.command("replay", epilog=examples("tiergate events replay evt_1Nq2abcdEFGH"))
@@ -53,7 +53,7 @@ def show(event_id: str, *, as_json: bool) -> None:
 @json_option
 def replay(event_id: str, *, as_json: bool) -> None:
     """Work on EVENT_ID again. Harmless at any time: an event only says that something is to be read again."""
-    run(_replay(load_settings(needs_upstream=False), event_id, as_json=as_json))
+    run(_replay(load_settings(), event_id, as_json=as_json))
 
 
 async def _list(settings: Settings, status: str | None, limit: int, before: int | None, *, as_json: bool) -> None:

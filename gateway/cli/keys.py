@@ -60,7 +60,7 @@ def issue(
 
     The key goes to standard output, everything else to standard error.
     """
-    settings = load_settings(needs_upstream=False)
+    settings = load_settings()
     order = KeyOrder(name=name, scopes=scopes, limits=_parse_limits(limits, settings), limit_texts=limits, allow=allow)
     run(_issue(settings, who, order, expires, as_json=as_json))
 
@@ -71,7 +71,7 @@ def issue(
 @json_option
 def list_keys(who: Who, *, everything: bool, as_json: bool) -> None:
     """List a customer's keys, oldest first. Their texts are kept nowhere."""
-    run(_list(load_settings(needs_upstream=False), who, everything=everything, as_json=as_json))
+    run(_list(load_settings(), who, everything=everything, as_json=as_json))
 
 
 @keys_group.command("rotate", epilog=examples("tiergate keys rotate 4fT0aB9cQ2xZ --user-id user_42 --overlap 2h"))
@@ -84,7 +84,7 @@ def rotate(key_id: str, who: Who, overlap: int, *, as_json: bool) -> None:
 
     A key is rotated once: then its successor is the one to rotate.
     """
-    run(_rotate(load_settings(needs_upstream=False), who, key_id, overlap, as_json=as_json))
+    run(_rotate(load_settings(), who, key_id, overlap, as_json=as_json))
 
 
 @keys_group.command(
@@ -97,7 +97,7 @@ def rotate(key_id: str, who: Who, overlap: int, *, as_json: bool) -> None:
 @json_option
 def revoke(key_id: str, who: Who, because: str, *, as_json: bool) -> None:
     """End KEY_ID now. It is refused from the next request on, by every worker."""
-    run(_revoke(load_settings(needs_upstream=False), who, key_id, because, as_json=as_json))
+    run(_revoke(load_settings(), who, key_id, because, as_json=as_json))
 
 
 @click.command(

@@ -37,7 +37,7 @@ def backup(file: Path) -> None:
     Do not copy ledger.sqlite3 by other means: what was written last stands beside it, in ledger.sqlite3-wal.
     For a ledger in PostgreSQL use pg_dump. How to restore: docs/operations.md.
     """
-    settings = load_settings(needs_upstream=False)
+    settings = load_settings()
     try:
         back_up(settings.ledger_dsn, file.absolute())
     except LedgerUrlInvalid as error:
@@ -58,7 +58,7 @@ def accept(subject: Subject, *, yes: bool) -> None:
     stripe: customers and keys stay; nobody has a subscription any more, and who buys becomes a customer of
     the new account. pepper: every issued key stays invalid; issue new ones.
     """
-    settings = load_settings(needs_upstream=False)
+    settings = load_settings()
     if not yes:
         click.confirm(f"{_MEANING[subject]} Go on?", abort=True)
     run(_accept(settings, subject))

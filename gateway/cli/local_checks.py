@@ -1,16 +1,12 @@
-"""Is this machine ready to serve? Directory, cache, ledger, policy, and the API behind the gateway."""
+"""Is this machine ready to serve? Directory, cache, ledger and policy."""
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import os
 import shutil
-import ssl
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from gateway import __version__
 from gateway.cache import CacheServer, CacheServerError, CacheUnavailable
@@ -35,7 +31,6 @@ _SKEW_WARN_S = 2.0
 _FREE_BYTES = 500_000_000
 _GROUP_AND_OTHERS = 0o077
 _OPEN_EVENT_S = 600
-_PORTS = {"http": 80, "https": 443}
 
 
 def check_data_directory(directory: Path) -> Iterator[Finding]:
@@ -205,61 +200,3 @@ def check_policy(directory: Path) -> tuple[Policy | None, list[Finding]]:
         f"{policy.policy_hash}: tiers {', '.join(policy.tiers)}; {len(policy.plans)} plans, {len(policy.routes)} routes"
     )
     return policy, [ok("policy", what)]
-
-
-async def check_upstreams(settings: Settings) -> list[Finding]:
-    """Does something take connections there, over TLS that can be trusted?"""
-    if not settings.upstream_url:
-        return [
-            warn(
-                "upstream",
-                "TIERGATE_UPSTREAM_URL is not set: `tiergate serve` does not start",
-                "Set it to the API that is sold. Right as it is if the gateway runs inside your own app.",
-            )
-        ]
-    return [await _check_upstream(url, settings) for url in settings.upstream_url]
-
-
-async def _check_upstream(url: str, settings: Settings) -> Finding:
-    parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
-    if url == settings.base_url or _is_own_address(host, port, settings):
-        return fail(
-            "upstream",
-            f"{url} is this gateway itself: calls would go round in circles",
-            "Correct TIERGATE_UPSTREAM_URL, or let the gateway listen elsewhere (TIERGATE_PORT).",
-        )
-    tls = ssl.create_default_context() if parts.scheme == "https" else None
-    try:
-        async with asyncio.timeout(settings.upstream_connect_timeout_s):
-            _, writer = await asyncio.open_connection(host, port, ssl=tls)
-    except ssl.SSLCertVerificationError as error:
-        return fail(
-            "upstream", f"{url}: its certificate is not trusted: {error.verify_message}", "Renew it, or add its CA."
-        )
-    except TimeoutError:
-        wait = settings.upstream_connect_timeout_s
-        return fail("upstream", f"{url}: no connection within {wait:g} s", "Check address, firewall and network.")
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else "no connection could be made"
-        return fail("upstream", f"{url}: {reason}", "Start your API, or correct TIERGATE_UPSTREAM_URL.")
-    writer.transport.abort()
-    return ok("upstream", f"{url} takes {'TLS ' if tls else ''}connections")
-
-
-def _is_own_address(host: str, port: int, settings: Settings) -> bool:
-    """Whether this gateway listens there. Names other than localhost are not looked up."""
-    if port != settings.port:
-        return False
-    return host == settings.host or (_is_loopback(host) and _is_loopback(settings.host))
-
-
-def _is_loopback(host: str) -> bool:
-    """Whether a connection to `host` stays on this machine, or a listener on it takes those that do."""
-    if host == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return address.is_loopback or address.is_unspecified

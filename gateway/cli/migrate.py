@@ -22,7 +22,7 @@ def migrate() -> None:
 
     Safe to run at any time and several times at once.
     """
-    settings = load_settings(needs_upstream=False)
+    settings = load_settings()
     configure_logging("console", "warning")
     bring_up_to_date(settings)
     click.echo(f"The ledger is up to date: {describe(settings.ledger_dsn)}.")

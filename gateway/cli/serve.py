@@ -20,7 +20,7 @@ from gateway.cli.run_directory import fresh_run_directory
 from gateway.cli.workers import serve_here, serve_with_workers, server_config
 from gateway.ledger import describe
 from gateway.policyfiles import PolicyInvalid, load_policy
-from gateway.settings import Settings, load_settings, service_links
+from gateway.settings import NO_UPSTREAM, Settings, SettingsInvalid, load_settings, service_links
 from gateway.telemetry import configure_logging
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
 def _serve(settings: Settings) -> int:
     configure_logging(settings.log_format, settings.log_level)
     _say_what_is_ignored(settings)
-    policy = _compile_policy(settings.policy_dir)
+    policy = _compile_policy(settings)
     _make_data_directory(settings.data_dir)
     listener = listen(settings.host, settings.port)
     with listener, _running_cache(settings) as cache_words:
@@ -82,11 +82,20 @@ def _say_what_is_ignored(settings: Settings) -> None:
         )
 
 
-def _compile_policy(directory: Path) -> Policy:
+def _compile_policy(settings: Settings) -> Policy:
+    """The policy, with somewhere to go for every call.
+
+    Raises:
+        click.ClickException: It is not valid.
+        SettingsInvalid: Nothing says where calls go.
+    """
     try:
-        return load_policy(directory)
+        policy = load_policy(settings.policy_dir)
     except PolicyInvalid as invalid:
         raise policy_refused(invalid) from None
+    if policy.needs_settings_upstream and not settings.upstream_url:
+        raise SettingsInvalid((NO_UPSTREAM,))
+    return policy
 
 
 def _make_data_directory(directory: Path) -> None:
@@ -139,7 +148,7 @@ def _running_cache(settings: Settings) -> Iterator[str]:
 def _announce(settings: Settings, policy: Policy, cache_words: str) -> None:
     facts = {
         "url": _url(settings),
-        "upstream": ", ".join(settings.upstream_url),
+        "upstream": ", ".join(_upstreams(settings, policy)),
         "workers": settings.workers,
         "policy": f"{policy.policy_hash} in {settings.policy_dir}, tiers {', '.join(policy.tiers)}",
         "cache": cache_words,
@@ -153,6 +162,14 @@ def _announce(settings: Settings, policy: Policy, cache_words: str) -> None:
     lines = [f"Tiergate {__version__} serves {facts.pop('url')}"]
     lines += [f"  {name:<9} {value}" for name, value in facts.items()]
     click.echo("\n".join([*lines, "Ctrl-C drains and stops."]), err=True)
+
+
+def _upstreams(settings: Settings, policy: Policy) -> list[str]:
+    """Where calls go: the servers that the settings name, if any go there, then policy's groups."""
+    return [
+        *(settings.upstream_url if policy.needs_settings_upstream else ()),
+        *(f"group {name}" for name in policy.upstreams),
+    ]
 
 
 def _url(settings: Settings) -> str:

@@ -55,9 +55,9 @@ def sync(
     if everyone and (customer_id is not None or user_id is not None):
         raise click.UsageError("Either --all, or one customer.")
     if everyone:
-        raise SystemExit(run(_sync_all(load_settings(needs_upstream=False), after, per_second, as_json=as_json)))
+        raise SystemExit(run(_sync_all(load_settings(), after, per_second, as_json=as_json)))
     who = name_one(customer_id, user_id)
-    run(_sync_one(load_settings(needs_upstream=False), who, as_json=as_json))
+    run(_sync_one(load_settings(), who, as_json=as_json))
 
 
 async def _sync_one(settings: Settings, who: Who, *, as_json: bool) -> None:

@@ -12,6 +12,7 @@ from gateway.core.policy import Plan, Policy, Tier
 from gateway.core.route import Route
 from gateway.policyfiles.consistency import (
     check_costs,
+    check_default_group,
     check_default_tier,
     check_features,
     check_groups,
@@ -69,7 +70,7 @@ class _Merged:
 
 
 def load_policy(directory: Path) -> Policy:
-    """Read and compile every `*.yaml` of a directory.
+    """Read and compile every `*.yaml` of a directory; whether it needs servers of the settings is not asked.
 
     Raises:
         PolicyInvalid: With every fault found.
@@ -77,8 +78,12 @@ def load_policy(directory: Path) -> Policy:
     return compile_policy(read_sources(directory)).policy
 
 
-def compile_policy(sources: Sources) -> CompiledPolicy:
+def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> CompiledPolicy:
     """Compile one reading of a directory. The same content gives the same policy and hash everywhere.
+
+    Args:
+        sources: The reading.
+        has_default_upstream: Whether calls for which policy names no servers have somewhere to go.
 
     Raises:
         PolicyInvalid: With every fault found.
@@ -100,6 +105,8 @@ def compile_policy(sources: Sources) -> CompiledPolicy:
         check_features(routes, tiers, faults)
         check_costs(routes, tiers, faults)
         check_groups(routes, upstreams, faults)
+        if not has_default_upstream:
+            check_default_group(routes, upstreams, faults)
         check_lifecycle(lifecycle, tiers, faults)
         _check_complete(merged, sources, faults)
     faults.raise_if_any()

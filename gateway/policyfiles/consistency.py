@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gateway.core.limit_text import limit_words
 from gateway.core.limits import Rate
+from gateway.core.upstream_policy import DEFAULT_GROUP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,6 +52,19 @@ def check_groups(routes: Iterable[RouteDraft], groups: dict[str, UpstreamGroup],
             known = f"there are: {', '.join(groups)}" if groups else "there is no 'upstreams'"
             message = f"there is no group {name.value[:40]!r} in 'upstreams' ({known})"
             faults.add_unknown(name.place, message, name.value, groups)
+
+
+def check_default_group(routes: Iterable[RouteDraft], groups: dict[str, UpstreamGroup], faults: FaultLog) -> None:
+    """A route that names no group needs the default one, where the settings name no servers."""
+    if DEFAULT_GROUP in groups:
+        return
+    route = next((route for route in routes if route.forwarding.group is None), None)
+    if route is not None:
+        faults.add(
+            route.place,
+            f"no server is known for these calls: define the group {DEFAULT_GROUP!r} in 'upstreams' (or name another"
+            " group here with 'upstream'), or set TIERGATE_UPSTREAM_URL",
+        )
 
 
 def check_costs(routes: Iterable[RouteDraft], tiers: dict[str, TierDraft], faults: FaultLog) -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.core.policy import Policy
+    from gateway.policyfiles.compiler import CompiledPolicy
     from gateway.policyfiles.last_good import LastGood
     from gateway.policyfiles.sources import Sources
 
@@ -49,17 +50,26 @@ class PolicyHolder:
         poll_s: Seconds between two readings. An edit is in force after at most three of them.
         last_good: Where the workers of one run keep the policy in force. One that starts later begins with
             that, and takes what lies in the directory as its fellows do: when it has settled and is valid.
+        has_default_upstream: As for `compile_policy`.
 
     Raises:
         PolicyInvalid: There is no valid policy to start with.
     """
 
-    def __init__(self, directory: Path, *, poll_s: float = 1.0, last_good: LastGood | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        poll_s: float = 1.0,
+        last_good: LastGood | None = None,
+        has_default_upstream: bool = True,
+    ) -> None:
         self._directory = directory
+        self._has_default_upstream = has_default_upstream
         self._poll_s = poll_s
         self._last_good = last_good
         self._taken = (last_good.find() if last_good else None) or read_sources(directory)
-        compiled = compile_policy(self._taken)
+        compiled = self._compile(self._taken)
         self._current = compiled.policy
         self._taken = replace(self._taken, attachments=compiled.attachments)
         self._keep()
@@ -123,7 +133,7 @@ class PolicyHolder:
     def _take(self, reading: Sources) -> bool:
         self._taken, self._candidate = reading, None
         try:
-            compiled = compile_policy(reading)
+            compiled = self._compile(reading)
         except PolicyInvalid as error:
             self._taken = replace(reading, attachments=error.attachments)
             self.last_error = error
@@ -145,6 +155,9 @@ class PolicyHolder:
         elif was_refused:
             _log.info("policy files are valid again and say what is running", running=policy.policy_hash)
         return True
+
+    def _compile(self, reading: Sources) -> CompiledPolicy:
+        return compile_policy(reading, has_default_upstream=self._has_default_upstream)
 
     def _keep(self) -> None:
         if self._last_good is not None:

@@ -89,6 +89,23 @@ def test_without_an_upstream_it_warns_because_the_gateway_may_run_inside_an_app(
     assert "is not set" in about(findings, "upstream", "warn")[0]
 
 
+def test_the_servers_of_every_group_are_tried_and_a_url_that_nothing_uses_is_told(
+    migrated: Run, environment: dict[str, str], policies: Path
+) -> None:
+    groups = f"upstreams: {{default: {{servers: ['{environment['TIERGATE_UPSTREAM_URL']}', 'http://127.0.0.1:9']}}}}\n"
+    (policies / "groups.yaml").write_text(f"version: 1\n{groups}")
+    exit_code, findings = examine(migrated)
+    assert exit_code == 1
+    assert "no call goes there" in about(findings, "upstream", "warn")[0]
+    assert about(findings, "upstream", "fail") == ["http://127.0.0.1:9: Connection refused"]
+    del environment["TIERGATE_UPSTREAM_URL"]
+    _, findings = examine(migrated)
+    assert about(findings, "upstream", "warn") == []
+    assert "'upstreams' in the policy" in next(
+        each["fix"] for each in findings if each["grade"] == "fail" and each["subject"] == "upstream"
+    )
+
+
 def test_every_wrong_setting_is_a_finding_without_its_value(tiergate: Run, environment: dict[str, str]) -> None:
     environment |= {"TIERGATE_ADMIN_TOKEN": "hunter2", "STRIPE_SECRET_KEY": "pk_test_hunter2", "TIERGATE_PROT": "1"}
     result = tiergate("doctor")

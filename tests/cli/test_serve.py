@@ -230,6 +230,17 @@ def test_wrong_settings_are_all_said_at_once_without_any_value(serve: Serve) -> 
     assert "hunter2" not in served.log()
 
 
+def test_a_gateway_without_anywhere_to_go_does_not_start_and_says_both_ways_to_mend_it(
+    serve: Serve, environment: dict[str, str]
+) -> None:
+    del environment["TIERGATE_UPSTREAM_URL"]
+    served = serve()
+    assert served.process.wait(PATIENCE_S) == 2
+    until(lambda: "explains each" in served.log(), served.log)
+    assert "TIERGATE_UPSTREAM_URL: is not set" in served.log()
+    assert "upstreams: {default: {servers: [http://localhost:3000]}}" in served.log()
+
+
 @pytest.mark.slow
 def test_a_service_link_of_kubernetes_does_not_say_where_to_listen(serve: Serve) -> None:
     served = serve("--port", "0", TIERGATE_SERVICE_HOST="10.0.0.7", TIERGATE_PORT_8000_TCP="tcp://10.0.0.7:8000")

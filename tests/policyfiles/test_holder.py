@@ -215,9 +215,9 @@ async def test_asking_for_a_reload_takes_it_in_the_watch_and_returns_at_once(
     threads: list[threading.Thread] = []
     compile_policy = holder_module.compile_policy
 
-    def compile_and_tell(sources: Sources) -> CompiledPolicy:
+    def compile_and_tell(sources: Sources, **options: bool) -> CompiledPolicy:
         threads.append(threading.current_thread())
-        return compile_policy(sources)
+        return compile_policy(sources, **options)
 
     holder = PolicyHolder(directory, poll_s=3600)
     monkeypatch.setattr(holder_module, "compile_policy", compile_and_tell)

@@ -261,3 +261,19 @@ def test_a_certificate_that_is_gone_keeps_the_running_policy_until_it_is_back(wi
     holder.poll()
     assert holder.last_error is None
     assert holder.current is running
+
+
+def test_where_the_settings_name_no_servers_every_route_needs_a_group(policies, good):
+    directory = policies(api=good)
+    with pytest.raises(PolicyInvalid) as invalid:
+        PolicyHolder(directory, has_default_upstream=False)
+    [fault] = invalid.value.faults
+    assert fault.source_line.strip() == "- match: POST /v1/render/**"
+    assert "'default' in 'upstreams'" in fault.message
+    assert "TIERGATE_UPSTREAM_URL" in fault.message
+    policies(groups="version: 1\nupstreams: {default: {servers: http://127.0.0.1:9}}\n")
+    holder = PolicyHolder(directory, has_default_upstream=False)
+    before = holder.current
+    (directory / "groups.yaml").unlink()
+    assert not holder.reload()
+    assert holder.current is before
