@@ -36,6 +36,9 @@ Failure = TiergateError | ClientLeft
 class Owner(Protocol):
     """The exchange that uses a connection."""
 
+    tick_s: float
+    """How often its deadlines have to be looked at, in seconds."""
+
     def received(self, head: ResponseHead | None, data: bytes, *, ended: bool) -> None:
         """A part of the response: its head, first and once; payload, perhaps none; whether that was all."""
         ...

@@ -14,6 +14,7 @@ connection was made nothing was sent, and the exchange can be had with another u
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from gateway.core.errors import (
@@ -54,6 +55,7 @@ LAST_CHUNK = b"0\r\n\r\n"
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PROPFIND", "REPORT", "SEARCH", "QUERY"})
 _LENGTH_EXPECTED = frozenset({"POST", "PUT", "PATCH"})
 _FIRST_NOT_SUCCESS = 300
+_TOO_LONG = "The exchange took longer than it may."
 
 
 class Exchange:
@@ -88,6 +90,7 @@ class Exchange:
         "_stopped",
         "_timeouts",
         "_wait",
+        "tick_s",
     )
 
     def __init__(self, request: ExchangeRequest, *, on_start: OnStart, max_body: int) -> None:
@@ -107,6 +110,8 @@ class Exchange:
         self._connection: Connection | None = None
         self._pool: Pool | None = None
         self._wait: asyncio.Future[Any] | None = None
+        self.tick_s = 0.0
+        """How often its deadlines have to be looked at. Set when it has a connection."""
 
     async def run(self, caller: Caller, servers: Servers) -> Outcome:
         """Relay one request and its response.
@@ -156,10 +161,14 @@ class Exchange:
         self._caller.start_body()
         while not self._has_enough():
             try:
-                async with asyncio.timeout(timeouts.idle_s):
+                async with asyncio.timeout(min(timeouts.idle_s, self._left_s(timeouts))):
                     await self._waiting(self._loop.create_future())
             except TimeoutError:
                 raise ClientFaulty("The caller stopped sending its body.", RequestTimeout) from None
+
+    def _left_s(self, timeouts: UpstreamTimeouts) -> float:
+        """What is left of the time for the whole exchange."""
+        return inf if timeouts.total_s is None else self._began_at + timeouts.total_s - self._loop.time()
 
     def _has_enough(self) -> bool:
         if self._count.complete:
@@ -167,12 +176,12 @@ class Exchange:
         return self._size > 0 if self._framing == CHUNKED else self._size >= FIRST_BYTES
 
     async def _ask_any(self, servers: Servers) -> None:
-        began_at = self._loop.time()
+        began_at = self._began_at = self._loop.time()
         candidates = servers.candidates(began_at)
         asked, last = candidates[0], candidates[-1]
         try:
             if self._framing is not None:
-                await self._gather(asked.timeouts)
+                await self._gather(self._request.timeouts or asked.timeouts)
             for asked in candidates:
                 try:
                     await self._ask(asked)
@@ -192,6 +201,7 @@ class Exchange:
         """Send the request and relay the response; once more if a kept connection was dead."""
         pool = self._pool = upstream.pool
         timeouts = self._timeouts = self._request.timeouts or upstream.timeouts
+        self.tick_s = timeouts.tick_s
         retry = False
         while True:
             connection = None if retry else pool.take_idle()
@@ -212,14 +222,16 @@ class Exchange:
                 return
 
     async def _connected(self, pool: Pool, timeouts: UpstreamTimeouts, *, new_only: bool) -> Connection:
-        waiter, within_s = pool.request(new_only=new_only)
+        waiter, within_s = pool.request(new_only=new_only, connect_s=timeouts.connect_s)
         connecting = within_s > timeouts.pool_wait_s
         self._caller.watch()
         try:
-            async with asyncio.timeout(min(within_s, timeouts.pool_wait_s + timeouts.connect_s)):
+            async with asyncio.timeout(min(within_s, self._left_s(timeouts))):
                 await self._waiting(waiter)
             return waiter.result()
         except TimeoutError:
+            if self._left_s(timeouts) <= 0:
+                raise UpstreamTimeout(_TOO_LONG) from None
             if connecting:
                 raise NotConnected("The upstream does not accept connections.") from None
             raise UpstreamBusy("Every connection to the API is in use.") from None
@@ -251,13 +263,14 @@ class Exchange:
             body = self._buffered()
         data = upstream.request_head(self._request, framing) + body
         now = self._loop.time()
-        self._began_at = self._began_at or now
         self._deadline = now + (timeouts.first_byte_s if self._count.complete else timeouts.idle_s)
         self._connection = connection
         done: asyncio.Future[None] = self._loop.create_future()
         self._wait = done
         if self._failure is not None:
             done.set_exception(self._failure)
+        if self._pool is not None:
+            self._pool.look_every(self.tick_s)
         connection.begin(self, data, to_head=self._request.method == "HEAD", complete=self._count.complete)
         if not self._count.complete and not connection.writing_paused:
             self._caller.release()
@@ -396,16 +409,15 @@ class Exchange:
         if self._connection is not None:
             self._caller.watch()
         total_s = self._timeouts.total_s
-        if total_s is not None and now >= self._began_at + total_s:
-            self._end(UpstreamTimeout("The exchange took longer than it may."))
-        elif now < self._deadline:
+        took_too_long = total_s is not None and now >= self._began_at + total_s
+        if not took_too_long and now < self._deadline:
             return
-        elif self._caller.is_stuck:
-            self._end(ClientFaulty("The caller stopped reading."))
+        if self._caller.is_stuck:
+            self._end(ClientFaulty("The caller did not take the response in time."))
         elif self._connection is not None and self._waits_for_caller(self._connection):
-            self._end(ClientFaulty("The caller stopped sending its body.", RequestTimeout))
+            self._end(ClientFaulty("The caller did not send its body in time.", RequestTimeout))
         else:
-            self._end(UpstreamTimeout("The upstream did not go on in time."))
+            self._end(UpstreamTimeout(_TOO_LONG if took_too_long else "The upstream did not go on in time."))
 
     def _waits_for_caller(self, connection: Connection) -> bool:
         return not self._count.complete and not self._stopped and not connection.writing_paused

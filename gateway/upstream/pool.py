@@ -8,7 +8,8 @@ order, for a bounded time.
 Opening resolves the host's name each time, and `max_age_s` bounds how long a connection to what it
 meant then is used. One timer looks at every connection a few times a
 second: it expires idle ones and lets exchanges look at their deadlines, so a request costs no
-timer of its own. It runs only while there are connections.
+timer of its own. It runs only while there are connections, and faster while an exchange has
+deadlines that need it.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class PoolLimits:
     keepalive_s: float
     """How long an idle connection is kept. 0 keeps none."""
     tick_s: float
-    """Seconds between looks at deadlines."""
+    """Seconds between looks at deadlines, unless an exchange needs more of them."""
     max_age_s: float | None = None
     """How old a connection may be when a request takes it. None: any age."""
 
@@ -78,6 +79,8 @@ class Pool:
         self._waiters: deque[Waiter] = deque()
         self._dials: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self.tick_s = limits.tick_s
+        """Seconds between looks at deadlines, just now."""
         self._closed = False
         self._retired = False
         self._all_gone: asyncio.Event | None = None
@@ -120,11 +123,12 @@ class Pool:
             connection.abort()
         return None
 
-    def request(self, *, new_only: bool = False) -> tuple[Waiter, float]:
+    def request(self, *, new_only: bool = False, connect_s: float | None = None) -> tuple[Waiter, float]:
         """A future of a connection, for when none is idle, and how many seconds to wait for it.
 
         Args:
             new_only: Only a new connection will do, if there is room for one.
+            connect_s: How long it may take to open. None: as the limits say.
 
         The future fails with UpstreamUnreachable. Whoever no longer wants it cancels it.
         """
@@ -133,17 +137,18 @@ class Pool:
             loop = self._loop = asyncio.get_running_loop()
         waiter: Waiter = loop.create_future()
         limits = self._limits
+        connect_s = limits.connect_s if connect_s is None else connect_s
         if self._closed:
             waiter.set_exception(UpstreamUnreachable("The gateway is shutting down."))
             return waiter, limits.wait_s
         has_room = len(self._connections) + len(self._dials) < limits.max_connections
         if has_room:
-            self._dial(loop, waiter)
+            self._dial(loop, waiter, connect_s)
         else:
             self.counts.waited += 1
         if not (new_only and has_room):
             self._waiters.append(waiter)
-        return waiter, limits.wait_s + limits.connect_s if has_room else limits.wait_s
+        return waiter, limits.wait_s + connect_s if has_room else limits.wait_s
 
     def give_back(self, connection: Connection) -> None:
         """Take a connection whose exchange has ended; keep it if it can be used again."""
@@ -163,6 +168,15 @@ class Pool:
         if connection.keep_alive_s is not None:
             lasts_s = min(lasts_s, connection.keep_alive_s - _KEEP_ALIVE_MARGIN_S)
         self._keep(connection, lasts_s)
+
+    def look_every(self, tick_s: float) -> None:
+        """Look at deadlines so often, as long as an exchange is there that needs it."""
+        if tick_s >= self.tick_s:
+            return
+        self.tick_s = tick_s
+        if self._timer is not None and self._loop is not None:
+            self._timer.cancel()
+            self._timer = self._loop.call_later(tick_s, self._tick)
 
     def retire(self) -> None:
         """Keep no connection from now on. Exchanges in progress finish, and requests that still come are served."""
@@ -204,10 +218,10 @@ class Pool:
         waiting = len(self._waiters) - len(self._dials)
         room = self._limits.max_connections - len(self._connections) - len(self._dials)
         if waiting > 0 and room > 0 and not self._closed and self._loop is not None:
-            self._dial(self._loop, None)
+            self._dial(self._loop, None, self._limits.connect_s)
 
-    def _dial(self, loop: asyncio.AbstractEventLoop, waiter: Waiter | None) -> None:
-        dial = loop.create_task(self._open(loop, waiter), name="upstream connect")
+    def _dial(self, loop: asyncio.AbstractEventLoop, waiter: Waiter | None, connect_s: float) -> None:
+        dial = loop.create_task(self._open(loop, waiter, connect_s), name="upstream connect")
         self._dials.add(dial)
         dial.add_done_callback(self._dialled)
 
@@ -215,10 +229,10 @@ class Pool:
         self._dials.discard(dial)
         self._use_room()
 
-    async def _open(self, loop: asyncio.AbstractEventLoop, waiter: Waiter | None) -> None:
+    async def _open(self, loop: asyncio.AbstractEventLoop, waiter: Waiter | None, connect_s: float) -> None:
         """Open a connection for `waiter`, or for whoever waits first by then."""
         try:
-            connection = await self._connect(loop)
+            connection = await self._connect(loop, connect_s)
         except UpstreamUnreachable as error:
             waiter = waiter if waiter is not None else self._next_waiter()
             if waiter is not None and not waiter.done():
@@ -231,16 +245,16 @@ class Pool:
         self.counts.opened += 1
         self._connections[connection] = loop.time()
         if self._timer is None:
-            self._timer = loop.call_later(self._limits.tick_s, self._tick)
+            self._timer = loop.call_later(self.tick_s, self._tick)
         if waiter is not None and not waiter.done():
             waiter.set_result(connection)
         elif not self._hand_over(connection):
             self._keep(connection, self._limits.keepalive_s)
 
-    async def _connect(self, loop: asyncio.AbstractEventLoop) -> Connection:
+    async def _connect(self, loop: asyncio.AbstractEventLoop, connect_s: float) -> Connection:
         last: Exception | None = None
         try:
-            async with asyncio.timeout(self._limits.connect_s):
+            async with asyncio.timeout(connect_s):
                 for _ in range(_CONNECT_ATTEMPTS):
                     try:
                         return await self._dialer.dial(lambda: Connection(self, loop))
@@ -287,16 +301,20 @@ class Pool:
     def _tick(self) -> None:
         """Look at every connection's deadline."""
         self._timer = None
+        self.tick_s = self._limits.tick_s
         if self._loop is None or not (self._connections or self.lingering):
             return
         now = self._loop.time()
         for exchange in tuple(self.lingering):
+            self.tick_s = min(self.tick_s, exchange.tick_s)
             exchange.tick(now)
         for connection in tuple(self._connections):
-            if connection.owner is not None:
-                connection.owner.tick(now)
+            owner = connection.owner
+            if owner is not None:
+                self.tick_s = min(self.tick_s, owner.tick_s)
+                owner.tick(now)
             elif connection.expires_at and now >= connection.expires_at and connection in self._idle:
                 self._idle.remove(connection)
                 self.counts.expired += 1
                 connection.abort()
-        self._timer = self._loop.call_later(self._limits.tick_s, self._tick)
+        self._timer = self._loop.call_later(self.tick_s, self._tick)

@@ -15,7 +15,7 @@ from gateway.upstream.dialing import Dialer
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.pool import Pool, PoolLimits
 from gateway.upstream.tls import tls_context
-from gateway.upstream.values import UpstreamTimeouts
+from gateway.upstream.values import UpstreamTimeouts, tick_for
 
 if TYPE_CHECKING:
     import ssl
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from gateway.upstream.values import ExchangeRequest, Outcome
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_SLOWEST_TICK_S, _FASTEST_TICK_S = 0.25, 0.02
-_TICKS_PER_TIMEOUT = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +103,7 @@ class Upstream:
                 connect_s=timeouts.connect_s,
                 wait_s=timeouts.pool_wait_s,
                 keepalive_s=keepalive_s,
-                tick_s=_tick_s(timeouts, keepalive_s),
+                tick_s=min(timeouts.tick_s, tick_for(keepalive_s)) if keepalive_s else timeouts.tick_s,
                 max_age_s=max_age_s,
             ),
         )
@@ -178,11 +176,3 @@ class Upstream:
     async def aclose(self) -> None:
         """Close every connection. Exchanges in progress break off."""
         await self.pool.aclose()
-
-
-def _tick_s(timeouts: UpstreamTimeouts, keepalive_s: float) -> float:
-    """Often enough that no time-out is late by more than a quarter, and that a caller's leaving is seen at once."""
-    shortest = min(
-        timeouts.first_byte_s, timeouts.idle_s, timeouts.total_s or timeouts.idle_s, keepalive_s or timeouts.idle_s
-    )
-    return min(_SLOWEST_TICK_S, max(_FASTEST_TICK_S, shortest / _TICKS_PER_TIMEOUT))

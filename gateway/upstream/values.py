@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
 Ended: TypeAlias = Literal["complete", "client-left", "upstream-broke", "timeout"]
+
+_SLOWEST_TICK_S, _FASTEST_TICK_S = 0.25, 0.02
+_TICKS_PER_TIMEOUT = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +25,17 @@ class UpstreamTimeouts:
     """For the whole exchange. None: streams may last."""
     pool_wait_s: float = 5.0
     """For a connection, when all are busy; then UpstreamBusy."""
+    tick_s: float = field(init=False, repr=False, compare=False)
+    """How often to look at them."""
+
+    def __post_init__(self) -> None:
+        shortest_s = min(self.first_byte_s, self.idle_s, self.total_s or self.idle_s)
+        object.__setattr__(self, "tick_s", tick_for(shortest_s))
+
+
+def tick_for(shortest_s: float) -> float:
+    """Often enough that no time-out is late by more than a quarter, and that a caller's leaving is seen at once."""
+    return min(_SLOWEST_TICK_S, max(_FASTEST_TICK_S, shortest_s / _TICKS_PER_TIMEOUT))
 
 
 class ExchangeRequest:
