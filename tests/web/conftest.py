@@ -23,6 +23,7 @@ import pytest
 
 from gateway.cache import CacheServer
 from gateway.ledger import migrate
+from tests.fakes.stage import Stage
 
 START_S = 40.0
 PATIENCE_S = 20.0
@@ -79,6 +80,16 @@ class Gateway:
 
     def bearer(self, token: str) -> httpx.Client:
         return self._client({"authorization": f"Bearer {token}"})
+
+    def metric(self, name: str, **labels: str) -> float:
+        """One value as a scrape sees it now; 0 if it is not there."""
+        wanted = name + ("{" + ",".join(f'{key}="{value}"' for key, value in sorted(labels.items())) + "}")
+        text = self.admin.get("/_tiergate/metrics").raise_for_status().text
+        return sum(
+            float(line.rpartition(" ")[2])
+            for line in text.splitlines()
+            if line.rpartition(" ")[0] == (wanted if labels else name)
+        )
 
     @property
     def admin(self) -> httpx.Client:
@@ -286,3 +297,17 @@ def start_gateway(sandbox: Sandbox, world: dict[str, str]) -> Iterator[StartGate
     """Starts gateways with other settings."""
     with _starting(sandbox, world) as start:
         yield start
+
+
+@pytest.fixture(scope="module")
+def start_shared(sandbox: Sandbox, world: dict[str, str]) -> Iterator[StartGateway]:
+    """As `start_gateway`, for gateways that all tests of a file use."""
+    with _starting(sandbox, world) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    """Servers behind them."""
+    with Stage() as made:
+        yield made
