@@ -1,7 +1,8 @@
 """Cross-origin requests: what a browser is told, as policy says it.
 
 A preflight is answered here, without a key and without a charge: browsers send none with it. Every
-other request is admitted as always, and its response, a refusal too, says who may read it.
+other request is admitted as always, and its response, a refusal too, says who may read it. What an
+upstream says about that gives way: two words about one origin are none to a browser.
 
 Source: WHATWG Fetch, "CORS protocol".
 """
@@ -15,10 +16,20 @@ if TYPE_CHECKING:
 
     from gateway.core.upstream_policy import Cors
 
-    Lines = list[bytes]
+    Headers = Iterable[tuple[bytes, bytes]]
+
+Lines = list[bytes]
 
 
-def asked_method(method: str, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+_OF_CORS = b"access-control-"
+
+
+def without_cors(lines: Lines) -> Lines:
+    """The field lines of a response without what its upstream says about other origins."""
+    return [line for line in lines if line[: len(_OF_CORS)].lower() != _OF_CORS]
+
+
+def asked_method(method: str, headers: Headers) -> str | None:
     """The method that a preflight asks about; None if the request is none."""
     if method != "OPTIONS":
         return None
@@ -27,7 +38,7 @@ def asked_method(method: str, headers: Iterable[tuple[bytes, bytes]]) -> str | N
     return asked.decode("latin-1") if asked is not None and b"origin" in found else None
 
 
-def preflight_lines(cors: Cors, method: str, headers: Iterable[tuple[bytes, bytes]]) -> Lines:
+def preflight_lines(cors: Cors, method: str, headers: Headers) -> Lines:
     """The fields of a preflight's answer. One that allows nothing is an answer too.
 
     Args:
@@ -46,6 +57,11 @@ def preflight_lines(cors: Cors, method: str, headers: Iterable[tuple[bytes, byte
         lines.append(b"access-control-max-age: %d" % cors.max_age_s)
     lines[0] = b"vary: origin, access-control-request-method, access-control-request-headers"
     return lines
+
+
+def call_lines(cors: Cors, headers: Headers) -> Lines:
+    """The fields of the response to a call that came with these headers."""
+    return response_lines(cors, next((value for name, value in headers if name == b"origin"), None))
 
 
 def response_lines(cors: Cors, origin: bytes | None, *, exposes: bool = True) -> Lines:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import structlog
 
 from gateway.admission import Attempt
-from gateway.core.cors import response_lines
+from gateway.core.cors import call_lines, without_cors
 from gateway.core.errors import CapacityReduced, Failed, MalformedRequest, Rejected, TiergateError
 from gateway.core.forward_rules import edit_lines
 from gateway.core.http_head import pairs_of
@@ -254,12 +254,8 @@ class Metered:
             lines += plan.policy_lines
             lines.append(plan.state_line(record.states, status))
         if self._cors is not None:
-            lines += self._cors_lines(self._cors)
+            lines = without_cors(lines) + call_lines(self._cors, self._scope["headers"])
         return lines
-
-    def _cors_lines(self, cors: Cors) -> list[bytes]:
-        origin = next((value for name, value in self._scope["headers"] if name == b"origin"), None)
-        return response_lines(cors, origin)
 
     async def _answer(self, send: Send, error: TiergateError, *, given_back: bool = False) -> None:
         """Tell the caller of an error."""
@@ -273,7 +269,7 @@ class Metered:
                 fields.append((b"ratelimit-policy", policy_field(plan.limits)))
                 fields.append((b"ratelimit", state_field(plan.limits, attempt.states, given_back=given_back)))
         if self._cors is not None:
-            fields += pairs_of(self._cors_lines(self._cors))
+            fields += pairs_of(call_lines(self._cors, self._scope["headers"]))
         self._status = await send_problem(self._runtime, self._scope, send, error, attempt.decision_id, fields)
         if self.plan is None:
             self._ended()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from gateway.core.cors import asked_method, preflight_lines
+from gateway.core.cors import asked_method, call_lines, preflight_lines
 from gateway.core.errors import TiergateError
 from gateway.core.http_head import pairs_of
 from gateway.core.request_gate import check_request
@@ -74,7 +74,8 @@ class Edge:
             path, ours = located or self._locate(raw_path, keeps_encoded_slashes=policy.takes_encoded_slashes)
         except TiergateError as error:
             runtime.metrics.decided("-", "-", error.code).n += 1
-            await send_problem(runtime, scope, send, error, None, [])
+            readable = call_lines(policy.cors, scope["headers"]) if policy.cors is not None else []
+            await send_problem(runtime, scope, send, error, None, pairs_of(readable))
             return
         if ours:
             await self._app(scope, receive, _with_date(send))
