@@ -121,10 +121,15 @@ class RawCaller:
         return line
 
     def _exactly(self, count: int) -> bytes:
-        while len(self._buffer) < count:
-            self._more()
-        data, self._buffer = self._buffer[:count], self._buffer[count:]
-        return data
+        parts, missing = [self._buffer], count - len(self._buffer)
+        while missing > 0:
+            parts.append(self.socket.recv(65_536))
+            missing -= len(parts[-1])
+            if not parts[-1]:
+                raise EOFError(f"closed with {missing} bytes missing")
+        data = b"".join(parts)
+        self._buffer = data[count:]
+        return data[:count]
 
     def _more(self) -> None:
         data = self.socket.recv(65_536)

@@ -84,6 +84,9 @@ class Player(RawUpstream):
         said = ("Server: secretive", "Set-Cookie: a=1", "Set-Cookie: b=2", "Cache-Control: public", "X-Powered-By: 1")
         await self.answer(peer, b"{}", "200 OK", *said, "Access-Control-Allow-Origin: *", "Vary: Accept")
 
+    async def _hundred_kb(self, peer: Peer, _head: RawRequest, _path: str) -> None:
+        await self.answer(peer, b"x" * 100_000)
+
     async def _failure(self, peer: Peer, _head: RawRequest, _path: str) -> None:
         await self.answer(peer, b"sorry", "500 No")
 

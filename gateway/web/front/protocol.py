@@ -1,9 +1,9 @@
 """One connection of a caller: requests are read, checked, served one after the other, and bounded.
 
 A request is served once its head has come whole; what follows it waits, and is not read beyond a
-bound, until the response is complete. Whatever is ambiguous is refused here, before an app or an
-upstream reads it a second time. After a refusal, or a response that came before its request's
-end, nothing more is read from the connection.
+bound, until the response is complete and the caller keeps up with what was written of it. Whatever
+is ambiguous is refused here, before an app or an upstream reads it a second time. After a refusal,
+or a response that came before its request's end, nothing more is read from the connection.
 
 An Upgrade to WebSocket is handed to uvicorn's WebSocket protocol; any other is an offer that is
 not taken up (RFC 9110 section 7.8).
@@ -146,7 +146,7 @@ class FrontProtocol(asyncio.Protocol):
                 self._transport.abort()
         elif self._body is not None:
             self._read_body(self._body, data)
-        elif self._cycle is not None:
+        elif self._cycle is not None or self.is_writing_paused:
             self._buffer += data
             if len(self._buffer) > _PIPELINED_BYTES:
                 self.hold()
@@ -169,6 +169,10 @@ class FrontProtocol(asyncio.Protocol):
         self._wake_drain()
         if self._cycle is not None:
             self._cycle.unblocked()
+        else:
+            lasts_s = self._options.linger_s if self._discards else self._options.keep_alive_s
+            self._deadline = max(self._deadline, self.loop.time() + lasts_s)
+            self._next()
 
     # What uvicorn calls.
 
@@ -183,8 +187,9 @@ class FrontProtocol(asyncio.Protocol):
 
     def look(self, now: float) -> None:
         """Is a deadline over?"""
-        if self.is_writing_paused and now - self._stuck_since > self._options.write_timeout_s:
-            self._transport.abort()
+        if self.is_writing_paused:
+            if now - self._stuck_since > self._options.write_timeout_s:
+                self._transport.abort()
         elif now < self._deadline:
             return
         elif self._cycle is not None:
@@ -255,11 +260,13 @@ class FrontProtocol(asyncio.Protocol):
     # Inside.
 
     def _next(self) -> None:
-        """Serve the request that came behind the last one."""
-        if self._cycle is None and not self._discards and not self._transport.is_closing():
-            data, self._buffer = self._buffer, b""
+        """Serve the request that came behind the last one, unless that one's answer is still to be taken."""
+        if self._cycle or self._discards or self.is_writing_paused or self._transport.is_closing():
+            return
+        data, self._buffer = self._buffer, b""
+        if data:
             self._read_head(data)
-            self.release()
+        self.release()
 
     def _read_head(self, data: bytes) -> None:
         if data[:2] == b"\r\n":  # RFC 9112 section 2.2: an empty line before a request is ignored
