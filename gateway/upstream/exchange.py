@@ -204,6 +204,8 @@ class Exchange:
         self.tick_s = timeouts.tick_s
         retry = False
         while True:
+            if self._failure is not None:  # the caller left while it was admitted: nobody is troubled with its call
+                raise self._failure
             connection = None if retry else pool.take_idle()
             if connection is None:
                 connection = await self._connected(pool, timeouts, new_only=retry)
