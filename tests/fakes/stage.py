@@ -104,16 +104,10 @@ class Player(RawUpstream):
         await peer.close()
         raise ConnectionError
 
-    async def _stubborn(self, peer: Peer, _head: RawRequest, path: str) -> None:
-        """Reads no body, and says nothing."""
+    async def _stubborn(self, peer: Peer, _head: RawRequest, _path: str) -> None:
+        """Reads no body and says nothing, until `ends` is set."""
         peer.writer.transport.pause_reading()
-        sock = peer.own_socket()
-        try:
-            while not _has_hung_up(sock):  # noqa: ASYNC110 - nothing is read, so nothing signals
-                await asyncio.sleep(BEAT_S / 5)
-        finally:
-            sock.close()
-        self.left[path] = time.monotonic()
+        await self.ends.wait()
         raise ConnectionError
 
     async def _stream(self, peer: Peer, _head: RawRequest, path: str) -> None:
@@ -129,10 +123,10 @@ class Player(RawUpstream):
         await peer.send(b"0\r\n\r\n")
 
     async def _large(self, peer: Peer, _head: RawRequest, path: str) -> None:
-        """Ten megabytes, as fast as they are taken."""
-        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n")
+        """A hundred megabytes, as fast as they are taken: more than the system buffers."""
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
         try:
-            for _ in range(100):
+            for _ in range(1000):
                 await peer.send(b"x" * 100_000)
         except ConnectionError:
             self.left[path] = time.monotonic()
@@ -142,12 +136,6 @@ class Player(RawUpstream):
         await peer.until_closed()
         self.left[path] = time.monotonic()
         raise ConnectionError
-
-
-def _has_hung_up(sock: Any) -> bool:
-    """Whether the peer has closed, although what it sent before was not read."""
-    info = sock.getsockopt(6, 11, 1)  # IPPROTO_TCP, TCP_INFO: the first byte is the state
-    return info[0] != 1  # ESTABLISHED
 
 
 class Stage:

@@ -269,7 +269,8 @@ class Cycle:
         self._ask()
 
     def watch(self) -> None:
-        """A connection tells by itself when its caller leaves."""
+        """A connection tells by itself when its caller leaves, while it is read."""
+        self._protocol.notice_leaving()
 
     def hold(self) -> None:
         """Read no more of the body for now."""

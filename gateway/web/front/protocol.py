@@ -14,6 +14,7 @@ Source: RFC 9112.
 from __future__ import annotations
 
 import asyncio
+import select
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
@@ -45,6 +46,8 @@ _LINGERS = 6
 _LINE_SLACK = 64
 """Method and version beside the target in a request line."""
 _FIRST_BYTES = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&'*+-.^_`|~0123456789\r")
+_LEAVING = getattr(select, "POLLRDHUP", None)
+"""Linux has it. Elsewhere a caller that is not read is noticed to be gone when it is read again."""
 _ASGI = {"version": "3.0", "spec_version": "2.4"}
 _DEFAULTS = FrontOptions()
 
@@ -186,7 +189,8 @@ class FrontProtocol(asyncio.Protocol):
     # What the sweeper calls.
 
     def look(self, now: float) -> None:
-        """Is a deadline over?"""
+        """Is a deadline over, or the caller gone?"""
+        self.notice_leaving()
         if self.is_writing_paused:
             if now - self._stuck_since > self._options.write_timeout_s:
                 self._transport.abort()
@@ -224,6 +228,14 @@ class FrontProtocol(asyncio.Protocol):
         if self._reading_paused:
             self._reading_paused = False
             self._transport.resume_reading()
+
+    def notice_leaving(self) -> None:
+        """Ask the kernel whether the caller has gone, while nothing is read that would tell."""
+        if self._reading_paused and _LEAVING is not None and not self._transport.is_closing():
+            poll = select.poll()
+            poll.register(self._transport.get_extra_info("socket").fileno(), _LEAVING)
+            if poll.poll(0):
+                self._transport.abort()
 
     def cut(self) -> None:
         """End the connection in the middle of a response."""
