@@ -348,6 +348,7 @@ def _reload_on_hangup(runtime: Runtime) -> Iterator[None]:
 
 async def _last_words(runtime: Runtime) -> None:
     """At shutdown: settle what was counted, write what was decided. The next start repairs what fails here."""
+    runtime.metrics.flush()
     for name, work in (
         ("settlement", runtime.settlement.settle),
         ("decision records", runtime.decisions.flush),

@@ -184,13 +184,13 @@ def test_two_gateways_of_one_data_directory_keep_their_metrics_apart(
     second = serve("--workers", "2")
     second.wait_for("gateway serves")
     assert second.call(key).status_code == 200
-    assert (counted(first), counted(second)) == (4, 1)
+    until(lambda: (counted(first), counted(second)) == (4, 1), first.log)
     assert second.stop() == 0
     assert counted(first) == 4
     kill(*started(first))
     until(lambda: ready(first) == 4, first.log)
     assert {first.call(key).status_code for _ in range(2)} == {200}
-    assert counted(first) == 6
+    until(lambda: counted(first) == 6, first.log)
     assert first.stop() == 0
     assert run_directories(tmp_path) == []
 
@@ -201,12 +201,24 @@ def test_what_dead_workers_counted_stays_counted_in_one_file(serve: Serve, tierg
     key = new_key(tiergate)["key"]
     for times in (1, 2, 3):
         assert served.call(key).status_code == 200
+        until(lambda times=times: counted(served) == times, served.log)  # a second's calls die with a worker
         kill(*started(served)[-2:])
         until(lambda times=times: ready(served) == 2 + 2 * times, served.log)
     assert counted(served) == 3
     [directory] = run_directories(tmp_path)
     dead = set(map(str, started(served)[:-2]))
     assert not [file for file in directory.glob("*.db") if file.stem.rpartition("_")[2] in dead]
+
+
+def test_a_worker_that_is_told_to_stop_leaves_all_that_it_counted(serve: Serve, tiergate: Run) -> None:
+    served = serve("--workers", "2")
+    served.wait_for("gateway serves")
+    key = new_key(tiergate)["key"]
+    assert {served.call(key).status_code for _ in range(5)} == {200}
+    for pid in started(served)[-2:]:
+        os.kill(pid, signal.SIGTERM)
+    until(lambda: ready(served) == 4, served.log)
+    assert counted(served) == 5
 
 
 def test_what_a_killed_gateway_left_is_removed_by_the_next(serve: Serve, tmp_path: Path) -> None:
