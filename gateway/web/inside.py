@@ -26,7 +26,7 @@ from gateway.core.request_gate import body_framing
 from gateway.upstream import BodySize, ClientFaulty, ClientLeft, ExchangeBroken, OnStart, Outcome, ResponseHead
 from gateway.upstream.values import Ended
 from gateway.web.asgi import ASGIApp, Headers, Receive, Scope, Send
-from gateway.web.front import CALLER
+from gateway.web.front import CALLER, Cycle
 from gateway.web.metered import Metered
 from gateway.web.refusals import InternalError
 from gateway.web.runtime import Runtime
@@ -61,7 +61,8 @@ class InsideApp:
         if assertion is not None:
             identity.append((ASSERTION_FIELD, assertion))
         framing = body_framing(scope["headers"], scope["http_version"])
-        call = _Call(receive, send, metered.on_start, BodySize(framing, plan.max_body))
+        caller = scope.get("extensions", {}).get(CALLER)
+        call = _Call(receive, send, metered.on_start, BodySize(framing, plan.max_body), caller)
         inner = {
             **scope,
             "headers": headers_inside(scope["headers"], identity=identity),
@@ -82,9 +83,10 @@ class InsideApp:
 class _Call:
     """One call, as the app sees it."""
 
-    __slots__ = ("_body", "_complete", "_fault", "_on_start", "_receive", "_send", "_sent_bytes", "_status")
+    __slots__ = ("_body", "_caller", "_complete", "_fault", "_on_start", "_receive", "_send", "_sent_bytes", "_status")
 
-    def __init__(self, receive: Receive, send: Send, on_start: OnStart, body: BodySize) -> None:
+    def __init__(self, receive: Receive, send: Send, on_start: OnStart, body: BodySize, caller: Cycle | None) -> None:
+        self._caller = caller
         self._receive = receive
         self._send = send
         self._on_start = on_start
@@ -115,7 +117,12 @@ class _Call:
         return message
 
     async def send(self, message: Any) -> None:
-        """Pass the response on, unless the caller is to be told of its own fault instead."""
+        """Pass the response on, unless the caller is to be told of its own fault instead.
+
+        Raises:
+            OSError: The caller has left in the middle of it, as ASGI 2.4 has it: an app that makes a stream and does
+                not listen would make it for ever. Servers other than our own do not say.
+        """
         if message["type"] == "http.response.start":
             if self._fault is not None:
                 return
@@ -123,6 +130,9 @@ class _Call:
             message = {**message, "headers": self._started(message["status"], message.get("headers", ()))}
         elif self._status is None and self._fault is not None:
             return
+        elif self._caller is not None and self._caller.disconnected and not self._complete:
+            self._fault = self._fault or ClientLeft("The caller left before the response was complete.")
+            raise OSError("the caller has left")
         await self._send(message)
         if message["type"] != "http.response.start":
             self._sent_bytes += len(message.get("body", b""))
