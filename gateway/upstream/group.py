@@ -33,6 +33,7 @@ PRESERVE = "preserve"
 """The word in policy for: send the caller's Host."""
 _AGAINST = (NotConnected, DiedUnanswered, UpstreamTimeout, UpstreamInvalid)
 _LOOK_S = 0.5
+"""A retired group lasts at least so long, for requests that were decided under the policy that had it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +138,7 @@ class Group:
         self._is_retired = True
         for upstream in self.upstreams:
             upstream.retire()
+        await asyncio.sleep(_LOOK_S)
         while not all(upstream.is_unused for upstream in self.upstreams):  # noqa: ASYNC110 - pools signal nothing
             await asyncio.sleep(_LOOK_S)
 

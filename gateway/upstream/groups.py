@@ -82,8 +82,14 @@ class Groups:
                 log.error("upstream group cannot be opened", group=name, reason=fault, keeps_old=name in self._groups)
 
     def find(self, name: str) -> Group | None:
-        """The group of that name. None: it is not defined, or could not be opened (`faults`)."""
-        return self._groups.get(name)
+        """The group of that name, or one that was just put out of force, for a request decided before that.
+
+        None: it is not defined, or could not be opened (`faults`).
+        """
+        group = self._groups.get(name)
+        if group is None:
+            group = next((retiring for retiring in self._retiring.values() if retiring.name == name), None)
+        return group
 
     def find_by_host(self, host: str) -> Group | None:
         """The group that a host's requests go to; `host` in lower case and without port."""

@@ -543,6 +543,17 @@ async def test_a_request_that_chose_a_group_before_it_went_is_still_served(park)
         await asyncio.sleep(0.01)
 
 
+async def test_a_request_that_was_decided_before_its_group_went_still_finds_it(park):
+    groups = park.groups()
+    groups.update({"api": a_group((await park.server()).url)})
+    groups.update({"other": a_group(REFUSES, name="other")})
+    await asyncio.sleep(0)
+    assert await ask(groups.find("api")) == b"ok"
+    while groups.retiring:  # noqa: ASYNC110 - looks at the groups' own figures, which signal nothing
+        await asyncio.sleep(0.01)
+    assert groups.find("api") is None
+
+
 async def test_closing_breaks_off_what_a_retired_group_still_does(park):
     begun = asyncio.Event()
 
