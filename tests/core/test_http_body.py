@@ -103,6 +103,12 @@ def test_an_unframed_body_is_whole_when_the_connection_closes():
     assert body.closed()
 
 
+@pytest.mark.parametrize("line", [b"X Y: 1", b"X : 1", b" X: 1", b"\tX: 1", b"X\xc3\xa4: 1", b"(X): 1", b": 1", b"X"])
+def test_a_trailer_line_that_is_no_field_line_is_refused(line):
+    with pytest.raises(BodyInvalid):
+        ChunkedBody().feed(b"0\r\n" + line + b"\r\n\r\n")
+
+
 def test_a_line_without_end_is_refused_while_it_grows():
     body = ChunkedBody()
     body.feed(b"1" * MAX_LINE_BYTES)
