@@ -105,3 +105,20 @@ async def test_what_is_not_http_is_refused(port):
     writer.write(b"POST / HTTP/1.1\r\nHost: x\r\n" + OFFER + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n")
     assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 400 ")
     writer.close()
+
+
+BROKEN = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
+
+
+async def test_a_caller_that_stays_after_its_body_was_refused_is_not_waited_for(port):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(BROKEN)
+    assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 400 ")
+    try:
+        with pytest.raises(ConnectionError):  # the other end is closed, not only its half
+            for _ in range(100):
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+    finally:
+        writer.transport.abort()

@@ -383,6 +383,7 @@ class FrontProtocol(asyncio.Protocol):
 
         Closing at once would answer its bytes with a reset, which can overtake the response.
         """
+        self._cycle = None
         self._body = None
         self._buffer = b""
         self._discards = True
