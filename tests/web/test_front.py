@@ -107,6 +107,13 @@ async def test_what_is_not_http_is_refused(port):
     writer.close()
 
 
+async def write_on(writer: asyncio.StreamWriter) -> None:
+    for _ in range(100):
+        writer.write(b"x")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+
+
 BROKEN = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
 
 
@@ -116,9 +123,22 @@ async def test_a_caller_that_stays_after_its_body_was_refused_is_not_waited_for(
     assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 400 ")
     try:
         with pytest.raises(ConnectionError):  # the other end is closed, not only its half
-            for _ in range(100):
-                writer.write(b"x")
-                await writer.drain()
-                await asyncio.sleep(0.05)
+            await write_on(writer)
     finally:
         writer.transport.abort()
+
+
+HEADS = {
+    "in its head": b"HEAD * HTTP/1.1\r\nHost: x\r\n\r\n",
+    "in its body": b"HEAD / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+}
+
+
+@pytest.mark.parametrize("where", HEADS)
+async def test_the_refusal_of_a_head_request_has_no_body(port, where):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(HEADS[where])
+    answer = await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.partition(b"\r\n\r\n")[2] == b""

@@ -134,7 +134,7 @@ class Cycle:
         self.keep_alive = False
         if self._fault is not None:
             self.complete = True
-            self._protocol.refuse(self._fault.refusal)
+            self._protocol.refuse(self._fault.refusal, to_head=self._method == "HEAD")
         else:
             self._write(500, [b"content-type: text/plain"], b"Internal Server Error\n", framing=None, ended=True)
 

@@ -241,11 +241,15 @@ class FrontProtocol(asyncio.Protocol):
         """End the connection in the middle of a response."""
         self._transport.abort()
 
-    def refuse(self, error: TiergateError) -> None:
-        """Answer what was refused before an app saw it, and close."""
+    def refuse(self, error: TiergateError, *, to_head: bool = False) -> None:
+        """Answer what was refused before an app saw it, or without one, and close.
+
+        Args:
+            to_head: It is a HEAD request, so its answer has no body.
+        """
         status, headers, body = self._options.refuse(error)
         lines = [STATUS_LINES[status], *(b"%b: %b" % field for field in headers), b"connection: close", b"\r\n"]
-        self._transport.write(b"\r\n".join(lines) + body)
+        self._transport.write(b"\r\n".join(lines) + (b"" if to_head else body))
         self._close_slowly()
 
     def forget_task(self, task: asyncio.Task[None] | None) -> None:
@@ -291,7 +295,7 @@ class FrontProtocol(asyncio.Protocol):
             first, block = read_request_head(data[:end])
         except TiergateError as error:
             self._buffer = b""
-            self.refuse(error)
+            self.refuse(error, to_head=data[:5] == b"HEAD ")
             return
         self._buffer = b""
         if block.wants_websocket and self._config.ws_protocol_class is not None:
