@@ -62,6 +62,12 @@ async def test_hop_by_hop_fields_of_the_response_end_here(serve):
     assert [name for name, _ in caller.headers] == [b"content-length", b"via"]
 
 
+async def test_a_length_that_the_response_counts_to_the_connection_still_delimits_its_body(serve):
+    rig = await serve(answering(b"HTTP/1.1 200 OK\r\nConnection: Content-Length\r\nContent-Length: 2\r\n\r\nok"))
+    caller, _ = await rig.ask()
+    assert (dict(caller.headers)[b"content-length"], caller.body) == (b"2", b"ok")
+
+
 async def test_the_response_start_can_be_given_more_fields(serve):
     rig = await serve(answering(OK))
     caller, _ = await rig.ask(on_start=lambda head: [*head.lines, b"x-seen: %d" % head.status])
