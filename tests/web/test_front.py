@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -33,11 +34,11 @@ async def tell(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": told})
 
 
-@pytest.fixture
-async def port() -> AsyncIterator[int]:
-    """Served as `tiergate serve` would."""
+@asynccontextmanager
+async def serving(app: Any) -> AsyncIterator[int]:
+    """As `tiergate serve` would."""
     config = uvicorn.Config(
-        tell,
+        app,
         port=0,
         lifespan="off",
         log_config=None,
@@ -46,12 +47,20 @@ async def port() -> AsyncIterator[int]:
         http=server_config(Settings.model_construct(workers=1, shutdown_grace_s=1)).http,
     )
     server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
+    running = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110 - uvicorn offers a flag only
         await asyncio.sleep(0.005)
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
-    await serving
+    try:
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        await running
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[int]:
+    async with serving(tell) as port:
+        yield port
 
 
 async def talk(port: int, *parts: bytes) -> list[dict[str, Any]]:
@@ -142,3 +151,28 @@ async def test_the_refusal_of_a_head_request_has_no_body(port, where):
     writer.close()
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert answer.partition(b"\r\n\r\n")[2] == b""
+
+
+async def test_requests_are_not_served_while_earlier_answers_are_not_taken():
+    """Or a caller could have as much held here as it likes, 60 KB for 40 bytes."""
+    served = 0
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:  # noqa: ARG001 - its signature is ASGI's
+        nonlocal served
+        served += 1
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"60000")]})
+        await send({"type": "http.response.body", "body": b"x" * 60_000})
+
+    many = 1500
+    async with serving(app) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1000)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * (many - 1) + LAST)
+        await asyncio.sleep(0.5)
+        served_untaken = served
+        read = 0
+        while data := await reader.read(2**20):
+            read += data.count(b"HTTP/1.1 200")
+        writer.close()
+    assert served_untaken < many / 2  # what fits into the buffers of both sockets
+    assert served == many
+    assert read >= many - 5  # a head may lie across two reads
