@@ -322,7 +322,8 @@ class Exchange:
 
     def unblocked(self) -> None:
         """It does again."""
-        self.touch()
+        if self._pool is not None:  # before that nothing of this exchange was sent to it
+            self.touch()
         if self._connection is not None:
             self._connection.resume()
 

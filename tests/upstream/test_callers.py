@@ -8,7 +8,7 @@ import time
 import pytest
 
 from gateway.core.http_body import CHUNKED
-from gateway.upstream import ClientFaulty, ClientLeft, ExchangeBroken, UpstreamTimeouts
+from gateway.upstream import ClientFaulty, ClientLeft, Exchange, ExchangeBroken, ExchangeRequest, UpstreamTimeouts
 from tests.fakes.asgi_caller import AsgiCaller
 from tests.fakes.raw_upstream import Peer
 
@@ -208,3 +208,8 @@ async def test_what_a_slow_caller_has_not_read_stays_with_the_upstream(serve):
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
+
+
+def test_a_caller_that_reads_on_before_its_request_is_sent_changes_nothing():
+    request = ExchangeRequest(method="POST", target=b"/", lines=[], body_framing=5)
+    Exchange(request, on_start=lambda head: head.lines, max_body=9).unblocked()
