@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from litestar import HttpMethod, Response, route
+from litestar import Response, get
 from litestar.openapi import ResponseSpec
 
 from gateway.web.callers import FromRuntime
@@ -12,10 +12,8 @@ KEPT_S = 300
 _TYPE = "application/jwk-set+json"
 
 
-@route(
+@get(
     "/jwks.json",
-    http_method=[HttpMethod.GET, HttpMethod.HEAD],
-    status_code=200,
     summary="Keys of assertions",
     tags=["operations"],
     responses={200: ResponseSpec(dict[str, list[dict[str, str]]], media_type=_TYPE)},

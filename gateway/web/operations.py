@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from litestar import HttpMethod, Response, get, route
+from litestar import Response, get
 from litestar.openapi import ResponseSpec
 from litestar.params import FromPath
 
@@ -19,7 +19,6 @@ from gateway.web.problem_shape import problems
 from gateway.web.problems import TABLE
 from gateway.web.refusals import DecisionNotFound, NotAllowed, NotAuthorized, NothingHere
 
-_READ = [HttpMethod.GET, HttpMethod.HEAD]
 _METRICS_TYPE = "text/plain; version=0.0.4"
 """The rest of the content type, its charset, is Litestar's to add."""
 _RETRY_S = "2"
@@ -59,13 +58,13 @@ class ErrorKind(msgspec.Struct, kw_only=True):
     advice: str
 
 
-@route("/health", http_method=_READ, status_code=200, summary="Is the process alive", tags=["operations"])
+@get("/health", summary="Is the process alive", tags=["operations"])
 async def health() -> Health:
     """Always 200 while the process answers; use `ready` to decide whether to send requests here."""
     return Health(status="ok", version=gateway.__version__)
 
 
-@route("/ready", http_method=_READ, status_code=200, summary="Can requests be served", tags=["operations"])
+@get("/ready", summary="Can requests be served", tags=["operations"])
 async def ready(runtime: FromRuntime, caller: FromCaller) -> Response[Readiness]:
     """503 if calls are refused here: without the cache. A ledger that is away is told with 200 and `degraded`."""
     readiness = await check_readiness(runtime)

@@ -20,6 +20,7 @@ from gateway.web.admin import admin_router
 from gateway.web.billing_routes import provide_checkouts
 from gateway.web.callers import provide_caller, provide_runtime
 from gateway.web.failures import EXCEPTION_HANDLERS
+from gateway.web.head import AnswersHead
 from gateway.web.jwks import jwks
 from gateway.web.pages import page_handlers
 from gateway.web.reserved import OPERATIONS
@@ -38,7 +39,7 @@ def build_litestar(
     settings: Settings, *, lifespan: Callable[[Litestar], AbstractAsyncContextManager[None]]
 ) -> Litestar:
     """The app behind the metered edge. `lifespan` must set `app.state.runtime`."""
-    return Litestar(
+    app = Litestar(
         route_handlers=[
             Router(path=settings.billing_prefix, route_handlers=_BILLING),
             Router(path=OPERATIONS, route_handlers=_operations()),
@@ -61,6 +62,8 @@ def build_litestar(
         debug=False,
         pdb_on_exception=False,
     )
+    app.asgi_handler = AnswersHead(app.asgi_handler)  # type: ignore[assignment]  # as with the edge
+    return app
 
 
 def _operations() -> list[ControllerRouterHandler]:
