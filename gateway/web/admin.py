@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from typing import Annotated, Literal
 
-from litestar import Router, delete, get, post
+from litestar import Response, Router, delete, get, post
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from gateway.core.user_id import check_user_id
@@ -26,6 +26,7 @@ from gateway.web.admin_bodies import (
     Synced,
 )
 from gateway.web.api_keys import (
+    LOCATION,
     KeyList,
     KeyRequest,
     KeyRevoked,
@@ -39,8 +40,10 @@ from gateway.web.api_keys import (
 from gateway.web.billing_bodies import SubscriptionView
 from gateway.web.billing_routes import view_subscription
 from gateway.web.callers import FromRuntime, find_row, require_admin
+from gateway.web.credentials import WITH_TOKEN
 from gateway.web.problem_shape import problems
 from gateway.web.refusals import CustomerNotFound, EventBusy, EventNotFound
+from gateway.web.reserved import OPERATIONS
 
 ACTOR = "admin"
 _LARGEST_PAGE = 500
@@ -67,13 +70,19 @@ async def list_customers(
     )
 
 
-@post("/customers", status_code=201, responses=problems(400, 401, 403, 404, 409), summary="Create a customer")
-async def create_customer(data: JSONBody[CustomerOrder], runtime: FromRuntime) -> CustomerView:
+@post(
+    "/customers",
+    status_code=201,
+    responses=problems(400, 401, 403, 404, 409),
+    response_headers=[LOCATION],
+    summary="Create a customer",
+)
+async def create_customer(data: JSONBody[CustomerOrder], runtime: FromRuntime) -> Response[CustomerView]:
     """A customer before any checkout: it has the default tier."""
     check_user_id(data.user_id)
     row = await runtime.provisioning.create_customer(data.user_id, actor=ACTOR)
     await runtime.publisher.publish_soon(row.customer_id)
-    return _customer(row)
+    return Response(_customer(row), headers={"location": _path_of(row.customer_id)})
 
 
 @get("/customers/{customer_id:str}", responses=problems(400, 401, 403, 404, 409), summary="Show a customer")
@@ -142,27 +151,29 @@ async def list_keys(
     "/customers/{customer_id:str}/keys",
     status_code=201,
     responses=problems(400, 401, 403, 404, 409),
+    response_headers=[LOCATION],
     summary="Issue a key",
 )
 async def issue_key(
     customer_id: FromPath[str], runtime: FromRuntime, data: JSONBody[KeyRequest | None] = None
-) -> NewKey:
+) -> Response[NewKey]:
     """A new key for a customer; its text is in this answer only."""
     await find_row(runtime, customer_id=customer_id)
-    return await issued(runtime, customer_id, data or KeyRequest(), actor=ACTOR)
+    return _created_key(await issued(runtime, customer_id, data or KeyRequest(), actor=ACTOR))
 
 
 @post(
     "/customers/{customer_id:str}/keys/{key_id:str}/rotate",
     status_code=201,
     responses=problems(400, 401, 403, 404, 409),
+    response_headers=[LOCATION],
     summary="Replace a key",
 )
 async def rotate_key(
     customer_id: FromPath[str], key_id: FromPath[str], runtime: FromRuntime, data: JSONBody[Rotation | None] = None
-) -> NewKey:
+) -> Response[NewKey]:
     """A successor that may do the same and lasts as long; the old key ends after the overlap. Once a key."""
-    return await rotated(runtime, customer_id, key_id, (data or Rotation()).overlap_s, actor=ACTOR)
+    return _created_key(await rotated(runtime, customer_id, key_id, (data or Rotation()).overlap_s, actor=ACTOR))
 
 
 @delete(
@@ -236,6 +247,14 @@ async def _set_blocked(customer_id: str, runtime: FromRuntime, reason: Reason, *
     return Blocked(customer_id=customer_id, blocked=blocked, in_force=in_force)
 
 
+def _path_of(customer_id: str) -> str:
+    return f"{OPERATIONS}/admin/customers/{customer_id}"
+
+
+def _created_key(key: NewKey) -> Response[NewKey]:
+    return Response(key, headers={"location": f"{_path_of(key.customer_id)}/keys/{key.key_id}"})
+
+
 async def _subscription(runtime: FromRuntime, customer_id: str) -> SubscriptionView:
     account = await runtime.ledger.load_account(customer_id)
     if account is None:
@@ -279,6 +298,7 @@ def admin_router() -> Router:
         path="/admin",
         guards=[require_admin],
         tags=["admin"],
+        security=WITH_TOKEN,
         route_handlers=[
             list_customers,
             create_customer,

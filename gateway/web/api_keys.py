@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Annotated, TypeAlias
 
 import msgspec
-from litestar import delete, get, post
+from litestar import Response, delete, get, post
+from litestar.datastructures import ResponseHeader
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from gateway.core.account import LAST_INSTANT, KeyRecord
@@ -22,6 +23,9 @@ from gateway.web.runtime import Runtime
 DEFAULT_OVERLAP_S = 86_400
 MAX_OVERLAP_S = 30 * 86_400
 
+
+LOCATION = ResponseHeader(name="location", description="The new resource.", documentation_only=True)
+"""What answers with 201 says where what it made can be named."""
 
 Instant: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=LAST_INSTANT)]
 
@@ -115,12 +119,19 @@ async def list_keys(
     return await listed(runtime, named, include_revoked=include_revoked)
 
 
-@post("/api-keys", status_code=201, responses=problems(400, 401, 403, 404, 409), summary="Issue a key", tags=["keys"])
-async def issue_key(data: JSONBody[KeyRequest], runtime: FromRuntime, caller: FromCaller) -> NewKey:
+@post(
+    "/api-keys",
+    status_code=201,
+    responses=problems(400, 401, 403, 404, 409),
+    response_headers=[LOCATION],
+    summary="Issue a key",
+    tags=["keys"],
+)
+async def issue_key(data: JSONBody[KeyRequest], runtime: FromRuntime, caller: FromCaller) -> Response[NewKey]:
     """A new key. All keys of a customer share its limits."""
     caller.require_manager()
     named = await find_named(runtime, caller, data.user_id, data.customer_id)
-    return await issued(runtime, named, data, actor=caller.actor, issuer=caller.key)
+    return _created(runtime, await issued(runtime, named, data, actor=caller.actor, issuer=caller.key))
 
 
 @delete(
@@ -163,17 +174,19 @@ async def revoke_key(
     "/api-keys/{key_id:str}/rotate",
     status_code=201,
     responses=problems(400, 401, 403, 404, 409),
+    response_headers=[LOCATION],
     summary="Replace a key",
     tags=["keys"],
 )
 async def rotate_key(
     key_id: FromPath[str], runtime: FromRuntime, caller: FromCaller, data: JSONBody[Rotation | None] = None
-) -> NewKey:
+) -> Response[NewKey]:
     """A successor that may do the same and lasts as long; the old key ends after the overlap. Once a key."""
     caller.require_manager()
     order = data or Rotation()
     named = await find_named(runtime, caller, order.user_id, order.customer_id)
-    return await rotated(runtime, named, key_id, order.overlap_s, actor=caller.actor, issuer=caller.key)
+    successor = await rotated(runtime, named, key_id, order.overlap_s, actor=caller.actor, issuer=caller.key)
+    return _created(runtime, successor)
 
 
 async def listed(runtime: Runtime, customer_id: str, *, include_revoked: bool) -> KeyList:
@@ -219,6 +232,10 @@ async def revoked(runtime: Runtime, customer_id: str, key_id: str, *, actor: str
     """End a key."""
     in_force = await runtime.provisioning.revoke(customer_id, key_id, actor=actor)
     return KeyRevoked(key_id=key_id, in_force=in_force)
+
+
+def _created(runtime: Runtime, key: NewKey) -> Response[NewKey]:
+    return Response(key, headers={"location": f"{runtime.settings.billing_prefix}/api-keys/{key.key_id}"})
 
 
 def _parse_limits(texts: list[str], runtime: Runtime) -> tuple[Limit, ...]:

@@ -43,6 +43,7 @@ from gateway.web.callers import (
     load_named,
 )
 from gateway.web.claim_cookie import claim_cookie
+from gateway.web.credentials import PUBLIC, WITH_KEY
 from gateway.web.other_sites import refuse_other_sites
 from gateway.web.problem_shape import problems
 from gateway.web.refusals import NotAuthorized, RequestInvalid
@@ -75,6 +76,7 @@ def provide_checkouts(runtime: FromRuntime) -> Checkouts:
 
 @post(
     "/create-checkout",
+    security=[*PUBLIC, *WITH_KEY],
     status_code=200,
     responses=problems(400, 401, 403, 409, 413, 422, 429, 502),
     summary="Start a checkout",
@@ -132,7 +134,7 @@ def _require_json(request: AnyRequest) -> None:
         raise RequestInvalid(f"Send the order as JSON, with 'Content-Type: {_JSON}'.")
 
 
-@get("/plans", responses=problems(400), summary="List the plans", tags=["billing"])
+@get("/plans", security=PUBLIC, responses=problems(400), summary="List the plans", tags=["billing"])
 async def list_plans(runtime: FromRuntime) -> Plans:
     """Everything on sale, with limits in words and prices as last read from Stripe.
 

@@ -6,6 +6,7 @@ from litestar import Response, get
 from litestar.openapi import ResponseSpec
 
 from gateway.web.callers import FromRuntime
+from gateway.web.credentials import PUBLIC
 
 KEPT_S = 300
 """How long a copy may be used: how early a new key has to be published before it signs."""
@@ -14,10 +15,11 @@ _TYPE = "application/jwk-set+json"
 
 @get(
     "/jwks.json",
+    security=PUBLIC,
     summary="Keys of assertions",
     tags=["operations"],
     responses={200: ResponseSpec(dict[str, list[dict[str, str]]], media_type=_TYPE)},
 )
 async def jwks(runtime: FromRuntime) -> Response[bytes]:
     """A JSON Web Key Set (RFC 7517): the keys that `X-Tiergate-Assertion` may be signed with; empty if none are set."""
-    return Response(runtime.assertions.jwks, media_type=_TYPE, headers={"cache-control": f"public, max-age={KEPT_S}"})
+    return Response(runtime.assertions.jwks, media_type=_TYPE, headers={"cache-control": f"max-age={KEPT_S}"})

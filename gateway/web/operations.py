@@ -12,6 +12,7 @@ from litestar.params import FromPath
 import gateway
 from gateway.explaining import FLUSH_S, Decision
 from gateway.web.callers import AnyRequest, Caller, FromCaller, FromRuntime
+from gateway.web.credentials import PUBLIC, WITH_TOKEN
 from gateway.web.health import Readiness as Checked
 from gateway.web.health import check_readiness
 from gateway.web.page_frame import render
@@ -58,13 +59,19 @@ class ErrorKind(msgspec.Struct, kw_only=True):
     advice: str
 
 
-@get("/health", summary="Is the process alive", tags=["operations"])
+@get("/health", security=PUBLIC, summary="Is the process alive", tags=["operations"])
 async def health() -> Health:
     """Always 200 while the process answers; use `ready` to decide whether to send requests here."""
     return Health(status="ok", version=gateway.__version__)
 
 
-@get("/ready", summary="Can requests be served", tags=["operations"])
+@get(
+    "/ready",
+    security=[*PUBLIC, *WITH_TOKEN],
+    responses={**problems(400, 401, 403), 503: ResponseSpec(Readiness, description="Calls are refused")},
+    summary="Can requests be served",
+    tags=["operations"],
+)
 async def ready(runtime: FromRuntime, caller: FromCaller) -> Response[Readiness]:
     """503 if calls are refused here: without the cache. A ledger that is away is told with 200 and `degraded`."""
     readiness = await check_readiness(runtime)
@@ -84,7 +91,12 @@ async def ready(runtime: FromRuntime, caller: FromCaller) -> Response[Readiness]
 
 
 @get(
-    "/metrics", responses=problems(401, 403), summary="Prometheus metrics", tags=["operations"], media_type="text/plain"
+    "/metrics",
+    security=WITH_TOKEN,
+    responses=problems(400, 401, 403),
+    summary="Prometheus metrics",
+    tags=["operations"],
+    media_type="text/plain",
 )
 async def metrics(runtime: FromRuntime, caller: FromCaller) -> Response[bytes]:
     """For the admin token. That a caller is on this machine says nothing: any proxy here is, whoever it speaks for."""
@@ -112,7 +124,13 @@ async def why(decision_id: FromPath[str], runtime: FromRuntime, caller: FromCall
     return {**msgspec.to_builtins(decision), **explanation}
 
 
-@get("/errors", summary="List the problem codes", tags=["operations"], responses={200: ResponseSpec(list[ErrorKind])})
+@get(
+    "/errors",
+    security=PUBLIC,
+    summary="List the problem codes",
+    tags=["operations"],
+    responses={200: ResponseSpec(list[ErrorKind])},
+)
 async def list_errors(request: AnyRequest, runtime: FromRuntime) -> Response[Any]:
     """Every `code` a problem document can have."""
     kinds = [_kind(code) for code in sorted(TABLE)]
@@ -123,6 +141,7 @@ async def list_errors(request: AnyRequest, runtime: FromRuntime) -> Response[Any
 
 @get(
     "/errors/{code:str}",
+    security=PUBLIC,
     summary="Explain a problem code",
     tags=["operations"],
     responses={200: ResponseSpec(ErrorKind), **problems(400, 404)},

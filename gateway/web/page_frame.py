@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from html import escape
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
@@ -190,7 +191,10 @@ class Visit:
 
     def _redirect(self, url: str, cookies: Sequence[Cookie]) -> Page:
         headers = page_headers(self.runtime.settings) | {"location": url}
-        return Response(content=b"", status_code=_SEE_OTHER, headers=headers, cookies=list(cookies))
+        note = f'<!doctype html>\n<title>Go on</title>\n<a href="{escape(url)}">Go on</a>\n'
+        return Response(
+            content=note, status_code=_SEE_OTHER, headers=headers, cookies=list(cookies), media_type="text/html"
+        )
 
 
 FromVisit: TypeAlias = NamedDependency[SkipValidation[Visit]]

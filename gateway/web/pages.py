@@ -32,7 +32,7 @@ async def style_sheet(request: AnyRequest) -> Response[bytes]:
     is_named = request.query_params.get("v") == STYLE_VERSION
     headers = {
         "etag": tag,
-        "cache-control": "public, max-age=31536000, immutable" if is_named else "public, max-age=300",
+        "cache-control": "max-age=31536000, immutable" if is_named else "max-age=300",
         "x-content-type-options": "nosniff",
     }
     if request.headers.get("if-none-match") == tag:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from litestar import Litestar, Router
 from litestar.datastructures import ResponseHeader
 from litestar.di import Provide
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme
 
-import gateway
 from gateway.settings import Settings
 from gateway.web import api_keys, billing_routes, operations, usage, webhook
 from gateway.web.admin import admin_router
 from gateway.web.billing_routes import provide_checkouts
 from gateway.web.callers import provide_caller, provide_runtime
+from gateway.web.description import describe
 from gateway.web.failures import EXCEPTION_HANDLERS
 from gateway.web.head import AnswersHead
 from gateway.web.jwks import jwks
@@ -57,7 +54,7 @@ def build_litestar(
             ResponseHeader(name="x-content-type-options", value="nosniff"),
             ResponseHeader(name="referrer-policy", value="no-referrer"),
         ],
-        openapi_config=_openapi(),
+        openapi_config=describe(f"{OPERATIONS}/docs"),
         logging_config=None,
         debug=False,
         pdb_on_exception=False,
@@ -74,25 +71,3 @@ def _operations() -> list[ControllerRouterHandler]:
         *page_handlers,
         admin_router(),
     ]
-
-
-def _openapi() -> OpenAPIConfig:
-    bearer: dict[str, list[Any]] = {"bearer": []}
-    return OpenAPIConfig(
-        title="Tiergate",
-        version=gateway.__version__,
-        description="Billing, keys, usage and operations of this gateway. Errors are problem documents (RFC 9457).",
-        path=f"{OPERATIONS}/docs",
-        render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"])],
-        use_handler_docstrings=True,
-        security=[bearer],
-        components=Components(
-            security_schemes={
-                "bearer": SecurityScheme(
-                    type="http",
-                    scheme="bearer",
-                    description="An API key, the server token or the admin token.",
-                )
-            }
-        ),
-    )

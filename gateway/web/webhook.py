@@ -13,6 +13,7 @@ from gateway.billing import MAX_PAYLOAD_BYTES, InvalidPayload, InvalidSignature
 from gateway.core.errors import BodyTooLarge, LedgerUnavailable
 from gateway.sync import receive_event
 from gateway.web.callers import AnyRequest, FromRuntime
+from gateway.web.credentials import SIGNED
 from gateway.web.problem_shape import problems
 from gateway.web.problems import problem_body
 
@@ -27,6 +28,7 @@ class EventReceived(msgspec.Struct, kw_only=True):
 
 @post(
     "/webhook",
+    security=SIGNED,
     status_code=200,
     request_max_body_size=MAX_PAYLOAD_BYTES,
     responses=problems(400, 413),

@@ -26,6 +26,17 @@ def test_every_admin_route_wants_the_admin_token(gateway):
         assert gateway.bearer("wrong-token-of-some-length").request(method, path).status_code == 401, path
 
 
+def test_what_is_created_can_be_found_where_the_answer_says(gateway, new_user):
+    created = gateway.admin.post(f"{ADMIN}/customers", json={"user_id": new_user()})
+    assert created.status_code == 201
+    assert gateway.admin.get(created.headers["location"]).json()["customer"]["user_id"] == created.json()["user_id"]
+    issued = gateway.admin.post(f"{created.headers['location']}/keys")
+    rotated = gateway.admin.post(f"{issued.headers['location']}/rotate")
+    for answer in (issued, rotated):
+        assert answer.status_code == 201
+        assert gateway.admin.delete(answer.headers["location"]).json()["key_id"] == answer.json()["key_id"]
+
+
 def test_a_customer_is_created_found_and_listed(gateway, new_user):
     user_id = new_user()
     created = gateway.admin.post(f"{ADMIN}/customers", json={"user_id": user_id})

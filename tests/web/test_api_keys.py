@@ -15,6 +15,15 @@ def client_of(gateway, key):
     return gateway.bearer(key)
 
 
+def test_a_new_key_can_be_ended_where_the_answer_says(gateway):
+    _, _, client = gateway.customer()
+    issued = client.post("/api/v1/api-keys", json={})
+    rotated = client.post(f"{issued.headers['location']}/rotate")
+    for answer in (issued, rotated):
+        assert answer.status_code == 201
+        assert client.delete(answer.headers["location"]).json()["key_id"] == answer.json()["key_id"]
+
+
 def test_a_key_is_shown_once_and_works_at_once(gateway, second_gateway):
     _, _, client = gateway.customer()
     issued = client.post(KEYS, json={"name": "laptop"})

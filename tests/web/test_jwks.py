@@ -15,7 +15,7 @@ def test_the_keys_are_published_to_everybody_and_verify_what_the_gateway_signs(s
     answer = gateway.browser().get(KEYS)
     assert answer.status_code == 200
     assert answer.headers["content-type"].partition(";")[0] == "application/jwk-set+json"
-    assert answer.headers["cache-control"] == "public, max-age=300"
+    assert answer.headers["cache-control"] == "max-age=300"
     assert [len(key["kid"]) for key in answer.json()["keys"]] == [43, 43]
     assert not any("d" in key for key in answer.json()["keys"])
     for seed in (NEW, OLD):

@@ -53,6 +53,10 @@ def test_the_pages_start_with_the_prices(gateway):
     for path in ("/_tiergate", "/_tiergate/"):
         answer = gateway.browser().get(path)
         assert (answer.status_code, answer.headers["location"]) == (303, "/_tiergate/pricing")
+        assert (answer.headers["content-type"], "/_tiergate/pricing" in answer.text) == (
+            "text/html; charset=utf-8",
+            True,
+        )
 
 
 def test_the_pricing_page_tells_limits_in_words_and_amounts_of_stripe(gateway):
