@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH_VENV := .venv-bench
+JUDGES_VENV := .venv-judges
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint types bench bench-peers profile lock clean
+.PHONY: help demo test test-all lint types judges bench bench-peers profile lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -e 's/:.*## /\t/' | expand -t 12
@@ -27,10 +28,20 @@ demo: $(STAMP) ## Run the whole thing here: sandbox Stripe, sample API, cache, l
 	@"$(BIN)/python" -m gateway.cli demo $(DEMO_ARGS)
 
 test: $(STAMP) ## Run the tests, and play a whole customer life against real processes
-	@"$(BIN)/python" -m pytest -n auto --dist worksteal -m "not slow" $(PYTEST_ARGS)
+	@"$(BIN)/python" -m pytest -n auto --dist worksteal -m "not slow and not judge" $(PYTEST_ARGS)
 
 test-all: $(STAMP) ## As test, with the long-running cases too (PYTEST_ARGS="-m slow": only these)
-	@"$(BIN)/python" -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
+	@"$(BIN)/python" -m pytest -n auto --dist worksteal -m "not judge" $(PYTEST_ARGS)
+
+judges: $(STAMP) ## Ask outside judges: request cases, httplint, schemathesis, curl, Chromium, HTTP/2 (about 6 minutes)
+	@$(MAKE) --no-print-directory $(JUDGES_VENV)/.installed || echo "Goes on without the judges that could not be installed." >&2
+	@"$(BIN)/python" -m pytest -n 0 -m judge tests/judges $(PYTEST_ARGS)
+
+# Not in .venv: they bring other versions of what the gateway runs with.
+$(JUDGES_VENV)/.installed: tests/judges/requirements.lock
+	@test -x "$(JUDGES_VENV)/bin/python" || $(PYTHON) -m venv "$(JUDGES_VENV)"
+	@"$(JUDGES_VENV)/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r tests/judges/requirements.lock
+	@touch "$@"
 
 lint: $(STAMP) ## Check style and import contracts
 	@"$(BIN)/ruff" check .
@@ -62,7 +73,8 @@ lock: ## Pin every dependency again, with hashes
 	@"$(BIN)/uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --group dev -o requirements-dev.lock pyproject.toml
 	@"$(BIN)/uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -c requirements-dev.lock --group build -o requirements-build.lock
 	@"$(BIN)/uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -o benchmarks/requirements.lock benchmarks/requirements.in
+	@"$(BIN)/uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -o tests/judges/requirements.lock tests/judges/requirements.in
 
 clean: ## Remove everything that was built or installed here
-	@rm -rf "$(VENV)" "$(BENCH_VENV)" .tiergate .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build htmlcov .coverage
+	@rm -rf "$(VENV)" "$(BENCH_VENV)" "$(JUDGES_VENV)" .tiergate .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build htmlcov .coverage
 	@find gateway tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
