@@ -32,6 +32,9 @@ log = structlog.get_logger(__name__)
 
 _BEARER = b"bearer "
 _KEY_STARTS = b"tg_"
+_VARIES = b"vary: authorization, x-api-key"
+"""Caches keep answers to Authorization apart by themselves, to a field they do not know only if told (RFC 9111
+sections 3.5 and 4.1): without it a cache that may keep an answer would give it to callers without a key."""
 date_field = DateField()
 
 
@@ -244,7 +247,7 @@ class Metered:
         attempt, plan, record = self.attempt, self.plan, self._record
         if plan is None or record is None:
             raise AssertionError("only an admitted request is answered by an upstream")
-        lines = [*head.lines, b"tiergate-decision: " + attempt.decision_id.encode()]
+        lines = [*head.lines, _VARIES, b"tiergate-decision: " + attempt.decision_id.encode()]
         if attempt.route is not None and attempt.route.forward.response_headers:
             lines = edit_lines(lines, attempt.route.forward.response_headers)
         if not head.has_date:

@@ -355,3 +355,10 @@ def test_our_cookies_do_not_reach_the_upstream(send, key):
     cookie = "Cookie: a=1; tiergate_session=secret; tiergate_claim_0123456789abcdef=secret; b=2"
     seen = json.loads(read(send(request("GET", "/v1/echo", f"X-API-Key: {key}", cookie)))[2])
     assert [value for name, value in seen["headers"] if name == "cookie"] == ["a=1; b=2"]
+
+
+@pytest.mark.parametrize("field", ["X-API-Key: {}", "Authorization: Bearer {}"])
+def test_no_cache_may_give_to_one_key_what_another_got(send, key, field):
+    _, fields, _ = read(send(request("GET", "/v1/echo", field.format(key))))
+    varies = {each.strip() for name, value in fields if name == "vary" for each in value.split(",")}
+    assert {"authorization", "x-api-key"} <= varies
