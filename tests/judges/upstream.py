@@ -249,6 +249,7 @@ _ROUTES = {
     "/grpc/judge.Echo/Unary": _grpc_unary,
     "/grpc/judge.Echo/Stream": _grpc_stream,
     "/page": _page,
+    "/v1/page": _page,
 }
 
 
