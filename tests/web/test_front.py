@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -35,7 +36,7 @@ async def tell(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 
 @asynccontextmanager
-async def serving(app: Any) -> AsyncIterator[int]:
+async def serving(app: Any) -> AsyncIterator[uvicorn.Server]:
     """As `tiergate serve` would."""
     config = uvicorn.Config(
         app,
@@ -47,20 +48,32 @@ async def serving(app: Any) -> AsyncIterator[int]:
         http=server_config(Settings.model_construct(workers=1, shutdown_grace_s=1)).http,
     )
     server = uvicorn.Server(config)
-    running = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110 - uvicorn offers a flag only
-        await asyncio.sleep(0.005)
-    try:
-        yield server.servers[0].sockets[0].getsockname()[1]
-    finally:
-        server.should_exit = True
-        await running
+    with socket.socket() as listener:  # of no named protocol, as what a service manager hands over may be
+        listener.bind(("127.0.0.1", 0))
+        running = asyncio.create_task(server.serve([listener]))
+        while not server.started:  # noqa: ASYNC110 - uvicorn offers a flag only
+            await asyncio.sleep(0.005)
+        try:
+            yield server
+        finally:
+            server.should_exit = True
+            await running
+
+
+def port_of(server: uvicorn.Server) -> int:
+    number: int = server.servers[0].sockets[0].getsockname()[1]
+    return number
 
 
 @pytest.fixture
-async def port() -> AsyncIterator[int]:
-    async with serving(tell) as port:
-        yield port
+async def server() -> AsyncIterator[uvicorn.Server]:
+    async with serving(tell) as server:
+        yield server
+
+
+@pytest.fixture
+def port(server) -> int:
+    return port_of(server)
 
 
 async def talk(port: int, *parts: bytes) -> list[dict[str, Any]]:
@@ -164,7 +177,8 @@ async def test_requests_are_not_served_while_earlier_answers_are_not_taken():
         await send({"type": "http.response.body", "body": b"x" * 60_000})
 
     many = 1500
-    async with serving(app) as port:
+    async with serving(app) as server:
+        port = port_of(server)
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1000)
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * (many - 1) + LAST)
         await asyncio.sleep(0.5)
@@ -176,3 +190,14 @@ async def test_requests_are_not_served_while_earlier_answers_are_not_taken():
     assert served_untaken < many / 2  # what fits into the buffers of both sockets
     assert served == many
     assert read >= many - 5  # a head may lie across two reads
+
+
+async def test_what_is_written_leaves_at_once(server, port):
+    """Else the second part of an answer waits until the first is confirmed: 40 ms, if the caller is in no hurry."""
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    while not server.server_state.connections:  # noqa: ASYNC110 - as above
+        await asyncio.sleep(0.005)
+    (connection,) = server.server_state.connections
+    held = connection._transport.get_extra_info("socket")
+    assert held.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    writer.close()

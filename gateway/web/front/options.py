@@ -30,9 +30,13 @@ class FrontOptions:
     """For the next part of a request's body; then 408. Exchanges look at it themselves."""
     write_timeout_s: float = 60.0
     """For a caller to take any of what was written to it; then the connection is cut."""
-    linger_s: float = 5.0
-    """After an answer that came before its request's end: how long a caller that still sends is listened to, from
-    its last byte on, so that the answer is not lost in a reset."""
+    linger_s: float = 2.0
+    """After a refusal of what was no request: how long the caller is still listened to, so that the answer is not
+    lost in a reset."""
+    linger_body_s: float = 30.0
+    """The same after an answer that came before its request's end: a caller may send all of a body first."""
+    linger_idle_s: float = 5.0
+    """But no longer than this from its last byte on."""
     max_head_bytes: int = 65_536
     """Request line and fields together; then 431, or 414 if it is the first line."""
     max_connections: int = 20_000

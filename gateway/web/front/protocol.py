@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+import socket
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
 _PIPELINED_BYTES = 65_536
 """Of requests behind the one that is served."""
 _LINGER_BYTES = 67_108_864
-_LINGERS = 6
-"""A caller that goes on sending after its answer is listened to for so many times `linger_s`, at most."""
 _LINE_SLACK = 64
 """Method and version beside the target in a request line."""
 _FIRST_BYTES = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&'*+-.^_`|~0123456789\r")
@@ -125,6 +124,8 @@ class FrontProtocol(asyncio.Protocol):
         self._scheme = "https" if transport.get_extra_info("sslcontext") is not None else "http"
         self._client = _address(transport.get_extra_info("peername"))
         self._server = _address(transport.get_extra_info("sockname"))
+        if self._server is not None:  # event loops forget it for listeners whose protocol is not named
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._state.connections.add(self)  # type: ignore[arg-type]  # uvicorn names its own classes
         self._sweeper.add(self)
         self._deadline = self.loop.time() + self._options.head_timeout_s
@@ -144,7 +145,7 @@ class FrontProtocol(asyncio.Protocol):
         """Bytes from the caller."""
         if self._discards:
             self._discarded += len(data)
-            self._deadline = min(self.loop.time() + self._options.linger_s, self._linger_ends_at)
+            self._deadline = min(self.loop.time() + self._options.linger_idle_s, self._linger_ends_at)
             if self._discarded > _LINGER_BYTES:
                 self._transport.abort()
         elif self._body is not None:
@@ -250,7 +251,7 @@ class FrontProtocol(asyncio.Protocol):
         status, headers, body = self._options.refuse(error)
         lines = [STATUS_LINES[status], *(b"%b: %b" % field for field in headers), b"connection: close", b"\r\n"]
         self._transport.write(b"\r\n".join(lines) + (b"" if to_head else body))
-        self._close_slowly()
+        self._close_slowly(self._options.linger_s)
 
     def forget_task(self, task: asyncio.Task[None] | None) -> None:
         """A cycle's task ends: nobody waits for it at a shutdown any more."""
@@ -263,7 +264,7 @@ class FrontProtocol(asyncio.Protocol):
         self._cycle = None
         self._state.total_requests += 1
         if not body_ended:
-            self._close_slowly()
+            self._close_slowly(self._options.linger_body_s)
         elif not cycle.keep_alive:
             self._transport.close()
         else:
@@ -382,7 +383,7 @@ class FrontProtocol(asyncio.Protocol):
         self._transport.set_protocol(protocol)
         protocol.data_received(data)
 
-    def _close_slowly(self) -> None:
+    def _close_slowly(self, within_s: float) -> None:
         """Close after what was written has arrived, although the caller may still be sending.
 
         Closing at once would answer its bytes with a reset, which can overtake the response.
@@ -392,8 +393,8 @@ class FrontProtocol(asyncio.Protocol):
         self._buffer = b""
         self._discards = True
         now = self.loop.time()
-        self._deadline = now + self._options.linger_s
-        self._linger_ends_at = now + _LINGERS * self._options.linger_s
+        self._deadline = now + min(self._options.linger_idle_s, within_s)
+        self._linger_ends_at = now + within_s
         self.release()
         if self._transport.can_write_eof():
             self._transport.write_eof()
