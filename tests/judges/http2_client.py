@@ -123,24 +123,28 @@ def _connect(url, ca_file):
 
 
 def _leaves(url, ca_file, key):
-    """A response is cancelled in its middle, as browsers do: the API behind is told, and the connection goes on."""
+    """A response is cancelled in its middle, as browsers do; how many more calls the API behind then saw left."""
     first = [(":method", "GET"), (":scheme", "https"), (":authority", urlsplit(url).netloc)]
-    last = ("x-api-key", key)
     connection, state = _connect(url, ca_file)
-    with connection:
-        state.send_headers(1, [*first, (":path", "/v1/hang"), last], end_stream=True)
+    streams = iter(range(1, 1000, 2))
+
+    def ask(path):
+        stream = next(streams)
+        state.send_headers(stream, [*first, (":path", path), ("x-api-key", key)], end_stream=True)
         connection.sendall(state.data_to_send())
-        _until(connection, state, h2.events.DataReceived)
-        state.reset_stream(1, h2.errors.ErrorCodes.CANCEL)
+        return stream, _until(connection, state, h2.events.DataReceived).data
+
+    def endings():
+        return len(json.loads(ask("/v1/hung")[1])["endings"])
+
+    with connection:
+        before = endings()
+        stream, _ = ask("/v1/hang")
+        state.reset_stream(stream, h2.errors.ErrorCodes.CANCEL)
         deadline = time.monotonic() + PATIENCE_S
-        for stream in range(3, 1000, 2):
-            state.send_headers(stream, [*first, (":path", "/v1/hung"), last], end_stream=True)
-            connection.sendall(state.data_to_send())
-            endings = json.loads(_until(connection, state, h2.events.DataReceived).data)["endings"]
-            if endings or time.monotonic() > deadline:
-                return endings
+        while (left := endings() - before) == 0 and time.monotonic() < deadline:
             time.sleep(0.1)
-    return None
+        return left
 
 
 def _until(connection, state, kind):
