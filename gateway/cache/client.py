@@ -347,26 +347,6 @@ class Cache:
         await self._operate(self._client.ping)
         return (time.perf_counter() - started) * 1000
 
-    async def server_time(self) -> float:
-        """The server's clock, Unix seconds.
-
-        Raises:
-            CacheUnavailable: It does not answer.
-        """
-        seconds, microseconds = await self._operate(self._client.time)
-        return float(seconds) + float(microseconds) / 1_000_000
-
-    async def server_version(self) -> str:
-        """Product and version, as `valkey 9.1.2` or `redis 7.0.15`.
-
-        Raises:
-            CacheUnavailable: It does not answer.
-        """
-        info: dict[str, Any] = await self._operate(partial(self._client.info, "server"))
-        if "valkey_version" in info:
-            return f"valkey {info['valkey_version']}"
-        return f"redis {info['redis_version']}"
-
     async def aclose(self) -> None:
         """Fail what is under way, and close every connection."""
         await self._breaker.aclose()

@@ -191,10 +191,6 @@ class House:
             time.sleep(_POLL_S)
         raise HouseBroken("the killed gateway's workers did not end")
 
-    def stop_gateway(self) -> int:
-        """SIGTERM the gateway and return its exit code."""
-        return _stop(self._parts.pop("gateway"))
-
     def stop(self) -> None:
         """Stop every part that still runs, the gateway first."""
         for name in ("gateway", "sandbox"):
@@ -313,13 +309,12 @@ def example_policies() -> Path:
     return shipped if shipped.is_dir() else package.parent / "policies"
 
 
-def _stop(part: Part) -> int:
+def _stop(part: Part) -> None:
     if part.process.poll() is None:
         part.process.terminate()
     try:
-        code = part.process.wait(STOP_TIMEOUT_S)
+        part.process.wait(STOP_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         part.process.kill()
-        code = part.process.wait()
+        part.process.wait()
     part.close()
-    return code

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
 
 APP = "gateway.app:create_app"
-KEEP_ALIVE_S = 75
-"""Longer than the idle time of common load balancers (60 s), so that it is they who close."""
 
 
 def server_config(settings: Settings) -> uvicorn.Config:
@@ -48,7 +46,6 @@ def server_config(settings: Settings) -> uvicorn.Config:
         log_config=None,
         backlog=BACKLOG,
         timeout_graceful_shutdown=settings.shutdown_grace_s,
-        timeout_keep_alive=KEEP_ALIVE_S,
     )
 
 

@@ -34,20 +34,19 @@ HOP_BY_HOP = frozenset(
     b" proxy-authenticate proxy-authorization proxy-authentication-info".split()
 )
 """Fields of the connection: they end at every hop, in both directions."""
-_ENDS_HERE = HOP_BY_HOP | {b"content-length", b"host", b"expect", b"x-api-key"}
+_ENDS_HERE = HOP_BY_HOP | {b"content-length", b"host", b"expect", b"x-api-key", b"x-request-id"}
 _KEPT_INSIDE = frozenset({b"content-length", b"host", b"transfer-encoding"})
 _ABOUT_THE_CALLER = frozenset({b"forwarded", b"x-real-ip"})
 _BEARER = b"bearer "
 _KEY_STARTS = b"tg_"
 
-_KEEP, _DROP, _CONNECTION, _CALLER, _HOST, _CREDENTIALS, _COOKIE, _HOPS_LEFT, _REQUEST_ID = range(9)
+_KEEP, _DROP, _CONNECTION, _CALLER, _HOST, _CREDENTIALS, _COOKIE, _HOPS_LEFT = range(8)
 _SPECIAL = {
     b"connection": _CONNECTION,
     b"host": _HOST,
     b"authorization": _CREDENTIALS,
     b"cookie": _COOKIE,
     b"max-forwards": _HOPS_LEFT,
-    b"x-request-id": _REQUEST_ID,
 }
 _MAX_REMEMBERED = 4096
 _MAX_NOTES = 16
@@ -63,8 +62,6 @@ class Forwarded:
     """Field lines, without framing, without Host, without whatever identifies the caller to us."""
     host: bytes
     """The caller's Host; b"" if there was none (HTTP/1.0)."""
-    request_id: bytes | None
-    """X-Request-ID as a trusted proxy sent it, unchecked."""
 
 
 class HeaderRules:
@@ -140,7 +137,7 @@ class HeaderRules:
         else:
             kept += self._caller_lines(peer, scheme, sorted_out.host)
         kept.append(via_line(http_version))
-        return Forwarded(kept, sorted_out.host, sorted_out.request_id)
+        return Forwarded(kept, sorted_out.host)
 
     def _caller_lines(self, peer: str | None, scheme: str, host: bytes) -> Lines:
         """What we say of a caller about whom nobody else is believed: the same for all of its requests."""
@@ -210,7 +207,7 @@ class HeaderRules:
 class _SortedOut:
     """A request's fields, with those aside that need a second look."""
 
-    __slots__ = ("_cookies", "_joins_cookies", "_listed", "_trusted", "about", "host", "kept", "request_id")
+    __slots__ = ("_cookies", "_joins_cookies", "_listed", "_trusted", "about", "host", "kept")
 
     def __init__(self, *, trusted: bool, joins_cookies: bool) -> None:
         self._trusted = trusted
@@ -221,7 +218,6 @@ class _SortedOut:
         self.about: Headers = []
         """What a trusted proxy says about the caller."""
         self.host = b""
-        self.request_id: bytes | None = None
 
     def take(self, kind: int, field: tuple[bytes, bytes], line: bytes) -> None:
         """Put a special field where it belongs."""
@@ -237,9 +233,6 @@ class _SortedOut:
             self._take_cookies(field, line)
         elif kind == _HOPS_LEFT:
             self.kept.append(b"%b: %b" % (field[0], _one_hop_less(value)))
-        elif kind == _REQUEST_ID:
-            if self._trusted and self.request_id is None:
-                self.request_id = value
         elif kind != _CREDENTIALS or not _is_our_key(value):
             self.kept.append(line)
 
@@ -302,7 +295,7 @@ def _kind_of(name: bytes) -> int:
     if dashed.startswith(IDENTITY_PREFIX) or dashed == IDENTITY_PREFIX[:-1]:
         return _DROP
     if dashed != name:
-        return _DROP if dashed in _ENDS_HERE or _SPECIAL.get(dashed) == _REQUEST_ID else _KEEP
+        return _DROP if dashed in _ENDS_HERE else _KEEP
     special = _SPECIAL.get(name)
     if special is not None:
         return special

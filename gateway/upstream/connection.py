@@ -81,14 +81,13 @@ class Connection(asyncio.Protocol):
         "_transport",
         "expires_at",
         "keep_alive_s",
-        "opened_at",
         "owner",
         "request_sent",
         "used",
         "writing_paused",
     )
 
-    def __init__(self, pool: ConnectionPool, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, pool: ConnectionPool) -> None:
         self._pool = pool
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)  # set before anything else is called
         self._probe: select.poll | None = None
@@ -100,8 +99,6 @@ class Connection(asyncio.Protocol):
         self._body: BodyReader | None = None
         self._interim = 0
         self._to_head = False
-        self.opened_at = loop.time()
-        """Loop time."""
         self.keep_alive_s: int | None = None
         """What the last response said about idle time."""
         self.owner: Owner | None = None

@@ -47,7 +47,6 @@ class Groups:
         self._definitions: Mapping[str, UpstreamGroup] | None = None
         self._groups: dict[str, Group] = {}
         self._fingerprints: dict[str, Fingerprint] = {}
-        self._by_host: dict[str, Group] = {}
         self._retiring: dict[asyncio.Task[None], Group] = {}
         self.faults: dict[str, str] = {}
         """Groups that are not as policy has them, and why."""
@@ -72,7 +71,6 @@ class Groups:
             group = self._open(definition, before.get(name))
             if group is not None:
                 self._groups[name] = group
-        self._by_host = {host: group for group in self._groups.values() for host in group.definition.hosts}
         kept = set(self._groups.values())
         for group in before.values():
             if group not in kept:
@@ -90,10 +88,6 @@ class Groups:
         if group is None:
             group = next((retiring for retiring in self._retiring.values() if retiring.name == name), None)
         return group
-
-    def find_by_host(self, host: str) -> Group | None:
-        """The group that a host's requests go to; `host` in lower case and without port."""
-        return self._by_host.get(host)
 
     def __iter__(self) -> Iterator[Group]:
         return iter(tuple(self._groups.values()))

@@ -232,7 +232,7 @@ class Pool:
     async def _open(self, loop: asyncio.AbstractEventLoop, waiter: Waiter | None, connect_s: float) -> None:
         """Open a connection for `waiter`, or for whoever waits first by then."""
         try:
-            connection = await self._connect(loop, connect_s)
+            connection = await self._connect(connect_s)
         except UpstreamUnreachable as error:
             waiter = waiter if waiter is not None else self._next_waiter()
             if waiter is not None and not waiter.done():
@@ -251,13 +251,13 @@ class Pool:
         elif not self._hand_over(connection):
             self._keep(connection, self._limits.keepalive_s)
 
-    async def _connect(self, loop: asyncio.AbstractEventLoop, connect_s: float) -> Connection:
+    async def _connect(self, connect_s: float) -> Connection:
         last: Exception | None = None
         try:
             async with asyncio.timeout(connect_s):
                 for _ in range(_CONNECT_ATTEMPTS):
                     try:
-                        return await self._dialer.dial(lambda: Connection(self, loop))
+                        return await self._dialer.dial(lambda: Connection(self))
                     except OSError as error:
                         self.counts.failed += 1
                         last = error

@@ -93,7 +93,6 @@ class Upstream:
         """Value of the Host field that is sent when the caller's is not preserved."""
         self._prefix = parts.path.rstrip("/").encode("ascii")
         self.timeouts = timeouts = timeouts if timeouts is not None else UpstreamTimeouts()
-        self._max_connections = max_connections
         self.dialer = Dialer(parts.hostname, port, tls=tls, server_name=server_name)
         """Opens connections to it, beside those of its pool."""
         self.pool = Pool(

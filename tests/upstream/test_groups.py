@@ -462,13 +462,6 @@ async def test_the_settings_servers_are_the_default_group_unless_policy_has_one(
     assert groups.find("nobody") is None
 
 
-async def test_hosts_find_their_group(park):
-    groups = park.groups("http://settings.test")
-    groups.update({"api": a_group(REFUSES, hosts=("api.example.com",))})
-    assert groups.find_by_host("api.example.com") is groups.find("api")
-    assert groups.find_by_host("www.example.com") is None
-
-
 async def test_a_group_that_did_not_change_keeps_its_connections_and_health(park):
     server = await park.server()
     groups = park.groups()
