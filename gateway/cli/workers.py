@@ -30,7 +30,7 @@ APP = "gateway.app:create_app"
 
 
 def server_config(settings: Settings) -> uvicorn.Config:
-    """How uvicorn serves. It only speaks HTTP here: forwarding headers and logs are the app's."""
+    """How uvicorn serves: sockets, workers, signals. HTTP is the front's; forwarding fields and logs are the app's."""
     return uvicorn.Config(
         APP,
         factory=True,

@@ -1,4 +1,4 @@
-"""The other exchange: the seller's own ASGI app, behind the same edge, in the same process.
+"""The other forwarder: the seller's own ASGI app, behind the same edge, in the same process.
 
     from gateway.app import protect
     app = protect(app)      # any ASGI app: Litestar, FastAPI, Starlette, ...
