@@ -4,7 +4,7 @@ A group owns one `Upstream` for each server. Its choice is `gateway.core.balanci
 sockets, the log and the gauge. `now` is the event loop's time everywhere.
 
 What speaks against a server: no connection, failed TLS, a connection that died unanswered, no first
-byte in time, an answer that is no HTTP. What does not: a 5xx, which is an answer; anything the caller
+byte in time, an answer that is no HTTP or breaks off. What does not: a 5xx, which is an answer; anything the caller
 did; a pool without a free connection.
 """
 
