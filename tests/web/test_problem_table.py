@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +15,13 @@ from gateway.core.errors import TiergateError
 from gateway.web.problems import TABLE
 from gateway.web.reserved import BILLING_ROUTES
 
-ROUTED_ONLY = {"not-found"}
+SECTIONS = dict(
+    re.findall(
+        r"^## (\S+)\n\n(.*?)(?=\n+## |\s*\Z)",
+        (Path(__file__).parents[2] / "docs" / "errors.md").read_text(encoding="utf-8"),
+        re.DOTALL | re.MULTILINE,
+    )
+)
 
 
 def every_error() -> Iterator[type[TiergateError]]:
@@ -42,6 +50,19 @@ def test_a_row_reads_well(code):
     assert 400 <= kind.status <= 505
     assert not kind.title.endswith(".")
     assert kind.advice.endswith(".")
+
+
+def test_the_document_has_a_section_for_each_code_and_no_other():
+    assert SECTIONS.keys() == TABLE.keys()
+
+
+@pytest.mark.parametrize("code", TABLE)
+def test_the_document_says_what_the_table_says(code):
+    kind, waits = TABLE[code], ""
+    if kind.retry_after_s is not None:
+        waits = f" Retry-After: {kind.retry_after_s} s unless the answer says otherwise."
+    said = f"HTTP {kind.status}. {kind.title}.\n\n{kind.advice}{waits}"
+    assert (SECTIONS.get(code, "") + "\n\n").startswith(said + "\n\n")
 
 
 def test_every_billing_route_is_reserved_and_served(gateway):
