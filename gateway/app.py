@@ -64,8 +64,8 @@ _FIRST_CONNECT_S = 5.0
 def create_app(settings: Settings | None = None, *, inside: ASGIApp | None = None) -> Litestar:
     """The gateway as an ASGI app: the metered edge in front of a Litestar app.
 
-    `tiergate serve` runs it; any ASGI server can; uvicorn with our front, as
-    `uvicorn --http gateway.web.front:FrontProtocol --factory gateway.app:create_app`.
+    `tiergate serve` runs it, and any ASGI server can. uvicorn needs to be told of our front, and to stay out of
+    between: `uvicorn --http gateway.web.front:FrontProtocol --no-proxy-headers --factory gateway.app:create_app`.
 
     Args:
         settings: None reads them from the environment and `.env`.
