@@ -165,12 +165,13 @@ class Admission:
         """Start a decision under the policy in force now; it keeps that policy to its end. `about`: as `Attempt`."""
         return Attempt(decision_id, method, path, self._policy.current, **about)
 
-    async def admit(self, attempt: Attempt, presented: bytes | None) -> None:
+    async def admit(self, attempt: Attempt, presented: bytes | None, route: Route | None = None) -> None:
         """Decide and charge. What was charged can be given back with `refund`.
 
         Args:
             attempt: Filled with what was found on the way.
             presented: The key as sent, or None.
+            route: Charged instead of the policy's own, for what such a call costs later (`core.route.priced`).
 
         Raises:
             Rejected, Denied: With nothing charged.
@@ -180,7 +181,7 @@ class Admission:
             raise InvalidKey
         policy = attempt.policy
         attempt.now = self._clock.now() + self._skew_s
-        route = attempt.route = policy.find_route(attempt.method, attempt.path)
+        route = attempt.route = route or policy.find_route(attempt.method, attempt.path)
         ready = self._ready.get((presented, id(route)))
         if ready is not None and ready.policy is policy and attempt.now < ready.until:
             attempt.account, attempt.plan, attempt.ready = ready.account, ready.plan, ready

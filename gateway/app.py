@@ -44,6 +44,7 @@ from gateway.web.proxying import ReverseProxy
 from gateway.web.reserved import ReservedPaths
 from gateway.web.routes import build_litestar
 from gateway.web.runtime import Runtime
+from gateway.web.websockets import WebSocketEdge
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -88,14 +89,14 @@ def create_app(settings: Settings | None = None, *, inside: ASGIApp | None = Non
             yield
 
     opened = _Opened()
+    reserved, proxy = ReservedPaths(settings.billing_prefix), ReverseProxy(lambda: opened.runtime)
     app = build_litestar(settings, lifespan=lifespan)
     app.asgi_handler = edge = Edge(  # type: ignore[assignment]  # a Litestar app stays one: only what it routes to is wrapped
         _routed(app),
         runtime=lambda: opened.runtime,
-        reserved=ReservedPaths(settings.billing_prefix),
-        forward=InsideApp(inside, lambda: opened.runtime)
-        if inside is not None
-        else ReverseProxy(lambda: opened.runtime),
+        reserved=reserved,
+        forward=InsideApp(inside, lambda: opened.runtime) if inside is not None else proxy,
+        websockets=WebSocketEdge(lambda: opened.runtime, reserved=reserved, proxy=proxy if inside is None else None),
     )
     app.state.front = FrontOptions(
         head_timeout_s=settings.header_timeout_s,
@@ -286,7 +287,11 @@ def _group_options(settings: Settings) -> GroupOptions:
         idle_s=settings.upstream_idle_timeout_s,
         total_s=settings.upstream_total_timeout_s or None,
     )
-    return GroupOptions(timeouts=timeouts, max_connections=settings.upstream_max_connections)
+    return GroupOptions(
+        timeouts=timeouts,
+        max_connections=settings.upstream_max_connections,
+        max_websockets=settings.upstream_max_websockets,
+    )
 
 
 def _start_background(background: Background, runtime: Runtime) -> None:

@@ -167,6 +167,10 @@ class Settings(BaseSettings):
     """Seconds for a whole exchange. 0: none, so that streams may last."""
     upstream_max_connections: int = Field(default=256, ge=1, le=65535)
     """Connections per upstream and worker. When all are busy, requests wait up to 5 s, then 503."""
+    upstream_max_websockets: int = Field(default=1_000, ge=0, le=1_000_000)
+    """WebSockets per upstream and worker, beside those connections; more are told 503. 0: none."""
+    websocket_idle_timeout_s: float = Field(default=600.0, ge=0, le=604800)
+    """Seconds a WebSocket may be open without a message either way; then 1001. 0: any. Pings are no messages."""
     max_body_bytes: int = Field(default=10_000_000, ge=0, le=10**12)
     """Largest request body that is proxied; then 413."""
 

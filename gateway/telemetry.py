@@ -175,6 +175,18 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="min",
         )
+        self.websockets = Gauge(
+            "tiergate_websockets_open",
+            "WebSockets that are open.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
+        self.websocket_messages = Counter(
+            "tiergate_websocket_messages",
+            "Messages relayed, by whom they are from (caller, upstream): told once a minute, and at a WebSocket's end.",
+            ("sender",),
+            registry=self.registry,
+        )
         self.unpublished = Gauge(
             "tiergate_unpublished_accounts",
             "Customers whose last change is in the ledger and not yet in the cache.",

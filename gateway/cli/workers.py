@@ -17,6 +17,7 @@ import uvicorn
 
 from gateway.cli.listening import BACKLOG
 from gateway.cli.supervisor import Supervisor
+from gateway.core.upstream_policy import LARGEST_MESSAGE_BYTES
 from gateway.supervised import PARENT_VARIABLE
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 
 APP = "gateway.app:create_app"
 
+PING_S, PONG_S = 20.0, 60.0
+"""A caller of a WebSocket is pinged so often, and cut after so long without an answer. Together longer than it may
+leave a message unread (`WebSocketLimits.stall_s`), or it would be cut without a word."""
+
 
 def server_config(settings: Settings) -> uvicorn.Config:
     """How uvicorn serves: sockets, workers, signals. HTTP is the front's; forwarding fields and logs are the app's."""
@@ -37,7 +42,11 @@ def server_config(settings: Settings) -> uvicorn.Config:
         workers=settings.workers,
         http="gateway.web.front:FrontProtocol",
         loop="uvloop" if importlib.util.find_spec("uvloop") else "asyncio",
-        ws="none",
+        ws="gateway.web.websocket_protocol:FrontWebSocket",
+        ws_max_size=LARGEST_MESSAGE_BYTES,
+        ws_ping_interval=PING_S,
+        ws_ping_timeout=PONG_S,
+        ws_per_message_deflate=False,
         lifespan="on",
         proxy_headers=False,
         server_header=False,

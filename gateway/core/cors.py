@@ -64,6 +64,19 @@ def call_lines(cors: Cors, headers: Headers) -> Lines:
     return response_lines(cors, next((value for name, value in headers if name == b"origin"), None))
 
 
+def may_connect(cors: Cors, headers: Headers) -> bool:
+    """Whether a page of this origin may open a WebSocket.
+
+    No preflight asks for one and no browser looks at its answer, so what the policy says of other
+    sites has to be held here. Programs send no Origin; a page of this very host is no other site.
+    """
+    found = {name: value for name, value in headers if name in (b"origin", b"host")}
+    origin = found.get(b"origin")
+    if origin is None or cors.origins == ("*",) or origin.decode("latin-1") in cors.origins:
+        return True
+    return origin.partition(b"://")[2].lower() == found.get(b"host", b"").lower() != b""
+
+
 def response_lines(cors: Cors, origin: bytes | None, *, exposes: bool = True) -> Lines:
     """The fields of any other response; the first is Vary, so that no cache gives one origin's answer to another."""
     lines = [b"vary: origin"]

@@ -15,10 +15,12 @@
         RequestTimeout           408  request-timeout
         ExpectationFailed        417  expectation-failed
         UpgradeRefused           501  upgrade-not-supported
+        WebSocketVersionRefused  426  websocket-version-not-supported
       Denied                     we know the caller, and policy says no
         FeatureNotInTier         403  feature-not-in-tier
         ScopeMissing             403  scope-missing
         AddressNotAllowed        403  address-not-allowed
+        OriginNotAllowed         403  origin-not-allowed
         CostAboveLimit           403  cost-above-limit
         AccountSuspended         403  account-suspended
         SubscriptionRequired     402  subscription-required
@@ -119,9 +121,15 @@ class ExpectationFailed(Rejected):
 
 
 class UpgradeRefused(Rejected):
-    """A switch to the WebSocket protocol, which this gateway does not proxy."""
+    """A switch to the WebSocket protocol, where none is to be had."""
 
     code = "upgrade-not-supported"
+
+
+class WebSocketVersionRefused(Rejected):
+    """Another version of the WebSocket protocol than the one that is spoken."""
+
+    code = "websocket-version-not-supported"
 
 
 class RouteNotFound(Rejected):
@@ -180,6 +188,12 @@ class AddressNotAllowed(Denied):
         seen = "an address that is not known here" if address is None else f"the address {address}"
         super().__init__(f"This call came from {seen}, and the key is not to be used from there.")
         self.address = address
+
+
+class OriginNotAllowed(Denied):
+    """A page of another site opens a WebSocket, and policy does not name that site."""
+
+    code = "origin-not-allowed"
 
 
 class CostAboveLimit(Denied):

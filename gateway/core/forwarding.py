@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Headers = list[tuple[bytes, bytes]]
 
+HANDSHAKE_PREFIX = b"sec-websocket-"
+"""Fields of a WebSocket's handshake: each hop has its own, and one of them may bring an API key."""
 IDENTITY_PREFIX = b"x-tiergate-"
 """Fields that tell the upstream who is calling. Only this gateway writes them."""
 OUR_COOKIES = b"tiergate_"
@@ -299,7 +301,7 @@ def _kind_of(name: bytes) -> int:
     special = _SPECIAL.get(name)
     if special is not None:
         return special
-    return _DROP if name in _ENDS_HERE else _KEEP
+    return _DROP if name in _ENDS_HERE or name.startswith(HANDSHAKE_PREFIX) else _KEEP
 
 
 def _append_caller(kept: Lines, about: Headers, *, peer: str | None, scheme: str, host: bytes) -> None:

@@ -118,19 +118,21 @@ def body_framing(headers: Headers, http_version: str) -> int | None:
     return None if http_version[:1] == "1" else CHUNKED
 
 
-def wants_websocket(headers: Headers) -> bool:
-    """Whether the caller wants to go on in the WebSocket protocol.
+def wants_websocket(headers: Headers, http_version: str) -> bool:
+    """Whether the caller wants to go on in the WebSocket protocol, rightly or not (`core.websocket`).
 
     Every other Upgrade is an offer that a server may ignore, and so ends here like any field
     of the connection. A WebSocket client gets nowhere without the switch, so it is told.
+    Only HTTP/1.1 has an Upgrade that means anything.
 
     Source: RFC 9110 section 7.8, RFC 6455 section 4.1.
     """
-    return any(
-        b"websocket" in (protocol.strip().lower() for protocol in value.split(b","))
-        for name, value in headers
-        if name == b"upgrade"
-    )
+    return http_version == "1.1" and any(name == b"upgrade" and names_websocket(value) for name, value in headers)
+
+
+def names_websocket(value: bytes) -> bool:
+    """Whether WebSocket is among the protocols of an Upgrade field."""
+    return b"websocket" in (protocol.strip(b" \t").lower() for protocol in value.split(b","))
 
 
 def _check_bytes(fields: list[tuple[bytes, bytes]]) -> None:

@@ -7,7 +7,8 @@ trailing slash is a segment of its own (`/v1/x` does not match `/v1/x/`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from gateway.core.upstream_policy import NO_OPTIONS, ForwardOptions
 
@@ -32,6 +33,12 @@ class Route:
         if self.methods is not None and method not in self.methods:
             return False
         return segments_match(self.segments, path)
+
+
+@lru_cache(maxsize=1024)
+def priced(route: Route, cost: tuple[tuple[str, int], ...]) -> Route:
+    """The same route at another price; the same object each time."""
+    return replace(route, cost=cost)
 
 
 def segments_match(segments: tuple[str, ...], path: str) -> bool:

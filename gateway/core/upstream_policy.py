@@ -137,6 +137,10 @@ class Cors:
     """Never together with origin `*`."""
 
 
+LARGEST_MESSAGE_BYTES = 64 * 1024 * 1024
+"""No policy lets a message of a WebSocket be larger: one is held whole."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebSocketPolicy:
     """What a route's WebSockets may do and cost, beyond the handshake, which costs as any request."""

@@ -10,25 +10,29 @@ from __future__ import annotations
 
 from base64 import b64decode
 from binascii import Error
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.core.errors import MalformedRequest
+from gateway.core.errors import MalformedRequest, WebSocketVersionRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     Headers = Iterable[tuple[bytes, bytes]]
 
 VERSION = b"13"
 """Of the protocol. Belongs in `Sec-WebSocket-Version` of an answer to a handshake that asks for another one."""
-HANDSHAKE_PREFIX = b"sec-websocket-"
-"""Fields of the handshake. They speak of one connection; of them only the subprotocols travel on."""
 MAX_PARSED_FIELDS = 128
 MAX_PARSED_LINE = 8192
 """What the `websockets` library reads of a handshake, line ends included. uvicorn leaves a longer one unanswered."""
 
+MAX_MESSAGE = "tiergate.max_message"
+"""Key in `scope["extensions"]` of our own server protocol: takes the most bytes that a message of this WebSocket may
+have. Until it is called, and never above it, the server's own bound holds."""
+OWN_PROTOCOL = "tiergate"
+KEY_PROTOCOL = "tiergate.key."
+
 NORMAL, GOING_AWAY, NO_STATUS, ABNORMAL = 1000, 1001, 1005, 1006
-INVALID_DATA, POLICY, TOO_BIG, INTERNAL, RESTART = 1007, 1008, 1009, 1011, 1012
+INVALID_DATA, POLICY, TOO_BIG, INTERNAL, RESTART, TRY_LATER = 1007, 1008, 1009, 1011, 1012, 1013
 
 MAX_REASON_BYTES = 123
 """A control frame holds 125 bytes, and two are the code's."""
@@ -49,7 +53,8 @@ def check_websocket(headers: Headers, http_version: str, *, method: str | None =
         method: None where the server does not tell; ASGI has no place for it.
 
     Raises:
-        MalformedRequest: It is not, or it announces a body, whose bytes a server could take for frames.
+        WebSocketVersionRefused: It asks for another version.
+        MalformedRequest: It is none, or it announces a body, whose bytes a server could take for frames.
     """
     if method not in {None, "GET"} or http_version != "1.1":
         raise MalformedRequest("A WebSocket is opened with GET and HTTP/1.1.")
@@ -66,20 +71,22 @@ def check_websocket(headers: Headers, http_version: str, *, method: str | None =
         raise MalformedRequest("A WebSocket handshake has no body.")
     if [value.lower() for value in found[b"upgrade"]] != [b"websocket"] or b"upgrade" not in connection:
         raise MalformedRequest("The handshake needs 'Upgrade: websocket' and 'Connection: Upgrade'.")
-    if found[b"sec-websocket-version"] != [VERSION]:
-        raise MalformedRequest("Only version 13 of the WebSocket protocol is spoken here.")
+    _check_version(found[b"sec-websocket-version"])
     if len(found[b"sec-websocket-key"]) != 1 or not _is_key(found[b"sec-websocket-key"][0]):
         raise MalformedRequest("The handshake needs one Sec-WebSocket-Key of 16 bytes in base64.")
 
 
-def is_parsed_by_server(target: bytes, headers: Headers) -> bool:
+def is_parsed_by_server(target: bytes, lines: Sequence[bytes]) -> bool:
     """Whether uvicorn's WebSocket class will read this handshake, rather than leave it without an answer.
 
     Ask before the connection is handed to it; what is longer is to be answered with 431.
+
+    Args:
+        target: Path and query.
+        lines: Field lines as they came, without line ends.
     """
-    lengths = [len(name) + len(value) + len(b": \r\n") for name, value in headers]
-    lengths.append(len(b"GET  HTTP/1.1\r\n") + len(target))
-    return max(lengths) <= MAX_PARSED_LINE and len(lengths) - 1 <= MAX_PARSED_FIELDS
+    longest = max(len(b"GET  HTTP/1.1") + len(target), *map(len, lines))
+    return longest + len(b"\r\n") <= MAX_PARSED_LINE and len(lines) <= MAX_PARSED_FIELDS
 
 
 def parse_subprotocols(headers: Headers) -> tuple[str, ...]:
@@ -112,6 +119,44 @@ def is_sendable(code: int) -> bool:
 def short_reason(reason: str) -> str:
     """A close reason that fits its frame."""
     return reason.encode("utf-8", "replace")[:MAX_REASON_BYTES].decode("utf-8", "ignore")
+
+
+class Offer(NamedTuple):
+    """What a handshake says in its subprotocols, parted by who is meant."""
+
+    subprotocols: tuple[str, ...]
+    """For the upstream, in the caller's order."""
+    keys: tuple[bytes, ...]
+    """API keys: browsers can send them in no other field."""
+    fallback: str | None
+    """What to answer if the upstream chooses none: browsers that offered something end a WebSocket without."""
+
+
+def parse_offer(headers: Headers) -> Offer:
+    """Part the subprotocols of a handshake.
+
+    `tiergate.key.<API key>` brings a key. It is for us alone: it is not forwarded, and never chosen.
+    Beside it, `tiergate` is an offer that we choose if the upstream chooses none of the others.
+
+    Raises:
+        MalformedRequest: As `parse_subprotocols`.
+    """
+    offered = parse_subprotocols(headers)
+    keys = [name for name in offered if name.lower().startswith(KEY_PROTOCOL)]
+    if not keys:
+        return Offer(offered, (), None)
+    return Offer(
+        subprotocols=tuple(name for name in offered if name not in keys and name != OWN_PROTOCOL),
+        keys=tuple(name[len(KEY_PROTOCOL) :].encode("ascii") for name in keys),
+        fallback=OWN_PROTOCOL if OWN_PROTOCOL in offered else None,
+    )
+
+
+def _check_version(versions: list[bytes]) -> None:
+    if len(versions) != 1 or not versions[0].isdigit():
+        raise MalformedRequest("The handshake needs one Sec-WebSocket-Version.")
+    if versions[0] != VERSION:
+        raise WebSocketVersionRefused("Only version 13 of the WebSocket protocol is spoken here.")
 
 
 def _is_key(value: bytes) -> bool:

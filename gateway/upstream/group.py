@@ -43,6 +43,8 @@ class GroupOptions:
     timeouts: UpstreamTimeouts
     max_connections: int = 256
     """For each server."""
+    max_websockets: int = 1000
+    """The same, beside them."""
     keepalive_s: float = 30.0
 
 
@@ -73,6 +75,7 @@ class Group:
                 server.url,
                 timeouts=options.timeouts,
                 max_connections=options.max_connections,
+                max_websockets=options.max_websockets,
                 keepalive_s=options.keepalive_s,
                 ssl_context=context,
                 server_name=tls.server_name if tls is not None else None,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from gateway.core.errors import MalformedRequest
+from gateway.core.errors import MalformedRequest, UpstreamBusy
 from gateway.core.http_body import CHUNKED
 from gateway.core.http_head import END_OF_HEAD
 from gateway.core.upstream_policy import UpstreamTls
@@ -19,6 +20,7 @@ from gateway.upstream.values import UpstreamTimeouts, tick_for
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Iterator
     from pathlib import Path
 
     from gateway.upstream.asgi_caller import Receive, Send
@@ -57,6 +59,8 @@ class Upstream:
         server_name: Name in SNI and in the certificate, where it is not the URL's host.
         host: Value of the Host field, where it is not the URL's host.
         max_age_s: A connection older than this is not used again. None: as long as it lives.
+        max_websockets: Most WebSockets at once. Their connections come on top of the pool's, so that
+            those who stay keep nobody else out.
 
     Raises:
         ValueError: The URL is not such a URL.
@@ -74,6 +78,7 @@ class Upstream:
         server_name: str | None = None,
         host: str | None = None,
         max_age_s: float | None = None,
+        max_websockets: int = 1000,
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
@@ -95,6 +100,8 @@ class Upstream:
         self.timeouts = timeouts = timeouts if timeouts is not None else UpstreamTimeouts()
         self.dialer = Dialer(parts.hostname, port, tls=tls, server_name=server_name)
         """Opens connections to it, beside those of its pool."""
+        self._max_websockets = max_websockets
+        self._websockets = 0
         self.pool = Pool(
             self.dialer,
             limits=PoolLimits(
@@ -144,6 +151,21 @@ class Upstream:
             raise MalformedRequest("A header holds a line break.")
         return data + END_OF_HEAD
 
+    @contextmanager
+    def websocket(self) -> Iterator[None]:
+        """A place for a WebSocket, whose connection the caller opens and closes.
+
+        Raises:
+            UpstreamBusy: All are taken.
+        """
+        if self._websockets >= self._max_websockets:
+            raise UpstreamBusy("The API has as many WebSockets open as it may have.")
+        self._websockets += 1
+        try:
+            yield
+        finally:
+            self._websockets -= 1
+
     @property
     def stats(self) -> UpstreamStats:
         """Connections now, and what happened so far."""
@@ -160,13 +182,13 @@ class Upstream:
 
     @property
     def load(self) -> int:
-        """Requests in progress there, or waiting for a connection."""
-        return self.pool.load
+        """Requests in progress there, or waiting for a connection, and open WebSockets."""
+        return self.pool.load + self._websockets
 
     @property
     def is_unused(self) -> bool:
         """Nothing is open, being opened or waited for."""
-        return self.pool.is_unused
+        return self.pool.is_unused and not self._websockets
 
     def retire(self) -> None:
         """Keep no idle connection from now on. Exchanges in progress finish; late ones are still served."""

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["WebSocketLimits", "WebSocketOutcome", "WebSocketRequest", "relay_websocket"]
 
 
-async def relay_websocket(
+async def relay_websocket(  # noqa: PLR0913 - what there is to say of one connection
     request: WebSocketRequest,
     receive: Receive,
     send: Send,
@@ -49,6 +49,7 @@ async def relay_websocket(
     on_message: OnMessage | None = None,
     on_minute: OnMinute | None = None,
     limits: WebSocketLimits | None = None,
+    tally: Tally | None = None,
 ) -> WebSocketOutcome:
     """Open a WebSocket to the upstream, accept the caller's, and pass messages until one side ends it.
 
@@ -59,9 +60,10 @@ async def relay_websocket(
         upstream: Who is asked; its pool is not used.
         on_start: Maps the head of the upstream's 101, or of its refusal, to the field lines to send. Called once.
         on_message: Called with each message's size in bytes before it is passed to the upstream. A
-            TiergateError ends the connection: 1008, with the error's code as reason.
+            TiergateError ends the connection: 1008, or 1013 for a Failed, with the error's code as reason.
         on_minute: The same, whenever a minute has passed since the accept.
         limits: Bounds and time-outs.
+        tally: Counts what passes, for whoever wants to look meanwhile. A new one.
 
     Returns:
         How it went. With a `status` other than 101 the upstream has refused, and the caller was told the same.
@@ -73,7 +75,7 @@ async def relay_websocket(
 
     Cancel it to close both sides: 1012 to the caller, 1001 to the upstream.
     """
-    relay = _Relay(receive, send, on_message=on_message, limits=limits if limits is not None else WebSocketLimits())
+    relay = _Relay(receive, send, on_message, limits or WebSocketLimits(), tally or Tally())
     try:
         socket, answer = await relay.open(request, upstream)
         lines = on_start(answer.head)
@@ -82,7 +84,7 @@ async def relay_websocket(
             return WebSocketOutcome(
                 status=answer.head.status, ended_by="upstream", cause="refused", bytes_down=len(answer.body)
             )
-        await relay.accept(socket, answer.subprotocol, pairs_of(lines))
+        await relay.accept(socket, answer.subprotocol or request.fallback, pairs_of(lines))
         return await relay.run(socket, on_minute)
     finally:
         relay.drop()
@@ -93,13 +95,15 @@ class _Relay:
 
     __slots__ = ("_first", "_limits", "_loop", "_on_message", "_receive", "_send", "_socket", "_tally")
 
-    def __init__(self, receive: Receive, send: Send, *, on_message: OnMessage | None, limits: WebSocketLimits) -> None:
+    def __init__(
+        self, receive: Receive, send: Send, on_message: OnMessage | None, limits: WebSocketLimits, tally: Tally
+    ) -> None:
         self._receive = receive
         self._send = send
         self._on_message = on_message
         self._limits = limits
         self._loop = asyncio.get_running_loop()
-        self._tally = Tally()
+        self._tally = tally
         self._socket: UpstreamSocket | None = None
         self._first: asyncio.Task[Any] = self._loop.create_task(
             _after_connect(receive), name="upstream websocket caller"

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gateway.core.errors import Failed
 from gateway.core.websocket import (
     ABNORMAL,
     GOING_AWAY,
@@ -22,6 +23,7 @@ from gateway.core.websocket import (
     POLICY,
     RESTART,
     TOO_BIG,
+    TRY_LATER,
     is_sendable,
 )
 
@@ -46,9 +48,8 @@ SHUTDOWN = Ending(by="gateway", cause="shutdown", code=RESTART, to_caller=(RESTA
 
 def denied(error: TiergateError) -> Ending:
     """What the caller sent, or its time, could not be charged."""
-    return Ending(
-        by="gateway", cause="denied", code=POLICY, to_caller=(POLICY, error.code), to_upstream=(GOING_AWAY, "")
-    )
+    code = TRY_LATER if isinstance(error, Failed) else POLICY
+    return Ending(by="gateway", cause="denied", code=code, to_caller=(code, error.code), to_upstream=(GOING_AWAY, ""))
 
 
 def lost() -> Ending:

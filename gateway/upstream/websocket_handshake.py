@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 from websockets.utils import accept_key, generate_key
 
 from gateway.core.errors import UpstreamInvalid
-from gateway.core.forwarding import HOP_BY_HOP, via_line
+from gateway.core.forwarding import HANDSHAKE_PREFIX, HOP_BY_HOP, via_line
 from gateway.core.http_body import BodyInvalid, BodyReader, body_reader
 from gateway.core.http_head import END_OF_HEAD, FieldLines, HeadInvalid, parse_status_line
-from gateway.core.websocket import HANDSHAKE_PREFIX, VERSION, is_token
+from gateway.core.websocket import VERSION, is_token
 from gateway.upstream.response_head import (
     MAX_HEAD_BYTES,
     ResponseHead,
@@ -47,9 +47,11 @@ class WebSocketRequest:
     """What to ask the upstream."""
 
     exchange: ExchangeRequest
-    """As for any GET. Lines of the handshake are dropped: they are each hop's own."""
+    """As for any GET, without fields of a handshake (`core.forwarding`): they are each hop's own."""
     subprotocols: tuple[str, ...] = ()
     """What the caller offers, in its order (`core.websocket.parse_subprotocols`)."""
+    fallback: str | None = None
+    """Subprotocol that the caller is told of if the upstream chooses none. One that it offered."""
     extensions: Mapping[str, Any] = field(default_factory=dict)
     """`scope["extensions"]`: how the caller can be told of a refusal."""
 
@@ -100,8 +102,7 @@ class Handshake:
         Raises:
             MalformedRequest: A header holds a line break.
         """
-        lines = [line for line in request.lines if line[: len(HANDSHAKE_PREFIX)].lower() != HANDSHAKE_PREFIX]
-        lines += [b"connection: Upgrade", b"upgrade: websocket", b"sec-websocket-version: " + VERSION]
+        lines = [*request.lines, b"connection: Upgrade", b"upgrade: websocket", b"sec-websocket-version: " + VERSION]
         lines.append(b"sec-websocket-key: " + self.key.encode("ascii"))
         if self.offered:
             lines.append(b"sec-websocket-protocol: " + ", ".join(self.offered).encode("ascii"))

@@ -14,12 +14,13 @@ Cause: TypeAlias = Literal[
     "too-big",
     "denied",
     "idle",
+    "expired",
     "stalled",
     "shutdown",
 ]
 """The end's nature: a close frame, a connection that broke or fell silent, a handshake that was answered
 with a response, frames or text that are none, a message over the bound, a charge that failed, no
-message for too long, a side that stopped reading, our own end."""
+message for too long, more time than one may last, a side that stopped reading, our own end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,8 @@ class WebSocketLimits:
     """From the handshake's request to the end of its answer."""
     idle_s: float | None = 600.0
     """Without a message either way. Pings do not count."""
+    total_s: float | None = None
+    """From the accept to the end."""
     stall_s: float = 60.0
     """How long one side may leave a message unread; noticed up to half as late again."""
     ping_s: float | None = 20.0

@@ -1,4 +1,4 @@
-"""The clocks of one relayed WebSocket: idleness, stalls, signs of life, minutes.
+"""The clocks of one relayed WebSocket: idleness, age, stalls, signs of life, minutes.
 
 Messages only note the time; this task looks at the notes when the earliest of them could be
 overdue. An idle WebSocket so costs one wake-up per ping, a busy one no timer per message.
@@ -37,11 +37,12 @@ class Watch:
         self._limits = limits
         self._on_minute = on_minute
         self._pinged_at: float | None = None
+        self._began_at = tally.active_at
 
     async def run(self) -> Ending:
         """Return when a time-out has passed or a minute could not be charged."""
         loop = asyncio.get_running_loop()
-        minute_at = loop.time() + self._limits.minute_s
+        minute_at = self._began_at + self._limits.minute_s
         while True:
             now = loop.time()
             if self._on_minute is not None and now >= minute_at:
@@ -71,6 +72,9 @@ class Watch:
         if limits.idle_s is not None and now >= tally.active_at + limits.idle_s:
             told = (GOING_AWAY, "no message for too long")
             return Ending(by="gateway", cause="idle", code=GOING_AWAY, to_caller=told, to_upstream=told)
+        if limits.total_s is not None and now >= self._began_at + limits.total_s:
+            told = (GOING_AWAY, "open for too long")
+            return Ending(by="gateway", cause="expired", code=GOING_AWAY, to_caller=told, to_upstream=told)
         if self._pinged_at is not None and self._is_dead(self._pinged_at, now):
             return lost()
         return None
@@ -89,6 +93,8 @@ class Watch:
         ]
         if limits.idle_s is not None:
             looks.append(tally.active_at + limits.idle_s)
+        if limits.total_s is not None:
+            looks.append(self._began_at + limits.total_s)
         return min(looks)
 
     def _look_for_life(self, now: float) -> float:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.core.cors import asked_method, call_lines, preflight_lines
 from gateway.core.errors import TiergateError
 from gateway.core.http_head import pairs_of
-from gateway.core.request_gate import check_request
+from gateway.core.request_gate import check_request, wants_websocket
 from gateway.core.target import canonical_path, check_length
 from gateway.core.trace import request_id
 from gateway.web.asgi import ASGIApp, Headers, Receive, Scope, Send
@@ -22,6 +22,7 @@ from gateway.web.metered import Forwarder, Metered, date_field, send_problem
 from gateway.web.problems import problem_response
 from gateway.web.reserved import ReservedPaths
 from gateway.web.runtime import Runtime
+from gateway.web.websockets import refuse_upgrade
 
 if TYPE_CHECKING:
     from gateway.core.policy import Policy
@@ -39,23 +40,29 @@ class Edge:
         runtime: Returns the opened parts; called once per request, never before startup.
         reserved: The paths that `app` serves itself.
         forward: What happens to admitted requests.
+        websockets: What answers WebSocket handshakes.
     """
 
     def __init__(
-        self, app: ASGIApp, *, runtime: Callable[[], Runtime], reserved: ReservedPaths, forward: Forwarder
+        self,
+        app: ASGIApp,
+        *,
+        runtime: Callable[[], Runtime],
+        reserved: ReservedPaths,
+        forward: Forwarder,
+        websockets: ASGIApp,
     ) -> None:
         self._app = app
         self._runtime = runtime
         self._reserved = reserved
         self._forward = forward
+        self._websockets = websockets
         self._paths: dict[tuple[bytes, bool], tuple[str, bool]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection."""
         if scope["type"] != "http":
-            await (
-                _refuse_websocket(receive, send) if scope["type"] == "websocket" else self._app(scope, receive, send)
-            )
+            await (self._websockets if scope["type"] == "websocket" else self._app)(scope, receive, send)
             return
         runtime = self._runtime()
         policy = runtime.policy.current
@@ -67,6 +74,8 @@ class Edge:
                 version = "1.0" if scope["http_version"] == "1" else scope["http_version"]  # as Granian says it
                 scope = {**scope, "headers": list(scope["headers"]), "http_version": version}
                 check_request(scope["method"], scope["raw_path"], scope["headers"], scope["http_version"])
+                if wants_websocket(scope["headers"], scope["http_version"]):
+                    refuse_upgrade(scope)
             raw_path, query = scope["raw_path"], scope["query_string"]
             located = self._paths.get((raw_path, policy.takes_encoded_slashes))
             if located is None or query:
@@ -145,8 +154,3 @@ def _with_date(send: Send) -> Send:
         await send(message)
 
     return send_with_date
-
-
-async def _refuse_websocket(receive: Receive, send: Send) -> None:
-    await receive()
-    await send({"type": "websocket.close", "code": 1008, "reason": "WebSockets are not proxied"})

@@ -12,6 +12,7 @@ import msgspec
 
 from gateway.checkout import TooManySignups
 from gateway.core.errors import ChargeDenied, Denied, Failed, FeatureNotInTier, TiergateError
+from gateway.core.websocket import VERSION
 from gateway.web.asgi import Headers
 from gateway.web.refusals import RequestInvalid
 
@@ -78,8 +79,13 @@ TABLE: dict[str, Kind] = {
     ),
     "upgrade-not-supported": Kind(
         status=501,
-        title="WebSockets are not proxied",
-        advice="Use plain HTTP requests or server-sent events.",
+        title="No WebSocket is to be had here",
+        advice="Use plain HTTP requests or server-sent events. Nothing was charged.",
+    ),
+    "websocket-version-not-supported": Kind(
+        status=426,
+        title="This version of the WebSocket protocol is not spoken here",
+        advice="Use version 13 (RFC 6455), as every current client does.",
     ),
     "route-not-found": Kind(
         status=404,
@@ -112,6 +118,11 @@ TABLE: dict[str, Kind] = {
         title="This key may not be used from here",
         advice="Call from an address that the key allows, or issue a key for this one at 'links.keys'. If the address "
         "is not yours, a proxy in front of the gateway is missing in its settings: tell the provider.",
+    ),
+    "origin-not-allowed": Kind(
+        status=403,
+        title="Pages of this site may not open WebSockets here",
+        advice="The seller names the sites under 'cors' in the policy. Nothing was charged.",
     ),
     "cost-above-limit": Kind(
         status=403,
@@ -296,7 +307,7 @@ _NEXT = {
 }
 """The page that helps after a refusal: link name and page."""
 
-_UNAUTHORIZED = 401
+_UNAUTHORIZED, _UPGRADE_REQUIRED = 401, 426
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -369,6 +380,8 @@ def problem_response(
     ]
     if TABLE[error.code].status == _UNAUTHORIZED:
         headers.append((b"www-authenticate", b'Bearer realm="api"'))
+    if TABLE[error.code].status == _UPGRADE_REQUIRED:  # RFC 9110 section 15.5.22, RFC 6455 section 4.4
+        headers += [(b"upgrade", b"websocket"), (b"sec-websocket-version", VERSION)]
     wait_s = retry_after_s(error)
     if wait_s is not None:
         headers.append((b"retry-after", str(wait_s).encode()))

@@ -20,6 +20,7 @@ from gateway.web.runtime import Runtime
 
 if TYPE_CHECKING:
     from gateway.admission import Attempt
+    from gateway.web.front.request import HeaderBlock
 
 
 _IDS_BYTES = TRACE_ID_BYTES + SPAN_ID_BYTES
@@ -40,12 +41,32 @@ class ReverseProxy:
 
     async def __call__(self, metered: Metered, scope: Scope, receive: Receive, send: Send) -> Outcome:
         """Relay one exchange."""
+        caller: Cycle | None = scope.get("extensions", {}).get(CALLER)
+        block = caller.block if caller is not None else None
+        plan = metered.plan
+        if plan is None:
+            raise AssertionError("only an admitted request is forwarded")
+        request, group = self.prepare(metered, scope, block)
+        exchange = Exchange(request, on_start=metered.on_start, max_body=plan.max_body)
+        return await exchange.run(caller if caller is not None else AsgiCaller(receive, send), group)
+
+    def prepare(
+        self, metered: Metered, scope: Scope, block: HeaderBlock | None = None
+    ) -> tuple[ExchangeRequest, Group]:
+        """What to ask for an admitted request, and who answers it.
+
+        Args:
+            metered: The request.
+            scope: Its scope.
+            block: Its header fields, if our front has read them.
+
+        Raises:
+            UpstreamUnreachable: The group could not be opened; the log says why.
+        """
         runtime, attempt, plan = self._runtime(), metered.attempt, metered.plan
         if plan is None or attempt.plan is None or attempt.account is None:
             raise AssertionError("only an admitted request is forwarded")
-        caller: Cycle | None = scope.get("extensions", {}).get(CALLER)
         headers = scope["headers"]
-        block = caller.block if caller is not None else None
         forwarded = runtime.rules.forward(
             headers,
             block.lines if block is not None else None,
@@ -81,19 +102,15 @@ class ReverseProxy:
         if options.request_headers:
             lines = edit_lines(lines, options.request_headers)
         target = scope["raw_path"] if options.rewrite is None else rewrite_path(options.rewrite, scope["raw_path"])
-        exchange = Exchange(
-            ExchangeRequest(
-                scope["method"],
-                target + (b"?" + scope["query_string"] if scope["query_string"] else b""),
-                lines,
-                host=forwarded.host if group.preserves_host else None,
-                body_framing=block.framing if block is not None else _framing(scope),
-                timeouts=plan.timeouts,
-            ),
-            on_start=metered.on_start,
-            max_body=plan.max_body,
+        request = ExchangeRequest(
+            scope["method"],
+            target + (b"?" + scope["query_string"] if scope["query_string"] else b""),
+            lines,
+            host=forwarded.host if group.preserves_host else None,
+            body_framing=block.framing if block is not None else _framing(scope),
+            timeouts=plan.timeouts,
         )
-        return await exchange.run(caller if caller is not None else AsgiCaller(receive, send), group)
+        return request, group
 
     def _random_ids(self) -> bytes:
         """For a trace and its first span; the system is asked for many at a time."""

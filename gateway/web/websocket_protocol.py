@@ -20,9 +20,8 @@ from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.protocol import State
 
-MAX_MESSAGE = "tiergate.max_message"
-"""Key in `scope["extensions"]`: takes the most bytes that a message of this WebSocket may have. Until it is called,
-and never above it, uvicorn's `ws_max_size` holds."""
+from gateway.core.websocket import MAX_MESSAGE
+
 CLOSE_S = 5.0
 """How long a caller may take for its part of the closing handshake."""
 _SLICE = 4096

@@ -40,11 +40,13 @@ _GRANIAN = (
     "-m", "granian", "--interface", "asgi", "--factory", "--host", "127.0.0.1", "--workers-kill-timeout", "2",
 )  # fmt: skip
 COMMANDS = {
-    "ours": (*_UVICORN, "--http", "gateway.web.front:FrontProtocol", "--ws", "none"),
+    "ours": (
+        *_UVICORN, "--http", "gateway.web.front:FrontProtocol", "--ws", "gateway.web.websocket_protocol:FrontWebSocket",
+    ),
     "uvicorn-httptools": (*_UVICORN, "--http", "httptools"),
     "uvicorn-h11": (*_UVICORN, "--http", "h11"),
     "granian": _GRANIAN,
-}
+}  # fmt: skip
 """Stock servers run with what they default to: the suite is about what an operator gets."""
 
 _APP, _IMPATIENT_APP = "gateway.app:create_app", "tests.conformance.impatient:create_app"

@@ -5,8 +5,15 @@ from __future__ import annotations
 import pytest
 from websockets.server import ServerProtocol
 
-from gateway.core.errors import MalformedRequest
-from gateway.core.websocket import check_websocket, is_parsed_by_server, is_sendable, parse_subprotocols, short_reason
+from gateway.core.errors import MalformedRequest, WebSocketVersionRefused
+from gateway.core.websocket import (
+    check_websocket,
+    is_parsed_by_server,
+    is_sendable,
+    parse_offer,
+    parse_subprotocols,
+    short_reason,
+)
 
 GOOD = {
     b"host": b"api.example",
@@ -46,7 +53,6 @@ def test_a_handshake_passes(good):
         pytest.param(fields(connection=None), id="no-connection"),
         pytest.param(fields(connection=b"keep-alive"), id="no-upgrade-in-connection"),
         pytest.param(fields(sec_websocket_version=None), id="no-version"),
-        pytest.param(fields(sec_websocket_version=b"8"), id="old-version"),
         pytest.param(fields(sec_websocket_version=b"13, 8"), id="two-versions"),
         pytest.param(fields((b"sec-websocket-version", b"13")), id="version-twice"),
         pytest.param(fields(sec_websocket_key=None), id="no-key"),
@@ -65,6 +71,12 @@ def test_a_handshake_passes(good):
 def test_anything_else_is_refused(bad):
     with pytest.raises(MalformedRequest):
         check_websocket(bad, "1.1", method="GET")
+
+
+@pytest.mark.parametrize("version", [b"8", b"0", b"130"])
+def test_another_version_is_told_so(version):
+    with pytest.raises(WebSocketVersionRefused):
+        check_websocket(fields(sec_websocket_version=version), "1.1", method="GET")
 
 
 @pytest.mark.parametrize(("method", "version"), [("POST", "1.1"), ("HEAD", "1.1"), ("GET", "1.0"), ("GET", "2")])
@@ -91,6 +103,23 @@ def test_subprotocols_are_distinct_tokens(value):
 
 
 @pytest.mark.parametrize(
+    ("offered", "expected"),
+    [
+        pytest.param(b"b, a", (("b", "a"), (), None), id="no-key"),
+        pytest.param(b"tiergate, a", (("tiergate", "a"), (), None), id="our-name-without-a-key"),
+        pytest.param(b"tiergate.key.tg_x", ((), (b"tg_x",), None), id="a-key-alone"),
+        pytest.param(b"a, Tiergate.KEY.tg_x, b", (("a", "b"), (b"tg_x",), None), id="in-other-letters"),
+        pytest.param(b"tiergate, tiergate.key.tg_x, a", (("a",), (b"tg_x",), "tiergate"), id="with-our-name"),
+        pytest.param(b"tiergate.key.a, tiergate.key.b", ((), (b"a", b"b"), None), id="two-keys"),
+        pytest.param(b"tiergate.key.", ((), (b"",), None), id="an-empty-key"),
+        pytest.param(b"tiergate.keys.a", (("tiergate.keys.a",), (), None), id="nearly"),
+    ],
+)
+def test_a_key_among_the_subprotocols_is_for_us_alone(offered, expected):
+    assert parse_offer([(b"sec-websocket-protocol", offered)]) == expected
+
+
+@pytest.mark.parametrize(
     ("target", "more"),
     [
         pytest.param(b"/", [], id="short"),
@@ -100,19 +129,19 @@ def test_subprotocols_are_distinct_tokens(value):
     ],
 )
 def test_what_the_library_reads_is_known(target, more):
-    head = [b"GET %b HTTP/1.1" % target, *(b"%b: %b" % pair for pair in fields(*more))]
+    lines = [b"%b: %b" % pair for pair in fields(*more)]
     library = ServerProtocol()
-    library.receive_data(b"\r\n".join(head) + b"\r\n\r\n")
-    assert bool(library.events_received()) == is_parsed_by_server(target, fields(*more))
+    library.receive_data(b"\r\n".join([b"GET %b HTTP/1.1" % target, *lines]) + b"\r\n\r\n")
+    assert bool(library.events_received()) == is_parsed_by_server(target, lines)
 
 
 def test_the_server_reads_no_longer_handshakes():
-    assert is_parsed_by_server(b"/" * 8000, fields())
-    assert not is_parsed_by_server(b"/" * 8192, fields())
-    assert is_parsed_by_server(b"/", fields((b"cookie", b"c" * 8180)))
-    assert not is_parsed_by_server(b"/", fields((b"cookie", b"c" * 8190)))
-    assert is_parsed_by_server(b"/", [(b"a", b"b")] * 128)
-    assert not is_parsed_by_server(b"/", [(b"a", b"b")] * 129)
+    assert is_parsed_by_server(b"/" * 8000, [b"a:b"])
+    assert not is_parsed_by_server(b"/" * 8192, [b"a:b"])
+    assert is_parsed_by_server(b"/", [b"cookie: " + b"c" * 8180, b"a:b"])
+    assert not is_parsed_by_server(b"/", [b"cookie: " + b"c" * 8190, b"a:b"])
+    assert is_parsed_by_server(b"/", [b"a:b"] * 128)
+    assert not is_parsed_by_server(b"/", [b"a:b"] * 129)
 
 
 def test_reserved_and_unassigned_codes_are_not_sent():

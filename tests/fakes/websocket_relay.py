@@ -24,7 +24,7 @@ from gateway.upstream.errors import ClientLeft
 from gateway.upstream.websocket import WebSocketLimits, WebSocketRequest, relay_websocket
 from gateway.upstream.websocket_refusal import refuse_websocket
 
-_OURS = frozenset({b"host", b"connection", b"upgrade"})
+_OURS = (b"host", b"connection", b"upgrade", b"sec-websocket-")
 _FRONT = "gateway.web.websocket_protocol:FrontWebSocket"
 _outcomes: list[dict[str, Any]] = []
 
@@ -75,7 +75,7 @@ async def _relay(scope: Any, receive: Any, send: Any) -> None:
             exchange=ExchangeRequest(
                 "GET",
                 f"/{rest}?".encode() + scope["query_string"],
-                [b"%b: %b" % pair for pair in scope["headers"] if pair[0] not in _OURS],
+                [b"%b: %b" % pair for pair in scope["headers"] if not pair[0].startswith(_OURS)],
                 host=b"upstream.example",
             ),
             subprotocols=parse_subprotocols(scope["headers"]),

@@ -214,6 +214,13 @@ async def test_a_silent_websocket_is_closed(server, upstream):
     assert (await server.outcome())["cause"] == "idle"
 
 
+async def test_a_websocket_lasts_no_longer_than_it_may(server, upstream):
+    async with server.open(upstream.port, total_s=0.3) as client:
+        assert await ended(client) == (1001, "open for too long")
+    assert (await upstream.ended())[0] == 1001
+    assert (await server.outcome())["cause"] == "expired"
+
+
 async def test_pings_are_answered_by_the_nearest_hop(server, upstream):
     async with server.open(upstream.port, "manual") as client:
         await asyncio.wait_for(await client.ping(b"from the caller"), 10)

@@ -192,8 +192,10 @@ StartGateway = Callable[..., Gateway]
 def _starting(sandbox: Sandbox, world: dict[str, str]) -> Iterator[StartGateway]:
     started: list[Gateway] = []
 
-    def start(*, is_ready: bool = True, target: str = "gateway.app:create_app", **changes: str) -> Gateway:
-        gateway = _start(sandbox, world | changes, target)
+    def start(
+        *, is_ready: bool = True, target: str = "gateway.app:create_app", server: str = "ours", **changes: str
+    ) -> Gateway:
+        gateway = _start(sandbox, world | changes, target, server)
         started.append(gateway)
         _await_start(gateway, is_ready=is_ready)
         return gateway
@@ -208,7 +210,17 @@ def _starting(sandbox: Sandbox, world: dict[str, str]) -> Iterator[StartGateway]
             _end(gateway.process)
 
 
-def _start(sandbox: Sandbox, settings: dict[str, str], target: str) -> Gateway:
+_UVICORN = (
+    *("uvicorn", "--factory", "--app-dir", str(ROOT), "--no-access-log", "--no-date-header", "--no-server-header"),
+    *("--no-proxy-headers", "--timeout-graceful-shutdown", "2"),
+)
+_FRONT = ("--http", "gateway.web.front:FrontProtocol", "--ws", "gateway.web.websocket_protocol:FrontWebSocket")
+_GRANIAN = ("granian", "--interface", "asgi", "--factory", "--host", "127.0.0.1", "--workers-kill-timeout", "2")
+COMMANDS = {"ours": (*_UVICORN, *_FRONT), "uvicorn": _UVICORN, "granian": _GRANIAN}
+"""Servers in front of the app. Only ours is as `tiergate serve` has it."""
+
+
+def _start(sandbox: Sandbox, settings: dict[str, str], target: str, server: str) -> Gateway:
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     port = listener.getsockname()[1]
@@ -219,34 +231,16 @@ def _start(sandbox: Sandbox, settings: dict[str, str], target: str) -> Gateway:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("TIERGATE_", "STRIPE_"))}
     own = {"STRIPE_WEBHOOK_SECRET": endpoint["secret"], "TIERGATE_PUBLIC_URL": url}
     log = Path(settings["TIERGATE_DATA_DIR"]) / f"gateway-{port}.log"
+    where = ("--fd", str(listener.fileno()))
+    if server == "granian":  # it takes no listener of ours
+        where = ("--port", str(port))
+        listener.close()
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [
-                *(
-                    sys.executable,
-                    "-m",
-                    "uvicorn",
-                    "--factory",
-                    target,
-                    "--app-dir",
-                    str(ROOT),
-                    "--fd",
-                    str(listener.fileno()),
-                ),
-                *(
-                    "--http",
-                    "gateway.web.front:FrontProtocol",
-                    "--no-access-log",
-                    "--no-date-header",
-                    "--no-server-header",
-                    "--no-proxy-headers",
-                    "--timeout-graceful-shutdown",
-                    "2",
-                ),
-            ],
-            env=inherited | settings | own,
+            [sys.executable, "-m", *COMMANDS[server], target, *where],
+            env=inherited | settings | own | {"PYTHONPATH": str(ROOT)},
             cwd=settings["TIERGATE_DATA_DIR"],
-            pass_fds=[listener.fileno()],
+            pass_fds=[listener.fileno()] if server != "granian" else [],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -290,6 +284,13 @@ def second_gateway(sandbox: Sandbox, world: dict[str, str]) -> Iterator[Gateway]
     """Another worker on the same ledger and cache."""
     with _starting(sandbox, world) as start:
         yield start()
+
+
+@pytest.fixture(scope="module")
+def start_gateway_once(sandbox: Sandbox, world: dict[str, str]) -> Iterator[StartGateway]:
+    """As `start_gateway`, for all tests of a module."""
+    with _starting(sandbox, world) as start:
+        yield start
 
 
 @pytest.fixture

@@ -325,14 +325,6 @@ def test_several_upstreams_share_the_work_and_a_dead_one_is_passed_over(start_ga
         assert [answer.json()["body"] for answer in answers] == ["hello"] * 4
 
 
-@pytest.mark.parametrize("upgrade", ["websocket", "WebSocket", "h2c, websocket"])
-def test_a_websocket_is_refused(send, key, upgrade):
-    status, _, body = read(
-        send(request("GET", "/v1/echo", f"X-API-Key: {key}", f"Upgrade: {upgrade}", "Sec-WebSocket-Version: 13"))
-    )
-    assert (status, json.loads(body)["code"]) == (501, "upgrade-not-supported")
-
-
 @pytest.mark.parametrize("body", [b"", b"hello"], ids=["no body", "a body"])
 def test_an_offer_to_switch_to_http_2_is_ignored(send, key, body):
     offer = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAAAAIAAAAB")

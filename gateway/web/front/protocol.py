@@ -5,8 +5,8 @@ bound, until the response is complete and the caller keeps up with what was writ
 is ambiguous is refused here, before an app or an upstream reads it a second time. After a refusal,
 or a response that came before its request's end, nothing more is read from the connection.
 
-An Upgrade to WebSocket is handed to uvicorn's WebSocket protocol; any other is an offer that is
-not taken up (RFC 9110 section 7.8).
+A WebSocket handshake that is exactly one is handed to uvicorn's WebSocket protocol, another is
+refused; any other Upgrade is an offer that is not taken up (RFC 9110 section 7.8).
 
 Source: RFC 9112.
 """
@@ -23,13 +23,16 @@ from gateway.core.errors import (
     HeadersTooLarge,
     MalformedRequest,
     RequestTimeout,
+    TargetRejected,
     TargetTooLong,
     TiergateError,
+    UpgradeRefused,
     WorkerFull,
 )
 from gateway.core.http_body import BodyInvalid, BodyReader, body_reader
 from gateway.core.http_head import END_OF_HEAD, RequestLine
 from gateway.core.target import MAX_TARGET_BYTES
+from gateway.core.websocket import MAX_PARSED_FIELDS, MAX_PARSED_LINE, check_websocket, is_parsed_by_server
 from gateway.web.front.cycle import CALLER, STATUS_LINES, Cycle
 from gateway.web.front.options import FrontOptions
 from gateway.web.front.request import HeaderBlock, read_request_head
@@ -249,7 +252,8 @@ class FrontProtocol(asyncio.Protocol):
             to_head: It is a HEAD request, so its answer has no body.
         """
         status, headers, body = self._options.refuse(error)
-        lines = [STATUS_LINES[status], *(b"%b: %b" % field for field in headers), b"connection: close", b"\r\n"]
+        connection = b"connection: close, upgrade" if (b"upgrade", b"websocket") in headers else b"connection: close"
+        lines = [STATUS_LINES[status], *(b"%b: %b" % field for field in headers), connection, b"\r\n"]
         self._transport.write(b"\r\n".join(lines) + (b"" if to_head else body))
         self._close_slowly(self._options.linger_s)
 
@@ -294,12 +298,14 @@ class FrontProtocol(asyncio.Protocol):
                 self._keep_unfinished(data)
                 return
             first, block = read_request_head(data[:end])
+            if block.wants_websocket:
+                self._check_handshake(first, block, is_alone=len(data) == end + len(END_OF_HEAD))
         except TiergateError as error:
             self._buffer = b""
             self.refuse(error, to_head=data[:5] == b"HEAD ")
             return
         self._buffer = b""
-        if block.wants_websocket and self._config.ws_protocol_class is not None:
+        if block.wants_websocket:
             self._hand_over(data)
         else:
             self._serve(first, block, data[end + len(END_OF_HEAD) :])
@@ -371,6 +377,22 @@ class FrontProtocol(asyncio.Protocol):
         self._deadline = self.loop.time() + self._options.body_timeout_s
         if cycle is not None and (data or body.complete):
             cycle.body(data, ended=body.complete)
+
+    def _check_handshake(self, first: RequestLine, block: HeaderBlock, *, is_alone: bool) -> None:
+        """Only what uvicorn's WebSocket protocol will take, and what starts no second conversation, goes there."""
+        if self._config.ws_protocol_class is None:
+            raise UpgradeRefused("This gateway was started without WebSockets.")
+        method, raw_path, query, http_version = first
+        check_websocket(block.headers, http_version, method=method)
+        if not (raw_path.isascii() and query.isascii()):
+            raise TargetRejected("The target holds a byte that no URI can hold.")
+        if not is_alone:
+            raise MalformedRequest("A WebSocket's frames come after the answer to its handshake.")
+        if not is_parsed_by_server(raw_path + b"?" + query, block.lines):
+            raise HeadersTooLarge(
+                f"A WebSocket handshake has {MAX_PARSED_FIELDS} header fields at most, none above"
+                f" {MAX_PARSED_LINE:,} bytes."
+            )
 
     def _hand_over(self, data: bytes) -> None:
         """Go on in the WebSocket protocol, from the request's first byte."""

@@ -18,7 +18,7 @@ from gateway.core.errors import (
 )
 from gateway.core.http_head import FieldLines, HeadInvalid, RequestLine, VersionRefused, parse_request_line
 from gateway.core.pattern import METHODS
-from gateway.core.request_gate import CHECKED, MAX_FIELDS, body_framing, check_message
+from gateway.core.request_gate import CHECKED, MAX_FIELDS, body_framing, check_message, names_websocket
 from gateway.core.trace import TRACE_FIELDS
 
 _PLAIN, _CHECKED, _CONNECTION, _EXPECT, _UPGRADE, _TRACE = range(6)
@@ -58,6 +58,7 @@ class HeaderBlock:
         self.expects_continue = False
         """The caller waits to be asked for its body."""
         self.wants_websocket = False
+        """Rightly or not: `core.websocket` says whether it is a handshake."""
         self.has_trace = False
         """A field of a trace context came with it."""
         self.notes: dict[Any, Any] = {}
@@ -117,7 +118,6 @@ def _read_block(first: RequestLine, fields: bytes) -> HeaderBlock:
     checked = _take(block, special, first.http_version)
     check_message(first.method, checked, first.http_version)
     block.framing = body_framing(checked, first.http_version)
-    block.wants_websocket = block.wants_websocket and block.framing is None
     if len(fields) <= _REMEMBERED_BYTES and not any(name == b"max-forwards" for name, _ in checked):
         if len(_blocks) >= _REMEMBERED:
             _blocks.clear()
@@ -131,7 +131,6 @@ def _take(
     """What the fields say about this connection. Returns those that decide on the message's reading."""
     checked = []
     listed: set[bytes] = set()
-    upgrade = b""
     for kind, pair in special:
         if kind == _CHECKED:
             checked.append(pair)
@@ -143,9 +142,8 @@ def _take(
             block.expects_continue = http_version == "1.1"
         elif kind == _TRACE:
             block.has_trace = True
-        else:
-            upgrade = pair[1].lower()
+        elif http_version == "1.1":
+            block.wants_websocket = block.wants_websocket or names_websocket(pair[1])
     if listed:
         block.keep_alive = b"close" not in listed and (block.keep_alive or b"keep-alive" in listed)
-        block.wants_websocket = upgrade == b"websocket" and b"upgrade" in listed
     return checked

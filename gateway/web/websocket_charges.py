@@ -1,0 +1,112 @@
+"""What an open WebSocket goes on to cost, and whether its key still holds.
+
+Each charge is a decision of its own, under the policy of that moment and by the cache's charge
+script: so a revoked key, a downgrade or an edit of the policy ends a WebSocket with the next
+charge. One that costs nothing is looked at once a minute all the same.
+
+A message faster than a rate waits for a while, and its caller is not read meanwhile; what is over a
+quota ends the WebSocket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING
+
+import structlog
+
+from gateway.admission import Attempt
+from gateway.core.errors import CapacityReduced, ChargeDenied, RateLimited, RouteNotFound, UpgradeRefused
+from gateway.core.route import Route, priced
+
+if TYPE_CHECKING:
+    from gateway.core.policy import Policy
+    from gateway.web.runtime import Runtime
+
+log = structlog.get_logger(__name__)
+
+PATIENCE_S = 5.0
+"""How long one message may wait for its rates, all in all."""
+
+
+class WebSocketCharges:
+    """The charges of one WebSocket after its handshake's.
+
+    Args:
+        runtime: The opened parts.
+        handshake: Admitted.
+        presented: The key, as sent.
+
+    Every method raises what `Admission.admit` raises, RouteNotFound, and UpgradeRefused if policy has no more
+    WebSockets there.
+    """
+
+    __slots__ = ("_handshake", "_policy", "_presented", "_runtime", "_to_look", "_to_send", "_to_stay")
+
+    def __init__(self, runtime: Runtime, handshake: Attempt, presented: bytes | None) -> None:
+        self._runtime = runtime
+        self._handshake = handshake
+        self._presented = presented
+        self._policy = handshake.policy
+        self._to_send: Route | None
+        """The route at the price of a message; None if that is nothing."""
+        self._to_stay: Route | None
+        """At that of a minute."""
+        self._to_look: Route
+        """For nothing."""
+        self._read(handshake.policy)
+
+    def message(self, _size: int) -> Awaitable[None] | None:
+        """A message from the caller. None: it costs nothing."""
+        current = self._runtime.policy.current
+        if current is not self._policy:
+            self._read(current)
+        return self._charge(self._to_send) if self._to_send is not None else None
+
+    async def minute(self) -> None:
+        """Another minute has begun."""
+        current = self._runtime.policy.current
+        if current is not self._policy:
+            self._read(current)
+        if self._to_stay is not None:
+            await self._charge(self._to_stay)
+            return
+        try:
+            await self._charge(self._to_look)
+        except ChargeDenied:
+            pass  # limits are overdrawn: whoever spends nothing need not care
+        except CapacityReduced:
+            log.warning("an open websocket could not be looked at", decision_id=self._handshake.decision_id)
+
+    def _read(self, policy: Policy) -> None:
+        """What a policy says of this WebSocket."""
+        handshake = self._handshake
+        route = policy.find_route(handshake.method, handshake.path)
+        if route is None:
+            raise RouteNotFound("This is not part of the API any more.")
+        socket = route.forward.websocket
+        if socket is None:
+            raise UpgradeRefused("This part of the API has no WebSockets any more.")
+        self._to_send = priced(route, socket.cost_per_message) if socket.cost_per_message else None
+        self._to_stay = priced(route, socket.cost_per_minute) if socket.cost_per_minute else None
+        self._to_look = priced(route, ())
+        self._policy = policy
+
+    async def _charge(self, route: Route) -> None:
+        runtime, handshake, policy = self._runtime, self._handshake, self._policy
+        waited_s = 0.0
+        while True:
+            attempt = Attempt(handshake.decision_id, handshake.method, handshake.path, policy, handshake.address)
+            try:
+                await runtime.admission.admit(attempt, self._presented, route)
+            except RateLimited:
+                wait_s = max(state.reset_ms for state in attempt.states if not state.allowed) / 1000
+                waited_s += wait_s
+                if waited_s > PATIENCE_S:
+                    raise
+                await asyncio.sleep(wait_s)
+            else:
+                if attempt.account is not None and attempt.plan is not None:
+                    runtime.settlement.note(attempt.account.customer_id, attempt.plan.key.key_id, attempt.now)
+                return
