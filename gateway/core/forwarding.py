@@ -294,14 +294,14 @@ def _kind_of(name: bytes) -> int:
     dashed = name.replace(b"_", b"-")
     if dashed in _ABOUT_THE_CALLER or dashed.startswith(b"x-forwarded-"):
         return _CALLER
-    if dashed.startswith(IDENTITY_PREFIX) or dashed == IDENTITY_PREFIX[:-1]:
+    if dashed.startswith((IDENTITY_PREFIX, HANDSHAKE_PREFIX)) or dashed == IDENTITY_PREFIX[:-1]:
         return _DROP
     if dashed != name:
         return _DROP if dashed in _ENDS_HERE else _KEEP
     special = _SPECIAL.get(name)
     if special is not None:
         return special
-    return _DROP if name in _ENDS_HERE or name.startswith(HANDSHAKE_PREFIX) else _KEEP
+    return _DROP if name in _ENDS_HERE else _KEEP
 
 
 def _append_caller(kept: Lines, about: Headers, *, peer: str | None, scheme: str, host: bytes) -> None:

@@ -37,6 +37,13 @@ ADDED = [
 ]
 
 
+def test_a_websockets_handshake_ends_here_as_a_key_may_be_in_it():
+    handshake = [(b"sec-websocket-protocol", b"tiergate.key.tg_x"), (b"sec-websocket-key", b"k")]
+    alike = [(b"sec_websocket_protocol", b"tiergate.key.tg_x")]
+    assert forward(*handshake, *alike) == ADDED
+    assert headers_inside([*handshake, *alike], identity=[]) == []
+
+
 def test_ordinary_fields_keep_their_order_and_repetitions():
     sent = [
         (b"accept", b"a"),

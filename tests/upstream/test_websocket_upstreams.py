@@ -10,7 +10,15 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.errors import MalformedRequest, UpstreamInvalid, UpstreamTimeout, UpstreamUnreachable
+from gateway.core.errors import (
+    CapacityReduced,
+    InvalidKey,
+    MalformedRequest,
+    UpgradeRefused,
+    UpstreamInvalid,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 from gateway.upstream import Upstream
 from gateway.upstream.errors import ClientLeft, NotConnected
 from gateway.upstream.websocket import WebSocketRequest
@@ -66,6 +74,27 @@ async def test_the_handshake_holds_what_it_was_given_and_its_own_fields_only(mon
         b"sec-websocket-key: " + key,
         b"sec-websocket-protocol: b, a",
     ]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(InvalidKey(), 1008), (UpgradeRefused("No more."), 1008), (CapacityReduced("Not now."), 1013)],
+    ids=lambda value: getattr(value, "code", None),
+)
+async def test_a_charge_that_fails_ends_it_with_the_errors_code(error, code):
+    def charge(_size: int) -> None:
+        raise error
+
+    async def script(peer: Peer) -> None:
+        await switched(peer)
+        assert await read_close(peer) == 1001
+        await peer.close()
+
+    caller = WebSocketCaller()
+    caller.say("hello")
+    async with RawUpstream(script) as server:
+        outcome = await caller.relay(server.port, on_message=charge)
+    assert (caller.close, outcome.cause, outcome.messages_up) == ((code, error.code), "denied", 0)
 
 
 async def test_a_field_with_a_line_break_is_never_sent():

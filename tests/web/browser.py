@@ -101,6 +101,10 @@ class Browser:
         """Ask the page something. The pages bring no script of their own."""
         return self._ask("POST", "/execute/sync", {"script": script, "args": []})
 
+    def run_async(self, script: str, *arguments: Any) -> Any:
+        """The same, of what takes a while: the script's last argument is called with the answer."""
+        return self._ask("POST", "/execute/async", {"script": script, "args": list(arguments)})
+
     def resize(self, width: int, height: int, *, is_dark: bool = False) -> None:
         """The size of the view as of a phone or a desk."""
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}

@@ -38,14 +38,15 @@ async def tell(scope: dict[str, Any], receive: Any, send: Any) -> None:
 @asynccontextmanager
 async def serving(app: Any) -> AsyncIterator[uvicorn.Server]:
     """As `tiergate serve` would."""
+    served = server_config(Settings.model_construct(workers=1, shutdown_grace_s=1))
     config = uvicorn.Config(
         app,
         port=0,
         lifespan="off",
         log_config=None,
         access_log=False,
-        ws="none",
-        http=server_config(Settings.model_construct(workers=1, shutdown_grace_s=1)).http,
+        ws=served.ws,
+        http=served.http,
     )
     server = uvicorn.Server(config)
     with socket.socket() as listener:  # of no named protocol, as what a service manager hands over may be
