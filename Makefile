@@ -33,7 +33,7 @@ test: $(STAMP) ## Run the tests, and play a whole customer life against real pro
 test-all: $(STAMP) ## As test, with the long-running cases too (PYTEST_ARGS="-m slow": only these)
 	@"$(BIN)/python" -m pytest -n auto --dist worksteal -m "not judge" $(PYTEST_ARGS)
 
-judges: $(STAMP) ## Ask outside judges: request cases, httplint, schemathesis, curl, Chromium, HTTP/2 (about 6 minutes)
+judges: $(STAMP) ## Ask outside judges: request cases, httplint, schemathesis, curl, Chromium, HTTP/2 (about 2 minutes)
 	@$(MAKE) --no-print-directory $(JUDGES_VENV)/.installed || echo "Goes on without the judges that could not be installed." >&2
 	@"$(BIN)/python" -m pytest -n 0 -m judge tests/judges $(PYTEST_ARGS)
 

@@ -26,7 +26,7 @@ ANSWERED = {
     "STATUS_URI_TOO_LONG": "As above: the target was too long.",
     "STATUS_VERSION_NOT_SUPPORTED": "As above: the request was of no version of HTTP that is spoken here.",
     "FRESHNESS_HEURISTIC": "The API behind said nothing about caching, and a gateway that guesses would be wrong.",
-    "VARY_COMPLEX": "The key's two fields and Origin are the gateway's, the rest is the API's: caches have to know all.",
+    "VARY_COMPLEX": "The key's two fields and Origin are the gateway's, the rest the API's: caches have to know all.",
 }
 """Findings that stay, and why. docs/judges.md says it at length."""
 PASSED_THROUGH = {"FRESHNESS_HEURISTIC", "VARY_COMPLEX"}

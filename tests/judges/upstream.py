@@ -264,7 +264,7 @@ async def _serve_raw(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
 async def serve() -> None:
     """Until standard input ends."""
     raw = await asyncio.start_server(_serve_raw, "127.0.0.1", 0)
-    # With its protocol named, asyncio sends what is written at once; without, each answer waits 40 ms for a confirmation.
+    # Its protocol is named, so that asyncio sends what is written at once; else each answer waits 40 ms.
     with socket.socket(proto=socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         told = {
