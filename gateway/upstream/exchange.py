@@ -225,14 +225,14 @@ class Exchange:
 
     async def _connected(self, pool: Pool, timeouts: UpstreamTimeouts, *, new_only: bool) -> Connection:
         waiter, within_s = pool.request(new_only=new_only, connect_s=timeouts.connect_s)
-        connecting = within_s > timeouts.pool_wait_s
+        connecting, left_s = within_s > timeouts.pool_wait_s, self._left_s(timeouts)
         self._caller.watch()
         try:
-            async with asyncio.timeout(min(within_s, self._left_s(timeouts))):
+            async with asyncio.timeout(min(within_s, left_s)):
                 await self._waiting(waiter)
             return waiter.result()
         except TimeoutError:
-            if self._left_s(timeouts) <= 0:
+            if left_s < within_s:
                 raise UpstreamTimeout(_TOO_LONG) from None
             if connecting:
                 raise NotConnected("The upstream does not accept connections.") from None
