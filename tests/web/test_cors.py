@@ -106,7 +106,7 @@ def test_what_the_upstream_says_about_other_origins_gives_way_to_policy(crossing
     _, _, client = crossing.customer()
     answer = client.get("/v1/fields", headers={"origin": PAGE})
     assert answer.headers.get_list("access-control-allow-origin") == [PAGE]
-    assert answer.headers.get_list("vary", split_commas=True) == ["Accept", "origin"]
+    assert {"Accept", "origin"} <= set(answer.headers.get_list("vary", split_commas=True))
 
 
 def test_where_policy_is_silent_the_upstreams_own_word_passes(crossing):
