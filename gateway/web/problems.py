@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import msgspec
 
 from gateway.checkout import TooManySignups
-from gateway.core.errors import ChargeDenied, Denied, Failed, FeatureNotInTier, TiergateError
+from gateway.core.errors import ChargeDenied, FeatureNotInTier, TiergateError
 from gateway.core.websocket import VERSION
 from gateway.web.asgi import Headers
 from gateway.web.refusals import RequestInvalid
@@ -386,10 +386,3 @@ def problem_response(
     if wait_s is not None:
         headers.append((b"retry-after", str(wait_s).encode()))
     return TABLE[error.code].status, headers, body
-
-
-def verdict_class(error: TiergateError) -> str:
-    """The word for metrics and logs: rejected, denied or failed."""
-    if isinstance(error, Denied):
-        return "denied"
-    return "failed" if isinstance(error, Failed) else "rejected"
