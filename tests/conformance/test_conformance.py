@@ -1,6 +1,6 @@
 """Every rule of the proxy, over raw sockets, under our own server protocol and under stock servers.
 
-`-k ours` plays one server's cases.
+`-k ours` plays one server's cases. Those of stock servers are `slow`: `make test-all` plays them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ def played() -> Iterator[object]:
     for server in ALL_SERVERS:
         for case in CASES:
             if alternatives := expected_under(server, case):
-                yield pytest.param(server, case, alternatives, id=f"{server} - {case.says}")
+                marks = () if server == "ours" else pytest.mark.slow
+                yield pytest.param(server, case, alternatives, id=f"{server} - {case.says}", marks=marks)
 
 
 @pytest.mark.parametrize(("server", "case", "alternatives"), list(played()))

@@ -14,7 +14,9 @@ from tests.fakes.websocket_upstream import WebSocketUpstream, websocket_upstream
 pytestmark = pytest.mark.asyncio(loop_factories=["asyncio"])  # the relay runs in a process of its own
 
 
-@pytest.fixture(scope="module", params=["uvicorn", "front", "granian"])
+@pytest.fixture(
+    scope="module", params=["front", *(pytest.param(name, marks=pytest.mark.slow) for name in ("uvicorn", "granian"))]
+)
 def server(request) -> Iterator[RelayServer]:
     with serving(request.param) as running:
         yield running

@@ -28,7 +28,9 @@ def settings(api, policy_dir):
     return {"TIERGATE_UPSTREAM_URL": f"http://127.0.0.1:{api.port}", "TIERGATE_POLICY_DIR": str(policy_dir)}
 
 
-@pytest.fixture(scope="module", params=["ours", "uvicorn", "granian"])
+@pytest.fixture(
+    scope="module", params=["ours", *(pytest.param(name, marks=pytest.mark.slow) for name in ("uvicorn", "granian"))]
+)
 def gateway(request, start_gateway_once, settings):
     return start_gateway_once(server=request.param, **settings)
 

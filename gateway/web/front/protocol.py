@@ -96,7 +96,7 @@ class FrontProtocol(asyncio.Protocol):
         self._app_state = app_state
         self._state = server_state
         self.loop = _loop or asyncio.get_running_loop()
-        options = self._options = getattr(getattr(self._app, "state", None), "front", None) or _DEFAULTS
+        options = self._options = _options_of(self._app)
         if options.app is not None:
             self._app = options.app
         shortest_s = min(options.head_timeout_s, options.keep_alive_s, options.write_timeout_s, options.linger_s)
@@ -427,6 +427,16 @@ class FrontProtocol(asyncio.Protocol):
         drain, self._drain = self._drain, None
         if drain is not None and not drain.done():
             drain.set_result(None)
+
+
+def _options_of(app: Any) -> FrontOptions:
+    """What the app says of itself; uvicorn may have wrapped it (in its proxy headers, in its log)."""
+    while app is not None:
+        options = getattr(getattr(app, "state", None), "front", None)
+        if isinstance(options, FrontOptions):
+            return options
+        app = getattr(app, "app", None)
+    return _DEFAULTS
 
 
 def _address(name: object) -> tuple[str, int] | None:

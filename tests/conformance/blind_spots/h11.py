@@ -114,10 +114,12 @@ BLIND_SPOTS = (
     ),
     BlindSpot(
         server=H11,
-        hides="refuses bytes behind a request of HTTP/1.0 at once, before it is answered",
+        hides="refuses bytes behind a request that ends its connection at once, before it is answered",
         effect="Its caller takes the 400 for its own answer; the request may have been served and charged.",
         closed_by=OWN_PROTOCOL,
-        cases={"nothing behind HTTP/1.0 is read": NOT_PLAYED},
+        cases=dict.fromkeys(
+            ("nothing behind HTTP/1.0 is read", "nothing behind Connection: close is read"), NOT_PLAYED
+        ),
     ),
     BlindSpot(
         server=H11,
