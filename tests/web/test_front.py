@@ -14,6 +14,7 @@ import uvicorn
 
 from gateway.cli.workers import server_config
 from gateway.settings import Settings
+from gateway.upstream import ExchangeBroken, Outcome
 
 OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\n"
 LAST = b"GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -202,3 +203,17 @@ async def test_what_is_written_leaves_at_once(server, port):
     held = connection._transport.get_extra_info("socket")
     assert held.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     writer.close()
+
+
+async def test_a_part_is_not_taken_for_the_whole_by_a_caller_that_reads_until_the_end():
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:  # noqa: ARG001 - its signature is ASGI's
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"a part", "more_body": True})
+        raise ExchangeBroken("it broke off", Outcome(status=200, response_bytes=6, request_bytes=0, ended="timeout"))
+
+    async with serving(app) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(server))
+        writer.write(b"GET / HTTP/1.0\r\n\r\n")
+        with pytest.raises(ConnectionResetError):
+            await asyncio.wait_for(reader.read(), 5)
+        writer.close()

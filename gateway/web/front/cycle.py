@@ -53,6 +53,7 @@ class Cycle:
         "_body_ended",
         "_chunked",
         "_end_told",
+        "_ends_with_connection",
         "_event",
         "_exchange",
         "_fault",
@@ -104,15 +105,17 @@ class Cycle:
         self._left: int | None = None
         """Bytes that an app has announced and not sent yet."""
         self._no_body = False
+        self._ends_with_connection = False
+        """The response has no other end."""
 
     async def run(self, app: ASGIApp, scope: Scope) -> None:
         """Let the app answer."""
         try:
             await app(scope, self.receive, self.send)
         except ExchangeBroken:
-            self._protocol.cut()
+            self._cut()
         except asyncio.CancelledError:
-            self._protocol.cut()
+            self._cut()
             raise
         except Exception:
             if not self.disconnected:
@@ -129,7 +132,7 @@ class Cycle:
         if self.disconnected or self.complete:
             return
         if self._started:
-            self._protocol.cut()
+            self._cut()
             return
         self.keep_alive = False
         if self._fault is not None:
@@ -137,6 +140,9 @@ class Cycle:
             self._protocol.refuse(self._fault.refusal, to_head=self._method == "HEAD")
         else:
             self._write(500, [b"content-type: text/plain"], b"Internal Server Error\n", framing=None, ended=True)
+
+    def _cut(self) -> None:
+        self._protocol.cut(reset=self._ends_with_connection)
 
     # What the connection tells.
 
@@ -337,6 +343,7 @@ class Cycle:
                 data = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
             else:
                 self.keep_alive = False
+                self._ends_with_connection = True
         if not self._body_ended:
             self.keep_alive = False  # what is still to come of the body would be taken for a request
         if not self.keep_alive:

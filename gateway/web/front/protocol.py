@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
+import struct
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
@@ -50,6 +51,8 @@ _LINE_SLACK = 64
 _FIRST_BYTES = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&'*+-.^_`|~0123456789\r")
 _LEAVING = getattr(select, "POLLRDHUP", None)
 """Linux has it. Elsewhere a caller that is not read is noticed to be gone when it is read again."""
+_NO_LINGER = struct.pack("ii", 1, 0)
+"""A socket closed with this sends a reset in place of an end (POSIX, SO_LINGER)."""
 _ASGI = {"version": "3.0", "spec_version": "2.4"}
 _DEFAULTS = FrontOptions()
 
@@ -241,8 +244,15 @@ class FrontProtocol(asyncio.Protocol):
             if poll.poll(0):
                 self._transport.abort()
 
-    def cut(self) -> None:
-        """End the connection in the middle of a response."""
+    def cut(self, *, reset: bool = False) -> None:
+        """End the connection in the middle of a response.
+
+        Args:
+            reset: By a reset, for a response whose end would be the connection's.
+        """
+        sock = self._transport.get_extra_info("socket")
+        if reset and sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         self._transport.abort()
 
     def refuse(self, error: TiergateError, *, to_head: bool = False) -> None:
