@@ -205,6 +205,15 @@ async def test_what_is_written_leaves_at_once(server, port):
     writer.close()
 
 
+async def test_what_follows_the_last_request_does_not_reset_its_answer(port):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(LAST + b"x" * 500_000)  # more than is read at once
+    answer = await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert answer.endswith(b"}\n")
+
+
 async def test_a_part_is_not_taken_for_the_whole_by_a_caller_that_reads_until_the_end():
     async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:  # noqa: ARG001 - its signature is ASGI's
         await send({"type": "http.response.start", "status": 200, "headers": []})

@@ -280,7 +280,7 @@ class FrontProtocol(asyncio.Protocol):
         if not body_ended:
             self._close_slowly(self._options.linger_body_s)
         elif not cycle.keep_alive:
-            self._transport.close()
+            self._close_slowly(self._options.linger_s)
         else:
             self._deadline = self.loop.time() + self._options.keep_alive_s
             if self._buffer:
