@@ -6,9 +6,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH_VENV := .venv-bench
 JUDGES_VENV := .venv-judges
+FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint types judges bench bench-peers profile lock clean
+.PHONY: help demo test test-all lint types judges bench bench-peers fuzz differential profile lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -e 's/:.*## /\t/' | expand -t 12
@@ -62,6 +63,13 @@ $(BENCH_VENV)/.installed: benchmarks/requirements.lock
 	@test -x "$(BENCH_VENV)/bin/python" || $(PYTHON) -m venv "$(BENCH_VENV)"
 	@"$(BENCH_VENV)/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r benchmarks/requirements.lock
 	@touch "$@"
+
+fuzz: $(STAMP) ## Send bent messages in and look for what two parsers would read differently (FUZZ_SECONDS=1800: the long run)
+	@nice -n 10 "$(BIN)/python" -m tests.fuzz --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
+
+differential: $(STAMP) ## Send the same raw requests to nginx, Caddy and this gateway, and write docs/differences.md
+	@$(MAKE) --no-print-directory bench-peers || echo "Goes on without the peers that could not be installed." >&2
+	@"$(BIN)/python" -m tests.fuzz.differential
 
 profile: $(STAMP) ## Show where a gateway under load spends its time (cProfile)
 	@"$(BIN)/python" -m benchmarks.hot_spots
