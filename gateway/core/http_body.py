@@ -149,7 +149,8 @@ class ChunkedBody:
     def _keep(self, rest: bytes) -> None:
         if self._need < 0 and rest != b"\r":
             raise BodyInvalid("A chunk is longer than its size.")
-        if len(rest) > MAX_LINE_BYTES:
+        longest = MAX_LINE_BYTES if self._trailer < 0 else MAX_TRAILER_BYTES
+        if len(rest.removesuffix(b"\r")) > longest:
             raise BodyInvalid("A chunk size or trailer line has no end.")
         self._line = rest
 

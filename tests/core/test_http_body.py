@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.http_body import MAX_LINE_BYTES, BodyInvalid, ChunkedBody, ClosingBody, SizedBody
+from gateway.core.http_body import MAX_LINE_BYTES, MAX_TRAILER_BYTES, BodyInvalid, ChunkedBody, ClosingBody, SizedBody
 
 _HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -107,6 +107,15 @@ def test_an_unframed_body_is_whole_when_the_connection_closes():
 def test_a_trailer_line_that_is_no_field_line_is_refused(line):
     with pytest.raises(BodyInvalid):
         ChunkedBody().feed(b"0\r\n" + line + b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("data", [b"5;" + b"a" * (MAX_LINE_BYTES - 2), b"0\r\nX: " + b"a" * (MAX_TRAILER_BYTES - 3)])
+@pytest.mark.parametrize("behind", [0, 1])
+def test_a_line_as_long_as_it_may_be_is_read_in_two_pieces_too(data, behind):
+    body = ChunkedBody()
+    sent = data + b"\r\n"
+    at = len(data) + behind
+    assert body.feed(sent[:at]) + body.feed(sent[at:]) == b""
 
 
 def test_a_line_without_end_is_refused_while_it_grows():
