@@ -130,8 +130,9 @@ class FrontProtocol(asyncio.Protocol):
         self._scheme = "https" if transport.get_extra_info("sslcontext") is not None else "http"
         self._client = _address(transport.get_extra_info("peername"))
         self._server = _address(transport.get_extra_info("sockname"))
-        if self._server is not None:  # event loops forget it for listeners whose protocol is not named
-            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and self._server is not None:  # event loops forget it for listeners of no named protocol
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._state.connections.add(self)  # type: ignore[arg-type]  # uvicorn names its own classes
         self._sweeper.add(self)
         self._deadline = self.loop.time() + self._options.head_timeout_s
