@@ -25,7 +25,7 @@ from tests.fuzz.world import FakeServer, World
 
 _NUMBER = re.compile(rb"/v1/n([0-9])")
 _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection"})
-_ADDED = {b"date", b"tiergate-decision"}
+_ADDED = {b"date", b"tiergate-decision", b"vary"}
 """What a whole gateway says behind the upstream's own fields."""
 _METHODS = (b"GET", b"GET", b"GET", b"HEAD", b"POST", b"DELETE", b"PUT")
 _THENS = ("keep", "keep", "keep", "end", "end", "reset", "keep, then more", "keep, then end")

@@ -15,7 +15,7 @@ from random import Random
 from tests.fuzz.judging import Verdict, judge_answers, judge_by_others, judge_forwarded, judge_written
 from tests.fuzz.oracle import Request, read_requests
 from tests.fuzz.plumbing import MOST_UNASKED, RESET, FakeTransport, settle
-from tests.fuzz.rules import is_ours, refused_by_app, refused_by_server, target_of
+from tests.fuzz.rules import is_ours, refused_by_app, refused_by_server, target_of, wants_websocket
 from tests.fuzz.streams import Writer, bend, cut
 from tests.fuzz.words import ODDITIES
 from tests.fuzz.world import World, answer_with_echo, echo_of
@@ -103,11 +103,13 @@ def _judge(case: Case, out: bytes, forwarded: list[Request], *, closed: bool) ->
     judged = judge_answers(reading, out, closed=closed, verdict=_verdict, early=early)
     if judged.wrong is not None:
         return judged.wrong
+    if early and reading.end == "open":
+        return None
     if early:  # what was answered early may never have been sent in full
         asked = {echo_of(request.method, target_of(request), request.body) for request in reading.requests}
         strays = (sent for sent in forwarded if echo_of(sent.method, sent.target, sent.body) not in asked)
         return next((f"forwarded {sent}" for sent in strays), None)
-    if not case.reads_itself and (wrong := judge_forwarded(judged.served, forwarded)):
+    if not case.reads_itself and (wrong := judge_forwarded(reading, judged.served, forwarded)):
         return wrong
     return judge_by_others(case.data, judged)
 
@@ -117,4 +119,6 @@ def _verdict(request: Request) -> Verdict:
         return "refused and closed"
     if refused_by_app(request):
         return "refused"
+    if wants_websocket(request):
+        return "either"
     return "ours" if is_ours(request) else "good"

@@ -84,9 +84,9 @@ def _process(folder: Path, cache_url: str, ledger_url: str, upstream_port: int) 
     }
     command = [
         *(sys.executable, "-m", "uvicorn", "--factory", "gateway.app:create_app", "--host", "127.0.0.1", "--port"),
-        *(str(port), "--http", "gateway.web.front:FrontProtocol", "--ws", "none", "--no-access-log"),
+        *(str(port), "--http", "gateway.web.front:FrontProtocol", "--no-access-log"),
         *("--no-date-header", "--no-server-header", "--no-proxy-headers", "--timeout-graceful-shutdown", "1"),
-        *("--log-level", "warning"),
+        *("--log-level", "warning", "--ws", "gateway.web.websocket_protocol:FrontWebSocket"),
     ]
     with log.open("wb") as output:
         process = subprocess.Popen(

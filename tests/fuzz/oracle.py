@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-End = Literal["done", "partial", "bad"]
+End = Literal["done", "partial", "bad", "open"]
 Fields = tuple[tuple[bytes, bytes], ...]
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -33,11 +33,11 @@ class Bad(Exception):
 
 
 class Unfinished(Exception):
-    """The bytes are the beginning of something good. `body` is what there is of a body, or None within a head."""
+    """The bytes are the beginning of something good. `part` is what there is of a head, or of a body's payload."""
 
-    def __init__(self, body: bytes | None = None) -> None:
+    def __init__(self, part: bytes) -> None:
         super().__init__()
-        self.body = body
+        self.part = part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,8 @@ class Reading:
 
     requests: tuple[Request, ...]
     end: End
-    """How it goes on after them: not at all, with a part of a request, or with what is none."""
+    """How it goes on after them: not at all, with a part of a request, with what is none, or with what may be
+    read or not: RFC 9112 section 2.2 asks to ignore one empty line at least."""
     why: str = ""
     begins: bytes = b""
     """The first bytes of what is no request, or no whole head."""
@@ -79,8 +80,10 @@ def read_requests(data: bytes) -> Reading:
     """Read a caller's whole stream. What follows a request that does not persist is ignored."""
     requests: list[Request] = []
     while True:
-        while data[:2] == b"\r\n":
+        if data[:2] == b"\r\n":
             data = data[2:]
+        if data[:2] == b"\r\n" and (not requests or requests[-1].persists):
+            return Reading(requests=tuple(requests), end="open")
         if not data or (requests and not requests[-1].persists):
             return Reading(requests=tuple(requests), end="done")
         begins = data[:5]
@@ -94,7 +97,7 @@ def read_requests(data: bytes) -> Reading:
         try:
             body, data = split_body(data, 0 if request.framing is None else request.framing)
         except Unfinished as unfinished:
-            return _ended_within(requests, request, unfinished.body or b"", "partial", "")
+            return _ended_within(requests, request, unfinished.part, "partial", "")
         except Bad as bad:
             return _ended_within(requests, request, b"", "bad", str(bad))
         requests.append(_with_body(request, body))
@@ -124,7 +127,7 @@ def split_head(data: bytes) -> tuple[bytes, bytes]:
     """The lines of a head without the empty one, and what follows."""
     head, end, rest = data.partition(b"\r\n\r\n")
     if not end:
-        raise Unfinished
+        raise Unfinished(data)
     return head, rest
 
 
@@ -146,7 +149,12 @@ def _request_head(head: bytes) -> Request:
     method, target, version = match.groups()
     fields = parse_fields(lines)
     hosts = [value for name, value in fields if name == b"host"]
-    if len(hosts) > 1 or (version == b"1.1" and not hosts) or any(_HOST.fullmatch(host) is None for host in hosts):
+    is_old = version == b"1.0"  # it knows no Host
+    if (
+        len(hosts) > 1
+        or not (hosts or is_old)
+        or not all(_HOST.fullmatch(host) or (is_old and not host) for host in hosts)
+    ):
         raise Bad("not exactly one good Host")
     framing = framing_of(version, fields)
     return Request(

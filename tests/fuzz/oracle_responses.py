@@ -60,8 +60,8 @@ def read_response(data: bytes, method: bytes, *, ended: bool) -> Response:
     try:
         version, status, fields, data = _final_head(data, interim)
         framing = framing_of(version, fields)
-    except Unfinished:
-        return Response(end="nothing", interim=tuple(interim), rest=data)
+    except Unfinished as unfinished:
+        return Response(end="nothing", interim=tuple(interim), rest=unfinished.part)
     except Bad as bad:
         return Response(end="bad", interim=tuple(interim), why=str(bad))
     if method == b"HEAD" or status in (204, 304):
@@ -106,7 +106,7 @@ def _response_body(
     try:
         body, rest = split_body(data, framing)
     except Unfinished as unfinished:
-        return "cut", unfinished.body or b"", b"", ""
+        return "cut", unfinished.part, b"", ""
     except Bad as bad:
         return "bad", payload_before_fault(data), b"", str(bad)
     return "whole", body, rest, ""

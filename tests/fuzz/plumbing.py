@@ -152,7 +152,7 @@ class FakeTransport(asyncio.Transport):
             self._protocol.connection_lost(error)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return {"peername": ("127.0.0.1", 50_000), "sockname": ("127.0.0.1", 80)}.get(name, default)
+        return {"peername": ("127.0.0.1", 50_000)}.get(name, default)
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self._protocol = protocol

@@ -84,6 +84,11 @@ def is_plain(path: bytes) -> bool:
     return _is_reserved(path) or not (_is_operations(plain.lower()) or _is_reserved(plain))
 
 
+def wants_websocket(request: Request) -> bool:
+    """Whether it asks to go on in that protocol, or nearly."""
+    return b"websocket" in b",".join(request.all(b"upgrade")).lower()
+
+
 def is_ours(request: Request) -> bool:
     """Whether the gateway serves its path itself."""
     return _is_reserved(request.target.partition(b"?")[0])

@@ -24,7 +24,7 @@ from tests.fuzz.oracle import Reading, Request, read_requests
 from tests.fuzz.oracle_responses import read_response
 from tests.fuzz.paths import PATTERNS, accepted, matching_route, reading
 from tests.fuzz.recorder import Recorder, answers_well
-from tests.fuzz.rules import ADDED, is_ours, refused_by_app, refused_by_server
+from tests.fuzz.rules import ADDED, is_ours, refused_by_app, refused_by_server, wants_websocket
 from tests.fuzz.streams import Writer, bend, cut
 from tests.fuzz.words import ODDITIES
 
@@ -110,6 +110,8 @@ class Sockets:
             return "the connection is not closed"
         seen = [request for request in self._recorder.requests if request.target != self._canary.target]
         has_canary = len(seen) < len(self._recorder.requests)
+        if parsed.end == "open":
+            return None
         if has_canary:
             if parsed.end != "done" or any(not request.persists for request in parsed.requests):
                 return "a request behind what ends the connection was served"
@@ -117,7 +119,7 @@ class Sockets:
             if wrong:
                 return wrong
         judged = judge_answers(parsed, out, closed=not has_canary, verdict=self._verdict)
-        return judged.wrong or self._judge_admitted(judged, seen) or judge_by_others(data, judged)
+        return judged.wrong or self._judge_admitted(parsed, judged, seen) or judge_by_others(data, judged)
 
     async def _send(self, case: Case, data: bytes, parsed: Reading) -> bytes | None:
         """All that comes back. A canary follows, unless it would be taken for the rest of something."""
@@ -140,12 +142,13 @@ class Sockets:
             return "refused and closed"
         if refused_by_app(request):
             return "refused"
+        if wants_websocket(request):
+            return "either"
         if is_ours(request):
             return "ours"
         if not self._has_key(request) or self._route_of(request) is None:
             return "refused"
-        wants_websocket = b"websocket" in b",".join(request.all(b"upgrade")).lower()
-        return "either" if wants_websocket else "good"
+        return "good"
 
     def _has_key(self, request: Request) -> bool:
         keys = set(request.all(b"x-api-key"))
@@ -157,8 +160,8 @@ class Sockets:
     def _route_of(self, request: Request) -> int | None:
         return matching_route(request.method.decode(), reading(request.target.partition(b"?")[0]), ROUTES)
 
-    def _judge_admitted(self, judged: Judgement, seen: list[Request]) -> str | None:
-        wrong = judge_forwarded(judged.served, seen, added=_SAID_BY_GATEWAY)
+    def _judge_admitted(self, parsed: Reading, judged: Judgement, seen: list[Request]) -> str | None:
+        wrong = judge_forwarded(parsed, judged.served, seen, added=_SAID_BY_GATEWAY)
         if wrong:
             return wrong
         for request, answer, sent in zip(judged.served, judged.answers, seen, strict=True):
