@@ -29,10 +29,10 @@ demo: $(STAMP) ## Run the whole thing here: sandbox Stripe, sample API, cache, l
 	@"$(BIN)/python" -m gateway.cli demo $(DEMO_ARGS)
 
 test: $(STAMP) ## Run the tests, and play a whole customer life against real processes
-	@"$(BIN)/python" -m pytest -n auto --dist worksteal -m "not slow and not judge" $(PYTEST_ARGS)
+	@"$(BIN)/python" -m pytest -n 4 --dist worksteal -m "not slow and not judge" $(PYTEST_ARGS)
 
 test-all: $(STAMP) ## As test, with the long-running cases too (PYTEST_ARGS="-m slow": only these)
-	@"$(BIN)/python" -m pytest -n auto --dist worksteal -m "not judge" $(PYTEST_ARGS)
+	@"$(BIN)/python" -m pytest -n 4 --dist worksteal -m "not judge" $(PYTEST_ARGS)
 
 judges: $(STAMP) ## Ask outside judges: request cases, httplint, schemathesis, curl, Chromium, HTTP/2 (about 2 minutes)
 	@$(MAKE) --no-print-directory $(JUDGES_VENV)/.installed || echo "Goes on without the judges that could not be installed." >&2

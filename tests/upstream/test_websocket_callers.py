@@ -16,7 +16,10 @@ from tests.fakes.websocket_upstream import WebSocketUpstream, websocket_upstream
 
 MASK = b"\0\0\0\0"
 
-pytestmark = pytest.mark.asyncio(loop_factories=["asyncio"])  # the relay runs in a process of its own
+pytestmark = [
+    pytest.mark.asyncio(loop_factories=["asyncio"]),  # the relay runs in a process of its own
+    pytest.mark.slow,  # floods and stalls take their time
+]
 
 
 @pytest.fixture(scope="module")

@@ -439,6 +439,7 @@ async def test_a_cancelled_relay_closes_both_sides():
 # Memory.
 
 
+@pytest.mark.slow
 async def test_a_caller_that_does_not_read_is_not_read_for():
     sent = 0
 
@@ -483,6 +484,7 @@ async def test_an_upstream_that_does_not_read_is_not_read_for():
     assert caller.received < 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "unit",
     [

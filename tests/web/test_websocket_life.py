@@ -16,6 +16,8 @@ from tests.fakes.websocket_thread import websocket_api
 from tests.web.browser import open_browser
 from tests.web.sockets import POLICY, closed, key_of, open_socket, refused, used
 
+pytestmark = pytest.mark.slow  # each case has a gateway of its own, and waits
+
 
 @pytest.fixture
 def api():
