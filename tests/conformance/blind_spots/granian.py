@@ -105,6 +105,21 @@ BLIND_SPOTS = (
     ),
     BlindSpot(
         server=GRANIAN,
+        hides="now and then, after many broken requests, lets no answer out while a body is awaited",
+        effect="A caller that stops sending gets no 408, and its connection stays open. Seen in long runs only, and "
+        "not understood.",
+        closed_by=OWN_PROTOCOL,
+        cases=dict.fromkeys(
+            (
+                "a body of which nothing comes is given up",
+                "a body that stalls is given up",
+                "a chunked body that stalls is given up",
+            ),
+            NOT_PLAYED,
+        ),
+    ),
+    BlindSpot(
+        server=GRANIAN,
         hides="speaks HTTP/2 to who begins with its preface",
         effect="None: requests of HTTP/2 pass the same gate.",
         closed_by="`--http 1`",
