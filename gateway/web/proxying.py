@@ -106,7 +106,7 @@ class ReverseProxy:
             scope["method"],
             target + (b"?" + scope["query_string"] if scope["query_string"] else b""),
             lines,
-            host=forwarded.host if group.preserves_host else None,
+            host=(forwarded.host or None) if group.preserves_host else None,
             body_framing=block.framing if block is not None else _framing(scope),
             timeouts=plan.timeouts,
         )

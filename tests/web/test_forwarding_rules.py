@@ -131,6 +131,14 @@ def test_the_upstream_gets_its_own_host_the_callers_or_the_one_policy_names(clie
     assert seen(answer, "host") == [f"127.0.0.1:{api.port}" if host == "own" else host]
 
 
+@pytest.mark.parametrize("host", ["", "Host:\r\n"])
+def test_the_upstream_gets_its_own_host_where_the_caller_has_none_to_keep(client, api, host):
+    key = client.headers["authorization"]
+    with RawCaller(str(client.base_url)) as caller:
+        answer = caller.send(f"GET /v1/keeps/x HTTP/1.0\r\n{host}Authorization: {key}\r\n\r\n".encode()).read()
+    assert [value for field, value in answer.json()["fields"] if field == "host"] == [f"127.0.0.1:{api.port}"]
+
+
 def test_request_fields_are_removed_set_and_added_for_the_upstream(client):
     sent = [
         ("cookie", "a=1"),
