@@ -77,6 +77,7 @@ def test_one_worker_serves_in_the_process_itself_and_drains_on_sigterm(
     assert seen == [200]
 
 
+@pytest.mark.slow
 def test_two_workers_share_one_socket_which_closes_while_they_drain(
     serve: Serve, tiergate: Run, api: http.server.ThreadingHTTPServer
 ) -> None:
@@ -126,6 +127,7 @@ def test_a_second_sigint_ends_the_draining(
     assert seen != [200]
 
 
+@pytest.mark.slow
 def test_sighup_makes_every_worker_reload_its_policy_and_restarts_none(serve: Serve, policies: Path) -> None:
     served = serve("--workers", "2")
     served.wait_for("gateway serves")
@@ -143,6 +145,7 @@ def test_sighup_makes_every_worker_reload_its_policy_and_restarts_none(serve: Se
     assert descendants(served.process.pid) == family
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 def test_sigkill_leaves_no_process_behind(serve: Serve, processes: int, tmp_path: Path) -> None:
     served = serve("--workers", str(processes))
@@ -179,6 +182,7 @@ def test_a_cache_server_that_dies_is_started_again(serve: Serve, tiergate: Run) 
     until(lambda: served.call(key).status_code == 200, served.log)
 
 
+@pytest.mark.slow
 def test_a_key_revoked_while_the_gateway_is_down_is_refused_when_it_is_back(serve: Serve, tiergate: Run) -> None:
     first = serve()
     first.wait_for("gateway serves")

@@ -18,6 +18,9 @@ _TURNS_TO_ARRIVE = 5
 """Turns of the event loop within which a connection that the system has accepted is handed to us."""
 
 
+_TRIES, _TRY_AGAIN_S = 50, 0.1
+
+
 class Listener:
     """Runs `handle` once per connection, and closes the connection when it returns. An async context manager."""
 
@@ -39,8 +42,16 @@ class Listener:
         await self.close()
 
     async def open(self) -> None:
-        """Listen: on a free port, then always on that port."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, **self._options)
+        """Listen: on a free port, then always on that port, as soon as no connection of somebody else's has it."""
+        for patience in reversed(range(_TRIES)):
+            try:
+                self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, **self._options)
+                break
+            except OSError:
+                if not (self.port and patience):
+                    raise
+                await asyncio.sleep(_TRY_AGAIN_S)
+        assert self._server is not None
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop_listening(self) -> None:
