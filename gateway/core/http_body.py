@@ -16,6 +16,8 @@ from typing import Protocol
 
 CHUNKED = -1
 """Framing: the length is not known until the body's end."""
+LAST_CHUNK = b"0\r\n\r\n"
+"""The end of a body in the chunked coding, without trailer fields."""
 
 MAX_LINE_BYTES = 4096
 """Longest chunk-size line, its extensions included."""
@@ -198,3 +200,8 @@ def _parse_chunk_size(line: bytes) -> int:
     ):
         raise BodyInvalid("A chunk size is malformed.")
     return int(size, 16)
+
+
+def write_chunk(data: bytes) -> bytes:
+    """A part of a body in the chunked coding. Nothing gives nothing: an empty chunk would be the last one."""
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""

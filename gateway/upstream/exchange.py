@@ -25,7 +25,7 @@ from gateway.core.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from gateway.core.http_body import CHUNKED
+from gateway.core.http_body import CHUNKED, LAST_CHUNK, write_chunk
 from gateway.upstream.body_size import BodySize
 from gateway.upstream.errors import (
     ClientFaulty,
@@ -38,7 +38,6 @@ from gateway.upstream.errors import (
 from gateway.upstream.values import Outcome
 
 if TYPE_CHECKING:
-    from gateway.core.errors import TiergateError
     from gateway.upstream.connection import Connection, Failure
     from gateway.upstream.parties import Caller, Servers
     from gateway.upstream.pool import Pool
@@ -50,7 +49,6 @@ HOLD_BYTES = 262_144
 """Of a body, these many bytes wait here before its caller is paused."""
 FIRST_BYTES = 65_536
 """A body of known length is gathered up to here before a connection is taken for it."""
-LAST_CHUNK = b"0\r\n\r\n"
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PROPFIND", "REPORT", "SEARCH", "QUERY"})
 _LENGTH_EXPECTED = frozenset({"POST", "PUT", "PATCH"})
@@ -133,16 +131,10 @@ class Exchange:
         caller.attach(self)
         try:
             await self._ask_any(servers)
-        except ClientFaulty as fault:
-            raise self._broken(fault, "client-left") from fault
-        except (ClientLeft, OSError):  # OSError: what ASGI servers may raise when the caller has gone
+        except (ClientLeft, OSError, UpstreamTimeout, UpstreamInvalid, UpstreamUnreachable) as error:
             if self._head is None:
                 raise
-            return self._outcome("client-left")
-        except UpstreamTimeout as error:
-            raise self._broken(error, "timeout") from error
-        except (UpstreamInvalid, UpstreamUnreachable) as error:
-            raise self._broken(error, "upstream-broke") from error
+            return self._cut_by(error)
         except asyncio.CancelledError:
             if self._head is None:
                 raise
@@ -285,7 +277,7 @@ class Exchange:
         self._size = 0
         if not self._chunked:
             return data
-        framed = chunk(data) if data else b""
+        framed = write_chunk(data)
         return framed + LAST_CHUNK if self._count.complete else framed
 
     # What the caller does.
@@ -343,7 +335,7 @@ class Exchange:
 
     def _pass_on(self, connection: Connection, data: bytes) -> None:
         if self._chunked:
-            data = chunk(data) if data else b""
+            data = write_chunk(data)
             if self._count.complete:
                 data += LAST_CHUNK
         if data:
@@ -445,14 +437,21 @@ class Exchange:
         if connection is not None and self._pool is not None:
             self._pool.give_back(connection)
 
-    def _broken(self, error: TiergateError | ClientFaulty, ended: Ended) -> Exception:
-        return error if self._head is None else ExchangeBroken(str(error), self._outcome(ended))
+    def _cut_by(self, error: Exception) -> Outcome:
+        """What ended a response that had begun.
+
+        Raises:
+            ExchangeBroken: Unless the caller just went away. ASGI servers may say that with an OSError.
+        """
+        if isinstance(error, ClientLeft | OSError) and not isinstance(error, ClientFaulty):
+            return self._outcome("client-left")
+        ended: Ended = "upstream-broke"
+        if isinstance(error, ClientFaulty):
+            ended = "client-left"
+        elif isinstance(error, UpstreamTimeout):
+            ended = "timeout"
+        raise ExchangeBroken(str(error), self._outcome(ended)) from error
 
     def _outcome(self, ended: Ended) -> Outcome:
         status = self._head.status if self._head is not None else 0
         return Outcome(status, self._response_bytes, self._count.read_bytes, ended)
-
-
-def chunk(part: bytes) -> bytes:
-    """A non-empty part in the chunked coding."""
-    return b"%x\r\n%b\r\n" % (len(part), part)

@@ -17,6 +17,7 @@ from benchmarks.processes import fetch
 from benchmarks.rounds import check_answers
 from benchmarks.upstream import running_own_upstream, running_upstream
 from benchmarks.upstream_server import UPLOADS
+from tests.optional import not_tested
 
 PATH, SIZE = next(iter(UPLOADS.items()))
 TOO_EARLY_S = 0.3
@@ -30,7 +31,7 @@ def ground(tmp_path):
 @pytest.fixture(params=["own", "nginx"])
 def api(request, ground):
     if request.param == "nginx" and find_nginx() is None:
-        pytest.skip("nginx is not installed (Debian: apt-get install nginx)")
+        not_tested("uploads to nginx", "it is not installed (Debian: apt-get install nginx)")
     starts = running_own_upstream if request.param == "own" else running_upstream
     with starts(ground) as port:
         yield port
@@ -76,8 +77,9 @@ def test_our_generator_sends_uploads(api, tmp_path):
     assert figures["requests"] > 0
 
 
-@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed (Debian: apt-get install wrk)")
 def test_wrk_sends_uploads(api, tmp_path):
+    if shutil.which("wrk") is None:
+        not_tested("uploads by wrk", "it is not installed (Debian: apt-get install wrk)")
     running = Running(port=api, key_file=write_keys(tmp_path, ("one",)))
     load = press(running, Pressure(path=PATH, connections=2, seconds=1), choose_cores().others)
     assert load.errors == 0

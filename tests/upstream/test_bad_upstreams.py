@@ -443,3 +443,14 @@ async def test_an_upstream_that_hangs_up_on_an_upload_is_unreachable(serve):
     rig = await serve(script)
     with pytest.raises(UpstreamUnreachable):
         await rig.ask(AsgiCaller(b"x" * 70_000, more=True), method="POST", framing=10**6)
+
+
+async def test_what_the_system_said_stays_with_the_error(serve):
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        peer.reset()
+
+    rig = await serve(script)
+    with pytest.raises(UpstreamUnreachable) as caught:
+        await rig.ask(method="POST", framing=None)
+    assert isinstance(caught.value.__cause__, OSError)

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import resource
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
 import uvicorn
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway.core.errors import TiergateError, UpstreamUnreachable
 from gateway.core.forwarding import HeaderRules
 from gateway.core.request_gate import body_framing, check_request
 from gateway.upstream import ClientLeft, ExchangeRequest, Upstream, UpstreamTimeouts
 from tests.fakes.asgi_caller import AsgiCaller
+from tests.fakes.certificate import certificate
 from tests.fakes.raw_upstream import Peer, RawUpstream, answering
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:websockets", "ignore::DeprecationWarning:uvicorn")
@@ -202,38 +198,12 @@ async def test_two_hundred_megabytes_pass_through_each_way_in_bounded_memory(gat
     assert grown_kb < 20_000  # the test's own two ends included
 
 
-def certificate(name: str, directory: Any) -> ssl.SSLContext:
-    """A self-signed server certificate for `name`, also written to `directory/ca.pem`."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = dt.datetime.now(dt.UTC)
-    built = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (directory / "ca.pem").write_bytes(built.public_bytes(serialization.Encoding.PEM))
-    (directory / "key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(directory / "ca.pem", directory / "key.pem")
-    return context
-
-
 async def test_tls_is_spoken_and_connections_are_reused(tmp_path):
     seen: list[str | None] = []
-    context = certificate("localhost", tmp_path)
+    context, _ = certificate("localhost", tmp_path)
     context.sni_callback = lambda _sock, name, _context: seen.append(name)
     async with RawUpstream(answering(OK), ssl_context=context) as server:
-        upstream = Upstream(server.url, ca_file=tmp_path / "ca.pem")
+        upstream = Upstream(server.url, ca_file=tmp_path / "certificate.pem")
         for _ in range(3):
             caller = AsgiCaller()
             request = ExchangeRequest(method="GET", target=b"/", lines=[])
@@ -246,9 +216,9 @@ async def test_tls_is_spoken_and_connections_are_reused(tmp_path):
 
 @pytest.mark.parametrize("trusted", [True, False])
 async def test_a_certificate_that_does_not_fit_is_never_accepted(tmp_path, trusted):
-    context = certificate("elsewhere.example" if trusted else "localhost", tmp_path)
+    context, _ = certificate("elsewhere.example" if trusted else "localhost", tmp_path)
     async with RawUpstream(answering(OK), ssl_context=context) as server:
-        upstream = Upstream(server.url, ca_file=tmp_path / "ca.pem" if trusted else None)
+        upstream = Upstream(server.url, ca_file=tmp_path / "certificate.pem" if trusted else None)
         caller = AsgiCaller()
         request = ExchangeRequest(method="GET", target=b"/", lines=[])
         with pytest.raises(UpstreamUnreachable):

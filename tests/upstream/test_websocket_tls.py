@@ -8,9 +8,9 @@ import pytest
 
 from gateway.upstream import Upstream
 from gateway.upstream.errors import NotConnected
+from tests.fakes.certificate import certificate
 from tests.fakes.raw_upstream import RawUpstream
 from tests.fakes.websocket_caller import CLOSE, WebSocketCaller, frame, read_close, read_frame, switched
-from tests.fakes.websocket_certificate import certificate
 
 
 async def _echo_once(peer) -> None:

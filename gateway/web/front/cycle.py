@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from gateway.core.errors import MalformedRequest, RequestTimeout
-from gateway.core.http_body import CHUNKED
+from gateway.core.http_body import CHUNKED, LAST_CHUNK, write_chunk
 from gateway.upstream import ClientFaulty, ExchangeBroken
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _NO_BODY = frozenset({204, 304})
 _HOLD_BYTES = 65_536
 """Of a body that the app does not take."""
-_LAST_CHUNK = b"0\r\n\r\n"
 
 log = logging.getLogger("uvicorn.error")
 
@@ -308,9 +307,9 @@ class Cycle:
         if self._no_body:
             data = b""
         elif self._chunked:
-            data = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+            data = write_chunk(data)
             if ended:
-                data += _LAST_CHUNK
+                data += LAST_CHUNK
         if data:
             self._protocol.write(data)
         if ended:
@@ -340,7 +339,7 @@ class Cycle:
             elif self._http_version == "1.1":
                 self._chunked = True
                 out.append(b"transfer-encoding: chunked")
-                data = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+                data = write_chunk(data)
             else:
                 self.keep_alive = False
                 self._ends_with_connection = True
