@@ -135,8 +135,8 @@ class Balancer:
             Whether the server has gone out or come back by this.
         """
         server = self._servers[index]
-        if began_at <= server.changed_at:
-            return False
+        if began_at < server.changed_at or (began_at == server.changed_at and not ok):
+            return False  # of the same millisecond, only an answer is certain to tell of the server as it is
         was_in = server.is_in
         is_trial = server.trial_at is not None and began_at >= server.trial_at
         if is_trial:

@@ -133,9 +133,9 @@ def test_a_trial_that_nobody_reports_on_shuts_no_server_out() -> None:
 def test_requests_from_before_a_change_say_nothing_after_it() -> None:
     balancer = Balancer([1, 1], ejection=Ejection(failures=2, for_s=10))
     failing(balancer, 0, 2, 5.0)
+    assert not balancer.ended(0, ok=True, began_at=4.999, now=6.0)
     for began_at in (1.0, 5.0):
         assert not balancer.ended(0, ok=False, began_at=began_at, now=6.0)
-        assert not balancer.ended(0, ok=True, began_at=began_at, now=6.0)
     assert balancer.states()[0].retry_at == 15.0
     firsts(balancer, 2, 15.0)
     assert balancer.ended(0, ok=True, began_at=15.0, now=16.0)
@@ -305,3 +305,13 @@ def test_nobody_who_is_in_starves_while_others_come_and_go(shares: list[int], da
         since = 0 if first == steady else since + 1
         assert since <= 2 * sum(shares)
         balancer.ended(first, ok=first == steady or data.draw(st.booleans()), began_at=now, now=now)
+
+
+def test_an_answer_to_a_request_of_the_very_instant_a_server_went_out_brings_it_back() -> None:
+    """Event loops tell time in milliseconds: what follows in the same one must not be lost."""
+    balancer = Balancer([1], balance="round-robin", ejection=Ejection(failures=1, for_s=10), check=None)
+    balancer.order(1.0)
+    assert balancer.ended(0, ok=False, began_at=1.0, now=2.0)
+    balancer.order(2.0)
+    assert balancer.ended(0, ok=True, began_at=2.0, now=2.0)
+    assert balancer.states()[0].is_in
