@@ -1,7 +1,8 @@
 """Work that goes on beside requests: each task has a name, an interval and its own failures.
 
 A task that fails is logged, counted and run again; it never ends the process and never
-silently stops. Cancelling the group waits for the running tasks to give up.
+silently stops. Ending the group cancels the running tasks and waits for them to give up; work that
+swallows the cancellation, as a library under it may, ends its task all the same once it returns.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class Background:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._tasks: list[asyncio.Task[None]] = []
+        self._is_ending = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -35,6 +37,7 @@ class Background:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._is_ending = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -53,7 +56,7 @@ class Background:
 
     async def _until_done(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
         has_failed = False
-        while not await self._attempt(name, work, quiet=has_failed):
+        while not await self._attempt(name, work, quiet=has_failed) and not self._is_ending:
             has_failed = True
             await asyncio.sleep(1.0)
 
@@ -61,6 +64,8 @@ class Background:
         works = True
         while True:
             works = await self._attempt(name, work, quiet=not works)
+            if self._is_ending:
+                return
             await asyncio.sleep(interval_s * (1 + _JITTER * random.random()))  # noqa: S311 - spreads load
 
     async def _attempt(self, name: str, work: Callable[[], Awaitable[object]], *, quiet: bool) -> bool:
