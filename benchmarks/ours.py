@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from gateway.provisioning import random_text
 from gateway.supervised import PARENT_VARIABLE
 
 _SECRET_LENGTH = 40
+_SEED = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,10 @@ class Shape:
     """None: the gateway's own."""
     python: tuple[str, ...] = ()
     """Modules and options that the command is run under: a profiler."""
+    crowd: int = 0
+    """Requests come in this order of keys: so many drawn by Zipf's law, the first customer the busiest. 0: in turn."""
+    settings: tuple[tuple[str, str], ...] = ()
+    """Environment variables beside the usual ones."""
 
 
 @contextmanager
@@ -61,18 +67,27 @@ def ours(ground: Ground, upstream: int, shape: Shape) -> Iterator[Running]:
             record_in_ledger(customers, data / "ledger.sqlite3", "test")
             url = CacheServer.url_of(data)
             asyncio.run(publish_to_cache(customers, url))
-            keys = tuple(customer.key for customer in customers)
-            counts = shape.policy == "limited" and len(keys) == 1
+            keys = _in_order(tuple(customer.key for customer in customers), shape.crowd)
+            counts = shape.policy != "unlimited" and len(keys) == 1
             yield Running(
                 port=port,
                 gateway=Group(root=process.pid, without=cache.pids),
                 cache=cache.group,
+                cache_url=url,
                 keys=keys,
                 key_file=write_keys(directory, keys),
                 count=counter_of(url, usage_hash(customers[0])) if counts else lambda: 0,
                 enforces=True,
-                left_field="ratelimit" if shape.policy == "limited" else None,
+                left_field="ratelimit" if shape.policy != "unlimited" else None,
             )
+
+
+def _in_order(keys: tuple[str, ...], crowd: int) -> tuple[str, ...]:
+    """The keys as the load generators are to send them."""
+    if not crowd:
+        return keys
+    weights = [1 / rank for rank in range(1, len(keys) + 1)]
+    return tuple(random.Random(_SEED).choices(keys, weights, k=crowd))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,4 +137,5 @@ def _environment(
         "TIERGATE_CACHE_DEADLINE_MS": "1000",  # the load generator may hold the cache's core for longer than 50 ms
         "TIERGATE_SHUTDOWN_GRACE_S": "5",
         PARENT_VARIABLE: str(os.getpid()),  # so that it does not outlive this process
+        **dict(shape.settings),
     }

@@ -27,18 +27,21 @@ def results_page(findings: Findings, facts: dict[str, str]) -> str:
     """
     parts = [
         "# Results\n\nWritten by `make bench`; do not edit. How to read and repeat it: [README.md](README.md).",
-        _table(("", ""), ([f"**{name}**", fact] for name, fact in [*facts.items(), _calm(findings)])),
+        markdown_table(("", ""), ([f"**{name}**", fact] for name, fact in [*facts.items(), _calm(findings)])),
         "## Targets\n\nRatios are medians of the ratios within each round.",
-        _table(("target", "measured", "verdict"), ([v.target, v.measured, v.word] for v in judge(findings))),
+        markdown_table(("target", "measured", "verdict"), ([v.target, v.measured, v.word] for v in judge(findings))),
         f"## CPU per request\n\n![CPU per request]({CHART})",
-        _table(("candidate", "what it does to a request"), ([c.name, c.note] for c in CANDIDATES)),
+        markdown_table(("candidate", "what it does to a request"), ([c.name, c.note] for c in CANDIDATES)),
     ]
     for scenario in SCENARIOS:
         if (samples := findings.scenarios.get(scenario.name)) is not None:
             parts += [f"## {scenario.name}", _scenario_table(scenario, samples)]
     parts += _special_parts(findings)
     if findings.faults:
-        parts += ["## Not measured", _table(("part", "why"), ([name, why] for name, why in findings.faults.items()))]
+        parts += [
+            "## Not measured",
+            markdown_table(("part", "why"), ([name, why] for name, why in findings.faults.items())),
+        ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -65,7 +68,7 @@ def _scenario_table(scenario: Scenario, samples: Samples) -> str:
         elif name in scenario.left_out:
             rows.append([name, "not measured: nothing new at this size", *[""] * (len(titles) - 2)])
     words = f"{scenario.connections} connections at full speed; one when alone."
-    return f"{words}\n\n{_table(titles, rows)}"
+    return f"{words}\n\n{markdown_table(titles, rows)}"
 
 
 def _row(name: str, samples: Samples) -> list[str]:
@@ -107,7 +110,7 @@ def _special_parts(findings: Findings) -> list[str]:
         parts += _fixed_rate_parts(findings.fixed_rate)
     if findings.memory is not None:
         rows = ([f"{requests:,}", f"{held / 1e6:.2f}"] for requests, held in findings.memory.points)
-        parts += ["## Memory over requests", _table(("requests so far", f"{OURS_EXACT}, MB"), rows)]
+        parts += ["## Memory over requests", markdown_table(("requests so far", f"{OURS_EXACT}, MB"), rows)]
     return parts
 
 
@@ -127,7 +130,7 @@ def _linearity_parts(linear: Linearity) -> list[str]:
         "Nothing is pinned: gateway, cache, API and load generator share all cores. On a machine with two cores "
         "they are full with one worker already, so CPU per request is what tells whether workers disturb each other."
     )
-    return [f"## Two workers\n\n{words}", _table(titles, rows)]
+    return [f"## Two workers\n\n{words}", markdown_table(titles, rows)]
 
 
 def _fixed_rate_parts(fixed: FixedRate) -> list[str]:
@@ -143,7 +146,7 @@ def _fixed_rate_parts(fixed: FixedRate) -> list[str]:
         f"{OURS_EXACT}, at 70 % of its own full speed, at random instants; the API directly at the same rate. "
         "Always with our own generator (Python, uvloop)."
     )
-    return [f"## 70 % load\n\n{words}", _table(titles, [row])]
+    return [f"## 70 % load\n\n{words}", markdown_table(titles, [row])]
 
 
 def _standing_parts(standing: Standing) -> list[str]:
@@ -154,15 +157,15 @@ def _standing_parts(standing: Standing) -> list[str]:
             "Memory of the gateway's processes per connection, each after one request. "
             "The kernel's buffers are not in it."
         )
-        parts += [f"## {IDLE_PART}\n\n{words}", _table(("candidate", "KB each"), rows)]
+        parts += [f"## {IDLE_PART}\n\n{words}", markdown_table(("candidate", "KB each"), rows)]
     if standing.streams:
         titles = ("candidate", "gateway CPU us/event", "events/s", "added p50 ms", "added p99 ms", "KB a stream")
         words = f"{STREAMS} callers, one event each every {EVENT_EVERY_S * 1000:.0f} ms, all at once."
         rows = [_stream_row(standing, name) for name in standing.streams]
-        parts += [f"## {STREAM_PART}\n\n{words}", _table(titles, rows)]
+        parts += [f"## {STREAM_PART}\n\n{words}", markdown_table(titles, rows)]
     if standing.faults:
         rows = [[name, why] for name, why in standing.faults.items()]
-        parts += [_table(("candidate", "not measured with standing connections"), rows)]
+        parts += [markdown_table(("candidate", "not measured with standing connections"), rows)]
     return parts
 
 
@@ -200,7 +203,8 @@ def _calm(findings: Findings) -> tuple[str, str]:
     return "calm", f"{words}; far apart means that the machine was disturbed"
 
 
-def _table(titles: Iterable[str], rows: Iterable[list[str]]) -> str:
+def markdown_table(titles: Iterable[str], rows: Iterable[list[str]]) -> str:
+    """A table of Markdown."""
     titles = tuple(titles)
     lines = [titles, tuple("---" for _ in titles), *(tuple(cell.replace("|", "/") for cell in row) for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
