@@ -14,6 +14,7 @@ from gateway.cache import Cache, CacheUnavailable
 from gateway.clock import Clock
 from gateway.core.access import Access, decide_access
 from gateway.core.account import Account
+from gateway.core.forecast import forecast_exhaustion, window_pace_s
 from gateway.core.limit_text import limit_words
 from gateway.core.limits import Limit, Quota, limit_field
 from gateway.core.policy import Policy
@@ -43,6 +44,8 @@ class LimitUsage:
     window_starts_at: int | None = None
     window_ends_at: int | None = None
     """When the count starts again."""
+    exhausts_at: int | None = None
+    """When it is used up at the pace of the window so far (`core.forecast`); None: not before the window ends."""
     burst: int | None = None
     """Rates only."""
     key_id: str | None = None
@@ -127,6 +130,7 @@ def _usage_of(limit: Limit, account: Account, key_id: str | None, counters: Coun
     starts_at, ends_at = quota_window(account, now, limit.window_s)
     counted_at, counted = counters.get(limit_field(limit, key_id), (0, 0))
     used = counted if counted_at >= starts_at else 0
+    remaining = max(0, limit.units - used)
     return LimitUsage(
         name=name,
         kind="quota",
@@ -135,8 +139,15 @@ def _usage_of(limit: Limit, account: Account, key_id: str | None, counters: Coun
         words=limit_words(limit),
         window_s=ends_at - starts_at,
         used=used,
-        remaining=max(0, limit.units - used),
+        remaining=remaining,
         window_starts_at=starts_at,
         window_ends_at=ends_at,
+        exhausts_at=forecast_exhaustion(
+            remaining=remaining,
+            units=used,
+            over_s=window_pace_s(starts_at=starts_at, ends_at=ends_at, now=int(now)),
+            now=int(now),
+            ends_at=ends_at,
+        ),
         key_id=key_id,
     )

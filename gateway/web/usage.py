@@ -26,6 +26,8 @@ class LimitView(msgspec.Struct, kw_only=True):
     window_s: int
     window_starts_at: int | None
     window_ends_at: int | None
+    exhausts_at: int | None
+    """When it is used up, at the pace of its window so far; null: not before the window ends. A forecast."""
     key_id: str | None
     """The key whose own limit this is; null: it is shared by all keys."""
 
@@ -80,6 +82,7 @@ async def show_usage(
                 window_s=limit.window_s,
                 window_starts_at=limit.window_starts_at,
                 window_ends_at=limit.window_ends_at,
+                exhausts_at=limit.exhausts_at,
                 key_id=limit.key_id,
             )
             for limit in usage.limits

@@ -81,3 +81,14 @@ def test_usage_follows_a_suspension(gateway):
     gateway.admin.post(f"/_tiergate/admin/customers/{customer_id}/block").raise_for_status()
     answer = client.get(USAGE)
     assert (answer.json()["standing"], answer.json()["tier"], answer.json()["limits"]) == ("suspended", None, [])
+
+
+def test_a_quota_shows_when_it_will_be_used_up(gateway):
+    _, _, client = gateway.customer(limits=["5 per 366 days"])
+    assert limits_of(client.get(USAGE))["key-366-days"]["exhausts_at"] is None
+    for _ in range(5):
+        client.get("/v1/echo").raise_for_status()
+    answer = client.get(USAGE)
+    limits = limits_of(answer)
+    assert limits["key-366-days"]["exhausts_at"] == answer.json()["as_of"], "it is used up already"
+    assert limits["second"]["exhausts_at"] is None, "a rate refills"
