@@ -12,7 +12,7 @@ from gateway.cache.client import Cache
 from gateway.cache.codec import decode_account, encode_account
 from gateway.cache.errors import CacheServerError, CacheUnavailable
 from gateway.cache.keeper import CacheKeeper
-from gateway.cache.scripts import CHARGED, charge_answer, prepare_charge, prepare_refund
+from gateway.cache.scripts import CHARGED, charge_answer, prepare_charge, prepare_settlement
 from gateway.cache.server import CacheServer
 from gateway.cache.values import Receipt, UsageReading
 
@@ -29,5 +29,5 @@ __all__ = [
     "decode_account",
     "encode_account",
     "prepare_charge",
-    "prepare_refund",
+    "prepare_settlement",
 ]

@@ -1,6 +1,6 @@
 """The cache as the rest of the program sees it: one operation each, or CacheUnavailable.
 
-Charges, refunds and address pacing go through a connection of our own (`cache.lane`): coalesced,
+Charges, settlements and address pacing go through a connection of our own (`cache.lane`): coalesced,
 with a hard deadline. Everything else is rare and uses redis-py with an ordinary small pool and
 time-outs. Nothing is ever retried by the client library: redis-py would repeat ten times, and a
 charge whose outcome is unknown must not happen twice.
@@ -38,14 +38,14 @@ from gateway.cache.scripts import (
     charge_answer,
     prepare_charge,
     prepare_pace,
-    prepare_refund,
+    prepare_settlement,
 )
 from gateway.cache.values import Receipt, UsageReading
 from gateway.cache.wire import fail_call
 from gateway.core.charge import Charged, ChargeRefused
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 
     from gateway.cache.wire import Call
     from gateway.core.account import Account
@@ -110,7 +110,7 @@ class Cache:
             url: `unix:///path`, `redis://` or `rediss://`, as redis-py reads them.
             deadline_s: How long a charge may take, everything included.
             on_reconnect: Awaited after every connection, the first one too, before any charge
-                passes. It may use this cache for anything but charges and refunds. If it
+                passes. It may use this cache for anything but charges and settlements. If it
                 raises, charges do not pass and it is tried again.
 
         Raises:
@@ -125,7 +125,7 @@ class Cache:
 
     @property
     def round_trips(self) -> int:
-        """Round trips made for charges and refunds so far; many share one."""
+        """Round trips made for charges and settlements so far; many share one."""
         return self._lane.round_trips
 
     async def wait_ready(self, timeout_s: float) -> bool:
@@ -170,8 +170,8 @@ class Cache:
             return self._lane.send(command)
         return self._send_when_ready(command)
 
-    def refund_packed(self, command: bytes) -> asyncio.Future[int]:
-        """As `refund`, of what `prepare_refund` packed."""
+    def settle_packed(self, command: bytes) -> asyncio.Future[list[int]]:
+        """As `settle`, of what `prepare_settlement` packed."""
         if self._breaker.is_ready:
             return self._lane.send(command)
         return self._send_when_ready(command)
@@ -190,8 +190,25 @@ class Cache:
         answer = charge_answer((rate,), await self.charge_packed(prepare_pace(address, rate, now_ms)))
         return cast("Charged | ChargeRefused", answer).states[0]
 
+    async def settle(self, receipt: Receipt, costs: Sequence[int]) -> tuple[int, int]:
+        """End a receipt: correct what its charge took from quotas to what it cost, once, and only in the same window.
+
+        Args:
+            receipt: Of the charge.
+            costs: What the call cost in the end, for each part. No limit is asked.
+
+        Returns:
+            Units given back and units charged more, each summed over the quotas.
+
+        Raises:
+            CacheUnavailable: No answer in time. It may have happened.
+            ValueError: As `prepare_settlement`.
+        """
+        given, taken = await self.settle_packed(prepare_settlement(receipt, costs))
+        return given, taken
+
     async def refund(self, receipt: Receipt) -> int:
-        """Give back to quotas what a receipt charged: once, and only in the same window.
+        """Give back to quotas what a receipt charged: a settlement at nothing.
 
         Returns:
             Units given back, summed over the quotas.
@@ -199,7 +216,8 @@ class Cache:
         Raises:
             CacheUnavailable: No answer in time. It may have happened.
         """
-        return await self.refund_packed(prepare_refund(receipt))
+        given, _ = await self.settle(receipt, [0] * len(receipt.parts))
+        return given
 
     async def publish(
         self,

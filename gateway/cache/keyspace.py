@@ -4,7 +4,7 @@
 |------------------------------------|--------|-----------------------------------------|------------------------|
 | `tg:{<customer>}:use`              | hash   | version, time, sequence, counters       | 7 days after last use  |
 | `tg:{<customer>}:acct`             | string | the account as JSON                     | 7 days after last use  |
-| `tg:{<customer>}:back:<receipt>`   | string | `1`: this receipt was given back        | `REFUND_MARKER_S`      |
+| `tg:{<customer>}:end:<receipt>`    | string | `1`: this receipt has ended             | `RECEIPT_MARKER_S`     |
 | `tg:{addr:<address>}:pace`         | hash   | as `use`, one rate, no version          | when the bucket is empty |
 | `tg:why:<boot>:<page>`             | string | recent decisions of a worker            | as the writer says     |
 | `tg:probe:<random>`                | string | what `tiergate doctor` wrote            | 60 s, or at once       |
@@ -17,7 +17,7 @@ cluster and one script may touch them. Fields of `use`:
 | `v`             | integer                   | version of the account; without it, `use` counts as lost |
 | `e`             | replication id            | the server's when this was last held against the ledger  |
 | `t`             | Unix milliseconds         | time of the latest charge, unless the clock was far ahead |
-| `s`             | integer                   | raised by every charge and refund that changed a counter |
+| `s`             | integer                   | raised by every charge and settlement that changed a counter |
 | `r:...`         | `at_ms|debt`              | a rate; debt is in units times the window's milliseconds |
 | `q:...`         | `window_starts_at|used`   | a quota; the window is identified by its start           |
 | `p:...`         | `window_starts_at|used`   | the same quota in the window before, as it ended         |
@@ -30,9 +30,9 @@ from __future__ import annotations
 IDLE_EXPIRY_S = 7 * 86_400
 """A customer without requests leaves the cache after this; the ledger has settled it long before."""
 
-REFUND_MARKER_S = 120
-"""How long a receipt is remembered as given back. Nothing repeats a refund, so this only bounds
-what a defect could do; it costs about 100 bytes of cache per refund meanwhile."""
+RECEIPT_MARKER_S = 120
+"""How long a receipt is remembered as ended, by a refund or a settlement. Nothing repeats either, so this only
+bounds what a defect could do; it costs about 100 bytes of cache per ended receipt meanwhile."""
 
 CLOCK_TOLERANCE_MS = 5000
 """How far the clocks of two cache servers may differ: `t` holds that much, and not more, against
@@ -55,9 +55,9 @@ def acct_key(customer_id: str) -> str:
     return f"tg:{{{_tag(customer_id)}}}:acct"
 
 
-def refund_key(customer_id: str, receipt_id: str) -> str:
-    """Marker that a receipt was given back."""
-    return f"tg:{{{_tag(customer_id)}}}:back:{receipt_id}"
+def receipt_key(customer_id: str, receipt_id: str) -> str:
+    """Marker that a receipt has ended."""
+    return f"tg:{{{_tag(customer_id)}}}:end:{receipt_id}"
 
 
 def pace_key(address: str) -> str:

@@ -16,10 +16,10 @@ import hiredis
 
 from gateway.cache.keyspace import (
     EXACT,
-    REFUND_MARKER_S,
+    RECEIPT_MARKER_S,
     acct_key,
     pace_key,
-    refund_key,
+    receipt_key,
     use_key,
 )
 from gateway.core.charge import (
@@ -62,7 +62,7 @@ def _read(name: str) -> Script:
 
 
 CHARGE = _read("charge.lua")
-REFUND = _read("refund.lua")
+SETTLE = _read("settle.lua")
 PUBLISH = _read("publish.lua")
 
 
@@ -89,18 +89,29 @@ def prepare_pace(address: str, rate: RateClaim, now_ms: int) -> bytes:
     return _pack([b"EVALSHA", CHARGE.sha, 1, pace_key(address), *arguments])
 
 
-def prepare_refund(receipt: Receipt) -> bytes:
-    """The whole command, as it goes over the wire."""
+def prepare_settlement(receipt: Receipt, costs: Sequence[int]) -> bytes:
+    """The whole command, as it goes over the wire.
+
+    Args:
+        receipt: Of the charge.
+        costs: What it cost in the end, for each part. All 0 gives the whole charge back.
+
+    Raises:
+        ValueError: Not one cost for each part, or one that cannot be counted exactly.
+    """
     arguments: list[str | bytes | int] = [
         b"EVALSHA",
-        REFUND.sha,
+        SETTLE.sha,
         2,
         use_key(receipt.customer_id),
-        refund_key(receipt.customer_id, receipt.receipt_id),
-        REFUND_MARKER_S,
+        receipt_key(receipt.customer_id, receipt.receipt_id),
+        RECEIPT_MARKER_S,
     ]
-    for field, window_starts_at, cost in receipt.parts:
-        arguments += (field, cost, window_starts_at)
+    for (field, window_starts_at, charged), cost in zip(receipt.parts, costs, strict=True):
+        if not 0 <= cost < EXACT:
+            raise ValueError(f"cost out of range: {cost!r}")
+        if cost != charged:
+            arguments += (field, cost - charged, window_starts_at)
     return _pack(arguments)
 
 

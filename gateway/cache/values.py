@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What a charge took from quotas, good for one refund. What it took from rates is never given back."""
+    """What a charge took from quotas, good for one settlement or refund. What it took from rates is not undone."""
 
     customer_id: str
     receipt_id: str
-    """Unique per charge: it makes the refund happen once."""
+    """Unique per charge: it makes whatever ends the receipt happen once."""
     parts: tuple[tuple[str, int, int], ...]
     """Of each quota: field, start of its window, cost. Parts that cost nothing may be left out."""
 

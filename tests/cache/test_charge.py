@@ -297,10 +297,10 @@ async def test_a_refund_to_a_lost_customer_creates_nothing(cache: Cache, raw: Re
     assert await raw.keys(f"*{customer_id}*") == []
 
 
-async def test_the_mark_of_a_refund_expires(cache: Cache, raw: Redis, account: Account) -> None:
+async def test_the_mark_of_an_ended_receipt_expires(cache: Cache, raw: Redis, account: Account) -> None:
     await cache.charge(wants(account, DAY))
     await cache.refund(Receipt(customer_id=account.customer_id, receipt_id="x", parts=((DAY.field, DAY.starts_at, 1),)))
-    assert 0 < await raw.ttl(f"tg:{{{account.customer_id}}}:back:x") <= 120
+    assert 0 < await raw.ttl(f"tg:{{{account.customer_id}}}:end:x") <= 120
 
 
 async def test_an_address_is_paced_without_an_account(cache: Cache, customer_id: str) -> None:

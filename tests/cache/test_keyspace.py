@@ -17,7 +17,7 @@ CALL = r"\bp?call\('(\w+)'"
 
 
 def test_all_keys_of_a_customer_share_a_slot_and_customers_do_not() -> None:
-    keys = [keyspace.use_key(CUSTOMER), keyspace.acct_key(CUSTOMER), keyspace.refund_key(CUSTOMER, "any/receipt")]
+    keys = [keyspace.use_key(CUSTOMER), keyspace.acct_key(CUSTOMER), keyspace.receipt_key(CUSTOMER, "any/receipt")]
     assert {key_slot(key.encode()) for key in keys} == {key_slot(CUSTOMER.encode())}
     assert len({key_slot(keyspace.use_key(f"customer{n}").encode()) for n in range(50)}) > 40
 
@@ -36,7 +36,7 @@ def test_an_address_cannot_be_mistaken_for_a_customer() -> None:
     assert not keyspace.pace_key(CUSTOMER).endswith(":use")
 
 
-@pytest.mark.parametrize("script", ["charge.lua", "refund.lua", "publish.lua"])
+@pytest.mark.parametrize("script", ["charge.lua", "settle.lua", "publish.lua"])
 def test_scripts_touch_declared_keys_only(script: str) -> None:
     source = (files("gateway.cache") / "lua" / script).read_text()
     calls = re.findall(rf"{CALL}(?:, ([^,)]+))?", source)
@@ -44,7 +44,7 @@ def test_scripts_touch_declared_keys_only(script: str) -> None:
     assert {key for command, key in calls if command not in {"TIME", "INFO"}} <= {"KEYS[1]", "KEYS[2]"}
 
 
-@pytest.mark.parametrize("script", ["charge.lua", "refund.lua", "publish.lua"])
+@pytest.mark.parametrize("script", ["charge.lua", "settle.lua", "publish.lua"])
 def test_scripts_use_commands_of_redis_6_2_only(script: str) -> None:
     source = (files("gateway.cache") / "lua" / script).read_text()
     known = {"TIME", "INFO", "HMGET", "HSET", "HGET", "GET", "SET", "EXISTS", "EXPIRE", "PEXPIRE"}
@@ -64,7 +64,7 @@ async def test_nothing_is_stored_that_is_not_declared(cache: Cache, raw: Redis, 
     assert set(await raw.keys("*")) == {
         keyspace.use_key(customer_id),
         keyspace.acct_key(customer_id),
-        keyspace.refund_key(customer_id, "r1"),
+        keyspace.receipt_key(customer_id, "r1"),
         keyspace.pace_key("192.0.2.1"),
         keyspace.why_key("boot", "c3"),
     }

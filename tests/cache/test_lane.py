@@ -78,7 +78,7 @@ def command(name: object = "x") -> bytes:
 
 async def test_answers_go_to_their_calls_in_order(server: ScriptedServer, calling: Cache) -> None:
     server.answers.extend(b":%d\r\n" % n for n in range(100))
-    assert await asyncio.gather(*(calling.refund_packed(command(n)) for n in range(100))) == list(range(100))
+    assert await asyncio.gather(*(calling.settle_packed(command(n)) for n in range(100))) == list(range(100))
     assert calling.round_trips == 1
 
 
@@ -91,37 +91,37 @@ async def test_an_answer_that_shows_the_wrong_server_ends_the_connection(
     server: ScriptedServer, calling: Cache, answer: bytes
 ) -> None:
     server.answers.extend([answer, b":2\r\n", b":3\r\n"])
-    calls = [calling.refund_packed(command(n)) for n in range(2)]
+    calls = [calling.settle_packed(command(n)) for n in range(2)]
     for call in calls:
         with pytest.raises(CacheUnavailable):
             await call
     assert await calling.wait_ready(5)
-    assert await calling.refund_packed(command()) == 3
+    assert await calling.settle_packed(command()) == 3
     assert (server.accepted, len(server.asked)) == (2, 3), "nothing was sent twice"
 
 
 async def test_an_answer_too_many_ends_the_connection(server: ScriptedServer, calling: Cache) -> None:
     server.answers.extend([b":1\r\n:7\r\n", b":2\r\n"])
-    assert await calling.refund_packed(command()) == 1
+    assert await calling.settle_packed(command()) == 1
     await asyncio.sleep(0)
-    assert await calling.refund_packed(command()) == 2
+    assert await calling.settle_packed(command()) == 2
     assert server.accepted == 2
 
 
 async def test_a_late_answer_is_nobody_elses(server: ScriptedServer, calling: Cache) -> None:
     with pytest.raises(CacheUnavailable) as refusal:
-        await calling.refund_packed(command())
+        await calling.settle_packed(command())
     assert refusal.value.reason == "no answer in time"
     assert server.writer is not None
     server.writer.write(b":1\r\n")
     server.answers.append(b":2\r\n")
     assert await calling.wait_ready(5)
-    assert await calling.refund_packed(command()) == 2
+    assert await calling.settle_packed(command()) == 2
 
 
 async def test_who_is_refused_is_told_why_and_others_are_not_concerned(server: ScriptedServer, calling: Cache) -> None:
     server.answers.extend([b"-OOM command not allowed\r\n", b":2\r\n"])
-    refused, answered = calling.refund_packed(command()), calling.refund_packed(command())
+    refused, answered = calling.settle_packed(command()), calling.settle_packed(command())
     with pytest.raises(CacheUnavailable) as refusal:
         await refused
     assert refusal.value.reason == "OOM command not allowed"
@@ -134,7 +134,7 @@ async def test_a_script_that_is_forgotten_again_and_again_is_not_sent_forever(
 ) -> None:
     server.answers.extend([b"-NOSCRIPT No matching script.\r\n"] * 3)
     with pytest.raises(CacheUnavailable):
-        await calling.refund_packed(command())
+        await calling.settle_packed(command())
     assert len(server.asked) == 2
 
 
@@ -142,7 +142,7 @@ async def test_so_many_calls_fly_and_so_many_wait_and_more_are_refused_at_once(
     server: ScriptedServer, calling: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calling._lane, "_deadline_s", 30.0)
-    calls = [calling.refund_packed(command(n)) for n in range(FLYING + HELD + 10)]
+    calls = [calling.settle_packed(command(n)) for n in range(FLYING + HELD + 10)]
     await server.got(FLYING)
     assert [call.done() for call in calls] == [False] * (FLYING + HELD) + [True] * 10
     with pytest.raises(CacheUnavailable, match="limits"):
@@ -162,7 +162,7 @@ async def test_who_waits_too_long_for_others_is_refused_and_the_connection_goes_
     server: ScriptedServer, calling: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.cache.lane._LEAST_S", 30.0)
-    calls = [calling.refund_packed(command(n)) for n in range(FLYING + 1)]
+    calls = [calling.settle_packed(command(n)) for n in range(FLYING + 1)]
     await server.got(FLYING)
     with pytest.raises(CacheUnavailable) as refusal:
         await calls[-1]
@@ -177,7 +177,7 @@ async def test_a_server_that_cannot_count_as_far_as_we_is_refused(server: Script
     server.integers = b"-2147483648"
     cache = await Cache.connect(f"redis://127.0.0.1:{server.port}", deadline_s=5)
     with pytest.raises(CacheUnavailable) as refusal:
-        await cache.refund_packed(command())
+        await cache.settle_packed(command())
     assert "64-bit" in refusal.value.reason
     await cache.aclose()
 

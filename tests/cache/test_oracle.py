@@ -1,4 +1,4 @@
-"""Charges, refunds, losses and publications in any order, against a plain model of what limits.
+"""Charges, refunds, settlements, losses and publications in any order, against a plain model of what limits.
 
 The model is written with Python's integers and no regard for speed. After every step, the
 answer and everything that is stored must equal it. What was admitted, given back or not, is also
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -64,7 +65,9 @@ class Model:
     rates: dict[str, tuple[int, int]] = field(default_factory=dict)
     quotas: dict[str, tuple[int, int]] = field(default_factory=dict)
     ended: dict[str, tuple[int, int]] = field(default_factory=dict)
-    returned: set[str] = field(default_factory=set)
+    ended_receipts: set[str] = field(default_factory=set)
+    charged_more: Counter[str] = field(default_factory=Counter)
+    """By settlements, which ask no limit."""
 
     def stored(self, history: str) -> dict[str, str]:
         if not self.version:
@@ -108,19 +111,20 @@ class Model:
         )
         return Charged(now_ms=now_ms, states=states)
 
-    def refund(self, receipt: Receipt) -> int:
-        if not self.version or receipt.receipt_id in self.returned:
-            return 0
-        self.returned.add(receipt.receipt_id)
-        given, has_changed = 0, False
-        for name, starts_at, cost in receipt.parts:
+    def settle(self, receipt: Receipt, costs: list[int]) -> tuple[int, int]:
+        if not self.version or receipt.receipt_id in self.ended_receipts:
+            return 0, 0
+        self.ended_receipts.add(receipt.receipt_id)
+        given, taken, has_changed = 0, 0, False
+        for (name, starts_at, charged), cost in zip(receipt.parts, costs, strict=True):
             window, used = self.quotas.get(name, (0, 0))
-            back = min(used, cost)
-            if back > 0 and window == starts_at:
-                self.quotas[name] = (window, used - back)
-                given, has_changed = given + back, True
+            after = max(0, used + cost - charged)
+            if after != used and window == starts_at:
+                self.quotas[name] = (window, after)
+                given, taken, has_changed = given + max(0, used - after), taken + max(0, after - used), True
+                self.charged_more[name] += max(0, after - used)
         self.seq += has_changed
-        return given
+        return given, taken
 
     def _set_right(self, claims: tuple[RateClaim | QuotaClaim, ...], now_ms: int) -> None:
         if claims and self.seen_ms > now_ms:
@@ -298,7 +302,15 @@ class Life(RuleBasedStateMachine):
     @rule(data=st.data())
     def refund(self, data: st.DataObject) -> None:
         receipt = data.draw(st.sampled_from(self.receipts))
-        assert self.do(self.cache.refund(receipt)) == self.model.refund(receipt)
+        given, _ = self.model.settle(receipt, [0] * len(receipt.parts))
+        assert self.do(self.cache.refund(receipt)) == given
+
+    @precondition(lambda self: self.receipts)
+    @rule(data=st.data())
+    def settle_a_receipt(self, data: st.DataObject) -> None:
+        receipt = data.draw(st.sampled_from(self.receipts))
+        costs = [data.draw(st.integers(0, 12)) for _ in receipt.parts]
+        assert self.do(self.cache.settle(receipt, costs)) == self.model.settle(receipt, costs)
 
     @initialize()
     def begin(self) -> None:
@@ -320,7 +332,12 @@ class Life(RuleBasedStateMachine):
         written = self.do(self.cache.publish(account, counters=counters, seq_floor=seq, expires_s=600))
         assert written == (version > self.model.version)
         if not self.model.version:
-            self.model = Model(version=version, seq=(seq // EPOCH + 1) * EPOCH, quotas=dict(counters))
+            self.model = Model(
+                version=version,
+                seq=(seq // EPOCH + 1) * EPOCH,
+                quotas=dict(counters),
+                charged_more=self.model.charged_more,
+            )
         self.model.version = max(version, self.model.version)
 
     @rule()
@@ -341,7 +358,7 @@ class Life(RuleBasedStateMachine):
     @rule(is_repaired=st.booleans())
     def lose_everything(self, is_repaired: bool) -> None:  # noqa: FBT001 - hypothesis draws it
         self.do(self.raw.flushall())
-        self.model = Model()
+        self.model = Model(charged_more=self.model.charged_more)
         self.admitted.clear()
         if is_repaired:
             self.publish_version(self.ledger_version)
@@ -355,9 +372,10 @@ class Life(RuleBasedStateMachine):
         assert self.do(self.raw.hgetall(f"tg:{{{self.customer_id}}}:use")) == self.model.stored(self.history)
 
     @invariant()
-    def nothing_is_negative_and_no_quota_is_exceeded(self) -> None:
+    def nothing_is_negative_and_only_settlements_exceed_a_quota(self) -> None:
         assert all(debt >= 0 for _, debt in self.model.rates.values())
-        assert all(0 <= used <= QUOTAS[name][1] for name, (_, used) in self.model.quotas.items())
+        for name, (_, used) in self.model.quotas.items():
+            assert 0 <= used <= QUOTAS[name][1] + self.model.charged_more[name]
 
     @invariant()
     def no_interval_admits_more_than_the_burst_and_its_gain(self) -> None:
