@@ -18,8 +18,8 @@ from pathlib import Path
 
 from tests.conformance.all_cases import THEMES
 from tests.conformance.case import KEY, Case
+from tests.fakes.gateway_process import running_gateway
 from tests.fuzz.calls import Canary
-from tests.fuzz.gateway import running_gateway
 from tests.fuzz.groups import GROUPS, group_of
 from tests.fuzz.oracle import Request
 from tests.fuzz.peers import Missing, listens, running_caddy, running_nginx

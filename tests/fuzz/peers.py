@@ -11,8 +11,8 @@ from pathlib import Path
 from string import Template
 
 from benchmarks.ground import find_nginx, find_peer
+from tests.fakes.gateway_process import free_port
 from tests.fuzz.calls import calling
-from tests.fuzz.gateway import free_port
 
 _START_S, _STOP_S = 20.0, 3.0
 _NGINX = Template("""\

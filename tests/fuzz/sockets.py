@@ -16,9 +16,9 @@ from random import Random
 from typing import Any
 
 from gateway.core.keys import KEY_LENGTH
+from tests.fakes.gateway_process import ADMIN_TOKEN, Gateway, running_gateway
 from tests.fuzz import answering
 from tests.fuzz.calls import Canary, calling
-from tests.fuzz.gateway import ADMIN_TOKEN, Gateway, running_gateway
 from tests.fuzz.judging import Judgement, Verdict, judge_answers, judge_by_others, judge_forwarded
 from tests.fuzz.oracle import Reading, Request, read_requests
 from tests.fuzz.oracle_responses import read_response

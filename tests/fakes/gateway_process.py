@@ -12,7 +12,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,9 +30,12 @@ class Gateway:
     """It runs."""
 
     port: int
+    customer_id: str
     key: bytes
     log: Path
     process: subprocess.Popen[bytes]
+    cache_url: str
+    ledger_file: Path
 
 
 def policy_of(patterns: tuple[str, ...]) -> str:
@@ -42,27 +45,41 @@ def policy_of(patterns: tuple[str, ...]) -> str:
 
 
 @contextmanager
-def running_gateway(upstream_port: int, patterns: tuple[str, ...]) -> Iterator[Gateway]:
-    """A gateway under its own server, before an upstream on loopback."""
+def running_gateway(
+    upstream_port: int,
+    patterns: tuple[str, ...] = (),
+    *,
+    policy: str | None = None,
+    workers: int | None = None,
+    settings: Mapping[str, str] | None = None,
+) -> Iterator[Gateway]:
+    """A gateway before an upstream on loopback.
+
+    Args:
+        upstream_port: Where calls go.
+        patterns: Of a policy without limits.
+        policy: The whole policy instead.
+        workers: Processes under `tiergate serve`. None: one, under uvicorn's own command.
+        settings: Environment variables beside the usual ones.
+    """
     folder = Path(tempfile.mkdtemp(prefix="tg"))
     ledger_url = f"sqlite:///{folder / 'ledger.sqlite3'}"
     migrate(ledger_url)
     policies = folder / "policies"
     policies.mkdir()
-    (policies / "policy.yaml").write_text(policy_of(patterns))
+    (policies / "policy.yaml").write_text(policy_of(patterns) if policy is None else policy)
     try:
-        with CacheServer.start(folder) as cache, _process(folder, cache.url, ledger_url, upstream_port) as gateway:
-            yield gateway
+        with CacheServer.start(folder) as cache:
+            env = _environment(folder, cache.url, ledger_url, upstream_port) | dict(settings or {})
+            with _process(folder, env, workers) as gateway:
+                yield gateway
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@contextmanager
-def _process(folder: Path, cache_url: str, ledger_url: str, upstream_port: int) -> Iterator[Gateway]:
-    port = free_port()
-    log = folder / "gateway.log"
+def _environment(folder: Path, cache_url: str, ledger_url: str, upstream_port: int) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("TIERGATE_", "STRIPE_"))}
-    env = inherited | {
+    return inherited | {
         "PYTHONPATH": str(ROOT),
         "STRIPE_SECRET_KEY": "sk_test_0123456789abcdefghijklmn",
         "STRIPE_WEBHOOK_SECRET": "whsec_0123456789abcdefghijklmnopqrstuv",
@@ -74,7 +91,6 @@ def _process(folder: Path, cache_url: str, ledger_url: str, upstream_port: int) 
         "TIERGATE_LEDGER_URL": ledger_url,
         "TIERGATE_DATA_DIR": str(folder),
         "TIERGATE_POLICY_DIR": str(folder / "policies"),
-        "TIERGATE_PUBLIC_URL": f"http://127.0.0.1:{port}",
         "TIERGATE_UPSTREAM_URL": f"http://127.0.0.1:{upstream_port}",
         "TIERGATE_CACHE_DEADLINE_MS": "5000",
         "TIERGATE_MAX_BODY_BYTES": "1000000",
@@ -82,21 +98,43 @@ def _process(folder: Path, cache_url: str, ledger_url: str, upstream_port: int) 
         "TIERGATE_DECISION_LOG": "none",
         "TIERGATE_LOG_LEVEL": "warning",
     }
-    command = [
-        *(sys.executable, "-m", "uvicorn", "--factory", "gateway.app:create_app", "--host", "127.0.0.1", "--port"),
-        *(str(port), "--http", "gateway.web.front:FrontProtocol", "--no-access-log"),
-        *("--no-date-header", "--no-server-header", "--no-proxy-headers", "--timeout-graceful-shutdown", "1"),
-        *("--log-level", "warning", "--ws", "gateway.web.websocket_protocol:FrontWebSocket"),
-    ]
+
+
+@contextmanager
+def _process(folder: Path, env: Mapping[str, str], workers: int | None) -> Iterator[Gateway]:
+    port = free_port()
+    log = folder / "gateway.log"
+    if workers is None:
+        command = [
+            *(sys.executable, "-m", "uvicorn", "--factory", "gateway.app:create_app", "--host", "127.0.0.1", "--port"),
+            *(str(port), "--http", "gateway.web.front:FrontProtocol", "--no-access-log"),
+            *("--no-date-header", "--no-server-header", "--no-proxy-headers", "--timeout-graceful-shutdown", "1"),
+            *("--log-level", "warning", "--ws", "gateway.web.websocket_protocol:FrontWebSocket"),
+        ]
+    else:
+        command = [sys.executable, "-m", "gateway.cli", "serve", "--port", str(port), "--workers", str(workers)]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            command,
+            env={**env, "TIERGATE_PUBLIC_URL": f"http://127.0.0.1:{port}"},
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
     try:
         _await_start(process, port, log)
         customer = _ask(port, "admin/customers", {"user_id": "fuzz"})
         issued = _ask(port, f"admin/customers/{customer['customer_id']}/keys", {})
-        yield Gateway(port=port, key=issued["key"].encode(), log=log, process=process)
+        yield Gateway(
+            port=port,
+            customer_id=customer["customer_id"],
+            key=issued["key"].encode(),
+            log=log,
+            process=process,
+            cache_url=env["TIERGATE_REDIS_URL"],
+            ledger_file=folder / "ledger.sqlite3",
+        )
     finally:
         process.terminate()
         try:
