@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gateway.cli.charge_words import billed_words, cost_words
 from gateway.cli.forward_words import forwarding_lines, group_words
 from gateway.core.errors import TargetRejected
 from gateway.core.limits import Rate
@@ -192,7 +193,8 @@ def _print_table(title: str, rows: list[tuple[str, str]]) -> None:
 
 
 def _print_cost(route: Route, tier: Tier) -> None:
-    click.echo(f"cost     {_cost_words(route)}")
+    click.echo(f"cost     {cost_words(route)}")
+    click.echo(f"billed   {billed_words(route.billable)}")
     cost = dict(route.cost)
     for limit in tier.limits:
         units = cost.get(limit.meter, 0)
@@ -209,14 +211,10 @@ def _price_words(price_id: str | None, lookup_key: str | None) -> str:
 
 
 def _route_words(route: Route) -> str:
-    words = f"cost {_cost_words(route)}"
+    words = f"cost {cost_words(route)}"
     if route.requires is not None:
         words += f", requires {route.requires}"
     return words if route.forward.group is None else f"{words}, to {route.forward.group}"
-
-
-def _cost_words(route: Route) -> str:
-    return ", ".join(f"{units:_} {meter}" for meter, units in route.cost)
 
 
 def _standing_words(standing: Standing) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from gateway.core.outcome import BELOW_500, Billable
 from gateway.core.upstream_policy import NO_OPTIONS, ForwardOptions
 
 
@@ -27,6 +28,7 @@ class Route:
     requires: str | None = None
     """Feature the tier must have."""
     forward: ForwardOptions = NO_OPTIONS
+    billable: Billable = BELOW_500
 
     def matches(self, method: str, path: str) -> bool:
         """Whether this line speaks of `method` and canonical `path` (starts with `/`, no query)."""

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from gateway.core.outcome import BELOW_500
 from gateway.core.policy import Plan, Policy, Tier
 from gateway.core.route import Route
+from gateway.policyfiles.billable import read_billable
 from gateway.policyfiles.consistency import (
     check_costs,
     check_default_group,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.core.limits import Limit
+    from gateway.core.outcome import Billable
     from gateway.policyfiles.attachments import Attachment
     from gateway.policyfiles.plans import PlanDraft
     from gateway.policyfiles.routes import RouteDraft
@@ -42,7 +45,8 @@ if TYPE_CHECKING:
 
 GRAMMAR_VERSION = "1"
 _NAMED_SECTIONS = ("meters", "tiers", "plans", "lifecycle", "upstreams")
-_SECTIONS = ("version", "default_tier", *_NAMED_SECTIONS, "cors", "routes")
+_ONCE = ("cors", "billable")
+_SECTIONS = ("version", "default_tier", *_NAMED_SECTIONS, *_ONCE, "routes")
 _LATER_SECTIONS = ("tests", "enforce", "overrides", "compat")
 
 
@@ -62,7 +66,8 @@ class _Merged:
     """All files as one, every name once."""
 
     default_tier: Text | None = None
-    cors: Node | None = None
+    once: dict[str, Node] = field(default_factory=dict)
+    """Sections that are said once."""
     named: dict[str, list[tuple[Text, Node]]] = field(
         default_factory=lambda: {section: [] for section in _NAMED_SECTIONS}
     )
@@ -98,7 +103,8 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
     routes = read_routes(merged.routes, meters, faults)
     lifecycle = read_lifecycle(merged.named["lifecycle"], faults)
     upstreams = read_upstreams(merged.named["upstreams"], faults)
-    cors = None if merged.cors is None else read_cors(merged.cors, faults)
+    cors = read_cors(merged.once["cors"], faults) if "cors" in merged.once else None
+    billable = read_billable(merged.once["billable"], faults) if "billable" in merged.once else BELOW_500
     if not faults.is_partial:
         check_default_tier(merged.default_tier, tiers, faults)
         check_plans(plans.values(), tiers, faults)
@@ -116,7 +122,7 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
         "meters": meters,
         "tiers": {name: _tier(rank, draft) for rank, (name, draft) in enumerate(tiers.items())},
         "plans": {name: _plan(draft) for name, draft in plans.items()},
-        "routes": tuple(_route(draft) for draft in routes),
+        "routes": tuple(_route(draft, billable) for draft in routes),
         "lifecycle": complete_lifecycle(lifecycle, default_tier),
         "upstreams": upstreams,
         "cors": cors,
@@ -142,8 +148,9 @@ def _merge(sources: Sources, faults: FaultLog) -> _Merged:
         _check_version(fields.get("version"), document.place, faults)
         if "default_tier" in fields:
             _merge_default(merged, fields["default_tier"], faults)
-        if "cors" in fields:
-            _merge_cors(merged, fields["cors"], faults)
+        for section in _ONCE:
+            if section in fields:
+                _merge_once(merged, section, fields[section], faults)
         for section in _NAMED_SECTIONS:
             if section in fields:
                 entries = as_mapping(fields[section], f"{section!r}", faults)
@@ -170,11 +177,10 @@ def _merge_default(merged: _Merged, node: Node, faults: FaultLog) -> None:
     merged.default_tier = text
 
 
-def _merge_cors(merged: _Merged, node: Node, faults: FaultLog) -> None:
-    if merged.cors is not None:
-        faults.add(node.place, f"'cors' is defined twice: first at {merged.cors.place}")
-        return
-    merged.cors = node
+def _merge_once(merged: _Merged, section: str, node: Node, faults: FaultLog) -> None:
+    first = merged.once.setdefault(section, node)
+    if first is not node:
+        faults.add(node.place, f"{section!r} is defined twice: first at {first.place}")
 
 
 def _first_definitions(
@@ -227,7 +233,7 @@ def _plan(draft: PlanDraft) -> Plan:
     )
 
 
-def _route(draft: RouteDraft) -> Route:
+def _route(draft: RouteDraft, billable: Billable) -> Route:
     return Route(
         pattern=draft.pattern.text,
         methods=draft.pattern.methods,
@@ -235,6 +241,7 @@ def _route(draft: RouteDraft) -> Route:
         cost=draft.cost,
         requires=None if draft.requires is None else draft.requires.value,
         forward=draft.forwarding.options,
+        billable=billable if draft.billable is None else draft.billable,
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gateway.core.limit_text import REQUESTS
 from gateway.core.pattern import PatternInvalid, Precedence, parse_pattern
+from gateway.policyfiles.billable import read_billable
 from gateway.policyfiles.costs import read_cost
 from gateway.policyfiles.document import Mapping, Text
 from gateway.policyfiles.forwarding import FORWARD_KEYS, ForwardingDraft, read_forwarding
@@ -15,6 +16,7 @@ from gateway.policyfiles.shapes import as_fields, as_text
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from gateway.core.outcome import Billable
     from gateway.core.pattern import Pattern
     from gateway.policyfiles.document import Node
     from gateway.policyfiles.faults import FaultLog, Place
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
 MAX_ROUTES = 2_000
 """So many lines are read in a fraction of a second, by every worker, at every edit."""
 
-_ROUTE_KEYS = ("match", "cost", "requires", *FORWARD_KEYS)
-_ROUTE_LATER = ("settle", "enforce", "idempotency", "billable")
+_ROUTE_KEYS = ("match", "cost", "requires", "billable", *FORWARD_KEYS)
+_ROUTE_LATER = ("settle", "enforce", "idempotency")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,8 @@ class RouteDraft:
     cost_place: Place
     requires: Text | None
     forwarding: ForwardingDraft
+    billable: Billable | None
+    """None: as the policy says."""
 
 
 def read_routes(items: Sequence[Node], meters: Collection[str], faults: FaultLog) -> list[RouteDraft]:
@@ -70,6 +74,7 @@ def _read_route(node: Node, meters: Collection[str], faults: FaultLog) -> RouteD
         cost_place=fields["cost"].place if "cost" in fields else match.place,
         requires=requires,
         forwarding=read_forwarding(fields, pattern, meters, faults),
+        billable=read_billable(fields["billable"], faults) if "billable" in fields else None,
     )
 
 

@@ -10,7 +10,6 @@ from msgspec.structs import replace
 from gateway.admission import Attempt
 from gateway.core.charge import QuotaClaim
 from gateway.core.forward_rules import effective_max_body, effective_timeouts
-from gateway.core.outcome import BILLABLE_BELOW
 from gateway.core.ratelimit_fields import policy_field
 from gateway.core.upstream_policy import ForwardTimeouts
 from gateway.explaining import ADMITTED, Facts, LimitSeen
@@ -39,6 +38,7 @@ class EdgePlan:
         "_claims",
         "_state_format",
         "admitted",
+        "billed",
         "facts",
         "fields",
         "identity",
@@ -64,6 +64,8 @@ class EdgePlan:
         self.policy_lines = [b"ratelimit-policy: " + policy_field(plan.limits)] if plan.limits else []
         warning = plan.access.warning
         self.warning_lines = [b"tiergate-warning: " + warning.encode()] if warning is not None else []
+        self.billed = plan.route.billable.statuses
+        """Of which responses the charge stays."""
         self._claims = plan.claims
         self._state_format = b"ratelimit: " + b", ".join(
             b'"%b";r=%%d;t=%%d' % limit.name.encode() for limit in plan.limits
@@ -91,10 +93,11 @@ class EdgePlan:
     def state_line(self, states: Sequence[int], status: int) -> bytes:
         """The RateLimit field of a response; of one that is not billed, as after the refund."""
         shown = []
+        returns = status not in self.billed
         at = 0
         for claim in self._claims:
             left = states[at]
-            if status >= BILLABLE_BELOW and isinstance(claim, QuotaClaim):
+            if returns and isinstance(claim, QuotaClaim):
                 left = min(left + claim.cost, claim.limit)
             shown.append(left)
             shown.append(-(-states[at + 1] // 1000))

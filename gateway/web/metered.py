@@ -13,7 +13,7 @@ from gateway.core.cors import call_lines, without_cors
 from gateway.core.errors import CapacityReduced, Failed, MalformedRequest, Rejected, TiergateError
 from gateway.core.forward_rules import edit_lines
 from gateway.core.http_head import pairs_of
-from gateway.core.outcome import BILLABLE_BELOW, is_billed
+from gateway.core.outcome import BELOW_500, is_billed
 from gateway.core.ratelimit_fields import policy_field, state_field
 from gateway.explaining import Facts, Page, Record, cut
 from gateway.upstream import ClientFaulty, ClientLeft, ExchangeBroken, ExchangeCancelled, Outcome, ResponseHead
@@ -190,6 +190,7 @@ class Metered:
             await self._answer(send, fault.refusal)
         except ClientLeft:
             log.debug("caller left before the response", decision_id=self.attempt.decision_id)
+            await self._conclude(None, by_caller=True)
         except ExchangeBroken as broken:
             await self._conclude(broken.outcome)
             raise
@@ -203,15 +204,17 @@ class Metered:
             await self._conclude(None)
             raise
         else:
-            if outcome.status >= BILLABLE_BELOW or outcome.ended != "complete":
+            if outcome.ended != "complete" or self.plan is None or outcome.status not in self.plan.billed:
                 await self._conclude(outcome)
 
-    async def _conclude(self, outcome: Outcome | None) -> None:
+    async def _conclude(self, outcome: Outcome | None, *, by_caller: bool = False) -> None:
         """Give the charge back, unless the call is billed."""
+        route = self.attempt.route
         complete = outcome is not None and outcome.ended == "complete"
         payload = outcome is not None and outcome.response_bytes > 0
-        by_caller = outcome is not None and outcome.ended == "client-left"
-        if not is_billed(self._status, complete=complete, payload=payload, by_caller=by_caller):
+        by_caller = by_caller or (outcome is not None and outcome.ended == "client-left")
+        billable = route.billable if route is not None else BELOW_500
+        if not is_billed(self._status, complete=complete, payload=payload, by_caller=by_caller, billable=billable):
             await self._give_back()
 
     async def _cut_off(self, send: Send, outcome: Outcome | None) -> None:

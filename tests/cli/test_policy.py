@@ -219,3 +219,13 @@ def test_show_lists_the_groups_of_upstreams(forwarding: str) -> None:
     result = run("show", forwarding)
     assert "render   http://10.0.0.9:3000; for render.example.com" in result.output
     assert "Upstreams" not in run("show", str(SHIPPED)).output
+
+
+def test_explain_says_which_responses_are_billed(tmp_path: Path) -> None:
+    line = '  - match: "* /v1/**"'
+    text = TEXT.replace(line, f"{line}\n    billable: {{responses: [2xx, 404], abandoned: no}}")
+    (tmp_path / "api.yaml").write_text(f"billable: below 400\n{text}", encoding="utf-8")
+    own = run("explain", "GET", "/v1/other", "--dir", str(tmp_path)).output
+    assert "billed   responses 2xx, 404; a call that its caller leaves before the response is given back" in own
+    general = run("explain", "POST", "/v1/render/a", "--tier", "pro", "--dir", str(tmp_path)).output
+    assert "billed   responses below 400; a call that its caller leaves before the response stays charged" in general

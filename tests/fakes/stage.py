@@ -90,6 +90,9 @@ class Player(RawUpstream):
     async def _failure(self, peer: Peer, _head: RawRequest, _path: str) -> None:
         await self.answer(peer, b"sorry", "500 No")
 
+    async def _missing(self, peer: Peer, _head: RawRequest, _path: str) -> None:
+        await self.answer(peer, b"no", "404 No")
+
     async def _silence(self, peer: Peer, _head: RawRequest, path: str) -> None:
         await self._wait_for_end(peer, path)
 
