@@ -30,8 +30,8 @@ def read_billable(node: Node, faults: FaultLog) -> Billable:
 
 def _read_responses(node: Node, faults: FaultLog) -> tuple[tuple[int, int], ...]:
     if isinstance(node, Text):
-        text = as_text(node, "'billable'", faults)
-        texts = () if text is None else (text,)
+        said = as_text(node, "'billable'", faults)
+        texts: tuple[Text, ...] = () if said is None else (said,)
     elif not (texts := as_texts(node, "'billable'", faults)):
         faults.add(
             node.place, "'billable' names no response: nothing would ever be charged; write 'below 500' or '2xx'"
