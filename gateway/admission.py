@@ -9,13 +9,29 @@ changed, and can never outlive a revocation, a downgrade or a policy edit.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from math import inf
 from typing import Any, Literal, Protocol, TypeAlias
 
 from cachetools import LRUCache
 
-from gateway.cache import CHARGED, Cache, CacheUnavailable, Receipt, charge_answer, decode_account, prepare_charge
+from gateway.cache import (
+    CHARGED,
+    Cache,
+    CacheUnavailable,
+    OnceBusy,
+    OnceReused,
+    Receipt,
+    Repeated,
+    charge_answer,
+    decode_account,
+    once_answer,
+    prepare_charge,
+    prepare_once,
+    prepare_once_end,
+    prepare_once_refund,
+)
 from gateway.clock import Clock
 from gateway.core.account import Account
 from gateway.core.charge import (
@@ -29,9 +45,18 @@ from gateway.core.charge import (
     QuotaClaim,
 )
 from gateway.core.decision import Plan, charge_denied, find_key, plan_request
-from gateway.core.errors import CapacityReduced, InvalidKey, LedgerUnavailable, TiergateError
+from gateway.core.errors import (
+    CapacityReduced,
+    IdempotencyKeyInFlight,
+    IdempotencyKeyReused,
+    InvalidKey,
+    LedgerUnavailable,
+    TiergateError,
+)
 from gateway.core.keys import KeyCodec, PresentedKey
+from gateway.core.once import OnceCall, unpaid
 from gateway.core.policy import Policy
+from gateway.core.ratelimit_fields import seconds_up
 from gateway.core.route import Route
 from gateway.publishing import Publisher
 
@@ -81,7 +106,7 @@ class Attempt:
 
     Args:
         address: The client's, without port; None if it is not known.
-        gate: Called with account and plan before anything is charged; raises to refuse.
+        gate: Called with account and plan before anything is charged; raises to refuse. May set `once`.
     """
 
     __slots__ = (
@@ -90,8 +115,10 @@ class Attempt:
         "address",
         "decision_id",
         "gate",
+        "is_repeat",
         "method",
         "now",
+        "once",
         "path",
         "plan",
         "policy",
@@ -122,6 +149,10 @@ class Attempt:
         self.reply: list[Any] | None = None
         """What the charge script answered to a charge that passed; `states` reads it."""
         self.now = 0.0
+        self.once: OnceCall | None = None
+        """Its Idempotency-Key, while the charge under it is this attempt's."""
+        self.is_repeat = False
+        """It was charged before under that key: its plan takes nothing from quotas."""
         self._states: tuple[LimitState, ...] = ()
 
     @property
@@ -187,6 +218,9 @@ class Admission:
             attempt.account, attempt.plan, attempt.ready = ready.account, ready.plan, ready
             if attempt.gate is not None:
                 attempt.gate(ready.account, ready.plan)
+            if attempt.once is not None:
+                await self._admit_once(attempt, ready, presented)
+                return
             now_ms = self._clock.cache_now_ms()
             command = ready.command if not now_ms else self._command(attempt, now_ms)
             reply = await self._cache.charge_packed(command)
@@ -198,6 +232,13 @@ class Admission:
         else:
             await self._decide(attempt, self._codec.parse(presented), None)
         self._keep_ready(attempt, presented)
+
+    async def _admit_once(self, attempt: Attempt, ready: Ready, presented: bytes) -> None:
+        """As `admit`, of a call with an Idempotency-Key whose plan is ready."""
+        answer = await self._charge(attempt, ready.account.customer_id)
+        await self._decide(attempt, self._codec.parse(presented), answer)
+        if attempt.plan is not ready.plan:
+            attempt.ready = None
 
     async def _decide(self, attempt: Attempt, key: PresentedKey, answer: ChargeAnswer | None) -> None:
         """Plan and charge until both are of the same account; `answer` is that to a charge of the plan so far."""
@@ -231,14 +272,39 @@ class Admission:
         account, plan = attempt.account, attempt.plan
         if account is not None and plan is not None and attempt.gate is not None:
             attempt.gate(account, plan)
-        return await self._cache.charge(
-            ChargeRequest(
-                customer_id=customer_id,
-                version=account.version if account is not None else 0,
-                claims=plan.claims if plan is not None else (),
-                now_ms=self._clock.cache_now_ms(),
-            )
+        request = ChargeRequest(
+            customer_id=customer_id,
+            version=account.version if account is not None else 0,
+            claims=plan.claims if plan is not None else (),
+            now_ms=self._clock.cache_now_ms(),
         )
+        if attempt.once is None or plan is None:
+            return await self._cache.charge(request)
+        return await self._charge_once(attempt, request, plan, attempt.once)
+
+    async def _charge_once(self, attempt: Attempt, request: ChargeRequest, plan: Plan, call: OnceCall) -> ChargeAnswer:
+        """Charge what was not charged before under the same Idempotency-Key."""
+        repeat = unpaid(plan)
+        command = prepare_once(request, repeat.claims, call, attempt.decision_id)
+        answer = once_answer(plan.claims, repeat.claims, await self._cache.charge_packed(command))
+        match answer:
+            case Repeated():
+                attempt.plan, attempt.once, attempt.is_repeat = repeat, None, True
+                return answer.answer
+            case OnceBusy(wait_ms=wait_ms):
+                raise IdempotencyKeyInFlight(max(1, seconds_up(wait_ms)))
+            case OnceReused():
+                raise IdempotencyKeyReused
+        return answer
+
+    def end_once(self, attempt: Attempt) -> None:
+        """The call was charged under its Idempotency-Key and has ended: repeats may pass.
+
+        Nobody waits for it. If it is lost, they pass when the call is taken for lost.
+        """
+        if attempt.once is not None and attempt.account is not None:
+            command = prepare_once_end(attempt.account.customer_id, attempt.once, attempt.decision_id)
+            self._cache.charge_packed(command).add_done_callback(_ignore)
 
     def _command(self, attempt: Attempt, now_ms: int) -> bytes:
         account, plan = attempt.account, attempt.plan
@@ -251,7 +317,7 @@ class Admission:
     def _keep_ready(self, attempt: Attempt, presented: bytes) -> None:
         """Remember what was decided, unless it depends on more than key and route."""
         account, plan = attempt.account, attempt.plan
-        if account is None or plan is None or plan.key.scopes or plan.key.allow:
+        if account is None or plan is None or plan.key.scopes or plan.key.allow or attempt.is_repeat:
             return
         if attempt.policy is not self._ready_under:
             if attempt.policy is not self._policy.current:
@@ -264,14 +330,18 @@ class Admission:
         self._ready[presented, id(attempt.route)] = attempt.ready
 
     async def refund(self, attempt: Attempt) -> Returned:
-        """Give back to quotas what an admitted attempt was charged, once."""
-        receipt = _receipt(attempt)
-        if not receipt.parts:
+        """Give back to quotas what an admitted attempt was charged, once, and free its Idempotency-Key."""
+        receipt, call = _receipt(attempt), attempt.once
+        if not receipt.parts and call is None:
             return "nothing"
         try:
-            units = await self._cache.refund(receipt)
+            if call is None:
+                units = await self._cache.refund(receipt)
+            else:
+                units, _ = await self._cache.settle_packed(prepare_once_refund(receipt, call))
         except CapacityReduced:
             return "lost"
+        attempt.once = None
         return "given-back" if units else "nothing"
 
     async def identify(self, presented: bytes | None) -> tuple[Account, str]:
@@ -360,6 +430,11 @@ class Admission:
             self._accounts.pop(customer_id, None)
             raise InvalidKey
         self._remember(attempt, account)
+
+
+def _ignore(reply: asyncio.Future[Any]) -> None:
+    if not reply.cancelled():
+        reply.exception()
 
 
 def _receipt(attempt: Attempt) -> Receipt:

@@ -42,6 +42,8 @@ _WELL_FORMED = re.compile(r"dec_[0-9a-f]{9,24}")
 
 
 ADMITTED = "admitted"
+REPEATED = "repeat"
+"""In metrics: admitted, and paid for by the call that it repeats."""
 
 
 class LimitSeen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -12,6 +12,15 @@ from gateway.cache.client import Cache
 from gateway.cache.codec import decode_account, encode_account
 from gateway.cache.errors import CacheServerError, CacheUnavailable
 from gateway.cache.keeper import CacheKeeper
+from gateway.cache.once import (
+    OnceBusy,
+    OnceReused,
+    Repeated,
+    once_answer,
+    prepare_once,
+    prepare_once_end,
+    prepare_once_refund,
+)
 from gateway.cache.scripts import CHARGED, charge_answer, prepare_charge, prepare_settlement
 from gateway.cache.server import CacheServer
 from gateway.cache.values import Receipt, UsageReading
@@ -23,11 +32,18 @@ __all__ = [
     "CacheServer",
     "CacheServerError",
     "CacheUnavailable",
+    "OnceBusy",
+    "OnceReused",
     "Receipt",
+    "Repeated",
     "UsageReading",
     "charge_answer",
     "decode_account",
     "encode_account",
+    "once_answer",
     "prepare_charge",
+    "prepare_once",
+    "prepare_once_end",
+    "prepare_once_refund",
     "prepare_settlement",
 ]

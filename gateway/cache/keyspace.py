@@ -5,6 +5,7 @@
 | `tg:{<customer>}:use`              | hash   | version, time, sequence, counters       | 7 days after last use  |
 | `tg:{<customer>}:acct`             | string | the account as JSON                     | 7 days after last use  |
 | `tg:{<customer>}:end:<receipt>`    | string | `1`: this receipt has ended             | `RECEIPT_MARKER_S`     |
+| `tg:{<customer>}:once:<digest>`    | string | what was charged under an Idempotency-Key | policy's `window`    |
 | `tg:{addr:<address>}:pace`         | hash   | as `use`, one rate, no version          | when the bucket is empty |
 | `tg:why:<boot>:<page>`             | string | recent decisions of a worker            | as the writer says     |
 | `tg:probe:<random>`                | string | what `tiergate doctor` wrote            | 60 s, or at once       |
@@ -58,6 +59,11 @@ def acct_key(customer_id: str) -> str:
 def receipt_key(customer_id: str, receipt_id: str) -> str:
     """Marker that a receipt has ended."""
     return f"tg:{{{_tag(customer_id)}}}:end:{receipt_id}"
+
+
+def once_key(customer_id: str, digest: str) -> str:
+    """What a customer was charged under one Idempotency-Key. With its value, less than 300 bytes of cache."""
+    return f"tg:{{{_tag(customer_id)}}}:once:{digest}"
 
 
 def pace_key(address: str) -> str:

@@ -7,6 +7,7 @@ computed here: the server's time is shared by all workers, and Python's integers
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 from dataclasses import dataclass
 from importlib.resources import files
@@ -41,11 +42,12 @@ if TYPE_CHECKING:
 
     from gateway.cache.values import Receipt
 
-_REFUSED, CHARGED, _STALE, _MISSING, _MOVED = range(5)
+REFUSED, CHARGED, _STALE, _MISSING, _MOVED = range(5)
 _PACE_SLACK_MS = 1000
 _OWED_AT = 2
 _RATE = struct.Struct("<3d")
 _QUOTA = struct.Struct("<5d")
+_INCLUDE = re.compile("^-- include (.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,19 +58,28 @@ class Script:
     sha: bytes
 
 
+def _text(name: str) -> str:
+    """A script's text, with those that it includes."""
+    text = (files("gateway.cache") / "lua" / name).read_text("utf-8")
+    return _INCLUDE.sub(lambda line: _text(line[1]), text)
+
+
 def _read(name: str) -> Script:
-    source = (files("gateway.cache") / "lua" / name).read_bytes()
+    source = _text(name).encode()
     return Script(source=source, sha=hashlib.sha1(source, usedforsecurity=False).hexdigest().encode())
 
 
 CHARGE = _read("charge.lua")
 SETTLE = _read("settle.lua")
 PUBLISH = _read("publish.lua")
+ONCE = _read("once.lua")
+ONCE_END = _read("once_end.lua")
+ONCE_REFUND = _read("once_refund.lua")
 
 
 def load_command(script: Script) -> bytes:
     """Make the server know a script."""
-    return _pack([b"SCRIPT", b"LOAD", script.source])
+    return pack([b"SCRIPT", b"LOAD", script.source])
 
 
 def prepare_charge(request: ChargeRequest) -> bytes:
@@ -77,16 +88,25 @@ def prepare_charge(request: ChargeRequest) -> bytes:
     Raises:
         ValueError: A claim that the script could not honour exactly.
     """
-    keys = (use_key(request.customer_id), acct_key(request.customer_id))
-    arguments = (request.version, request.now_ms, 0, *_claim_arguments(request.claims))
-    return _pack([b"EVALSHA", CHARGE.sha, 2, *keys, *arguments])
+    keys = charge_keys(request)
+    return pack([b"EVALSHA", CHARGE.sha, len(keys), *keys, *charge_arguments(request)])
+
+
+def charge_keys(request: ChargeRequest) -> tuple[str, ...]:
+    """KEYS of `charge.lua`."""
+    return use_key(request.customer_id), acct_key(request.customer_id)
+
+
+def charge_arguments(request: ChargeRequest) -> tuple[bytes | str | int, ...]:
+    """ARGV of `charge.lua`."""
+    return (request.version, request.now_ms, 0, *_claim_arguments(request.claims))
 
 
 def prepare_pace(address: str, rate: RateClaim, now_ms: int) -> bytes:
     """A charge of one rate without an account; the key goes when the bucket is empty."""
     drained_ms = -(-rate.burst * rate.window_ms // rate.units)
     arguments = (b"", now_ms, drained_ms + _PACE_SLACK_MS, *_claim_arguments((rate,)))
-    return _pack([b"EVALSHA", CHARGE.sha, 1, pace_key(address), *arguments])
+    return pack([b"EVALSHA", CHARGE.sha, 1, pace_key(address), *arguments])
 
 
 def prepare_settlement(receipt: Receipt, costs: Sequence[int]) -> bytes:
@@ -99,20 +119,24 @@ def prepare_settlement(receipt: Receipt, costs: Sequence[int]) -> bytes:
     Raises:
         ValueError: Not one cost for each part, or one that cannot be counted exactly.
     """
-    arguments: list[str | bytes | int] = [
-        b"EVALSHA",
-        SETTLE.sha,
-        2,
-        use_key(receipt.customer_id),
-        receipt_key(receipt.customer_id, receipt.receipt_id),
-        RECEIPT_MARKER_S,
-    ]
+    keys = settlement_keys(receipt)
+    return pack([b"EVALSHA", SETTLE.sha, len(keys), *keys, *settlement_arguments(receipt, costs)])
+
+
+def settlement_keys(receipt: Receipt) -> tuple[str, ...]:
+    """KEYS of `settle.lua`."""
+    return use_key(receipt.customer_id), receipt_key(receipt.customer_id, receipt.receipt_id)
+
+
+def settlement_arguments(receipt: Receipt, costs: Sequence[int]) -> list[str | int]:
+    """ARGV of `settle.lua`; raises as `prepare_settlement`."""
+    arguments: list[str | int] = [RECEIPT_MARKER_S]
     for (field, window_starts_at, charged), cost in zip(receipt.parts, costs, strict=True):
         if not 0 <= cost < EXACT:
             raise ValueError(f"cost out of range: {cost!r}")
         if cost != charged:
             arguments += (field, cost - charged, window_starts_at)
-    return _pack(arguments)
+    return arguments
 
 
 def charge_answer(claims: Sequence[Claim], reply: list[Any]) -> ChargeAnswer:
@@ -126,7 +150,7 @@ def charge_answer(claims: Sequence[Claim], reply: list[Any]) -> ChargeAnswer:
     if verdict == CHARGED:
         states = [_state_charged(claim, reply[at], now_ms) for at, claim in enumerate(claims, _OWED_AT)]
         return Charged(now_ms=now_ms, states=tuple(states))
-    if verdict == _REFUSED:
+    if verdict == REFUSED:
         states = [_state_refused(claim, reply[at], now_ms) for at, claim in enumerate(claims, _OWED_AT)]
         return ChargeRefused(now_ms=now_ms, states=tuple(states))
     if verdict == _STALE:
@@ -136,7 +160,8 @@ def charge_answer(claims: Sequence[Claim], reply: list[Any]) -> ChargeAnswer:
     return WindowMoved(now_ms=now_ms)
 
 
-def _pack(arguments: list[str | bytes | int]) -> bytes:
+def pack(arguments: list[str | bytes | int]) -> bytes:
+    """A command, as it goes over the wire."""
     packed: bytes = hiredis.pack_command(tuple(arguments))  # type: ignore[arg-type]  # its stub says one argument
     return packed
 
@@ -169,11 +194,12 @@ def _state_refused(claim: Claim, owed: int, now_ms: int) -> LimitState:
 
 def _claim_arguments(claims: Sequence[Claim]) -> tuple[bytes | str, ...]:
     """Their numbers in one argument, as `charge.lua` reads them, then their fields."""
-    numbers = b"".join([_claim_numbers(claim) for claim in claims])
+    numbers = b"".join([claim_numbers(claim) for claim in claims])
     return (numbers, *(claim.field for claim in claims))
 
 
-def _claim_numbers(claim: Claim) -> bytes:
+def claim_numbers(claim: Claim) -> bytes:
+    """One claim, as `charge.lua` reads it."""
     if not 0 <= claim.cost < EXACT:
         raise ValueError(f"cost out of range: {claim!r}")
     if isinstance(claim, RateClaim):

@@ -15,6 +15,7 @@ from gateway.cli.forward_words import forwarding_lines, group_words
 from gateway.core.errors import TargetRejected
 from gateway.core.limits import Rate
 from gateway.core.nearest import nearest_name
+from gateway.core.once import ONCE_METHODS
 from gateway.core.target import canonical_path
 from gateway.policyfiles import CompiledPolicy, PolicyInvalid, compile_policy, limit_words, read_sources
 from gateway.settings import find_policy_dir
@@ -103,6 +104,8 @@ def explain(method: str, path: str, tier_name: str | None, directory: Path, host
     if route.requires is not None:
         click.echo(f"requires {route.requires}, which {tier.name!r} has")
     _print_cost(route, tier)
+    if verb in ONCE_METHODS:
+        click.echo(f"repeats  {_repeat_words(route)}")
     click.echo()
     for word, sentence in forwarding_lines(policy, route, tier, raw_path, host):
         click.echo(f"{word:<9} {sentence}")
@@ -215,6 +218,13 @@ def _route_words(route: Route) -> str:
     if route.requires is not None:
         words += f", requires {route.requires}"
     return words if route.forward.group is None else f"{words}, to {route.forward.group}"
+
+
+def _repeat_words(route: Route) -> str:
+    if route.once is None:
+        return "each is charged: idempotency is off"
+    within = _duration_words(route.once.window_s)
+    return f"up to {route.once.repeats:_} with the Idempotency-Key of a charged call are free of quotas for {within}"
 
 
 def _standing_words(standing: Standing) -> str:

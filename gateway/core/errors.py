@@ -14,6 +14,7 @@
         HeadersTooLarge          431  headers-too-large
         RequestTimeout           408  request-timeout
         ExpectationFailed        417  expectation-failed
+        IdempotencyKeyInvalid    400  idempotency-key-invalid
         UpgradeRefused           501  upgrade-not-supported
         WebSocketVersionRefused  426  websocket-version-not-supported
       Denied                     we know the caller, and policy says no
@@ -25,6 +26,8 @@
         AccountSuspended         403  account-suspended
         SubscriptionRequired     402  subscription-required
         PaymentRequired          402  payment-required
+        IdempotencyKeyReused     422  idempotency-key-reused
+        IdempotencyKeyInFlight   409  idempotency-key-in-flight
         TooManyConcurrent        429  too-many-concurrent
         ChargeDenied             429
           RateLimited                 rate-limited
@@ -118,6 +121,12 @@ class ExpectationFailed(Rejected):
     """An Expect field that asks for something other than `100-continue`."""
 
     code = "expectation-failed"
+
+
+class IdempotencyKeyInvalid(Rejected):
+    """An Idempotency-Key that is empty, too long, misspelled, or sent twice."""
+
+    code = "idempotency-key-invalid"
 
 
 class UpgradeRefused(Rejected):
@@ -218,6 +227,28 @@ class PaymentRequired(Denied):
     """There is a subscription, and money is owed on it."""
 
     code = "payment-required"
+
+
+class IdempotencyKeyReused(Denied):
+    """The Idempotency-Key belongs to another call of this customer."""
+
+    code = "idempotency-key-reused"
+
+    def __init__(self) -> None:
+        super().__init__("This Idempotency-Key was used for another call: method, path, query or length differ.")
+
+
+class IdempotencyKeyInFlight(Denied):
+    """The first call under the Idempotency-Key has not ended.
+
+    Args:
+        wait_s: Whole seconds after which it is taken for lost at the latest.
+    """
+
+    code = "idempotency-key-in-flight"
+
+    def __init__(self, wait_s: int) -> None:
+        super().__init__(f"The first call with this Idempotency-Key is in progress, or was lost within {wait_s} s.")
 
 
 class TooManyConcurrent(Denied):

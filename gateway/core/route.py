@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from gateway.core.once import OnceTerms
 from gateway.core.outcome import BELOW_500, Billable
 from gateway.core.upstream_policy import NO_OPTIONS, ForwardOptions
 
@@ -29,6 +30,8 @@ class Route:
     """Feature the tier must have."""
     forward: ForwardOptions = NO_OPTIONS
     billable: Billable = BELOW_500
+    once: OnceTerms | None = None
+    """What an Idempotency-Key means here. None: nothing to the gateway; it passes as any other field."""
 
     def matches(self, method: str, path: str) -> bool:
         """Whether this line speaks of `method` and canonical `path` (starts with `/`, no query)."""

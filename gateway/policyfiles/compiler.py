@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from gateway.core.once import OnceTerms
 from gateway.core.outcome import BELOW_500
 from gateway.core.policy import Plan, Policy, Tier
 from gateway.core.route import Route
@@ -24,6 +25,7 @@ from gateway.policyfiles.cors import read_cors
 from gateway.policyfiles.document import Node, Text, read_document
 from gateway.policyfiles.faults import FaultLog, Place
 from gateway.policyfiles.lifecycle import check_lifecycle, complete_lifecycle, read_lifecycle
+from gateway.policyfiles.once import bears_keys, read_once
 from gateway.policyfiles.plans import read_plans
 from gateway.policyfiles.routes import read_routes
 from gateway.policyfiles.shapes import as_fields, as_list, as_mapping, as_text
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
 
 GRAMMAR_VERSION = "1"
 _NAMED_SECTIONS = ("meters", "tiers", "plans", "lifecycle", "upstreams")
-_ONCE = ("cors", "billable")
+_ONCE = ("cors", "billable", "idempotency")
 _SECTIONS = ("version", "default_tier", *_NAMED_SECTIONS, *_ONCE, "routes")
 _LATER_SECTIONS = ("tests", "enforce", "overrides", "compat")
 
@@ -105,6 +107,7 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
     upstreams = read_upstreams(merged.named["upstreams"], faults)
     cors = read_cors(merged.once["cors"], faults) if "cors" in merged.once else None
     billable = read_billable(merged.once["billable"], faults) if "billable" in merged.once else BELOW_500
+    once = read_once(merged.once["idempotency"], faults).terms if "idempotency" in merged.once else OnceTerms()
     if not faults.is_partial:
         check_default_tier(merged.default_tier, tiers, faults)
         check_plans(plans.values(), tiers, faults)
@@ -122,7 +125,7 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
         "meters": meters,
         "tiers": {name: _tier(rank, draft) for rank, (name, draft) in enumerate(tiers.items())},
         "plans": {name: _plan(draft) for name, draft in plans.items()},
-        "routes": tuple(_route(draft, billable) for draft in routes),
+        "routes": tuple(_route(draft, billable, once) for draft in routes),
         "lifecycle": complete_lifecycle(lifecycle, default_tier),
         "upstreams": upstreams,
         "cors": cors,
@@ -233,7 +236,7 @@ def _plan(draft: PlanDraft) -> Plan:
     )
 
 
-def _route(draft: RouteDraft, billable: Billable) -> Route:
+def _route(draft: RouteDraft, billable: Billable, once: OnceTerms | None) -> Route:
     return Route(
         pattern=draft.pattern.text,
         methods=draft.pattern.methods,
@@ -242,6 +245,7 @@ def _route(draft: RouteDraft, billable: Billable) -> Route:
         requires=None if draft.requires is None else draft.requires.value,
         forward=draft.forwarding.options,
         billable=billable if draft.billable is None else draft.billable,
+        once=(once if draft.once is None else draft.once.terms) if bears_keys(draft.pattern) else None,
     )
 
 

@@ -11,6 +11,7 @@ from gateway.policyfiles.billable import read_billable
 from gateway.policyfiles.costs import read_cost
 from gateway.policyfiles.document import Mapping, Text
 from gateway.policyfiles.forwarding import FORWARD_KEYS, ForwardingDraft, read_forwarding
+from gateway.policyfiles.once import OnceDraft, read_route_once
 from gateway.policyfiles.shapes import as_fields, as_text
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 MAX_ROUTES = 2_000
 """So many lines are read in a fraction of a second, by every worker, at every edit."""
 
-_ROUTE_KEYS = ("match", "cost", "requires", "billable", *FORWARD_KEYS)
-_ROUTE_LATER = ("settle", "enforce", "idempotency")
+_ROUTE_KEYS = ("match", "cost", "requires", "billable", "idempotency", *FORWARD_KEYS)
+_ROUTE_LATER = ("settle", "enforce")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,8 @@ class RouteDraft:
     requires: Text | None
     forwarding: ForwardingDraft
     billable: Billable | None
+    """None: as the policy says."""
+    once: OnceDraft | None
     """None: as the policy says."""
 
 
@@ -75,6 +78,7 @@ def _read_route(node: Node, meters: Collection[str], faults: FaultLog) -> RouteD
         requires=requires,
         forwarding=read_forwarding(fields, pattern, meters, faults),
         billable=read_billable(fields["billable"], faults) if "billable" in fields else None,
+        once=read_route_once(fields["idempotency"], pattern, faults) if "idempotency" in fields else None,
     )
 
 

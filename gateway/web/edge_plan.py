@@ -12,7 +12,7 @@ from gateway.core.charge import QuotaClaim
 from gateway.core.forward_rules import effective_max_body, effective_timeouts
 from gateway.core.ratelimit_fields import policy_field
 from gateway.core.upstream_policy import ForwardTimeouts
-from gateway.explaining import ADMITTED, Facts, LimitSeen
+from gateway.explaining import ADMITTED, REPEATED, Facts, LimitSeen
 from gateway.upstream import UpstreamTimeouts
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ class EdgePlan:
         if account is None or plan is None:
             raise AssertionError("an admitted attempt has a plan")
         self.facts = facts_of(attempt.policy, account, plan, attempt.route)
-        self.admitted: Count = runtime.metrics.decided(self.facts.route or "-", plan.tier.name, ADMITTED)
+        verdict = REPEATED if attempt.is_repeat else ADMITTED
+        self.admitted: Count = runtime.metrics.decided(self.facts.route or "-", plan.tier.name, verdict)
         self.identity = identity_fields(account, plan)
         """Who calls, for the upstream; without what differs from call to call."""
         self.fields = [b"%b: %b" % field for field in self.identity]
@@ -66,6 +67,8 @@ class EdgePlan:
         self.warning_lines = [b"tiergate-warning: " + warning.encode()] if warning is not None else []
         self.billed = plan.route.billable.statuses
         """Of which responses the charge stays."""
+        if attempt.is_repeat:
+            self.warning_lines.append(b"tiergate-repeat: ?1")
         self._claims = plan.claims
         self._state_format = b"ratelimit: " + b", ".join(
             b'"%b";r=%%d;t=%%d' % limit.name.encode() for limit in plan.limits

@@ -13,6 +13,7 @@ from gateway.core.cors import call_lines, without_cors
 from gateway.core.errors import CapacityReduced, Failed, MalformedRequest, Rejected, TiergateError
 from gateway.core.forward_rules import edit_lines
 from gateway.core.http_head import pairs_of
+from gateway.core.once import ONCE_METHODS, read_once
 from gateway.core.outcome import BELOW_500, is_billed
 from gateway.core.ratelimit_fields import policy_field, state_field
 from gateway.explaining import Facts, Page, Record, cut
@@ -130,6 +131,10 @@ class Metered:
         if self._entered is None:
             self._runtime.load.enter(account.customer_id, plan.tier.rank, len(self.attempt.policy.tiers))
             self._entered = account.customer_id
+        terms, attempt = plan.route.once, self.attempt
+        if terms is not None and attempt.method in ONCE_METHODS and attempt.once is None:
+            scope = self._scope
+            attempt.once = read_once(terms, scope["headers"], attempt.method, scope["raw_path"], scope["query_string"])
 
     def _leave(self) -> None:
         if self._entered is not None:
@@ -288,6 +293,8 @@ class Metered:
         record, runtime = self._record, self._runtime
         if record is None or self._page is None:
             return
+        if self.attempt.once is not None and self.plan is not None:
+            runtime.admission.end_once(self.attempt)
         record.status = self._status
         record.duration_ms = (time.perf_counter() - self._started_at) * 1000
         self._page.is_dirty = True

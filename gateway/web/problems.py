@@ -77,6 +77,23 @@ TABLE: dict[str, Kind] = {
         title="This expectation cannot be met",
         advice="Leave the Expect field out, or send 'Expect: 100-continue'.",
     ),
+    "idempotency-key-invalid": Kind(
+        status=400,
+        title="The Idempotency-Key cannot be used",
+        advice="Send one Idempotency-Key of at most 255 characters, a UUID for example, or none. Nothing was charged.",
+    ),
+    "idempotency-key-reused": Kind(
+        status=422,
+        title="The Idempotency-Key belongs to another call",
+        advice="Send a new key with every new call, and the same key only with the same call. Nothing was charged.",
+    ),
+    "idempotency-key-in-flight": Kind(
+        status=409,
+        title="The first call with this Idempotency-Key is in progress",
+        advice="Try again after the seconds in Retry-After: once the first call has ended, a repeat passes and is not "
+        "charged again. If the first was lost, that takes a minute. Nothing was charged.",
+        retry_after_s=1,
+    ),
     "upgrade-not-supported": Kind(
         status=501,
         title="No WebSocket is to be had here",

@@ -1,0 +1,127 @@
+"""`Idempotency-Key`: which calls are the same call, so that its repeats are not charged again.
+
+A caller that did not get an answer sends the call again under the same key. One charge then pays for
+the call and some repeats of it; every one of them is forwarded. What is here says what a key looks
+like and what makes two calls alike; the cache remembers (`gateway/cache/lua/once.lua`).
+
+Source: draft-ietf-httpapi-idempotency-key-header-07; bounds and the bare spelling as Stripe has them.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from gateway.core.charge import RateClaim
+from gateway.core.errors import IdempotencyKeyInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gateway.core.decision import Plan
+
+ONCE_METHODS = frozenset({"POST", "PATCH"})
+"""The others can be repeated without a key."""
+
+MOST_KEY = 255
+"""Characters of a key, without quotes."""
+
+BUSY_S = 60
+"""How long a call counts as in progress unless it is heard to have ended. Longer than most calls take, and
+short enough to wait for when the worker that had it has died."""
+
+_QUOTED = re.compile(rb'"((?:[ !#-\[\]-~]|\\["\\])*)"')
+_BARE = re.compile(rb"[!#-+\--:<-\[\]-~]+")
+_DIGEST_BYTES = 15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnceTerms:
+    """What policy promises to calls with a key."""
+
+    window_s: int = 86_400
+    """How long a key is remembered, from its first charged call on."""
+    repeats: int = 10
+    """How many repeats one charge pays for; the next is charged as a first call. Else one charge would
+    buy any number of calls from an API that does not look at keys itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnceCall:
+    """A call with a key."""
+
+    digest: str
+    """Of the key: what the cache knows it by."""
+    fingerprint: str
+    """Of the call. Another one under the same key is refused."""
+    terms: OnceTerms
+
+
+def read_once(
+    terms: OnceTerms, headers: Iterable[tuple[bytes, bytes]], method: str, path: bytes, query: bytes
+) -> OnceCall | None:
+    """What a call says about repeats; None: nothing.
+
+    Two calls are alike if method, path, query and the announced length of the body are: the body itself
+    has not arrived when the call is charged.
+
+    Args:
+        terms: Of the route.
+        headers: Names in lower case.
+        method: In capitals.
+        path: As sent.
+        query: As sent.
+
+    Raises:
+        IdempotencyKeyInvalid: A key that is empty, too long, misspelled, or sent twice.
+    """
+    field, length = None, b""
+    for name, value in headers:
+        if name == b"idempotency-key":
+            if field is not None:
+                raise IdempotencyKeyInvalid("The request carries more than one Idempotency-Key; send one.")
+            field = value
+        elif name == b"content-length":
+            length = value
+    if field is None:
+        return None
+    parts = (method.encode(), path, query, length)
+    return OnceCall(
+        digest=_digest(parse_once_key(field)),
+        fingerprint=_digest(b"".join(b"%d:%b" % (len(part), part) for part in parts)),
+        terms=terms,
+    )
+
+
+def parse_once_key(value: bytes) -> bytes:
+    """The key in a field: a quoted string, as the draft has it, or bare, as most clients send it; both are alike.
+
+    Raises:
+        IdempotencyKeyInvalid: It is neither, or longer than `MOST_KEY`.
+    """
+    text = value.strip(b" \t")
+    quoted = _QUOTED.fullmatch(text)
+    key = re.sub(rb"\\(.)", rb"\1", quoted[1]) if quoted is not None else text
+    if len(key) > MOST_KEY:
+        raise IdempotencyKeyInvalid(f"The Idempotency-Key is longer than {MOST_KEY} characters.")
+    if not key or (quoted is None and _BARE.fullmatch(text) is None):
+        raise IdempotencyKeyInvalid(
+            "The Idempotency-Key is not one quoted string, or one word without quotes, commas, semicolons or spaces."
+        )
+    return key
+
+
+def unpaid(plan: Plan) -> Plan:
+    """The plan of a repeat: quotas are paid for; rates count it, for it is forwarded (docs/decisions/0008)."""
+    limits = tuple(
+        limit if isinstance(limit.claim, RateClaim) else replace(limit, claim=replace(limit.claim, cost=0))
+        for limit in plan.limits
+    )
+    return replace(plan, limits=limits)
+
+
+def _digest(data: bytes) -> str:
+    return urlsafe_b64encode(blake2b(data, digest_size=_DIGEST_BYTES).digest()).decode()
