@@ -24,7 +24,7 @@ from gateway.core.keys import KeyCodec
 from gateway.core.load import Load
 from gateway.explaining import FLUSH_S, DecisionLog
 from gateway.installation import check_installation
-from gateway.ledger import EVENTS_KEPT_S, Ledger, migrate
+from gateway.ledger import DAY_S, EVENTS_KEPT_S, Ledger, migrate
 from gateway.policyfiles import LastGood, PolicyHolder
 from gateway.provisioning import Provisioning
 from gateway.publishing import Publisher
@@ -32,6 +32,7 @@ from gateway.settings import Settings, load_settings
 from gateway.settlement import Settlement
 from gateway.supervised import parent_pid, run_directory
 from gateway.sync import EventWorker, Sync
+from gateway.tallies import Tallies
 from gateway.telemetry import Metrics, configure_logging
 from gateway.upstream import GroupOptions, Groups, HealthChecker, UpstreamTimeouts
 from gateway.web.asgi import ASGIApp, Receive, Scope, Send
@@ -245,6 +246,7 @@ async def open_runtime(settings: Settings, *, proxies: bool = True) -> AsyncIter
             ),
             decisions=DecisionLog(cache, metrics),
             settlement=Settlement(ledger, cache, publisher, clock, metrics),
+            tallies=Tallies(ledger, clock, metrics),
             sync=sync,
             events=EventWorker(ledger=ledger, sync=sync, clock=clock),
         )
@@ -300,6 +302,7 @@ def _start_background(background: Background, runtime: Runtime) -> None:
     background.run("policy watch", runtime.policy.watch)
     background.run("stripe events", runtime.events.run)
     background.every(settings.settle_interval_s, "settlement", runtime.settlement.settle)
+    background.every(settings.settle_interval_s, "usage history", runtime.tallies.flush)
     background.every(FLUSH_S, "decision records", runtime.decisions.flush)
     background.every(_REPAIR_S, "cache repair", runtime.publisher.repair)
     background.every(_SHOW_S, "metrics", lambda: _show_metrics(runtime))
@@ -309,6 +312,7 @@ def _start_background(background: Background, runtime: Runtime) -> None:
     background.every(_DEPENDENCY_CHECK_S, "dependency checks", lambda: watch_dependencies(runtime))
     background.once("the ledger's tables", lambda: _bring_up_to_date(runtime.ledger, settings))
     background.every(_FORGET_S, "old events", lambda: _forget_old_events(runtime))
+    background.every(_FORGET_S, "old usage", lambda: _roll_old_usage(runtime))
     background.once("settlement of what was left", runtime.settlement.settle_all)
     parent = parent_pid()
     if parent is not None:
@@ -329,6 +333,16 @@ async def _forget_old_events(runtime: Runtime) -> None:
     forgotten = await runtime.ledger.forget_events(int(runtime.clock.now()) - EVENTS_KEPT_S)
     if forgotten:
         log.info("old events deleted", events=forgotten)
+
+
+async def _roll_old_usage(runtime: Runtime) -> None:
+    """Days of old hours, and no more of the oldest days."""
+    settings = runtime.settings
+    today = int(runtime.clock.now()) // DAY_S * DAY_S
+    await runtime.ledger.roll_usage(today - settings.usage_hours_kept_days * DAY_S)
+    forgotten = await runtime.ledger.forget_usage(today - settings.usage_days_kept_days * DAY_S)
+    if forgotten:
+        log.info("old usage deleted", rows=forgotten)
 
 
 async def _stop_without_parent(parent_pid: int) -> None:
@@ -357,6 +371,7 @@ async def _last_words(runtime: Runtime) -> None:
     runtime.metrics.flush()
     for name, work in (
         ("settlement", runtime.settlement.settle),
+        ("usage history", runtime.tallies.flush),
         ("decision records", runtime.decisions.flush),
     ):
         try:

@@ -191,6 +191,10 @@ class Settings(BaseSettings):
     """Customers whose account a worker keeps in memory, about 2 KB each. Never stale: the charge script checks."""
     settle_interval_s: float = Field(default=2.0, ge=0.1, le=300)
     """Seconds between settlements of counters into the ledger: what a lost cache can lose."""
+    usage_hours_kept_days: int = Field(default=35, ge=1, le=3660)
+    """Days for which usage can be looked back at by the hour; then only by the day."""
+    usage_days_kept_days: int = Field(default=400, ge=1, le=3660)
+    """Days for which usage can be looked back at at all; then it is deleted. Not less than the hours are kept."""
     price_ttl_s: float = Field(default=300.0, ge=0, le=86400)
     """Seconds a price read from Stripe is shown before it is read again. Never used to charge."""
     event_sweep_interval_s: float = Field(default=300.0, ge=5, le=86400)
@@ -291,6 +295,13 @@ class Settings(BaseSettings):
     def _is_ledger_url(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
             check_ledger_url(value.get_secret_value())
+        return value
+
+    @field_validator("usage_days_kept_days")
+    @classmethod
+    def _outlasts_hours(cls, value: int, info: ValidationInfo) -> int:
+        if value < info.data.get("usage_hours_kept_days", 0):
+            raise ValueError(f"less than {_variable('usage_hours_kept_days')}: hours become days before they go")
         return value
 
     @property

@@ -199,6 +199,11 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="mostrecent",
         )
+        self.usage_history_dropped = Counter(
+            "tiergate_usage_history_dropped_requests",
+            "Calls that the usage history lacks because the ledger was away for too long. No quota counter lacks them.",
+            registry=self.registry,
+        )
         self.decisions_dropped = Counter(
             "tiergate_decision_records_dropped",
             "Decision records dropped because the cache did not take them in time: nobody can ask why.",

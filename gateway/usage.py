@@ -14,15 +14,33 @@ from gateway.cache import Cache, CacheUnavailable
 from gateway.clock import Clock
 from gateway.core.access import Access, decide_access
 from gateway.core.account import Account
+from gateway.core.errors import LedgerUnavailable
 from gateway.core.forecast import forecast_exhaustion, window_pace_s
 from gateway.core.limit_text import limit_words
 from gateway.core.limits import Limit, Quota, limit_field
 from gateway.core.policy import Policy
 from gateway.core.window import quota_window
-from gateway.ledger import Ledger
+from gateway.ledger import HOUR_S, Ledger
 
 Counters: TypeAlias = dict[str, tuple[int, int]]
 Source: TypeAlias = Literal["cache", "ledger"]
+
+
+RECENT_HOURS = 3
+"""Whole hours, besides the one that runs, that make the recent pace."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recent:
+    """What was spent in the last hours."""
+
+    units: dict[tuple[str, str], int]
+    """By meter and key id."""
+    since: int
+    """Unix seconds."""
+
+
+NOTHING_RECENT = Recent(units={}, since=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +64,8 @@ class LimitUsage:
     """When the count starts again."""
     exhausts_at: int | None = None
     """When it is used up at the pace of the window so far (`core.forecast`); None: not before the window ends."""
+    exhausts_at_recent: int | None = None
+    """The same at the pace of the last hours (`RECENT_HOURS`); None too if the history cannot be read."""
     burst: int | None = None
     """Rates only."""
     key_id: str | None = None
@@ -81,7 +101,8 @@ async def read_usage(account: Account, *, policy: Policy, cache: Cache, ledger: 
     """
     reading = await read_counters(account.customer_id, cache=cache, ledger=ledger, clock=clock)
     access = decide_access(account, policy, reading.now)
-    limits = list_usage(account, access, reading)
+    recent = await read_recent(account.customer_id, ledger=ledger, now=int(reading.now))
+    limits = list_usage(account, access, reading, recent)
     return Usage(access=access, limits=limits, source=reading.source, as_of=int(reading.now))
 
 
@@ -103,18 +124,31 @@ async def read_counters(customer_id: str, *, cache: Cache, ledger: Ledger, clock
     return Reading(counters=reading.quotas, now=now, source="cache")
 
 
-def list_usage(account: Account, access: Access | None, reading: Reading) -> tuple[LimitUsage, ...]:
+async def read_recent(customer_id: str, *, ledger: Ledger, now: int) -> Recent:
+    """What a customer spent in the last hours; nothing if the ledger is away, because forecasts can wait."""
+    since = now // HOUR_S * HOUR_S - RECENT_HOURS * HOUR_S
+    try:
+        return Recent(units=await ledger.recent_units(customer_id, since=since), since=since)
+    except LedgerUnavailable:
+        return NOTHING_RECENT
+
+
+def list_usage(
+    account: Account, access: Access | None, reading: Reading, recent: Recent = NOTHING_RECENT
+) -> tuple[LimitUsage, ...]:
     """Every limit of an account: its tier's, then those of its live keys. Without `access`, of the keys only."""
     counters, now = reading.counters, reading.now
     of_tier = access.tier.limits if access is not None and access.tier is not None else ()
-    limits = [_usage_of(limit, account, None, counters, now) for limit in of_tier]
+    limits = [_usage_of(limit, account, None, counters, now, recent) for limit in of_tier]
     for key in account.keys.values():
         if key.expires_at is None or key.expires_at > now:
-            limits += [_usage_of(limit, account, key.key_id, counters, now) for limit in key.limits]
+            limits += [_usage_of(limit, account, key.key_id, counters, now, recent) for limit in key.limits]
     return tuple(limits)
 
 
-def _usage_of(limit: Limit, account: Account, key_id: str | None, counters: Counters, now: float) -> LimitUsage:
+def _usage_of(
+    limit: Limit, account: Account, key_id: str | None, counters: Counters, now: float, recent: Recent
+) -> LimitUsage:
     name = limit.name if key_id is None else f"key-{limit.name}"
     if not isinstance(limit, Quota):
         return LimitUsage(
@@ -149,5 +183,19 @@ def _usage_of(limit: Limit, account: Account, key_id: str | None, counters: Coun
             now=int(now),
             ends_at=ends_at,
         ),
+        exhausts_at_recent=forecast_exhaustion(
+            remaining=remaining,
+            units=_spent(recent, limit.meter, key_id),
+            over_s=int(now) - recent.since,
+            now=int(now),
+            ends_at=ends_at,
+        ),
         key_id=key_id,
     )
+
+
+def _spent(recent: Recent, meter: str, key_id: str | None) -> int:
+    """By one key, or by all."""
+    if key_id is not None:
+        return recent.units.get((meter, key_id), 0)
+    return sum(units for (name, _), units in recent.units.items() if name == meter)

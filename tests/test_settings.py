@@ -217,6 +217,7 @@ LIVE = {"STRIPE_SECRET_KEY": "sk_live_" + "51HxYz" * 6, "TIERGATE_PUBLIC_URL": "
     [
         (LIVE | {"TIERGATE_STRIPE_URL": "http://127.0.0.1:9"}, "live key must not be used with the sandbox"),
         ({"TIERGATE_STRIPE_URL": "http://stripe.example.com"}, "loopback only"),
+        ({"TIERGATE_USAGE_HOURS_KEPT_DAYS": "90", "TIERGATE_USAGE_DAYS_KEPT_DAYS": "89"}, "hours become days"),
         ({"TIERGATE_SIMULATED_CLOCK": "/tmp/clock"}, "only together with TIERGATE_STRIPE_URL"),
         (LIVE | {"TIERGATE_PUBLIC_URL": None}, "needed with a live key"),
         ({"TIERGATE_ADMIN_TOKEN": GOOD["TIERGATE_SERVER_TOKEN"]}, "must differ"),

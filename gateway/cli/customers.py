@@ -11,6 +11,7 @@ from gateway.cli.opening import ACTOR, open_parts, run, say_if_unpublished
 from gateway.cli.options import Who, examples, json_option, who_options
 from gateway.cli.portrait import draw_portrait, print_portrait
 from gateway.cli.printing import instant_words, note, print_columns, print_json
+from gateway.cli.usage import usage
 from gateway.core.user_id import UserIdInvalid, check_user_id
 from gateway.settings import load_settings
 
@@ -23,7 +24,10 @@ _AUDIT_ROWS = 10
 
 @click.group("customers")
 def customers_group() -> None:
-    """Create, list, show, block and unblock customers."""
+    """Create, list, show, block and unblock customers, and look back at what they used."""
+
+
+customers_group.add_command(usage)
 
 
 @customers_group.command("create", epilog=examples("tiergate customers create --user-id user_42"))

@@ -20,6 +20,7 @@ from gateway.ledger.errors import (
     LedgerUrlInvalid,
     UserExists,
 )
+from gateway.ledger.history import DAY_S, HOUR_S
 from gateway.ledger.inbox import KEPT_S as EVENTS_KEPT_S
 from gateway.ledger.ledger import Ledger, Tables
 from gateway.ledger.migrate import migrate
@@ -28,6 +29,8 @@ from gateway.ledger.rows import (
     AuditRow,
     CheckoutRow,
     CustomerRow,
+    HistoryRow,
+    HourUsage,
     InboxCounts,
     InboxRow,
     KeyRow,
@@ -36,7 +39,9 @@ from gateway.ledger.rows import (
 )
 
 __all__ = [
+    "DAY_S",
     "EVENTS_KEPT_S",
+    "HOUR_S",
     "LAST_POSITION",
     "AuditRow",
     "BackupRefused",
@@ -45,6 +50,8 @@ __all__ = [
     "CustomerExists",
     "CustomerRow",
     "CustomerUnknown",
+    "HistoryRow",
+    "HourUsage",
     "InboxCounts",
     "InboxRow",
     "KeyEnded",

@@ -13,6 +13,7 @@ from gateway.ledger.checkouts import Checkouts
 from gateway.ledger.customers import Customers
 from gateway.ledger.database import Database, parse_place
 from gateway.ledger.faults import NOT_MIGRATED
+from gateway.ledger.history import UsageHistory
 from gateway.ledger.inbox import Inbox
 from gateway.ledger.installation import Installation
 from gateway.ledger.keys import Keys
@@ -26,7 +27,7 @@ DEADLINE_S = 5.0
 Tables: TypeAlias = Literal["none", "older", "current", "newer"]
 
 
-class Ledger(Customers, Keys, Subscriptions, Accounts, Inbox, Checkouts, Usage, Installation, Audit):
+class Ledger(Customers, Keys, Subscriptions, Accounts, Inbox, Checkouts, Usage, UsageHistory, Installation, Audit):
     """The record of who may do what. Every method may raise `LedgerUnavailable`."""
 
     @classmethod

@@ -128,6 +128,37 @@ class UsageTotal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HourUsage:
+    """What one key did on one route within one hour, seen by one meter; or a part of it that is to be added."""
+
+    customer_id: str
+    starts_at: int
+    """Start of the hour (UTC)."""
+    meter: str
+    key_id: str
+    route: str
+    requests: int
+    """Calls that were let through."""
+    denied: int
+    """Calls that a limit refused."""
+    units: int
+    """Units that were charged and not given back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryRow:
+    """One line of a look back: an hour or a day, of one meter, and of one key and route if they are told apart."""
+
+    starts_at: int
+    meter: str
+    key_id: str | None
+    route: str | None
+    requests: int
+    denied: int
+    units: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditRow:
     """Who changed what, when and why. Rows are never altered or removed."""
 

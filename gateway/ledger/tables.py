@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-SCHEMA_REVISION: Final = "0001"
+SCHEMA_REVISION: Final = "0002"
 """The newest migration: what `alembic_version` holds when the tables are those below.
 
 Revisions are four digits and rise, so that one which is not known here is known to be newer.
@@ -170,6 +170,33 @@ USAGE_TOTALS: Final = Table(
     Column("used", BigInteger, nullable=False),
     Column("seq", BigInteger, nullable=False),
     CheckConstraint("used >= 0", name="used"),
+)
+
+USAGE_HISTORY: Final = Table(
+    "usage_history",
+    METADATA,
+    # For looking back, not for deciding. A row is an hour (span_s 3600), or a day (86400) once its hours are old.
+    Column("customer_id", IDENTIFIER, primary_key=True),
+    Column("starts_at", BigInteger, primary_key=True, autoincrement=False),
+    Column("span_s", BigInteger, primary_key=True, autoincrement=False),
+    Column("meter", IDENTIFIER, primary_key=True),
+    Column("key_id", IDENTIFIER, primary_key=True),
+    Column("route", IDENTIFIER, primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Column("denied", BigInteger, nullable=False),
+    # Below 0 for a moment: what is given back may be written before what was spent, by another worker.
+    Column("units", BigInteger, nullable=False),
+    CheckConstraint("span_s IN (3600, 86400)", name="span"),
+    Index("ix_usage_history_span_s_starts_at", "span_s", "starts_at"),
+)
+
+USAGE_WRITERS: Final = Table(
+    "usage_writers",
+    METADATA,
+    # The last batch of each worker's lifetime that is in the history: one that is repeated adds nothing.
+    Column("writer", IDENTIFIER, primary_key=True),
+    Column("batch", BigInteger, nullable=False),
+    _instant("written_at"),
 )
 
 INSTALLATION: Final = Table(

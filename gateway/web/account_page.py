@@ -14,7 +14,7 @@ from gateway.core.account import Account
 from gateway.core.key_order import KeyOrder
 from gateway.core.limits import Rate
 from gateway.core.policy import Policy
-from gateway.ledger import KeyRow
+from gateway.ledger import DAY_S, KeyRow
 from gateway.provisioning import IssuedKey
 from gateway.usage import LimitUsage, Usage, read_usage
 from gateway.web.billing_routes import read_prices
@@ -39,6 +39,8 @@ _NOTICES = {
     "pending": "The change waits for a payment. Until it is made, the old plan stays.",
     "current": "This is your plan already.",
 }
+_DAYS = 14
+_MOST_DAY_LINES = 200
 _NEARLY = 0.8
 """The share of a quota from which a page says that it is nearly used up."""
 
@@ -53,6 +55,16 @@ class QuotaRow:
     left: int
     is_nearly_used: bool
     resets: Moment | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayLine:
+    """What one meter counted on one day (UTC)."""
+
+    day: Moment | None
+    requests: int
+    denied: int
+    units: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +173,7 @@ async def _account_page(
         choices=await _choices(visit, policy, access),
         quotas=_quotas(usage, account, policy),
         usage_is_late=usage.source == "ledger",
+        days=await _days(visit, who, policy),
         keys=[_key_line(row, who, policy) for row in rows if _is_live(row, runtime.clock.now())],
         may_manage=who.may_manage,
     )
@@ -204,6 +217,24 @@ def _quota_row(limit: LimitUsage, names: dict[str, str], policy: Policy) -> Quot
         is_nearly_used=used >= limit.limit * _NEARLY,
         resets=moment(limit.window_ends_at),
     )
+
+
+async def _days(visit: Visit, who: SignedIn, policy: Policy) -> list[DayLine]:
+    """The last two weeks, newest first."""
+    runtime = visit.runtime
+    to_at = int(runtime.clock.now()) // DAY_S * DAY_S + DAY_S
+    lines = await runtime.ledger.list_history(
+        who.customer_id, from_at=to_at - _DAYS * DAY_S, to_at=to_at, by="day", limit=_MOST_DAY_LINES
+    )
+    return [
+        DayLine(
+            day=moment(line.starts_at),
+            requests=line.requests,
+            denied=line.denied,
+            units=f"{line.units:,} {unit_words(line.meter, policy.meters)}",
+        )
+        for line in reversed(lines)
+    ]
 
 
 def _key_line(row: KeyRow, who: SignedIn, policy: Policy) -> KeyLine:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gateway.core.decision import Plan
     from gateway.core.policy import Policy
     from gateway.core.route import Route
+    from gateway.tallies import Tally
     from gateway.telemetry import Count
     from gateway.web.runtime import Runtime
 
@@ -44,6 +45,7 @@ class EdgePlan:
         "identity",
         "max_body",
         "policy_lines",
+        "tally",
         "timeouts",
         "warning_lines",
     )
@@ -55,6 +57,7 @@ class EdgePlan:
         self.facts = facts_of(attempt.policy, account, plan, attempt.route)
         verdict = REPEATED if attempt.is_repeat else ADMITTED
         self.admitted: Count = runtime.metrics.decided(self.facts.route or "-", plan.tier.name, verdict)
+        self.tally: Tally = runtime.tallies.tally(account, plan, is_charged=not attempt.is_repeat)
         self.identity = identity_fields(account, plan)
         """Who calls, for the upstream; without what differs from call to call."""
         self.fields = [b"%b: %b" % field for field in self.identity]

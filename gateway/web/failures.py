@@ -113,11 +113,11 @@ def _sentence(detail: str) -> str:
 
 
 def _field_errors(extra: Any) -> tuple[dict[str, str], ...]:
-    """What Litestar says about single fields, as plain values."""
+    """What Litestar says about single fields, as plain values. `from_` is how Python has to spell `from`."""
     if not isinstance(extra, list):
         return ()
     return tuple(
-        {"field": str(one.get("key", "")), "message": str(one.get("message", ""))}
+        {"field": str(one.get("key", "")).rstrip("_"), "message": str(one.get("message", ""))}
         for one in extra
         if isinstance(one, dict)
     )

@@ -10,7 +10,7 @@ import structlog
 
 from gateway.admission import Attempt
 from gateway.core.cors import call_lines, without_cors
-from gateway.core.errors import CapacityReduced, Failed, MalformedRequest, Rejected, TiergateError
+from gateway.core.errors import CapacityReduced, ChargeDenied, Failed, MalformedRequest, Rejected, TiergateError
 from gateway.core.forward_rules import edit_lines
 from gateway.core.http_head import pairs_of
 from gateway.core.once import ONCE_METHODS, read_once
@@ -146,6 +146,10 @@ class Metered:
         now = self._decided_at = time.perf_counter()
         plan = self.plan = edge_plan(runtime, attempt)
         plan.admitted.n += 1
+        tally = plan.tally
+        if attempt.now >= tally.until:
+            tally.turn(attempt.now)
+        tally.n += 1
         states = plan.states(attempt.reply) if attempt.reply is not None else states_of(attempt)
         taken_s = now - self._started_at
         runtime.metrics.decision_seconds.add(taken_s)
@@ -181,6 +185,8 @@ class Metered:
             decision_ms=taken_s * 1000,
         )
         self._page = runtime.decisions.keep(self._record, facts)
+        if isinstance(error, ChargeDenied) and attempt.account is not None and attempt.plan is not None:
+            runtime.tallies.denied(attempt.account, attempt.plan, attempt.now)
 
     # The exchange.
 
@@ -230,8 +236,11 @@ class Metered:
             await self._answer(send, error, given_back=True)
 
     async def _give_back(self) -> None:
-        returned = await self._runtime.admission.refund(self.attempt)
-        self._runtime.metrics.refunds.labels(returned).inc()
+        runtime, attempt = self._runtime, self.attempt
+        returned = await runtime.admission.refund(attempt)
+        runtime.metrics.refunds.labels(returned).inc()
+        if returned != "lost" and not attempt.is_repeat and attempt.account is not None and attempt.plan is not None:
+            runtime.tallies.given_back(attempt.account, attempt.plan, attempt.now)
         if self._record is not None:
             self._record.refunded = returned == "given-back"
         self._note()

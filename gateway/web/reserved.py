@@ -20,6 +20,7 @@ BILLING_ROUTES = (
     "subscription",
     "subscription/change",
     "usage",
+    "usage/history",
     "api-keys",
 )
 

@@ -20,6 +20,7 @@ from gateway.publishing import Publisher
 from gateway.settings import Settings
 from gateway.settlement import Settlement
 from gateway.sync import EventWorker, Sync
+from gateway.tallies import Tallies
 from gateway.telemetry import Metrics
 from gateway.upstream import Groups
 from gateway.web.health import Watch
@@ -48,6 +49,7 @@ class Runtime:
     assertions: Assertions
     decisions: DecisionLog
     settlement: Settlement
+    tallies: Tallies
     sync: Sync
     events: EventWorker
     watch: Watch = field(default_factory=Watch)

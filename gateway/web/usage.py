@@ -28,6 +28,8 @@ class LimitView(msgspec.Struct, kw_only=True):
     window_ends_at: int | None
     exhausts_at: int | None
     """When it is used up, at the pace of its window so far; null: not before the window ends. A forecast."""
+    exhausts_at_recent: int | None
+    """The same at the pace of the last three to four hours."""
     key_id: str | None
     """The key whose own limit this is; null: it is shared by all keys."""
 
@@ -83,6 +85,7 @@ async def show_usage(
                 window_starts_at=limit.window_starts_at,
                 window_ends_at=limit.window_ends_at,
                 exhausts_at=limit.exhausts_at,
+                exhausts_at_recent=limit.exhausts_at_recent,
                 key_id=limit.key_id,
             )
             for limit in usage.limits

@@ -109,4 +109,5 @@ class WebSocketCharges:
             else:
                 if attempt.account is not None and attempt.plan is not None:
                     runtime.settlement.note(attempt.account.customer_id, attempt.plan.key.key_id, attempt.now)
+                    runtime.tallies.spent(attempt.account, attempt.plan, attempt.now)
                 return
