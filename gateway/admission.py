@@ -58,6 +58,7 @@ from gateway.core.once import OnceCall, unpaid
 from gateway.core.policy import Policy
 from gateway.core.ratelimit_fields import seconds_up
 from gateway.core.route import Route
+from gateway.outages import Held, Outages, Passed
 from gateway.publishing import Publisher
 
 Returned: TypeAlias = Literal["given-back", "nothing", "lost"]
@@ -67,6 +68,11 @@ spent; never the other way round."""
 
 _ROUNDS = 6
 """How often a decision is taken anew because the account, the window or the cache changed under it."""
+
+
+_NOT_SEEN = "The limits cannot be checked right now, and this account was not seen here in the last 15 minutes."
+_NOT_ALLOWED = "The limits cannot be checked right now, and when they last were, this call was not allowed."
+"""No word of why not: what an account allowed minutes ago may be wrong by now."""
 
 
 class PolicySource(Protocol):
@@ -85,11 +91,12 @@ class Ready:
     an instant (a window's end, a grace period's, a key's expiry) are looked at here.
     """
 
-    __slots__ = ("account", "command", "edge", "plan", "policy", "until")
+    __slots__ = ("account", "command", "edge", "held", "plan", "policy", "until")
 
-    def __init__(self, policy: Policy, account: Account, plan: Plan, command: bytes) -> None:
+    def __init__(self, policy: Policy, held: Held, plan: Plan, command: bytes) -> None:
         self.policy = policy
-        self.account = account
+        self.held = held
+        self.account = held.account
         self.plan = plan
         self.command = command
         """The packed charge, for the cache server's own clock."""
@@ -119,6 +126,7 @@ class Attempt:
         "method",
         "now",
         "once",
+        "outage",
         "path",
         "plan",
         "policy",
@@ -153,6 +161,8 @@ class Attempt:
         """Its Idempotency-Key, while the charge under it is this attempt's."""
         self.is_repeat = False
         """It was charged before under that key: its plan takes nothing from quotas."""
+        self.outage: Passed | None = None
+        """What policy said, if the cache could not decide."""
         self._states: tuple[LimitState, ...] = ()
 
     @property
@@ -178,6 +188,8 @@ class Admission:
         policy: PolicySource,
         codec: KeyCodec,
         clock: Clock,
+        outages: Outages,
+        *,
         entries: int,
     ) -> None:
         self._cache = cache
@@ -185,8 +197,9 @@ class Admission:
         self._policy = policy
         self._codec = codec
         self._clock = clock
+        self._outages = outages
         self._skew_s = 0.0
-        self._accounts: LRUCache[str, Account] = LRUCache(entries)
+        self._accounts: LRUCache[str, Held] = LRUCache(entries)
         self._ready: dict[tuple[bytes, int], Ready] = {}
         self._ready_under: Policy | None = None
         """The policy of all of them; their keys hold ids of its routes."""
@@ -206,7 +219,7 @@ class Admission:
 
         Raises:
             Rejected, Denied: With nothing charged.
-            CapacityReduced: The cache or the ledger cannot answer; nothing was let through.
+            CapacityReduced: The cache or the ledger cannot answer, and policy lets nobody through without.
         """
         if presented is None:
             raise InvalidKey
@@ -214,24 +227,54 @@ class Admission:
         attempt.now = self._clock.now() + self._skew_s
         route = attempt.route = route or policy.find_route(attempt.method, attempt.path)
         ready = self._ready.get((presented, id(route)))
-        if ready is not None and ready.policy is policy and attempt.now < ready.until:
-            attempt.account, attempt.plan, attempt.ready = ready.account, ready.plan, ready
-            if attempt.gate is not None:
-                attempt.gate(ready.account, ready.plan)
-            if attempt.once is not None:
-                await self._admit_once(attempt, ready, presented)
-                return
-            now_ms = self._clock.cache_now_ms()
-            command = ready.command if not now_ms else self._command(attempt, now_ms)
-            reply = await self._cache.charge_packed(command)
-            if reply[0] == CHARGED:
-                attempt.reply = reply
-                return
-            attempt.ready = None
-            await self._decide(attempt, self._codec.parse(presented), charge_answer(ready.plan.claims, reply))
+        try:
+            if ready is not None and ready.policy is policy and attempt.now < ready.until:
+                attempt.account, attempt.plan, attempt.ready = ready.account, ready.plan, ready
+                if attempt.gate is not None:
+                    attempt.gate(ready.account, ready.plan)
+                if attempt.once is not None:
+                    await self._admit_once(attempt, ready, presented)
+                    return
+                now_ms = self._clock.cache_now_ms()
+                command = ready.command if not now_ms else self._command(attempt, now_ms)
+                reply = await self._cache.charge_packed(command)
+                if reply[0] == CHARGED:
+                    attempt.reply = reply
+                    ready.held.confirmed_at = attempt.now
+                    return
+                attempt.ready = None
+                await self._decide(attempt, self._codec.parse(presented), charge_answer(ready.plan.claims, reply))
+            else:
+                await self._decide(attempt, self._codec.parse(presented), None)
+        except CacheUnavailable as error:
+            self._go_without(attempt, self._codec.parse(presented), error)
         else:
-            await self._decide(attempt, self._codec.parse(presented), None)
-        self._keep_ready(attempt, presented)
+            self._keep_ready(attempt, presented)
+
+    def _go_without(self, attempt: Attempt, key: PresentedKey, error: CacheUnavailable) -> None:
+        """The cache cannot decide: go by the account that this worker holds, as the tier's policy says.
+
+        Raises:
+            CacheUnavailable: It is not let in.
+        """
+        held, ready = self._accounts.get(key.customer_id), attempt.ready
+        attempt.states = ()
+        if held is None or not held.is_fresh(attempt.now):
+            attempt.account = attempt.plan = attempt.ready = None
+            raise CacheUnavailable(_NOT_SEEN, reason=error.reason) from error
+        attempt.account = held.account
+        if ready is None or ready.held is not held:
+            attempt.ready = None
+            if self._plan(attempt, key.digest) is not None:
+                raise CacheUnavailable(_NOT_ALLOWED, reason=error.reason) from error
+        if attempt.plan is None:
+            raise AssertionError("an account makes a plan or a refusal")
+        if attempt.gate is not None:
+            attempt.gate(held.account, attempt.plan)
+        attempt.once = None  # nobody knows what was charged under its Idempotency-Key
+        attempt.outage = self._outages.judge(held.account, attempt.plan, error)
+        if attempt.outage.refusal is not None:
+            raise CacheUnavailable(attempt.outage.refusal, reason=error.reason) from error
 
     async def _admit_once(self, attempt: Attempt, ready: Ready, presented: bytes) -> None:
         """As `admit`, of a call with an Idempotency-Key whose plan is ready."""
@@ -244,17 +287,21 @@ class Admission:
         """Plan and charge until both are of the same account; `answer` is that to a charge of the plan so far."""
         refusal: TiergateError | None = None
         if answer is None:
-            attempt.account = self._accounts.get(key.customer_id)
+            held = self._accounts.get(key.customer_id)
+            attempt.account = held.account if held is not None else None
             refusal = self._plan(attempt, key.digest)
             answer = await self._charge(attempt, key.customer_id)
         for _ in range(_ROUNDS):
             match answer:
                 case Charged(states=states) if attempt.account is not None:
+                    self._confirm(attempt.account, attempt.now)
                     if refusal is not None:
                         raise refusal
                     attempt.states = states
                     return
-                case ChargeRefused(states=states) if attempt.plan is not None:
+                case ChargeRefused(states=states) if attempt.plan is not None and attempt.account is not None:
+                    self._confirm(attempt.account, attempt.now)
+                    self._outages.note_refused(key.customer_id, attempt.plan, states)
                     attempt.states = states
                     raise charge_denied(attempt.plan, states)
                 case AccountStale():
@@ -326,12 +373,20 @@ class Admission:
             self._ready_under = attempt.policy
         if len(self._ready) >= self._entries:
             self._ready.pop(next(iter(self._ready)))
-        attempt.ready = Ready(attempt.policy, account, plan, self._command(attempt, 0))
+        held = self._accounts.get(account.customer_id)
+        if held is None or held.account is not account:
+            return  # another call has just brought a newer one
+        attempt.ready = Ready(attempt.policy, held, plan, self._command(attempt, 0))
         self._ready[presented, id(attempt.route)] = attempt.ready
 
     async def refund(self, attempt: Attempt) -> Returned:
         """Give back to quotas what an admitted attempt was charged, once, and free its Idempotency-Key."""
         receipt, call = _receipt(attempt), attempt.once
+        if attempt.outage is not None:
+            if not attempt.outage.parts:
+                return "nothing"
+            if self._outages.take_out(attempt.outage):
+                return "given-back"
         if not receipt.parts and call is None:
             return "nothing"
         try:
@@ -365,7 +420,9 @@ class Admission:
             CapacityReduced: The cache or the ledger cannot answer.
         """
         attempt = self.attempt("", "GET", "/")
-        attempt.account = self._accounts.get(customer_id)
+        attempt.now = self._clock.now() + self._skew_s
+        held = self._accounts.get(customer_id)
+        attempt.account = held.account if held is not None else None
         for _ in range(_ROUNDS):
             version = attempt.account.version if attempt.account is not None else 0
             answer = await self._cache.charge(ChargeRequest(customer_id=customer_id, version=version, claims=()))
@@ -411,6 +468,7 @@ class Admission:
         except CacheUnavailable:
             account = None
         if account is None or account.version != stale.version:
+            self._accounts.pop(customer_id, None)  # there is a newer one, whoever can read it
             await self._load(attempt, customer_id, replaces=True)
         elif attempt.account is not None and account.version < attempt.account.version:
             await self._load(attempt, customer_id)
@@ -418,14 +476,21 @@ class Admission:
             self._remember(attempt, account)
 
     def _remember(self, attempt: Attempt, account: Account) -> None:
-        self._accounts[account.customer_id] = account
+        self._accounts[account.customer_id] = Held(account, attempt.now)
         attempt.account = account
+
+    def _confirm(self, account: Account, now: float) -> None:
+        held = self._accounts.get(account.customer_id)
+        if held is not None and held.account is account:
+            held.confirmed_at = now
 
     async def _load(self, attempt: Attempt, customer_id: str, *, replaces: bool = False) -> None:
         try:
             account = await self._publisher.load(customer_id, replaces=replaces)
         except LedgerUnavailable as error:
-            raise CapacityReduced("The account could not be loaded.") from error
+            raise CacheUnavailable("The account could not be loaded.", reason=str(error)) from error
+        except CacheUnavailable as error:
+            raise CacheUnavailable(reason=error.reason) from error  # an account may be there now; nothing was charged
         if account is None:
             self._accounts.pop(customer_id, None)
             raise InvalidKey

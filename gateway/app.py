@@ -25,6 +25,7 @@ from gateway.core.load import Load
 from gateway.explaining import FLUSH_S, DecisionLog
 from gateway.installation import check_installation
 from gateway.ledger import DAY_S, EVENTS_KEPT_S, Ledger, migrate
+from gateway.outages import Outages
 from gateway.policyfiles import LastGood, PolicyHolder
 from gateway.provisioning import Provisioning
 from gateway.publishing import Publisher
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _REPAIR_S = 2.0
+_CHARGE_BACK_S = 1.0
 _SHOW_S = 1.0
 _RENEW_S = 10.0
 _GC_THRESHOLD = 10_000
@@ -209,6 +211,7 @@ async def open_runtime(settings: Settings, *, proxies: bool = True) -> AsyncIter
         cache = await Cache.connect(cache_url, deadline_s=settings.cache_deadline_ms / 1000, on_reconnect=repair)
         stack.push_async_callback(cache.aclose)
         publisher = Publisher(ledger, cache, clock)
+        outages = Outages(cache, publisher, metrics, settings.snapshot_entries)
         billing = await Billing.open(
             StripeOptions(
                 secret_key=settings.stripe_secret_key.get_secret_value(),
@@ -237,13 +240,14 @@ async def open_runtime(settings: Settings, *, proxies: bool = True) -> AsyncIter
             load=Load(most=settings.max_in_flight, most_per_customer=settings.max_in_flight_per_customer),
             publisher=publisher,
             provisioning=Provisioning(ledger, publisher, codec, clock),
-            admission=Admission(cache, publisher, policy, codec, clock, settings.snapshot_entries),
+            admission=Admission(cache, publisher, policy, codec, clock, outages, entries=settings.snapshot_entries),
             assertions=Assertions(
                 settings.assertion_seeds,
                 issuer=settings.base_url,
                 audience=settings.assertion_audience,
                 entries=settings.snapshot_entries,
             ),
+            outages=outages,
             decisions=DecisionLog(cache, metrics),
             settlement=Settlement(ledger, cache, publisher, clock, metrics),
             tallies=Tallies(ledger, clock, metrics),
@@ -305,6 +309,7 @@ def _start_background(background: Background, runtime: Runtime) -> None:
     background.every(settings.settle_interval_s, "usage history", runtime.tallies.flush)
     background.every(FLUSH_S, "decision records", runtime.decisions.flush)
     background.every(_REPAIR_S, "cache repair", runtime.publisher.repair)
+    background.every(_CHARGE_BACK_S, "charge-back", lambda: _charge_back(runtime))
     background.every(_SHOW_S, "metrics", lambda: _show_metrics(runtime))
     background.run("upstream checks", HealthChecker(runtime.groups).run)
     background.every(_RENEW_S, "upstream groups", lambda: _renew_groups(runtime))
@@ -317,6 +322,11 @@ def _start_background(background: Background, runtime: Runtime) -> None:
     parent = parent_pid()
     if parent is not None:
         background.every(_PARENT_CHECK_S, "parent watch", lambda: _stop_without_parent(parent))
+
+
+async def _charge_back(runtime: Runtime) -> None:
+    for customer_id in await runtime.outages.charge_back():
+        runtime.settlement.note_moved(customer_id)
 
 
 async def _show_metrics(runtime: Runtime) -> None:
@@ -370,6 +380,7 @@ async def _last_words(runtime: Runtime) -> None:
     """At shutdown: settle what was counted, write what was decided. The next start repairs what fails here."""
     runtime.metrics.flush()
     for name, work in (
+        ("charge-back", lambda: _charge_back(runtime)),
         ("settlement", runtime.settlement.settle),
         ("usage history", runtime.tallies.flush),
         ("decision records", runtime.decisions.flush),

@@ -95,6 +95,8 @@ class Record(msgspec.Struct, kw_only=True, array_like=True):
     duration_ms: float | None = None
     facts: int = 0
     """Which of its page's; set when the page is written."""
+    outage: str = ""
+    """`deny`, `allow` or `local`: the cache could not decide, and this is what policy said."""
 
 
 class Decision(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -127,6 +129,8 @@ class Decision(msgspec.Struct, kw_only=True, omit_defaults=True):
     status: int | None = None
     refunded: bool = False
     duration_ms: float | None = None
+    outage: str = ""
+    """`deny`, `allow` or `local`, if the cache could not decide: which rule of the tier did."""
 
 
 class _Page(msgspec.Struct, array_like=True):
@@ -190,6 +194,7 @@ def _whole(boot: str, record: Record, facts: Facts) -> Decision:
         status=record.status,
         refunded=record.refunded,
         duration_ms=None if record.duration_ms is None else round(record.duration_ms, 3),
+        outage=record.outage,
     )
 
 

@@ -42,6 +42,10 @@ class Settlement:
         self._charged.add(customer_id)
         self._used_keys[key_id] = int(now)
 
+    def note_moved(self, customer_id: str) -> None:
+        """Counters of this customer moved, by no call of now."""
+        self._charged.add(customer_id)
+
     async def settle(self) -> int:
         """Write the totals of everyone charged since the last call.
 

@@ -204,6 +204,23 @@ class Metrics:
             "Calls that the usage history lacks because the ledger was away for too long. No quota counter lacks them.",
             registry=self.registry,
         )
+        self.outage_admitted = Counter(
+            "tiergate_outage_admitted",
+            "Calls let in although the cache could not decide, by what policy said (allow, local).",
+            ("mode",),
+            registry=self.registry,
+        )
+        self.outage_owed = Gauge(
+            "tiergate_outage_owed_units",
+            "Units of such calls that are not charged back yet.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
+        self.outage_charged_back = Counter(
+            "tiergate_outage_charged_back_units",
+            "Units of such calls that were counted when the cache was back.",
+            registry=self.registry,
+        )
         self.decisions_dropped = Counter(
             "tiergate_decision_records_dropped",
             "Decision records dropped because the cache did not take them in time: nobody can ask why.",

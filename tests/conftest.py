@@ -16,6 +16,7 @@ from gateway.cache import Cache, CacheServer
 from gateway.core.key_order import KeyOrder
 from gateway.core.keys import KeyCodec
 from gateway.ledger import Ledger, migrate
+from gateway.outages import Outages
 from gateway.policyfiles import PolicyHolder
 from gateway.provisioning import Provisioning
 from gateway.publishing import Publisher
@@ -78,7 +79,8 @@ class Parts:
 
     def another_worker(self) -> Admission:
         """An admission with memory of its own, as a second worker process has."""
-        return Admission(self.cache, self.publisher, self.policy, self.codec, self.clock, 1000)
+        self.outages = Outages(self.cache, self.publisher, self.metrics, 1000)
+        return Admission(self.cache, self.publisher, self.policy, self.codec, self.clock, self.outages, entries=1000)
 
     async def customer(self, user_id: str = "ada", **order: object) -> tuple[str, bytes, str]:
         """A customer with one key: customer id, key text, key id."""

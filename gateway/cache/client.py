@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from gateway.cache.breaker import Breaker
@@ -26,15 +26,19 @@ from gateway.cache.errors import CacheUnavailable
 from gateway.cache.keyspace import (
     CLOCK_TOLERANCE_MS,
     IDLE_EXPIRY_S,
+    OWED_MARKER_S,
     USE_PATTERN,
     acct_key,
     customer_of,
+    owed_key,
     use_key,
     why_key,
 )
 from gateway.cache.lane import Lane
 from gateway.cache.scripts import (
+    CHARGE_BACK,
     PUBLISH,
+    Script,
     charge_answer,
     prepare_charge,
     prepare_pace,
@@ -256,13 +260,35 @@ class Cache:
             arguments += (field, f"{window_starts_at}|{used}")
         keys = (use_key(account.customer_id), acct_key(account.customer_id))
 
-        async def publish() -> bool:
-            try:
-                return bool(await self._client.evalsha(PUBLISH.sha.decode(), 2, *keys, *arguments))
-            except NoScriptError:
-                return bool(await self._client.eval(PUBLISH.source.decode(), 2, *keys, *arguments))
+        return bool(await self._run(PUBLISH, keys, arguments))
 
-        return await self._operate(publish)
+    async def charge_back(self, receipt: Receipt) -> int | None:
+        """Count in quotas what was let in without asking, whether their limits allow it or not: once for each receipt.
+
+        Returns:
+            Units counted, summed over the quotas; None if the cache does not know the customer, or may not be
+            believed: then nothing was done.
+
+        Raises:
+            CacheUnavailable: It may have happened; to repeat it with the same receipt is harmless.
+        """
+        arguments: list[str | bytes | int] = [OWED_MARKER_S]
+        for field, window_starts_at, cost in receipt.parts:
+            arguments += (field, cost, window_starts_at)
+        keys = (use_key(receipt.customer_id), owed_key(receipt.customer_id, receipt.receipt_id))
+        counted = await self._run(CHARGE_BACK, keys, arguments)
+        return None if counted < 0 else counted
+
+    async def _run(self, script: Script, keys: tuple[str, str], arguments: list[str | bytes | int]) -> int:
+        """A script that is rare, by the ordinary pool."""
+
+        async def run() -> int:
+            try:
+                return int(await self._client.evalsha(script.sha.decode(), 2, *keys, *arguments))
+            except NoScriptError:
+                return int(await self._client.eval(script.source.decode(), 2, *keys, *arguments))
+
+        return await self._operate(run)
 
     async def read_usage(self, customer_id: str) -> UsageReading | None:
         """A customer's counters. Whoever is read is in use, so both keys live longer.
@@ -408,7 +434,8 @@ class Cache:
             async with asyncio.timeout(self._operation_s):
                 return await operation()
         except (RedisError, OSError, TimeoutError) as error:
-            raise CacheUnavailable(reason=str(error) or type(error).__name__) from error
+            reason, was_refused = str(error) or type(error).__name__, isinstance(error, ResponseError)
+            raise CacheUnavailable(reason=reason, may_have_happened=not was_refused) from error
 
 
 def _reading(customer_id: str, fields: dict[bytes, bytes], instant: tuple[int, int]) -> UsageReading | None:

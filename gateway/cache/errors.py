@@ -8,16 +8,24 @@ from gateway.core.errors import CapacityReduced
 class CacheUnavailable(CapacityReduced):
     """The cache did not answer in time, broke the connection, or refused the command.
 
-    The outcome of the operation is unknown: it may have happened. It was not repeated.
+    It was not repeated.
 
     Args:
         message: For the caller.
         reason: For the operator: it may name machines, and is not part of `str(error)`.
+        may_have_happened: It was sent and not answered. Else it was not done: not sent, or refused.
     """
 
-    def __init__(self, message: str = "The limits cannot be checked right now.", *, reason: str = "") -> None:
+    def __init__(
+        self,
+        message: str = "The limits cannot be checked right now.",
+        *,
+        reason: str = "",
+        may_have_happened: bool = False,
+    ) -> None:
         super().__init__(message)
         self.reason = reason
+        self.may_have_happened = may_have_happened
 
 
 class CacheServerError(Exception):

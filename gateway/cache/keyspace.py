@@ -6,6 +6,7 @@
 | `tg:{<customer>}:acct`             | string | the account as JSON                     | 7 days after last use  |
 | `tg:{<customer>}:end:<receipt>`    | string | `1`: this receipt has ended             | `RECEIPT_MARKER_S`     |
 | `tg:{<customer>}:once:<digest>`    | string | what was charged under an Idempotency-Key | policy's `window`    |
+| `tg:{<customer>}:owed:<receipt>`   | string | `1`: this receipt was charged back      | `OWED_MARKER_S`        |
 | `tg:{addr:<address>}:pace`         | hash   | as `use`, one rate, no version          | when the bucket is empty |
 | `tg:why:<boot>:<page>`             | string | recent decisions of a worker            | as the writer says     |
 | `tg:probe:<random>`                | string | what `tiergate doctor` wrote            | 60 s, or at once       |
@@ -34,6 +35,10 @@ IDLE_EXPIRY_S = 7 * 86_400
 RECEIPT_MARKER_S = 120
 """How long a receipt is remembered as ended, by a refund or a settlement. Nothing repeats either, so this only
 bounds what a defect could do; it costs about 100 bytes of cache per ended receipt meanwhile."""
+
+OWED_MARKER_S = 86_400
+"""How long a receipt is remembered as charged back: a worker repeats one whose outcome it does not know,
+seconds later as a rule, and an outage may come in between."""
 
 CLOCK_TOLERANCE_MS = 5000
 """How far the clocks of two cache servers may differ: `t` holds that much, and not more, against
@@ -64,6 +69,11 @@ def receipt_key(customer_id: str, receipt_id: str) -> str:
 def once_key(customer_id: str, digest: str) -> str:
     """What a customer was charged under one Idempotency-Key. With its value, less than 300 bytes of cache."""
     return f"tg:{{{_tag(customer_id)}}}:once:{digest}"
+
+
+def owed_key(customer_id: str, receipt_id: str) -> str:
+    """Marker that what a worker let in by itself was counted."""
+    return f"tg:{{{_tag(customer_id)}}}:owed:{receipt_id}"
 
 
 def pace_key(address: str) -> str:

@@ -75,6 +75,7 @@ PUBLISH = _read("publish.lua")
 ONCE = _read("once.lua")
 ONCE_END = _read("once_end.lua")
 ONCE_REFUND = _read("once_refund.lua")
+CHARGE_BACK = _read("charge_back.lua")
 
 
 def load_command(script: Script) -> bytes:

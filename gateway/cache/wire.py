@@ -117,8 +117,10 @@ class Wire(asyncio.Protocol):
             return
         self.is_ended = True
         self._transport.abort()
-        for call in (*self._unknown, *self.flying):
+        for call in self._unknown:
             fail_call(call, reason)
+        for call in self.flying:
+            fail_call(call, reason, was_sent=True)
         self._unknown.clear()
         self.flying.clear()
 
@@ -197,10 +199,10 @@ class Wire(asyncio.Protocol):
             self._owner.lost(self, error)
 
 
-def fail_call(call: Call, reason: str) -> None:
-    """Tell the caller, if it has not gone."""
+def fail_call(call: Call, reason: str, *, was_sent: bool = False) -> None:
+    """Tell the caller, if it has not gone. `was_sent`: it may have been done all the same."""
     if not call[1].done():
-        call[1].set_exception(CacheUnavailable(reason=reason))
+        call[1].set_exception(CacheUnavailable(reason=reason, may_have_happened=was_sent))
 
 
 def _ignore(load: asyncio.Future[Any]) -> None:

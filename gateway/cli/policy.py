@@ -16,6 +16,7 @@ from gateway.core.errors import TargetRejected
 from gateway.core.limits import Rate
 from gateway.core.nearest import nearest_name
 from gateway.core.once import ONCE_METHODS
+from gateway.core.outage_policy import outage_words
 from gateway.core.target import canonical_path
 from gateway.policyfiles import CompiledPolicy, PolicyInvalid, compile_policy, limit_words, read_sources
 from gateway.settings import find_policy_dir
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
     from gateway.policyfiles import Fault
 
 _DIRECTORY = click.Path(path_type=Path)
+
+_OUTAGE_MEANS = {
+    "deny": "while the cache cannot decide, callers get 503",
+    "allow": "while the cache cannot decide, known customers are let in without a count",
+    "local": "units for each known customer and worker while the cache cannot decide, counted afterwards",
+}
 
 _directory_argument = click.argument("directory", type=_DIRECTORY, default=find_policy_dir)
 
@@ -106,6 +113,7 @@ def explain(method: str, path: str, tier_name: str | None, directory: Path, host
     _print_cost(route, tier)
     if verb in ONCE_METHODS:
         click.echo(f"repeats  {_repeat_words(route)}")
+    click.echo(f"outage   {outage_words(tier.when_cache_fails)}: {_OUTAGE_MEANS[tier.when_cache_fails.mode]}")
     click.echo()
     for word, sentence in forwarding_lines(policy, route, tier, raw_path, host):
         click.echo(f"{word:<9} {sentence}")
@@ -170,6 +178,7 @@ def _print_policy(policy: Policy, directory: Path) -> None:
             click.echo(f"    {limit_words(limit)}")
         if not tier.limits:
             click.echo("    unlimited")
+        click.echo(f"    when_cache_fails: {outage_words(tier.when_cache_fails)}")
         if tier.features:
             click.echo(f"    features: {', '.join(sorted(tier.features))}")
     if policy.default_tier is None:

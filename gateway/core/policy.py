@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from gateway.core.errors import TargetRejected
 from gateway.core.forward_rules import host_name
 from gateway.core.limits import Limit
+from gateway.core.outage_policy import DENY, OutageRule
 from gateway.core.route import Route
 from gateway.core.route_table import RouteTable
 from gateway.core.target import ENCODED_SLASH, ENCODED_SLASH_REFUSED
@@ -44,6 +45,8 @@ class Tier:
     features: frozenset[str]
     forward: ForwardOptions = NO_OPTIONS
     """What its customers' requests get where their route says nothing: time-outs and the body cap only."""
+    when_cache_fails: OutageRule = DENY
+    """Who is let in while the cache cannot decide."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from gateway.core.once import OnceTerms
+from gateway.core.outage_policy import default_rule
 from gateway.core.outcome import BELOW_500
 from gateway.core.policy import Plan, Policy, Tier
 from gateway.core.route import Route
@@ -120,10 +121,11 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
         _check_complete(merged, sources, faults)
     faults.raise_if_any()
     default_tier = None if merged.default_tier is None else merged.default_tier.value
+    sold = {plan.tier.value for plan in plans.values()}
     content: dict[str, object] = {
         "default_tier": default_tier,
         "meters": meters,
-        "tiers": {name: _tier(rank, draft) for rank, (name, draft) in enumerate(tiers.items())},
+        "tiers": {name: _tier(rank, draft, is_sold=name in sold) for rank, (name, draft) in enumerate(tiers.items())},
         "plans": {name: _plan(draft) for name, draft in plans.items()},
         "routes": tuple(_route(draft, billable, once) for draft in routes),
         "lifecycle": complete_lifecycle(lifecycle, default_tier),
@@ -212,7 +214,7 @@ def _check_complete(merged: _Merged, sources: Sources, faults: FaultLog) -> None
         faults.add(where, "there are no routes: every request would be refused; write \"- match: '* /**'\" for all")
 
 
-def _tier(rank: int, draft: TierDraft) -> Tier:
+def _tier(rank: int, draft: TierDraft, *, is_sold: bool) -> Tier:
     limits: tuple[Limit, ...] = tuple(limit for limit, _ in draft.limits)
     features = frozenset(feature.value for feature in draft.features)
     return Tier(
@@ -223,6 +225,7 @@ def _tier(rank: int, draft: TierDraft) -> Tier:
         limits=limits,
         features=features,
         forward=draft.forward,
+        when_cache_fails=draft.when_cache_fails or default_rule(limits, is_sold=is_sold),
     )
 
 

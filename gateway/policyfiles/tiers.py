@@ -11,17 +11,19 @@ from gateway.core.policy import Meter
 from gateway.core.upstream_policy import NO_OPTIONS, ForwardOptions
 from gateway.policyfiles.document import Listing, Text
 from gateway.policyfiles.forwarding import read_tier_forwarding
+from gateway.policyfiles.outages import read_outage_rule
 from gateway.policyfiles.shapes import as_fields, as_list, as_text, check_name, title_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from gateway.core.limits import Limit
+    from gateway.core.outage_policy import OutageRule
     from gateway.policyfiles.document import Node
     from gateway.policyfiles.faults import FaultLog, Place
 
-_TIER_KEYS = ("title", "description", "limits", "features", "upstream")
-_TIER_LATER = ("overage", "when_cache_fails", "grandfather", "enforce", "priority")
+_TIER_KEYS = ("title", "description", "limits", "features", "upstream", "when_cache_fails")
+_TIER_LATER = ("overage", "grandfather", "enforce", "priority")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,8 @@ class TierDraft:
     limits: tuple[tuple[Limit, Place], ...]
     features: tuple[Text, ...]
     forward: ForwardOptions
+    when_cache_fails: OutageRule | None
+    """None: not said."""
 
 
 def read_meters(entries: Sequence[tuple[Text, Node]], faults: FaultLog) -> dict[str, Meter]:
@@ -70,6 +74,9 @@ def _read_tier(key: Text, node: Node, meters: Collection[str], faults: FaultLog)
         limits=_read_limits(fields["limits"], what, meters, faults) if "limits" in fields else (),
         features=_read_features(fields["features"], what, faults) if "features" in fields else (),
         forward=read_tier_forwarding(fields["upstream"], what, faults) if "upstream" in fields else NO_OPTIONS,
+        when_cache_fails=(
+            read_outage_rule(fields["when_cache_fails"], what, faults) if "when_cache_fails" in fields else None
+        ),
     )
 
 

@@ -20,6 +20,7 @@ from gateway.explaining import Facts, Page, Record, cut
 from gateway.upstream import ClientFaulty, ClientLeft, ExchangeBroken, ExchangeCancelled, Outcome, ResponseHead
 from gateway.web.dates import DateField
 from gateway.web.edge_plan import EdgePlan, edge_plan, facts_of, states_of
+from gateway.web.outage_lines import UNCHECKED, UNCHECKED_LINES
 from gateway.web.problems import problem_response
 
 if TYPE_CHECKING:
@@ -163,6 +164,8 @@ class Metered:
             states=states,
             decision_ms=taken_s * 1000,
         )
+        if attempt.outage is not None:
+            self._record.outage = attempt.outage.mode
         self._page = runtime.decisions.keep(self._record, plan.facts)
         self._note()
 
@@ -183,6 +186,7 @@ class Metered:
             detail=cut(str(error)),
             states=states_of(attempt),
             decision_ms=taken_s * 1000,
+            outage=attempt.outage.mode if attempt.outage is not None else "",
         )
         self._page = runtime.decisions.keep(self._record, facts)
         if isinstance(error, ChargeDenied) and attempt.account is not None and attempt.plan is not None:
@@ -270,7 +274,9 @@ class Metered:
         if not head.has_date:
             lines.append(date_field.line())
         lines += plan.warning_lines
-        if plan.policy_lines and not head.has_ratelimit:
+        if attempt.outage is not None:
+            lines.append(UNCHECKED_LINES[attempt.outage.mode])
+        elif plan.policy_lines and not head.has_ratelimit:
             lines += plan.policy_lines
             lines.append(plan.state_line(record.states, status))
         if self._cors is not None:
@@ -285,6 +291,8 @@ class Metered:
         if plan is not None:
             if plan.access.warning is not None:
                 fields.append((b"tiergate-warning", plan.access.warning.encode()))
+            if attempt.outage is not None and attempt.outage.refusal is None:
+                fields.append((b"tiergate-warning", UNCHECKED[attempt.outage.mode]))
             if attempt.states:
                 fields.append((b"ratelimit-policy", policy_field(plan.limits)))
                 fields.append((b"ratelimit", state_field(plan.limits, attempt.states, given_back=given_back)))
@@ -330,6 +338,7 @@ class Metered:
             tier=facts.tier,
             policy=facts.policy_hash,
             refunded=record.refunded,
+            **({"outage": record.outage} if record.outage else {}),
             left={limit.name: left for limit, left in zip(facts.limits, record.states[::3] or _UNKNOWN, strict=False)},
             ms=round(record.duration_ms or 0.0, 3),
         )

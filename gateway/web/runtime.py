@@ -14,6 +14,7 @@ from gateway.core.keys import KeyCodec
 from gateway.core.load import Load
 from gateway.explaining import DecisionLog
 from gateway.ledger import Ledger
+from gateway.outages import Outages
 from gateway.policyfiles import PolicyHolder
 from gateway.provisioning import Provisioning
 from gateway.publishing import Publisher
@@ -47,6 +48,7 @@ class Runtime:
     provisioning: Provisioning
     admission: Admission
     assertions: Assertions
+    outages: Outages
     decisions: DecisionLog
     settlement: Settlement
     tallies: Tallies

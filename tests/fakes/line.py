@@ -16,6 +16,7 @@ class Line(Listener):
         self._socket_path = socket_path
         self._passing = asyncio.Event()
         self._passing.set()
+        self._is_deaf = False
         self.accepted = 0
         self.url = ""
         """How a client names this line; filled in by whoever opens it."""
@@ -28,19 +29,29 @@ class Line(Listener):
         """Pass on what came meanwhile, and what comes."""
         self._passing.set()
 
+    def deafen(self) -> None:
+        """Pass on what is asked, and cut the connection instead of answering."""
+        self._is_deaf = True
+
+    def hear(self) -> None:
+        """Answers arrive again."""
+        self._is_deaf = False
+
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
         with contextlib.suppress(OSError):
             inner_reader, inner_writer = await asyncio.open_unix_connection(self._socket_path)
             try:
-                await asyncio.gather(self._pass(reader, inner_writer), self._pass(inner_reader, writer))
+                await asyncio.gather(self._pass(reader, inner_writer), self._pass(inner_reader, writer, answers=True))
             finally:
                 inner_writer.transport.abort()
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool = False) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65_536):
                 await self._passing.wait()
+                if answers and self._is_deaf:
+                    break
                 writer.write(data)
                 await writer.drain()
         writer.close()

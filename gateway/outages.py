@@ -1,0 +1,238 @@
+"""What a worker lets in by itself while the cache cannot decide, and how that is counted afterwards.
+
+Laws:
+
+- Somebody is let in on the last account that the cache or the ledger confirmed, `SNAPSHOT_LIVES_S` ago at
+  most; never on one that is known to be older than another. Whoever was over a quota stays out while its
+  window lasts.
+- Of `local N`, a customer gets N in one worker and outage. The outage is over, and the N is there again, when
+  the cache has decided for `CALM_S` without failing once, and has taken back all that is owed. So what
+  comes and goes refills nothing.
+- What was let in is owed to its quotas and charged back once: the receipt stays the same until the
+  cache has answered. What may have been charged already, because it was sent and not answered, is not
+  owed: it counts once at most. Rates are owed nothing.
+- So for each customer, quotas end at most N above their limit for each worker and outage. A worker
+  that dies before it has charged back takes its count with it, which is N at most.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import structlog
+from cachetools import LRUCache
+
+from gateway.cache import Cache, CacheUnavailable, Receipt
+from gateway.core.account import Account
+from gateway.core.charge import LimitState, QuotaClaim
+from gateway.core.decision import Plan
+from gateway.core.errors import CapacityReduced, LedgerUnavailable
+from gateway.core.outage_policy import SNAPSHOT_LIVES_S, OutageMode, most_units, units_of
+from gateway.publishing import Publisher
+from gateway.telemetry import Metrics
+
+CALM_S = 300.0
+"""An outage is over when the cache has not failed for so long."""
+
+log = structlog.get_logger(__name__)
+
+Parts: TypeAlias = tuple[tuple[str, int, int], ...]
+"""Of each quota: field, start of its window, cost. As in a receipt."""
+
+
+class Held:
+    """An account as a worker holds it."""
+
+    __slots__ = ("account", "confirmed_at")
+
+    def __init__(self, account: Account, confirmed_at: float) -> None:
+        self.account = account
+        self.confirmed_at = confirmed_at
+        """Unix seconds at which it was last known to be the current one."""
+
+    def is_fresh(self, now: float) -> bool:
+        """Whether it may be gone by without asking. A clock that was set back far makes none of them fresh."""
+        return abs(now - self.confirmed_at) <= SNAPSHOT_LIVES_S
+
+
+@dataclass(slots=True, kw_only=True)
+class Passed:
+    """What a tier's policy said of one call that the cache could not decide."""
+
+    mode: OutageMode
+    refusal: str | None = None
+    """Why it was not let in, for the caller."""
+    customer_id: str = ""
+    parts: Parts = ()
+    """What is owed for it."""
+    batch: int = 0
+    """Which of the worker's it goes with: until that one is sent, the call can be taken out of it."""
+
+
+@dataclass(slots=True)
+class _Customer:
+    """What one customer has used in this outage."""
+
+    batch: int
+    """Number of the receipt that `owed` will be."""
+    units: int = 0
+    owed: dict[tuple[str, int], int] = field(default_factory=dict)
+    sending: Receipt | None = None
+    """Sent, or about to be; until the cache has said that it has it."""
+
+
+class Outages:
+    """The outages of one worker.
+
+    Args:
+        cache: Where it is charged back.
+        publisher: Brings it customers that it has lost.
+        metrics: Counts who was let in.
+        entries: How many customers' exhausted quotas are remembered.
+        monotonic: Seconds of a clock that only goes forward.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        publisher: Publisher,
+        metrics: Metrics,
+        entries: int,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._cache = cache
+        self._publisher = publisher
+        self._metrics = metrics
+        self._monotonic = monotonic
+        self._failed_at = 0.0
+        self._customers: dict[str, _Customer] = {}
+        self._exhausted: LRUCache[str, tuple[QuotaClaim, ...]] = LRUCache(entries)
+        self._boot = secrets.token_hex(8)
+        self._batches = 0
+
+    # Deciding.
+
+    def note_refused(self, customer_id: str, plan: Plan, states: Sequence[LimitState]) -> None:
+        """The cache said no: remember the quotas that could not pay."""
+        claims = (limit.claim for limit, state in zip(plan.limits, states, strict=False) if not state.allowed)
+        exhausted = tuple(claim for claim in claims if isinstance(claim, QuotaClaim))
+        if exhausted:
+            self._exhausted[customer_id] = exhausted
+
+    def judge(self, account: Account, plan: Plan, error: CacheUnavailable) -> Passed:
+        """Let a call in or not, by its tier's `when_cache_fails`.
+
+        Args:
+            account: Fresh.
+            plan: What the account and policy make of the call.
+            error: Why the cache did not decide.
+        """
+        self._failed_at = self._monotonic()
+        rule, claims = plan.tier.when_cache_fails, plan.claims
+        if rule.mode == "deny":
+            return Passed(mode="deny", refusal="The limits cannot be checked right now, and this tier waits for them.")
+        if any(_could_not_pay(claim, self._exhausted.get(account.customer_id, ())) for claim in claims):
+            words = "The limits cannot be checked right now, and the quota was used up when they last were."
+            return Passed(mode=rule.mode, refusal=words)
+        if rule.mode == "allow":
+            self._metrics.outage_admitted.labels("allow").inc()
+            return Passed(mode="allow")
+        customer = self._customers.get(account.customer_id)
+        if customer is None:
+            customer = self._customers[account.customer_id] = _Customer(self._next_batch())
+        units = customer.units + units_of(claims)
+        if units > most_units(rule, claims):
+            words = "The limits cannot be checked right now, and what may be used meanwhile is used up."
+            return Passed(mode="local", refusal=words)
+        customer.units = units
+        passed = Passed(mode="local", customer_id=account.customer_id, batch=customer.batch)
+        if not error.may_have_happened:
+            passed.parts = tuple((c.field, c.starts_at, c.cost) for c in claims if isinstance(c, QuotaClaim) and c.cost)
+            for name, starts_at, cost in passed.parts:
+                customer.owed[name, starts_at] = customer.owed.get((name, starts_at), 0) + cost
+        self._metrics.outage_admitted.labels("local").inc()
+        return passed
+
+    def take_out(self, passed: Passed) -> bool:
+        """A call that was let in is not billed: owe nothing for it.
+
+        Returns:
+            False if it has been charged back by now: then it can be given back like any charge.
+        """
+        customer = self._customers.get(passed.customer_id)
+        if customer is None or customer.batch != passed.batch:
+            return False
+        for name, starts_at, cost in passed.parts:
+            left = customer.owed[name, starts_at] - cost
+            if left:
+                customer.owed[name, starts_at] = left
+            else:
+                del customer.owed[name, starts_at]
+        passed.parts = ()
+        return True
+
+    # Charging back.
+
+    async def charge_back(self) -> list[str]:
+        """Count what is owed, if the cache is there; call it every moment, and at shutdown.
+
+        Returns:
+            The customers whose counters moved.
+        """
+        moved: list[str] = []
+        for customer_id, customer in list(self._customers.items()):
+            if customer.sending is None and not customer.owed:
+                if self._monotonic() - self._failed_at >= CALM_S:
+                    del self._customers[customer_id]
+                continue
+            try:
+                if await self._charge_back(customer_id, customer):
+                    moved.append(customer_id)
+            except (CapacityReduced, LedgerUnavailable) as error:
+                self._failed_at = self._monotonic()
+                log.debug("what is owed to quotas cannot be charged back yet", reason=str(error))
+                break
+        self._metrics.outage_owed.set(self._owed_units())
+        return moved
+
+    async def _charge_back(self, customer_id: str, customer: _Customer) -> bool:
+        receipt = customer.sending
+        if receipt is None:
+            parts = tuple((name, starts_at, units) for (name, starts_at), units in customer.owed.items())
+            receipt_id = f"{self._boot}-{customer.batch}"
+            receipt = customer.sending = Receipt(customer_id=customer_id, receipt_id=receipt_id, parts=parts)
+            customer.owed = {}
+            customer.batch = self._next_batch()
+        counted = await self._cache.charge_back(receipt)
+        if counted is None and await self._publisher.load(customer_id) is not None:
+            counted = await self._cache.charge_back(receipt)
+            if counted is None:
+                return False  # lost once more: the next call tries again
+        customer.sending = None
+        units = sum(part[2] for part in receipt.parts)
+        self._metrics.outage_charged_back.inc(counted or 0)
+        log.info("what was let in is charged back", customer_id=customer_id, owed=units, counted=counted or 0)
+        return bool(counted)
+
+    def _next_batch(self) -> int:
+        self._batches += 1
+        return self._batches
+
+    def _owed_units(self) -> int:
+        owed = sum(sum(customer.owed.values()) for customer in self._customers.values())
+        sending = (customer.sending for customer in self._customers.values() if customer.sending is not None)
+        return owed + sum(part[2] for receipt in sending for part in receipt.parts)
+
+
+def _could_not_pay(claim: object, exhausted: tuple[QuotaClaim, ...]) -> bool:
+    """Whether this quota was asked for no more than this when it last said no, in the same window and size."""
+    return isinstance(claim, QuotaClaim) and any(
+        (claim.field, claim.starts_at) == (seen.field, seen.starts_at)
+        and claim.limit <= seen.limit
+        and claim.cost >= seen.cost
+        for seen in exhausted
+    )

@@ -1,0 +1,276 @@
+"""While the cache cannot decide, each tier's policy does; and what was let in is counted once it is back."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.cache import Cache
+from gateway.core.errors import AccountSuspended, CapacityReduced, InvalidKey, QuotaExceeded
+from gateway.core.key_order import KeyOrder
+from gateway.core.keys import KeyCodec
+from gateway.outages import CALM_S
+from tests.conftest import PEPPER, Parts
+from tests.fakes.line import Line
+from tests.steps import admit, admitted, left, pro, subscribe
+
+DEADLINE_S = 0.3
+LOCAL = 10
+"""What `pro` is let in for by default: its quota is 50."""
+
+
+class Monotonic:
+    """Seconds that go forward by hand."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+async def line(shared_cache_server):
+    async with Line(shared_cache_server.url.removeprefix("unix://")) as line:
+        line.url = f"redis://127.0.0.1:{line.port}/0"
+        yield line
+
+
+@pytest.fixture
+async def remote(parts, line):
+    """The same parts, with a cache that can be cut off."""
+    cache = await Cache.connect(line.url, deadline_s=DEADLINE_S)
+    assert await cache.wait_ready(10)
+    remote = Parts(parts.ledger, cache, parts.clock, parts.policy_dir, KeyCodec(PEPPER, "test"), line.url)
+    remote.monotonic = remote.outages._monotonic = Monotonic()
+    yield remote
+    await cache.aclose()
+
+
+@pytest.fixture
+async def paying(remote):
+    """A customer on `pro` whom the worker knows: customer id, key."""
+    customer_id, key, _ = await remote.customer()
+    await subscribe(remote, customer_id, pro(remote.clock))
+    await admit(remote.admission, key)
+    return customer_id, key
+
+
+async def back(remote, line):
+    line.heal()
+    if line._server is None:
+        await line.open()
+    assert await remote.cache.wait_ready(20)
+    return await remote.outages.charge_back()
+
+
+async def test_a_tier_that_is_not_sold_waits_and_is_told_why(remote, line):
+    _, key, _ = await remote.customer()
+    await admit(remote.admission, key)
+    await line.close()
+    with pytest.raises(CapacityReduced, match="this tier waits"):
+        await admit(remote.admission, key)
+
+
+async def test_a_tier_that_is_sold_goes_on_for_its_allowance_and_all_of_it_is_counted_afterwards(remote, line, paying):
+    _, key = paying
+    await line.close()
+    assert await admitted(remote.admission, key, LOCAL + 5) == LOCAL
+    with pytest.raises(CapacityReduced, match="is used up"):
+        await admit(remote.admission, key)
+    assert await back(remote, line) == [paying[0]]
+    attempt = await admit(remote.admission, key)
+    assert left(attempt, "period") == 50 - 1 - LOCAL - 1
+    assert left(attempt, "second") == 98, "a pace is not charged back"
+    assert attempt.outage is None
+
+
+async def test_a_call_takes_of_the_allowance_what_it_costs(remote, line, paying):
+    _, key = paying
+    await admit(remote.admission, key, "POST", "/v1/render/a")
+    await line.close()
+    assert await admitted(remote.admission, key, 3, "POST", "/v1/render/a") == 2
+    await back(remote, line)
+    assert left(await admit(remote.admission, key), "period") == 50 - 1 - 3 * 5 - 1
+
+
+async def test_with_allow_everybody_known_is_let_in_without_a_count(remote, line):
+    (remote.policy_dir / "policy.yaml").write_text(
+        (remote.policy_dir / "policy.yaml").read_text().replace("  free:\n", "  free:\n    when_cache_fails: allow\n")
+    )
+    assert remote.policy.reload()
+    _, key, _ = await remote.customer()
+    await admit(remote.admission, key)
+    await line.close()
+    assert await admitted(remote.admission, key, 30) == 30
+    assert await back(remote, line) == []
+    assert left(await admit(remote.admission, key), "period") == 8
+
+
+async def test_who_is_not_known_here_is_not_let_in(remote, line, paying):
+    customer_id, key = paying
+    stranger = remote.codec.mint("A" * 12, "b" * 26).text.encode()
+    new = (await remote.provisioning.issue(customer_id, KeyOrder(), actor="test")).minted.text.encode()
+    wrong = remote.codec.mint(customer_id, "b" * 26).text.encode()
+    await line.close()
+    for presented in (stranger, new, wrong):
+        with pytest.raises(CapacityReduced):
+            await admit(remote.admission, presented)
+    with pytest.raises(InvalidKey):
+        await admit(remote.admission, b"tg_test_garbage")
+    assert await admitted(remote.admission, key, 1) == 1
+
+
+async def test_a_key_that_expires_meanwhile_and_a_customer_that_was_blocked_stay_out(remote, line):
+    customer_id, key, _ = await remote.customer(expires_at=int(remote.clock.time) + 60)
+    await subscribe(remote, customer_id, pro(remote.clock))
+    blocked_id, blocked, _ = await remote.customer("bob")
+    await subscribe(remote, blocked_id, pro(remote.clock))
+    await admit(remote.admission, blocked)
+    await remote.provisioning.set_blocked(blocked_id, blocked=True, actor="test", because="test")
+    assert await admitted(remote.admission, blocked, 1, error=AccountSuspended) == 0
+    await admit(remote.admission, key)
+    await line.close()
+    assert await admitted(remote.admission, key, 1) == 1
+    remote.clock.time += 60
+    assert await admitted(remote.admission, key, 1) == 0
+    assert await admitted(remote.admission, blocked, 1) == 0
+
+
+@pytest.mark.parametrize(("later_s", "count"), [(900, 1), (901, 0), (-901, 0)])
+async def test_an_account_that_was_not_confirmed_for_a_quarter_of_an_hour_is_not_gone_by(
+    remote, line, paying, later_s, count
+):
+    _, key = paying
+    remote.clock.time += 500
+    await admit(remote.admission, key)
+    await line.close()
+    remote.clock.time += later_s
+    assert await admitted(remote.admission, key, 1) == count
+
+
+async def test_an_account_that_is_known_to_be_old_is_not_gone_by(remote, paying):
+    customer_id, key = paying
+    async with Redis.from_url(remote.cache_url) as raw:
+        await raw.hincrby(f"tg:{{{customer_id}}}:use", "v", 1)
+    await remote.ledger.aclose()
+    assert await admitted(remote.admission, key, 1) == 0
+
+
+async def test_who_was_over_its_quota_stays_out_until_the_window_ends(remote, line, paying):
+    _, key = paying
+    assert await admitted(remote.admission, key, 60, error=QuotaExceeded) == 49
+    await line.close()
+    with pytest.raises(CapacityReduced, match="quota was used up"):
+        await admit(remote.admission, key)
+
+
+async def test_a_cache_that_comes_and_goes_refills_nothing(remote, line, paying):
+    _, key = paying
+    for expected in (LOCAL, 0, 0):
+        await line.close()
+        assert await admitted(remote.admission, key, LOCAL + 1) == expected
+        await back(remote, line)
+        remote.monotonic.now += CALM_S - 1
+        await remote.outages.charge_back()
+    remote.monotonic.now += 1
+    await remote.outages.charge_back()
+    await line.close()
+    assert await admitted(remote.admission, key, LOCAL + 1) == LOCAL
+
+
+async def test_an_outage_does_not_end_while_something_is_owed(remote, line, paying):
+    _, key = paying
+    await line.close()
+    assert await admitted(remote.admission, key, LOCAL) == LOCAL
+    remote.monotonic.now += 10 * CALM_S
+    assert await remote.outages.charge_back() == []
+    assert await admitted(remote.admission, key, 1) == 0
+
+
+async def test_a_call_that_may_have_been_counted_is_not_counted_twice(remote, parts, line, paying):
+    customer_id, key = paying
+    line.hang()
+    assert (await admit(remote.admission, key)).outage.parts == ()
+    line.heal()
+    assert await remote.cache.wait_ready(20)
+    assert await remote.outages.charge_back() == []
+    reading = await parts.cache.read_usage(customer_id)
+    assert reading.quotas["q:requests:period"][1] == 2
+
+
+async def test_a_charge_back_whose_answer_is_lost_is_counted_once(remote, parts, line, paying):
+    customer_id, key = paying
+    await line.close()
+    await admitted(remote.admission, key, 4)
+    await line.open()
+    assert await remote.cache.wait_ready(20)
+    await remote.outages._cache.ping()  # its connection is open: what is asked next is the charge-back itself
+    line.deafen()
+    assert await remote.outages.charge_back() == []
+    assert (await parts.cache.read_usage(customer_id)).quotas["q:requests:period"][1] == 5
+    line.hear()
+    assert await remote.cache.wait_ready(20)
+    await remote.outages.charge_back()
+    await remote.outages.charge_back()
+    assert (await parts.cache.read_usage(customer_id)).quotas["q:requests:period"][1] == 5
+
+
+async def test_a_call_that_is_not_billed_is_owed_nothing(remote, line, paying):
+    _, key = paying
+    await line.close()
+    attempts = [await admit(remote.admission, key) for _ in range(3)]
+    assert await remote.admission.refund(attempts[0]) == "given-back"
+    assert await remote.admission.refund(attempts[0]) == "nothing"
+    await back(remote, line)
+    assert await remote.admission.refund(attempts[1]) == "given-back"
+    assert await remote.admission.refund(attempts[1]) == "nothing"
+    assert left(await admit(remote.admission, key), "period") == 50 - 1 - 1 - 1
+
+
+async def test_a_cache_that_comes_back_empty_counts_what_is_owed_on_top_of_what_was_settled(remote, line, paying):
+    customer_id, key = paying
+    remote.settlement.note_moved(customer_id)
+    await remote.settlement.settle()
+    await line.close()
+    assert await admitted(remote.admission, key, 4) == 4
+    async with Redis.from_url(f"unix://{line._socket_path}") as raw:
+        await raw.delete(*[k async for k in raw.scan_iter(f"*{customer_id}*")])
+    assert await back(remote, line) == [customer_id]
+    assert left(await admit(remote.admission, key), "period") == 50 - 1 - 4 - 1
+
+
+async def test_two_workers_are_bounded_each_by_itself_and_both_are_counted(remote, line, paying):
+    _, key = paying
+    first = remote.outages
+    other = remote.another_worker()
+    await admit(other, key)
+    await line.close()
+    assert await admitted(remote.admission, key, 20) == LOCAL
+    assert await admitted(other, key, 20) == LOCAL
+    await back(remote, line)
+    await first.charge_back()
+    assert left(await admit(other, key), "period") == 50 - 2 - 2 * LOCAL - 1
+
+
+async def test_a_quota_may_end_above_its_limit_by_the_allowance_and_not_more(remote, line, paying):
+    customer_id, key = paying
+    assert await admitted(remote.admission, key, 45) == 45
+    await line.close()
+    assert await admitted(remote.admission, key, 20) == LOCAL
+    await back(remote, line)
+    assert (await remote.cache.read_usage(customer_id)).quotas["q:requests:period"][1] == 56
+    with pytest.raises(QuotaExceeded):
+        await admit(remote.admission, key)
+    remote.settlement.note_moved(customer_id)
+    await remote.settlement.settle()
+    (row,) = await remote.ledger.list_usage(customer_id, since=0)
+    assert row.used == 56, "and it is shown as such"
+
+
+async def test_many_at_once_are_let_in_for_the_allowance_exactly(remote, line, paying):
+    _, key = paying
+    await line.close()
+    outcomes = await asyncio.gather(*(admitted(remote.admission, key, 1) for _ in range(100)))
+    assert sum(outcomes) == LOCAL

@@ -1,0 +1,112 @@
+"""What callers and operators see while the cache cannot decide, and after."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import unquote
+
+import pytest
+
+from tests.fakes.line import Line
+from tests.web.policy_files import TIERS, write_policy
+
+ROUTES = 'routes: [{match: "* /v1/**"}]\n'
+LOCAL = 3
+
+
+@pytest.fixture(scope="module")
+def line(stage, world):
+    """The way to the cache."""
+    made = Line(unquote(world["TIERGATE_REDIS_URL"].removeprefix("unix://")))
+    stage.do(made.open())
+    yield made
+    stage.do(made.close())
+
+
+@pytest.fixture(scope="module")
+def cut_off(start_shared, tmp_path_factory, line):
+    tiers = TIERS.replace("  pro:\n", f"  pro:\n    when_cache_fails: local {LOCAL}\n")
+    tiers = tiers.replace("  enterprise:\n", "  enterprise:\n    when_cache_fails: allow\n")
+    return start_shared(
+        TIERGATE_POLICY_DIR=str(write_policy(tmp_path_factory.mktemp("policies"), ROUTES, tiers=tiers)),
+        TIERGATE_REDIS_URL=f"redis://127.0.0.1:{line.port}",
+        TIERGATE_DECISION_LOG="all",
+    )
+
+
+@pytest.fixture
+def outage(stage, line, until, cut_off):
+    """Ends by itself when the test has; `until` the gateway has noticed."""
+
+    def begin():
+        stage.do(line.close())
+
+    yield begin
+    if line._server is None:
+        stage.do(line.open())
+    until(lambda: cut_off.browser().get("/_tiergate/ready").json()["status"] == "ready")
+
+
+def used(client):
+    rows = client.get("/api/v1/usage").raise_for_status().json()["limits"]
+    return next(row["used"] for row in rows if row["name"] == "period")
+
+
+def decision(gateway, answer):
+    return gateway.admin.get(f"/_tiergate/why/{answer.headers['tiergate-decision']}").raise_for_status().json()
+
+
+def test_who_pays_goes_on_for_its_allowance_and_is_told_and_it_is_counted_and_seen(cut_off, outage, stage, line, until):
+    _, _, client = cut_off.subscribed("pro-monthly")
+    assert "ratelimit" in client.get("/v1/echo").headers
+    before = cut_off.metric("tiergate_outage_admitted_total", mode="local")
+    outage()
+    answers = [client.get("/v1/echo") for _ in range(LOCAL + 2)]
+    assert [answer.status_code for answer in answers] == [200] * LOCAL + [503] * 2
+    assert "when_cache_fails: local" in answers[0].headers["tiergate-warning"]
+    assert "ratelimit" not in answers[0].headers
+    problem = answers[-1].json()
+    assert (problem["code"], answers[-1].headers["retry-after"]) == ("temporary-reduced-capacity", "2")
+    assert "is used up" in problem["detail"]
+    assert cut_off.metric("tiergate_outage_admitted_total", mode="local") == before + LOCAL
+    assert {decision(cut_off, answer)["outage"] for answer in answers} == {"local"}
+    logged = [json.loads(text) for text in cut_off.log.read_text().splitlines() if '"outage": "local"' in text]
+    assert [one["verdict"] for one in logged] == ["admitted"] * LOCAL + ["temporary-reduced-capacity"] * 2
+    stage.do(line.open())
+    until(lambda: cut_off.browser().get("/_tiergate/ready").json()["status"] == "ready")
+    until(lambda: used(client) == 1 + LOCAL)
+    assert "tiergate-warning" not in client.get("/v1/echo").headers
+
+
+def test_who_does_not_pay_waits(cut_off, outage):
+    _, _, client = cut_off.customer()
+    client.get("/v1/echo").raise_for_status()
+    outage()
+    answer = client.get("/v1/echo")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    assert "this tier waits" in answer.json()["detail"]
+    assert decision(cut_off, answer)["outage"] == "deny"
+
+
+def test_with_allow_nothing_is_counted(cut_off, outage, stage, line, until):
+    _, _, client = cut_off.subscribed("enterprise-monthly")
+    client.get("/v1/echo").raise_for_status()
+    outage()
+    answers = [client.get("/v1/echo") for _ in range(20)]
+    assert {answer.status_code for answer in answers} == {200}
+    assert "when_cache_fails: allow" in answers[0].headers["tiergate-warning"]
+    stage.do(line.open())
+    until(lambda: cut_off.browser().get("/_tiergate/ready").json()["status"] == "ready")
+    assert used(client) == 1
+
+
+def test_a_failed_call_is_owed_nothing(cut_off, outage, stage, line, until):
+    _, _, client = cut_off.subscribed("pro-monthly")
+    client.get("/v1/echo").raise_for_status()
+    outage()
+    assert client.get("/v1/error?status=500").status_code == 500
+    answer = client.get("/v1/echo")
+    assert answer.status_code == 200
+    stage.do(line.open())
+    until(lambda: cut_off.browser().get("/_tiergate/ready").json()["status"] == "ready")
+    until(lambda: used(client) == 2)
