@@ -11,6 +11,7 @@ import re
 from urllib.parse import SplitResult, urlsplit
 
 from gateway.core.assertion import read_seed
+from gateway.core.cache_url import is_of_several, parse_cache_url
 from gateway.core.errors import TargetRejected
 from gateway.core.target import canonical_path
 
@@ -43,13 +44,18 @@ def check_http_url(value: str) -> str:
 
 
 def check_redis_url(value: str) -> str:
-    """A URL of a Redis or Valkey.
+    """A URL of a Redis or Valkey, or of the sentinels that watch over one.
 
     Raises:
         ValueError: It is none.
     """
-    if _split(value).scheme not in {"redis", "rediss", "unix"}:
-        raise ValueError("not a redis://, rediss:// or unix:// URL")
+    if is_of_several(value):
+        _check_cuts(value)
+        parse_cache_url(value)
+    elif "," in value.partition("://")[2].rpartition("@")[2].partition("/")[0]:
+        raise ValueError("several hosts need redis+sentinel://")
+    elif _split(value).scheme not in {"redis", "rediss", "unix"}:
+        raise ValueError("not a redis://, rediss://, unix:// or redis+sentinel:// URL")
     return value
 
 
@@ -181,17 +187,9 @@ def check_networks(values: tuple[str, ...]) -> tuple[str, ...]:
 def _split(url: str) -> SplitResult:
     """The parts of a URL, its port among them being a port.
 
-    A password with a raw `/`, `?` or `#` ends the host's part of the URL too early: the rest would be
-    taken for a path and be shown. So none of these may stand before the last `@`.
-
     The standard library's own errors quote what they complain of, so none is let through.
     """
-    rest = url.partition("://")[2]
-    if not rest.startswith("/") and not _CUTS.isdisjoint(rest.rpartition("@")[0]):
-        raise ValueError(
-            "a '/', '?' or '#' stands before an '@': percent-encode it in the password (%2F, %3F, %23), "
-            "and an '@' further on as %40"
-        )
+    _check_cuts(url)
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -203,6 +201,20 @@ def _split(url: str) -> SplitResult:
     if not is_port:
         raise ValueError("its port is not a number from 1 to 65535")
     return parts
+
+
+def _check_cuts(url: str) -> None:
+    """Refuse a password that ends the host's part of the URL too early.
+
+    What follows a raw `/`, `?` or `#` would be taken for a path and be shown. So none of these may stand before
+    the last `@`.
+    """
+    rest = url.partition("://")[2]
+    if not rest.startswith("/") and not _CUTS.isdisjoint(rest.rpartition("@")[0]):
+        raise ValueError(
+            "a '/', '?' or '#' stands before an '@': percent-encode it in the password (%2F, %3F, %23), "
+            "and an '@' further on as %40"
+        )
 
 
 def is_loopback(host: str) -> bool:

@@ -63,6 +63,11 @@ class Breaker:
         self.is_ready = False
         """Whether charges pass. An attribute: every charge asks."""
 
+    @property
+    def is_down(self) -> bool:
+        """Whether the cache is known not to answer."""
+        return self._state is _State.DOWN
+
     async def wait_ready(self, due: float, patience_s: float) -> None:
         """Return once charges pass.
 

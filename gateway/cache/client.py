@@ -1,27 +1,21 @@
 """The cache as the rest of the program sees it: one operation each, or CacheUnavailable.
 
 Charges, settlements and address pacing go through a connection of our own (`cache.lane`): coalesced,
-with a hard deadline. Everything else is rare and uses redis-py with an ordinary small pool and
-time-outs. Nothing is ever retried by the client library: redis-py would repeat ten times, and a
-charge whose outcome is unknown must not happen twice.
+with a hard deadline. Everything else is rare and uses redis-py (`cache.library`). Nothing is ever
+retried by the client library: a charge whose outcome is unknown must not happen twice. Which
+server is asked is decided elsewhere (`cache.servers`): the operations here name a key.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
-from redis.maint_notifications import MaintNotificationsConfig
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
 
-from gateway.cache.breaker import Breaker
 from gateway.cache.codec import encode_account
-from gateway.cache.endpoint import Endpoint
 from gateway.cache.errors import CacheUnavailable
 from gateway.cache.keyspace import (
     CLOCK_TOLERANCE_MS,
@@ -34,7 +28,6 @@ from gateway.cache.keyspace import (
     use_key,
     why_key,
 )
-from gateway.cache.lane import Lane
 from gateway.cache.scripts import (
     CHARGE_BACK,
     PUBLISH,
@@ -44,29 +37,24 @@ from gateway.cache.scripts import (
     prepare_pace,
     prepare_settlement,
 )
+from gateway.cache.servers import open_servers
 from gateway.cache.values import Receipt, UsageReading
-from gateway.cache.wire import fail_call
 from gateway.core.charge import Charged, ChargeRefused
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
-    from gateway.cache.wire import Call
+    from gateway.cache.node import Node
     from gateway.core.account import Account
     from gateway.core.charge import ChargeAnswer, ChargeRequest, LimitState, RateClaim
 
-T = TypeVar("T")
-
-_POOL = 4
-_OPERATION_S = 1.0
-"""Time limit of everything that is not a charge."""
 _SCAN_COUNT = 500
 _READ_AT_ONCE = 250
 _LONGER_LIFE_EVERY_S = 3600.0
 
 
 class Cache:
-    """One Redis-protocol server, 6.2 or later. Belongs to the event loop it is used in."""
+    """A Redis-protocol server, 6.2 or later, or several of them. Belongs to the event loop it is used in."""
 
     def __init__(
         self,
@@ -75,30 +63,9 @@ class Cache:
         deadline_s: float,
         on_reconnect: Callable[[], Awaitable[None]] | None,
     ) -> None:
-        self._deadline_s = deadline_s
-        self._operation_s = max(_OPERATION_S, deadline_s)
-        options: dict[str, Any] = {
-            "protocol": 2,
-            "retry": Retry(NoBackoff(), 0),
-            "client_name": "tiergate",
-            "driver_info": None,
-            "maint_notifications_config": MaintNotificationsConfig(enabled=False),
-        }
-        self._client = Redis(
-            connection_pool=BlockingConnectionPool.from_url(
-                url,
-                max_connections=_POOL,
-                timeout=self._operation_s,
-                socket_timeout=self._operation_s,
-                socket_connect_timeout=self._operation_s,
-                **options,
-            )
-        )
-        self._lane = Lane(Endpoint(url, options), deadline_s, self._on_lost)
+        self._servers = open_servers(url, deadline_s, on_reconnect)
         self._longer_lives: set[str] = set()
         self._longer_lives_until = 0.0
-        self._breaker = Breaker(self._lane.open, on_reconnect)
-        self._waiting: set[asyncio.Task[None]] = set()
 
     @classmethod
     async def connect(
@@ -111,7 +78,8 @@ class Cache:
         """A cache at `url`. It is connected by the first use, so a server that is down fails nothing here.
 
         Args:
-            url: `unix:///path`, `redis://` or `rediss://`, as redis-py reads them.
+            url: `unix:///path`, `redis://` or `rediss://`, as redis-py reads them, or one of several
+                hosts (`core.cache_url`).
             deadline_s: How long a charge may take, everything included.
             on_reconnect: Awaited after every connection, the first one too, before any charge
                 passes. It may use this cache for anything but charges and settlements. If it
@@ -125,12 +93,12 @@ class Cache:
     @property
     def is_ready(self) -> bool:
         """Whether charges pass right now."""
-        return self._breaker.is_ready
+        return self._servers.is_ready
 
     @property
     def round_trips(self) -> int:
         """Round trips made for charges and settlements so far; many share one."""
-        return self._lane.round_trips
+        return self._servers.round_trips
 
     async def wait_ready(self, timeout_s: float) -> bool:
         """Connect, and wait until charges pass. For start-up.
@@ -138,17 +106,7 @@ class Cache:
         Returns:
             Whether they do.
         """
-        try:
-            async with asyncio.timeout(timeout_s):
-                while not self._breaker.is_ready:
-                    due = asyncio.get_running_loop().time() + timeout_s
-                    try:
-                        await self._breaker.wait_ready(due, timeout_s)
-                    except CacheUnavailable:
-                        await asyncio.sleep(0.01)
-        except TimeoutError:
-            return False
-        return True
+        return await self._servers.wait_ready(timeout_s)
 
     async def charge(self, request: ChargeRequest) -> ChargeAnswer:
         """Spend on every limit of the request at once, or on none.
@@ -170,15 +128,11 @@ class Cache:
         Returns:
             For `charge_answer`. Fails with CacheUnavailable, as `charge`; cancel it when nobody waits any more.
         """
-        if self._breaker.is_ready:
-            return self._lane.send(command)
-        return self._send_when_ready(command)
+        return self._servers.send(command)
 
     def settle_packed(self, command: bytes) -> asyncio.Future[list[int]]:
         """As `settle`, of what `prepare_settlement` packed."""
-        if self._breaker.is_ready:
-            return self._lane.send(command)
-        return self._send_when_ready(command)
+        return self._servers.send(command)
 
     async def charge_address(self, address: str, rate: RateClaim, now_ms: int = 0) -> LimitState:
         """Pace a caller who is known by network address only.
@@ -282,13 +236,17 @@ class Cache:
     async def _run(self, script: Script, keys: tuple[str, str], arguments: list[str | bytes | int]) -> int:
         """A script that is rare, by the ordinary pool."""
 
-        async def run() -> int:
+        async def run(client: Redis) -> int:
             try:
-                return int(await self._client.evalsha(script.sha.decode(), 2, *keys, *arguments))
+                return int(await client.evalsha(script.sha.decode(), 2, *keys, *arguments))
             except NoScriptError:
-                return int(await self._client.eval(script.source.decode(), 2, *keys, *arguments))
+                return int(await client.eval(script.source.decode(), 2, *keys, *arguments))
 
-        return await self._operate(run)
+        return await self._servers.run(keys[0], run)
+
+    def is_reachable(self, customer_id: str) -> bool:
+        """Whether the server that has a customer is not known to be down."""
+        return self._servers.is_reachable(customer_id)
 
     async def read_usage(self, customer_id: str) -> UsageReading | None:
         """A customer's counters. Whoever is read is in use, so both keys live longer.
@@ -299,39 +257,34 @@ class Cache:
         Raises:
             CacheUnavailable: Nothing was read.
         """
-        pipeline = self._client.pipeline(transaction=False)
-        pipeline.hgetall(use_key(customer_id))
-        pipeline.time()
-        pipeline.expire(use_key(customer_id), IDLE_EXPIRY_S)
-        pipeline.expire(acct_key(customer_id), IDLE_EXPIRY_S)
-        fields, instant, *_ = await self._operate(pipeline.execute)
-        return _reading(customer_id, fields, instant)
+        readings, unread = await self._read([customer_id], [customer_id])
+        if unread:
+            raise CacheUnavailable
+        return readings[0] if readings else None
 
-    async def read_usages(self, customer_ids: Iterable[str]) -> list[UsageReading]:
+    async def read_usages(self, customer_ids: Iterable[str], *, unread: set[str] | None = None) -> list[UsageReading]:
         """The counters of many customers; those whom the cache does not know are left out.
 
         As with `read_usage`, both their keys live longer; that is asked for once an hour of each, which is enough
         for keys that last for days.
 
+        Args:
+            customer_ids: Whose.
+            unread: Takes those whose server does not answer while others do.
+
         Raises:
-            CacheUnavailable: Not all were read.
+            CacheUnavailable: Not all were read, and `unread` does not say who.
         """
         readings: list[UsageReading] = []
         wanted = list(customer_ids)
         for start in range(0, len(wanted), _READ_AT_ONCE):
             batch = wanted[start : start + _READ_AT_ONCE]
-            pipeline = self._client.pipeline(transaction=False)
-            pipeline.time()
-            for customer_id in batch:
-                pipeline.hgetall(use_key(customer_id))
-            for customer_id in self._due_for_longer_life(batch):
-                pipeline.expire(use_key(customer_id), IDLE_EXPIRY_S)
-                pipeline.expire(acct_key(customer_id), IDLE_EXPIRY_S)
-            instant, *hashes = await self._operate(pipeline.execute)
-            for customer_id, fields in zip(batch, hashes, strict=False):
-                reading = _reading(customer_id, fields, instant)
-                if reading is not None:
-                    readings.append(reading)
+            found, missed = await self._read(batch, self._due_for_longer_life(batch))
+            if missed and unread is None:
+                raise CacheUnavailable
+            readings += found
+            if unread is not None:
+                unread.update(missed)
         return readings
 
     def _due_for_longer_life(self, customer_ids: list[str]) -> list[str]:
@@ -349,20 +302,16 @@ class Cache:
         Raises:
             CacheUnavailable: The scan is incomplete.
         """
-        cursor = 0
-        while True:
-            cursor, keys = await self._operate(partial(self._client.scan, cursor, match=USE_PATTERN, count=_SCAN_COUNT))
-            pipeline = self._client.pipeline(transaction=False)
-            pipeline.time()
-            for key in keys:
-                pipeline.hgetall(key)
-            instant, *hashes = await self._operate(pipeline.execute)
-            for key, fields in zip(keys, hashes, strict=True):
-                reading = _reading(customer_of(cast("bytes", key)), fields, instant)
-                if reading is not None:
-                    yield reading
-            if cursor == 0:
-                return
+        refusal: CacheUnavailable | None = None
+        for node in await self._servers.masters():
+            try:
+                async for customer_ids in _scan(node):
+                    for reading in (await self._read(customer_ids, ()))[0]:
+                        yield reading
+            except CacheUnavailable as error:
+                refusal = error
+        if refusal is not None:
+            raise refusal
 
     async def put_decisions(self, boot: str, page: str, blob: bytes, ttl_s: int) -> None:
         """Store one page of a worker's recent decisions.
@@ -370,7 +319,8 @@ class Cache:
         Raises:
             CacheUnavailable: It may not be stored.
         """
-        await self._operate(partial(self._client.set, why_key(boot, page), blob, ex=ttl_s))
+        key = why_key(boot, page)
+        await self._servers.run(key, lambda client: client.set(key, blob, ex=ttl_s))
 
     async def get_decisions(self, boot: str, page: str) -> bytes | None:
         """The page that `put_decisions` stored, or None.
@@ -378,8 +328,8 @@ class Cache:
         Raises:
             CacheUnavailable: Nothing was read.
         """
-        blob = await self._operate(partial(self._client.get, why_key(boot, page)))
-        return cast("bytes | None", blob)
+        key = why_key(boot, page)
+        return cast("bytes | None", await self._servers.run(key, lambda client: client.get(key)))
 
     async def ping(self) -> float:
         """Milliseconds of one round trip. Also makes a cache that is not connected try to connect.
@@ -388,54 +338,48 @@ class Cache:
             CacheUnavailable: It does not answer.
         """
         started = time.perf_counter()
-        await self._operate(self._client.ping)
+        await self._servers.ping()
         return (time.perf_counter() - started) * 1000
 
     async def aclose(self) -> None:
         """Fail what is under way, and close every connection."""
-        await self._breaker.aclose()
-        await self._lane.aclose()
-        await asyncio.gather(*self._waiting)
-        await self._client.aclose()
-        await self._client.connection_pool.aclose()
+        await self._servers.aclose()
 
-    def _on_lost(self, error: BaseException, hangs: bool, unsent: list[Call]) -> None:  # noqa: FBT001 - the signature that the lane calls
-        self._breaker.trip(error, hangs)
-        for call in unsent:
-            self._wait(call)
+    async def _read(
+        self, customer_ids: Sequence[str], longer_lives: Collection[str]
+    ) -> tuple[list[UsageReading], list[str]]:
+        """The readings of those whom the cache knows, and whose server does not answer."""
 
-    def _send_when_ready(self, command: bytes) -> asyncio.Future[Any]:
-        loop = asyncio.get_running_loop()
-        call = (command, loop.create_future(), loop.time() + self._deadline_s, False)
-        try:
-            self._breaker.check_reachable()
-        except CacheUnavailable as refusal:
-            fail_call(call, refusal.reason)
-        else:
-            self._wait(call)
-        return call[1]
+        async def read(client: Redis, tags: Sequence[str]) -> list[UsageReading]:
+            pipeline = client.pipeline(transaction=False)
+            pipeline.time()
+            for customer_id in tags:
+                pipeline.hgetall(use_key(customer_id))
+            for customer_id in tags:
+                if customer_id in longer_lives:
+                    pipeline.expire(use_key(customer_id), IDLE_EXPIRY_S)
+                    pipeline.expire(acct_key(customer_id), IDLE_EXPIRY_S)
+            instant, *hashes = await pipeline.execute()
+            readings = (
+                _reading(customer_id, fields, instant) for customer_id, fields in zip(tags, hashes, strict=False)
+            )
+            return [reading for reading in readings if reading is not None]
 
-    def _wait(self, call: Call) -> None:
-        task = asyncio.get_running_loop().create_task(self._send_later(call))
-        self._waiting.add(task)
-        task.add_done_callback(self._waiting.discard)
+        return await self._servers.run_many(customer_ids, read)
 
-    async def _send_later(self, call: Call) -> None:
-        try:
-            await self._breaker.wait_ready(call[2], self._deadline_s)
-        except CacheUnavailable as refusal:
-            fail_call(call, refusal.reason)
-        else:
-            self._lane.send_held(call)
 
-    async def _operate(self, operation: Callable[[], Awaitable[T]]) -> T:
-        self._breaker.check_reachable()
-        try:
-            async with asyncio.timeout(self._operation_s):
-                return await operation()
-        except (RedisError, OSError, TimeoutError) as error:
-            reason, was_refused = str(error) or type(error).__name__, isinstance(error, ResponseError)
-            raise CacheUnavailable(reason=reason, may_have_happened=not was_refused) from error
+async def _scan(node: Node) -> AsyncIterator[list[str]]:
+    """The customers of one server, some perhaps twice."""
+    cursor = 0
+
+    async def page(client: Redis) -> tuple[int, list[Any]]:
+        return await client.scan(cursor, match=USE_PATTERN, count=_SCAN_COUNT)
+
+    while True:
+        cursor, keys = await node.operate(page)
+        yield [customer_of(key) for key in keys]
+        if cursor == 0:
+            return
 
 
 def _reading(customer_id: str, fields: dict[bytes, bytes], instant: tuple[int, int]) -> UsageReading | None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
+    from gateway.core.cache_url import Host
+
 P = TypeVar("P", bound=asyncio.Protocol)
 
 
@@ -50,13 +52,22 @@ class Endpoint:
         loop, facts = asyncio.get_running_loop(), self._facts
         if isinstance(facts, UnixDomainSocketConnection):
             return (await loop.create_unix_connection(make, facts.path))[1]
-        transport, protocol = await loop.create_connection(make, facts.host, facts.port, ssl=self._tls())
+        host, port = await self.find()
+        transport, protocol = await loop.create_connection(make, host, port, ssl=self._tls())
         if facts.socket_keepalive:
             _keep_alive(transport.get_extra_info("socket"), facts.socket_keepalive_options)
         return protocol
 
+    async def find(self) -> Host:
+        """Where it is now, if it is not a socket's path.
+
+        Raises:
+            OSError: Nobody knows.
+        """
+        return self._facts.host, self._facts.port
+
     def greeting(self) -> list[bytes]:
-        """Packed commands that come first on a connection; each is answered with OK."""
+        """Packed commands that come first on a connection."""
         facts, commands = self._facts, []
         if facts.username or facts.password:
             credentials = UsernamePasswordCredentialProvider(facts.username, facts.password).get_credentials()  # type: ignore[no-untyped-call]
@@ -66,6 +77,16 @@ class Endpoint:
         if facts.db:
             commands.append(("SELECT", facts.db))
         return [hiredis.pack_command(command) for command in commands]
+
+    def check(self, replies: list[Any]) -> None:
+        """Judge what was answered to the greeting.
+
+        Raises:
+            OSError: It is not the server that was meant.
+        """
+
+    async def aclose(self) -> None:
+        """Close what was needed to find it."""
 
     def _tls(self) -> ssl.SSLContext | None:
         return self._facts.ssl_context.get() if isinstance(self._facts, SSLConnection) else None

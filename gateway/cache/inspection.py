@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from redis.asyncio import Redis
@@ -14,6 +14,8 @@ from redis.exceptions import RedisError, ResponseError
 
 from gateway.cache.errors import CacheUnavailable
 from gateway.cache.keyspace import probe_key
+from gateway.cache.sentinel import SentinelEndpoint, ask_sentinels
+from gateway.core.cache_url import is_of_several, parse_cache_url
 
 _ROUND_TRIPS = 20
 _PROBE_EXPIRY_S = 60
@@ -41,6 +43,8 @@ class CacheReport:
     """Its clock minus this machine's."""
     write_refusal: str | None
     """What it answered when a key was written, read and deleted; None if that went well."""
+    sentinels: tuple[int, int] | None = None
+    """If sentinels name the server: how many of them answer, of how many."""
 
 
 async def inspect_cache(url: str, *, deadline_s: float = 2.0) -> CacheReport:
@@ -50,6 +54,22 @@ async def inspect_cache(url: str, *, deadline_s: float = 2.0) -> CacheReport:
         CacheUnavailable: It does not answer, or refuses us. The message holds no secret.
         ValueError: Not a URL of a cache.
     """
+    if not is_of_several(url):
+        return await _inspect(url, deadline_s)
+    address = parse_cache_url(url)
+    endpoint = SentinelEndpoint(address, ask_sentinels(address))
+    try:
+        master = await endpoint.find()
+        report = await _inspect(address.server(*master), deadline_s)
+        answering = await endpoint.count_answering()
+    except OSError as error:
+        raise CacheUnavailable(f"The cache did not answer: {error}.") from None
+    finally:
+        await endpoint.aclose()
+    return replace(report, sentinels=(answering, len(address.hosts)))
+
+
+async def _inspect(url: str, deadline_s: float) -> CacheReport:
     client = Redis.from_url(
         url,
         protocol=2,

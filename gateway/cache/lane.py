@@ -81,7 +81,7 @@ class Lane:
         self._closing.add(wire.closed)
         wire.closed.add_done_callback(self._closing.discard)
         try:
-            await wire.greet(self._endpoint.greeting())
+            self._endpoint.check(await wire.greet(self._endpoint.greeting()))
         except BaseException:
             wire.end("it was not opened")
             raise
@@ -108,6 +108,11 @@ class Lane:
         if not self._held:
             self._loop.call_soon(self._flush)
         self._held.append(call)
+
+    def give_up(self, reason: str) -> None:
+        """Drop the connection: it is not to the server that it should be."""
+        if self._wire is not None:
+            self._lose(ConnectionResetError(reason), hangs=False)
 
     async def aclose(self) -> None:
         """Fail every call, and wait until every connection is closed."""

@@ -85,8 +85,11 @@ class Wire(asyncio.Protocol):
 
     # What the owner calls.
 
-    async def greet(self, greeting: Iterable[bytes]) -> None:
+    async def greet(self, greeting: Sequence[bytes]) -> list[Any]:
         """Say who we are, load the scripts, and see whether the server counts as we do.
+
+        Returns:
+            The answers to `greeting`.
 
         Raises:
             ConnectionError: It refused, or does not.
@@ -101,6 +104,7 @@ class Wire(asyncio.Protocol):
             raise ConnectionRefusedError(refusal.reason) from None
         if replies[-1] != _EXACTLY[0]:
             raise ConnectionRefusedError("the server's scripts cannot count to 2^53: it is not a 64-bit program")
+        return replies[: len(greeting)]
 
     def send(self, commands: Sequence[bytes], calls: Iterable[Call]) -> None:
         """One write. `calls` are those of `commands`, in the same order."""

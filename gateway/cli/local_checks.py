@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from gateway import __version__
 from gateway.cache import CacheServer, CacheServerError, CacheUnavailable
 from gateway.cache.inspection import CacheReport, inspect_cache
+from gateway.cli.deployment_checks import judge_deployment
 from gateway.cli.findings import Finding, fail, ok, warn
 from gateway.cli.opening import find_running_cache, open_clock
 from gateway.cli.printing import duration_words, policy_check_words
@@ -93,6 +94,7 @@ def _judge_cache(report: CacheReport) -> Iterator[Finding]:
         f"{report.product} {report.version_text}, {report.round_trip_ms:.2f} ms a round trip, "
         f"persistence: {report.persistence}",
     )
+    yield from judge_deployment(report)
     if report.is_replica:
         yield fail("cache", "this server is a replica and refuses writes", "Set TIERGATE_REDIS_URL to the primary.")
     elif report.write_refusal is not None:

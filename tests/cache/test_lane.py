@@ -141,7 +141,7 @@ async def test_a_script_that_is_forgotten_again_and_again_is_not_sent_forever(
 async def test_so_many_calls_fly_and_so_many_wait_and_more_are_refused_at_once(
     server: ScriptedServer, calling: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calling._lane, "_deadline_s", 30.0)
+    monkeypatch.setattr(calling._servers._lane, "_deadline_s", 30.0)
     calls = [calling.settle_packed(command(n)) for n in range(FLYING + HELD + 10)]
     await server.got(FLYING)
     assert [call.done() for call in calls] == [False] * (FLYING + HELD) + [True] * 10

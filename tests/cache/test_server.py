@@ -48,7 +48,7 @@ def on(url: str, *command: str) -> object:
     async def run() -> object:
         cache = await Cache.connect(url)
         try:
-            return await cache._client.execute_command(*command)
+            return await cache._servers.client.execute_command(*command)
         finally:
             await cache.aclose()
 
