@@ -10,9 +10,9 @@ changed, and can never outlive a revocation, a downgrade or a policy edit.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, TypeGuard
 
 from cachetools import LRUCache
 
@@ -41,6 +41,7 @@ from gateway.core.charge import (
     Charged,
     ChargeRefused,
     ChargeRequest,
+    Claim,
     LimitState,
     QuotaClaim,
 )
@@ -60,6 +61,11 @@ from gateway.core.ratelimit_fields import seconds_up
 from gateway.core.route import Route
 from gateway.outages import Held, Outages, Passed
 from gateway.publishing import Publisher
+
+Settled: TypeAlias = Literal["settled", "nothing", "lost"]
+"""What became of a settlement. `nothing`: the reservation was right or is not counted any more, or
+the cache never had it, as a call that passed without it. `lost`: the
+cache did not answer, so the reservation stands."""
 
 Returned: TypeAlias = Literal["given-back", "nothing", "lost"]
 """What became of a refund. `nothing`: no quota was charged, or none of it counts any more (its window ended,
@@ -399,6 +405,26 @@ class Admission:
         attempt.once = None
         return "given-back" if units else "nothing"
 
+    async def settle(self, attempt: Attempt, costs: Mapping[str, int]) -> Settled:
+        """Correct what an admitted attempt was charged to what it cost, once. Quotas only; no limit is asked.
+
+        Args:
+            attempt: Not refunded; whichever comes first counts.
+            costs: Units by meter. In a meter that is not there it cost what was charged.
+        """
+        plan = attempt.plan
+        if plan is None:
+            raise AssertionError("what is settled was admitted")
+        receipt = _receipt(attempt)
+        if not receipt.parts or attempt.outage is not None:
+            return "nothing"
+        real = [costs.get(limit.meter, limit.claim.cost) for limit in plan.limits if _is_returnable(limit.claim)]
+        try:
+            given, taken = await self._cache.settle(receipt, real)
+        except CapacityReduced:
+            return "lost"
+        return "settled" if given or taken else "nothing"
+
     async def identify(self, presented: bytes | None) -> tuple[Account, str]:
         """The current account and key id behind a key, without charging: for the customer's own pages and API.
 
@@ -509,11 +535,14 @@ def _receipt(attempt: Attempt) -> Receipt:
         customer_id=attempt.account.customer_id,
         receipt_id=attempt.decision_id,
         parts=tuple(
-            (claim.field, claim.starts_at, claim.cost)
-            for claim in attempt.plan.claims
-            if isinstance(claim, QuotaClaim) and claim.cost
+            (claim.field, claim.starts_at, claim.cost) for claim in attempt.plan.claims if _is_returnable(claim)
         ),
     )
+
+
+def _is_returnable(claim: Claim) -> TypeGuard[QuotaClaim]:
+    """Whether a charge on it can be corrected afterwards."""
+    return isinstance(claim, QuotaClaim) and claim.cost > 0
 
 
 def _holds_until(plan: Plan) -> float:

@@ -97,12 +97,14 @@ class Record(msgspec.Struct, kw_only=True, array_like=True):
     """Which of its page's; set when the page is written."""
     outage: str = ""
     """`deny`, `allow` or `local`: the cache could not decide, and this is what policy said."""
+    settled: dict[str, int] = {}
+    """Units by meter that it turned out to cost, of meters that are settled."""
 
 
 class Decision(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What was decided about one request, on which facts. Holds no key text and no query string.
 
-    `at` is Unix seconds; the last three fields are filled in when the exchange has ended.
+    `at` is Unix seconds; the last four fields are filled in when the exchange has ended.
     """
 
     decision_id: str
@@ -128,6 +130,7 @@ class Decision(msgspec.Struct, kw_only=True, omit_defaults=True):
     decision_ms: float = 0.0
     status: int | None = None
     refunded: bool = False
+    settled: dict[str, int] = {}
     duration_ms: float | None = None
     outage: str = ""
     """`deny`, `allow` or `local`, if the cache could not decide: which rule of the tier did."""
@@ -193,6 +196,7 @@ def _whole(boot: str, record: Record, facts: Facts) -> Decision:
         decision_ms=round(record.decision_ms, 3),
         status=record.status,
         refunded=record.refunded,
+        settled=record.settled,
         duration_ms=None if record.duration_ms is None else round(record.duration_ms, 3),
         outage=record.outage,
     )

@@ -21,6 +21,8 @@ from gateway.core.limit_text import REQUESTS
 from gateway.ledger import HOUR_S, HourUsage
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gateway.clock import Clock
     from gateway.core.account import Account
     from gateway.core.decision import Plan
@@ -105,6 +107,12 @@ class Tallies:
     def given_back(self, account: Account, plan: Plan, now: float) -> None:
         """A call that was let through at `now` is not billed."""
         self.add(_whose(account, plan, now), plan.route.cost, times=-1)
+
+    def settled(self, account: Account, plan: Plan, costs: Mapping[str, int], now: float) -> None:
+        """A call that was let through at `now` turned out to cost something else, in units by meter."""
+        more = tuple((meter, costs[meter] - units) for meter, units in plan.route.cost if meter in costs)
+        if more:
+            self.add(_whose(account, plan, now), more, times=1)
 
     def spent(self, account: Account, plan: Plan, now: float) -> None:
         """Something beside a call was charged, at its plan's price: a message, a minute."""

@@ -139,6 +139,18 @@ class Metrics:
         )
         self._counts: dict[tuple[str, ...], Count] = {}
         self.refunds = Counter("tiergate_refunds", "Charges given back.", ("result",), registry=self.registry)
+        self.settled = Counter(
+            "tiergate_charges_settled",
+            "Charges corrected to what the call cost (settled), right or not counted any more (nothing), or lost.",
+            ("result",),
+            registry=self.registry,
+        )
+        self.cost_faults = Counter(
+            "tiergate_cost_faults",
+            "Responses whose cost could not be taken as told (missing, malformed, above the cap).",
+            ("route", "fault"),
+            registry=self.registry,
+        )
         self.events = Counter(
             "tiergate_stripe_events", "Webhook deliveries by result.", ("result",), registry=self.registry
         )

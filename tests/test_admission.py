@@ -248,6 +248,35 @@ async def test_a_refund_gives_the_units_back_once(parts):
     assert left(attempt, "period") == 9
 
 
+async def test_a_settlement_and_a_refund_of_one_call_are_one_end_of_it(parts):
+    _, key, _ = await parts.customer()
+    _, settled = await admit(parts.admission, key)
+    assert await parts.admission.settle(settled, {"requests": 4}) == "settled"
+    assert await parts.admission.refund(settled) == "nothing"
+    assert await parts.admission.settle(settled, {"requests": 9}) == "nothing"
+    attempt, refunded = await admit(parts.admission, key)
+    assert left(attempt, "period") == 5
+    assert await parts.admission.refund(refunded) == "given-back"
+    assert await parts.admission.settle(refunded, {"requests": 4}) == "nothing"
+    attempt, _ = await admit(parts.admission, key)
+    assert left(attempt, "period") == 5
+
+
+async def test_a_settlement_in_another_meter_changes_nothing(parts):
+    _, key, _ = await parts.customer()
+    _, receipt = await admit(parts.admission, key)
+    assert await parts.admission.settle(receipt, {"tokens": 4}) == "nothing"
+    attempt, _ = await admit(parts.admission, key)
+    assert left(attempt, "period") == 8
+
+
+async def test_a_settlement_without_a_cache_is_lost(parts):
+    _, key, _ = await parts.customer()
+    _, receipt = await admit(parts.admission, key)
+    await parts.cache.aclose()
+    assert await parts.admission.settle(receipt, {"requests": 4}) == "lost"
+
+
 async def test_a_refund_of_what_is_no_longer_counted_says_that_nothing_came_back(parts):
     customer_id, key, _ = await parts.customer()
     _, receipt = await admit(parts.admission, key)

@@ -69,6 +69,16 @@ async def test_what_is_given_back_is_not_billed_and_stays_a_request_of_its_hour(
     assert await recorded(parts.ledger) == [(0, "requests", 1, 0, 0)]
 
 
+async def test_what_is_settled_counts_as_what_it_cost_in_the_hour_of_its_call(parts, tallies):
+    priced = call(cost=(("requests", 1), ("tokens", 50)))
+    count(tallies.tally(*priced), NOON)
+    await tallies.flush()
+    tallies.settled(*priced, {"tokens": 20}, NOON)
+    tallies.settled(*priced, {"others": 20}, NOON)
+    await tallies.flush()
+    assert await recorded(parts.ledger) == [(0, "requests", 1, 0, 1), (0, "tokens", 1, 0, 20)]
+
+
 async def test_what_a_limit_refused_is_counted_and_costs_nothing(parts, tallies):
     tallies.denied(*call(), NOON)
     await tallies.flush()

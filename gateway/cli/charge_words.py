@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.cli.forward_words import size_words
+from gateway.core.settle import MOST_UNITS
+
 if TYPE_CHECKING:
     from gateway.core.outcome import Billable
     from gateway.core.route import Route
+    from gateway.core.settle import Settle
 
 _CLASS = 100
 _FIRST = 200
@@ -15,6 +19,17 @@ _FIRST = 200
 def cost_words(route: Route) -> str:
     """What a call costs: `1 requests, 500 tokens`."""
     return ", ".join(f"{units:_} {meter}" for meter, units in route.cost)
+
+
+def settle_words(rule: Settle) -> str:
+    """Where a call's real cost in one meter comes from."""
+    if rule.source == "response header":
+        kept = ", which the caller sees" if rule.keeps_header else ""
+        source = f"the response's {rule.header.decode('ascii')!r} field{kept}"
+    else:
+        source = f"bytes of the {rule.source.partition(' ')[0]}, a unit per {size_words(rule.per_bytes)}"
+    most = "" if rule.at_most == MOST_UNITS else f", at most {rule.at_most:_}"
+    return f"{rule.meter} by {source}{most}; the cost above is reserved"
 
 
 def billed_words(billable: Billable) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.charge_words import billed_words, cost_words
+from gateway.cli.charge_words import billed_words, cost_words, settle_words
 from gateway.cli.forward_words import forwarding_lines, group_words
 from gateway.core.errors import TargetRejected
 from gateway.core.limits import Rate
@@ -206,6 +206,8 @@ def _print_table(title: str, rows: list[tuple[str, str]]) -> None:
 
 def _print_cost(route: Route, tier: Tier) -> None:
     click.echo(f"cost     {cost_words(route)}")
+    for rule in route.settle:
+        click.echo(f"settled  {settle_words(rule)}")
     click.echo(f"billed   {billed_words(route.billable)}")
     cost = dict(route.cost)
     for limit in tier.limits:

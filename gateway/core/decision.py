@@ -44,6 +44,7 @@ class PlannedLimit:
     """The most units that can be left: a quota's size, or a rate's burst."""
     window_s: int
     """How long that takes to come back: a quota's window, or the time in which a rate's burst refills, rounded up."""
+    meter: str
     claim: Claim
     of_key: bool
     """The key's own, besides the customer's."""
@@ -192,12 +193,22 @@ def _planned(
         starts_at, ends_at = quota_window(account, now, limit.window_s)
         claim = QuotaClaim(field=field, cost=units, limit=limit.units, starts_at=starts_at, ends_at=ends_at)
         return PlannedLimit(
-            name=name, quota=limit.units, window_s=ends_at - starts_at, claim=claim, of_key=key_id is not None
+            name=name,
+            quota=limit.units,
+            window_s=ends_at - starts_at,
+            meter=limit.meter,
+            claim=claim,
+            of_key=key_id is not None,
         )
     pace = RateClaim(field=field, cost=units, units=limit.units, window_ms=limit.window_ms, burst=limit.burst)
     refill_ms = -(-limit.burst * limit.window_ms // limit.units)
     return PlannedLimit(
-        name=name, quota=limit.burst, window_s=seconds_up(refill_ms), claim=pace, of_key=key_id is not None
+        name=name,
+        quota=limit.burst,
+        window_s=seconds_up(refill_ms),
+        meter=limit.meter,
+        claim=pace,
+        of_key=key_id is not None,
     )
 
 

@@ -19,6 +19,9 @@ _OF_THE_CONNECTION = frozenset(
 _CHANGES_THE_BODY = frozenset({b"content-encoding"})
 _SAID_BY_US = frozenset({b"forwarded", b"x-real-ip", b"via", b"max-forwards", b"x-request-id", b"traceparent"})
 _OURS_IN_RESPONSES = frozenset({b"ratelimit", b"ratelimit-policy", b"via"})
+_SAYS_SOMETHING_ELSE = frozenset(
+    b"date vary via age etag set-cookie ratelimit ratelimit-policy tiergate-decision tiergate-warning".split()
+)
 _TOLD_TO_UPSTREAMS = (b"x-tiergate", b"tiergate-", b"x-forwarded-")
 _TOLD_TO_CALLERS = (b"x-tiergate", b"tiergate-", b"x-ratelimit-")
 
@@ -45,6 +48,17 @@ def why_not_in_responses(name: bytes) -> str | None:
     if dashed in _OURS_IN_RESPONSES or dashed.startswith(_TOLD_TO_CALLERS):
         return "the gateway itself says it to the caller"
     return _why_nowhere(dashed)
+
+
+def why_no_cost(name: bytes) -> str | None:
+    """Why a response field cannot tell what a call costs, or None if it can.
+
+    Args:
+        name: Lower case.
+    """
+    if name in _SAYS_SOMETHING_ELSE:
+        return "it says something else"
+    return _why_nowhere(name.replace(b"_", b"-"))
 
 
 def _why_nowhere(dashed: bytes) -> str | None:

@@ -14,6 +14,7 @@ from gateway.core.limits import Limit
 from gateway.core.outage_policy import DENY, OutageRule
 from gateway.core.route import Route
 from gateway.core.route_table import RouteTable
+from gateway.core.settle import Settle
 from gateway.core.target import ENCODED_SLASH, ENCODED_SLASH_REFUSED
 from gateway.core.upstream_policy import (
     DEFAULT_GROUP,
@@ -31,6 +32,8 @@ class Meter:
     name: str
     title: str
     """What one unit is called on pages: `requests`."""
+    settle: Settle | None = None
+    """How the real cost is learnt, where a route says nothing else. None: a route's cost is what a call costs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

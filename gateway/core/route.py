@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from gateway.core.once import OnceTerms
 from gateway.core.outcome import BELOW_500, Billable
+from gateway.core.settle import Settle
 from gateway.core.upstream_policy import NO_OPTIONS, ForwardOptions
 
 
@@ -32,6 +33,8 @@ class Route:
     billable: Billable = BELOW_500
     once: OnceTerms | None = None
     """What an Idempotency-Key means here. None: nothing to the gateway; it passes as any other field."""
+    settle: tuple[Settle, ...] = ()
+    """How the real cost is learnt at the end, of meters in `cost`; until then `cost` is reserved."""
 
     def matches(self, method: str, path: str) -> bool:
         """Whether this line speaks of `method` and canonical `path` (starts with `/`, no query)."""

@@ -54,13 +54,13 @@ def read_size(node: Node, what: str, faults: FaultLog, *, least: str, most: str)
     text = as_text(node, what, faults)
     if text is None:
         return None
-    size = _bytes(text.value)
+    size = parse_size(text.value)
     if size is None:
         letter = _SIZE.fullmatch(text.value.strip())
         right = f"{letter[1]}{letter[2].upper()}B" if letter and letter[2].lower() in {"k", "m", "g"} else None
         message = f"{what} is a size like 512KB, 20MB or 1GB, not {shown(text.value)}"
         faults.add(text.place, message, suggestion=right)
-    elif not (_bytes(least) or 0) <= size <= (_bytes(most) or 0):
+    elif not (parse_size(least) or 0) <= size <= (parse_size(most) or 0):
         faults.add(text.place, f"{what} is at least {least} and at most {most}")
     else:
         return size
@@ -107,7 +107,8 @@ def _seconds(text: str) -> float | None:
         return None
 
 
-def _bytes(text: str) -> int | None:
+def parse_size(text: str) -> int | None:
+    """Bytes of a size, or None."""
     match = _SIZE.fullmatch(text.strip())
     if match is None or len(match[1]) > _MOST_DIGITS:
         return None

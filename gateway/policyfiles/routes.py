@@ -12,21 +12,25 @@ from gateway.policyfiles.costs import read_cost
 from gateway.policyfiles.document import Mapping, Text
 from gateway.policyfiles.forwarding import FORWARD_KEYS, ForwardingDraft, read_forwarding
 from gateway.policyfiles.once import OnceDraft, read_route_once
+from gateway.policyfiles.settling import read_route_settle
 from gateway.policyfiles.shapes import as_fields, as_text
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Mapping as Lookup
+    from collections.abc import Sequence
 
     from gateway.core.outcome import Billable
     from gateway.core.pattern import Pattern
+    from gateway.core.policy import Meter
+    from gateway.core.settle import Settle
     from gateway.policyfiles.document import Node
     from gateway.policyfiles.faults import FaultLog, Place
 
 MAX_ROUTES = 2_000
 """So many lines are read in a fraction of a second, by every worker, at every edit."""
 
-_ROUTE_KEYS = ("match", "cost", "requires", "billable", "idempotency", *FORWARD_KEYS)
-_ROUTE_LATER = ("settle", "enforce")
+_ROUTE_KEYS = ("match", "cost", "requires", "settle", "billable", "idempotency", *FORWARD_KEYS)
+_ROUTE_LATER = ("enforce",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +42,7 @@ class RouteDraft:
     cost: tuple[tuple[str, int], ...]
     cost_place: Place
     requires: Text | None
+    settle: tuple[Settle, ...]
     forwarding: ForwardingDraft
     billable: Billable | None
     """None: as the policy says."""
@@ -45,7 +50,7 @@ class RouteDraft:
     """None: as the policy says."""
 
 
-def read_routes(items: Sequence[Node], meters: Collection[str], faults: FaultLog) -> list[RouteDraft]:
+def read_routes(items: Sequence[Node], meters: Lookup[str, Meter], faults: FaultLog) -> list[RouteDraft]:
     """The routes in order; a line that no request can reach is a fault."""
     if len(items) > MAX_ROUTES:
         faults.add(items[MAX_ROUTES].place, f"more than {MAX_ROUTES:_} routes: join some with '*' or '**'")
@@ -56,7 +61,7 @@ def read_routes(items: Sequence[Node], meters: Collection[str], faults: FaultLog
     return routes
 
 
-def _read_route(node: Node, meters: Collection[str], faults: FaultLog) -> RouteDraft | None:
+def _read_route(node: Node, meters: Lookup[str, Meter], faults: FaultLog) -> RouteDraft | None:
     if not isinstance(node, Mapping):
         faults.add(node.place, "a route is a mapping: write '- match: GET /v1/**'")
         return None
@@ -70,11 +75,14 @@ def _read_route(node: Node, meters: Collection[str], faults: FaultLog) -> RouteD
     pattern = None if match is None else _read_pattern(match, faults)
     if pattern is None or match is None:
         return None
+    cost = {REQUESTS: 1} | cost
+    cost_place = fields["cost"].place if "cost" in fields else match.place
     return RouteDraft(
         pattern=pattern,
         place=match.place,
-        cost=tuple(({REQUESTS: 1} | cost).items()),
-        cost_place=fields["cost"].place if "cost" in fields else match.place,
+        cost=tuple(cost.items()),
+        cost_place=cost_place,
+        settle=read_route_settle(fields.get("settle"), cost, cost_place, meters, faults),
         requires=requires,
         forwarding=read_forwarding(fields, pattern, meters, faults),
         billable=read_billable(fields["billable"], faults) if "billable" in fields else None,

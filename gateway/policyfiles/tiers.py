@@ -12,6 +12,7 @@ from gateway.core.upstream_policy import NO_OPTIONS, ForwardOptions
 from gateway.policyfiles.document import Listing, Text
 from gateway.policyfiles.forwarding import read_tier_forwarding
 from gateway.policyfiles.outages import read_outage_rule
+from gateway.policyfiles.settling import read_settle
 from gateway.policyfiles.shapes import as_fields, as_list, as_text, check_name, title_of
 
 if TYPE_CHECKING:
@@ -47,9 +48,13 @@ def read_meters(entries: Sequence[tuple[Text, Node]], faults: FaultLog) -> dict[
         if not check_name(key, "meter", faults):
             continue
         what = f"meter {key.value!r}"
-        fields = as_fields(node, what, faults, known=("title",), later=("settle", "stripe_meter"))
+        fields = as_fields(node, what, faults, known=("title", "settle"), later=("stripe_meter",))
         title = as_text(fields["title"], f"the title of {what}", faults) if "title" in fields else None
-        meters[key.value] = Meter(name=key.value, title=key.value if title is None else title.value)
+        meters[key.value] = Meter(
+            name=key.value,
+            title=key.value if title is None else title.value,
+            settle=read_settle(fields["settle"], key.value, faults) if "settle" in fields else None,
+        )
     return meters
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -16,7 +17,7 @@ from gateway.explaining import ADMITTED, REPEATED, Facts, LimitSeen
 from gateway.upstream import UpstreamTimeouts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from gateway.core.account import Account
     from gateway.core.decision import Plan
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from gateway.tallies import Tally
     from gateway.telemetry import Count
     from gateway.web.runtime import Runtime
+
+
+NOTHING_TOLD: Mapping[str, int] = MappingProxyType({})
 
 
 class EdgePlan:
@@ -37,6 +41,7 @@ class EdgePlan:
 
     __slots__ = (
         "_claims",
+        "_meters",
         "_state_format",
         "admitted",
         "billed",
@@ -45,6 +50,7 @@ class EdgePlan:
         "identity",
         "max_body",
         "policy_lines",
+        "settle",
         "tally",
         "timeouts",
         "warning_lines",
@@ -72,7 +78,10 @@ class EdgePlan:
         """Of which responses the charge stays."""
         if attempt.is_repeat:
             self.warning_lines.append(b"tiergate-repeat: ?1")
+        self.settle = plan.route.settle
+        """How the real cost is learnt; empty: it is known."""
         self._claims = plan.claims
+        self._meters = tuple(limit.meter for limit in plan.limits)
         self._state_format = b"ratelimit: " + b", ".join(
             b'"%b";r=%%d;t=%%d' % limit.name.encode() for limit in plan.limits
         )
@@ -96,8 +105,14 @@ class EdgePlan:
                 values += (claim.burst - -(-debt // width), -(-debt // claim.units), 1)
         return values
 
-    def state_line(self, states: Sequence[int], status: int) -> bytes:
-        """The RateLimit field of a response; of one that is not billed, as after the refund."""
+    def state_line(self, states: Sequence[int], status: int, told: Mapping[str, int] = NOTHING_TOLD) -> bytes:
+        """The RateLimit field of a response; of one that is not billed, as after the refund.
+
+        Args:
+            states: After the charge.
+            status: Of the response.
+            told: Units by meter that the response says it cost: shown as after the settlement.
+        """
         shown = []
         returns = status not in self.billed
         at = 0
@@ -105,6 +120,9 @@ class EdgePlan:
             left = states[at]
             if returns and isinstance(claim, QuotaClaim):
                 left = min(left + claim.cost, claim.limit)
+            elif told and claim.cost and isinstance(claim, QuotaClaim):
+                cost = told.get(self._meters[at // 3], claim.cost)
+                left = min(max(0, left + claim.cost - cost), claim.limit)
             shown.append(left)
             shown.append(-(-states[at + 1] // 1000))
             at += 3

@@ -19,9 +19,10 @@ from gateway.core.ratelimit_fields import policy_field, state_field
 from gateway.explaining import Facts, Page, Record, cut
 from gateway.upstream import ClientFaulty, ClientLeft, ExchangeBroken, ExchangeCancelled, Outcome, ResponseHead
 from gateway.web.dates import DateField
-from gateway.web.edge_plan import EdgePlan, edge_plan, facts_of, states_of
+from gateway.web.edge_plan import NOTHING_TOLD, EdgePlan, edge_plan, facts_of, states_of
 from gateway.web.outage_lines import UNCHECKED, UNCHECKED_LINES
 from gateway.web.problems import problem_response
+from gateway.web.settling import Settling
 
 if TYPE_CHECKING:
     from gateway.core.account import Account
@@ -79,6 +80,7 @@ class Metered:
         "_record",
         "_runtime",
         "_scope",
+        "_settling",
         "_started_at",
         "_status",
         "attempt",
@@ -102,6 +104,7 @@ class Metered:
         """Set once it is admitted."""
         self._cors: Cors | None = None
         self._entered: str | None = None
+        self._settling: Settling | None = None
         self._record: Record | None = None
         self._facts: Facts | None = None
         self._page: Page | None = None
@@ -219,11 +222,12 @@ class Metered:
             await self._conclude(None)
             raise
         else:
-            if outcome.ended != "complete" or self.plan is None or outcome.status not in self.plan.billed:
+            unsettled = self._settling is not None or self.plan is None or outcome.status not in self.plan.billed
+            if unsettled or outcome.ended != "complete":
                 await self._conclude(outcome)
 
     async def _conclude(self, outcome: Outcome | None, *, by_caller: bool = False) -> None:
-        """Give the charge back, unless the call is billed."""
+        """Give the charge back, unless the call is billed; then settle it, if that is how it is priced."""
         route = self.attempt.route
         complete = outcome is not None and outcome.ended == "complete"
         payload = outcome is not None and outcome.response_bytes > 0
@@ -231,6 +235,8 @@ class Metered:
         billable = route.billable if route is not None else BELOW_500
         if not is_billed(self._status, complete=complete, payload=payload, by_caller=by_caller, billable=billable):
             await self._give_back()
+        elif self._settling is not None and outcome is not None:
+            await self._settle(self._settling.costs(outcome))
 
     async def _cut_off(self, send: Send, outcome: Outcome | None) -> None:
         """This process ends: a caller who was not answered yet is told to come back."""
@@ -247,6 +253,18 @@ class Metered:
             runtime.tallies.given_back(attempt.account, attempt.plan, attempt.now)
         if self._record is not None:
             self._record.refunded = returned == "given-back"
+        self._note()
+
+    async def _settle(self, costs: dict[str, int]) -> None:
+        runtime, attempt = self._runtime, self.attempt
+        if attempt.is_repeat:  # the first call is what was charged
+            return
+        result = await runtime.admission.settle(attempt, costs)
+        runtime.metrics.settled.labels(result).inc()
+        if result != "lost" and attempt.outage is None and attempt.account is not None and attempt.plan is not None:
+            runtime.tallies.settled(attempt.account, attempt.plan, costs, attempt.now)
+            if self._record is not None:
+                self._record.settled = costs
         self._note()
 
     def _note(self) -> None:
@@ -268,7 +286,12 @@ class Metered:
         attempt, plan, record = self.attempt, self.plan, self._record
         if plan is None or record is None:
             raise AssertionError("only an admitted request is answered by an upstream")
-        lines = [*head.lines, _VARIES, b"tiergate-decision: " + attempt.decision_id.encode()]
+        said, told = head.lines, NOTHING_TOLD
+        if plan.settle and status != _SWITCHING:
+            settling = self._settling = Settling(plan.settle, self._runtime.metrics)
+            said = settling.hear(said, attempt.decision_id, plan.facts.route or "-")
+            told = settling.heard
+        lines = [*said, _VARIES, b"tiergate-decision: " + attempt.decision_id.encode()]
         if attempt.route is not None and attempt.route.forward.response_headers:
             lines = edit_lines(lines, attempt.route.forward.response_headers)
         if not head.has_date:
@@ -278,7 +301,7 @@ class Metered:
             lines.append(UNCHECKED_LINES[attempt.outage.mode])
         elif plan.policy_lines and not head.has_ratelimit:
             lines += plan.policy_lines
-            lines.append(plan.state_line(record.states, status))
+            lines.append(plan.state_line(record.states, status, told))
         if self._cors is not None:
             lines = without_cors(lines) + call_lines(self._cors, self._scope["headers"])
         return lines
@@ -339,12 +362,14 @@ class Metered:
             policy=facts.policy_hash,
             refunded=record.refunded,
             **({"outage": record.outage} if record.outage else {}),
+            **({"settled": record.settled} if record.settled else {}),
             left={limit.name: left for limit, left in zip(facts.limits, record.states[::3] or _UNKNOWN, strict=False)},
             ms=round(record.duration_ms or 0.0, 3),
         )
 
 
 _SHORT = 200
+_SWITCHING = 101
 _ENDS_CONNECTION = frozenset(
     {"malformed-request", "http-version-not-supported", "body-incomplete", "request-timeout", "expectation-failed"}
 )

@@ -229,3 +229,13 @@ def test_explain_says_which_responses_are_billed(tmp_path: Path) -> None:
     assert "billed   responses 2xx, 404; a call that its caller leaves before the response is given back" in own
     general = run("explain", "POST", "/v1/render/a", "--tier", "pro", "--dir", str(tmp_path)).output
     assert "billed   responses below 400; a call that its caller leaves before the response stays charged" in general
+
+
+def test_explain_says_how_the_real_cost_is_learnt(tmp_path: Path) -> None:
+    tokens, kb = "response header X-Tokens at most 4_000 kept", "response bytes per 1KB"
+    meters = f"meters:\n  tokens: {{settle: {tokens}}}\n  kb: {{settle: {kb}}}\n"
+    text = TEXT.replace('  - match: "* /v1/**"', '  - match: "* /v1/**"\n    cost: {tokens: 200, kb: 1}')
+    (tmp_path / "api.yaml").write_text(text.replace("\ntiers:", f"\n{meters}tiers:"), encoding="utf-8")
+    said = run("explain", "GET", "/v1/other", "--dir", str(tmp_path)).output
+    assert "settled  tokens by the response's 'x-tokens' field, which the caller sees, at most 4_000; " in said
+    assert "settled  kb by bytes of the response, a unit per 1KB; the cost above is reserved" in said

@@ -18,6 +18,7 @@ FRAMED: dict[str, tuple[int, list[tuple[bytes, bytes]], list[bytes]]] = {
     "says-chunked": (200, [(b"transfer-encoding", b"chunked")], [b"he", b"llo"]),
     "says-close": (200, [(b"connection", b"close"), (b"content-length", b"5")], [b"hello"]),
     "no-content": (204, [], [b""]),
+    "priced": (200, [(b"X-Tokens", b"42"), (b"content-length", b"5")], [b"hello"]),
     "cookies": (200, [(b"set-cookie", b"a=1"), (b"set-cookie", b"b=2"), (b"content-length", b"0")], [b""]),
     "splits-the-head": (200, [(b"x-a", b"1\r\nx-b: 2")], [b"hello"]),
 }

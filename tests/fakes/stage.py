@@ -61,10 +61,7 @@ class Player(RawUpstream):
                     self.busy.remove(path)
 
     async def _tell(self, peer: Peer, head: RawRequest, _path: str) -> None:
-        length = int(head.field(b"content-length") or 0)
-        body = await peer.reader.readexactly(length)
-        if head.field(b"transfer-encoding") is not None:
-            body = await peer._chunks()
+        body = await self._take_body(peer, head)
         told = {
             "server": self.name,
             "line": head.line.decode(),
@@ -89,6 +86,28 @@ class Player(RawUpstream):
 
     async def _failure(self, peer: Peer, _head: RawRequest, _path: str) -> None:
         await self.answer(peer, b"sorry", "500 No")
+
+    async def _says(self, peer: Peer, head: RawRequest, path: str) -> None:
+        """What the caller asks for: `x-status`, lines in `x-say`, bytes in `x-size`; then `x-end`, cut or silence."""
+        lines = [value.decode() for name, value in head.fields if name == b"x-say"]
+        body = b"x" * int(head.field(b"x-size") or 0)
+        await self._take_body(peer, head)
+        end = head.field(b"x-end")
+        if end is None:
+            await self.answer(peer, body, (head.field(b"x-status") or b"200 OK").decode(), *lines)
+            return
+        fields = "".join(f"{line}\r\n" for line in (*lines, "Content-Length: 100000"))
+        await peer.send(f"HTTP/1.1 200 OK\r\n{fields}\r\n".encode() + body)
+        if end == b"silence":
+            await self._wait_for_end(peer, path)
+        await asyncio.sleep(BEAT_S)
+        await peer.close()
+        raise ConnectionError
+
+    async def _take_body(self, peer: Peer, head: RawRequest) -> bytes:
+        if head.field(b"transfer-encoding") is not None:
+            return await peer._chunks()
+        return await peer.reader.readexactly(int(head.field(b"content-length") or 0))
 
     async def _missing(self, peer: Peer, _head: RawRequest, _path: str) -> None:
         await self.answer(peer, b"no", "404 No")

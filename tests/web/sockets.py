@@ -14,7 +14,7 @@ from websockets.typing import Subprotocol
 
 POLICY = """\
 version: 1
-meters: {messages: {}, slow: {}, minutes: {}}
+meters: {messages: {}, slow: {}, minutes: {}, bytes: {settle: response bytes per 1B}}
 default_tier: free
 tiers:
   free:
@@ -24,7 +24,9 @@ tiers:
       - 5 messages per billing period
       - 2 slow per second burst 2
       - 1_000 minutes per billing period
+      - 1_000 bytes per billing period
 routes:
+  - {match: GET /settled, cost: {bytes: 9}}
   - {match: GET /chat, websocket: {max_message: 64KiB}}
   - {match: GET /counted, websocket: {cost_per_message: {messages: 1}}}
   - {match: GET /paced, websocket: {cost_per_message: {slow: 1}}}

@@ -83,3 +83,27 @@ def test_a_body_above_the_cap_never_reaches_the_app_whole(inside):
     assert "stays charged" in grown.json()["detail"]
     assert '"period";r=98;' in grown.headers["ratelimit"]
     assert used(client) == 2
+
+
+PRICED = """\
+version: 1
+default_tier: free
+meters: {tokens: {settle: response header X-Tokens}, bytes: {settle: response bytes per 1B}}
+tiers: {free: {limits: [100 tokens per day, 100 bytes per day]}}
+routes: [{match: "* /v1/**", cost: {tokens: 10, bytes: 10}}]
+"""
+
+
+def test_a_call_is_settled_by_what_the_app_says_and_sends(start_gateway, tmp_path, until):
+    (tmp_path / "policy.yaml").write_text(PRICED)
+    gateway = start_gateway(target="tests.fakes.inside_app:create", TIERGATE_POLICY_DIR=str(tmp_path))
+    _, _, client = gateway.customer()
+    answer = client.get("/v1/priced")
+    assert answer.text == "hello"
+    assert "x-tokens" not in answer.headers
+    assert '"tokens-day";r=58;' in answer.headers["ratelimit"]
+
+    def used() -> dict[str, int]:
+        return {row["meter"]: row["used"] for row in client.get("/api/v1/usage").json()["limits"]}
+
+    until(lambda: used() == {"tokens": 42, "bytes": 5})

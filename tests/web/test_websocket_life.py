@@ -93,6 +93,18 @@ def test_an_answer_instead_of_a_websocket_is_billed_like_a_calls(start, answer, 
         assert used(client) == billed
 
 
+def test_a_websocket_costs_what_was_reserved_and_is_not_settled(start, until):
+    gateway = start()
+    _, _, client = gateway.customer()
+    with open_socket(gateway.url, "/settled", key_of(client)) as opened:
+        opened.send("hello")
+        assert opened.recv(timeout=10)
+        until(lambda: used(client, "bytes") == 9)
+    until(lambda: gateway.metric("tiergate_websockets_open") == 0)
+    assert used(client, "bytes") == 9
+    assert gateway.metric("tiergate_charges_settled_total", result="settled") == 0
+
+
 def test_a_websocket_that_the_upstream_loses_before_it_says_anything_costs_nothing(start, api, until):
     gateway = start()
     _, _, client = gateway.customer()
