@@ -221,7 +221,7 @@ class Admission:
         Args:
             attempt: Filled with what was found on the way.
             presented: The key as sent, or None.
-            route: Charged instead of the policy's own, for what such a call costs later (`core.route.priced`).
+            route: Charged instead of the policy's own: the same at another price.
 
         Raises:
             Rejected, Denied: With nothing charged.
@@ -372,6 +372,8 @@ class Admission:
         account, plan = attempt.account, attempt.plan
         if account is None or plan is None or plan.key.scopes or plan.key.allow or attempt.is_repeat:
             return
+        if plan.route.is_priced:
+            return
         if attempt.policy is not self._ready_under:
             if attempt.policy is not self._policy.current:
                 return
@@ -424,6 +426,14 @@ class Admission:
         except CapacityReduced:
             return "lost"
         return "settled" if given or taken else "nothing"
+
+    def recognise(self, presented: bytes) -> None:
+        """Look at a key's form only, without asking anybody.
+
+        Raises:
+            InvalidKey: It is none of ours.
+        """
+        self._codec.parse(presented)
 
     async def identify(self, presented: bytes | None) -> tuple[Account, str]:
         """The current account and key id behind a key, without charging: for the customer's own pages and API.

@@ -8,6 +8,7 @@ from gateway.cli.forward_words import size_words
 from gateway.core.settle import MOST_UNITS
 
 if TYPE_CHECKING:
+    from gateway.core.measure import Measure
     from gateway.core.outcome import Billable
     from gateway.core.route import Route
     from gateway.core.settle import Settle
@@ -18,7 +19,14 @@ _FIRST = 200
 
 def cost_words(route: Route) -> str:
     """What a call costs: `1 requests, 500 tokens`."""
-    return ", ".join(f"{units:_} {meter}" for meter, units in route.cost)
+    plain = [f"{units:_} {meter}" for meter, units in route.cost]
+    return ", ".join([*plain, *(_measure_words(measure) for measure in route.measures)])
+
+
+def _measure_words(measure: Measure) -> str:
+    per = f", a unit per {size_words(measure.per_bytes)}" if measure.source == "bytes" else ""
+    without = "" if measure.default is None else f", {measure.default:_} without it"
+    return f"{measure.meter} by {measure.words}{per} (at most {measure.at_most:_}{without})"
 
 
 def settle_words(rule: Settle) -> str:

@@ -209,10 +209,13 @@ def _print_cost(route: Route, tier: Tier) -> None:
     for rule in route.settle:
         click.echo(f"settled  {settle_words(rule)}")
     click.echo(f"billed   {billed_words(route.billable)}")
-    cost = dict(route.cost)
+    cost, measured = dict(route.cost), {measure.meter for measure in route.measures}
     for limit in tier.limits:
         units = cost.get(limit.meter, 0)
         held = limit.burst if isinstance(limit, Rate) else limit.units
+        if limit.meter in measured:
+            click.echo(f"limit    {limit_words(limit)}: as many calls as their costs leave room for")
+            continue
         often = f"{held // units:_} such calls" if units else "not spent by this call"
         kind = "at once" if isinstance(limit, Rate) else "a window"
         click.echo(f"limit    {limit_words(limit)}: {often}{f' {kind}' if units else ''}")

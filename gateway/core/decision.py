@@ -176,7 +176,7 @@ def _check_costs(limits: tuple[PlannedLimit, ...]) -> None:
     for limit in limits:
         if limit.claim.cost > limit.quota:
             raise CostAboveLimit(
-                f"This call costs {limit.claim.cost:,} and the {limit.name!r} limit of this key never holds more than"
+                f"This call costs {limit.claim.cost:,} and the {limit.name!r} limit never holds more than"
                 f" {limit.quota:,}."
             )
 

@@ -8,6 +8,7 @@
         MalformedRequest         400  malformed-request
         RouteNotFound            404  route-not-found
         BodyTooLarge             413  body-too-large
+        CostUnreadable           400  cost-unreadable
         BodyIncomplete           400  body-incomplete
         MethodRefused            501  method-not-supported
         VersionNotSupported      505  http-version-not-supported
@@ -151,6 +152,12 @@ class BodyTooLarge(Rejected):
     """The request body is larger than the cap."""
 
     code = "body-too-large"
+
+
+class CostUnreadable(Rejected):
+    """The call does not say what it costs, or not so that it can be read in one way. Nothing was charged."""
+
+    code = "cost-unreadable"
 
 
 class BodyIncomplete(Rejected):

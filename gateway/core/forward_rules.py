@@ -19,6 +19,7 @@ _OF_THE_CONNECTION = frozenset(
 _CHANGES_THE_BODY = frozenset({b"content-encoding"})
 _SAID_BY_US = frozenset({b"forwarded", b"x-real-ip", b"via", b"max-forwards", b"x-request-id", b"traceparent"})
 _OURS_IN_RESPONSES = frozenset({b"ratelimit", b"ratelimit-policy", b"via"})
+_SECRETS = frozenset({b"authorization", b"x-api-key", b"cookie", b"idempotency-key"})
 _SAYS_SOMETHING_ELSE = frozenset(
     b"date vary via age etag set-cookie ratelimit ratelimit-policy tiergate-decision tiergate-warning".split()
 )
@@ -48,6 +49,17 @@ def why_not_in_responses(name: bytes) -> str | None:
     if dashed in _OURS_IN_RESPONSES or dashed.startswith(_TOLD_TO_CALLERS):
         return "the gateway itself says it to the caller"
     return _why_nowhere(dashed)
+
+
+def why_no_price(name: bytes) -> str | None:
+    """Why a request field cannot tell what a call costs, or None if it can.
+
+    Args:
+        name: Lower case.
+    """
+    if name in _SECRETS:
+        return "it holds a secret"
+    return _why_nowhere(name.replace(b"_", b"-"))
 
 
 def why_no_cost(name: bytes) -> str | None:

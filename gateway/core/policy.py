@@ -97,6 +97,8 @@ class Policy:
     """Whether a request can go to the upstream of the settings: no group is the default, and a route names none."""
     has_cors: bool = field(init=False, repr=False, compare=False)
     """Whether any route answers browsers of other origins."""
+    has_measures: bool = field(init=False, repr=False, compare=False)
+    """Whether any route's price depends on what a call asks for."""
     _table: RouteTable = field(init=False, repr=False, compare=False)
     _by_host: dict[str, UpstreamGroup] = field(init=False, repr=False, compare=False)
 
@@ -108,6 +110,7 @@ class Policy:
         object.__setattr__(self, "needs_settings_upstream", needs_upstream)
         has_cors = self.cors is not None or any(route.forward.cors is not None for route in routes)
         object.__setattr__(self, "has_cors", has_cors)
+        object.__setattr__(self, "has_measures", any(route.measures for route in routes))
         object.__setattr__(self, "_table", RouteTable(routes))
         object.__setattr__(self, "_by_host", {host: group for group in groups for host in group.hosts})
 

@@ -7,9 +7,10 @@ trailing slash is a segment of its own (`/v1/x` does not match `/v1/x/`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
+from gateway.core.measure import Measure
 from gateway.core.once import OnceTerms
 from gateway.core.outcome import BELOW_500, Billable
 from gateway.core.settle import Settle
@@ -35,6 +36,10 @@ class Route:
     """What an Idempotency-Key means here. None: nothing to the gateway; it passes as any other field."""
     settle: tuple[Settle, ...] = ()
     """How the real cost is learnt at the end, of meters in `cost`; until then `cost` is reserved."""
+    measures: tuple[Measure, ...] = ()
+    """What a call costs by what it asks for, beside `cost`."""
+    is_priced: bool = field(default=False, hash=False, compare=False)
+    """A copy for one call, with its measures in `cost`."""
 
     def matches(self, method: str, path: str) -> bool:
         """Whether this line speaks of `method` and canonical `path` (starts with `/`, no query)."""

@@ -247,6 +247,7 @@ def _route(draft: RouteDraft, billable: Billable, once: OnceTerms | None) -> Rou
         cost=draft.cost,
         requires=None if draft.requires is None else draft.requires.value,
         forward=draft.forwarding.options,
+        measures=draft.measures,
         settle=draft.settle,
         billable=billable if draft.billable is None else draft.billable,
         once=(once if draft.once is None else draft.once.terms) if bears_keys(draft.pattern) else None,

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.core.limit_text import REQUESTS
 from gateway.core.pattern import PatternInvalid, Precedence, parse_pattern
 from gateway.policyfiles.billable import read_billable
-from gateway.policyfiles.costs import read_cost
 from gateway.policyfiles.document import Mapping, Text
 from gateway.policyfiles.forwarding import FORWARD_KEYS, ForwardingDraft, read_forwarding
+from gateway.policyfiles.measuring import read_route_cost
 from gateway.policyfiles.once import OnceDraft, read_route_once
 from gateway.policyfiles.settling import read_route_settle
 from gateway.policyfiles.shapes import as_fields, as_text
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping as Lookup
     from collections.abc import Sequence
 
+    from gateway.core.measure import Measure
     from gateway.core.outcome import Billable
     from gateway.core.pattern import Pattern
     from gateway.core.policy import Meter
@@ -42,6 +42,7 @@ class RouteDraft:
     cost: tuple[tuple[str, int], ...]
     cost_place: Place
     requires: Text | None
+    measures: tuple[Measure, ...]
     settle: tuple[Settle, ...]
     forwarding: ForwardingDraft
     billable: Billable | None
@@ -71,18 +72,19 @@ def _read_route(node: Node, meters: Lookup[str, Meter], faults: FaultLog) -> Rou
         return None
     match = as_text(fields["match"], "'match'", faults)
     requires = as_text(fields["requires"], "'requires'", faults) if "requires" in fields else None
-    cost = read_cost(fields["cost"], "'cost'", meters, faults) if "cost" in fields else {}
+    cost, measures = read_route_cost(fields.get("cost"), meters, faults)
     pattern = None if match is None else _read_pattern(match, faults)
     if pattern is None or match is None:
         return None
-    cost = {REQUESTS: 1} | cost
     cost_place = fields["cost"].place if "cost" in fields else match.place
+    most = cost | {measure.meter: 1 for measure in measures}  # what is read may be as little
     return RouteDraft(
         pattern=pattern,
         place=match.place,
         cost=tuple(cost.items()),
         cost_place=cost_place,
-        settle=read_route_settle(fields.get("settle"), cost, cost_place, meters, faults),
+        measures=measures,
+        settle=read_route_settle(fields.get("settle"), most, cost_place, meters, faults),
         requires=requires,
         forwarding=read_forwarding(fields, pattern, meters, faults),
         billable=read_billable(fields["billable"], faults) if "billable" in fields else None,

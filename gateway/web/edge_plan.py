@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from gateway.admission import Attempt
 from gateway.core.charge import QuotaClaim
 from gateway.core.forward_rules import effective_max_body, effective_timeouts
+from gateway.core.measure import most_body_bytes
 from gateway.core.ratelimit_fields import policy_field
 from gateway.core.upstream_policy import ForwardTimeouts
 from gateway.explaining import ADMITTED, REPEATED, Facts, LimitSeen
@@ -69,6 +70,9 @@ class EdgePlan:
         self.fields = [b"%b: %b" % field for field in self.identity]
         """The same, as lines."""
         self.max_body = effective_max_body(plan.route.forward, plan.tier.forward, runtime.settings.max_body_bytes)
+        reserved = most_body_bytes(plan.route.settle) if plan.route.settle else None
+        if reserved is not None:
+            self.max_body = min(self.max_body, reserved)
         self.timeouts = timeouts_of(runtime, attempt)
         """What policy says of the exchange; None: nothing beside the settings."""
         self.policy_lines = [b"ratelimit-policy: " + policy_field(plan.limits)] if plan.limits else []

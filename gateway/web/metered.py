@@ -20,6 +20,7 @@ from gateway.explaining import Facts, Page, Record, cut
 from gateway.upstream import ClientFaulty, ClientLeft, ExchangeBroken, ExchangeCancelled, Outcome, ResponseHead
 from gateway.web.dates import DateField
 from gateway.web.edge_plan import NOTHING_TOLD, EdgePlan, edge_plan, facts_of, states_of
+from gateway.web.measuring import measure_call
 from gateway.web.outage_lines import UNCHECKED, UNCHECKED_LINES
 from gateway.web.problems import problem_response
 from gateway.web.settling import Settling
@@ -114,10 +115,20 @@ class Metered:
         """Identify, decide, charge, forward, and give back what is not billed."""
         attempt = self.attempt
         try:
-            await self._runtime.admission.admit(attempt, presented_key(self._scope["headers"]))
+            presented, route = presented_key(self._scope["headers"]), None
+            if attempt.policy.has_measures and presented is not None:
+                route, receive = await measure_call(self._runtime, attempt, presented, self._scope, receive)
+            await self._runtime.admission.admit(attempt, presented, route)
         except TiergateError as error:
             self._refused(error)
             await self._answer(send, error)
+            return
+        except ClientFaulty as fault:  # before anything was charged
+            self._refused(fault.refusal)
+            await self._answer(send, fault.refusal)
+            return
+        except ClientLeft:
+            self._ended()
             return
         except BaseException:
             self._leave()

@@ -115,6 +115,11 @@ TABLE: dict[str, Kind] = {
         advice="Send a smaller body, or several requests. Nothing was charged if the body's length was announced; "
         "a call that had begun before it showed stays charged.",
     ),
+    "cost-unreadable": Kind(
+        status=400,
+        title="The call does not say what it costs",
+        advice="Send what the detail names: a whole number within its bounds, once. Nothing was charged.",
+    ),
     "body-incomplete": Kind(
         status=400,
         title="The request body did not arrive as announced",

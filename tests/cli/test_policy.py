@@ -239,3 +239,14 @@ def test_explain_says_how_the_real_cost_is_learnt(tmp_path: Path) -> None:
     said = run("explain", "GET", "/v1/other", "--dir", str(tmp_path)).output
     assert "settled  tokens by the response's 'x-tokens' field, which the caller sees, at most 4_000; " in said
     assert "settled  kb by bytes of the response, a unit per 1KB; the cost above is reserved" in said
+
+
+def test_explain_says_where_a_cost_is_read(tmp_path: Path) -> None:
+    line = '  - match: "* /v1/**"'
+    cost = "{requests: request json items.length at most 100 default 1, kb: request bytes per 1KB at most 5_000}"
+    text = TEXT.replace(line, f"{line}\n    cost: {cost}").replace("\ntiers:", "\nmeters: {kb: {}}\ntiers:")
+    (tmp_path / "api.yaml").write_text(text, encoding="utf-8")
+    said = run("explain", "POST", "/v1/other", "--dir", str(tmp_path)).output
+    assert "requests by the length of 'items' in the JSON body (at most 100, 1 without it)" in said
+    assert "kb by the size of the request's body, a unit per 1KB (at most 5_000)" in said
+    assert "100 requests per billing period: as many calls as their costs leave room for" in said

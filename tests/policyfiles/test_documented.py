@@ -13,7 +13,7 @@ TEXT = (Path(__file__).parents[2] / "docs" / "policies.md").read_text(encoding="
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
 REST = {
     "default_tier": "default_tier: free\n",
-    "meters": "meters: {tokens: {}}\n",
+    "meters": "meters: {tokens: {}, kb: {}, items: {}}\n",
     "tiers": "tiers:\n  free: {limits: unlimited}\n  pro: {limits: unlimited, features: [exports]}\n",
     "routes": "routes: [{match: /v1/**}]\n",
     "upstreams": "upstreams: {render: {servers: [http://10.0.0.9]}}\n",

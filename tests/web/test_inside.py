@@ -90,11 +90,13 @@ version: 1
 default_tier: free
 meters: {tokens: {settle: response header X-Tokens}, bytes: {settle: response bytes per 1B}}
 tiers: {free: {limits: [100 tokens per day, 100 bytes per day]}}
-routes: [{match: "* /v1/**", cost: {tokens: 10, bytes: 10}}]
+routes:
+  - {match: POST /v1/items, cost: {tokens: request json n at most 50}, settle: {tokens: off}}
+  - {match: "* /v1/**", cost: {tokens: 10, bytes: 10}}
 """
 
 
-def test_a_call_is_settled_by_what_the_app_says_and_sends(start_gateway, tmp_path, until):
+def test_a_call_is_priced_by_its_body_and_settled_by_what_the_app_says_and_sends(start_gateway, tmp_path, until):
     (tmp_path / "policy.yaml").write_text(PRICED)
     gateway = start_gateway(target="tests.fakes.inside_app:create", TIERGATE_POLICY_DIR=str(tmp_path))
     _, _, client = gateway.customer()
@@ -107,3 +109,7 @@ def test_a_call_is_settled_by_what_the_app_says_and_sends(start_gateway, tmp_pat
         return {row["meter"]: row["used"] for row in client.get("/api/v1/usage").json()["limits"]}
 
     until(lambda: used() == {"tokens": 42, "bytes": 5})
+    body = b'{"n": 7}'
+    assert client.post("/v1/items", content=body).json()["body_bytes"] == len(body)
+    assert used() == {"tokens": 49, "bytes": 5}
+    assert client.post("/v1/items", content=b"n=7").json()["code"] == "cost-unreadable"

@@ -12,9 +12,9 @@ import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from gateway.core.errors import MalformedRequest, RequestTimeout
+from gateway.core.errors import BodyTooLarge, MalformedRequest, RequestTimeout
 from gateway.core.http_body import CHUNKED, LAST_CHUNK, write_chunk
-from gateway.upstream import ClientFaulty, ExchangeBroken
+from gateway.upstream import ClientFaulty, ClientLeft, ExchangeBroken
 
 if TYPE_CHECKING:
     from gateway.core.http_head import RequestLine
@@ -250,6 +250,28 @@ class Cycle:
         if any(b"\r" in line or b"\n" in line for line in lines):
             raise RuntimeError("a header field of the app's response holds a line break")
         return lines
+
+    async def whole_body(self, most: int) -> bytes:
+        """The request's body, when all of it has come; it stays where it is, for whoever answers.
+
+        Raises:
+            BodyTooLarge: It has more than `most` bytes, which are at most `_HOLD_BYTES`.
+            ClientLeft: The caller has gone, or, as ClientFaulty, does not send it as it may.
+        """
+        self._ask()
+        while self._size <= most and not self._body_ended:
+            if self._fault is not None:
+                raise self._fault
+            if self.disconnected:
+                raise ClientLeft("The caller left before its body had come.")
+            if self._event is None:
+                self._event = asyncio.Event()
+            self._event.clear()
+            await self._event.wait()
+        if self._size > most:
+            raise BodyTooLarge(f"The request body is larger than is read for its price: {most:,} bytes.")
+        self._parts = [b"".join(self._parts)] if self._parts else []
+        return self._parts[0] if self._parts else b""
 
     # What an exchange calls.
 
