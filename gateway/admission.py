@@ -211,6 +211,11 @@ class Admission:
         """The policy of all of them; their keys hold ids of its routes."""
         self._entries = entries
 
+    @property
+    def holds_accounts(self) -> bool:
+        """Whether there is anybody whom this worker could let in while the cache cannot decide."""
+        return bool(self._accounts)
+
     def attempt(self, decision_id: str, method: str, path: str, **about: Any) -> Attempt:
         """Start a decision under the policy in force now; it keeps that policy to its end. `about`: as `Attempt`."""
         return Attempt(decision_id, method, path, self._policy.current, **about)

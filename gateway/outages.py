@@ -196,7 +196,7 @@ class Outages:
                 self._failed_at = self._monotonic()
                 log.debug("what is owed to quotas cannot be charged back yet", reason=str(error))
                 break
-        self._metrics.outage_owed.set(self._owed_units())
+        self._metrics.outage_owed.set(self.owed_units)
         return moved
 
     async def _charge_back(self, customer_id: str, customer: _Customer) -> bool:
@@ -222,7 +222,9 @@ class Outages:
         self._batches += 1
         return self._batches
 
-    def _owed_units(self) -> int:
+    @property
+    def owed_units(self) -> int:
+        """What is not charged back yet."""
         owed = sum(sum(customer.owed.values()) for customer in self._customers.values())
         sending = (customer.sending for customer in self._customers.values() if customer.sending is not None)
         return owed + sum(part[2] for receipt in sending for part in receipt.parts)

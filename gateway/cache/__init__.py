@@ -23,6 +23,7 @@ from gateway.cache.once import (
 )
 from gateway.cache.scripts import CHARGED, charge_answer, prepare_charge, prepare_settlement
 from gateway.cache.server import CacheServer
+from gateway.cache.trouble import Trouble, explain_trouble
 from gateway.cache.values import Receipt, UsageReading
 
 __all__ = [
@@ -36,10 +37,12 @@ __all__ = [
     "OnceReused",
     "Receipt",
     "Repeated",
+    "Trouble",
     "UsageReading",
     "charge_answer",
     "decode_account",
     "encode_account",
+    "explain_trouble",
     "once_answer",
     "prepare_charge",
     "prepare_once",

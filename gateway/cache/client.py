@@ -25,6 +25,7 @@ from gateway.cache.keyspace import (
     acct_key,
     customer_of,
     owed_key,
+    probe_key,
     use_key,
     why_key,
 )
@@ -39,16 +40,17 @@ from gateway.cache.scripts import (
 )
 from gateway.cache.servers import open_servers
 from gateway.cache.values import Receipt, UsageReading
-from gateway.core.charge import Charged, ChargeRefused
+from gateway.core.charge import Charged, ChargeRefused, ChargeRequest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
     from gateway.cache.node import Node
     from gateway.core.account import Account
-    from gateway.core.charge import ChargeAnswer, ChargeRequest, LimitState, RateClaim
+    from gateway.core.charge import ChargeAnswer, LimitState, RateClaim
 
 _SCAN_COUNT = 500
+_PROBE_S = 60
 _READ_AT_ONCE = 250
 _LONGER_LIFE_EVERY_S = 3600.0
 
@@ -340,6 +342,24 @@ class Cache:
         started = time.perf_counter()
         await self._servers.ping()
         return (time.perf_counter() - started) * 1000
+
+    async def try_write(self) -> float:
+        """As `ping`, with a write: a full memory, a full disk and a replica show nowhere else.
+
+        Raises:
+            CacheUnavailable: It takes no writes, or does not answer.
+        """
+        key, started = probe_key("ready"), time.perf_counter()
+        await self._servers.run(key, lambda client: client.set(key, "1", ex=_PROBE_S))
+        return (time.perf_counter() - started) * 1000
+
+    async def find_trouble(self) -> str:
+        """Why charges do not pass, for operators; empty if they do."""
+        try:
+            await self.charge(ChargeRequest(customer_id="nobody", version=0, claims=()))
+        except CacheUnavailable as refusal:
+            return refusal.reason or str(refusal)
+        return ""
 
     async def aclose(self) -> None:
         """Fail what is under way, and close every connection."""

@@ -88,7 +88,8 @@ async def _inspect(url: str, deadline_s: float) -> CacheReport:
             persistence, refusal = await _persistence(client, info), await _try_write(client)
             return _report(info, persistence, trips[len(trips) // 2], skew_s, refusal)
     except (RedisError, OSError) as error:
-        raise CacheUnavailable(f"The cache did not answer: {str(error) or type(error).__name__}.") from None
+        reason = str(error) or type(error).__name__
+        raise CacheUnavailable(f"The cache did not answer: {reason}.", reason=reason) from None
 
 
 async def _round_trip_ms(client: Redis) -> float:

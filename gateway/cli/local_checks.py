@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway import __version__
-from gateway.cache import CacheServer, CacheServerError, CacheUnavailable
+from gateway.cache import CacheServer, CacheServerError, CacheUnavailable, explain_trouble
 from gateway.cache.inspection import CacheReport, inspect_cache
 from gateway.cli.deployment_checks import judge_deployment
 from gateway.cli.findings import Finding, fail, ok, warn
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
 
 _OLDEST_REDIS = (6, 2)
+_WITHOUT_CACHE = "Until then calls get 503, but for those that policy lets go on for a while (when_cache_fails)."
 _SLOW_MS = 5.0
 _SKEW_WARN_S = 2.0
 _FREE_BYTES = 500_000_000
@@ -67,8 +68,12 @@ async def check_cache(settings: Settings) -> list[Finding]:
     try:
         report = await inspect_cache(url)
     except (CacheUnavailable, ValueError) as error:
-        fix = "Restart `tiergate serve`." if is_embedded else "Start it, or correct TIERGATE_REDIS_URL."
-        return [fail("cache", str(error), f"{fix} Without the cache every call gets 503.")]
+        fix = "Start it, or correct TIERGATE_REDIS_URL."
+        if is_embedded:
+            fix = "Restart `tiergate serve`."
+        elif isinstance(error, CacheUnavailable):
+            fix = explain_trouble(error.reason).fix
+        return [fail("cache", str(error), f"{fix} {_WITHOUT_CACHE}")]
     return list(_judge_cache(report))
 
 
@@ -101,8 +106,7 @@ def _judge_cache(report: CacheReport) -> Iterator[Finding]:
         yield fail(
             "cache",
             f"it answers and takes no writes: {report.write_refusal}",
-            "Make room on its disk or in its memory, or allow its user to write keys that begin with tg:. "
-            "Until then every call gets 503.",
+            f"{explain_trouble(report.write_refusal).fix} {_WITHOUT_CACHE}",
         )
     if report.round_trip_ms > _SLOW_MS:
         yield warn(

@@ -1,6 +1,7 @@
 """Is this worker fit to serve, and how are the parts it depends on?
 
-Readiness asks cache, ledger and policy now. Calls are refused without the cache; without the
+Readiness asks cache, ledger and policy now. Without the cache, calls are refused but for those of
+tiers that go on meanwhile (`when_cache_fails`), by a worker that knows some accounts; without the
 ledger, customers that the cache knows are served, and taking every instance out of a load
 balancer for it would make an outage of what is only degraded. A gateway that never had a ledger
 or a policy does not start, and a worker that begins without the ledger counts the cache as
@@ -13,13 +14,14 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import TYPE_CHECKING
 
 import structlog
 
-from gateway.core.errors import BillingRefused, BillingUnavailable, CapacityReduced, LedgerUnavailable
+from gateway.cache import CacheUnavailable, Trouble, explain_trouble
+from gateway.core.errors import BillingRefused, BillingUnavailable, LedgerUnavailable
 
 if TYPE_CHECKING:
     from gateway.web.runtime import Runtime
@@ -98,15 +100,26 @@ async def watch_dependencies(runtime: Runtime) -> None:
 
 
 async def _check_cache(runtime: Runtime) -> Check:
-    fix = "Check that the cache server runs and TIERGATE_REDIS_URL is right; `tiergate doctor` says more."
+    """Can it decide? Else: who goes on without it, by policy, in what time, and what is wrong."""
+    deadline_ms = runtime.settings.cache_deadline_ms
     try:
-        milliseconds = await runtime.cache.ping()
-    except CapacityReduced as error:
-        return Check(name="cache", ok=False, detail=str(error), fix=fix, is_needed=True)
-    if not await runtime.cache.wait_ready(_CACHE_WAIT_S):
-        missed = "It answers, and what it missed is still being published."
-        return Check(name="cache", ok=False, detail=missed, fix=fix, is_needed=True)
+        milliseconds = await runtime.cache.try_write()
+    except CacheUnavailable as error:
+        return _no_cache(runtime, explain_trouble(error.reason))
+    if not await runtime.cache.wait_ready(_CACHE_WAIT_S) and (trouble := await runtime.cache.find_trouble()):
+        return _no_cache(runtime, explain_trouble(trouble))
+    if milliseconds > deadline_ms:
+        what = f"It took {milliseconds:.0f} ms to answer, and calls wait {deadline_ms} ms."
+        return _no_cache(runtime, replace(explain_trouble("no answer in time"), what=what))
     return Check(name="cache", ok=True, detail=f"answers in {milliseconds:.1f} ms", is_needed=True)
+
+
+def _no_cache(runtime: Runtime, trouble: Trouble) -> Check:
+    """Calls are not all refused while some tiers go on with accounts that this worker holds."""
+    tiers = [tier.name for tier in runtime.policy.current.tiers.values() if tier.when_cache_fails.mode != "deny"]
+    goes_on = bool(tiers) and runtime.admission.holds_accounts
+    who = f" Known customers of {', '.join(tiers)} go on meanwhile, as policy says." if goes_on else ""
+    return Check(name="cache", ok=False, detail=trouble.what + who, fix=trouble.fix, is_needed=not goes_on)
 
 
 async def _check_ledger_soon(runtime: Runtime) -> tuple[Check, Check]:

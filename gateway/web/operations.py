@@ -73,7 +73,7 @@ async def health() -> Health:
     tags=["operations"],
 )
 async def ready(runtime: FromRuntime, caller: FromCaller) -> Response[Readiness]:
-    """503 if calls are refused here: without the cache. A ledger that is away is told with 200 and `degraded`."""
+    """503 if calls are refused here: without the cache, unless policy lets some go on. Else 200, perhaps `degraded`."""
     readiness = await check_readiness(runtime)
     is_told_all = caller.role == "admin"
     view = Readiness(

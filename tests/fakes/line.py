@@ -1,4 +1,4 @@
-"""A TCP port that leads to a server's unix socket, until it is cut or told to pass nothing on."""
+"""A TCP port that leads to a server's unix socket, until it is cut, slowed down or told to pass nothing on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ class Line(Listener):
         self._socket_path = socket_path
         self._passing = asyncio.Event()
         self._passing.set()
-        self._is_deaf = False
+        self._answer_bytes: int | None = None
+        self._delay_s = 0.0
         self.accepted = 0
         self.url = ""
         """How a client names this line; filled in by whoever opens it."""
@@ -31,11 +32,19 @@ class Line(Listener):
 
     def deafen(self) -> None:
         """Pass on what is asked, and cut the connection instead of answering."""
-        self._is_deaf = True
+        self._answer_bytes = 0
+
+    def cut_answers_after(self, count: int) -> None:
+        """Pass on what is asked, and cut the connection after so many bytes of each answer."""
+        self._answer_bytes = count
 
     def hear(self) -> None:
         """Answers arrive again."""
-        self._is_deaf = False
+        self._answer_bytes = None
+
+    def slow_down(self, delay_s: float) -> None:
+        """Pass on everything, so much later."""
+        self._delay_s = delay_s
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
@@ -50,7 +59,11 @@ class Line(Listener):
         with contextlib.suppress(OSError):
             while data := await reader.read(65_536):
                 await self._passing.wait()
-                if answers and self._is_deaf:
+                if self._delay_s:
+                    await asyncio.sleep(self._delay_s)
+                if answers and self._answer_bytes is not None:
+                    writer.write(data[: self._answer_bytes])
+                    await writer.drain()
                     break
                 writer.write(data)
                 await writer.drain()

@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 from gateway.cache.server import _find_binary
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -24,10 +25,12 @@ class SnapshotServer:
     Args:
         directory: Where it lives.
         binary: The server's program; None: the embedded Valkey.
+        options: How it keeps its data, and whatever else.
     """
 
-    def __init__(self, directory: Path, binary: str | None = None) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path, binary: str | None = None, options: Sequence[str] = ("--save", "")) -> None:
+        self.directory = directory
+        self.options = options
         self._binary = binary or str(_find_binary())
         self._socket = directory / "s"
         self._process: asyncio.subprocess.Process | None = None
@@ -45,11 +48,19 @@ class SnapshotServer:
         await self.client.aclose()
         await self.kill()
 
-    async def start(self) -> None:
-        """Start it on the last snapshot, and wait until it answers."""
-        self._directory.mkdir(exist_ok=True)
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        assert self._process is not None
+        return self._process.pid
+
+    async def start(self, *more: str) -> None:
+        """Start it on what it has kept, and wait until it answers. `more`: options of this start only."""
+        self.directory.mkdir(exist_ok=True)
         self._process = await asyncio.create_subprocess_exec(
-            self._binary, "--port", "0", "--unixsocket", self._socket, "--dir", self._directory, "--save", "",
+            self._binary, "--port", "0", "--unixsocket", self._socket, "--dir", self.directory,
+            *self.options,
+            *more,
             stdout=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
         async with asyncio.timeout(_ANSWER_S):

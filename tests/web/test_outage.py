@@ -78,6 +78,20 @@ def test_who_pays_goes_on_for_its_allowance_and_is_told_and_it_is_counted_and_se
     assert "tiergate-warning" not in client.get("/v1/echo").headers
 
 
+def test_a_worker_that_goes_on_without_a_cache_stays_in_the_load_balancer_and_says_what_is_wrong(cut_off, outage):
+    _, _, client = cut_off.customer()
+    client.get("/v1/echo").raise_for_status()
+    outage()
+    answer = cut_off.admin.get("/_tiergate/ready")
+    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+    cache = next(check for check in answer.json()["checks"] if check["name"] == "cache")
+    assert not cache["ok"]
+    assert (
+        cache["detail"] == "Nobody listens there. Known customers of pro, enterprise go on meanwhile, as policy says."
+    )
+    assert "TIERGATE_REDIS_URL" in cache["fix"]
+
+
 def test_who_does_not_pay_waits(cut_off, outage):
     _, _, client = cut_off.customer()
     client.get("/v1/echo").raise_for_status()
