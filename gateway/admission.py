@@ -283,7 +283,7 @@ class Admission:
         if attempt.gate is not None:
             attempt.gate(held.account, attempt.plan)
         attempt.once = None  # nobody knows what was charged under its Idempotency-Key
-        attempt.outage = self._outages.judge(held.account, attempt.plan, error)
+        attempt.outage = self._outages.judge(held.account, attempt.plan, _receipt(attempt).parts, error)
         if attempt.outage.refusal is not None:
             raise CacheUnavailable(attempt.outage.refusal, reason=error.reason) from error
 
@@ -398,7 +398,7 @@ class Admission:
         if attempt.outage is not None:
             if not attempt.outage.parts:
                 return "nothing"
-            if self._outages.take_out(attempt.outage):
+            if self._outages.correct(attempt.outage, [0] * len(receipt.parts)):
                 return "given-back"
         if not receipt.parts and call is None:
             return "nothing"
@@ -423,9 +423,11 @@ class Admission:
         if plan is None:
             raise AssertionError("what is settled was admitted")
         receipt = _receipt(attempt)
-        if not receipt.parts or attempt.outage is not None:
+        if not receipt.parts or (attempt.outage is not None and not attempt.outage.parts):
             return "nothing"
         real = [costs.get(limit.meter, limit.claim.cost) for limit in plan.limits if _is_returnable(limit.claim)]
+        if attempt.outage is not None and self._outages.correct(attempt.outage, real):
+            return "settled"
         try:
             given, taken = await self._cache.settle(receipt, real)
         except CapacityReduced:

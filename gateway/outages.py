@@ -123,12 +123,13 @@ class Outages:
         if exhausted:
             self._exhausted[customer_id] = exhausted
 
-    def judge(self, account: Account, plan: Plan, error: CacheUnavailable) -> Passed:
+    def judge(self, account: Account, plan: Plan, parts: Parts, error: CacheUnavailable) -> Passed:
         """Let a call in or not, by its tier's `when_cache_fails`.
 
         Args:
             account: Fresh.
             plan: What the account and policy make of the call.
+            parts: What it takes from quotas.
             error: Why the cache did not decide.
         """
         self._failed_at = self._monotonic()
@@ -151,27 +152,31 @@ class Outages:
         customer.units = units
         passed = Passed(mode="local", customer_id=account.customer_id, batch=customer.batch)
         if not error.may_have_happened:
-            passed.parts = tuple((c.field, c.starts_at, c.cost) for c in claims if isinstance(c, QuotaClaim) and c.cost)
-            for name, starts_at, cost in passed.parts:
+            passed.parts = parts
+            for name, starts_at, cost in parts:
                 customer.owed[name, starts_at] = customer.owed.get((name, starts_at), 0) + cost
         self._metrics.outage_admitted.labels("local").inc()
         return passed
 
-    def take_out(self, passed: Passed) -> bool:
-        """A call that was let in is not billed: owe nothing for it.
+    def correct(self, passed: Passed, costs: Sequence[int]) -> bool:
+        """A call that was let in cost something else than was reserved, or nothing: owe that, once.
+
+        Args:
+            passed: Its parts are none afterwards.
+            costs: What the call cost in the end, for each part.
 
         Returns:
-            False if it has been charged back by now: then it can be given back like any charge.
+            False if it has been charged back by now: then it can be corrected like any charge.
         """
         customer = self._customers.get(passed.customer_id)
         if customer is None or customer.batch != passed.batch:
             return False
-        for name, starts_at, cost in passed.parts:
-            left = customer.owed[name, starts_at] - cost
-            if left:
-                customer.owed[name, starts_at] = left
+        for (name, starts_at, cost), real in zip(passed.parts, costs, strict=True):
+            owed = customer.owed.get((name, starts_at), 0) + real - cost
+            if owed:
+                customer.owed[name, starts_at] = owed
             else:
-                del customer.owed[name, starts_at]
+                customer.owed.pop((name, starts_at), None)
         passed.parts = ()
         return True
 

@@ -229,6 +229,18 @@ async def test_a_call_that_is_not_billed_is_owed_nothing(remote, line, paying):
     assert left(await admit(remote.admission, key), "period") == 50 - 1 - 1 - 1
 
 
+async def test_a_call_that_cost_something_else_in_the_end_is_owed_that(remote, line, paying):
+    _, key = paying
+    await line.close()
+    first, second = [await admit(remote.admission, key) for _ in range(2)]
+    assert await remote.admission.settle(first, {"requests": 4}) == "settled"
+    assert await remote.admission.settle(first, {"requests": 9}) == "nothing"
+    assert await remote.admission.refund(first) == "nothing"
+    await back(remote, line)
+    assert await remote.admission.settle(second, {"requests": 3}) == "settled"
+    assert left(await admit(remote.admission, key), "period") == 50 - 1 - 4 - 3 - 1
+
+
 async def test_a_cache_that_comes_back_empty_counts_what_is_owed_on_top_of_what_was_settled(remote, line, paying):
     customer_id, key = paying
     remote.settlement.note_moved(customer_id)

@@ -272,7 +272,8 @@ class Metered:
             return
         result = await runtime.admission.settle(attempt, costs)
         runtime.metrics.settled.labels(result).inc()
-        if result != "lost" and attempt.outage is None and attempt.account is not None and attempt.plan is not None:
+        is_known = result == "settled" or (result == "nothing" and attempt.outage is None)
+        if is_known and attempt.account is not None and attempt.plan is not None:
             runtime.tallies.settled(attempt.account, attempt.plan, costs, attempt.now)
             if self._record is not None:
                 self._record.settled = costs
