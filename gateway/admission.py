@@ -456,6 +456,11 @@ class Admission:
             raise InvalidKey
         return account, find_key(account, key.digest, self._clock.now()).key_id
 
+    def known_account(self, customer_id: str) -> Account | None:
+        """The worker's own snapshot, not asked for; it may be behind."""
+        held = self._accounts.get(customer_id)
+        return None if held is None else held.account
+
     async def current_account(self, customer_id: str) -> Account | None:
         """The account as of now: the worker's snapshot if the cache says that it is current.
 

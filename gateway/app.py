@@ -13,6 +13,7 @@ import structlog
 from litestar import Litestar
 
 from gateway.admission import Admission
+from gateway.alerts import Noticing, Sending, open_channels
 from gateway.assertions import Assertions
 from gateway.background import Background
 from gateway.billing import Billing, StripeOptions
@@ -24,7 +25,7 @@ from gateway.core.keys import KeyCodec
 from gateway.core.load import Load
 from gateway.explaining import FLUSH_S, DecisionLog
 from gateway.installation import check_installation
-from gateway.ledger import DAY_S, EVENTS_KEPT_S, Ledger, migrate
+from gateway.ledger import ALERTS_KEPT_S, DAY_S, EVENTS_KEPT_S, Ledger, migrate
 from gateway.outages import Outages
 from gateway.policyfiles import LastGood, PolicyHolder
 from gateway.provisioning import Provisioning
@@ -56,6 +57,7 @@ log = structlog.get_logger(__name__)
 _REPAIR_S = 2.0
 _CHARGE_BACK_S = 1.0
 _SHOW_S = 1.0
+_ALERTS_S = 2.0
 _RENEW_S = 10.0
 _GC_THRESHOLD = 10_000
 _PARENT_CHECK_S = 0.2
@@ -224,6 +226,15 @@ async def open_runtime(settings: Settings, *, proxies: bool = True) -> AsyncIter
         groups.update(policy.current.upstreams)
         stack.push_async_callback(groups.aclose)
         codec = KeyCodec(settings.key_pepper.get_secret_value().encode(), settings.mode)
+        admission = Admission(cache, publisher, policy, codec, clock, outages, entries=settings.snapshot_entries)
+        channels = await stack.enter_async_context(open_channels(settings))
+        noticing = Noticing(
+            ledger=ledger,
+            accounts=admission,
+            policy=policy,
+            clock=clock,
+            channels=[channel.name for channel in channels],
+        )
         sync = Sync(ledger=ledger, billing=billing, policy=policy, publish=publisher.publish_soon, clock=clock)
         yield Runtime(
             settings=settings,
@@ -240,7 +251,7 @@ async def open_runtime(settings: Settings, *, proxies: bool = True) -> AsyncIter
             load=Load(most=settings.max_in_flight, most_per_customer=settings.max_in_flight_per_customer),
             publisher=publisher,
             provisioning=Provisioning(ledger, publisher, codec, clock),
-            admission=Admission(cache, publisher, policy, codec, clock, outages, entries=settings.snapshot_entries),
+            admission=admission,
             assertions=Assertions(
                 settings.assertion_seeds,
                 issuer=settings.base_url,
@@ -249,7 +260,8 @@ async def open_runtime(settings: Settings, *, proxies: bool = True) -> AsyncIter
             ),
             outages=outages,
             decisions=DecisionLog(cache, metrics),
-            settlement=Settlement(ledger, cache, publisher, clock, metrics),
+            settlement=Settlement(ledger, cache, publisher, clock, metrics, noticing.look),
+            alerts=Sending(ledger=ledger, channels=channels, clock=clock, metrics=metrics),
             tallies=Tallies(ledger, clock, metrics),
             sync=sync,
             events=EventWorker(ledger=ledger, sync=sync, clock=clock),
@@ -317,6 +329,8 @@ def _start_background(background: Background, runtime: Runtime) -> None:
     background.every(_DEPENDENCY_CHECK_S, "dependency checks", lambda: watch_dependencies(runtime))
     background.once("the ledger's tables", lambda: _bring_up_to_date(runtime.ledger, settings))
     background.every(_FORGET_S, "old events", lambda: _forget_old_events(runtime))
+    if settings.alert_url is not None or settings.smtp_host is not None:
+        background.every(_ALERTS_S, "alerts", runtime.alerts.send_due)
     background.every(_FORGET_S, "old usage", lambda: _roll_old_usage(runtime))
     background.once("settlement of what was left", runtime.settlement.settle_all)
     parent = parent_pid()
@@ -346,13 +360,14 @@ async def _forget_old_events(runtime: Runtime) -> None:
 
 
 async def _roll_old_usage(runtime: Runtime) -> None:
-    """Days of old hours, and no more of the oldest days."""
+    """Days of old hours, no more of the oldest days, and no more of what was told long ago."""
     settings = runtime.settings
     today = int(runtime.clock.now()) // DAY_S * DAY_S
     await runtime.ledger.roll_usage(today - settings.usage_hours_kept_days * DAY_S)
     forgotten = await runtime.ledger.forget_usage(today - settings.usage_days_kept_days * DAY_S)
     if forgotten:
         log.info("old usage deleted", rows=forgotten)
+    await runtime.ledger.forget_alerts(int(runtime.clock.now()) - ALERTS_KEPT_S)
 
 
 async def _stop_without_parent(parent_pid: int) -> None:

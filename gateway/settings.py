@@ -36,7 +36,9 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from gateway.alert_values import check_address, check_event_secrets, check_webhook_url
 from gateway.core.assertion import read_seed
+from gateway.core.webhook_signature import read_secret
 from gateway.setting_values import (
     MIN_PEPPER_LENGTH,
     MIN_TOKEN_LENGTH,
@@ -203,6 +205,27 @@ class Settings(BaseSettings):
     shutdown_grace_s: int = Field(default=30, ge=1, le=3600)
     """Seconds running exchanges may take to end after SIGTERM; then they are aborted."""
 
+    alert_url: Annotated[str, AfterValidator(check_webhook_url)] | None = None
+    """Where the seller is told that a customer's quota is used to some share: https, or http on localhost. Unset:
+    no webhook."""
+    alert_secret: Annotated[tuple[SecretStr, ...], NoDecode] = Field(default=(), validate_default=True)
+    """Secrets that sign those events, comma separated: put the new one beside the old while changing them."""
+    smtp_host: str | None = None
+    """Mail server that takes the same alerts as e-mail. Unset: no e-mail."""
+    smtp_port: int = Field(default=587, ge=1, le=65535)
+    """Port of the mail server."""
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    """`starttls`: begins plain, and must go on under TLS. `tls`: from the first byte (port 465). `none`: plain, and
+    then without a password unless the server is on localhost."""
+    smtp_user: str | None = None
+    """Who logs in. Unset: nobody does."""
+    smtp_password: SecretStr | None = Field(default=None, validate_default=True)
+    """The password of that user."""
+    alert_email_from: Annotated[str, AfterValidator(check_address)] | None = Field(default=None, validate_default=True)
+    """Sender of the e-mails."""
+    alert_email_to: Annotated[tuple[str, ...], NoDecode] = Field(default=(), validate_default=True)
+    """Addresses of the seller, comma separated."""
+
     signup: Literal["open", "closed"] = "closed"
     """Whether anyone may start a checkout as a new customer. Closed: only the seller's server and existing keys."""
     log_format: Literal["json", "console"] = "json"
@@ -212,12 +235,12 @@ class Settings(BaseSettings):
     decision_log: Literal["none", "denied", "all"] = "denied"
     """Which decisions get a log line. `all` costs about 30 us a request."""
 
-    @field_validator("stripe_webhook_secrets", "assertion_keys", mode="before")
+    @field_validator("stripe_webhook_secrets", "assertion_keys", "alert_secret", mode="before")
     @classmethod
     def _split_secrets(cls, value: object) -> object:
         return _split(value)
 
-    @field_validator("upstream_url", "trusted_proxies", mode="before")
+    @field_validator("upstream_url", "trusted_proxies", "alert_email_to", mode="before")
     @classmethod
     def _split_list(cls, value: object) -> object:
         return _split(value)
@@ -284,6 +307,38 @@ class Settings(BaseSettings):
     def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return check_networks(value)
 
+    @field_validator("alert_secret")
+    @classmethod
+    def _are_event_secrets(cls, value: tuple[SecretStr, ...], info: ValidationInfo) -> tuple[SecretStr, ...]:
+        check_event_secrets(tuple(secret.get_secret_value() for secret in value))
+        if info.data.get("alert_url", "malformed") is None and value:
+            raise ValueError(f"only together with {_variable('alert_url')}")
+        if info.data.get("alert_url") is not None and not value:
+            raise ValueError(f"needed with {_variable('alert_url')}: without it a receiver could not tell who sends")
+        return value
+
+    @field_validator("smtp_password")
+    @classmethod
+    def _is_hidden(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if (value is None) != (info.data.get("smtp_user") is None):
+            raise ValueError(f"only together with {_variable('smtp_user')}, and that only with it")
+        is_plain = info.data.get("smtp_security") == "none"
+        if value is not None and is_plain and not is_loopback(info.data.get("smtp_host") or ""):
+            raise ValueError("would be sent in clear: choose starttls or tls")
+        return value
+
+    @field_validator("alert_email_to")
+    @classmethod
+    def _are_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(check_address(address) for address in value)
+
+    @field_validator("alert_email_from", "alert_email_to")
+    @classmethod
+    def _goes_with_server(cls, value: object, info: ValidationInfo) -> object:
+        if bool(value) != (info.data.get("smtp_host") is not None):
+            raise ValueError(f"only together with {_variable('smtp_host')}, and that only with it")
+        return value
+
     @field_validator("redis_url")
     @classmethod
     def _is_redis_url(cls, value: SecretStr | None) -> SecretStr | None:
@@ -336,6 +391,11 @@ class Settings(BaseSettings):
         return tuple(read_seed(key.get_secret_value()) for key in self.assertion_keys)
 
     @property
+    def event_secrets(self) -> tuple[bytes, ...]:
+        """The secrets of alerts in clear, for the signer only."""
+        return tuple(read_secret(secret.get_secret_value()) for secret in self.alert_secret)
+
+    @property
     def webhook_secrets(self) -> tuple[str, ...]:
         """The signing secrets in clear, for the verifier only."""
         return tuple(secret.get_secret_value() for secret in self.stripe_webhook_secrets)
@@ -359,6 +419,13 @@ EXAMPLES = {
     "TIERGATE_ASSERTION_AUDIENCE": "TIERGATE_ASSERTION_AUDIENCE=my-api",
     "TIERGATE_REDIS_URL": "TIERGATE_REDIS_URL=redis://localhost:6379/0",
     "TIERGATE_LEDGER_URL": "TIERGATE_LEDGER_URL=postgresql://tiergate:password@localhost/tiergate",
+    "TIERGATE_ALERT_URL": "TIERGATE_ALERT_URL=https://example.com/hooks/tiergate",
+    "TIERGATE_ALERT_SECRET": "TIERGATE_ALERT_SECRET=whsec_<32 random bytes in base64>",
+    "TIERGATE_SMTP_HOST": "TIERGATE_SMTP_HOST=smtp.example.com",
+    "TIERGATE_SMTP_USER": "TIERGATE_SMTP_USER=alerts@example.com",
+    "TIERGATE_SMTP_PASSWORD": "TIERGATE_SMTP_PASSWORD=<of your mail server>",
+    "TIERGATE_ALERT_EMAIL_FROM": "TIERGATE_ALERT_EMAIL_FROM=alerts@example.com",
+    "TIERGATE_ALERT_EMAIL_TO": "TIERGATE_ALERT_EMAIL_TO=you@example.com",
     "TIERGATE_TRUSTED_PROXIES": "TIERGATE_TRUSTED_PROXIES=10.0.0.0/8,127.0.0.1",
 }
 """Of settings without a default. The others' example is their default."""

@@ -12,6 +12,9 @@ than the ledger's is published again: it should not be there, and this is the la
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
+
 import structlog
 
 from gateway.cache import Cache, UsageReading
@@ -25,15 +28,28 @@ log = structlog.get_logger(__name__)
 _BATCH = 500
 
 
+Watch: TypeAlias = Callable[[Sequence[UsageReading]], Awaitable[None]]
+"""Looks at what was settled. If it fails, the settlement has, and is tried again."""
+
+
 class Settlement:
     """Remembers who was charged in this worker, and settles them."""
 
-    def __init__(self, ledger: Ledger, cache: Cache, publisher: Publisher, clock: Clock, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        cache: Cache,
+        publisher: Publisher,
+        clock: Clock,
+        metrics: Metrics,
+        watch: Watch | None = None,
+    ) -> None:
         self._ledger = ledger
         self._cache = cache
         self._publisher = publisher
         self._clock = clock
         self._metrics = metrics
+        self._watch = watch
         self._charged: set[str] = set()
         self._used_keys: dict[str, int] = {}
 
@@ -96,4 +112,7 @@ class Settlement:
             for reading in readings
             for field, (starts_at, used) in (*reading.ended.items(), *reading.quotas.items())
         ]
-        return await self._ledger.settle(totals) if totals else 0
+        written = await self._ledger.settle(totals) if totals else 0
+        if self._watch is not None:
+            await self._watch(readings)
+        return written

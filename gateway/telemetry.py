@@ -211,6 +211,19 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="mostrecent",
         )
+        self.alerts = Counter(
+            "tiergate_alert_deliveries",
+            "Tries to send an alert, by way (webhook, email) and result (taken, not-taken, dead).",
+            ("channel", "result"),
+            registry=self.registry,
+        )
+        self.alerts_waiting = Gauge(
+            "tiergate_alerts",
+            "Alerts in the ledger that are not sent, by status (pending, claimed, dead).",
+            ("status",),
+            registry=self.registry,
+            multiprocess_mode="mostrecent",
+        )
         self.usage_history_dropped = Counter(
             "tiergate_usage_history_dropped_requests",
             "Calls that the usage history lacks because the ledger was away for too long. No quota counter lacks them.",

@@ -70,6 +70,8 @@ class LimitUsage:
     """Rates only."""
     key_id: str | None = None
     """The key whose own limit this is; None: a limit of the whole account."""
+    counter: str | None = None
+    """Quotas only: the field that counts it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +164,8 @@ def _usage_of(
             key_id=key_id,
         )
     starts_at, ends_at = quota_window(account, now, limit.window_s)
-    counted_at, counted = counters.get(limit_field(limit, key_id), (0, 0))
+    counter = limit_field(limit, key_id)
+    counted_at, counted = counters.get(counter, (0, 0))
     used = counted if counted_at >= starts_at else 0
     remaining = max(0, limit.units - used)
     return LimitUsage(
@@ -191,6 +194,7 @@ def _usage_of(
             ends_at=ends_at,
         ),
         key_id=key_id,
+        counter=counter,
     )
 
 

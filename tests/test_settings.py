@@ -14,6 +14,12 @@ GOOD = {
     "TIERGATE_ADMIN_TOKEN": "admin-0aB1cD2eF3gH4iJ5kL6mN7",
     "TIERGATE_SERVER_TOKEN": "server-0aB1cD2eF3gH4iJ5kL6mN7",
 }
+EVENT_SECRET = "whsec_" + "QUJD" * 10
+MAIL = {
+    "TIERGATE_SMTP_HOST": "smtp.example.com",
+    "TIERGATE_ALERT_EMAIL_FROM": "a@example.com",
+    "TIERGATE_ALERT_EMAIL_TO": "b@example.com, c@example.com",
+}
 SEED = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"
 
 
@@ -226,6 +232,17 @@ LIVE = {"STRIPE_SECRET_KEY": "sk_live_" + "51HxYz" * 6, "TIERGATE_PUBLIC_URL": "
     [
         (LIVE | {"TIERGATE_STRIPE_URL": "http://127.0.0.1:9"}, "live key must not be used with the sandbox"),
         ({"TIERGATE_STRIPE_URL": "http://stripe.example.com"}, "loopback only"),
+        ({"TIERGATE_ALERT_URL": "https://example.com/h"}, "needed with TIERGATE_ALERT_URL"),
+        ({"TIERGATE_ALERT_SECRET": EVENT_SECRET}, "only together with TIERGATE_ALERT_URL"),
+        ({"TIERGATE_SMTP_USER": "u"}, "only together with TIERGATE_SMTP_USER"),
+        ({"TIERGATE_SMTP_PASSWORD": "hunter2"}, "only together with TIERGATE_SMTP_USER"),
+        (MAIL | {"TIERGATE_SMTP_SECURITY": "none", "TIERGATE_SMTP_USER": "u", "TIERGATE_SMTP_PASSWORD": "p"}, "clear"),
+        (MAIL | {"TIERGATE_ALERT_EMAIL_FROM": None}, "only together with TIERGATE_SMTP_HOST"),
+        (MAIL | {"TIERGATE_ALERT_EMAIL_TO": None}, "only together with TIERGATE_SMTP_HOST"),
+        (
+            MAIL | {"TIERGATE_SMTP_HOST": None, "TIERGATE_ALERT_EMAIL_FROM": None},
+            "only together with TIERGATE_SMTP_HOST",
+        ),
         ({"TIERGATE_USAGE_HOURS_KEPT_DAYS": "90", "TIERGATE_USAGE_DAYS_KEPT_DAYS": "89"}, "hours become days"),
         ({"TIERGATE_SIMULATED_CLOCK": "/tmp/clock"}, "only together with TIERGATE_STRIPE_URL"),
         (LIVE | {"TIERGATE_PUBLIC_URL": None}, "needed with a live key"),
@@ -330,3 +347,37 @@ def test_assertion_keys_are_read_as_seeds_and_differ_from_every_other_secret(env
     for name in ("TIERGATE_KEY_PEPPER", "TIERGATE_ADMIN_TOKEN", "TIERGATE_SERVER_TOKEN"):
         (fault,) = faults_of(environment, **(GOOD | {name: SEED, "TIERGATE_ASSERTION_KEYS": SEED}))
         assert fault.startswith(f"TIERGATE_ASSERTION_KEYS: must differ from {name}. Example: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("TIERGATE_ALERT_URL", "http://example.com/s3cr", "localhost only"),
+        ("TIERGATE_ALERT_URL", "http://169.254.169.254/s3cr", "localhost only"),
+        ("TIERGATE_ALERT_URL", "ftp://example.com/s3cr", "not an https"),
+        ("TIERGATE_ALERT_URL", "https://u:s3cr@example.com/", "has a user"),
+        ("TIERGATE_ALERT_URL", "https://example.com/#s3cr", "fragment"),
+        ("TIERGATE_ALERT_URL", "https://example.com:s3cr/", "malformed"),
+        ("TIERGATE_ALERT_URL", "https:///s3cr", "not an https"),
+        ("TIERGATE_ALERT_SECRET", "s3cr" * 10, "does not start with whsec_"),
+        ("TIERGATE_ALERT_SECRET", "whsec_czNjcg==", "24 to 64 bytes"),
+        ("TIERGATE_ALERT_SECRET", EVENT_SECRET + ",whsec_s3cr", "number 2"),
+        ("TIERGATE_ALERT_EMAIL_FROM", "s3cr", "not an e-mail address"),
+        ("TIERGATE_ALERT_EMAIL_TO", "a@example.com,s3cr <b@example.com>", "not an e-mail address"),
+    ],
+)
+def test_a_way_of_alerts_that_leads_nowhere_is_refused(environment, name, value, why):
+    good = MAIL | {"TIERGATE_ALERT_URL": "https://example.com/h", "TIERGATE_ALERT_SECRET": EVENT_SECRET}
+    faults = faults_of(environment, **good | {name: value})
+    assert [fault for fault in faults if fault.startswith(f"{name}: ") and why in fault], faults
+    assert "s3cr" not in "".join(faults)
+
+
+@pytest.mark.parametrize("url", ["https://example.com/h?token=1", "http://localhost:9/h", "http://127.0.0.1:9/h"])
+def test_alerts_go_to_https_or_to_this_machine(environment, url):
+    environment(**MAIL, TIERGATE_ALERT_URL=url, TIERGATE_ALERT_SECRET=f"{EVENT_SECRET}, {EVENT_SECRET}")
+    settings = load_settings()
+    assert settings.alert_url == url
+    assert settings.event_secrets == (b"ABC" * 10,) * 2
+    assert settings.alert_email_to == ("b@example.com", "c@example.com")
+    assert "QUJD" not in repr(settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from base64 import b64encode
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from gateway.cli.opening import ACTOR, open_parts, policy_refused, run, say_if_u
 from gateway.cli.options import ENDING, DurationType, Ending, Who, examples, json_option, who_options
 from gateway.cli.printing import instant_words, note, print_columns, print_json
 from gateway.core.key_order import KeyOrder
+from gateway.core.webhook_signature import SECRET_PREFIX
 from gateway.policyfiles import LimitInvalid, PolicyInvalid, load_policy, parse_limit
 from gateway.settings import load_settings
 
@@ -105,10 +107,15 @@ def revoke(key_id: str, who: Who, because: str, *, as_json: bool) -> None:
     epilog=examples(
         'echo "TIERGATE_KEY_PEPPER=$(tiergate secret)" >> .env',
         'echo "TIERGATE_ASSERTION_KEYS=$(tiergate secret)" >> .env',
+        'echo "TIERGATE_ALERT_SECRET=$(tiergate secret --signing)" >> .env',
     ),
 )
-def secret() -> None:
+@click.option("--signing", is_flag=True, help="For TIERGATE_ALERT_SECRET: whsec_ and base64.")
+def secret(*, signing: bool) -> None:
     """Print a fresh random secret, for one of the settings in .env: 32 bytes in base64url."""
+    if signing:
+        click.echo(SECRET_PREFIX + b64encode(secrets.token_bytes(_SECRET_BYTES)).decode())
+        return
     click.echo(secrets.token_urlsafe(_SECRET_BYTES))
 
 

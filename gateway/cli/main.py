@@ -24,6 +24,7 @@ _COMMANDS = {
     "keys": "gateway.cli.keys:keys_group",
     "sync": "gateway.cli.sync:sync",
     "events": "gateway.cli.events:events_group",
+    "alerts": "gateway.cli.alerts:alerts_group",
     "migrate": "gateway.cli.migrate:migrate",
     "ledger": "gateway.cli.ledger:ledger_group",
     "secret": "gateway.cli.keys:secret",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from gateway.core.alerts import DEFAULT_PERCENTS
 from gateway.core.errors import TargetRejected
 from gateway.core.forward_rules import host_name
 from gateway.core.limits import Limit
@@ -91,6 +92,8 @@ class Policy:
     """By name. A group called `default` replaces the upstream in the settings."""
     cors: Cors | None = None
     """For routes that say nothing themselves. None: no CORS."""
+    alerts: tuple[int, ...] = DEFAULT_PERCENTS
+    """Shares of a quota, in percent, at which the seller is told, lowest first."""
     takes_encoded_slashes: bool = field(init=False, repr=False, compare=False)
     """Whether any route does: else a path with one need not be read twice (`core.target`)."""
     needs_settings_upstream: bool = field(init=False, repr=False, compare=False)

@@ -6,6 +6,7 @@ updates its tables. Everything else the program keeps can be rebuilt from here a
 
 from __future__ import annotations
 
+from gateway.ledger.alerts import KEPT_S as ALERTS_KEPT_S
 from gateway.ledger.backup import back_up
 from gateway.ledger.database import describe
 from gateway.ledger.errors import (
@@ -26,6 +27,7 @@ from gateway.ledger.ledger import Ledger, Tables
 from gateway.ledger.migrate import migrate
 from gateway.ledger.rows import (
     LAST_POSITION,
+    AlertRow,
     AuditRow,
     CheckoutRow,
     CustomerRow,
@@ -39,10 +41,12 @@ from gateway.ledger.rows import (
 )
 
 __all__ = [
+    "ALERTS_KEPT_S",
     "DAY_S",
     "EVENTS_KEPT_S",
     "HOUR_S",
     "LAST_POSITION",
+    "AlertRow",
     "AuditRow",
     "BackupRefused",
     "CheckoutClaimed",

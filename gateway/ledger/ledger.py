@@ -8,6 +8,7 @@ from sqlalchemy import literal, select, text
 
 from gateway.core.errors import LedgerUnavailable
 from gateway.ledger.accounts import Accounts
+from gateway.ledger.alerts import Alerts
 from gateway.ledger.audit import Audit
 from gateway.ledger.checkouts import Checkouts
 from gateway.ledger.customers import Customers
@@ -27,7 +28,9 @@ DEADLINE_S = 5.0
 Tables: TypeAlias = Literal["none", "older", "current", "newer"]
 
 
-class Ledger(Customers, Keys, Subscriptions, Accounts, Inbox, Checkouts, Usage, UsageHistory, Installation, Audit):
+class Ledger(
+    Customers, Keys, Subscriptions, Accounts, Inbox, Checkouts, Usage, UsageHistory, Alerts, Installation, Audit
+):
     """The record of who may do what. Every method may raise `LedgerUnavailable`."""
 
     @classmethod

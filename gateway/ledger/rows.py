@@ -159,6 +159,33 @@ class HistoryRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AlertRow:
+    """One alert on one way to the seller."""
+
+    alert_id: str
+    channel: str
+    """`webhook` or `email`."""
+    customer_id: str
+    counter: str
+    window_starts_at: int
+    percent: int
+    used: int
+    body: str
+    """The event, as JSON."""
+    noticed_at: int
+    status: str
+    """`pending`, `claimed`, `done` or `dead`."""
+    attempts: int
+    """Claims so far, this one included."""
+    due_at: int
+    """Pending: not before. Claimed: when the claim ends."""
+    claimed_by: str | None
+    finished_at: int | None
+    error: str | None
+    """Why the last attempt failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditRow:
     """Who changed what, when and why. Rows are never altered or removed."""
 

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-SCHEMA_REVISION: Final = "0002"
+SCHEMA_REVISION: Final = "0003"
 """The newest migration: what `alembic_version` holds when the tables are those below.
 
 Revisions are four digits and rise, so that one which is not known here is known to be newer.
@@ -197,6 +197,33 @@ USAGE_WRITERS: Final = Table(
     Column("writer", IDENTIFIER, primary_key=True),
     Column("batch", BigInteger, nullable=False),
     _instant("written_at"),
+)
+
+ALERTS: Final = Table(
+    "alerts",
+    METADATA,
+    # One row per way it is sent. The rows are also the memory of what was told.
+    Column("alert_id", IDENTIFIER, primary_key=True),
+    Column("channel", IDENTIFIER, primary_key=True),
+    Column("customer_id", IDENTIFIER, nullable=False),
+    Column("counter", IDENTIFIER, nullable=False),
+    _instant("window_starts_at"),
+    Column("percent", Integer, nullable=False),
+    Column("used", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+    _instant("noticed_at"),
+    Column("status", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    # Pending: not before this instant. Claimed: the claim ends here.
+    _instant("due_at"),
+    Column("claimed_by", Text),
+    _instant("finished_at", optional=True),
+    Column("error", Text),
+    CheckConstraint("status IN ('pending', 'claimed', 'done', 'dead')", name="status"),
+    CheckConstraint("(status = 'claimed') = (claimed_by IS NOT NULL)", name="claim"),
+    Index("ix_alerts_told", "customer_id", "counter", "window_starts_at"),
+    Index("ix_alerts_status_due_at", "status", "due_at"),
+    Index("ix_alerts_noticed_at", "noticed_at"),
 )
 
 INSTALLATION: Final = Table(

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from gateway.core.alerts import DEFAULT_PERCENTS
 from gateway.core.once import OnceTerms
 from gateway.core.outage_policy import default_rule
 from gateway.core.outcome import BELOW_500
 from gateway.core.policy import Plan, Policy, Tier
 from gateway.core.route import Route
+from gateway.policyfiles.alerts import read_alerts
 from gateway.policyfiles.billable import read_billable
 from gateway.policyfiles.consistency import (
     check_costs,
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
 
 GRAMMAR_VERSION = "1"
 _NAMED_SECTIONS = ("meters", "tiers", "plans", "lifecycle", "upstreams")
-_ONCE = ("cors", "billable", "idempotency")
+_ONCE = ("cors", "billable", "idempotency", "alerts")
 _SECTIONS = ("version", "default_tier", *_NAMED_SECTIONS, *_ONCE, "routes")
 _LATER_SECTIONS = ("tests", "enforce", "overrides", "compat")
 
@@ -105,6 +107,7 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
     plans = read_plans(merged.named["plans"], faults)
     routes = read_routes(merged.routes, meters, faults)
     lifecycle = read_lifecycle(merged.named["lifecycle"], faults)
+    alerts = read_alerts(merged.once["alerts"], faults) if "alerts" in merged.once else DEFAULT_PERCENTS
     upstreams = read_upstreams(merged.named["upstreams"], faults)
     cors = read_cors(merged.once["cors"], faults) if "cors" in merged.once else None
     billable = read_billable(merged.once["billable"], faults) if "billable" in merged.once else BELOW_500
@@ -131,6 +134,7 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
         "lifecycle": complete_lifecycle(lifecycle, default_tier),
         "upstreams": upstreams,
         "cors": cors,
+        "alerts": alerts,
     }
     policy = Policy(policy_hash=_hash(content), **content)  # type: ignore[arg-type]  # the sections above
     return CompiledPolicy(

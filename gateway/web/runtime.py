@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gateway.admission import Admission
+from gateway.alerts import Sending
 from gateway.assertions import Assertions
 from gateway.billing import Billing
 from gateway.cache import Cache
@@ -52,6 +53,7 @@ class Runtime:
     decisions: DecisionLog
     settlement: Settlement
     tallies: Tallies
+    alerts: Sending
     sync: Sync
     events: EventWorker
     watch: Watch = field(default_factory=Watch)

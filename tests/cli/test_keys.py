@@ -13,6 +13,7 @@ from click.testing import Result
 from gateway.cache import Cache, CacheServer
 from gateway.core.assertion import read_seed
 from gateway.core.keys import KeyCodec
+from gateway.core.webhook_signature import read_secret
 
 Run = Callable[..., Result]
 
@@ -207,3 +208,7 @@ def test_secrets_are_long_different_and_accepted_as_settings(tiergate: Run) -> N
     assert first != second
     assert len(first) >= 43
     assert len(read_seed(first)) == 32
+
+
+def test_a_signing_secret_is_accepted_as_one(tiergate: Run) -> None:
+    assert len(read_secret(tiergate("secret", "--signing").stdout.strip())) == 32

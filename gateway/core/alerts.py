@@ -1,0 +1,126 @@
+"""When a seller is told that a customer's quota is used to some share. Pure; amounts are units, instants Unix seconds.
+
+Laws, for one quota in one window (`due_percent`):
+- a threshold is told when it is reached, once, whatever is given back and used again;
+- of several that are reached at once only the highest is told;
+- the threshold of a limit that was raised is told again when the new one is reached, unless the use
+  that was told before was that high already: a raise alone tells nothing;
+- a limit that was lowered under the use tells the highest threshold that is new.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+DEFAULT_PERCENTS = (50, 80, 100)
+"""If policy does not say otherwise."""
+
+THRESHOLD_REACHED = "quota.threshold_reached"
+"""Type of the event. Never renamed."""
+
+TEST = "alerts.test"
+"""Type of the event that `tiergate alerts test` sends."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A threshold of which the seller was told."""
+
+    percent: int
+    used: int
+    """Units that were used then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaAlert:
+    """A customer's use of a quota has reached a threshold."""
+
+    customer_id: str
+    user_id: str
+    tier: str
+    limit_name: str
+    """As in the RateLimit fields."""
+    counter: str
+    """Field that counts it, from `core.limits.limit_field`."""
+    meter: str
+    key_id: str | None
+    """The key whose own limit it is; None: of the whole account."""
+    used: int
+    limit: int
+    percent: int
+    window_starts_at: int
+    window_ends_at: int
+    at: int
+    """When it was seen."""
+
+    @property
+    def alert_id(self) -> str:
+        """The same for whoever notices the same: so a second worker or a restart records nothing new."""
+        what = (self.customer_id, self.counter, self.window_starts_at, self.percent, self.limit)
+        return f"alert_{sha256(repr(what).encode()).hexdigest()[:32]}"
+
+
+def threshold_units(limit: int, percent: int) -> int:
+    """The use at which a threshold is reached, rounded up."""
+    return -(-limit * percent // 100)
+
+
+def due_percent(*, used: int, limit: int, percents: Sequence[int], told: Iterable[Told]) -> int | None:
+    """The threshold to tell now, if any.
+
+    Args:
+        used: Units of the window so far.
+        limit: Units per window. Of a quota of nothing, nothing is told.
+        percents: All thresholds.
+        told: What was told in this window, under whatever limit.
+    """
+    reached = [percent for percent in percents if limit > 0 and used >= threshold_units(limit, percent)]
+    if not reached:
+        return None
+    percent = max(reached)
+    at = threshold_units(limit, percent)
+    return None if any(one.percent >= percent and one.used >= at for one in told) else percent
+
+
+def next_units(*, used: int, limit: int, percents: Sequence[int]) -> int | None:
+    """The use above `used` at which something may have to be told; None: there is none."""
+    ahead = [units for units in (threshold_units(limit, percent) for percent in percents) if units > used]
+    return min(ahead, default=None) if limit > 0 else None
+
+
+def alert_body(alert: QuotaAlert) -> str:
+    """The event as it is sent: JSON. Source: Standard Webhooks, "Payload structure"."""
+    return _event(
+        THRESHOLD_REACHED,
+        alert.at,
+        {
+            "customer_id": alert.customer_id,
+            "user_id": alert.user_id,
+            "tier": alert.tier,
+            "limit_name": alert.limit_name,
+            "meter": alert.meter,
+            "key_id": alert.key_id,
+            "used": alert.used,
+            "limit": alert.limit,
+            "percent": alert.percent,
+            "window_starts_at": alert.window_starts_at,
+            "window_ends_at": alert.window_ends_at,
+        },
+    )
+
+
+def trial_body(at: int) -> str:
+    """An event about nobody, to try the way."""
+    return _event(TEST, at, {})
+
+
+def _event(kind: str, at: int, data: dict[str, str | int | None]) -> str:
+    stamp = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return json.dumps({"type": kind, "timestamp": stamp, "data": data}, separators=(",", ":"))

@@ -1,0 +1,109 @@
+"""Events as e-mail, through the seller's own mail server. The conversation runs in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import smtplib
+import ssl
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from email.utils import format_datetime
+from typing import Any, Literal
+
+from gateway.core.alerts import THRESHOLD_REACHED
+from gateway.notify.channel import NotTaken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class MailServer:
+    """Where mail is handed in, and how."""
+
+    host: str
+    port: int
+    security: Literal["starttls", "tls", "none"]
+    user: str | None
+    password: str | None
+    timeout_s: float = 5.0
+    """For each step of the conversation, of which there are about eight."""
+    trust: ssl.SSLContext | None = None
+    """Whose certificates are believed; None: the system's."""
+
+
+class EmailChannel:
+    """Mail to the seller. `to`: one or more addresses; one message goes to all of them."""
+
+    name = "email"
+
+    def __init__(self, server: MailServer, *, sender: str, to: tuple[str, ...]) -> None:
+        self._server = server
+        self._sender = sender
+        self._to = to
+
+    async def send(self, event_id: str, body: str) -> None:
+        """As `Channel.send`. The message's id is made of the event's, so that a mail box can tell repeats."""
+        message = write_message(event_id, json.loads(body), sender=self._sender, to=self._to)
+        await asyncio.to_thread(self._hand_in, message)
+
+    async def aclose(self) -> None:
+        """Nothing stays open between two messages."""
+
+    def _hand_in(self, message: EmailMessage) -> None:
+        try:
+            with closing(self._connect()) as smtp:
+                if self._server.user is not None:
+                    smtp.login(self._server.user, self._server.password or "")
+                refused = smtp.send_message(message)
+                with suppress(smtplib.SMTPException, OSError):
+                    smtp.quit()
+        except smtplib.SMTPResponseException as error:
+            raise NotTaken(f"the mail server answered {error.smtp_code}") from None
+        except (smtplib.SMTPException, OSError) as error:
+            raise NotTaken(f"no answer from the mail server: {type(error).__name__}") from None
+        if refused:
+            codes = ", ".join(str(code) for code, _ in refused.values())
+            raise NotTaken(f"the mail server refused {len(refused)} of {len(self._to)} addresses: {codes}")
+
+    def _connect(self) -> smtplib.SMTP:
+        server = self._server
+        context = server.trust or ssl.create_default_context()
+        if server.security == "tls":
+            return smtplib.SMTP_SSL(server.host, server.port, timeout=server.timeout_s, context=context)
+        smtp = smtplib.SMTP(server.host, server.port, timeout=server.timeout_s)
+        if server.security == "starttls":
+            try:
+                smtp.starttls(context=context)
+            except BaseException:
+                smtp.close()
+                raise
+        return smtp
+
+
+def write_message(event_id: str, event: dict[str, Any], *, sender: str, to: tuple[str, ...]) -> EmailMessage:
+    """One event for people, with the event itself below."""
+    message = EmailMessage()
+    message["From"] = sender
+    message["To"] = ", ".join(to)
+    message["Date"] = format_datetime(datetime.now(UTC))
+    message["Message-ID"] = f"<{event_id}@{sender.rpartition('@')[2]}>"
+    message["Auto-Submitted"] = "auto-generated"
+    subject, text = _words(event)
+    message["Subject"] = " ".join(subject.split())  # no line end, whatever a name holds
+    message.set_content(f"{text}\n\n{json.dumps(event, indent=2)}\n")
+    return message
+
+
+def _words(event: dict[str, Any]) -> tuple[str, str]:
+    if event["type"] != THRESHOLD_REACHED:
+        return "Tiergate: a test", "This is a test. Alerts of your gateway reach you on this way."
+    data = event["data"]
+    whose = f"{data['user_id']} (customer {data['customer_id']})"
+    of_key = f" of key {data['key_id']}" if data["key_id"] is not None else ""
+    ends = datetime.fromtimestamp(data["window_ends_at"], UTC).strftime("%Y-%m-%d %H:%M UTC")
+    text = (
+        f"{whose} has used {data['used']:,} of {data['limit']:,} {data['meter']}, the limit {data['limit_name']!r}"
+        f"{of_key} of tier {data['tier']!r}. The count starts again at {ends}."
+    )
+    return f"{data['user_id']}: {data['percent']} % of {data['limit_name']} used", text

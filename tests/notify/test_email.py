@@ -1,0 +1,112 @@
+"""Mail to the seller, through a real conversation with a small mail server."""
+
+import json
+
+import pytest
+
+from gateway.core.alerts import QuotaAlert, alert_body, trial_body
+from gateway.notify import EmailChannel, NotTaken
+from gateway.notify import MailServer as Place
+from tests.fakes.certificate import certificate
+from tests.fakes.mail_server import MailServer
+
+ALERT = QuotaAlert(
+    customer_id="c1",
+    user_id="zoë",
+    tier="pro",
+    limit_name="period",
+    counter="q:requests:period",
+    meter="requests",
+    key_id=None,
+    used=80_100,
+    limit=100_000,
+    percent=80,
+    window_starts_at=1_799_000_000,
+    window_ends_at=1_800_000_000,
+    at=1_799_500_000,
+)
+
+
+def channel(server, *, security="none", user=None, password=None, trust=None, timeout_s=5.0):
+    place = Place(
+        host="localhost",
+        port=server.port,
+        security=security,
+        user=user,
+        password=password,
+        timeout_s=timeout_s,
+        trust=trust,
+    )
+    return EmailChannel(place, sender="alerts@example.com", to=("a@example.org", "b@example.org"))
+
+
+async def test_an_alert_is_a_sentence_for_people_and_the_event_below():
+    async with MailServer() as server:
+        await channel(server).send("alert_1", alert_body(ALERT))
+    (mail,) = server.mails
+    assert mail.to == ["a@example.org", "b@example.org"]
+    assert mail.message["Subject"] == "zoë: 80 % of period used"
+    assert mail.message["Message-ID"] == "<alert_1@example.com>"
+    assert mail.message["Auto-Submitted"] == "auto-generated"
+    text = mail.message.get_content()
+    assert "has used 80,100 of 100,000 requests" in text
+    assert "2027-01-15 08:00 UTC" in text
+    assert json.loads(text[text.index("{") :])["data"]["percent"] == 80
+
+
+@pytest.mark.parametrize("security", ["starttls", "tls"])
+async def test_mail_and_password_go_under_tls(tmp_path, security):
+    context, trust = certificate("localhost", tmp_path)
+    async with MailServer(context=context, is_tls_first=security == "tls") as server:
+        way = channel(server, security=security, user="u", password="hunter2", trust=trust)
+        await way.send("alert_1", trial_body(0))
+    (mail,) = server.mails
+    assert mail.is_secret
+    assert mail.login == ("u", "hunter2")
+
+
+async def test_without_tls_where_tls_is_wanted_nothing_is_sent():
+    async with MailServer() as server:
+        with pytest.raises(NotTaken, match="SMTPNotSupportedError"):
+            await channel(server, security="starttls", user="u", password="hunter2").send("alert_1", trial_body(0))
+    assert "AUTH" not in server.commands
+    assert server.mails == []
+
+
+async def test_a_certificate_of_nobody_we_trust_is_refused(tmp_path):
+    context, _ = certificate("localhost", tmp_path)
+    async with MailServer(context=context) as server:
+        with pytest.raises(NotTaken, match="SSLCertVerificationError"):
+            await channel(server, security="starttls", user="u", password="hunter2").send("alert_1", trial_body(0))
+    assert "AUTH" not in server.commands
+
+
+@pytest.mark.parametrize(
+    ("command", "answer", "error"),
+    [
+        ("MAIL", b"451 later\r\n", "answered 451"),
+        ("RCPT", b"550 nobody\r\n", "SMTPRecipientsRefused"),
+        ("DATA", b"554 no\r\n", "answered 554"),
+    ],
+)
+async def test_a_refusal_is_not_taken(command, answer, error):
+    async with MailServer(answers={command: answer}) as server:
+        with pytest.raises(NotTaken, match=error):
+            await channel(server).send("alert_1", trial_body(0))
+
+
+async def test_a_server_that_says_nothing_is_waited_for_only_so_long():
+    async with MailServer(hangs=True) as server:
+        with pytest.raises(NotTaken, match="no answer from the mail server"):
+            await channel(server, timeout_s=0.3).send("alert_1", trial_body(0))
+
+
+async def test_a_name_with_a_line_end_makes_no_header(tmp_path):
+    del tmp_path
+    event = json.loads(alert_body(ALERT))
+    event["data"]["user_id"] = "ada\r\nBcc: eve@example.com"
+    async with MailServer() as server:
+        await channel(server).send("alert_1", json.dumps(event))
+    (mail,) = server.mails
+    assert mail.message["Bcc"] is None
+    assert mail.to == ["a@example.org", "b@example.org"]
