@@ -10,7 +10,7 @@ FUZZ_SECONDS ?= 60
 ACCURACY_SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint types judges accuracy bench bench-limits bench-peers fuzz differential profile lock clean
+.PHONY: help demo test test-all lint types judges accuracy bench bench-limits bench-peers fuzz differential mutants profile lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -e 's/:.*## /\t/' | expand -t 12
@@ -77,6 +77,9 @@ fuzz: $(STAMP) ## Send bent messages in and look for what two parsers would read
 differential: $(STAMP) ## Send the same raw requests to nginx, Caddy and this gateway, and write docs/differences.md
 	@$(MAKE) --no-print-directory bench-peers || echo "Goes on without the peers that could not be installed." >&2
 	@"$(BIN)/python" -m tests.fuzz.differential
+
+mutants: $(STAMP) ## Put deliberate faults into copies of the program, one each: a test has to fail (MUTANTS_ARGS="once": some)
+	@nice -n 10 "$(BIN)/python" -m tests.mutants $(MUTANTS_ARGS)
 
 profile: $(STAMP) ## Show where a gateway under load spends its time (cProfile)
 	@"$(BIN)/python" -m benchmarks.hot_spots

@@ -1,10 +1,12 @@
 """One request of one key: decided on a snapshot, refused when it is old, charged all or nothing."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from redis.asyncio import Redis
 
+from gateway.admission import Admission
 from gateway.core.account import Subscription
 from gateway.core.errors import (
     AccountSuspended,
@@ -216,6 +218,21 @@ async def test_a_policy_edit_does_not_touch_a_decision_that_has_begun(parts):
     assert attempt.policy.policy_hash == before
     with pytest.raises(RouteNotFound):
         await admit(parts.admission, key)
+
+
+async def test_a_plan_that_is_kept_is_of_the_policy_in_force_also_if_an_edit_leaves_its_route(parts):
+    class Held:
+        current = parts.policy.current
+
+    admission = Admission(parts.cache, parts.publisher, Held, parts.codec, parts.clock, 1000)
+    _, key, _ = await parts.customer()
+    for _ in range(2):
+        attempt, _ = await admit(admission, key)
+    assert left(attempt, "period") == 8
+    free = replace(Held.current.tiers["free"], limits=Held.current.tiers["pro"].limits)
+    Held.current = replace(Held.current, tiers=Held.current.tiers | {"free": free})
+    attempt, _ = await admit(admission, key)
+    assert left(attempt, "period") == 47
 
 
 async def test_grace_ends_by_itself(parts):

@@ -78,6 +78,21 @@ async def test_counters_that_only_lost_their_version_are_kept(cache: Cache, raw:
     assert reading.quotas == {"q:m:period": (0, 3), "q:m:day": (0, 2)}
 
 
+@pytest.mark.parametrize("here", [(60, 3), (0, 9)], ids=["a later window", "more in the same window"])
+async def test_a_count_that_is_ahead_of_the_ledgers_is_not_lowered_whatever_the_ledger_has_seen_since(
+    cache: Cache, raw: Redis, account: Account, here: tuple[int, int]
+) -> None:
+    await publish(cache, account, period=3)
+    key = f"tg:{{{account.customer_id}}}:use"
+    await raw.hset(key, "q:m:period", f"{here[0]}|{here[1]}")
+    await raw.hset(key, "s", 1)  # as if it were of an older copy
+    await raw.hdel(key, "v")
+    assert await publish(cache, account, period=4)
+    reading = await cache.read_usage(account.customer_id)
+    assert reading is not None
+    assert reading.quotas == {"q:m:period": here}
+
+
 async def test_many_publishers_leave_the_newest_account(cache: Cache, account: Account) -> None:
     await asyncio.gather(*(publish(cache, replace(account, version=version)) for version in (6, 9, 7, 8, 5)))
     answer = await cache.charge(ChargeRequest(customer_id=account.customer_id, version=9, claims=()))

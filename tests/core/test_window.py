@@ -41,7 +41,7 @@ def window(customer: Account, now: str) -> tuple[str, str]:
 
 
 def test_a_fixed_window_is_aligned_to_utc() -> None:
-    customer = account(at("2026-01-15"))
+    customer = account(at("2026-01-15T07:21:09"))
     noon = at("2026-03-01T12:34:56")
     assert quota_window(customer, noon + 0.9, 3600) == (at("2026-03-01T12:00"), at("2026-03-01T13:00"))
     assert quota_window(customer, noon, DAY_S) == (at("2026-03-01"), at("2026-03-02"))

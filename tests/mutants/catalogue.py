@@ -1,0 +1,7 @@
+"""Every mutant."""
+
+from __future__ import annotations
+
+from tests.mutants import of_programs, of_scripts
+
+MUTANTS = (*of_scripts.MUTANTS, *of_programs.MUTANTS)
