@@ -1,4 +1,4 @@
-"""Charges, refunds, settlements, losses and publications in any order, against a plain model of what limits.
+"""Charges, refunds, settlements, charge-backs, losses and publications in any order, against a plain model of what limits.
 
 The model is written with Python's integers and no regard for speed. After every step, the
 answer and everything that is stored must equal it. What was admitted, given back or not, is also
@@ -67,7 +67,8 @@ class Model:
     ended: dict[str, tuple[int, int]] = field(default_factory=dict)
     ended_receipts: set[str] = field(default_factory=set)
     charged_more: Counter[str] = field(default_factory=Counter)
-    """By settlements, which ask no limit."""
+    """By settlements and charge-backs, which ask no limit."""
+    charged_back: set[str] = field(default_factory=set)
 
     def stored(self, history: str) -> dict[str, str]:
         if not self.version:
@@ -125,6 +126,28 @@ class Model:
                 self.charged_more[name] += max(0, after - used)
         self.seq += has_changed
         return given, taken
+
+    def charge_back(self, receipt: Receipt) -> int | None:
+        if not self.version:
+            return None
+        if receipt.receipt_id in self.charged_back:
+            return 0
+        self.charged_back.add(receipt.receipt_id)
+        return sum(self._put(*part) for part in receipt.parts)
+
+    def _put(self, name: str, starts_at: int, units: int) -> int:
+        since, used = self.quotas.get(name, (0, 0))
+        if since <= starts_at:
+            if name in self.quotas and since < starts_at:
+                self.ended[name] = (since, used)
+            self.quotas[name] = (starts_at, units + (used if since == starts_at else 0))
+            self.charged_more[name] += units
+            return units
+        before, ended = self.ended.get(name, (0, 0))
+        if before > starts_at:
+            return 0
+        self.ended[name] = (starts_at, units + (ended if before == starts_at else 0))
+        return units
 
     def _set_right(self, claims: tuple[RateClaim | QuotaClaim, ...], now_ms: int) -> None:
         if claims and self.seen_ms > now_ms:
@@ -188,6 +211,7 @@ class Life(RuleBasedStateMachine):
         self.settled: tuple[dict[str, tuple[int, int]], int] = ({}, 0)
         self.now_ms = START_MS
         self.receipts: list[Receipt] = []
+        self.charged_back: list[Receipt] = []
         self.admitted: dict[str, list[tuple[int, int]]] = {}
         self.cache, self.raw = self.runner.run(self._connect())
         self.history = self.do(self.raw.info("replication"))["master_replid"]
@@ -312,6 +336,26 @@ class Life(RuleBasedStateMachine):
         costs = [data.draw(st.integers(0, 12)) for _ in receipt.parts]
         assert self.do(self.cache.settle(receipt, costs)) == self.model.settle(receipt, costs)
 
+    @rule(parts=st.lists(st.tuples(st.sampled_from(sorted(QUOTAS)), st.integers(-2, 1), st.integers(1, 9)), max_size=3))
+    def charge_back_what_was_let_in(self, parts: list[tuple[str, int, int]]) -> None:
+        owed = []
+        for name, windows, units in parts:
+            claim = quota_claim(name, units, self.model.now_of(self.now_ms))
+            owed.append((name, claim.starts_at + windows * QUOTAS[name][0], units))
+        receipt = Receipt(customer_id=self.customer_id, receipt_id=secrets.token_hex(4), parts=tuple(owed))
+        self.charged_back.append(receipt)
+        self.charge_back(receipt)
+
+    @precondition(lambda self: self.charged_back)
+    @rule(data=st.data())
+    def charge_back_once_more(self, data: st.DataObject) -> None:
+        self.charge_back(data.draw(st.sampled_from(self.charged_back)))
+
+    def charge_back(self, receipt: Receipt) -> None:
+        counted = self.model.charge_back(receipt)
+        self.model.seq += bool(counted)
+        assert self.do(self.cache.charge_back(receipt)) == counted
+
     @initialize()
     def begin(self) -> None:
         self.publish_version(self.ledger_version)
@@ -372,7 +416,7 @@ class Life(RuleBasedStateMachine):
         assert self.do(self.raw.hgetall(f"tg:{{{self.customer_id}}}:use")) == self.model.stored(self.history)
 
     @invariant()
-    def nothing_is_negative_and_only_settlements_exceed_a_quota(self) -> None:
+    def nothing_is_negative_and_only_what_asks_no_limit_exceeds_a_quota(self) -> None:
         assert all(debt >= 0 for _, debt in self.model.rates.values())
         for name, (_, used) in self.model.quotas.items():
             assert 0 <= used <= QUOTAS[name][1] + self.model.charged_more[name]
