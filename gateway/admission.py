@@ -270,6 +270,8 @@ class Admission:
         """
         held, ready = self._accounts.get(key.customer_id), attempt.ready
         attempt.states = ()
+        if held is not None:
+            self._outages.note_asked(key.customer_id)
         if held is None or not held.is_fresh(attempt.now):
             attempt.account = attempt.plan = attempt.ready = None
             raise CacheUnavailable(_NOT_SEEN, reason=error.reason) from error
@@ -286,6 +288,27 @@ class Admission:
         attempt.outage = self._outages.judge(held.account, attempt.plan, _receipt(attempt).parts, error)
         if attempt.outage.refusal is not None:
             raise CacheUnavailable(attempt.outage.refusal, reason=error.reason) from error
+
+    async def follow_ledger(self) -> None:
+        """While the cache cannot decide, take what the ledger knows of those who call; run it every moment.
+
+        So a key that is revoked meanwhile, a block and an upgrade are known here soon after, and an account that
+        has not changed counts as confirmed.
+
+        Raises:
+            LedgerUnavailable: Accounts grow old.
+        """
+        now = self._clock.now() + self._skew_s
+        asked = {name: held for name in self._outages.take_asked() if (held := self._accounts.get(name)) is not None}
+        if not asked:
+            return
+        newer = await self._publisher.load_newer({name: held.account.version for name, held in asked.items()})
+        for held in asked.values():
+            held.confirmed_at = max(held.confirmed_at, now)
+        for account in newer:
+            held = self._accounts.get(account.customer_id)
+            if held is None or held.account.version < account.version:
+                self._accounts[account.customer_id] = Held(account, now)
 
     async def _admit_once(self, attempt: Attempt, ready: Ready, presented: bytes) -> None:
         """As `admit`, of a call with an Idempotency-Key whose plan is ready."""

@@ -322,6 +322,7 @@ def _start_background(background: Background, runtime: Runtime) -> None:
     background.every(FLUSH_S, "decision records", runtime.decisions.flush)
     background.every(_REPAIR_S, "cache repair", runtime.publisher.repair)
     background.every(_CHARGE_BACK_S, "charge-back", lambda: _charge_back(runtime))
+    background.every(_CHARGE_BACK_S, "accounts without a cache", runtime.admission.follow_ledger)
     background.every(_SHOW_S, "metrics", lambda: _show_metrics(runtime))
     background.run("upstream checks", HealthChecker(runtime.groups).run)
     background.every(_RENEW_S, "upstream groups", lambda: _renew_groups(runtime))

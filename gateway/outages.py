@@ -2,8 +2,8 @@
 
 Laws:
 
-- Somebody is let in on the last account that the cache or the ledger confirmed, `SNAPSHOT_LIVES_S` ago at
-  most; never on one that is known to be older than another. Whoever was over a quota stays out while its
+- Somebody is let in on the last account that the cache confirmed, or the ledger meanwhile, `SNAPSHOT_LIVES_S`
+  ago at most; never on one that is known to be older than another. Whoever was over a quota stays out while its
   window lasts.
 - Of `local N`, a customer gets N in one worker and outage. The outage is over, and the N is there again, when
   the cache has decided for `CALM_S` without failing once, and has taken back all that is owed. So what
@@ -110,6 +110,7 @@ class Outages:
         self._monotonic = monotonic
         self._failed_at = 0.0
         self._customers: dict[str, _Customer] = {}
+        self._asked: set[str] = set()
         self._exhausted: LRUCache[str, tuple[QuotaClaim, ...]] = LRUCache(entries)
         self._boot = secrets.token_hex(8)
         self._batches = 0
@@ -157,6 +158,15 @@ class Outages:
                 customer.owed[name, starts_at] = customer.owed.get((name, starts_at), 0) + cost
         self._metrics.outage_admitted.labels("local").inc()
         return passed
+
+    def note_asked(self, customer_id: str) -> None:
+        """Somebody calls whose account this worker holds."""
+        self._asked.add(customer_id)
+
+    def take_asked(self) -> set[str]:
+        """Whose calls came since the last time, while the cache could not decide."""
+        asked, self._asked = self._asked, set()
+        return asked
 
     def correct(self, passed: Passed, costs: Sequence[int]) -> bool:
         """A call that was let in cost something else than was reserved, or nothing: owe that, once.

@@ -10,6 +10,7 @@ when the cache took it, so every process may do it at any time.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 import structlog
 from cachetools import TTLCache
@@ -100,6 +101,17 @@ class Publisher:
             self._loading[customer_id] = task
             task.add_done_callback(lambda _: self._loading.pop(customer_id, None))
         return await asyncio.shield(task)
+
+    async def load_newer(self, versions: Mapping[str, int]) -> list[Account]:
+        """The accounts that are newer than the version given for each, from the ledger alone.
+
+        Raises:
+            LedgerUnavailable: Nothing was read.
+        """
+        newer = [
+            await self._ledger.load_account(customer_id) for customer_id in await self._ledger.find_newer(versions)
+        ]
+        return [account for account in newer if account is not None]
 
     async def repair(self) -> int:
         """Publish every change that the cache has missed, oldest customers first.

@@ -158,6 +158,38 @@ async def test_an_account_that_is_known_to_be_old_is_not_gone_by(remote, paying)
     assert await admitted(remote.admission, key, 1) == 0
 
 
+async def test_what_the_ledger_learns_meanwhile_is_known_while_the_cache_is_away(remote, line, paying):
+    customer_id, key = paying
+    _, leaked, leaked_id = await remote.customer("bob")
+    bob_id = remote.codec.parse(leaked).customer_id
+    await subscribe(remote, bob_id, pro(remote.clock, subscription_id="sub_2"))
+    await admit(remote.admission, leaked)
+    new = (await remote.provisioning.issue(customer_id, KeyOrder(), actor="test")).minted.text.encode()
+    await admit(remote.admission, new)
+    await line.close()
+    assert [await admitted(remote.admission, one, 1) for one in (key, leaked, new)] == [1, 1, 1]
+    await remote.provisioning.revoke(bob_id, leaked_id, actor="test")
+    await remote.provisioning.set_blocked(customer_id, blocked=True, actor="test", because="test")
+    await remote.admission.follow_ledger()
+    assert [await admitted(remote.admission, one, 1) for one in (key, leaked, new)] == [0, 0, 0]
+    await remote.provisioning.set_blocked(customer_id, blocked=False, actor="test", because="test")
+    newest = (await remote.provisioning.issue(customer_id, KeyOrder(), actor="test")).minted.text.encode()
+    await remote.admission.follow_ledger()
+    assert [await admitted(remote.admission, one, 1) for one in (key, leaked, new, newest)] == [1, 0, 1, 1]
+
+
+async def test_an_account_that_the_ledger_confirms_does_not_grow_old(remote, line, paying):
+    _, key = paying
+    await line.close()
+    for _ in range(3):
+        assert await admitted(remote.admission, key, 1) == 1
+        await remote.admission.follow_ledger()
+        remote.clock.time += 900
+    await remote.admission.follow_ledger()  # nobody has called since
+    remote.clock.time += 1
+    assert await admitted(remote.admission, key, 1) == 0
+
+
 async def test_who_was_over_its_quota_stays_out_until_the_window_ends(remote, line, paying):
     _, key = paying
     assert await admitted(remote.admission, key, 60, error=QuotaExceeded) == 49

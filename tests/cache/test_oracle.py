@@ -1,4 +1,4 @@
-"""Charges, refunds, settlements, charge-backs, losses and publications in any order, against a plain model of what limits.
+"""Charges, refunds, settlements, charge-backs, losses and publications in any order, against a plain model.
 
 The model is written with Python's integers and no regard for speed. After every step, the
 answer and everything that is stored must equal it. What was admitted, given back or not, is also
