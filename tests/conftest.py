@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.admission import Admission
+from gateway.admission import Admission, PolicySource
 from gateway.cache import Cache, CacheServer
 from gateway.core.key_order import KeyOrder
 from gateway.core.keys import KeyCodec
@@ -77,10 +77,11 @@ class Parts:
         self.policy = PolicyHolder(self.policy_dir)
         self.admission = self.another_worker()
 
-    def another_worker(self) -> Admission:
+    def another_worker(self, policy: PolicySource | None = None) -> Admission:
         """An admission with memory of its own, as a second worker process has."""
         self.outages = Outages(self.cache, self.publisher, self.metrics, 1000)
-        return Admission(self.cache, self.publisher, self.policy, self.codec, self.clock, self.outages, entries=1000)
+        policy = policy or self.policy
+        return Admission(self.cache, self.publisher, policy, self.codec, self.clock, self.outages, entries=1000)
 
     async def customer(self, user_id: str = "ada", **order: object) -> tuple[str, bytes, str]:
         """A customer with one key: customer id, key text, key id."""

@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
-from gateway.admission import Admission
 from gateway.core.account import Subscription
 from gateway.core.errors import (
     AccountSuspended,
@@ -224,7 +223,7 @@ async def test_a_plan_that_is_kept_is_of_the_policy_in_force_also_if_an_edit_lea
     class Held:
         current = parts.policy.current
 
-    admission = Admission(parts.cache, parts.publisher, Held, parts.codec, parts.clock, 1000)
+    admission = parts.another_worker(Held)
     _, key, _ = await parts.customer()
     for _ in range(2):
         attempt, _ = await admit(admission, key)
