@@ -18,6 +18,7 @@ from cachetools import LRUCache
 
 from gateway.cache import (
     CHARGED,
+    REPEATED,
     Cache,
     CacheUnavailable,
     OnceBusy,
@@ -31,6 +32,7 @@ from gateway.cache import (
     prepare_once,
     prepare_once_end,
     prepare_once_refund,
+    with_call,
 )
 from gateway.clock import Clock
 from gateway.core.account import Account
@@ -59,6 +61,7 @@ from gateway.core.once import OnceCall, unpaid
 from gateway.core.policy import Policy
 from gateway.core.ratelimit_fields import seconds_up
 from gateway.core.route import Route
+from gateway.live_calls import LiveCalls
 from gateway.outages import Held, Outages, Passed
 from gateway.publishing import Publisher
 
@@ -72,6 +75,7 @@ Returned: TypeAlias = Literal["given-back", "nothing", "lost"]
 the cache lost the customer, it was given back before). `lost`: the cache did not answer, so the units stay
 spent; never the other way round."""
 
+_PASSED = (CHARGED, REPEATED)
 _ROUNDS = 6
 """How often a decision is taken anew because the account, the window or the cache changed under it."""
 
@@ -128,6 +132,7 @@ class Attempt:
         "address",
         "decision_id",
         "gate",
+        "holds_places",
         "is_repeat",
         "method",
         "now",
@@ -169,6 +174,8 @@ class Attempt:
         """It was charged before under that key: its plan takes nothing from quotas."""
         self.outage: Passed | None = None
         """What policy said, if the cache could not decide."""
+        self.holds_places = False
+        """Whether it counts among calls in progress that are limited: `LiveCalls.end` is to be told of its end."""
         self._states: tuple[LimitState, ...] = ()
 
     @property
@@ -204,6 +211,8 @@ class Admission:
         self._codec = codec
         self._clock = clock
         self._outages = outages
+        self.live = LiveCalls(cache, clock)
+        """The calls in progress that hold places; tell of their ends."""
         self._skew_s = 0.0
         self._accounts: LRUCache[str, Held] = LRUCache(entries)
         self._ready: dict[tuple[bytes, int], Ready] = {}
@@ -248,7 +257,10 @@ class Admission:
                     return
                 now_ms = self._clock.cache_now_ms()
                 command = ready.command if not now_ms else self._command(attempt, now_ms)
-                reply = await self._cache.charge_packed(command)
+                if ready.plan.live:
+                    reply = await self._charge_places(attempt, with_call(command, attempt.decision_id))
+                else:
+                    reply = await self._cache.charge_packed(command)
                 if reply[0] == CHARGED:
                     attempt.reply = reply
                     ready.held.confirmed_at = attempt.now
@@ -358,16 +370,45 @@ class Admission:
             version=account.version if account is not None else 0,
             claims=plan.claims if plan is not None else (),
             now_ms=self._clock.cache_now_ms(),
+            call_id=attempt.decision_id,
         )
-        if attempt.once is None or plan is None:
+        if plan is None:
             return await self._cache.charge(request)
-        return await self._charge_once(attempt, request, plan, attempt.once)
+        if attempt.once is not None:
+            return await self._charge_once(attempt, request, plan, attempt.once)
+        if plan.live:
+            return charge_answer(plan.claims, await self._charge_places(attempt, prepare_charge(request)))
+        return await self._cache.charge(request)
+
+    async def _charge_places(self, attempt: Attempt, command: bytes) -> list[Any]:
+        """Charge a call that counts among those in progress. If it may have been charged unheard, its places are freed.
+
+        Args:
+            attempt: With a plan that has limits on calls at once.
+            command: For this call.
+        """
+        account, plan = attempt.account, attempt.plan
+        if account is None or plan is None:
+            raise AssertionError("a place needs a plan")
+        try:
+            reply = await self._cache.charge_packed(command)
+        except BaseException:
+            self.live.give_back(attempt.decision_id, account.customer_id, plan.live)
+            raise
+        if reply[0] in _PASSED:
+            self.live.begin(attempt.decision_id, account.customer_id, plan.live)
+            attempt.holds_places = True
+        return reply
 
     async def _charge_once(self, attempt: Attempt, request: ChargeRequest, plan: Plan, call: OnceCall) -> ChargeAnswer:
         """Charge what was not charged before under the same Idempotency-Key."""
         repeat = unpaid(plan)
         command = prepare_once(request, repeat.claims, call, attempt.decision_id)
-        answer = once_answer(plan.claims, repeat.claims, await self._cache.charge_packed(command))
+        if plan.live:
+            reply = await self._charge_places(attempt, command)
+        else:
+            reply = await self._cache.charge_packed(command)
+        answer = once_answer(plan.claims, repeat.claims, reply)
         match answer:
             case Repeated():
                 attempt.plan, attempt.once, attempt.is_repeat = repeat, None, True

@@ -26,6 +26,7 @@ from gateway.core.load import Load
 from gateway.explaining import FLUSH_S, DecisionLog
 from gateway.installation import check_installation
 from gateway.ledger import ALERTS_KEPT_S, DAY_S, EVENTS_KEPT_S, Ledger, migrate
+from gateway.live_calls import RENEW_S as HOLD_S
 from gateway.outages import Outages
 from gateway.policyfiles import LastGood, PolicyHolder
 from gateway.provisioning import Provisioning
@@ -320,6 +321,7 @@ def _start_background(background: Background, runtime: Runtime) -> None:
     background.every(settings.settle_interval_s, "settlement", runtime.settlement.settle)
     background.every(settings.settle_interval_s, "usage history", runtime.tallies.flush)
     background.every(FLUSH_S, "decision records", runtime.decisions.flush)
+    background.every(HOLD_S, "calls in progress", runtime.admission.live.renew)
     background.every(_REPAIR_S, "cache repair", runtime.publisher.repair)
     background.every(_CHARGE_BACK_S, "charge-back", lambda: _charge_back(runtime))
     background.every(_CHARGE_BACK_S, "accounts without a cache", runtime.admission.follow_ledger)

@@ -2,12 +2,12 @@
 
 Quotas are read from the cache, where they are counted; if it is away, from the ledger, which
 is behind by one settlement at most. Rates have no count worth showing: they refill while one
-reads. Nothing here spends anything.
+reads. Calls in progress are known to the cache only. Nothing here spends anything.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from gateway.cache import Cache, CacheUnavailable
@@ -16,8 +16,8 @@ from gateway.core.access import Access, decide_access
 from gateway.core.account import Account
 from gateway.core.errors import LedgerUnavailable
 from gateway.core.forecast import forecast_exhaustion, window_pace_s
-from gateway.core.limit_text import limit_words
-from gateway.core.limits import Limit, Quota, limit_field
+from gateway.core.limit_text import REQUESTS, limit_words
+from gateway.core.limits import Concurrency, Limit, Rate, limit_field
 from gateway.core.policy import Policy
 from gateway.core.window import quota_window
 from gateway.ledger import HOUR_S, Ledger
@@ -49,15 +49,16 @@ class LimitUsage:
 
     name: str
     """As in the RateLimit fields."""
-    kind: Literal["quota", "rate"]
+    kind: Literal["quota", "rate", "concurrency"]
     meter: str
     limit: int
-    """Units: a quota's size, or a rate's units per window."""
+    """Units: a quota's size, or a rate's units per window. Of a limit on calls at once: calls."""
     words: str
     """The limit as policy writes it."""
     window_s: int
+    """0 for calls at once: they have no window."""
     used: int | None = None
-    """Quotas only. More than `limit` after a downgrade."""
+    """Of a quota; more than `limit` after a downgrade. Of calls at once: those in progress, if the cache says."""
     remaining: int | None = None
     window_starts_at: int | None = None
     window_ends_at: int | None = None
@@ -93,6 +94,8 @@ class Reading:
     now: float
     """Unix seconds: the cache's, if it has counted."""
     source: Source
+    live: dict[str, int] = field(default_factory=dict)
+    """Calls in progress, by the fields of the limits that count them. Empty: not known."""
 
 
 async def read_usage(account: Account, *, policy: Policy, cache: Cache, ledger: Ledger, clock: Clock) -> Usage:
@@ -103,6 +106,7 @@ async def read_usage(account: Account, *, policy: Policy, cache: Cache, ledger: 
     """
     reading = await read_counters(account.customer_id, cache=cache, ledger=ledger, clock=clock)
     access = decide_access(account, policy, reading.now)
+    reading = await count_calls(account, access, reading, cache)
     recent = await read_recent(account.customer_id, ledger=ledger, now=int(reading.now))
     limits = list_usage(account, access, reading, recent)
     return Usage(access=access, limits=limits, source=reading.source, as_of=int(reading.now))
@@ -126,6 +130,19 @@ async def read_counters(customer_id: str, *, cache: Cache, ledger: Ledger, clock
     return Reading(counters=reading.quotas, now=now, source="cache")
 
 
+async def count_calls(account: Account, access: Access | None, reading: Reading, cache: Cache) -> Reading:
+    """The reading, with the calls in progress that limits of the account count; as it is, if the cache is away."""
+    said = _limits_of(account, access, reading.now)
+    fields = [limit_field(limit, key_id) for limit, key_id in said if isinstance(limit, Concurrency)]
+    if not fields or reading.source != "cache":
+        return reading
+    try:
+        live = await cache.count_calls(account.customer_id, fields, int(reading.now * 1000))
+    except CacheUnavailable:
+        return reading
+    return replace(reading, live=live)
+
+
 async def read_recent(customer_id: str, *, ledger: Ledger, now: int) -> Recent:
     """What a customer spent in the last hours; nothing if the ledger is away, because forecasts can wait."""
     since = now // HOUR_S * HOUR_S - RECENT_HOURS * HOUR_S
@@ -139,20 +156,39 @@ def list_usage(
     account: Account, access: Access | None, reading: Reading, recent: Recent = NOTHING_RECENT
 ) -> tuple[LimitUsage, ...]:
     """Every limit of an account: its tier's, then those of its live keys. Without `access`, of the keys only."""
-    counters, now = reading.counters, reading.now
-    of_tier = access.tier.limits if access is not None and access.tier is not None else ()
-    limits = [_usage_of(limit, account, None, counters, now, recent) for limit in of_tier]
+    return tuple(
+        _usage_of(limit, account, key_id, reading, recent) for limit, key_id in _limits_of(account, access, reading.now)
+    )
+
+
+def _limits_of(account: Account, access: Access | None, now: float) -> list[tuple[Limit, str | None]]:
+    """In the order in which they are listed, with the key whose own each is."""
+    limits: list[tuple[Limit, str | None]] = []
+    if access is not None and access.tier is not None:
+        limits += [(limit, None) for limit in access.tier.limits]
     for key in account.keys.values():
         if key.expires_at is None or key.expires_at > now:
-            limits += [_usage_of(limit, account, key.key_id, counters, now, recent) for limit in key.limits]
-    return tuple(limits)
+            limits += [(limit, key.key_id) for limit in key.limits]
+    return limits
 
 
-def _usage_of(
-    limit: Limit, account: Account, key_id: str | None, counters: Counters, now: float, recent: Recent
-) -> LimitUsage:
+def _usage_of(limit: Limit, account: Account, key_id: str | None, reading: Reading, recent: Recent) -> LimitUsage:
+    counters, now = reading.counters, reading.now
     name = limit.name if key_id is None else f"key-{limit.name}"
-    if not isinstance(limit, Quota):
+    if isinstance(limit, Concurrency):
+        in_progress = reading.live.get(limit_field(limit, key_id))
+        return LimitUsage(
+            name=name,
+            kind="concurrency",
+            meter=REQUESTS,
+            limit=limit.units,
+            words=limit_words(limit),
+            window_s=0,
+            used=in_progress,
+            remaining=None if in_progress is None else max(0, limit.units - in_progress),
+            key_id=key_id,
+        )
+    if isinstance(limit, Rate):
         return LimitUsage(
             name=name,
             kind="rate",

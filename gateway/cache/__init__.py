@@ -13,6 +13,7 @@ from gateway.cache.codec import decode_account, encode_account
 from gateway.cache.errors import CacheServerError, CacheUnavailable
 from gateway.cache.keeper import CacheKeeper
 from gateway.cache.once import (
+    REPEATED,
     OnceBusy,
     OnceReused,
     Repeated,
@@ -21,13 +22,22 @@ from gateway.cache.once import (
     prepare_once_end,
     prepare_once_refund,
 )
-from gateway.cache.scripts import CHARGED, charge_answer, prepare_charge, prepare_settlement
+from gateway.cache.scripts import (
+    CHARGED,
+    charge_answer,
+    prepare_charge,
+    prepare_release,
+    prepare_renewal,
+    prepare_settlement,
+    with_call,
+)
 from gateway.cache.server import CacheServer
 from gateway.cache.trouble import Trouble, explain_trouble
 from gateway.cache.values import Receipt, UsageReading
 
 __all__ = [
     "CHARGED",
+    "REPEATED",
     "Cache",
     "CacheKeeper",
     "CacheServer",
@@ -48,5 +58,8 @@ __all__ = [
     "prepare_once",
     "prepare_once_end",
     "prepare_once_refund",
+    "prepare_release",
+    "prepare_renewal",
     "prepare_settlement",
+    "with_call",
 ]

@@ -20,10 +20,12 @@ from gateway.cache.errors import CacheUnavailable
 from gateway.cache.keyspace import (
     CLOCK_TOLERANCE_MS,
     IDLE_EXPIRY_S,
+    LIVE_MS,
     OWED_MARKER_S,
     USE_PATTERN,
     acct_key,
     customer_of,
+    live_key,
     owed_key,
     probe_key,
     use_key,
@@ -134,6 +136,10 @@ class Cache:
 
     def settle_packed(self, command: bytes) -> asyncio.Future[list[int]]:
         """As `settle`, of what `prepare_settlement` packed."""
+        return self._servers.send(command)
+
+    def send_packed(self, command: bytes) -> asyncio.Future[int]:
+        """A release or a renewal of places among the calls in progress, packed; sent as a charge is."""
         return self._servers.send(command)
 
     async def charge_address(self, address: str, rate: RateClaim, now_ms: int = 0) -> LimitState:
@@ -263,6 +269,27 @@ class Cache:
         if unread:
             raise CacheUnavailable
         return readings[0] if readings else None
+
+    async def count_calls(self, customer_id: str, fields: Sequence[str], now_ms: int) -> dict[str, int]:
+        """Calls in progress, by the fields of the limits that count them.
+
+        Args:
+            customer_id: Whose.
+            fields: One or more.
+            now_ms: The cache's time, as a `UsageReading` has it.
+
+        Raises:
+            CacheUnavailable: Nothing was read.
+        """
+        keys = [live_key(customer_id, field) for field in fields]
+
+        async def count(client: Redis) -> list[int]:
+            pipeline = client.pipeline(transaction=False)
+            for key in keys:
+                pipeline.zcount(key, f"({now_ms}", now_ms + LIVE_MS + CLOCK_TOLERANCE_MS)
+            return await pipeline.execute()
+
+        return dict(zip(fields, await self._servers.run(keys[0], count), strict=True))
 
     async def read_usages(self, customer_ids: Iterable[str], *, unread: set[str] | None = None) -> list[UsageReading]:
         """The counters of many customers; those whom the cache does not know are left out.

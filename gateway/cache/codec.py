@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.cache.errors import CacheUnavailable
 from gateway.core.account import Account, KeyRecord, Subscription
-from gateway.core.limits import Limit, Quota, Rate
+from gateway.core.limits import Concurrency, Limit, Quota, Rate
 
 
 class _Rate(msgspec.Struct, tag_field="kind", tag="rate", frozen=True, kw_only=True):
@@ -30,7 +30,12 @@ class _Quota(msgspec.Struct, tag_field="kind", tag="quota", frozen=True, kw_only
     window_s: int | None
 
 
-_Limit: TypeAlias = _Rate | _Quota
+class _Concurrency(msgspec.Struct, tag_field="kind", tag="concurrency", frozen=True, kw_only=True):
+    name: str
+    units: int
+
+
+_Limit: TypeAlias = _Rate | _Quota | _Concurrency
 
 
 class _Key(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -129,6 +134,8 @@ def _pack_limit(limit: Limit) -> _Limit:
             window_ms=limit.window_ms,
             burst=limit.burst,
         )
+    if isinstance(limit, Concurrency):
+        return _Concurrency(name=limit.name, units=limit.units)
     return _Quota(name=limit.name, meter=limit.meter, units=limit.units, window_s=limit.window_s)
 
 
@@ -141,4 +148,6 @@ def _unpack_limit(limit: _Limit) -> Limit:
             window_ms=limit.window_ms,
             burst=limit.burst,
         )
+    if isinstance(limit, _Concurrency):
+        return Concurrency(name=limit.name, units=limit.units)
     return Quota(name=limit.name, meter=limit.meter, units=limit.units, window_s=limit.window_s)

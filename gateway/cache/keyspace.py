@@ -4,6 +4,7 @@
 |------------------------------------|--------|-----------------------------------------|------------------------|
 | `tg:{<customer>}:use`              | hash   | version, time, sequence, counters       | 7 days after last use  |
 | `tg:{<customer>}:acct`             | string | the account as JSON                     | 7 days after last use  |
+| `tg:{<customer>}:live<whose>`      | zset   | calls in progress, until when they count | `LIVE_MS` after the last |
 | `tg:{<customer>}:end:<receipt>`    | string | `1`: this receipt has ended             | `RECEIPT_MARKER_S`     |
 | `tg:{<customer>}:once:<digest>`    | string | what was charged under an Idempotency-Key | policy's `window`    |
 | `tg:{<customer>}:owed:<receipt>`   | string | `1`: this receipt was charged back      | `OWED_MARKER_S`        |
@@ -24,7 +25,8 @@ cluster and one script may touch them. Fields of `use`:
 | `q:...`         | `window_starts_at|used`   | a quota; the window is identified by its start           |
 | `p:...`         | `window_starts_at|used`   | the same quota in the window before, as it ended         |
 
-The counters' names are made by `core.limits.limit_field`.
+The counters' names are made by `core.limits.limit_field`; so is `live<whose>`: `live` for the whole
+account, `live@<key id>` for one key.
 """
 
 from __future__ import annotations
@@ -43,6 +45,10 @@ seconds later as a rule, and an outage may come in between."""
 CLOCK_TOLERANCE_MS = 5000
 """How far the clocks of two cache servers may differ: `t` holds that much, and not more, against
 the clock. Beyond, the clock that wrote it was wrong, and time goes on from the present one."""
+
+LIVE_MS = 30_000
+"""A call in progress counts this long from its beginning, and from each time its worker says that it goes
+on: the places of a worker that died are free after it. Scripts say the same number."""
 
 EXACT = 2**53
 """Scripts compute in doubles; below this bound, integers are exact."""
@@ -74,6 +80,11 @@ def once_key(customer_id: str, digest: str) -> str:
 def owed_key(customer_id: str, receipt_id: str) -> str:
     """Marker that what a worker let in by itself was counted."""
     return f"tg:{{{_tag(customer_id)}}}:owed:{receipt_id}"
+
+
+def live_key(customer_id: str, field: str) -> str:
+    """Calls in progress that one limit counts."""
+    return f"tg:{{{_tag(customer_id)}}}:{field}"
 
 
 def pace_key(address: str) -> str:

@@ -15,7 +15,7 @@ from gateway.cache.scripts import (
     charge_answer,
     charge_arguments,
     charge_keys,
-    claim_numbers,
+    claims_numbers,
     pack,
     settlement_arguments,
     settlement_keys,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from gateway.cache.values import Receipt
 
-_REPEATED, _BUSY, _REUSED, _REPEAT_REFUSED = range(5, 9)
+REPEATED, _BUSY, _REUSED, _REPEAT_REFUSED = range(5, 9)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ def prepare_once(request: ChargeRequest, repeat: Sequence[Claim], call: OnceCall
         ValueError: As `prepare_charge`.
     """
     keys = (once_key(request.customer_id, call.digest), *charge_keys(request))
-    numbers = b"".join([claim_numbers(_open(claim)) for claim in repeat])
+    numbers = claims_numbers([_open(claim) for claim in repeat])
     terms = (call.terms.window_s * 1000, BUSY_S * 1000, call.terms.repeats, numbers)
     arguments = (call.fingerprint, receipt_id, *terms, *charge_arguments(request))
     return pack([b"EVALSHA", ONCE.sha, len(keys), *keys, *arguments])
@@ -86,9 +86,9 @@ def once_answer(claims: Sequence[Claim], repeat: Sequence[Claim], reply: list[An
         return OnceBusy(wait_ms=reply[2])
     if verdict == _REUSED:
         return OnceReused()
-    if verdict not in {_REPEATED, _REPEAT_REFUSED}:
+    if verdict not in {REPEATED, _REPEAT_REFUSED}:
         return charge_answer(claims, reply)
-    known = [CHARGED if verdict == _REPEATED else REFUSED, *reply[1:]]
+    known = [CHARGED if verdict == REPEATED else REFUSED, *reply[1:]]
     answer = cast("Charged | ChargeRefused", charge_answer(repeat, known))
     states = tuple(
         replace(state, remaining=max(0, state.remaining), allowed=state.allowed or isinstance(claim, QuotaClaim))

@@ -11,6 +11,7 @@ import re
 import struct
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import hiredis
@@ -19,6 +20,7 @@ from gateway.cache.keyspace import (
     EXACT,
     RECEIPT_MARKER_S,
     acct_key,
+    live_key,
     pace_key,
     receipt_key,
     use_key,
@@ -31,6 +33,7 @@ from gateway.core.charge import (
     ChargeRefused,
     ChargeRequest,
     Claim,
+    ConcurrencyClaim,
     LimitState,
     QuotaClaim,
     RateClaim,
@@ -38,14 +41,20 @@ from gateway.core.charge import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from gateway.cache.values import Receipt
 
 REFUSED, CHARGED, _STALE, _MISSING, _MOVED = range(5)
 _PACE_SLACK_MS = 1000
 _OWED_AT = 2
+_IS_PLACE = -2
+_NO_CALL = b"$0\r\n\r\n"
+_FIRST_LIVE_KEY = 3
+_TRY_AGAIN_MS = 1000
+"""After so long a call in progress may have ended: nobody knows better."""
 _RATE = struct.Struct("<3d")
+_PLACE = struct.Struct("<4d")
 _QUOTA = struct.Struct("<5d")
 _INCLUDE = re.compile("^-- include (.+)$", re.MULTILINE)
 
@@ -76,6 +85,9 @@ ONCE = _read("once.lua")
 ONCE_END = _read("once_end.lua")
 ONCE_REFUND = _read("once_refund.lua")
 CHARGE_BACK = _read("charge_back.lua")
+RELEASE = _read("release.lua")
+RENEW = _read("renew.lua")
+SCRIPTS = (CHARGE, SETTLE, PUBLISH, ONCE, ONCE_END, ONCE_REFUND, RELEASE, RENEW)
 
 
 def load_command(script: Script) -> bytes:
@@ -86,21 +98,48 @@ def load_command(script: Script) -> bytes:
 def prepare_charge(request: ChargeRequest) -> bytes:
     """The whole command, as it goes over the wire. With `now_ms` 0 it is good again and again.
 
+    With a claim for a place among the calls in progress it is good for one call, `call_id`; without
+    `call_id` it is what `with_call` makes such commands of.
+
     Raises:
         ValueError: A claim that the script could not honour exactly.
     """
     keys = charge_keys(request)
-    return pack([b"EVALSHA", CHARGE.sha, len(keys), *keys, *charge_arguments(request)])
+    command = pack([b"EVALSHA", CHARGE.sha, len(keys), *keys, *charge_arguments(request)])
+    is_open = not request.call_id and len(keys) >= _FIRST_LIVE_KEY
+    return command.removesuffix(_NO_CALL) if is_open else command
 
 
 def charge_keys(request: ChargeRequest) -> tuple[str, ...]:
     """KEYS of `charge.lua`."""
-    return use_key(request.customer_id), acct_key(request.customer_id)
+    customer_id, fields = request.customer_id, _live_fields(request.claims)
+    return use_key(customer_id), acct_key(customer_id), *(live_key(customer_id, field) for field in fields)
 
 
 def charge_arguments(request: ChargeRequest) -> tuple[bytes | str | int, ...]:
     """ARGV of `charge.lua`."""
-    return (request.version, request.now_ms, 0, *_claim_arguments(request.claims))
+    call = (request.call_id,) if _live_fields(request.claims) else ()
+    return (request.version, request.now_ms, 0, *_claim_arguments(request.claims), *call)
+
+
+def with_call(command: bytes, call_id: str) -> bytes:
+    """A charge that was prepared without its call, for one call.
+
+    Args:
+        command: From `prepare_charge`, of claims with a place among the calls in progress.
+        call_id: ASCII.
+    """
+    return b"%b$%d\r\n%b\r\n" % (command, len(call_id), call_id.encode())
+
+
+def prepare_release(customer_id: str, fields: Sequence[str], call_id: str) -> bytes:
+    """A call has ended: its places are free."""
+    return pack([b"EVALSHA", RELEASE.sha, len(fields), *(live_key(customer_id, field) for field in fields), call_id])
+
+
+def prepare_renewal(customer_id: str, field: str, call_ids: Sequence[str], now_ms: int) -> bytes:
+    """Calls go on: they keep their places. `now_ms`: as of a charge."""
+    return pack([b"EVALSHA", RENEW.sha, 1, live_key(customer_id, field), now_ms, *call_ids])
 
 
 def prepare_pace(address: str, rate: RateClaim, now_ms: int) -> bytes:
@@ -171,6 +210,8 @@ def _state_charged(claim: Claim, owed: int, now_ms: int) -> LimitState:
     if isinstance(claim, QuotaClaim):
         left, reset_ms = claim.limit - owed - claim.cost, claim.ends_at * 1000 - now_ms
         return LimitState(remaining=left, reset_ms=reset_ms, allowed=True)
+    if isinstance(claim, ConcurrencyClaim):
+        return LimitState(remaining=claim.limit - owed - 1, reset_ms=0, allowed=True)
     debt = owed + claim.cost * claim.window_ms
     left = (claim.burst * claim.window_ms - debt) // claim.window_ms
     return LimitState(remaining=left, reset_ms=-(-debt // claim.units), allowed=True)
@@ -181,6 +222,9 @@ def _state_refused(claim: Claim, owed: int, now_ms: int) -> LimitState:
     if isinstance(claim, QuotaClaim):
         room, need, left = claim.limit - owed, claim.cost, claim.limit - owed
         reset_ms = claim.ends_at * 1000 - now_ms
+    elif isinstance(claim, ConcurrencyClaim):
+        room, need, left = claim.limit - owed, 1, claim.limit - owed
+        reset_ms = 0 if need <= room else _TRY_AGAIN_MS
     else:
         room, need = claim.burst * claim.window_ms - owed, claim.cost * claim.window_ms
         left, drained_ms = room // claim.window_ms, -(-owed // claim.units)
@@ -195,18 +239,30 @@ def _state_refused(claim: Claim, owed: int, now_ms: int) -> LimitState:
 
 def _claim_arguments(claims: Sequence[Claim]) -> tuple[bytes | str, ...]:
     """Their numbers in one argument, as `charge.lua` reads them, then their fields."""
-    numbers = b"".join([claim_numbers(claim) for claim in claims])
-    return (numbers, *(claim.field for claim in claims))
+    return (claims_numbers(claims), *(claim.field for claim in claims))
 
 
-def claim_numbers(claim: Claim) -> bytes:
-    """One claim, as `charge.lua` reads it."""
+def claims_numbers(claims: Sequence[Claim]) -> bytes:
+    """Claims, as `charge.lua` reads them."""
+    number_of_key = count(_FIRST_LIVE_KEY)
+    return b"".join([_claim_numbers(claim, number_of_key) for claim in claims])
+
+
+def _live_fields(claims: Sequence[Claim]) -> list[str]:
+    return [claim.field for claim in claims if isinstance(claim, ConcurrencyClaim)]
+
+
+def _claim_numbers(claim: Claim, number_of_key: Iterator[int]) -> bytes:
     if not 0 <= claim.cost < EXACT:
         raise ValueError(f"cost out of range: {claim!r}")
     if isinstance(claim, RateClaim):
         if not (claim.units >= 1 and claim.window_ms >= 1 and 1 <= claim.burst * claim.window_ms < EXACT):
             raise ValueError(f"rate out of range: {claim!r}")
         return _RATE.pack(claim.units, claim.cost * claim.window_ms, claim.burst * claim.window_ms)
+    if isinstance(claim, ConcurrencyClaim):
+        if not (claim.cost == 1 and 0 <= claim.limit < EXACT):
+            raise ValueError(f"place out of range: {claim!r}")
+        return _PLACE.pack(_IS_PLACE, 1, claim.limit, next(number_of_key))
     if not (0 <= claim.limit < EXACT and claim.starts_at < claim.ends_at):
         raise ValueError(f"quota out of range: {claim!r}")
     return _QUOTA.pack(0, claim.cost, claim.limit, claim.starts_at, claim.ends_at)

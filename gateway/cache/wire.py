@@ -19,7 +19,7 @@ import hiredis
 import structlog
 
 from gateway.cache.errors import CacheUnavailable
-from gateway.cache.scripts import CHARGE, ONCE, ONCE_END, ONCE_REFUND, PUBLISH, SETTLE, load_command
+from gateway.cache.scripts import SCRIPTS, load_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,7 +28,7 @@ Call: TypeAlias = tuple[bytes, "asyncio.Future[Any]", float, bool]
 """A packed command, its reply, the loop time by which the reply is due, and whether NOSCRIPT is an
 answer to it. A plain tuple: one is made per request."""
 
-_LOADS = tuple(load_command(script) for script in (CHARGE, SETTLE, PUBLISH, ONCE, ONCE_END, ONCE_REFUND))
+_LOADS = tuple(load_command(script) for script in SCRIPTS)
 
 _EXACTLY = (b"9007199254740991", hiredis.pack_command(("EVAL", "return string.format('%d', 9007199254740991)", 0)))  # type: ignore[arg-type]
 """What a Lua with 64-bit integers makes of 2^53 - 1, and how to ask for it."""

@@ -13,7 +13,7 @@ import click
 from gateway.cli.charge_words import billed_words, cost_words, settle_words
 from gateway.cli.forward_words import forwarding_lines, group_words
 from gateway.core.errors import TargetRejected
-from gateway.core.limits import Rate
+from gateway.core.limits import Concurrency, Rate
 from gateway.core.nearest import nearest_name
 from gateway.core.once import ONCE_METHODS
 from gateway.core.outage_policy import outage_words
@@ -211,6 +211,9 @@ def _print_cost(route: Route, tier: Tier) -> None:
     click.echo(f"billed   {billed_words(route.billable)}")
     cost, measured = dict(route.cost), {measure.meter for measure in route.measures}
     for limit in tier.limits:
+        if isinstance(limit, Concurrency):
+            click.echo(f"limit    {limit_words(limit)}: each call is one while it is in progress, whatever it costs")
+            continue
         units = cost.get(limit.meter, 0)
         held = limit.burst if isinstance(limit, Rate) else limit.units
         if limit.meter in measured:

@@ -11,7 +11,7 @@ from gateway.cli.keys import key_json, print_keys
 from gateway.cli.printing import duration_words, instant_words, note, policy_check_words, print_columns, print_facts
 from gateway.core.access import Access, decide_access
 from gateway.policyfiles import PolicyInvalid, load_policy
-from gateway.usage import LimitUsage, list_usage, read_counters
+from gateway.usage import LimitUsage, count_calls, list_usage, read_counters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,6 +70,7 @@ async def draw_portrait(parts: Parts, row: CustomerRow) -> Portrait:
         check = policy_check_words(parts.settings.policy_dir)
         note(f"The policy is not valid, so tier and limits are unknown. See {check}.")
         access = None
+    reading = await count_calls(account, access, reading, parts.cache)
     return Portrait(
         customer=row,
         account=account,
@@ -101,7 +102,8 @@ def print_portrait(portrait: Portrait, keys: list[KeyRow], audit: Sequence[Audit
 def _limit_row(limit: LimitUsage, now: int) -> tuple[object, ...]:
     words = limit.words if limit.key_id is None else f"{limit.words} (key {limit.key_id})"
     if limit.window_ends_at is None:
-        return words, None, None, None
+        counted = limit.used is not None and limit.remaining is not None
+        return (words, f"{limit.used:,}", f"{limit.remaining:,}", None) if counted else (words, None, None, None)
     ends = f"{instant_words(limit.window_ends_at)} (in {duration_words(limit.window_ends_at - now)})"
     return words, f"{limit.used:,}", f"{limit.remaining:,}", ends
 

@@ -33,7 +33,17 @@ class QuotaClaim:
     ends_at: int
 
 
-Claim: TypeAlias = RateClaim | QuotaClaim
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConcurrencyClaim:
+    """A place among the calls in progress, of which there are `limit`."""
+
+    field: str
+    limit: int
+    cost: int = 1
+    """Places, and never another number of them."""
+
+
+Claim: TypeAlias = RateClaim | QuotaClaim | ConcurrencyClaim
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +59,8 @@ class ChargeRequest:
     claims: tuple[Claim, ...]
     now_ms: int = 0
     """0 reads the cache server's own clock; anything else replaces it (tests, sandbox)."""
+    call_id: str = ""
+    """Of the call that begins, unique. Needed where a claim is for a place among those in progress."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +71,8 @@ class LimitState:
     """Units that could be spent right now, >= 0."""
     reset_ms: int
     """Milliseconds until more is available: a quota's window end; for a rate, until the bucket is
-    empty again, or, if it said no, until it would allow this cost."""
+    empty again, or, if it said no, until it would allow this cost. When a call in progress ends is not
+    known: 0, or, if there was no place, when to try again."""
     allowed: bool
 
 

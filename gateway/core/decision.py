@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from gateway.core.access import Access, decide_access
 from gateway.core.account import Account, KeyRecord
 from gateway.core.allow_list import allows
-from gateway.core.charge import Claim, LimitState, QuotaClaim, RateClaim
+from gateway.core.charge import Claim, ConcurrencyClaim, LimitState, QuotaClaim, RateClaim
 from gateway.core.errors import (
     AccountSuspended,
     AddressNotAllowed,
@@ -26,13 +26,17 @@ from gateway.core.errors import (
     RouteNotFound,
     ScopeMissing,
     SubscriptionRequired,
+    TooManyConcurrent,
 )
-from gateway.core.limits import Limit, Quota, limit_field
+from gateway.core.limit_text import REQUESTS
+from gateway.core.limits import Concurrency, Limit, Quota, limit_field
 from gateway.core.policy import Policy, Tier
 from gateway.core.ratelimit_fields import seconds_up
 from gateway.core.route import Route
 from gateway.core.scope import parse_scope
 from gateway.core.window import quota_window
+
+_LONGEST_WAIT_FIRST: tuple[type[Claim], ...] = (QuotaClaim, RateClaim, ConcurrencyClaim)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +45,10 @@ class PlannedLimit:
 
     name: str
     quota: int
-    """The most units that can be left: a quota's size, or a rate's burst."""
+    """The most that can be left: a quota's units, a rate's burst, or calls at once."""
     window_s: int
-    """How long that takes to come back: a quota's window, or the time in which a rate's burst refills, rounded up."""
+    """How long that takes to come back: a quota's window, or the time in which a rate's burst refills, rounded up.
+    0 for calls at once: they have no window."""
     meter: str
     claim: Claim
     of_key: bool
@@ -59,6 +64,8 @@ class Plan:
     key: KeyRecord
     route: Route
     limits: tuple[PlannedLimit, ...]
+    live: tuple[str, ...] = ()
+    """Fields of the limits on calls at once: where the call takes a place, to be given back at its end."""
 
     @property
     def claims(self) -> tuple[Claim, ...]:
@@ -140,23 +147,35 @@ def plan_request(
     cost = dict(route.cost)
     planned = [_planned(limit, account, None, cost, now) for limit in tier.limits]
     planned += [_planned(limit, account, key.key_id, cost, now) for limit in key.limits]
+    if not route.begins:
+        planned = [limit for limit in planned if limit is None or not isinstance(limit.claim, ConcurrencyClaim)]
     limits = tuple(limit for limit in planned if limit is not None)
     _check_costs(limits)
-    return Plan(access=access, tier=tier, key=key, route=route, limits=limits)
+    live = tuple(limit.claim.field for limit in limits if isinstance(limit.claim, ConcurrencyClaim))
+    return Plan(access=access, tier=tier, key=key, route=route, limits=limits, live=live)
 
 
 def charge_denied(plan: Plan, states: tuple[LimitState, ...]) -> ChargeDenied:
-    """The error for a refused charge. A quota is reported before a rate: it is the longer wait.
+    """The error for a refused charge. A quota is reported before a rate, and a rate before calls at once: by the wait.
 
     Retry-After is the longest wait among the limits that said no.
     """
     refused = [(limit, state) for limit, state in zip(plan.limits, states, strict=True) if not state.allowed]
     names = tuple(limit.name for limit, _ in refused)
     wait_s = max(1, *(seconds_up(state.reset_ms) for _, state in refused))
-    first = next((limit for limit, _ in refused if isinstance(limit.claim, QuotaClaim)), refused[0][0])
+    first = min((limit for limit, _ in refused), key=lambda limit: _LONGEST_WAIT_FIRST.index(type(limit.claim)))
     if isinstance(first.claim, QuotaClaim):
         return QuotaExceeded(
             f"The {first.name!r} quota of {first.quota:,} units cannot cover this call's {first.claim.cost}.",
+            retry_after_s=wait_s,
+            violated=names,
+            of_key=first.of_key,
+        )
+    if isinstance(first.claim, ConcurrencyClaim):
+        whose = "key" if first.of_key else "account"
+        return TooManyConcurrent(
+            f"This {whose} has {first.quota:,} calls in progress, the most that its {first.name!r} limit allows at"
+            " once. Wait for one of them to end.",
             retry_after_s=wait_s,
             violated=names,
             of_key=first.of_key,
@@ -184,9 +203,13 @@ def _check_costs(limits: tuple[PlannedLimit, ...]) -> None:
 def _planned(
     limit: Limit, account: Account, key_id: str | None, cost: dict[str, int], now: float
 ) -> PlannedLimit | None:
-    units = cost.get(limit.meter, 0)
     field = limit_field(limit, key_id)
     name = limit.name if key_id is None else f"key-{limit.name}"
+    if isinstance(limit, Concurrency):
+        place = ConcurrencyClaim(field=field, limit=limit.units)
+        of_key = key_id is not None
+        return PlannedLimit(name=name, quota=limit.units, window_s=0, meter=REQUESTS, claim=place, of_key=of_key)
+    units = cost.get(limit.meter, 0)
     if isinstance(limit, Quota):
         if units == 0:
             return None

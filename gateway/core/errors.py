@@ -29,10 +29,10 @@
         PaymentRequired          402  payment-required
         IdempotencyKeyReused     422  idempotency-key-reused
         IdempotencyKeyInFlight   409  idempotency-key-in-flight
-        TooManyConcurrent        429  too-many-concurrent
         ChargeDenied             429
           RateLimited                 rate-limited
           QuotaExceeded               quota-exceeded
+          TooManyConcurrent           too-many-concurrent
       Failed                     we or somebody behind us broke
         CapacityReduced          503  temporary-reduced-capacity
         UpstreamUnreachable      502  upstream-unreachable
@@ -258,12 +258,6 @@ class IdempotencyKeyInFlight(Denied):
         super().__init__(f"The first call with this Idempotency-Key is in progress, or was lost within {wait_s} s.")
 
 
-class TooManyConcurrent(Denied):
-    """The customer has as many calls in progress as it may have at once."""
-
-    code = "too-many-concurrent"
-
-
 class ChargeDenied(Denied):
     """At least one limit cannot cover this request's cost. Nothing was spent.
 
@@ -271,7 +265,7 @@ class ChargeDenied(Denied):
         message: What is exhausted, in words.
         retry_after_s: Whole seconds, rounded up, until every limit would allow the same
             request if nobody else spends in between. At least 1.
-        violated: Names of the limits that said no, as in the RateLimit fields.
+        violated: Names of the limits that said no, as in the RateLimit fields. None: no limit of policy did.
         of_key: The one in the message is the key's own; an upgrade would not move it.
     """
 
@@ -292,6 +286,12 @@ class QuotaExceeded(ChargeDenied):
     """A window's quota cannot cover this request; waiting for the window's end helps, and so may upgrading."""
 
     code = "quota-exceeded"
+
+
+class TooManyConcurrent(ChargeDenied):
+    """As many calls are in progress as may be at once: over all workers by policy, or in this one by its settings."""
+
+    code = "too-many-concurrent"
 
 
 class Failed(TiergateError):

@@ -2,6 +2,7 @@
 
     <units> [<meter>] per [<n>] <second|minute|hour|day>[s] [burst <units>]
     <units> [<meter>] per billing period
+    <calls> concurrent [requests]
 
 Windows shorter than an hour are rates, from an hour on they are quotas; `burst` makes a rate
 of any window. Hours and days are aligned to UTC. Without `burst`, a rate may spend one
@@ -13,7 +14,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from gateway.core.limits import Limit, Quota, Rate
+from gateway.core.limits import Concurrency, Limit, Quota, Rate
 from gateway.core.nearest import nearest_name
 
 if TYPE_CHECKING:
@@ -34,9 +35,10 @@ _SLOWEST_REFILL_MS = 86_400_000
 _SENTENCE = re.compile(
     r"(?P<units>[^\s]+)(?: (?P<meter>(?!per )[^\s]+))? per (?P<window>.+?)(?: burst (?P<burst>[^\s]+))?"
 )
+_AT_ONCE = re.compile(r"(?P<calls>[^\s]+) concurrent(?: (?P<what>[^\s]+))?")
 _NUMBER = re.compile(r"[0-9]+(?:_[0-9]+)*")
 _DURATION = re.compile(r"([0-9]{1,9}) ?([a-z]+)")
-_EXAMPLES = "'2 per second burst 10', '500 per day' or '1_000 requests per billing period'"
+_EXAMPLES = "'2 per second burst 10', '500 per day', '1_000 requests per billing period' or '20 concurrent'"
 
 
 class LimitInvalid(ValueError):
@@ -59,7 +61,7 @@ def parse_limit(text: str, meters: Collection[str]) -> Limit:
     """
     sentence = " ".join(text.split())
     if "concurrent" in sentence.split():
-        raise LimitInvalid("limits on concurrent requests are not supported by this version")
+        return _concurrency(sentence)
     match = _SENTENCE.fullmatch(sentence)
     if match is None:
         raise LimitInvalid(f"{_quote(sentence)} is not a limit: write it like {_EXAMPLES}")
@@ -74,6 +76,8 @@ def parse_limit(text: str, meters: Collection[str]) -> Limit:
 
 def limit_words(limit: Limit) -> str:
     """The sentence for a limit; `parse_limit` reads it back to the same value."""
+    if isinstance(limit, Concurrency):
+        return f"{limit.units:_} concurrent"
     window_s = limit.window_ms // 1000 if isinstance(limit, Rate) else limit.window_s
     sentence = f"{limit.units:_} {limit.meter} per {_window_words(window_s)}"
     return f"{sentence} burst {limit.burst:_}" if isinstance(limit, Rate) else sentence
@@ -91,6 +95,21 @@ def parse_duration_s(text: str) -> int:
         if unit_s is not None:
             return int(match[1]) * unit_s
     raise LimitInvalid(f"{_quote(text)} is not a duration: write it like 7d, 24h, 30m or 90s")
+
+
+def _concurrency(sentence: str) -> Concurrency:
+    match = _AT_ONCE.fullmatch(sentence)
+    if match is None or match["what"] not in {None, REQUESTS}:
+        right = None if match is None else f"{match['calls']} concurrent"
+        raise LimitInvalid(
+            f"{_quote(sentence)} is not a limit: what is in progress at once is calls, whatever they cost;"
+            " write it like '20 concurrent'",
+            right,
+        )
+    calls = _parse_units(match["calls"])
+    if calls < 1:
+        raise LimitInvalid("the calls in progress at once must be at least 1, or nothing would ever pass")
+    return Concurrency(name="concurrent", units=calls)
 
 
 def _rate(meter: str, units: int, window_s: int | None, burst: int | None) -> Rate:

@@ -1,4 +1,4 @@
-"""What a tier allows: rates and quotas, as policy states them.
+"""What a tier allows: rates, quotas and calls at once, as policy states them.
 
 Amounts are whole *units* of a meter; durations end in `_ms` or `_s`. These are the
 promises; how much of them is left lives in the cache (`core.charge`).
@@ -41,7 +41,20 @@ class Quota:
     None for the customer's billing period, whose bounds come from the subscription."""
 
 
-Limit: TypeAlias = Rate | Quota
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Concurrency:
+    """Calls in progress at once, over all workers; waiting for one of them to end helps.
+
+    Every call is one, whatever it costs.
+    """
+
+    name: str
+    """`concurrent`."""
+    units: int
+    """Calls at once, >= 1."""
+
+
+Limit: TypeAlias = Rate | Quota | Concurrency
 
 
 def limit_field(limit: Limit, key_id: str | None = None) -> str:
@@ -49,9 +62,12 @@ def limit_field(limit: Limit, key_id: str | None = None) -> str:
 
     It names the meter and the window, never the tier or the number of units: so a plan
     change or a policy edit moves the limit and keeps the count. `key_id` makes it the
-    key's own counter. Source: gateway/cache/keyspace.py stores one hash field per name.
+    key's own counter. Source: gateway/cache/keyspace.py stores one hash field per name; of calls
+    at once, a sorted set.
     """
-    if isinstance(limit, Rate):
+    if isinstance(limit, Concurrency):
+        name = "live"
+    elif isinstance(limit, Rate):
         name = f"r:{limit.meter}:{limit.window_ms}"
     else:
         name = f"q:{limit.meter}:{'period' if limit.window_s is None else limit.window_s}"

@@ -43,7 +43,12 @@ class Load:
         """
         most, its = self._most_per_customer, self._by_customer.get(customer_id, 0)
         if most and its >= most:
-            raise TooManyConcurrent(f"This account has {most:,} calls in progress, the most that it may have at once.")
+            raise TooManyConcurrent(
+                f"This account has {most:,} calls in progress, the most that it may have at once.",
+                retry_after_s=1,
+                violated=(),
+                of_key=False,
+            )
         if self._most and self.in_flight >= self._free and self.in_flight >= self.room_for(rank, tiers):
             raise Overloaded("This gateway has as much in progress as it should have.")
         self.in_flight += 1

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from gateway.core.charge import RateClaim
+from gateway.core.charge import QuotaClaim
 from gateway.core.errors import IdempotencyKeyInvalid
 
 if TYPE_CHECKING:
@@ -115,9 +115,12 @@ def parse_once_key(value: bytes) -> bytes:
 
 
 def unpaid(plan: Plan) -> Plan:
-    """The plan of a repeat: quotas are paid for; rates count it, for it is forwarded (docs/decisions/0008)."""
+    """The plan of a repeat: quotas are paid for; rates and calls at once count it, for it is forwarded.
+
+    Source: docs/decisions/0008.
+    """
     limits = tuple(
-        limit if isinstance(limit.claim, RateClaim) else replace(limit, claim=replace(limit.claim, cost=0))
+        replace(limit, claim=replace(limit.claim, cost=0)) if isinstance(limit.claim, QuotaClaim) else limit
         for limit in plan.limits
     )
     return replace(plan, limits=limits)

@@ -2,14 +2,16 @@
 
 Syntax: structured fields (RFC 9651) as in draft-ietf-httpapi-ratelimit-headers-10:
 `RateLimit-Policy: "minute";q=1000;w=60` and `RateLimit: "minute";r=12;t=3`. Times are whole
-seconds, rounded up, so that who waits `t` is never too early.
+seconds, rounded up, so that who waits `t` is never too early. Calls at once are counted in the
+draft's own unit for them, and have neither window nor reset, which it lets be left out:
+`"concurrent";q=20;qu="concurrent-requests"` and `"concurrent";r=7`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.core.charge import QuotaClaim
+from gateway.core.charge import ConcurrencyClaim, QuotaClaim
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +27,7 @@ def seconds_up(milliseconds: int) -> int:
 
 def policy_field(limits: Sequence[PlannedLimit]) -> bytes:
     """Value of `RateLimit-Policy`: what is promised."""
-    return ", ".join(f'"{limit.name}";q={limit.quota};w={limit.window_s}' for limit in limits).encode()
+    return ", ".join(_promise(limit) for limit in limits).encode()
 
 
 def state_field(limits: Sequence[PlannedLimit], states: Sequence[LimitState], *, given_back: bool) -> bytes:
@@ -41,5 +43,12 @@ def state_field(limits: Sequence[PlannedLimit], states: Sequence[LimitState], *,
         left = state.remaining
         if given_back and isinstance(limit.claim, QuotaClaim):
             left = min(left + limit.claim.cost, limit.quota)
-        parts.append(f'"{limit.name}";r={left};t={seconds_up(state.reset_ms)}')
+        reset = "" if isinstance(limit.claim, ConcurrencyClaim) else f";t={seconds_up(state.reset_ms)}"
+        parts.append(f'"{limit.name}";r={left}{reset}')
     return ", ".join(parts).encode()
+
+
+def _promise(limit: PlannedLimit) -> str:
+    if isinstance(limit.claim, ConcurrencyClaim):
+        return f'"{limit.name}";q={limit.quota};qu="concurrent-requests"'
+    return f'"{limit.name}";q={limit.quota};w={limit.window_s}'

@@ -40,6 +40,8 @@ class Route:
     """What a call costs by what it asks for, beside `cost`."""
     is_priced: bool = field(default=False, hash=False, compare=False)
     """A copy for one call, with its measures in `cost`."""
+    begins: bool = True
+    """Whether a call begins by it, which takes a place among those in progress."""
 
     def matches(self, method: str, path: str) -> bool:
         """Whether this line speaks of `method` and canonical `path` (starts with `/`, no query)."""
@@ -50,8 +52,8 @@ class Route:
 
 @lru_cache(maxsize=1024)
 def priced(route: Route, cost: tuple[tuple[str, int], ...]) -> Route:
-    """The same route at another price; the same object each time."""
-    return replace(route, cost=cost)
+    """The same route at the price of what a call that has begun goes on to do; the same object each time."""
+    return replace(route, cost=cost, begins=False)
 
 
 def segments_match(segments: tuple[str, ...], path: str) -> bool:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from gateway.core.limits import Limit, Quota, Rate
+from gateway.core.limits import Concurrency, Limit, Quota, Rate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_KINDS: dict[str, type[Rate | Quota]] = {"rate": Rate, "quota": Quota}
+_KINDS: dict[str, type[Limit]] = {"rate": Rate, "quota": Quota, "concurrency": Concurrency}
+_NAMES = {kind: name for name, kind in _KINDS.items()}
 
 
 def dump_limits(limits: Sequence[Limit]) -> list[dict[str, Any]]:
     """One object per limit: its kind, and its fields by name."""
-    return [{"kind": "rate" if isinstance(limit, Rate) else "quota", **asdict(limit)} for limit in limits]
+    return [{"kind": _NAMES[type(limit)], **asdict(limit)} for limit in limits]
 
 
 def load_limits(objects: Sequence[dict[str, Any]]) -> tuple[Limit, ...]:

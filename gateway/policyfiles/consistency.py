@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.core.limit_text import limit_words
-from gateway.core.limits import Rate
+from gateway.core.limits import Concurrency, Quota, Rate
 from gateway.core.upstream_policy import DEFAULT_GROUP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gateway.core.limits import Limit
     from gateway.core.upstream_policy import UpstreamGroup
     from gateway.policyfiles.document import Text
     from gateway.policyfiles.faults import FaultLog, Place
@@ -88,6 +87,8 @@ def _may_call(tier: TierDraft, route: RouteDraft) -> bool:
 
 def _check_cost(what: str, cost: dict[str, int], place: Place, verb: str, tier: TierDraft, faults: FaultLog) -> None:
     for limit, limit_place in tier.limits:
+        if isinstance(limit, Concurrency):
+            continue
         units = cost.get(limit.meter, 0)
         if units > _most(limit):
             part = f"burst of {limit.burst:_}" if isinstance(limit, Rate) else f"quota of {limit.units:_}"
@@ -99,5 +100,5 @@ def _check_cost(what: str, cost: dict[str, int], place: Place, verb: str, tier: 
             )
 
 
-def _most(limit: Limit) -> int:
+def _most(limit: Rate | Quota) -> int:
     return limit.burst if isinstance(limit, Rate) else limit.units

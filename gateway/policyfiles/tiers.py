@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.core.limit_text import REQUESTS, LimitInvalid, limit_words, parse_limit
-from gateway.core.limits import limit_field
+from gateway.core.limits import Concurrency, limit_field
 from gateway.core.policy import Meter
 from gateway.core.upstream_policy import NO_OPTIONS, ForwardOptions
 from gateway.policyfiles.document import Listing, Text
@@ -98,8 +98,9 @@ def _read_limits(node: Node, what: str, meters: Collection[str], faults: FaultLo
             continue
         counter = limit_field(limit)
         if counter in first_at:
-            message = f"a second limit on the same meter and window as {first_at[counter]}: keep the one you mean"
-            faults.add(item.place, message)
+            faults.add(
+                item.place, f"a second limit on {_what_counts(limit)} {first_at[counter]}: keep the one you mean"
+            )
             continue
         first_at[counter] = f"{limit_words(limit)!r} ({item.place})"
         limits.append((limit, item.place))
@@ -114,6 +115,10 @@ def _read_limit(text: Text, meters: Collection[str], faults: FaultLog) -> Limit 
     except LimitInvalid as error:
         faults.add(text.place, str(error), suggestion=error.suggestion)
         return None
+
+
+def _what_counts(limit: Limit) -> str:
+    return "calls at once, beside" if isinstance(limit, Concurrency) else "the same meter and window as"
 
 
 def _read_features(node: Node, what: str, faults: FaultLog) -> tuple[Text, ...]:

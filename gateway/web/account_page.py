@@ -12,7 +12,7 @@ from litestar.params import FromPath
 from gateway.core.access import Access
 from gateway.core.account import Account
 from gateway.core.key_order import KeyOrder
-from gateway.core.limits import Rate
+from gateway.core.limits import Quota
 from gateway.core.policy import Policy
 from gateway.ledger import DAY_S, KeyRow
 from gateway.provisioning import IssuedKey
@@ -195,7 +195,7 @@ async def _choices(visit: Visit, policy: Policy, access: Access) -> list[PlanCho
 def _paces(access: Access, policy: Policy) -> list[str]:
     if access.tier is None:
         return []
-    return [limit_sentence(limit, policy.meters) for limit in access.tier.limits if isinstance(limit, Rate)]
+    return [limit_sentence(limit, policy.meters) for limit in access.tier.limits if not isinstance(limit, Quota)]
 
 
 def _quotas(usage: Usage, account: Account, policy: Policy) -> list[QuotaRow]:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from msgspec.structs import replace
 
 from gateway.admission import Attempt
-from gateway.core.charge import QuotaClaim
+from gateway.core.charge import ConcurrencyClaim, QuotaClaim
 from gateway.core.forward_rules import effective_max_body, effective_timeouts
 from gateway.core.measure import most_body_bytes
 from gateway.core.ratelimit_fields import policy_field
@@ -87,7 +87,8 @@ class EdgePlan:
         self._claims = plan.claims
         self._meters = tuple(limit.meter for limit in plan.limits)
         self._state_format = b"ratelimit: " + b", ".join(
-            b'"%b";r=%%d;t=%%d' % limit.name.encode() for limit in plan.limits
+            (b'"%b";r=%%d' if isinstance(limit.claim, ConcurrencyClaim) else b'"%b";r=%%d;t=%%d') % limit.name.encode()
+            for limit in plan.limits
         )
 
     def states(self, reply: list[int]) -> list[int]:
@@ -103,6 +104,8 @@ class EdgePlan:
             owed = reply[at]
             if isinstance(claim, QuotaClaim):
                 values += (claim.limit - owed - claim.cost, claim.ends_at * 1000 - reply[1], 1)
+            elif isinstance(claim, ConcurrencyClaim):
+                values += (claim.limit - owed - 1, 0, 1)
             else:
                 width = claim.window_ms
                 debt = owed + claim.cost * width
@@ -128,7 +131,8 @@ class EdgePlan:
                 cost = told.get(self._meters[at // 3], claim.cost)
                 left = min(max(0, left + claim.cost - cost), claim.limit)
             shown.append(left)
-            shown.append(-(-states[at + 1] // 1000))
+            if not isinstance(claim, ConcurrencyClaim):
+                shown.append(-(-states[at + 1] // 1000))
             at += 3
         return self._state_format % tuple(shown)
 

@@ -341,6 +341,8 @@ class Metered:
 
     def _ended(self) -> None:
         self._leave()
+        if self.attempt.holds_places:
+            self._runtime.admission.live.end(self.attempt.decision_id)
         self.attempt.gate = None  # a reference back to here: without it no garbage collector has to find us
         record, runtime = self._record, self._runtime
         if record is None or self._page is None:

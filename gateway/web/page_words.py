@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from gateway.billing import PriceFacts
 from gateway.core.limit_text import limit_words
-from gateway.core.limits import Limit, Rate
+from gateway.core.limits import Concurrency, Limit, Rate
 from gateway.core.policy import Meter, Tier
 
 
@@ -31,7 +31,9 @@ def moment(at: int | None) -> Moment | None:
 
 
 def limit_sentence(limit: Limit, meters: Mapping[str, Meter]) -> str:
-    """`1,000 requests per billing period`; `10 requests per second, up to 20 at once`."""
+    """`1,000 requests per billing period`; `10 requests per second, up to 20 at once`; `20 calls at once`."""
+    if isinstance(limit, Concurrency):
+        return f"{limit.units:,} {'call' if limit.units == 1 else 'calls'} at once"
     sentence = f"{limit.units:,} {unit_words(limit.meter, meters)} per {window_words(limit_words(limit))}"
     if isinstance(limit, Rate) and limit.burst != limit.units:
         return f"{sentence}, up to {limit.burst:,} at once"

@@ -373,7 +373,8 @@ def problem_body(
     if request_id is not None:
         body["request_id"] = request_id
     if isinstance(error, ChargeDenied):
-        body["violated-policies"] = list(error.violated)
+        if error.violated:
+            body["violated-policies"] = list(error.violated)
         body["retry_after_s"] = error.retry_after_s
     if isinstance(error, FeatureNotInTier):
         body |= {"feature": error.feature, "tier": error.tier, "offered_by": list(error.offered_by)}

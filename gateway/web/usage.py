@@ -16,7 +16,7 @@ class LimitView(msgspec.Struct, kw_only=True):
 
     name: str
     kind: str
-    """`quota` or `rate`."""
+    """`quota`, `rate`, or `concurrency`: calls at once, of which `used` are in progress."""
     meter: str
     words: str
     limit: int

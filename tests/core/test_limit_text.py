@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.limit_text import LimitInvalid, limit_words, parse_duration_s, parse_limit
-from gateway.core.limits import Quota, Rate, limit_field
+from gateway.core.limits import Concurrency, Limit, Quota, Rate, limit_field
 
 METERS = {"requests": None, "tokens": None}
 
@@ -29,10 +29,12 @@ METERS = {"requests": None, "tokens": None}
             "1_000  requests per   billing period",
             Quota(name="period", meter="requests", units=1000, window_s=None),
         ),
+        ("20 concurrent", Concurrency(name="concurrent", units=20)),
+        ("1_000 concurrent  requests", Concurrency(name="concurrent", units=1000)),
         ("5 tokens per billing period", Quota(name="tokens-period", meter="tokens", units=5, window_s=None)),
     ],
 )
-def test_a_sentence_is_a_limit(text: str, limit: Rate | Quota) -> None:
+def test_a_sentence_is_a_limit(text: str, limit: Limit) -> None:
     assert parse_limit(text, METERS) == limit
 
 
@@ -51,7 +53,10 @@ def test_a_sentence_is_a_limit(text: str, limit: Rate | Quota) -> None:
         ("1 credits per day", "no meter 'credits'"),
         ("1 per fortnight", "not a window"),
         ("1 per 2 3 days", "not a window"),
-        ("5 concurrent", "not supported by this version"),
+        ("5 concurrent tokens", "write it like '20 concurrent'"),
+        ("5 concurrent per second", "write it like '20 concurrent'"),
+        ("0 concurrent", "at least 1"),
+        ("many concurrent", "whole number"),
     ],
 )
 def test_what_is_not_a_limit_says_why(text: str, because: str) -> None:
@@ -67,17 +72,21 @@ def test_the_largest_burst_is_the_last_that_counts_exactly() -> None:
 
 
 windows = st.sampled_from([1, 2, 59, 60, 90, 3599, 3600, 7200, 86_400, 90_000, 31 * 86_400])
-limit_texts = st.builds(
-    lambda units, meter, window_s, extra: f"{units} {meter} per {window_s} seconds burst {units + extra}",
-    st.integers(1, 10**6),
-    st.sampled_from(sorted(METERS)),
-    windows,
-    st.integers(-5, 5),
-) | st.builds(
-    lambda units, meter, window: f"{units} {meter} per {window}",
-    st.integers(0, 2**53 - 1),
-    st.sampled_from(sorted(METERS)),
-    st.sampled_from(["hour", "3 hours", "day", "25 hours", "billing period"]),
+limit_texts = (
+    st.builds(
+        lambda units, meter, window_s, extra: f"{units} {meter} per {window_s} seconds burst {units + extra}",
+        st.integers(1, 10**6),
+        st.sampled_from(sorted(METERS)),
+        windows,
+        st.integers(-5, 5),
+    )
+    | st.builds(
+        lambda units, meter, window: f"{units} {meter} per {window}",
+        st.integers(0, 2**53 - 1),
+        st.sampled_from(sorted(METERS)),
+        st.sampled_from(["hour", "3 hours", "day", "25 hours", "billing period"]),
+    )
+    | st.builds(lambda units: f"{units} concurrent requests", st.integers(0, 2**53 - 1))
 )
 
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.fakes.raw_caller import RawCaller, request
-from tests.web.policy_files import write_policy
+from tests.web.policy_files import TIERS, write_policy
 
 ROUTES = """\
 routes:
@@ -40,6 +40,14 @@ def busy(start_shared, settings):
 def narrow(start_shared, settings):
     """One call at once for each customer, and few connections."""
     return start_shared(**settings, TIERGATE_MAX_IN_FLIGHT_PER_CUSTOMER="1", TIERGATE_MAX_CONNECTIONS="100")
+
+
+@pytest.fixture(scope="module")
+def limited(start_shared, tmp_path_factory, api):
+    """One call at once for each customer, by policy."""
+    tiers = TIERS.replace("1_000 per second,", "1_000 per second, 1 concurrent,")
+    directory = write_policy(tmp_path_factory.mktemp("policies"), ROUTES, tiers=tiers)
+    return start_shared(TIERGATE_UPSTREAM_URL=api.url, TIERGATE_POLICY_DIR=str(directory))
 
 
 def used(client: httpx.Client) -> int:
@@ -189,10 +197,11 @@ ENDS = (
 )
 
 
+@pytest.mark.parametrize("capped", ["narrow", "limited"])
 @pytest.mark.parametrize("end", ENDS, ids=lambda end: end.__name__)
-def test_every_end_of_a_call_gives_its_place_back(narrow, until, end):
-    """Whose only place were lost would be refused for ever."""
-    _, _, client = narrow.customer()
+def test_every_end_of_a_call_gives_its_place_back(request, until, end, capped):
+    """Whose only place were lost would be refused for ever, or until it expires."""
+    _, _, client = request.getfixturevalue(capped).customer()
     for _ in range(2):
         end(client)
         until(lambda: client.get("/v1/x").status_code == 200)

@@ -4,18 +4,22 @@
 --                          s sequence number, r:... "at_ms|debt", q:... "window_starts_at|used",
 --                          p:... what the q:... of that name held when its window ended
 -- KEYS[2] account  string  the account as JSON; read only if the caller's version is not current
+-- KEYS[3...] live    sorted set  id of a call in progress -> the ms when it stops to count;
+--                          only where a claim names one
 -- ARGV[1] version the caller decided on; '' = no account stands behind these limits
 -- ARGV[2] now_ms, 0 = the server's own clock
 -- ARGV[3] usage expires this many ms after the charge; 0 = leave its expiry alone
 -- ARGV[4] the claims, as little-endian doubles, one after the other:
 --   units >= 1, cost * window_ms, burst * window_ms      a rate:  debt is in units * window_ms
 --   0, cost, limit, starts_at, ends_at                   a quota: Unix seconds, end exclusive
--- then one field per claim
+--   -2, 1, limit, n                                      a place among the calls in progress in KEYS[n]
+-- then one field per claim; then, if there are more than two KEYS, the id of the call that begins
 --
 -- Returns {1, now_ms, owed...} charged       {0, now_ms, owed...} refused
 --         {2, now_ms, version, account} the account has changed
 --         {3, now_ms} no account that can be believed    {4, now_ms} a quota's window does not contain now
---   with one number per claim, as before the decision: the debt of a rate, what is used of a quota;
+--   with one number per claim, as before the decision: the debt of a rate, what is used of a quota,
+--   the calls in progress;
 --   then zeros, if there are fewer than three. What is left and for how long follows (scripts.py).
 --
 -- Laws. A refusal writes nothing, not even t. A charge of nothing (no claims, or all of cost 0)
@@ -32,14 +36,18 @@
 -- earlier dates) keeps counting in the stored one: the count never restarts. The first charge of a
 -- later window moves the count before to p, where settlement finds what it had not read yet: one
 -- window per quota is kept, so what is counted is settled unless no settlement works for a whole window.
+-- A call in progress counts until its ms, which the worker that has it moves on (renew.lua): those of a
+-- worker that died stop to count by themselves. What lies further ahead than any charge writes was
+-- written by a clock that was wrong, and does not count. A call is in all of its sets or in none.
 -- The server gives its data a new replication id whenever it may have become older: when it starts,
 -- and when a replica is promoted. Usage with another id than the server's is not believed: it
 -- counts as not here, until publish.lua has held it against the ledger. Where the server does not
 -- tell its id, publish.lua has written '', and that is believed.
 --
--- Cluster: both keys share the {customer} tag.   Cost: O(claims): one HMGET, one HSET if charged.
+-- Cluster: all keys share the {customer} tag.   Cost: O(claims): one HMGET, one HSET if charged; for a
+-- place O(log calls in progress), and three more calls if charged.
 -- Every request runs this: calls, tables and strings are what costs, so there are few of them.
-local TOLERANCE_MS = 5000 -- keyspace.CLOCK_TOLERANCE_MS
+local TOLERANCE_MS, LIVE_MS = 5000, 30000 -- keyspace.CLOCK_TOLERANCE_MS, keyspace.LIVE_MS
 local call, find, sub, format, read = redis.call, string.find, string.sub, string.format, struct.unpack
 
 local stored = call('HMGET', KEYS[1], 'v', 't', 's', 'e', unpack(ARGV, 5)) -- a claim's field: at its place in ARGV
@@ -70,8 +78,9 @@ end
 
 local reply = {1, now, 0, 0, 0} -- with places for three claims: a table that grows is expensive
 local writes, n = {'t', 0, 's', 0, 0, 0, 0, 0, 0, 0}, 4
-local moved, spends, at = nil, false, 1
-for i = 5, #ARGV do
+local moved, spends, at, live = nil, false, 1, nil
+local last = #KEYS > 2 and #ARGV - 1 or #ARGV
+for i = 5, last do
   local field, value, owed = ARGV[i], stored[i], 0
   local units, need, room, since, before
   units, need, room, at = read('<ddd', ARGV[4], at)
@@ -90,6 +99,12 @@ for i = 5, #ARGV do
       if owed < 0 then owed = 0 end
     end
     since = now
+  elseif units == -2 then
+    local n
+    n, at = read('<d', ARGV[4], at)
+    owed = call('ZCOUNT', KEYS[n], format('(%d', now), format('%d', now + LIVE_MS + TOLERANCE_MS))
+    live = live or {}
+    live[#live + 1] = KEYS[n]
   else
     local starts_at, ends_at
     starts_at, ends_at, at = read('<dd', ARGV[4], at)
@@ -107,14 +122,14 @@ for i = 5, #ARGV do
   reply[i - 2] = owed
   if need > room - owed then
     reply[1] = 0
-  elseif need > 0 then
+  elseif need > 0 and units ~= -2 then
     spends = true
     writes[n + 1], writes[n + 2] = field, format('%d|%d', since, owed + need)
     n = n + 2
   end
 end
 
-if moved or (was_ahead and #ARGV > 4) then
+if moved or (was_ahead and last > 4) then
   moved = moved or {}
   if was_ahead then moved[#moved + 1], moved[#moved + 2] = 't', now end
   call('HSET', KEYS[1], unpack(moved))
@@ -123,5 +138,12 @@ if spends and reply[1] == 1 then
   writes[2], writes[4] = now, (stored[3] or 0) + 1
   call('HSET', KEYS[1], unpack(writes, 1, n))
   if ARGV[3] ~= '0' then call('PEXPIRE', KEYS[1], ARGV[3]) end
+end
+if live and reply[1] == 1 then
+  for i = 1, #live do
+    call('ZREMRANGEBYSCORE', live[i], '-inf', format('%d', now))
+    call('ZADD', live[i], format('%d', now + LIVE_MS), ARGV[#ARGV])
+    call('PEXPIRE', live[i], LIVE_MS)
+  end
 end
 return reply

@@ -1,0 +1,91 @@
+"""The calls in progress of this worker that hold places in limits on calls at once.
+
+The cache counts them, over all workers. A place is taken by the charge with which a call begins,
+given back when the call ends, and meanwhile held by saying now and then that the call goes on: the
+places of a worker that died are free when nobody has said so for `cache.keyspace.LIVE_MS`. Laws:
+
+- nobody waits for a place to be given back; one whose giving back was lost heals by itself;
+- what may have been taken without an answer is given back;
+- all that is said of a call is said on one connection, so that a call that has ended is not held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from typing import TYPE_CHECKING, TypeAlias
+
+from gateway.cache import Cache, prepare_release, prepare_renewal
+
+if TYPE_CHECKING:
+    from gateway.clock import Clock
+
+RENEW_S = 5.0
+"""Seconds between two renewals. A call is first held when it is between one and two of them old, so short calls
+cost nothing, and the cache may be away for three of them before a place is lost."""
+
+_AT_ONCE = 128
+"""Calls that are held in one go: charges are not to wait behind thousands of them."""
+
+_Places: TypeAlias = tuple[str, tuple[str, ...]]
+"""A customer, and the fields of the limits."""
+
+
+class LiveCalls:
+    """Gives places back, and holds those of calls that go on."""
+
+    def __init__(self, cache: Cache, clock: Clock) -> None:
+        self._cache = cache
+        self._clock = clock
+        self._young: dict[str, _Places] = {}
+        self._old: dict[str, _Places] = {}
+
+    def __len__(self) -> int:
+        """Calls in progress that hold places."""
+        return len(self._young) + len(self._old)
+
+    def begin(self, call_id: str, customer_id: str, fields: tuple[str, ...]) -> None:
+        """A call has begun, and its charge has taken places."""
+        self._young[call_id] = (customer_id, fields)
+
+    def end(self, call_id: str) -> None:
+        """It has ended."""
+        places = self._young.pop(call_id, None) or self._old.pop(call_id, None)
+        if places is not None:
+            self.give_back(call_id, *places)
+
+    def give_back(self, call_id: str, customer_id: str, fields: tuple[str, ...]) -> None:
+        """Free the places that a call has, or may have."""
+        self._cache.send_packed(prepare_release(customer_id, fields, call_id)).add_done_callback(_ignore)
+
+    async def renew(self) -> None:
+        """Hold the places of the calls that go on. Called every `RENEW_S` by a background task.
+
+        Raises:
+            CacheUnavailable: Not all are held; the next run does it.
+        """
+        try:
+            old = list(self._old)
+            for start in range(0, len(old), _AT_ONCE):
+                await self._hold(old[start : start + _AT_ONCE])
+        finally:
+            self._old.update(self._young)
+            self._young.clear()
+
+    async def _hold(self, call_ids: list[str]) -> None:
+        held: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        for call_id in call_ids:
+            customer_id, fields = self._old.get(call_id, ("", ()))  # it may have ended meanwhile
+            for field in fields:
+                held[customer_id, field].append(call_id)
+        now_ms = self._clock.cache_now_ms()
+        renewals = [
+            prepare_renewal(customer_id, field, renewed, now_ms) for (customer_id, field), renewed in held.items()
+        ]
+        await asyncio.gather(*(self._cache.send_packed(renewal) for renewal in renewals))
+
+
+def _ignore(release: asyncio.Future[int]) -> None:
+    """A place that was not given back is free when it expires."""
+    if not release.cancelled():
+        release.exception()
