@@ -367,7 +367,7 @@ async def _roll_old_usage(runtime: Runtime) -> None:
     settings = runtime.settings
     today = int(runtime.clock.now()) // DAY_S * DAY_S
     await runtime.ledger.roll_usage(today - settings.usage_hours_kept_days * DAY_S)
-    forgotten = await runtime.ledger.forget_usage(today - settings.usage_days_kept_days * DAY_S)
+    forgotten = await runtime.ledger.forget_usage(today - settings.usage_kept_days * DAY_S)
     if forgotten:
         log.info("old usage deleted", rows=forgotten)
     await runtime.ledger.forget_alerts(int(runtime.clock.now()) - ALERTS_KEPT_S)

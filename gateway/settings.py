@@ -196,7 +196,7 @@ class Settings(BaseSettings):
     """Seconds between settlements of counters into the ledger: what a lost cache can lose."""
     usage_hours_kept_days: int = Field(default=35, ge=1, le=3660)
     """Days for which usage can be looked back at by the hour; then only by the day."""
-    usage_days_kept_days: int = Field(default=400, ge=1, le=3660)
+    usage_kept_days: int = Field(default=400, ge=1, le=3660)
     """Days for which usage can be looked back at at all; then it is deleted. Not less than the hours are kept."""
     price_ttl_s: float = Field(default=300.0, ge=0, le=86400)
     """Seconds a price read from Stripe is shown before it is read again. Never used to charge."""
@@ -353,7 +353,7 @@ class Settings(BaseSettings):
             check_ledger_url(value.get_secret_value())
         return value
 
-    @field_validator("usage_days_kept_days")
+    @field_validator("usage_kept_days")
     @classmethod
     def _outlasts_hours(cls, value: int, info: ValidationInfo) -> int:
         if value < info.data.get("usage_hours_kept_days", 0):

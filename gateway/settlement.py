@@ -19,6 +19,7 @@ import structlog
 
 from gateway.cache import Cache, UsageReading
 from gateway.clock import Clock
+from gateway.core.errors import LedgerUnavailable
 from gateway.ledger import Ledger, UsageTotal
 from gateway.publishing import Publisher
 from gateway.telemetry import Metrics
@@ -29,7 +30,7 @@ _BATCH = 500
 
 
 Watch: TypeAlias = Callable[[Sequence[UsageReading]], Awaitable[None]]
-"""Looks at what was settled. If it fails, the settlement has, and is tried again."""
+"""Looks at what was settled. If the ledger is away for it, the settlement is tried again."""
 
 
 class Settlement:
@@ -76,6 +77,7 @@ class Settlement:
             await self._correct(readings)
             if used_keys:
                 await self._ledger.touch_keys(used_keys)
+            await self._show(readings)
         except BaseException:
             self._charged |= charged
             self._used_keys = {**used_keys, **self._used_keys}
@@ -91,8 +93,11 @@ class Settlement:
             batch.append(reading)
             if len(batch) >= _BATCH:
                 written += await self._write(batch)
+                await self._show(batch)
                 batch = []
-        return written + await self._write(batch)
+        written += await self._write(batch)
+        await self._show(batch)
+        return written
 
     async def _correct(self, readings: list[UsageReading]) -> None:
         for customer_id in await self._ledger.find_newer(
@@ -112,7 +117,15 @@ class Settlement:
             for reading in readings
             for field, (starts_at, used) in (*reading.ended.items(), *reading.quotas.items())
         ]
-        written = await self._ledger.settle(totals) if totals else 0
-        if self._watch is not None:
+        return await self._ledger.settle(totals) if totals else 0
+
+    async def _show(self, readings: list[UsageReading]) -> None:
+        """Let the watch look. A defect of its own must not keep anything from being settled."""
+        if self._watch is None:
+            return
+        try:
             await self._watch(readings)
-        return written
+        except LedgerUnavailable:
+            raise
+        except Exception:
+            log.exception("a settlement could not be looked at")

@@ -243,7 +243,7 @@ LIVE = {"STRIPE_SECRET_KEY": "sk_live_" + "51HxYz" * 6, "TIERGATE_PUBLIC_URL": "
             MAIL | {"TIERGATE_SMTP_HOST": None, "TIERGATE_ALERT_EMAIL_FROM": None},
             "only together with TIERGATE_SMTP_HOST",
         ),
-        ({"TIERGATE_USAGE_HOURS_KEPT_DAYS": "90", "TIERGATE_USAGE_DAYS_KEPT_DAYS": "89"}, "hours become days"),
+        ({"TIERGATE_USAGE_HOURS_KEPT_DAYS": "90", "TIERGATE_USAGE_KEPT_DAYS": "89"}, "hours become days"),
         ({"TIERGATE_SIMULATED_CLOCK": "/tmp/clock"}, "only together with TIERGATE_STRIPE_URL"),
         (LIVE | {"TIERGATE_PUBLIC_URL": None}, "needed with a live key"),
         ({"TIERGATE_ADMIN_TOKEN": GOOD["TIERGATE_SERVER_TOKEN"]}, "must differ"),

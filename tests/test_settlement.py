@@ -83,3 +83,19 @@ async def test_a_failed_settlement_forgets_nobody(parts):
     assert parts.settlement._charged == {customer_id}
     assert parts.settlement._used_keys == {key_id: int(parts.clock.time)}
     assert issubclass(CacheUnavailable, Exception)
+
+
+async def test_a_defect_of_who_looks_on_keeps_nothing_from_being_settled(parts):
+    seen = []
+
+    async def look(readings):
+        seen.append([reading.customer_id for reading in readings])
+        raise ZeroDivisionError
+
+    customer_id, _, key_id = await parts.customer()
+    await spend(parts, customer_id, 7)
+    settlement = Settlement(parts.ledger, parts.cache, parts.publisher, parts.clock, parts.metrics, look)
+    settlement.note(customer_id, key_id, parts.clock.time)
+    await settlement.settle()
+    assert await recorded(parts, customer_id) == {"q:requests:period": 7}
+    assert (seen, settlement._charged) == ([[customer_id]], set())
