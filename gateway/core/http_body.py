@@ -4,8 +4,8 @@ Each reader takes what arrives and gives back the payload in it. `complete` says
 has ended by its own framing; `rest` holds the bytes that followed its end: of a request, the
 next request; of a response, something that nobody asked for, so that its connection is worthless.
 
-Chunks are strict: no bare line feed, no white space around a size. Trailer fields are read,
-bounded and dropped; they never become fields of the message.
+Chunks are strict: no bare line feed, no white space around a size. Trailer fields are read and
+bounded; they never become fields of the message, and travel no further.
 
 Source: RFC 9112 sections 6 and 7.1.
 """
@@ -22,7 +22,7 @@ LAST_CHUNK = b"0\r\n\r\n"
 MAX_LINE_BYTES = 4096
 """Longest chunk-size line, its extensions included."""
 MAX_TRAILER_BYTES = 16_384
-"""All trailer fields together. They are read and dropped."""
+"""All trailer fields together."""
 
 TOKEN_BYTES = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 """What names of fields and methods are made of. Source: RFC 9110 section 5.6.2."""
@@ -102,9 +102,9 @@ class ClosingBody:
 
 
 class ChunkedBody:
-    """Chunks, a last chunk, and trailer fields that are dropped."""
+    """Chunks, a last chunk, and trailer fields."""
 
-    __slots__ = ("_line", "_need", "_trailer", "complete", "rest")
+    __slots__ = ("_line", "_need", "_trailer", "complete", "rest", "trailers")
 
     def __init__(self) -> None:
         self.complete = False
@@ -115,6 +115,8 @@ class ChunkedBody:
         """Payload bytes still missing in the current chunk; 0: a size line follows; -1: the line end after a chunk."""
         self._trailer = -1
         """Bytes of trailer fields read so far; -1 before the last chunk."""
+        self.trailers: list[bytes] = []
+        """The trailer fields, as lines."""
 
     def feed(self, data: bytes) -> bytes:
         """Payload of the chunks in `data`."""
@@ -175,6 +177,7 @@ class ChunkedBody:
         self._trailer += len(line)
         if self._trailer > MAX_TRAILER_BYTES or line.translate(None, _LINE_BYTES) or not _is_name(line):
             raise BodyInvalid("The trailer fields are malformed.")
+        self.trailers.append(line)
 
 
 def body_reader(framing: int | None) -> BodyReader:

@@ -15,7 +15,7 @@ import select
 from typing import TYPE_CHECKING, Protocol, cast
 
 from gateway.core.errors import TiergateError, UpstreamInvalid, UpstreamUnreachable
-from gateway.core.http_body import BodyInvalid, BodyReader, SizedBody, body_reader
+from gateway.core.http_body import BodyInvalid, BodyReader, ChunkedBody, SizedBody, body_reader
 from gateway.core.http_head import END_OF_HEAD
 from gateway.upstream.errors import ClientLeft, DiedUnanswered
 from gateway.upstream.response_head import MAX_HEAD_BYTES, ResponseHead, check_unfinished_head, parse_response_head
@@ -41,6 +41,10 @@ class Owner(Protocol):
 
     def received(self, head: ResponseHead | None, data: bytes, *, ended: bool) -> None:
         """A part of the response: its head, first and once; payload, perhaps none; whether that was all."""
+        ...
+
+    def trailed(self, lines: list[bytes]) -> None:
+        """Trailer fields have come. Called before the end is told."""
         ...
 
     def failed(self, error: Failure) -> None:
@@ -235,6 +239,8 @@ class Connection(asyncio.Protocol):
         except UpstreamInvalid as error:
             self._fail(error)
             return
+        if body.complete and isinstance(body, ChunkedBody) and body.trailers:
+            owner.trailed(body.trailers)
         owner.received(head, data, ended=body.complete)
 
     def eof_received(self) -> bool:

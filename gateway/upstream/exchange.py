@@ -38,6 +38,8 @@ from gateway.upstream.errors import (
 from gateway.upstream.values import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway.upstream.connection import Connection, Failure
     from gateway.upstream.parties import Caller, Servers
     from gateway.upstream.pool import Pool
@@ -87,6 +89,7 @@ class Exchange:
         "_size",
         "_stopped",
         "_timeouts",
+        "_trailers",
         "_wait",
         "tick_s",
     )
@@ -104,6 +107,7 @@ class Exchange:
         self._began_at = 0.0
         self._deadline = 0.0
         self._failure: Exception | None = None
+        self._trailers: Sequence[bytes] = ()
         self._head: ResponseHead | None = None
         self._connection: Connection | None = None
         self._pool: Pool | None = None
@@ -385,6 +389,10 @@ class Exchange:
         if ended and self._wait is not None and not self._wait.done():
             self._wait.set_result(None)
 
+    def trailed(self, lines: list[bytes]) -> None:
+        """Trailer fields have come, with the end of the response."""
+        self._trailers = lines
+
     def failed(self, error: Failure) -> None:
         """The connection broke."""
         self._connection = None
@@ -454,4 +462,4 @@ class Exchange:
 
     def _outcome(self, ended: Ended) -> Outcome:
         status = self._head.status if self._head is not None else 0
-        return Outcome(status, self._response_bytes, self._count.read_bytes, ended)
+        return Outcome(status, self._response_bytes, self._count.read_bytes, ended, self._trailers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -79,3 +80,5 @@ class Outcome(NamedTuple):
     request_bytes: int
     """Payload read from the caller."""
     ended: Ended
+    trailers: Sequence[bytes] = ()
+    """Field lines that came behind the response's body. They are not handed on."""

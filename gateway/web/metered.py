@@ -300,8 +300,8 @@ class Metered:
             raise AssertionError("only an admitted request is answered by an upstream")
         said, told = head.lines, NOTHING_TOLD
         if plan.settle and status != _SWITCHING:
-            settling = self._settling = Settling(plan.settle, self._runtime.metrics)
-            said = settling.hear(said, attempt.decision_id, plan.facts.route or "-")
+            settling = self._settling = Settling(plan.settle, self._runtime.metrics, plan.facts.route or "-")
+            said = settling.hear(said)
             told = settling.heard
         lines = [*said, _VARIES, b"tiergate-decision: " + attempt.decision_id.encode()]
         if attempt.route is not None and attempt.route.forward.response_headers:

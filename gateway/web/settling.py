@@ -1,5 +1,7 @@
 """What one call of a route that settles turns out to cost: heard from its response, counted at its end.
 
+A cost is told in the response's head, or behind its body as a trailer field, as a stream can.
+
 A stream that breaks is settled in part: what was moved is what it cost in meters of bytes; what its
 head had told was of the whole, so there the reservation stands. A caller that ends it itself has
 ordered the whole, and pays what was told.
@@ -9,16 +11,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import structlog
-
 from gateway.core.settle import count_costs, hear_costs
 
 if TYPE_CHECKING:
     from gateway.core.settle import Settle
     from gateway.telemetry import Metrics
     from gateway.upstream import Outcome
-
-log = structlog.get_logger(__name__)
 
 
 class Settling:
@@ -27,25 +25,39 @@ class Settling:
     Args:
         rules: Of its route, at least one.
         metrics: Where it is counted what an API says wrongly.
+        route: What it is counted under.
     """
 
-    __slots__ = ("_metrics", "_rules", "heard")
+    __slots__ = ("_metrics", "_route", "_rules", "_unheard", "heard")
 
-    def __init__(self, rules: tuple[Settle, ...], metrics: Metrics) -> None:
+    def __init__(self, rules: tuple[Settle, ...], metrics: Metrics, route: str) -> None:
         self._rules = rules
         self._metrics = metrics
+        self._route = route
+        self._unheard: set[str] = set()
+        """Meters of which the head says nothing: it may come as a trailer field."""
         self.heard: dict[str, int] = {}
         """Units by meter, as the response's head told them."""
 
-    def hear(self, lines: list[bytes], decision_id: str, route: str) -> list[bytes]:
+    def hear(self, lines: list[bytes]) -> list[bytes]:
         """Read the response's head. Returns its lines without the fields that callers do not get."""
         lines, self.heard, faults = hear_costs(self._rules, lines)
         for meter, fault in faults:
-            self._metrics.cost_faults.labels(route, fault).inc()
-            log.debug("a response did not tell its cost", decision_id=decision_id, meter=meter, fault=fault)
+            if fault == "missing":
+                self._unheard.add(meter)
+            else:
+                self._metrics.cost_faults.labels(self._route, fault).inc()
         return lines
 
     def costs(self, outcome: Outcome) -> dict[str, int]:
         """Units by meter of a call that is billed; what is not in it cost what was reserved."""
         counted = count_costs(self._rules, response_bytes=outcome.response_bytes, request_bytes=outcome.request_bytes)
-        return counted if outcome.ended in {"upstream-broke", "timeout"} else {**counted, **self.heard}
+        if outcome.ended in {"upstream-broke", "timeout"}:
+            return counted
+        told: dict[str, int] = {}
+        if self._unheard and outcome.ended == "complete":
+            late = [rule for rule in self._rules if rule.meter in self._unheard]
+            _, told, faults = hear_costs(late, list(outcome.trailers))
+            for _, fault in faults:
+                self._metrics.cost_faults.labels(self._route, fault).inc()
+        return {**counted, **self.heard, **told}

@@ -88,11 +88,18 @@ class Player(RawUpstream):
         await self.answer(peer, b"sorry", "500 No")
 
     async def _says(self, peer: Peer, head: RawRequest, path: str) -> None:
-        """What the caller asks for: `x-status`, lines in `x-say`, bytes in `x-size`; then `x-end`, cut or silence."""
+        """What the caller asks for: `x-status`, lines in `x-say`, bytes in `x-size`.
+
+        Then `x-late`, a trailer field, or `x-end`, a cut or silence.
+        """
         lines = [value.decode() for name, value in head.fields if name == b"x-say"]
         body = b"x" * int(head.field(b"x-size") or 0)
         await self._take_body(peer, head)
-        end = head.field(b"x-end")
+        end, late = head.field(b"x-end"), head.field(b"x-late")
+        if late is not None:
+            chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            await peer.send(CHUNKED + chunk + b"0\r\n" + late + b"\r\n\r\n")
+            return
         if end is None:
             await self.answer(peer, body, (head.field(b"x-status") or b"200 OK").decode(), *lines)
             return

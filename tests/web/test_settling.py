@@ -115,11 +115,29 @@ def test_a_call_costs_what_its_response_says(client, until, case):
     [({}, "missing"), (tell("-1"), "malformed"), (tell(501), "above the cap")],
     ids=["missing", "malformed", "above the cap"],
 )
-def test_what_an_api_does_not_say_right_is_counted(settling, client, say, fault):
+def test_what_an_api_does_not_say_right_is_counted(settling, client, until, say, fault):
     labels = {"route": "* /v1/**", "fault": fault}
     before = settling.metric("tiergate_cost_faults_total", **labels)
     client.get("/v1/says", headers=say)
-    assert settling.metric("tiergate_cost_faults_total", **labels) == before + 1
+    until(lambda: settling.metric("tiergate_cost_faults_total", **labels) == before + 1)
+
+
+@pytest.mark.parametrize(
+    ("late", "units"),
+    [("Tiergate-Tokens: 70", 70), ("tiergate-tokens: 501", 500), ("Tiergate-Tokens: many", 20), ("X-Other: 70", 20)],
+)
+def test_a_stream_may_tell_its_cost_at_its_end(client, until, late, units):
+    answer = client.get("/v1/both/says", headers={"x-late": late, "x-size": "1500"})
+    assert answer.content == b"x" * 1500
+    assert "trailer" not in answer.headers
+    until(lambda: used(client) == {"requests": 1, "tokens": units, "kb": 2})
+
+
+def test_a_failure_need_not_say_what_it_cost(settling, client):
+    labels = {"route": "* /v1/**", "fault": "missing"}
+    before = settling.metric("tiergate_cost_faults_total", **labels)
+    client.get("/v1/failure")
+    assert settling.metric("tiergate_cost_faults_total", **labels) == before
 
 
 def test_the_settlement_is_in_the_decision_and_in_the_metrics(settling, client, until):

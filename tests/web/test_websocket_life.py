@@ -105,6 +105,16 @@ def test_a_websocket_costs_what_was_reserved_and_is_not_settled(start, until):
     assert gateway.metric("tiergate_charges_settled_total", result="settled") == 0
 
 
+def test_a_handshake_costs_what_its_header_says(start):
+    gateway = start()
+    _, _, client = gateway.customer()
+    with open_socket(gateway.url, "/sized", key_of(client), fields={"X-Size": "42"}):
+        assert used(client, "bytes") == 42
+    status, problem, _ = refused(gateway.url, "/sized", key_of(client))
+    assert (status, problem["code"]) == (400, "cost-unreadable")
+    assert used(client, "bytes") == 42
+
+
 def test_a_websocket_that_the_upstream_loses_before_it_says_anything_costs_nothing(start, api, until):
     gateway = start()
     _, _, client = gateway.customer()
