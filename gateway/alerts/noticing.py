@@ -15,6 +15,7 @@ from cachetools import LRUCache
 
 from gateway.core.access import decide_access
 from gateway.core.alerts import QuotaAlert, due_percent, next_units
+from gateway.core.limits import Quota, limit_field
 from gateway.usage import Reading, list_usage
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class Noticing:
         self._policy = policy
         self._clock = clock
         self._channels = channels
+        self._floor_of: Policy | None = None
+        self._floor: dict[str, int] = {}
         self._quiet: LRUCache[str, _Quiet] = LRUCache(_REMEMBERED)
 
     async def look(self, readings: Sequence[UsageReading]) -> None:
@@ -91,6 +94,8 @@ class Noticing:
     async def _look_at(self, reading: UsageReading, policy: Policy) -> None:
         customer_id, now = reading.customer_id, self._now(reading)
         account = self._accounts.known_account(customer_id)
+        if account is None and self._is_below_all(reading, policy):
+            return
         if account is None or account.version != reading.version:
             account = await self._ledger.load_account(customer_id)
         if account is None:
@@ -109,6 +114,15 @@ class Noticing:
         self._quiet[customer_id] = _Quiet(
             policy=policy, version=reading.version, until=min(ends, default=inf), below=below
         )
+
+    def _is_below_all(self, reading: UsageReading, policy: Policy) -> bool:
+        """Whether nobody could have reached anything with this use, in whatever tier.
+
+        A start looks at every customer of the cache; most need not be loaded from the ledger.
+        """
+        if self._floor_of is not policy:
+            self._floor_of, self._floor = policy, _floor(policy)
+        return all(used < self._floor.get(field, _NOTHING_KNOWN) for field, (_, used) in reading.quotas.items())
 
     async def _tell(self, limit: LimitUsage, account: Account, access: Access, policy: Policy, now: float) -> None:
         used, starts_at, ends_at = limit.used or 0, limit.window_starts_at, limit.window_ends_at
@@ -147,3 +161,16 @@ class Noticing:
     def _now(self, reading: UsageReading) -> float:
         """The instant that rules the reading's windows: the cache's, unless the clock is simulated."""
         return self._clock.now() if self._clock.cache_now_ms() else reading.now_ms / 1000
+
+
+def _floor(policy: Policy) -> dict[str, int]:
+    """By counter: the fewest units at which a threshold is reached in any tier. Keys' own limits are not in it."""
+    floor: dict[str, int] = {}
+    for tier in policy.tiers.values():
+        for limit in tier.limits:
+            if isinstance(limit, Quota):
+                units = next_units(used=0, limit=limit.units, percents=policy.alerts)
+                counter = limit_field(limit)
+                if units is not None:
+                    floor[counter] = min(floor.get(counter, units), units)
+    return floor

@@ -113,10 +113,18 @@ def explain(method: str, path: str, tier_name: str | None, directory: Path, host
     _print_cost(route, tier)
     if verb in ONCE_METHODS:
         click.echo(f"repeats  {_repeat_words(route)}")
+    click.echo(f"alerts   {_alert_words(policy)}")
     click.echo(f"outage   {outage_words(tier.when_cache_fails)}: {_OUTAGE_MEANS[tier.when_cache_fails.mode]}")
     click.echo()
     for word, sentence in forwarding_lines(policy, route, tier, raw_path, host):
         click.echo(f"{word:<9} {sentence}")
+
+
+def _alert_words(policy: Policy) -> str:
+    if not policy.alerts:
+        return "off"
+    shares = ", ".join(f"{percent} %" for percent in policy.alerts)
+    return f"at {shares} of a quota, on the ways that the settings name"
 
 
 def _load(directory: Path) -> CompiledPolicy:

@@ -113,6 +113,28 @@ async def test_what_a_crashed_worker_did_not_tell_the_next_start_tells(parts):
     assert await told(parts) == [("period", 100)]
 
 
+async def test_a_start_loads_nobody_who_could_have_reached_nothing(parts, monkeypatch):
+    _, little, _ = await parts.customer("little")
+    _, much, _ = await parts.customer("much")
+    quiet = Worker(parts, channels=())
+    await quiet.call(little, 4)
+    await quiet.call(much, 5)
+    loaded, load = [], parts.ledger.load_account
+
+    async def noting(customer_id):
+        loaded.append(customer_id)
+        return await load(customer_id)
+
+    monkeypatch.setattr(parts.ledger, "load_account", noting)
+    await Worker(parts).settlement.settle_all()
+    assert len(loaded) >= 1
+    assert await told(parts) == [("period", 50)]
+    rows = await parts.ledger.list_alerts()
+    assert rows[0].customer_id in loaded
+    (quiet_one,) = {row.customer_id for row in await parts.ledger.list_customers()} - {rows[0].customer_id}
+    assert quiet_one not in loaded
+
+
 async def test_the_next_window_tells_anew(parts):
     _, key, _ = await parts.customer()
     worker = Worker(parts)

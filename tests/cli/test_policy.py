@@ -118,6 +118,11 @@ def test_explain_names_the_route_its_place_the_cost_and_the_limits() -> None:
     assert "1_000 requests per billing period: 100 such calls a window" in result.output
 
 
+def test_explain_says_when_the_seller_is_told() -> None:
+    result = run("explain", "GET", "/v1/echo", "--dir", str(SHIPPED))
+    assert "alerts   at 50 %, 80 %, 100 % of a quota, on the ways that the settings name\n" in result.output
+
+
 def test_explain_says_which_tiers_have_a_missing_feature() -> None:
     result = run("explain", "GET", "/v1/render/a", "--dir", str(SHIPPED))
     assert result.exit_code == 1
