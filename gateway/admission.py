@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from math import inf
-from typing import Any, Literal, Protocol, TypeAlias, TypeGuard
+from typing import Any, Literal, Protocol, TypeAlias
 
 from cachetools import LRUCache
 
@@ -43,7 +43,6 @@ from gateway.core.charge import (
     Charged,
     ChargeRefused,
     ChargeRequest,
-    Claim,
     LimitState,
     QuotaClaim,
 )
@@ -61,6 +60,7 @@ from gateway.core.once import OnceCall, unpaid
 from gateway.core.policy import Policy
 from gateway.core.ratelimit_fields import seconds_up
 from gateway.core.route import Route
+from gateway.core.settle import real_costs
 from gateway.live_calls import LiveCalls
 from gateway.outages import Held, Outages, Passed
 from gateway.publishing import Publisher
@@ -128,6 +128,7 @@ class Attempt:
 
     __slots__ = (
         "_states",
+        "_taken",
         "account",
         "address",
         "decision_id",
@@ -177,18 +178,26 @@ class Attempt:
         self.holds_places = False
         """Whether it counts among calls in progress that are limited: `LiveCalls.end` is to be told of its end."""
         self._states: tuple[LimitState, ...] = ()
+        self._taken: tuple[int, ...] = ()
 
     @property
     def states(self) -> tuple[LimitState, ...]:
         """The limits after the decision, in the plan's order; empty if none was asked."""
         if not self._states and self.reply is not None:
             answer = charge_answer(self.plan.claims, self.reply) if self.plan is not None else None
-            self._states = answer.states if isinstance(answer, Charged) else ()
+            if isinstance(answer, Charged):
+                self.take(answer)
         return self._states
 
-    @states.setter
-    def states(self, states: tuple[LimitState, ...]) -> None:
-        self._states = states
+    @property
+    def taken(self) -> tuple[int, ...]:
+        """Units that each claim of the plan took; empty: its cost, because no credits were asked."""
+        return self._taken if self.states else ()
+
+    def take(self, answer: Charged | ChargeRefused | None) -> None:
+        """Remember what the limits said; None: nothing that holds."""
+        self._states = () if answer is None else answer.states
+        self._taken = answer.taken if isinstance(answer, Charged) else ()
 
 
 class Admission:
@@ -281,7 +290,7 @@ class Admission:
             CacheUnavailable: It is not let in.
         """
         held, ready = self._accounts.get(key.customer_id), attempt.ready
-        attempt.states = ()
+        attempt.take(None)
         if held is not None:
             self._outages.note_asked(key.customer_id)
         if held is None or not held.is_fresh(attempt.now):
@@ -339,17 +348,17 @@ class Admission:
             answer = await self._charge(attempt, key.customer_id)
         for _ in range(_ROUNDS):
             match answer:
-                case Charged(states=states) if attempt.account is not None:
+                case Charged() if attempt.account is not None:
                     self._confirm(attempt.account, attempt.now)
                     if refusal is not None:
                         raise refusal
-                    attempt.states = states
+                    attempt.take(answer)
                     return
-                case ChargeRefused(states=states) if attempt.plan is not None and attempt.account is not None:
+                case ChargeRefused() if attempt.plan is not None and attempt.account is not None:
                     self._confirm(attempt.account, attempt.now)
-                    self._outages.note_refused(key.customer_id, attempt.plan, states)
-                    attempt.states = states
-                    raise charge_denied(attempt.plan, states)
+                    self._outages.note_refused(key.customer_id, attempt.plan, answer.states)
+                    attempt.take(answer)
+                    raise charge_denied(attempt.plan, answer.states)
                 case AccountStale():
                     await self._take(attempt, key.customer_id, answer)
                 case AccountMissing():
@@ -489,7 +498,7 @@ class Admission:
         receipt = _receipt(attempt)
         if not receipt.parts or (attempt.outage is not None and not attempt.outage.parts):
             return "nothing"
-        real = [costs.get(limit.meter, limit.claim.cost) for limit in plan.limits if _is_returnable(limit.claim)]
+        real = real_costs(plan, attempt.taken or plan.costs, costs)
         if attempt.outage is not None and self._outages.correct(attempt.outage, real):
             return "settled"
         try:
@@ -615,24 +624,22 @@ def _ignore(reply: asyncio.Future[Any]) -> None:
 
 
 def _receipt(attempt: Attempt) -> Receipt:
-    if attempt.account is None or attempt.plan is None:
+    account, plan = attempt.account, attempt.plan
+    if account is None or plan is None:
         raise AssertionError("a receipt needs a plan")
     return Receipt(
-        customer_id=attempt.account.customer_id,
+        customer_id=account.customer_id,
         receipt_id=attempt.decision_id,
         parts=tuple(
-            (claim.field, claim.starts_at, claim.cost) for claim in attempt.plan.claims if _is_returnable(claim)
+            (claim.field, claim.starts_at, units)
+            for claim, units in zip(plan.claims, attempt.taken or plan.costs, strict=True)
+            if isinstance(claim, QuotaClaim) and units
         ),
     )
-
-
-def _is_returnable(claim: Claim) -> TypeGuard[QuotaClaim]:
-    """Whether a charge on it can be corrected afterwards."""
-    return isinstance(claim, QuotaClaim) and claim.cost > 0
 
 
 def _holds_until(plan: Plan) -> float:
     """The instant at which a plan has to be made anew although nothing was changed."""
     ends = [float(claim.ends_at) for claim in plan.claims if isinstance(claim, QuotaClaim)]
-    ends += [float(end) for end in (plan.access.grace_until, plan.key.expires_at) if end is not None]
+    ends += [float(end) for end in (plan.access.grace_until, plan.key.expires_at, plan.until) if end is not None]
     return min(ends, default=inf)

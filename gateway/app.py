@@ -23,6 +23,7 @@ from gateway.core.errors import LedgerUnavailable
 from gateway.core.forwarding import HeaderRules
 from gateway.core.keys import KeyCodec
 from gateway.core.load import Load
+from gateway.crediting import Crediting
 from gateway.explaining import FLUSH_S, DecisionLog
 from gateway.installation import check_installation
 from gateway.ledger import ALERTS_KEPT_S, DAY_S, EVENTS_KEPT_S, Ledger, migrate
@@ -253,6 +254,7 @@ async def open_runtime(settings: Settings, *, proxies: bool = True) -> AsyncIter
             publisher=publisher,
             provisioning=Provisioning(ledger, publisher, codec, clock),
             admission=admission,
+            crediting=Crediting(ledger, publisher, clock),
             assertions=Assertions(
                 settings.assertion_seeds,
                 issuer=settings.base_url,

@@ -134,7 +134,7 @@ class Outages:
             error: Why the cache did not decide.
         """
         self._failed_at = self._monotonic()
-        rule, claims = plan.tier.when_cache_fails, plan.claims
+        rule, claims = plan.tier.when_cache_fails, plan.heads
         if rule.mode == "deny":
             return Passed(mode="deny", refusal="The limits cannot be checked right now, and this tier waits for them.")
         if any(_could_not_pay(claim, self._exhausted.get(account.customer_id, ())) for claim in claims):

@@ -18,6 +18,7 @@ from cachetools import TTLCache
 from gateway.cache import Cache, CacheUnavailable
 from gateway.clock import Clock
 from gateway.core.account import Account
+from gateway.core.credits import restored_counters
 from gateway.ledger import Ledger
 
 EXPIRES_S = 7 * 86400
@@ -60,7 +61,8 @@ class Publisher:
             LedgerUnavailable: Nothing was read.
         """
         while (account := await self._ledger.load_account(customer_id)) is not None:
-            counters, seq = await self._ledger.load_counters(customer_id)
+            totals, seq = await self._ledger.load_counters(customer_id)
+            counters = restored_counters(account, totals)
             await self._cache.publish(account, counters=counters, seq_floor=seq, expires_s=EXPIRES_S, replaces=replaces)
             row = await self._ledger.find_customer(customer_id)
             if row is not None and row.published_version < account.version:

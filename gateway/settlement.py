@@ -4,7 +4,7 @@ The counters in the cache are running totals with a sequence number; a settlemen
 the totals it read if their sequence is higher than what the ledger has. So a repeated, late
 or reordered settlement changes nothing, and a lost cache costs what was counted since the
 last one at most. A window that has ended is read with the one after it, so its last units
-are settled too.
+are settled too. Credits that are used up leave the account here.
 
 Whoever reads the counters also sees which account the cache decides on. One that is older
 than the ledger's is published again: it should not be there, and this is the last resort.
@@ -19,6 +19,7 @@ import structlog
 
 from gateway.cache import Cache, UsageReading
 from gateway.clock import Clock
+from gateway.core.credits import is_grant_field
 from gateway.core.errors import LedgerUnavailable
 from gateway.ledger import Ledger, UsageTotal
 from gateway.publishing import Publisher
@@ -74,6 +75,7 @@ class Settlement:
         try:
             readings = await self._cache.read_usages(charged)
             written = await self._write(readings)
+            await self._drop_credits(readings)
             await self._correct(readings)
             if used_keys:
                 await self._ledger.touch_keys(used_keys)
@@ -104,6 +106,12 @@ class Settlement:
             {reading.customer_id: reading.version for reading in readings}
         ):
             await self._publisher.publish(customer_id)
+
+    async def _drop_credits(self, readings: list[UsageReading]) -> None:
+        """Those used up leave their account, before `_correct` looks which accounts the cache is behind with."""
+        used = {reading.customer_id for reading in readings if any(map(is_grant_field, reading.quotas))}
+        if used:
+            await self._ledger.settle_grants(used, now=int(self._clock.now()))
 
     async def _write(self, readings: list[UsageReading]) -> int:
         totals = [

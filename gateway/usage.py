@@ -13,7 +13,8 @@ from typing import Literal, TypeAlias
 from gateway.cache import Cache, CacheUnavailable
 from gateway.clock import Clock
 from gateway.core.access import Access, decide_access
-from gateway.core.account import Account
+from gateway.core.account import Account, Grant
+from gateway.core.credits import ends_at, grant_field, units_left
 from gateway.core.errors import LedgerUnavailable
 from gateway.core.forecast import forecast_exhaustion, window_pace_s
 from gateway.core.limit_text import REQUESTS, limit_words
@@ -76,11 +77,22 @@ class LimitUsage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CreditUsage:
+    """Credits that are not used up, and what is used of them."""
+
+    grant: Grant
+    used: int
+    left: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """All limits of an account at one moment."""
+    """All limits of an account at one moment, and its credits."""
 
     access: Access
     limits: tuple[LimitUsage, ...]
+    credits: tuple[CreditUsage, ...]
+    """In the order in which they are spent. Those that expired are left out."""
     source: Source
     as_of: int
     """Unix seconds."""
@@ -108,8 +120,13 @@ async def read_usage(account: Account, *, policy: Policy, cache: Cache, ledger: 
     access = decide_access(account, policy, reading.now)
     reading = await count_calls(account, access, reading, cache)
     recent = await read_recent(account.customer_id, ledger=ledger, now=int(reading.now))
-    limits = list_usage(account, access, reading, recent)
-    return Usage(access=access, limits=limits, source=reading.source, as_of=int(reading.now))
+    return Usage(
+        access=access,
+        limits=list_usage(account, access, reading, recent),
+        credits=list_credits(account, reading),
+        source=reading.source,
+        as_of=int(reading.now),
+    )
 
 
 async def read_counters(customer_id: str, *, cache: Cache, ledger: Ledger, clock: Clock) -> Reading:
@@ -170,6 +187,16 @@ def _limits_of(account: Account, access: Access | None, now: float) -> list[tupl
         if key.expires_at is None or key.expires_at > now:
             limits += [(limit, key.key_id) for limit in key.limits]
     return limits
+
+
+def list_credits(account: Account, reading: Reading) -> tuple[CreditUsage, ...]:
+    """The credits of an account that have not expired."""
+    listed = []
+    for grant in account.grants:
+        _, used = reading.counters.get(grant_field(grant.grant_id), (0, 0))
+        if reading.now < ends_at(grant):
+            listed.append(CreditUsage(grant=grant, used=used, left=units_left(grant, used, reading.now)))
+    return tuple(listed)
 
 
 def _usage_of(limit: Limit, account: Account, key_id: str | None, reading: Reading, recent: Recent) -> LimitUsage:

@@ -15,6 +15,7 @@ from gateway.admission import Admission, PolicySource
 from gateway.cache import Cache, CacheServer
 from gateway.core.key_order import KeyOrder
 from gateway.core.keys import KeyCodec
+from gateway.crediting import Crediting
 from gateway.ledger import Ledger, migrate
 from gateway.outages import Outages
 from gateway.policyfiles import PolicyHolder
@@ -73,6 +74,7 @@ class Parts:
         self.metrics = Metrics()
         self.publisher = Publisher(self.ledger, self.cache, self.clock)
         self.provisioning = Provisioning(self.ledger, self.publisher, self.codec, self.clock)
+        self.crediting = Crediting(self.ledger, self.publisher, self.clock)
         self.settlement = Settlement(self.ledger, self.cache, self.publisher, self.clock, self.metrics)
         self.policy = PolicyHolder(self.policy_dir)
         self.admission = self.another_worker()

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import msgspec
 
 from gateway.cache.errors import CacheUnavailable
-from gateway.core.account import Account, KeyRecord, Subscription
+from gateway.core.account import Account, Grant, KeyRecord, Subscription
 from gateway.core.limits import Concurrency, Limit, Quota, Rate
 
 
@@ -57,6 +57,7 @@ class _Account(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     blocked: bool = False
     subscription: Subscription | None = None
     keys: dict[str, _Key] = msgspec.field(default_factory=dict)
+    grants: tuple[Grant, ...] = ()
 
 
 _encoder = msgspec.json.Encoder()
@@ -74,6 +75,7 @@ def encode_account(account: Account) -> bytes:
             blocked=account.blocked,
             subscription=account.subscription,
             keys={digest: _pack_key(key) for digest, key in account.keys.items()},
+            grants=account.grants,
         )
     )
 
@@ -96,6 +98,7 @@ def decode_account(blob: bytes) -> Account:
         blocked=stored.blocked,
         subscription=stored.subscription,
         keys={digest: _unpack_key(key) for digest, key in stored.keys.items()},
+        grants=stored.grants,
     )
 
 

@@ -25,8 +25,9 @@ cluster and one script may touch them. Fields of `use`:
 | `q:...`         | `window_starts_at|used`   | a quota; the window is identified by its start           |
 | `p:...`         | `window_starts_at|used`   | the same quota in the window before, as it ended         |
 
-The counters' names are made by `core.limits.limit_field`; so is `live<whose>`: `live` for the whole
-account, `live@<key id>` for one key.
+The counters' names are made by `core.limits.limit_field`, those of credits (`q:credit:...`) by
+`core.credits.grant_field`; so is `live<whose>` by the former: `live` for the whole account, `live@<key id>`
+for one key.
 """
 
 from __future__ import annotations

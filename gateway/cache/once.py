@@ -21,6 +21,7 @@ from gateway.cache.scripts import (
     settlement_keys,
 )
 from gateway.core.charge import ChargeAnswer, Charged, ChargeRefused, ChargeRequest, Claim, QuotaClaim
+from gateway.core.credits import chain_heads
 from gateway.core.once import BUSY_S, OnceCall
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def once_answer(claims: Sequence[Claim], repeat: Sequence[Claim], reply: list[An
     answer = cast("Charged | ChargeRefused", charge_answer(repeat, known))
     states = tuple(
         replace(state, remaining=max(0, state.remaining), allowed=state.allowed or isinstance(claim, QuotaClaim))
-        for claim, state in zip(repeat, answer.states, strict=True)
+        for claim, state in zip(chain_heads(repeat), answer.states, strict=True)
     )
     return Repeated(answer=replace(answer, states=states))
 

@@ -39,6 +39,7 @@ from gateway.core.charge import (
     RateClaim,
     WindowMoved,
 )
+from gateway.core.credits import has_chain, units_taken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -187,12 +188,8 @@ def charge_answer(claims: Sequence[Claim], reply: list[Any]) -> ChargeAnswer:
         reply: Its first item is `CHARGED` if it was.
     """
     verdict, now_ms = reply[0], reply[1]
-    if verdict == CHARGED:
-        states = [_state_charged(claim, reply[at], now_ms) for at, claim in enumerate(claims, _OWED_AT)]
-        return Charged(now_ms=now_ms, states=tuple(states))
-    if verdict == REFUSED:
-        states = [_state_refused(claim, reply[at], now_ms) for at, claim in enumerate(claims, _OWED_AT)]
-        return ChargeRefused(now_ms=now_ms, states=tuple(states))
+    if verdict in (CHARGED, REFUSED):
+        return _decided(claims, reply)
     if verdict == _STALE:
         return AccountStale(now_ms=now_ms, version=reply[2], account=reply[3])
     if verdict == _MISSING:
@@ -204,6 +201,39 @@ def pack(arguments: list[str | bytes | int]) -> bytes:
     """A command, as it goes over the wire."""
     packed: bytes = hiredis.pack_command(tuple(arguments))  # type: ignore[arg-type]  # its stub says one argument
     return packed
+
+
+def _decided(claims: Sequence[Claim], reply: list[Any]) -> Charged | ChargeRefused:
+    now_ms, is_charged = reply[1], reply[0] == CHARGED
+    if has_chain(claims):
+        states = _states_of_chains(claims, reply, is_charged=is_charged)
+        if is_charged:
+            return Charged(now_ms=now_ms, states=states, taken=units_taken(claims, reply[_OWED_AT:]))
+        return ChargeRefused(now_ms=now_ms, states=states)
+    state_of, kind = (_state_charged, Charged) if is_charged else (_state_refused, ChargeRefused)
+    return kind(
+        now_ms=now_ms,
+        states=tuple([state_of(claim, reply[at], now_ms) for at, claim in enumerate(claims, _OWED_AT)]),
+    )
+
+
+def _states_of_chains(claims: Sequence[Claim], reply: list[Any], *, is_charged: bool) -> tuple[LimitState, ...]:
+    """As for claims that stand alone, but a chain has one state: what is left of all of it, until its first resets."""
+    state_of = _state_charged if is_charged else _state_refused
+    states: list[LimitState] = []
+    first: QuotaClaim | None = None
+    left = 0
+    for at, claim in enumerate(claims, _OWED_AT):
+        if not isinstance(claim, QuotaClaim) or (first is None and not claim.passes_on):
+            states.append(state_of(claim, reply[at], reply[1]))
+            continue
+        first = first or claim
+        left += max(0, claim.limit - reply[at])
+        if not claim.passes_on:
+            remaining, reset_ms = left - first.cost * is_charged, first.ends_at * 1000 - reply[1]
+            states.append(LimitState(remaining=remaining, reset_ms=reset_ms, allowed=first.cost <= left))
+            first, left = None, 0
+    return tuple(states)
 
 
 def _state_charged(claim: Claim, owed: int, now_ms: int) -> LimitState:
@@ -265,4 +295,4 @@ def _claim_numbers(claim: Claim, number_of_key: Iterator[int]) -> bytes:
         return _PLACE.pack(_IS_PLACE, 1, claim.limit, next(number_of_key))
     if not (0 <= claim.limit < EXACT and claim.starts_at < claim.ends_at):
         raise ValueError(f"quota out of range: {claim!r}")
-    return _QUOTA.pack(0, claim.cost, claim.limit, claim.starts_at, claim.ends_at)
+    return _QUOTA.pack(-1 if claim.passes_on else 0, claim.cost, claim.limit, claim.starts_at, claim.ends_at)

@@ -22,6 +22,7 @@ _COMMANDS = {
     "policy": "gateway.cli.policy:policy_group",
     "customers": "gateway.cli.customers:customers_group",
     "keys": "gateway.cli.keys:keys_group",
+    "credits": "gateway.cli.credits:credits_group",
     "sync": "gateway.cli.sync:sync",
     "events": "gateway.cli.events:events_group",
     "alerts": "gateway.cli.alerts:alerts_group",

@@ -11,7 +11,7 @@ from gateway.cli.keys import key_json, print_keys
 from gateway.cli.printing import duration_words, instant_words, note, policy_check_words, print_columns, print_facts
 from gateway.core.access import Access, decide_access
 from gateway.policyfiles import PolicyInvalid, load_policy
-from gateway.usage import LimitUsage, count_calls, list_usage, read_counters
+from gateway.usage import CreditUsage, LimitUsage, count_calls, list_credits, list_usage, read_counters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +31,7 @@ class Portrait:
     access: Access | None
     """None: the policy is not valid, so nobody can say."""
     limits: tuple[LimitUsage, ...]
+    credits: tuple[CreditUsage, ...]
     usage_from: str
     """`cache`, or `ledger`: then a few seconds behind."""
 
@@ -53,6 +54,7 @@ class Portrait:
             "grace_until": access and access.grace_until,
             "subscription": subscription and asdict(subscription),
             "limits": [asdict(limit) for limit in self.limits],
+            "credits": [{**asdict(one.grant), "used": one.used, "left": one.left} for one in self.credits],
             "usage_from": self.usage_from,
             "keys": [key_json(key) for key in keys],
         }
@@ -77,6 +79,7 @@ async def draw_portrait(parts: Parts, row: CustomerRow) -> Portrait:
         now=int(reading.now),
         access=access,
         limits=list_usage(account, access, reading),
+        credits=list_credits(account, reading),
         usage_from=reading.source,
     )
 
@@ -88,6 +91,9 @@ def print_portrait(portrait: Portrait, keys: list[KeyRow], audit: Sequence[Audit
     print_columns(
         ("LIMIT", "USED", "LEFT", "WINDOW ENDS"), [_limit_row(limit, portrait.now) for limit in portrait.limits]
     )
+    if portrait.credits:
+        click.echo()
+        print_columns(("CREDITS", "METER", "USED", "LEFT", "EXPIRES"), [_credit_row(one) for one in portrait.credits])
     if portrait.usage_from == "ledger":
         note("Use is what was last settled into the ledger: the cache does not have this customer.")
     click.echo()
@@ -106,6 +112,11 @@ def _limit_row(limit: LimitUsage, now: int) -> tuple[object, ...]:
         return (words, f"{limit.used:,}", f"{limit.remaining:,}", None) if counted else (words, None, None, None)
     ends = f"{instant_words(limit.window_ends_at)} (in {duration_words(limit.window_ends_at - now)})"
     return words, f"{limit.used:,}", f"{limit.remaining:,}", ends
+
+
+def _credit_row(one: CreditUsage) -> tuple[object, ...]:
+    expires = instant_words(one.grant.expires_at) or "never"
+    return one.grant.grant_id, one.grant.meter, f"{one.used:,}", f"{one.left:,}", expires
 
 
 def _customer_facts(portrait: Portrait) -> list[tuple[str, object]]:

@@ -70,6 +70,19 @@ class Subscription:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """Credits: units of one meter, good once and for a time, for what the meter's quota cannot cover."""
+
+    grant_id: str
+    meter: str
+    units: int
+    """>= 1. How many of them are used is counted like a quota, in the window of the grant."""
+    granted_at: int
+    expires_at: int | None = None
+    """None: never."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """A customer as decisions see it."""
 
@@ -82,3 +95,5 @@ class Account:
     subscription: Subscription | None = None
     keys: dict[str, KeyRecord] = field(default_factory=dict)
     """Live keys by digest (64 hex digits). Never mutated after construction."""
+    grants: tuple[Grant, ...] = ()
+    """Credits that are not used up or revoked, in the order in which they are spent (`core.credits`)."""

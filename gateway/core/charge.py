@@ -31,6 +31,9 @@ class QuotaClaim:
     limit: int
     starts_at: int
     ends_at: int
+    passes_on: bool = False
+    """What it cannot cover is asked of the next claim, a quota too. Such claims with the one that ends them are
+    a chain, all of one `cost`: each takes what it can, in order, and the last must cover the rest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +68,7 @@ class ChargeRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitState:
-    """One limit after the decision, in the order of the request's claims."""
+    """One limit after the decision, in the order of the request's claims; a chain is one limit."""
 
     remaining: int
     """Units that could be spent right now, >= 0."""
@@ -82,6 +85,9 @@ class Charged:
 
     now_ms: int
     states: tuple[LimitState, ...]
+    """One for each claim that stands alone, and one for each chain."""
+    taken: tuple[int, ...] = ()
+    """Units that each claim took. Empty: there was no chain, so each took its cost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +96,7 @@ class ChargeRefused:
 
     now_ms: int
     states: tuple[LimitState, ...]
+    """As in `Charged`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

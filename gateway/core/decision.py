@@ -12,6 +12,7 @@ from gateway.core.access import Access, decide_access
 from gateway.core.account import Account, KeyRecord
 from gateway.core.allow_list import allows
 from gateway.core.charge import Claim, ConcurrencyClaim, LimitState, QuotaClaim, RateClaim
+from gateway.core.credits import credit_claims, next_grant_at
 from gateway.core.errors import (
     AccountSuspended,
     AddressNotAllowed,
@@ -45,7 +46,7 @@ class PlannedLimit:
 
     name: str
     quota: int
-    """The most that can be left: a quota's units, a rate's burst, or calls at once."""
+    """The most that can be left: a quota's units with the credits behind it, a rate's burst, or calls at once."""
     window_s: int
     """How long that takes to come back: a quota's window, or the time in which a rate's burst refills, rounded up.
     0 for calls at once: they have no window."""
@@ -53,6 +54,8 @@ class PlannedLimit:
     claim: Claim
     of_key: bool
     """The key's own, besides the customer's."""
+    credits: tuple[QuotaClaim, ...] = ()
+    """What covers the rest of the cost when the quota is used up; with `claim`, a chain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,11 +69,23 @@ class Plan:
     limits: tuple[PlannedLimit, ...]
     live: tuple[str, ...] = ()
     """Fields of the limits on calls at once: where the call takes a place, to be given back at its end."""
+    until: int | None = None
+    """Unix seconds at which another plan would be made although nothing it shows ends then; None: never."""
 
     @property
     def claims(self) -> tuple[Claim, ...]:
         """The claims of all limits, in order."""
+        return tuple(claim for limit in self.limits for claim in (limit.claim, *limit.credits))
+
+    @property
+    def heads(self) -> tuple[Claim, ...]:
+        """One claim of each limit, without the credits behind it."""
         return tuple(limit.claim for limit in self.limits)
+
+    @property
+    def costs(self) -> tuple[int, ...]:
+        """What each of `claims` takes as long as no credits are asked."""
+        return tuple(cost for limit in self.limits for cost in (limit.claim.cost, *(0 for _ in limit.credits)))
 
 
 def find_key(account: Account, digest: str, now: float) -> KeyRecord:
@@ -145,14 +160,15 @@ def plan_request(
     if route.requires is not None and route.requires not in tier.features:
         raise FeatureNotInTier(route.requires, tier.name, _tiers_with(policy, route.requires))
     cost = dict(route.cost)
-    planned = [_planned(limit, account, None, cost, now) for limit in tier.limits]
+    planned = [_planned(limit, account, None, cost, now, tier.limits) for limit in tier.limits]
     planned += [_planned(limit, account, key.key_id, cost, now) for limit in key.limits]
     if not route.begins:
         planned = [limit for limit in planned if limit is None or not isinstance(limit.claim, ConcurrencyClaim)]
     limits = tuple(limit for limit in planned if limit is not None)
     _check_costs(limits)
     live = tuple(limit.claim.field for limit in limits if isinstance(limit.claim, ConcurrencyClaim))
-    return Plan(access=access, tier=tier, key=key, route=route, limits=limits, live=live)
+    until = next_grant_at(account, now) if account.grants else None
+    return Plan(access=access, tier=tier, key=key, route=route, limits=limits, live=live, until=until)
 
 
 def charge_denied(plan: Plan, states: tuple[LimitState, ...]) -> ChargeDenied:
@@ -166,7 +182,8 @@ def charge_denied(plan: Plan, states: tuple[LimitState, ...]) -> ChargeDenied:
     first = min((limit for limit, _ in refused), key=lambda limit: _LONGEST_WAIT_FIRST.index(type(limit.claim)))
     if isinstance(first.claim, QuotaClaim):
         return QuotaExceeded(
-            f"The {first.name!r} quota of {first.quota:,} units cannot cover this call's {first.claim.cost}.",
+            f"The {first.name!r} quota of {first.quota:,} units{', credits included,' if first.credits else ''} cannot"
+            f" cover this call's {first.claim.cost}.",
             retry_after_s=wait_s,
             violated=names,
             of_key=first.of_key,
@@ -201,8 +218,14 @@ def _check_costs(limits: tuple[PlannedLimit, ...]) -> None:
 
 
 def _planned(
-    limit: Limit, account: Account, key_id: str | None, cost: dict[str, int], now: float
+    limit: Limit,
+    account: Account,
+    key_id: str | None,
+    cost: dict[str, int],
+    now: float,
+    extended: tuple[Limit, ...] = (),
 ) -> PlannedLimit | None:
+    """`extended`: the limits among which credits may stand behind this one."""
     field = limit_field(limit, key_id)
     name = limit.name if key_id is None else f"key-{limit.name}"
     if isinstance(limit, Concurrency):
@@ -214,14 +237,18 @@ def _planned(
         if units == 0:
             return None
         starts_at, ends_at = quota_window(account, now, limit.window_s)
-        claim = QuotaClaim(field=field, cost=units, limit=limit.units, starts_at=starts_at, ends_at=ends_at)
+        behind = credit_claims(account, limit, extended, units, now) if account.grants and extended else ()
+        claim = QuotaClaim(
+            field=field, cost=units, limit=limit.units, starts_at=starts_at, ends_at=ends_at, passes_on=bool(behind)
+        )
         return PlannedLimit(
             name=name,
-            quota=limit.units,
+            quota=limit.units + sum(each.limit for each in behind),
             window_s=ends_at - starts_at,
             meter=limit.meter,
             claim=claim,
             of_key=key_id is not None,
+            credits=behind,
         )
     pace = RateClaim(field=field, cost=units, units=limit.units, window_ms=limit.window_ms, burst=limit.burst)
     refill_ms = -(-limit.burst * limit.window_ms // limit.units)

@@ -120,7 +120,13 @@ def unpaid(plan: Plan) -> Plan:
     Source: docs/decisions/0008.
     """
     limits = tuple(
-        replace(limit, claim=replace(limit.claim, cost=0)) if isinstance(limit.claim, QuotaClaim) else limit
+        replace(
+            limit,
+            claim=replace(limit.claim, cost=0),
+            credits=tuple(replace(claim, cost=0) for claim in limit.credits),
+        )
+        if isinstance(limit.claim, QuotaClaim)
+        else limit
         for limit in plan.limits
     )
     return replace(plan, limits=limits)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gateway.core.alerts import DEFAULT_PERCENTS
+from gateway.core.credits import NEVER_EXPIRE, CreditTerms
 from gateway.core.errors import TargetRejected
 from gateway.core.forward_rules import host_name
 from gateway.core.limits import Limit
@@ -94,6 +95,8 @@ class Policy:
     """For routes that say nothing themselves. None: no CORS."""
     alerts: tuple[int, ...] = DEFAULT_PERCENTS
     """Shares of a quota, in percent, at which the seller is told, lowest first."""
+    credits: CreditTerms = NEVER_EXPIRE
+    """For credits that are granted without an expiry of their own."""
     takes_encoded_slashes: bool = field(init=False, repr=False, compare=False)
     """Whether any route does: else a path with one need not be read twice (`core.target`)."""
     needs_settings_upstream: bool = field(init=False, repr=False, compare=False)

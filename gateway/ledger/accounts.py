@@ -5,10 +5,12 @@ from __future__ import annotations
 from sqlalchemy import and_, select
 
 from gateway.core.account import Account
+from gateway.core.credits import grant_order
+from gateway.ledger.credits import GRANT_COLUMNS, read_grant
 from gateway.ledger.key_records import RECORD_COLUMNS, read_record
 from gateway.ledger.part import LedgerPart, unbroken
 from gateway.ledger.subscriptions import SUBSCRIPTION_COLUMNS, read_subscription
-from gateway.ledger.tables import API_KEYS, CUSTOMERS, SUBSCRIPTIONS
+from gateway.ledger.tables import API_KEYS, CREDIT_GRANTS, CUSTOMERS, SUBSCRIPTIONS
 
 # Both tables say created_at; these labels keep a customer's apart from a key's.
 _CUSTOMER_COLUMNS = (
@@ -20,25 +22,29 @@ _CUSTOMER_COLUMNS = (
 
 
 class Accounts(LedgerPart):
-    """Customer, live keys and subscription together."""
+    """Customer, live keys, subscription and credits together."""
 
     @unbroken
     async def load_account(self, customer_id: str) -> Account | None:
         """The account with its version, both of one instant, because one statement reads them.
 
-        Keys past their `expires_at` are included until the customer's next key is issued a day later:
-        whoever decides compares `expires_at` with its own `now`.
+        Keys past their `expires_at` are included until the customer's next key is issued a day later, and
+        credits likewise: whoever decides compares `expires_at` with its own `now`.
 
         Raises:
             LedgerUnavailable: The ledger cannot be used.
         """
         query = (
-            select(*_CUSTOMER_COLUMNS, *SUBSCRIPTION_COLUMNS, API_KEYS.c.digest, *RECORD_COLUMNS)
+            select(*_CUSTOMER_COLUMNS, *SUBSCRIPTION_COLUMNS, API_KEYS.c.digest, *RECORD_COLUMNS, *GRANT_COLUMNS)
             .select_from(CUSTOMERS)
             .outerjoin(SUBSCRIPTIONS, SUBSCRIPTIONS.c.customer_id == CUSTOMERS.c.customer_id)
             .outerjoin(
                 API_KEYS,
                 and_(API_KEYS.c.customer_id == CUSTOMERS.c.customer_id, API_KEYS.c.revoked_at.is_(None)),
+            )
+            .outerjoin(  # every key with every grant: both are few, and one statement is one instant
+                CREDIT_GRANTS,
+                and_(CREDIT_GRANTS.c.customer_id == CUSTOMERS.c.customer_id, CREDIT_GRANTS.c.ended.is_(None)),
             )
             .where(CUSTOMERS.c.customer_id == customer_id)
             .order_by(API_KEYS.c.created_at, API_KEYS.c.key_id)
@@ -56,4 +62,5 @@ class Accounts(LedgerPart):
             blocked=first["blocked"],
             subscription=read_subscription(first),
             keys={row["digest"]: read_record(row) for row in rows if row["digest"] is not None},
+            grants=tuple(sorted({grant for row in rows if (grant := read_grant(row)) is not None}, key=grant_order)),
         )

@@ -8,6 +8,7 @@
       KeysFull                 the customer has as many live keys as it may
       KeyEnded                 no such live key of this customer, or it was replaced already
       CheckoutClaimed          no such checkout, or its first key has been handed out
+      GrantsFull               the customer has as many live grants of credits as it may
     BackupRefused              no backup can be made of this ledger, or not there
     LedgerUrlInvalid           the ledger's URL names no database we can use
 
@@ -55,6 +56,10 @@ class KeyEnded(LedgerConflict):
 
 class CheckoutClaimed(LedgerConflict):
     """There is no such checkout, or its first key has been handed out."""
+
+
+class GrantsFull(LedgerConflict):
+    """The customer would have more live grants of credits than it may."""
 
 
 class BackupRefused(Exception):

@@ -11,6 +11,7 @@ from gateway.ledger.accounts import Accounts
 from gateway.ledger.alerts import Alerts
 from gateway.ledger.audit import Audit
 from gateway.ledger.checkouts import Checkouts
+from gateway.ledger.credits import Credits
 from gateway.ledger.customers import Customers
 from gateway.ledger.database import Database, parse_place
 from gateway.ledger.faults import NOT_MIGRATED
@@ -29,7 +30,18 @@ Tables: TypeAlias = Literal["none", "older", "current", "newer"]
 
 
 class Ledger(
-    Customers, Keys, Subscriptions, Accounts, Inbox, Checkouts, Usage, UsageHistory, Alerts, Installation, Audit
+    Customers,
+    Keys,
+    Subscriptions,
+    Accounts,
+    Inbox,
+    Checkouts,
+    Usage,
+    UsageHistory,
+    Alerts,
+    Credits,
+    Installation,
+    Audit,
 ):
     """The record of who may do what. Every method may raise `LedgerUnavailable`."""
 

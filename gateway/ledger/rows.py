@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.core.account import KeyRecord
+from gateway.core.account import Grant, KeyRecord
 
 LAST_POSITION = 2**63 - 1
 """Rows of the inbox and of the audit log are numbered from 1, in 64 bits."""
@@ -112,6 +112,22 @@ class CheckoutRow:
     claimed_at: int | None
     key_id: str | None
     """The key that its page showed last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantRow:
+    """One grant of credits, and what became of it."""
+
+    customer_id: str
+    grant: Grant
+    reference: str
+    """What whoever granted calls it; unique for the customer."""
+    reason: str
+    used: int = 0
+    """As of the last settlement."""
+    ended: str | None = None
+    """Why it is no part of the account any more: `spent`, `expired` or `revoked`."""
+    ended_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

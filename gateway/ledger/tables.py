@@ -21,10 +21,11 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    UniqueConstraint,
 )
 from sqlalchemy.dialects import postgresql
 
-SCHEMA_REVISION: Final = "0003"
+SCHEMA_REVISION: Final = "0004"
 """The newest migration: what `alembic_version` holds when the tables are those below.
 
 Revisions are four digits and rise, so that one which is not known here is known to be newer.
@@ -224,6 +225,28 @@ ALERTS: Final = Table(
     Index("ix_alerts_told", "customer_id", "counter", "window_starts_at"),
     Index("ix_alerts_status_due_at", "status", "due_at"),
     Index("ix_alerts_noticed_at", "noticed_at"),
+)
+
+CREDIT_GRANTS: Final = Table(
+    "credit_grants",
+    METADATA,
+    Column("grant_id", IDENTIFIER, primary_key=True),
+    Column("customer_id", IDENTIFIER, ForeignKey("customers.customer_id"), nullable=False),
+    # Whoever grants names the grant, so that the same one asked for again is not a second one.
+    Column("reference", IDENTIFIER, nullable=False),
+    Column("meter", Text, nullable=False),
+    Column("units", BigInteger, nullable=False),
+    _instant("granted_at"),
+    _instant("expires_at", optional=True),
+    Column("reason", Text, nullable=False),
+    # Why it is no part of the account any more; what was used of it is in usage_totals.
+    Column("ended", Text),
+    _instant("ended_at", optional=True),
+    UniqueConstraint("customer_id", "reference"),
+    CheckConstraint("units >= 1", name="units"),
+    CheckConstraint("expires_at IS NULL OR expires_at > granted_at", name="lasts"),
+    CheckConstraint("ended IN ('spent', 'expired', 'revoked')", name="ended"),
+    CheckConstraint("(ended IS NULL) = (ended_at IS NULL)", name="end"),
 )
 
 INSTALLATION: Final = Table(

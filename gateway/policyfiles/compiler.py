@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from gateway.core.alerts import DEFAULT_PERCENTS
+from gateway.core.credits import NEVER_EXPIRE
 from gateway.core.once import OnceTerms
 from gateway.core.outage_policy import default_rule
 from gateway.core.outcome import BELOW_500
@@ -25,6 +26,7 @@ from gateway.policyfiles.consistency import (
     check_plans,
 )
 from gateway.policyfiles.cors import read_cors
+from gateway.policyfiles.credits import read_credits
 from gateway.policyfiles.document import Node, Text, read_document
 from gateway.policyfiles.faults import FaultLog, Place
 from gateway.policyfiles.lifecycle import check_lifecycle, complete_lifecycle, read_lifecycle
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
 
 GRAMMAR_VERSION = "1"
 _NAMED_SECTIONS = ("meters", "tiers", "plans", "lifecycle", "upstreams")
-_ONCE = ("cors", "billable", "idempotency", "alerts")
+_ONCE = ("cors", "billable", "idempotency", "alerts", "credits")
 _SECTIONS = ("version", "default_tier", *_NAMED_SECTIONS, *_ONCE, "routes")
 _LATER_SECTIONS = ("tests", "enforce", "overrides", "compat")
 
@@ -112,6 +114,7 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
     cors = read_cors(merged.once["cors"], faults) if "cors" in merged.once else None
     billable = read_billable(merged.once["billable"], faults) if "billable" in merged.once else BELOW_500
     once = read_once(merged.once["idempotency"], faults).terms if "idempotency" in merged.once else OnceTerms()
+    credits_ = read_credits(merged.once["credits"], faults) if "credits" in merged.once else NEVER_EXPIRE
     if not faults.is_partial:
         check_default_tier(merged.default_tier, tiers, faults)
         check_plans(plans.values(), tiers, faults)
@@ -135,6 +138,7 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
         "upstreams": upstreams,
         "cors": cors,
         "alerts": alerts,
+        "credits": credits_,
     }
     policy = Policy(policy_hash=_hash(content), **content)  # type: ignore[arg-type]  # the sections above
     return CompiledPolicy(

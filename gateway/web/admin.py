@@ -1,4 +1,4 @@
-"""The seller's own routes: customers, their keys, Stripe's events, the audit log. Admin token only."""
+"""The seller's own routes: customers, their keys and credits, Stripe's events, the audit log. Admin token only."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ from gateway.web.billing_bodies import SubscriptionView
 from gateway.web.billing_routes import view_subscription
 from gateway.web.callers import FromRuntime, find_row, require_admin
 from gateway.web.credentials import WITH_TOKEN
+from gateway.web.credits import HANDLERS as CREDIT_HANDLERS
 from gateway.web.problem_shape import problems
 from gateway.web.refusals import CustomerNotFound, EventBusy, EventNotFound
 from gateway.web.reserved import OPERATIONS
@@ -310,6 +311,7 @@ def admin_router() -> Router:
             issue_key,
             rotate_key,
             revoke_key,
+            *CREDIT_HANDLERS,
             list_events,
             show_event,
             replay_event,

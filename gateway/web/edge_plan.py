@@ -9,7 +9,8 @@ from urllib.parse import quote
 from msgspec.structs import replace
 
 from gateway.admission import Attempt
-from gateway.core.charge import ConcurrencyClaim, QuotaClaim
+from gateway.cache import charge_answer
+from gateway.core.charge import Charged, ConcurrencyClaim, QuotaClaim
 from gateway.core.forward_rules import effective_max_body, effective_timeouts
 from gateway.core.measure import most_body_bytes
 from gateway.core.ratelimit_fields import policy_field
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gateway.core.account import Account
+    from gateway.core.charge import LimitState
     from gateway.core.decision import Plan
     from gateway.core.policy import Policy
     from gateway.core.route import Route
@@ -42,7 +44,8 @@ class EdgePlan:
 
     __slots__ = (
         "_claims",
-        "_meters",
+        "_has_credits",
+        "_limits",
         "_state_format",
         "admitted",
         "billed",
@@ -85,7 +88,8 @@ class EdgePlan:
         self.settle = plan.route.settle
         """How the real cost is learnt; empty: it is known."""
         self._claims = plan.claims
-        self._meters = tuple(limit.meter for limit in plan.limits)
+        self._limits = plan.limits
+        self._has_credits = len(self._claims) > len(self._limits)
         self._state_format = b"ratelimit: " + b", ".join(
             (b'"%b";r=%%d' if isinstance(limit.claim, ConcurrencyClaim) else b'"%b";r=%%d;t=%%d') % limit.name.encode()
             for limit in plan.limits
@@ -97,6 +101,9 @@ class EdgePlan:
         Args:
             reply: What the charge script answered: what was owed of each before.
         """
+        if self._has_credits:
+            answer = charge_answer(self._claims, reply)
+            return _flat(answer.states) if isinstance(answer, Charged) else []
         values: list[int] = []
         at = 1
         for claim in self._claims:
@@ -123,13 +130,14 @@ class EdgePlan:
         shown = []
         returns = status not in self.billed
         at = 0
-        for claim in self._claims:
+        for limit in self._limits:
             left = states[at]
+            claim = limit.claim
             if returns and isinstance(claim, QuotaClaim):
-                left = min(left + claim.cost, claim.limit)
+                left = min(left + claim.cost, limit.quota)
             elif told and claim.cost and isinstance(claim, QuotaClaim):
-                cost = told.get(self._meters[at // 3], claim.cost)
-                left = min(max(0, left + claim.cost - cost), claim.limit)
+                cost = told.get(limit.meter, claim.cost)
+                left = min(max(0, left + claim.cost - cost), limit.quota)
             shown.append(left)
             if not isinstance(claim, ConcurrencyClaim):
                 shown.append(-(-states[at + 1] // 1000))
@@ -207,7 +215,11 @@ def facts_of(policy: Policy, account: Account | None, plan: Plan | None, route: 
 
 def states_of(attempt: Attempt) -> list[int]:
     """As `EdgePlan.states`, of an attempt that was refused by its limits."""
+    return _flat(attempt.states)
+
+
+def _flat(states: Sequence[LimitState]) -> list[int]:
     values: list[int] = []
-    for state in attempt.states:
+    for state in states:
         values += (state.remaining, state.reset_ms, int(state.allowed))
     return values

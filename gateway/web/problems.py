@@ -290,6 +290,22 @@ TABLE: dict[str, Kind] = {
         advice="Rotate its successor: the list of keys names it under 'replaced_by'.",
     ),
     "too-many-keys": Kind(status=409, title="Too many live keys", advice="Revoke a key that is no longer used."),
+    "invalid-credits": Kind(
+        status=400, title="There can be no such credits", advice="Mend what the detail names: meter, units or expiry."
+    ),
+    "credits-not-found": Kind(
+        status=404, title="No such live credits", advice="List the customer's credits to see their ids."
+    ),
+    "credits-reference-taken": Kind(
+        status=409,
+        title="This reference is another grant's",
+        advice="Use a reference of its own for each grant; the same one only to ask for the same grant again.",
+    ),
+    "too-many-credits": Kind(
+        status=409,
+        title="Too many live grants of credits",
+        advice="Grant fewer and larger ones, or revoke one that is not needed.",
+    ),
     "event-not-found": Kind(status=404, title="No such event", advice="List the events to see their ids."),
     "event-busy": Kind(
         status=409, title="A worker has this event", advice="Look at it again in a minute.", retry_after_s=60

@@ -13,6 +13,7 @@ from gateway.clock import Clock
 from gateway.core.forwarding import HeaderRules
 from gateway.core.keys import KeyCodec
 from gateway.core.load import Load
+from gateway.crediting import Crediting
 from gateway.explaining import DecisionLog
 from gateway.ledger import Ledger
 from gateway.outages import Outages
@@ -47,6 +48,7 @@ class Runtime:
     load: Load
     publisher: Publisher
     provisioning: Provisioning
+    crediting: Crediting
     admission: Admission
     assertions: Assertions
     outages: Outages

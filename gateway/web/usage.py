@@ -34,6 +34,19 @@ class LimitView(msgspec.Struct, kw_only=True):
     """The key whose own limit this is; null: it is shared by all keys."""
 
 
+class CreditView(msgspec.Struct, kw_only=True):
+    """Credits of one grant. They cover what the quota of their meter cannot, soonest to expire first."""
+
+    grant_id: str
+    meter: str
+    units: int
+    used: int
+    left: int
+    granted_at: int
+    expires_at: int | None
+    """Unix seconds; null: never."""
+
+
 class UsageView(msgspec.Struct, kw_only=True):
     """All limits of a customer at `as_of`. `source` is `ledger` while the cache is away: seconds behind."""
 
@@ -45,6 +58,8 @@ class UsageView(msgspec.Struct, kw_only=True):
     source: str
     as_of: int
     limits: list[LimitView]
+    credits: list[CreditView]
+    """In the order in which they are spent; without those that are used up or expired."""
 
 
 @get("/usage", responses=problems(400, 401, 403, 404), summary="Show what was used", tags=["usage"])
@@ -89,6 +104,18 @@ async def show_usage(
                 key_id=limit.key_id,
             )
             for limit in usage.limits
+        ],
+        credits=[
+            CreditView(
+                grant_id=one.grant.grant_id,
+                meter=one.grant.meter,
+                units=one.grant.units,
+                used=one.used,
+                left=one.left,
+                granted_at=one.grant.granted_at,
+                expires_at=one.grant.expires_at,
+            )
+            for one in usage.credits
         ],
     )
 

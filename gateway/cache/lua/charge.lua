@@ -12,6 +12,8 @@
 -- ARGV[4] the claims, as little-endian doubles, one after the other:
 --   units >= 1, cost * window_ms, burst * window_ms      a rate:  debt is in units * window_ms
 --   0, cost, limit, starts_at, ends_at                   a quota: Unix seconds, end exclusive
+--   -1, cost, limit, starts_at, ends_at                  a quota that takes what it can; the next claim, a
+--                                                        quota of the same cost, is asked for the rest
 --   -2, 1, limit, n                                      a place among the calls in progress in KEYS[n]
 -- then one field per claim; then, if there are more than two KEYS, the id of the call that begins
 --
@@ -28,6 +30,8 @@
 -- further ahead was written by a clock that was wrong: then t and the instants of the claimed rates
 -- move to the clock's time, also by a refusal, and debts stay, so that a bucket refills from now on;
 -- over any stretch of time that passes, a rate still admits its burst and what it gains, at most.
+-- A chain, which is claims of kind -1 and the quota that ends it, spends its cost once: each takes
+-- what it can in their order, nothing if it is overdrawn, and the last must cover the rest.
 -- Every number stays an exact integer: what a rate can hold is below 2^53 by the caller's check, and
 -- is compared by subtraction, so that no sum exceeds it; numbers are written by %d or by the server,
 -- never as Lua would (14 digits). A rate gains `units` per window:
@@ -78,7 +82,7 @@ end
 
 local reply = {1, now, 0, 0, 0} -- with places for three claims: a table that grows is expensive
 local writes, n = {'t', 0, 's', 0, 0, 0, 0, 0, 0, 0}, 4
-local moved, spends, at, live = nil, false, 1, nil
+local moved, spends, at, live, rest = nil, false, 1, nil, nil -- rest: of the chain we are in
 local last = #KEYS > 2 and #ARGV - 1 or #ARGV
 for i = 5, last do
   local field, value, owed = ARGV[i], stored[i], 0
@@ -109,9 +113,21 @@ for i = 5, last do
     local starts_at, ends_at
     starts_at, ends_at, at = read('<dd', ARGV[4], at)
     if now < starts_at * 1000 or now >= ends_at * 1000 then return {4, now} end
-    if value and since >= starts_at then
-      owed = before
-    else
+    local is_kept = value and since >= starts_at
+    if is_kept then owed = before end
+    if rest or units < 0 then
+      need = rest or need
+      local takes = room - owed
+      if takes < 0 then takes = 0 end
+      if takes > need then takes = need end
+      if units < 0 then
+        rest, need = need - takes, takes
+      else
+        rest = nil
+      end
+      if need == 0 then room = owed end -- an overdrawn quota of a chain is passed over, and refuses nothing
+    end
+    if not is_kept then
       since = starts_at
       if value and need > 0 then
         writes[n + 1], writes[n + 2] = 'p' .. sub(field, 2), value
