@@ -116,16 +116,27 @@ class Publisher:
         return [account for account in newer if account is not None]
 
     async def repair(self) -> int:
-        """Publish every change that the cache has missed, oldest customers first.
+        """Publish every change that the cache has missed, in the order of customer ids.
+
+        Of a cluster, a server that is down is passed over: it is repaired by itself when it is back.
 
         Returns:
             How many customers were published.
+
+        Raises:
+            CacheUnavailable: Some were not, although their server is not known to be down.
+            LedgerUnavailable: What was missed is not known.
         """
-        done = 0
-        while batch := await self._ledger.unpublished(_REPAIR_BATCH):
+        done, last = 0, ""
+        while batch := await self._ledger.unpublished(_REPAIR_BATCH, after=last):
             for customer_id in batch:
-                await self.publish(customer_id)
-            done += len(batch)
+                try:
+                    await self.publish(customer_id)
+                    done += 1
+                except CacheUnavailable:
+                    if self._cache.is_reachable(customer_id):
+                        raise
+            last = batch[-1]
         if done:
             log.info("cache repaired from the ledger", customers=done)
         return done

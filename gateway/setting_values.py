@@ -44,7 +44,7 @@ def check_http_url(value: str) -> str:
 
 
 def check_redis_url(value: str) -> str:
-    """A URL of a Redis or Valkey, or of the sentinels that watch over one.
+    """A URL of a Redis or Valkey, of a cluster of them, or of the sentinels that watch over one.
 
     Raises:
         ValueError: It is none.
@@ -53,9 +53,9 @@ def check_redis_url(value: str) -> str:
         _check_cuts(value)
         parse_cache_url(value)
     elif "," in value.partition("://")[2].rpartition("@")[2].partition("/")[0]:
-        raise ValueError("several hosts need redis+sentinel://")
+        raise ValueError("several hosts need redis+cluster:// or redis+sentinel://")
     elif _split(value).scheme not in {"redis", "rediss", "unix"}:
-        raise ValueError("not a redis://, rediss://, unix:// or redis+sentinel:// URL")
+        raise ValueError("not a redis://, rediss://, unix://, redis+cluster:// or redis+sentinel:// URL")
     return value
 
 

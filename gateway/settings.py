@@ -140,8 +140,8 @@ class Settings(BaseSettings):
     """Whom assertions are for (`aud`). Unset: the name of the upstream group in policy, or `upstream`."""
 
     redis_url: SecretStr | None = None
-    """redis://, rediss:// or unix:// URL of a Redis >= 6.2 or Valkey; redis+sentinel:// with
-    several hosts. Unset: an embedded Valkey."""
+    """redis://, rediss:// or unix:// URL of a Redis >= 6.2 or Valkey; redis+cluster:// or
+    redis+sentinel:// with several hosts. Unset: an embedded Valkey."""
     ledger_url: SecretStr | None = None
     """sqlite:/// or postgresql:// URL. Unset: an SQLite file in the data directory."""
     data_dir: Path = Path(".tiergate")

@@ -68,12 +68,14 @@ class Settlement:
         """Write the totals of everyone charged since the last call.
 
         Returns:
-            How many totals the ledger took. After a failure, the same customers are tried again.
+            How many totals the ledger took. After a failure, the same customers are tried again; so are those whose
+            server, of a cluster, does not answer.
         """
         charged, self._charged = self._charged, set()
         used_keys, self._used_keys = self._used_keys, {}
         try:
-            readings = await self._cache.read_usages(charged)
+            unread: set[str] = set()
+            readings = await self._cache.read_usages(charged, unread=unread)
             written = await self._write(readings)
             await self._drop_credits(readings)
             await self._correct(readings)
@@ -84,21 +86,25 @@ class Settlement:
             self._charged |= charged
             self._used_keys = {**used_keys, **self._used_keys}
             raise
-        self._metrics.settled_seconds.set(self._clock.now())
+        self._charged |= unread
+        if not unread:
+            self._metrics.settled_seconds.set(self._clock.now())
         return written
 
     async def settle_all(self) -> int:
         """Write the totals of every customer in the cache: what a crashed worker may have left unsettled."""
         written = 0
         batch: list[UsageReading] = []
-        async for reading in self._cache.scan_usage():
-            batch.append(reading)
-            if len(batch) >= _BATCH:
-                written += await self._write(batch)
-                await self._show(batch)
-                batch = []
-        written += await self._write(batch)
-        await self._show(batch)
+        try:
+            async for reading in self._cache.scan_usage():
+                batch.append(reading)
+                if len(batch) >= _BATCH:
+                    written += await self._write(batch)
+                    await self._show(batch)
+                    batch = []
+        finally:  # also if a server of a cluster did not answer
+            written += await self._write(batch)
+            await self._show(batch)
         return written
 
     async def _correct(self, readings: list[UsageReading]) -> None:

@@ -1,7 +1,8 @@
 """The only package that speaks Redis: counters, rate buckets and account snapshots.
 
 - `keyspace` declares every key; `lua/*.lua` hold one operation each;
-- `client.Cache` is what the rest of the program uses; `lane` and `breaker` are behind it;
+- `client.Cache` is what the rest of the program uses; `servers` says what it consists of: one `node`, with
+  `lane` and `breaker` behind it, a master that `sentinel` finds, or a `cluster`;
 - `server.CacheServer` runs the embedded server, and `keeper.CacheKeeper` keeps it running.
 
 The ledger is the record and the cache can be thrown away: whatever is lost here is loaded

@@ -45,6 +45,8 @@ class Lane:
         deadline_s: How long a call may take.
         lost: Told when the connection is dropped: why, whether the server hangs, and the calls that
             were not sent.
+        elsewhere: Told of a call that the server has not done because it belongs to another, or has to wait, and
+            how it said so. Returns whether it sees to the call.
     """
 
     def __init__(
@@ -52,10 +54,12 @@ class Lane:
         endpoint: Endpoint,
         deadline_s: float,
         lost: Callable[[BaseException, bool, list[Call]], None],
+        elsewhere: Callable[[Call, str], bool],
     ) -> None:
         self._endpoint = endpoint
         self._deadline_s = deadline_s
         self._lost = lost
+        self.elsewhere = elsewhere
         self._loop = asyncio.get_running_loop()
         self._make_future = self._loop.create_future
         self._wire: Wire | None = None

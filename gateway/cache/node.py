@@ -47,7 +47,7 @@ class Node:
         self._deadline_s = deadline_s
         self._operation_s = operation_s
         self._endpoint = endpoint
-        self._lane = Lane(endpoint, deadline_s, self._on_lost)
+        self._lane = Lane(endpoint, deadline_s, self._on_lost, self._elsewhere)
         self._breaker = Breaker(self._lane.open, on_connected)
         self._waiting: set[asyncio.Task[None]] = set()
 
@@ -88,9 +88,13 @@ class Node:
         """Connect anew: this is not the server that it should be."""
         self._lane.give_up(reason)
 
-    def take(self, call: Call) -> None:
-        """Send a call that has waited elsewhere, once it may pass."""
-        task = asyncio.get_running_loop().create_task(self._send_later(call))
+    def wake(self) -> None:
+        """Begin to connect, unless that is done or under way."""
+        self._breaker.wake()
+
+    def take(self, *calls: Call) -> None:
+        """Send calls that have waited elsewhere, one right after the other, once they may pass."""
+        task = asyncio.get_running_loop().create_task(self._send_later(*calls))
         self._waiting.add(task)
         task.add_done_callback(self._waiting.discard)
 
@@ -168,10 +172,17 @@ class Node:
         for call in unsent:
             self.take(call)
 
-    async def _send_later(self, call: Call) -> None:
+    def _elsewhere(self, call: Call, text: str) -> bool:
+        """Nobody sees to it: this is not a node of a cluster, or not used as one."""
+        del call, text
+        return False
+
+    async def _send_later(self, *calls: Call) -> None:
         try:
-            await self._breaker.wait_ready(call[2], self._deadline_s)
+            await self._breaker.wait_ready(calls[0][2], self._deadline_s)
         except CacheUnavailable as refusal:
-            fail_call(call, refusal.reason)
+            for call in calls:
+                fail_call(call, refusal.reason)
         else:
-            self._lane.send_held(call)
+            for call in calls:
+                self._lane.send_held(call)

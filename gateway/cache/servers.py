@@ -1,9 +1,10 @@
-"""What the cache consists of, as a URL says: one server, or the one that sentinels name."""
+"""What the cache consists of, as a URL says: one server, the one that sentinels name, or a cluster."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from gateway.cache.cluster import Cluster
 from gateway.cache.endpoint import Endpoint
 from gateway.cache.library import connection_options, open_client
 from gateway.cache.node import Node
@@ -83,5 +84,6 @@ def open_servers(url: str, deadline_s: float, on_reconnect: Callable[[], Awaitab
         "on_connected": on_reconnect,
     }
     if is_of_several(url):
-        return open_sentinels(parse_cache_url(url), **options)
+        address = parse_cache_url(url)
+        return Cluster(address, **options) if address.kind == "cluster" else open_sentinels(address, **options)
     return Node(Endpoint(url, connection_options()), open_client(url, operation_s), **options)

@@ -4,7 +4,8 @@ Laws:
 
 - every reply belongs to the oldest command that has none; one that nobody waits for, one that
   cannot be read and one that says this is not the server to write to end the connection;
-- nothing is sent twice, except after NOSCRIPT, which means that nothing was done;
+- nothing is sent twice, except after NOSCRIPT, which means that nothing was done, and what another
+  server of a cluster is sent instead;
 - once ended, it takes and gives nothing more: whoever still waits is told, without a reply.
 """
 
@@ -22,7 +23,7 @@ from gateway.cache.errors import CacheUnavailable
 from gateway.cache.scripts import SCRIPTS, load_command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 Call: TypeAlias = tuple[bytes, "asyncio.Future[Any]", float, bool]
 """A packed command, its reply, the loop time by which the reply is due, and whether NOSCRIPT is an
@@ -39,6 +40,9 @@ _NEVER = float("inf")
 _ENDING = ("READONLY", "LOADING", "MASTERDOWN", "NOAUTH", "WRONGPASS", "ERR max number of clients")
 """Beginnings of answers after which another connection may find a server that works."""
 
+_ELSEWHERE = ("MOVED ", "ASK ", "TRYAGAIN", "CLUSTERDOWN")
+"""Beginnings of answers of a cluster's server to what it has not done."""
+
 _READONLY_INSIDE = "-READONLY "
 """How Redis before 7 tells it of a command in a script."""
 
@@ -53,6 +57,8 @@ class Owner(Protocol):
 
     round_trips: int
     """Raised here when calls are sent once more."""
+    elsewhere: Callable[[Call, str], bool]
+    """Sees to a call that this server has not done because it is not the one, if it can."""
 
     def heard(self, wire: Wire) -> None:
         """Replies came, and were handed out."""
@@ -178,6 +184,8 @@ class Wire(asyncio.Protocol):
     def _refuse(self, call: Call, text: str) -> None:
         if text.startswith("NOSCRIPT") and not call[3]:
             self._unknown.append(call)
+            return
+        if text.startswith(_ELSEWHERE) and self._owner.elsewhere(call, text):
             return
         fail_call(call, text)
         if text.startswith(_ENDING) or _READONLY_INSIDE in text:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from gateway import __version__
 from gateway.cache import CacheServer, CacheServerError, CacheUnavailable, explain_trouble
-from gateway.cache.inspection import CacheReport, inspect_cache
-from gateway.cli.deployment_checks import judge_deployment
+from gateway.cache.inspection import CacheReport, inspect_cache, inspect_cluster
+from gateway.cli.deployment_checks import judge_cluster, judge_deployment
 from gateway.cli.findings import Finding, fail, ok, warn
 from gateway.cli.opening import find_running_cache, open_clock
 from gateway.cli.printing import duration_words, policy_check_words
+from gateway.core.cache_url import is_of_several, parse_cache_url
 from gateway.core.errors import LedgerUnavailable
 from gateway.installation import find_changes
 from gateway.ledger import Ledger, LedgerUrlInvalid, Tables
@@ -66,6 +67,10 @@ async def check_cache(settings: Settings) -> list[Finding]:
         return await asyncio.to_thread(_try_embedded)
     is_embedded = settings.redis_url is None
     try:
+        if is_of_several(url) and (address := parse_cache_url(url)).kind == "cluster":
+            cluster = await inspect_cluster(address)
+            every = [finding for report in cluster.masters for finding in _judge_cache(report)]
+            return [*judge_cluster(cluster), *every]
         report = await inspect_cache(url)
     except (CacheUnavailable, ValueError) as error:
         fix = "Start it, or correct TIERGATE_REDIS_URL."
@@ -74,7 +79,7 @@ async def check_cache(settings: Settings) -> list[Finding]:
         elif isinstance(error, CacheUnavailable):
             fix = explain_trouble(error.reason).fix
         return [fail("cache", str(error), f"{fix} {_WITHOUT_CACHE}")]
-    return list(_judge_cache(report))
+    return [*_judge_cache(report), *judge_deployment(report)]
 
 
 def _try_embedded() -> list[Finding]:
@@ -99,7 +104,6 @@ def _judge_cache(report: CacheReport) -> Iterator[Finding]:
         f"{report.product} {report.version_text}, {report.round_trip_ms:.2f} ms a round trip, "
         f"persistence: {report.persistence}",
     )
-    yield from judge_deployment(report)
     if report.is_replica:
         yield fail("cache", "this server is a replica and refuses writes", "Set TIERGATE_REDIS_URL to the primary.")
     elif report.write_refusal is not None:

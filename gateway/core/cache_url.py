@@ -1,8 +1,9 @@
-"""Where the cache is, as its URL says: one server, or whom the sentinels name.
+"""Where the cache is, as its URL says: one server, a cluster, or whom the sentinels name.
 
     redis://  rediss://  unix://                                one server
+    redis+cluster://user:password@host1:6379,host2:6379         the masters that any of these names
     redis+sentinel://user:password@host1:26379,host2/mymaster   the master that a sentinel names
-    rediss+sentinel://                                          the same over TLS
+    rediss+cluster://  rediss+sentinel://                       the same over TLS
 
 What stands before the hosts and after `?` means what it means in the URL of one server, for each
 server. `sentinel_username` and `sentinel_password` are for the sentinels, which know no other.
@@ -13,12 +14,13 @@ Law: no message repeats anything of the URL. It holds a password, perhaps in an 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
-SEVERAL = frozenset({"redis+sentinel", "rediss+sentinel"})
+SEVERAL = frozenset({"redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel"})
 """Schemes of URLs that may name several hosts."""
 
-_SENTINEL_PORT = 26379
+_PORTS = {"cluster": 6379, "sentinel": 26379}
 _OF_SENTINELS = ("sentinel_username", "sentinel_password")
 _HIGHEST_PORT = 65_535
 
@@ -30,10 +32,11 @@ Host = tuple[str, int]
 class CacheUrl:
     """A URL of several hosts, read."""
 
+    kind: Literal["cluster", "sentinel"]
     hosts: tuple[Host, ...]
-    """Of the sentinels."""
+    """Of some nodes of the cluster, or of the sentinels."""
     service: str
-    """Name under which the sentinels know the master."""
+    """Name under which the sentinels know the master; '' for a cluster."""
     scheme: str
     """`redis` or `rediss`: how each server is spoken to."""
     user: str
@@ -63,26 +66,36 @@ def is_of_several(url: str) -> bool:
 
 
 def parse_cache_url(url: str) -> CacheUrl:
-    """Read the URL of sentinels.
+    """Read the URL of a cluster, or of sentinels.
 
     Raises:
         ValueError: It is none. The message is a constant.
     """
-    scheme, _, rest = url.partition("://")
+    word, _, rest = url.partition("://")
+    scheme, _, word = word.partition("+")
+    kind: Literal["cluster", "sentinel"] = "cluster" if word == "cluster" else "sentinel"
     place, _, query = rest.partition("?")
     names, _, path = place.partition("/")
     user, at, names = names.rpartition("@")
     given = parse_qsl(query, keep_blank_values=True)
     options = [(name, value) for name, value in given if name not in _OF_SENTINELS]
-    service, _, database = path.partition("/")
-    if not service:
-        raise ValueError("it does not name the master: redis+sentinel://host:26379/mymaster")
-    if not (database or "0").isdecimal():
-        raise ValueError("what follows the master's name is not the number of a database")
+    if kind == "cluster":
+        if path not in {"", "0"} or dict(given).get("db", "0") != "0":
+            raise ValueError("a cluster has no databases but 0")
+        if len(options) < len(given):
+            raise ValueError("sentinel_username and sentinel_password mean nothing to a cluster")
+        service, database = "", "0"
+    else:
+        service, _, database = path.partition("/")
+        if not service:
+            raise ValueError("it does not name the master: redis+sentinel://host:26379/mymaster")
+        if not (database or "0").isdecimal():
+            raise ValueError("what follows the master's name is not the number of a database")
     return CacheUrl(
-        hosts=tuple(_host(name, _SENTINEL_PORT) for name in names.split(",")),
+        kind=kind,
+        hosts=tuple(_host(name, _PORTS[kind]) for name in names.split(",")),
         service=unquote(service),
-        scheme=scheme.partition("+")[0],
+        scheme=scheme,
         user=user + at,
         database=database or "0",
         options=urlencode(options),

@@ -166,11 +166,11 @@ class Customers(LedgerPart):
         return True
 
     @unbroken
-    async def unpublished(self, limit: int) -> list[str]:
-        """Customers whose account changed after the cache last got it."""
+    async def unpublished(self, limit: int, *, after: str = "") -> list[str]:
+        """Customers whose account changed after the cache last got it, by their ids, from `after` one of them on."""
         rows = (
             select(CUSTOMERS.c.customer_id)
-            .where(CUSTOMERS.c.published_version < CUSTOMERS.c.version)
+            .where(CUSTOMERS.c.published_version < CUSTOMERS.c.version, CUSTOMERS.c.customer_id > after)
             .order_by(CUSTOMERS.c.customer_id)
             .limit(limit)
         )

@@ -13,14 +13,19 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from redis.asyncio import Redis
 
 from gateway.cache import Cache, CacheServer
 from tests.fakes.line import Line
+from tests.fakes.raw import open_raw
+from tests.fakes.valkey_cluster import ValkeyCluster
 from tests.optional import not_tested
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+
+    from redis.asyncio import Redis
+
+_ONE_SERVER = {"line", "one_server", "secure"}
 
 PATIENT_S = 5.0
 """Deadline in tests that are not about deadlines: the machine may be busy."""
@@ -42,9 +47,34 @@ def redis_program() -> str:
     return program
 
 
-@pytest.fixture(scope="session", params=["valkey", pytest.param("redis", marks=pytest.mark.slow)])
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What is about one server, or needs a line to its socket, is not run on a cluster."""
+    without = [
+        item
+        for item in items
+        if "[cluster" in item.name and _ONE_SERVER.intersection(getattr(item, "fixturenames", ()))
+    ]
+    if without:
+        config.hook.pytest_deselected(items=without)
+        items[:] = [item for item in items if item not in without]
+
+
+@pytest.fixture(scope="session")
+def cluster_url() -> Iterator[str]:
+    """A cluster of three masters that stays as it is."""
+    with tempfile.TemporaryDirectory(prefix="tg") as folder, ValkeyCluster.running(Path(folder)) as url:
+        yield url
+
+
+@pytest.fixture(
+    scope="session",
+    params=["valkey", pytest.param("redis", marks=pytest.mark.slow), pytest.param("cluster", marks=pytest.mark.slow)],
+)
 def cache_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Each server that a gateway may be given: the embedded one, and the Redis of this machine."""
+    """Whatever a gateway may be given: the embedded server, the Redis of this machine, and a cluster."""
+    if request.param == "cluster":
+        yield request.getfixturevalue("cluster_url")
+        return
     if request.param == "valkey":
         server: CacheServer = request.getfixturevalue("cache_server")
         yield server.url
@@ -77,9 +107,14 @@ async def cache(cache_url: str) -> AsyncIterator[Cache]:
 
 @pytest.fixture
 async def raw(cache_url: str) -> AsyncIterator[Redis]:
-    """The same server without our code in between."""
-    async with Redis.from_url(cache_url, decode_responses=True) as client:
+    """The same without our code in between."""
+    async with open_raw(cache_url) as client:
         yield client
+
+
+@pytest.fixture
+def one_server() -> None:
+    """Says that a test is about one server: it is not run on a cluster."""
 
 
 @pytest.fixture

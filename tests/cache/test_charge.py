@@ -18,6 +18,7 @@ from gateway.core.charge import (
     RateClaim,
     WindowMoved,
 )
+from tests.fakes.raw import history_at
 
 NOW_MS = 1_700_000_000_000
 DAY = QuotaClaim(field="q:requests:86400", cost=1, limit=5, starts_at=1_699_920_000, ends_at=1_700_006_400)
@@ -50,7 +51,7 @@ async def test_a_charge_moves_every_counter(cache: Cache, raw: Redis, account: A
     )
     assert await stored(raw, account) == {
         "v": "4",
-        "e": (await raw.info("replication"))["master_replid"],
+        "e": await history_at(raw, f"tg:{{{account.customer_id}}}:use"),
         "t": str(NOW_MS),
         "s": str(2**32 + 1),
         "r:requests:1000": f"{NOW_MS}|1000",

@@ -23,6 +23,7 @@ async def customer(cache: Cache, customer_id: str) -> str:
     return customer_id
 
 
+@pytest.mark.usefixtures("one_server")
 async def test_charges_of_one_tick_share_a_round_trip(cache: Cache, raw: Redis, customer: str) -> None:
     await raw.config_resetstat()
     before = cache.round_trips

@@ -40,6 +40,7 @@ from gateway.core.charge import (
     RateClaim,
     WindowMoved,
 )
+from tests.fakes.raw import history_at, open_raw
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -214,10 +215,10 @@ class Life(RuleBasedStateMachine):
         self.charged_back: list[Receipt] = []
         self.admitted: dict[str, list[tuple[int, int]]] = {}
         self.cache, self.raw = self.runner.run(self._connect())
-        self.history = self.do(self.raw.info("replication"))["master_replid"]
+        self.history = self.do(history_at(self.raw, f"tg:{{{self.customer_id}}}:use"))
 
     async def _connect(self) -> tuple[Cache, Redis]:
-        return await Cache.connect(self.url, deadline_s=5), Redis.from_url(self.url, decode_responses=True)
+        return await Cache.connect(self.url, deadline_s=5), open_raw(self.url)
 
     def teardown(self) -> None:
         self.do(self.cache.aclose())

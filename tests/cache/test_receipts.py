@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from gateway.cache import Cache, Receipt
 from gateway.core.account import Account
 from gateway.core.charge import ChargeRefused, ChargeRequest, QuotaClaim
+from tests.fakes.raw import open_raw
 
 NOW_MS = 1_700_000_000_000
 MOST = 2**53 - 1
@@ -95,7 +96,7 @@ def run(cache_url: str):
     def run(work) -> None:
         async def with_caches() -> None:
             one, two = await Cache.connect(cache_url, deadline_s=5), await Cache.connect(cache_url, deadline_s=5)
-            raw = Redis.from_url(cache_url, decode_responses=True)
+            raw = open_raw(cache_url)
             try:
                 await work(one, two, raw)
             finally:

@@ -10,8 +10,7 @@ import pytest
 from gateway.cache import Cache, CacheUnavailable
 from gateway.cache.inspection import inspect_cache
 from gateway.cli.deployment_checks import judge_deployment
-from gateway.core.account import Account
-from gateway.core.charge import AccountMissing, Charged, ChargeRequest, QuotaClaim
+from tests.fakes.caller import Caller
 from tests.fakes.sentinels import Sentinels
 
 if TYPE_CHECKING:
@@ -37,44 +36,10 @@ async def cache(sentinels: Sentinels) -> AsyncIterator[Cache]:
     await cache.aclose()
 
 
-class Customer:
-    """One who is published again whenever the cache has lost it, from a ledger that was never settled."""
-
-    def __init__(self, cache: Cache, customer_id: str) -> None:
-        self.cache = cache
-        self.account = Account(customer_id=customer_id, user_id="u", version=1, created_at=0)
-        claim = QuotaClaim(field="q:m:period", cost=1, limit=LIMIT, starts_at=0, ends_at=2**33)
-        self.request = ChargeRequest(customer_id=customer_id, version=1, claims=(claim,))
-        self.charged = self.unavailable = self.missing = 0
-        self.pause_s = 0.01
-
-    async def publish(self) -> None:
-        await self.cache.publish(self.account, counters={}, seq_floor=0)
-
-    async def call(self) -> bool:
-        """One charge. Returns whether the customer may go on."""
-        try:
-            answer = await self.cache.charge(self.request)
-            if isinstance(answer, AccountMissing):
-                self.missing += 1
-                await self.publish()
-                return True
-        except CacheUnavailable:
-            self.unavailable += 1
-            return True
-        self.charged += isinstance(answer, Charged)
-        return isinstance(answer, Charged)
-
-    async def use_up(self) -> None:
-        """Charge until the quota is used up."""
-        while await self.call():  # noqa: ASYNC110 - the pause is what makes it a caller
-            await asyncio.sleep(self.pause_s)
-
-
 async def test_the_master_is_found_and_charged_in_one_round_trip_each(
     sentinels: Sentinels, cache: Cache, customer_id: str
 ) -> None:
-    customer = Customer(cache, customer_id)
+    customer = Caller(cache, customer_id, LIMIT)
     assert await cache.wait_ready(5)
     await customer.publish()
     trips = cache.round_trips
@@ -89,7 +54,7 @@ async def test_a_sentinel_that_is_away_is_passed_over(sentinels: Sentinels, cust
     await sentinels.sentinels[0].kill()
     cache = await Cache.connect(sentinels.url, deadline_s=1.0)
     assert await cache.wait_ready(5)
-    await Customer(cache, customer_id).publish()
+    await Caller(cache, customer_id, LIMIT).publish()
     await cache.aclose()
 
 
@@ -98,7 +63,7 @@ async def test_without_a_sentinel_nothing_is_decided(sentinels: Sentinels, custo
         await sentinel.kill()
     cache = await Cache.connect(sentinels.url, deadline_s=0.2)
     with pytest.raises(CacheUnavailable):
-        await cache.charge(Customer(cache, customer_id).request)
+        await cache.charge(Caller(cache, customer_id, LIMIT).request)
     assert not await cache.wait_ready(0.5)
     await cache.aclose()
 
@@ -107,7 +72,7 @@ async def test_a_name_that_the_sentinels_do_not_know_is_said(sentinels: Sentinel
     cache = await Cache.connect(sentinels.url.replace("mymaster", "nobody"), deadline_s=0.2)
     assert not await cache.wait_ready(0.5)
     with pytest.raises(CacheUnavailable) as refusal:
-        await cache.charge(Customer(cache, customer_id).request)
+        await cache.charge(Caller(cache, customer_id, LIMIT).request)
     assert refusal.value.reason == "no sentinel names a master that is up"
     await cache.aclose()
 
@@ -119,7 +84,7 @@ async def test_a_replica_that_a_sentinel_still_names_is_refused(sentinels: Senti
     cache = await Cache.connect(sentinels.url, deadline_s=0.2)
     assert not await cache.wait_ready(0.3)
     with pytest.raises(CacheUnavailable) as refusal:
-        await cache.charge(Customer(cache, customer_id).request)
+        await cache.charge(Caller(cache, customer_id, LIMIT).request)
     assert refusal.value.reason in {
         "the server that the sentinels name is not a master",
         "no sentinel names a master that is up",
@@ -138,7 +103,7 @@ async def test_the_doctor_looks_at_the_master_and_counts_the_sentinels(sentinels
 async def test_a_fail_over_under_traffic_loses_no_more_than_was_charged_while_it_went_on(
     sentinels: Sentinels, cache: Cache, customer_id: str, how: str
 ) -> None:
-    customer = Customer(cache, customer_id)
+    customer = Caller(cache, customer_id, LIMIT)
     await customer.publish()
     calls = [asyncio.create_task(customer.use_up()) for _ in range(AT_ONCE)]
     while customer.charged < AT_ONCE:  # noqa: ASYNC110 - it waits for the calls

@@ -13,6 +13,12 @@ def test_each_server_gets_what_the_url_says_of_all():
     assert address.server("fe80::1", 6379).startswith("rediss://u:p%40ss@[fe80::1]:6379/2?")
 
 
+def test_any_node_of_a_cluster_may_be_named():
+    address = parse_cache_url("redis+cluster://:pw@h1,h2:7000")
+    assert (address.kind, address.hosts) == ("cluster", (("h1", 6379), ("h2", 7000)))
+    assert address.server("10.0.0.9", 6380) == "redis://:pw@10.0.0.9:6380/0"
+
+
 def test_sentinels_get_their_own_user_only():
     address = parse_cache_url("redis+sentinel://u:secret@h/m?sentinel_username=s&sentinel_password=o%2Fther")
     assert address.sentinel("h", 26379) == "redis://s:o%2Fther@h:26379"
