@@ -79,6 +79,7 @@ async def test_a_tier_that_is_sold_goes_on_for_its_allowance_and_all_of_it_is_co
     assert await admitted(remote.admission, key, LOCAL + 5) == LOCAL
     with pytest.raises(CapacityReduced, match="is used up"):
         await admit(remote.admission, key)
+    assert await remote.outages.charge_back() == []
     assert await back(remote, line) == [paying[0]]
     attempt = await admit(remote.admission, key)
     assert left(attempt, "period") == 50 - 1 - LOCAL - 1

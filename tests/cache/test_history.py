@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.cache import Cache
+from gateway.cache import Cache, Receipt
 from gateway.cli.house import free_port
 from gateway.core.account import Account
 from gateway.core.charge import AccountMissing, Charged, ChargeRequest, QuotaClaim, RateClaim
@@ -181,3 +181,18 @@ async def test_who_is_told_the_history_and_who_is_not_do_not_believe_what_the_ot
     assert await publish(aged, account)
     assert isinstance(await charge(blind, account, QUOTA), AccountMissing)
     await blind.aclose()
+
+
+async def test_what_was_let_in_is_not_counted_in_what_another_history_left(
+    server: SnapshotServer, aged: Cache, account: Account
+) -> None:
+    await publish(aged, account, 40, LEFT_AT)
+    await server.client.save()
+    await server.fall_back()
+    await ready_again(aged)
+    receipt = Receipt(customer_id=account.customer_id, receipt_id="r1", parts=((QUOTA.field, 0, 3),))
+    assert await aged.charge_back(receipt) is None
+    await publish(aged, account, 45, LEFT_AT + 2**32)
+    assert await aged.charge_back(receipt) == 3
+    assert await aged.charge_back(receipt) == 0
+    assert (await counted(aged, account))[0] == 48

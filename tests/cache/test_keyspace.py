@@ -21,6 +21,7 @@ def test_all_keys_of_a_customer_share_a_slot_and_customers_do_not() -> None:
     keys = [keyspace.use_key(CUSTOMER), keyspace.acct_key(CUSTOMER), keyspace.receipt_key(CUSTOMER, "any/receipt")]
     keys.append(keyspace.once_key(CUSTOMER, "any-digest"))
     keys.append(keyspace.live_key(CUSTOMER, "live@key_1"))
+    keys.append(keyspace.owed_key(CUSTOMER, "any-receipt"))
     assert {key_slot(key.encode()) for key in keys} == {key_slot(CUSTOMER.encode())}
     assert len({key_slot(keyspace.use_key(f"customer{n}").encode()) for n in range(50)}) > 40
 

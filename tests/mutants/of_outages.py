@@ -1,0 +1,161 @@
+"""Faults in what goes on while the cache cannot decide, and in how it is counted afterwards."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_CHARGE_BACK, _OUTAGES, _ADMISSION = "gateway/cache/lua/charge_back.lua", "gateway/outages.py", "gateway/admission.py"
+_POLICY = "gateway/core/outage_policy.py"
+_MODEL, _ACTS = ("tests/cache/test_oracle.py",), ("tests/test_outages.py",)
+
+MUTANTS = (
+    Mutant(
+        "a charge-back that is repeated counts again",
+        _CHARGE_BACK,
+        "if not redis.call('SET', KEYS[2], '1', 'NX', 'EX', ARGV[1]) then return 0 end",
+        "redis.call('SET', KEYS[2], '1', 'EX', ARGV[1])",
+        _ACTS,
+    ),
+    Mutant(
+        "a charge-back goes to a customer that the cache has lost",
+        _CHARGE_BACK,
+        "if not here[1] or not here[3] or not history_is(here[3]) then return -1 end",
+        "",
+        _ACTS,
+    ),
+    Mutant(
+        "a charge-back goes to what another history left",
+        _CHARGE_BACK,
+        " or not history_is(here[3])",
+        "",
+        ("tests/cache/test_history.py",),
+    ),
+    Mutant(
+        "what was let in in the window before counts in this one",
+        _CHARGE_BACK,
+        "elseif since == starts_at then",
+        "elseif since >= starts_at then",
+        _MODEL,
+    ),
+    Mutant(
+        "a charge-back into a new window forgets the window before",
+        _CHARGE_BACK,
+        "    if since then put(before, since, used) end\n",
+        "",
+        _MODEL,
+    ),
+    Mutant(
+        "a charge-back takes the place of what was counted",
+        _CHARGE_BACK,
+        "put(field, starts_at, used + units)",
+        "put(field, starts_at, units)",
+        _ACTS,
+    ),
+    Mutant(
+        "a charge-back is not seen by settlement: its number stays",
+        _CHARGE_BACK,
+        "if counted > 0 then redis.call('HSET', KEYS[1], 's'",
+        "if counted < 0 then redis.call('HSET', KEYS[1], 's'",
+        _MODEL,
+    ),
+    Mutant(
+        "the marker of a charge-back has lost its hash tag",
+        "gateway/cache/keyspace.py",
+        'return f"tg:{{{_tag(customer_id)}}}:owed:{receipt_id}"',
+        'return f"tg:{_tag(customer_id)}:owed:{receipt_id}"',
+        ("tests/cache/test_keyspace.py",),
+    ),
+    Mutant(
+        "what may have been charged is charged back all the same",
+        _OUTAGES,
+        "if not error.may_have_happened:",
+        "if error is not None:",
+        _ACTS,
+    ),
+    Mutant(
+        "a charge that was sent and not answered passes for one that was not sent",
+        "gateway/cache/wire.py",
+        "fail_call(call, reason, was_sent=True)",
+        "fail_call(call, reason)",
+        _ACTS,
+    ),
+    Mutant(
+        "a cache that comes back for a moment refills the allowance",
+        _OUTAGES,
+        "if self._monotonic() - self._failed_at >= CALM_S:",
+        "if self._monotonic() >= self._failed_at:",
+        _ACTS,
+    ),
+    Mutant(
+        "an outage ends by the clock, whatever is owed",
+        _OUTAGES,
+        "            if customer.sending is None and not customer.owed:\n",
+        "            if customer.sending is None:\n",
+        _ACTS,
+    ),
+    Mutant(
+        "a charge-back that did not arrive is not sent again",
+        _OUTAGES,
+        "receipt = customer.sending = Receipt(",
+        "receipt = Receipt(",
+        _ACTS,
+    ),
+    Mutant(
+        "a call that is let in and refunded twice is owed less than nothing",
+        _OUTAGES,
+        "        passed.parts = ()\n        return True\n",
+        "        return True\n",
+        _ACTS,
+    ),
+    Mutant(
+        "who was over its quota is let in by an outage",
+        _OUTAGES,
+        "        if exhausted:\n",
+        "        if not exhausted:\n",
+        _ACTS,
+    ),
+    Mutant(
+        "the allowance is one more than policy says",
+        _OUTAGES,
+        "if units > most_units(rule, claims):",
+        "if units > most_units(rule, claims) + 1:",
+        _ACTS,
+    ),
+    Mutant(
+        "a call takes one of the allowance, whatever it costs",
+        _POLICY,
+        "return max([1, *(claim.cost for claim in claims)])",
+        "return 1",
+        ("tests/core/test_outage_policy.py", *_ACTS),
+    ),
+    Mutant(
+        "an allowance larger than a quota is had in full",
+        _POLICY,
+        "return min([rule.units, *(",
+        "return max([rule.units, *(",
+        ("tests/core/test_outage_policy.py",),
+    ),
+    Mutant(
+        "an account is gone by however old it is",
+        _ADMISSION,
+        "if held is None or not held.is_fresh(attempt.now):",
+        "if held is None:",
+        _ACTS,
+    ),
+    Mutant(
+        "an account that is known to be old is gone by",
+        _ADMISSION,
+        "            self._accounts.pop(customer_id, None)  # there is a newer one, whoever can read it\n",
+        "",
+        _ACTS,
+    ),
+    Mutant(
+        "a key that the held account does not have is let in",
+        _ADMISSION,
+        "            if self._plan(attempt, key.digest) is not None:\n"
+        "                raise CacheUnavailable(_NOT_ALLOWED",
+        "            if self._plan(attempt, next(iter(held.account.keys))) is not None:\n"
+        "                raise CacheUnavailable(_NOT_ALLOWED",
+        _ACTS,
+    ),
+)
