@@ -17,6 +17,7 @@ import pytest
 from gateway.cache import Cache, CacheUnavailable, explain_trouble
 from gateway.core.errors import CapacityReduced, InvalidKey, QuotaExceeded
 from gateway.core.keys import KeyCodec
+from gateway.settlement import Settlement
 from tests.conftest import PEPPER, Parts
 from tests.fakes.cache_failures import DEADLINE_S, FAILURES, LOSSES, PASSWORD, World, true_of
 from tests.fakes.line import Line
@@ -95,6 +96,11 @@ async def recorded(parts, customer_id):
     return {row.field: row.used for row in await parts.ledger.list_usage(customer_id, since=0)}[PERIOD]
 
 
+def after_a_restart(parts):
+    """A settlement that remembers nobody."""
+    return Settlement(parts.ledger, parts.cache, parts.publisher, parts.clock, parts.metrics)
+
+
 async def recovered(parts):
     """Wait until charges pass and nothing is owed: by itself, as the background tasks do it."""
 
@@ -129,6 +135,8 @@ async def test_no_limit_is_exceeded_beyond_the_allowance_and_nobody_loses_access
     assert rest == QUOTA - counted, "whoever has a quota left goes on, to its end exactly"
     assert 5 + local + rest <= QUOTA + LOCAL
     assert await settle(parts, customer_id) == QUOTA
+    await after_a_restart(parts).settle_all()
+    assert await recorded(parts, customer_id) == QUOTA, "to settle again changes nothing"
 
 
 # What comes back with less than it had.
@@ -156,5 +164,7 @@ async def test_what_a_cache_loses_is_restored_from_the_ledger_but_for_what_was_n
             await admit(parts.admission, revoked)
         rest = await admitted(parts.admission, key, QUOTA, error=QuotaExceeded)
         assert QUOTA - 18 <= rest <= QUOTA - 18 + UNSETTLED
+        await after_a_restart(parts).settle_all()
+        assert await recorded(parts, customer_id) == QUOTA, "whoever comes next settles what was left"
         assert await settle(parts, customer_id) == QUOTA
         assert not parts.outages.owed_units

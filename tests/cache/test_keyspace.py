@@ -70,12 +70,16 @@ async def test_nothing_is_stored_that_is_not_declared(cache: Cache, raw: Redis, 
     quota = QuotaClaim(field="q:m:period", cost=1, limit=5, starts_at=0, ends_at=2**33)
     await cache.charge(ChargeRequest(customer_id=customer_id, version=1, claims=(rate, quota)))
     await cache.refund(Receipt(customer_id=customer_id, receipt_id="r1", parts=(("q:m:period", 0, 1),)))
+    await cache.charge_back(Receipt(customer_id=customer_id, receipt_id="r2", parts=(("q:m:period", 0, 1),)))
+    await cache.try_write()
     await cache.charge_address("192.0.2.1", rate)
     await cache.put_decisions("boot", "c3", b"page", 60)
     assert set(await raw.keys("*")) == {
         keyspace.use_key(customer_id),
         keyspace.acct_key(customer_id),
         keyspace.receipt_key(customer_id, "r1"),
+        keyspace.owed_key(customer_id, "r2"),
+        keyspace.probe_key("ready"),
         keyspace.pace_key("192.0.2.1"),
         keyspace.why_key("boot", "c3"),
     }
