@@ -10,7 +10,7 @@
 | `tg:{<customer>}:owed:<receipt>`   | string | `1`: this receipt was charged back      | `OWED_MARKER_S`        |
 | `tg:{addr:<address>}:pace`         | hash   | as `use`, one rate, no version          | when the bucket is empty |
 | `tg:why:<boot>:<page>`             | string | recent decisions of a worker            | as the writer says     |
-| `tg:probe:<random>`                | string | what `tiergate doctor` wrote            | 60 s, or at once       |
+| `tg:probe:<name>`                  | string | written to see whether that works       | 60 s, or at once       |
 
 All keys of one customer share the hash tag in braces, so they live in one slot of a
 cluster and one script may touch them. Fields of `use`:
