@@ -54,6 +54,8 @@ class QuotaRow:
     limit: int
     left: int
     is_nearly_used: bool
+    runs_out: Moment | None
+    """When it is used up if it goes on so; None: not before the window ends, or it is already."""
     resets: Moment | None
 
 
@@ -215,6 +217,7 @@ def _quota_row(limit: LimitUsage, names: dict[str, str], policy: Policy) -> Quot
         limit=limit.limit,
         left=limit.remaining or 0,
         is_nearly_used=used >= limit.limit * _NEARLY,
+        runs_out=moment(limit.exhausts_at) if limit.remaining else None,
         resets=moment(limit.window_ends_at),
     )
 

@@ -180,3 +180,12 @@ def test_the_account_page_shows_what_was_used_day_by_day(gateway, until):
     page = sign_in(gateway, key).get("/_tiergate/account")
     assert "Day by day" in page.text
     assert "<td>1</td><td>0</td><td>1 requests</td>" in page.text
+
+
+def test_the_account_page_says_when_a_quota_will_be_used_up(gateway):
+    _, _, client = gateway.customer()
+    page = sign_in(gateway, client.headers["authorization"].removeprefix("Bearer "))
+    assert "If it goes on so" not in page.get("/_tiergate/account").text
+    for _ in range(3):
+        client.get("/v1/echo").raise_for_status()
+    assert "If it goes on so, it is used up on" in page.get("/_tiergate/account").text
