@@ -15,11 +15,11 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 import gateway.ledger
-from gateway.core.account import KeyRecord, Subscription
+from gateway.core.account import Grant, KeyRecord, Subscription
 from gateway.core.errors import LedgerUnavailable
 from gateway.ledger import Ledger, LedgerUrlInvalid, migrate
 from gateway.ledger.database import create_engine, parse_place
-from gateway.ledger.tables import API_KEYS, METADATA, SCHEMA_REVISION, SUBSCRIPTIONS
+from gateway.ledger.tables import API_KEYS, CREDIT_GRANTS, METADATA, SCHEMA_REVISION, SUBSCRIPTIONS
 
 
 async def on_connection(url, function):
@@ -105,7 +105,9 @@ def test_the_newest_migration_is_the_one_the_code_expects():
 
 
 @pytest.mark.parametrize(
-    ("value", "table"), [(KeyRecord, API_KEYS), (Subscription, SUBSCRIPTIONS)], ids=["key", "subscription"]
+    ("value", "table"),
+    [(KeyRecord, API_KEYS), (Subscription, SUBSCRIPTIONS), (Grant, CREDIT_GRANTS)],
+    ids=["key", "subscription", "grant"],
 )
 def test_every_field_of_the_account_has_a_column(value, table):
     assert {one.name for one in fields(value)} <= set(table.columns.keys())
