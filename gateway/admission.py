@@ -10,7 +10,7 @@ changed, and can never outlive a revocation, a downgrade or a policy edit.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from math import inf
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -61,6 +61,7 @@ from gateway.core.policy import Policy
 from gateway.core.ratelimit_fields import seconds_up
 from gateway.core.route import Route
 from gateway.core.settle import real_costs
+from gateway.leasing import Leasing, Lessee
 from gateway.live_calls import LiveCalls
 from gateway.outages import Held, Outages, Passed
 from gateway.publishing import Publisher
@@ -101,9 +102,9 @@ class Ready:
     an instant (a window's end, a grace period's, a key's expiry) are looked at here.
     """
 
-    __slots__ = ("account", "command", "edge", "held", "plan", "policy", "until")
+    __slots__ = ("account", "command", "edge", "held", "lessee", "plan", "policy", "until")
 
-    def __init__(self, policy: Policy, held: Held, plan: Plan, command: bytes) -> None:
+    def __init__(self, policy: Policy, held: Held, plan: Plan, command: bytes, lessee: Lessee | None) -> None:
         self.policy = policy
         self.held = held
         self.account = held.account
@@ -114,6 +115,8 @@ class Ready:
         """Unix seconds."""
         self.edge: object = None
         """Whatever else is made once of this plan. The edge's."""
+        self.lessee = lessee
+        """Who may have a lease of it. None: each call is charged by itself."""
 
 
 class Attempt:
@@ -134,6 +137,7 @@ class Attempt:
         "decision_id",
         "gate",
         "holds_places",
+        "is_leased",
         "is_repeat",
         "method",
         "now",
@@ -167,7 +171,9 @@ class Attempt:
         self.plan: Plan | None = None
         self.ready: Ready | None = None
         self.reply: list[Any] | None = None
-        """What the charge script answered to a charge that passed; `states` reads it."""
+        """What the charge script answered to a charge that passed; `states` reads it. A lease answers alike."""
+        self.is_leased = False
+        """Whether it was let through by a lease."""
         self.now = 0.0
         self.once: OnceCall | None = None
         """Its Idempotency-Key, while the charge under it is this attempt's."""
@@ -213,6 +219,7 @@ class Admission:
         outages: Outages,
         *,
         entries: int,
+        leasing: Leasing | None = None,
     ) -> None:
         self._cache = cache
         self._publisher = publisher
@@ -228,6 +235,7 @@ class Admission:
         self._ready_under: Policy | None = None
         """The policy of all of them; their keys hold ids of its routes."""
         self._entries = entries
+        self._leasing = leasing
 
     @property
     def holds_accounts(self) -> bool:
@@ -264,14 +272,15 @@ class Admission:
                 if attempt.once is not None:
                     await self._admit_once(attempt, ready, presented)
                     return
-                now_ms = self._clock.cache_now_ms()
-                command = ready.command if not now_ms else self._command(attempt, now_ms)
-                if ready.plan.live:
-                    reply = await self._charge_places(attempt, with_call(command, attempt.decision_id))
-                else:
-                    reply = await self._cache.charge_packed(command)
+                lessee = ready.lessee
+                if lessee is not None and (leased := lessee.take()) is not None:
+                    attempt.reply, attempt.is_leased = leased, True
+                    return
+                reply = await self._charge_ready(attempt, ready)
                 if reply[0] == CHARGED:
                     attempt.reply = reply
+                    if lessee is not None:
+                        lessee.charged()
                     ready.held.confirmed_at = attempt.now
                     return
                 attempt.ready = None
@@ -282,6 +291,13 @@ class Admission:
             self._go_without(attempt, self._codec.parse(presented), error)
         else:
             self._keep_ready(attempt, presented)
+
+    def _charge_ready(self, attempt: Attempt, ready: Ready) -> Awaitable[list[Any]]:
+        now_ms = self._clock.cache_now_ms()
+        command = ready.command if not now_ms else self._command(attempt, now_ms)
+        if ready.plan.live:
+            return self._charge_places(attempt, with_call(command, attempt.decision_id))
+        return self._cache.charge_packed(command)
 
     def _go_without(self, attempt: Attempt, key: PresentedKey, error: CacheUnavailable) -> None:
         """The cache cannot decide: go by the account that this worker holds, as the tier's policy says.
@@ -329,7 +345,7 @@ class Admission:
         for account in newer:
             held = self._accounts.get(account.customer_id)
             if held is None or held.account.version < account.version:
-                self._accounts[account.customer_id] = Held(account, now)
+                self._hold(account, now)
 
     async def _admit_once(self, attempt: Attempt, ready: Ready, presented: bytes) -> None:
         """As `admit`, of a call with an Idempotency-Key whose plan is ready."""
@@ -462,7 +478,8 @@ class Admission:
         held = self._accounts.get(account.customer_id)
         if held is None or held.account is not account:
             return  # another call has just brought a newer one
-        attempt.ready = Ready(attempt.policy, held, plan, self._command(attempt, 0))
+        lessee = self._leasing.lessee(account, plan) if self._leasing is not None else None
+        attempt.ready = Ready(attempt.policy, held, plan, self._command(attempt, 0), lessee)
         self._ready[presented, id(attempt.route)] = attempt.ready
 
     async def refund(self, attempt: Attempt) -> Returned:
@@ -597,8 +614,13 @@ class Admission:
             self._remember(attempt, account)
 
     def _remember(self, attempt: Attempt, account: Account) -> None:
-        self._accounts[account.customer_id] = Held(account, attempt.now)
+        self._hold(account, attempt.now)
         attempt.account = account
+
+    def _hold(self, account: Account, now: float) -> None:
+        if self._leasing is not None:
+            self._leasing.drop(account.customer_id)
+        self._accounts[account.customer_id] = Held(account, now)
 
     def _confirm(self, account: Account, now: float) -> None:
         held = self._accounts.get(account.customer_id)

@@ -26,6 +26,7 @@ from gateway.core.load import Load
 from gateway.crediting import Crediting
 from gateway.explaining import FLUSH_S, DecisionLog
 from gateway.installation import check_installation
+from gateway.leasing import Leasing
 from gateway.ledger import ALERTS_KEPT_S, DAY_S, EVENTS_KEPT_S, Ledger, migrate
 from gateway.live_calls import RENEW_S as HOLD_S
 from gateway.outages import Outages
@@ -228,7 +229,10 @@ async def open_runtime(settings: Settings, *, proxies: bool = True) -> AsyncIter
         groups.update(policy.current.upstreams)
         stack.push_async_callback(groups.aclose)
         codec = KeyCodec(settings.key_pepper.get_secret_value().encode(), settings.mode)
-        admission = Admission(cache, publisher, policy, codec, clock, outages, entries=settings.snapshot_entries)
+        leasing = _leasing(settings, cache, clock, metrics)
+        admission = Admission(
+            cache, publisher, policy, codec, clock, outages, entries=settings.snapshot_entries, leasing=leasing
+        )
         channels = await stack.enter_async_context(open_channels(settings))
         noticing = Noticing(
             ledger=ledger,
@@ -237,6 +241,9 @@ async def open_runtime(settings: Settings, *, proxies: bool = True) -> AsyncIter
             clock=clock,
             channels=[channel.name for channel in channels],
         )
+        settlement = Settlement(ledger, cache, publisher, clock, metrics, noticing.look)
+        if leasing is not None:
+            publisher.published, leasing.moved = leasing.drop, settlement.note_moved
         sync = Sync(ledger=ledger, billing=billing, policy=policy, publish=publisher.publish_soon, clock=clock)
         yield Runtime(
             settings=settings,
@@ -263,12 +270,20 @@ async def open_runtime(settings: Settings, *, proxies: bool = True) -> AsyncIter
             ),
             outages=outages,
             decisions=DecisionLog(cache, metrics),
-            settlement=Settlement(ledger, cache, publisher, clock, metrics, noticing.look),
+            leasing=leasing,
+            settlement=settlement,
             alerts=Sending(ledger=ledger, channels=channels, clock=clock, metrics=metrics),
             tallies=Tallies(ledger, clock, metrics),
             sync=sync,
             events=EventWorker(ledger=ledger, sync=sync, clock=clock),
         )
+
+
+def _leasing(settings: Settings, cache: Cache, clock: Clock, metrics: Metrics) -> Leasing | None:
+    """None: every call is charged by itself. A simulated clock jumps, and a lease would not see it."""
+    if settings.leases == "off" or settings.simulated_clock is not None:
+        return None
+    return Leasing(cache, clock, metrics, settings.lease_ttl_ms)
 
 
 async def _bring_up_to_date(ledger: Ledger, settings: Settings) -> None:
@@ -320,6 +335,8 @@ def _start_background(background: Background, runtime: Runtime) -> None:
     settings = runtime.settings
     background.run("policy watch", runtime.policy.watch)
     background.run("stripe events", runtime.events.run)
+    if runtime.leasing is not None:
+        background.run("news of accounts", runtime.cache.news(runtime.leasing.drop, runtime.leasing.inform).run)
     background.every(settings.settle_interval_s, "settlement", runtime.settlement.settle)
     background.every(settings.settle_interval_s, "usage history", runtime.tallies.flush)
     background.every(FLUSH_S, "decision records", runtime.decisions.flush)
@@ -399,7 +416,9 @@ def _reload_on_hangup(runtime: Runtime) -> Iterator[None]:
 async def _last_words(runtime: Runtime) -> None:
     """At shutdown: settle what was counted, write what was decided. The next start repairs what fails here."""
     runtime.metrics.flush()
+    steps = [] if runtime.leasing is None else [("leases", runtime.leasing.aclose)]
     for name, work in (
+        *steps,
         ("charge-back", lambda: _charge_back(runtime)),
         ("settlement", runtime.settlement.settle),
         ("usage history", runtime.tallies.flush),

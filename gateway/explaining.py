@@ -99,6 +99,7 @@ class Record(msgspec.Struct, kw_only=True, array_like=True):
     """`deny`, `allow` or `local`: the cache could not decide, and this is what policy said."""
     settled: dict[str, int] = {}
     """Units by meter that it turned out to cost, of meters that are settled."""
+    leased: bool = False
 
 
 class Decision(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -134,6 +135,8 @@ class Decision(msgspec.Struct, kw_only=True, omit_defaults=True):
     duration_ms: float | None = None
     outage: str = ""
     """`deny`, `allow` or `local`, if the cache could not decide: which rule of the tier did."""
+    leased: bool = False
+    """Let through by a lease of the worker: the limits are as the lease knew them."""
 
 
 class _Page(msgspec.Struct, array_like=True):
@@ -199,6 +202,7 @@ def _whole(boot: str, record: Record, facts: Facts) -> Decision:
         settled=record.settled,
         duration_ms=None if record.duration_ms is None else round(record.duration_ms, 3),
         outage=record.outage,
+        leased=record.leased,
     )
 
 

@@ -10,7 +10,7 @@ when the cache took it, so every process may do it at any time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 from cachetools import TTLCache
@@ -38,6 +38,8 @@ class Publisher:
         self._ledger = ledger
         self._cache = cache
         self._clock = clock
+        self.published: Callable[[str], None] = _nobody
+        """Told whose account was published, before whoever asked for it is."""
         self._loading: dict[str, asyncio.Task[Account | None]] = {}
         self._load_slots = asyncio.Semaphore(_LOADS_AT_ONCE)
         self._unknown: TTLCache[str, bool] = TTLCache(_UNKNOWN_ENTRIES, _UNKNOWN_FOR_S)
@@ -64,6 +66,7 @@ class Publisher:
             totals, seq = await self._ledger.load_counters(customer_id)
             counters = restored_counters(account, totals)
             await self._cache.publish(account, counters=counters, seq_floor=seq, expires_s=EXPIRES_S, replaces=replaces)
+            self.published(customer_id)
             row = await self._ledger.find_customer(customer_id)
             if row is not None and row.published_version < account.version:
                 await self._ledger.mark_published(customer_id, account.version)
@@ -147,3 +150,7 @@ class Publisher:
         if account is None:
             self._unknown[customer_id] = True
         return account
+
+
+def _nobody(_customer_id: str) -> None:
+    """Nobody wants to know."""

@@ -190,6 +190,10 @@ class Settings(BaseSettings):
 
     cache_deadline_ms: int = Field(default=50, ge=5, le=5000)
     """Milliseconds a decision may wait for the cache; then 503. Added latency is at most this."""
+    leases: Literal["off", "on"] = "off"
+    """Whether busy keys are let through by leases, without asking the cache. Off: every call is charged by itself."""
+    lease_ttl_ms: int = Field(default=500, ge=250, le=1000)
+    """Milliseconds a lease lasts: how long a revoked key may be let in at the very most, if all messages are lost."""
     snapshot_entries: int = Field(default=50_000, ge=100, le=10_000_000)
     """Customers whose account a worker keeps in memory, about 2 KB each. Never stale: the charge script checks."""
     settle_interval_s: float = Field(default=2.0, ge=0.1, le=300)

@@ -151,6 +151,19 @@ class Metrics:
             ("route", "fault"),
             registry=self.registry,
         )
+        self.leases = Counter(
+            "tiergate_leases",
+            "Leases that workers asked for, by result (granted, refused, unknown).",
+            ("result",),
+            registry=self.registry,
+        )
+        self.lease_calls = Counter(
+            "tiergate_lease_calls",
+            "Calls that leases were granted for, and what became of them: admitted, returned (to quotas), "
+            "lapsed (rates only: nothing to return), lost. Told when a lease ends.",
+            ("fate",),
+            registry=self.registry,
+        )
         self.events = Counter(
             "tiergate_stripe_events", "Webhook deliveries by result.", ("result",), registry=self.registry
         )

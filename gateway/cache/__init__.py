@@ -13,6 +13,7 @@ from gateway.cache.client import Cache
 from gateway.cache.codec import decode_account, encode_account
 from gateway.cache.errors import CacheServerError, CacheUnavailable
 from gateway.cache.keeper import CacheKeeper
+from gateway.cache.lease_scripts import prepare_draw, prepare_lease_end
 from gateway.cache.once import (
     REPEATED,
     OnceBusy,
@@ -56,6 +57,8 @@ __all__ = [
     "explain_trouble",
     "once_answer",
     "prepare_charge",
+    "prepare_draw",
+    "prepare_lease_end",
     "prepare_once",
     "prepare_once_end",
     "prepare_once_refund",

@@ -31,6 +31,7 @@ from gateway.cache.keyspace import (
     use_key,
     why_key,
 )
+from gateway.cache.news import News
 from gateway.cache.scripts import (
     CHARGE_BACK,
     PUBLISH,
@@ -359,6 +360,10 @@ class Cache:
         """
         key = why_key(boot, page)
         return cast("bytes | None", await self._servers.run(key, lambda client: client.get(key)))
+
+    def news(self, changed: Callable[[str], None], informed: Callable[[bool], None]) -> News:
+        """What other processes publish; run it. Arguments as `News`."""
+        return News(self._servers.masters, changed, informed)
 
     async def ping(self) -> float:
         """Milliseconds of one round trip. Also makes a cache that is not connected try to connect.

@@ -1,4 +1,4 @@
-"""Every key in the cache: its name, its type, its expiry. Nothing else writes keys.
+"""Every key and channel in the cache: its name, its type, its expiry. Nothing else writes keys.
 
 | key                                | type   | holds                                   | expires                |
 |------------------------------------|--------|-----------------------------------------|------------------------|
@@ -24,10 +24,14 @@ cluster and one script may touch them. Fields of `use`:
 | `r:...`         | `at_ms|debt`              | a rate; debt is in units times the window's milliseconds |
 | `q:...`         | `window_starts_at|used`   | a quota; the window is identified by its start           |
 | `p:...`         | `window_starts_at|used`   | the same quota in the window before, as it ended         |
+| `l`             | `name over_ms field=units ...;` | of each lease that may still give back to quotas (`lease.lua`) |
 
 The counters' names are made by `core.limits.limit_field`, those of credits (`q:credit:...`) by
 `core.credits.grant_field`; so is `live<whose>` by the former: `live` for the whole account, `live@<key id>`
 for one key.
+
+Channels: `tg:changed` tells whose account was published, by the name of its `use` key; on `tg:beat:<worker>` a
+worker hears itself (`news`).
 """
 
 from __future__ import annotations
@@ -56,6 +60,10 @@ EXACT = 2**53
 
 _USE_SUFFIX = b"}:use"
 USE_PATTERN = "tg:{*}:use"
+
+
+CHANGED_CHANNEL = "tg:changed"
+"""Also in `publish.lua`."""
 
 
 def use_key(customer_id: str) -> str:
@@ -101,6 +109,11 @@ def why_key(boot: str, page: str) -> str:
 def probe_key(name: str) -> str:
     """A key to try whether the server takes writes."""
     return f"tg:probe:{name}"
+
+
+def beat_channel(worker: str) -> str:
+    """Where one worker hears itself."""
+    return f"tg:beat:{worker}"
 
 
 def customer_of(key: bytes) -> str:

@@ -12,7 +12,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
 
-_POOL = 4
+_POOL = 5
+"""One of them hears what others publish (`news`)."""
 
 
 def connection_options() -> dict[str, Any]:

@@ -88,7 +88,9 @@ ONCE_REFUND = _read("once_refund.lua")
 CHARGE_BACK = _read("charge_back.lua")
 RELEASE = _read("release.lua")
 RENEW = _read("renew.lua")
-SCRIPTS = (CHARGE, SETTLE, PUBLISH, ONCE, ONCE_END, ONCE_REFUND, RELEASE, RENEW)
+LEASE = _read("lease.lua")
+LEASE_END = _read("lease_end.lua")
+SCRIPTS = (CHARGE, SETTLE, PUBLISH, ONCE, ONCE_END, ONCE_REFUND, RELEASE, RENEW, LEASE, LEASE_END)
 
 
 def load_command(script: Script) -> bytes:

@@ -177,6 +177,7 @@ class Metered:
             request_id=self.request_id,
             states=states,
             decision_ms=taken_s * 1000,
+            leased=attempt.is_leased,
         )
         if attempt.outage is not None:
             self._record.outage = attempt.outage.mode

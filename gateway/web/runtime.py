@@ -15,6 +15,7 @@ from gateway.core.keys import KeyCodec
 from gateway.core.load import Load
 from gateway.crediting import Crediting
 from gateway.explaining import DecisionLog
+from gateway.leasing import Leasing
 from gateway.ledger import Ledger
 from gateway.outages import Outages
 from gateway.policyfiles import PolicyHolder
@@ -53,6 +54,8 @@ class Runtime:
     assertions: Assertions
     outages: Outages
     decisions: DecisionLog
+    leasing: Leasing | None
+    """None: every call is charged by itself."""
     settlement: Settlement
     tallies: Tallies
     alerts: Sending

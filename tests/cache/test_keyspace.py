@@ -45,19 +45,20 @@ def test_scripts_touch_declared_keys_only(script: str) -> None:
     source = (files("gateway.cache") / "lua" / script).read_text()
     calls = re.findall(rf"{CALL}(?:, ([^,)]+))?", source)
     assert calls
-    keys = {key for command, key in calls if command not in {"TIME", "INFO"}}
+    keys = {key for command, key in calls if command not in {"TIME", "INFO", "PUBLISH"}}
     if script == "charge.lua":
         keys -= {"live[i]"}
         assert "live[#live + 1] = KEYS[n]" in source
         assert source.count("live[") == 1 + 3  # nothing else is put there
     assert keys <= {"KEYS[1]", "KEYS[2]", "KEYS[n]", "KEYS[i]"}
+    assert {key for command, key in calls if command == "PUBLISH"} <= {f"'{keyspace.CHANGED_CHANNEL}'"}
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_scripts_use_commands_of_redis_6_2_only(script: str) -> None:
     source = (files("gateway.cache") / "lua" / script).read_text()
     known = {"TIME", "INFO", "HMGET", "HSET", "HGET", "GET", "SET", "EXISTS", "EXPIRE", "PEXPIRE", "DEL"}
-    known |= {"ZADD", "ZREM", "ZCOUNT", "ZREMRANGEBYSCORE"}
+    known |= {"PUBLISH", "ZADD", "ZREM", "ZCOUNT", "ZREMRANGEBYSCORE"}
     assert set(re.findall(CALL, source)) <= known
 
 

@@ -7,7 +7,8 @@
 -- ARGV[5] '1': write it whatever is here, for what is here cannot be right
 -- then two per counter that the ledger knows: field, "window_starts_at|used"
 --
--- Returns 1 if written, 0 if what is here is as new or newer. Either way both keys live longer.
+-- Returns 1 if written, 0 if what is here is as new or newer. Either way both keys live longer. What was
+-- written is told to the workers that have leases of this account.
 --
 -- Laws. What is here is believed if it has a version and belongs to the server's history (see
 -- charge.lua). Believed counters are never touched, and a believed version is never lowered.
@@ -55,6 +56,7 @@ if not is_believed or version > current or (version == current and redis.call('E
   end
   redis.call('HSET', KEYS[1], 'v', ARGV[1])
   redis.call('SET', KEYS[2], ARGV[2])
+  redis.pcall('PUBLISH', 'tg:changed', KEYS[1]) -- keyspace.CHANGED_CHANNEL; who may not, goes without
   written = 1
 end
 redis.call('EXPIRE', KEYS[1], ARGV[3])
