@@ -379,10 +379,19 @@ class Cache:
         """As `ping`, with a write: a full memory, a full disk and a replica show nowhere else.
 
         Raises:
-            CacheUnavailable: It takes no writes, or does not answer.
+            CacheUnavailable: It takes no writes, or does not answer; of a cluster, not one server does.
         """
-        key, started = probe_key("ready"), time.perf_counter()
-        await self._servers.run(key, lambda client: client.set(key, "1", ex=_PROBE_S))
+
+        async def write(key: str) -> None:
+            await self._servers.run(key, lambda client: client.set(key, "1", ex=_PROBE_S))
+
+        await self._servers.masters()  # they are known from here on
+        keys = self._servers.spread(probe_key("ready"))
+        started = time.perf_counter()
+        answers = await asyncio.gather(*(write(key) for key in keys), return_exceptions=True)
+        failures = [answer for answer in answers if answer is not None]
+        if len(failures) == len(answers):
+            raise failures[0]
         return (time.perf_counter() - started) * 1000
 
     async def find_trouble(self) -> str:

@@ -48,6 +48,7 @@ T = TypeVar("T")
 _MOST_HOPS = 4
 """Servers that disagree send a call back and forth: `MOVED`, `ASK` and another `MOVED` can be needed."""
 _AGAIN_S = 0.01
+_NAMES_TRIED = 200
 _ANSWER_S = 0.5
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 1.0
@@ -180,6 +181,15 @@ class Cluster:
         """Whether the server of a hash tag is not known to be down."""
         owner = self._owners[slot_of_tag(tag)]
         return owner is not None and not owner.is_down
+
+    def spread(self, key: str) -> Sequence[str]:
+        """Names that begin with `key`, one for each server that has more than a few slots."""
+        names: dict[ClusterNode | None, str] = {}
+        for number in range(_NAMES_TRIED):
+            names.setdefault(self._owners[slot_of_key(f"{key}:{number}")], f"{key}:{number}")
+            if len(names) == len(self._masters):
+                break
+        return list(names.values())
 
     async def ping(self) -> None:
         """One round trip to every server, at once.

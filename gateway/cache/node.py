@@ -150,6 +150,10 @@ class Node:
         del tag
         return not self._breaker.is_down
 
+    def spread(self, key: str) -> Sequence[str]:
+        """It needs no other name."""
+        return (key,)
+
     async def ping(self) -> None:
         """One round trip. Also makes a server that is not connected be connected.
 

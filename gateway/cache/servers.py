@@ -62,6 +62,10 @@ class Servers(Protocol):
         """Whether the server of a hash tag is not known to be down."""
         ...
 
+    def spread(self, key: str) -> Sequence[str]:
+        """Names that begin with `key`, one for each server."""
+        ...
+
     async def ping(self) -> None:
         """One round trip."""
         ...

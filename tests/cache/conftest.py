@@ -62,8 +62,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def cluster_url() -> Iterator[str]:
     """A cluster of three masters that stays as it is."""
-    with tempfile.TemporaryDirectory(prefix="tg") as folder, ValkeyCluster.running(Path(folder)) as url:
-        yield url
+    with tempfile.TemporaryDirectory(prefix="tg") as folder, ValkeyCluster.running(Path(folder)) as (cluster, _):
+        yield cluster.url
 
 
 @pytest.fixture(

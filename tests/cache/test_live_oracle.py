@@ -27,6 +27,7 @@ from redis.asyncio import Redis
 from gateway.cache import Cache, prepare_release, prepare_renewal
 from gateway.core.account import Account
 from gateway.core.charge import Charged, ChargeRefused, ChargeRequest, ConcurrencyClaim, LimitState, QuotaClaim
+from tests.fakes.raw import open_raw
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -61,9 +62,7 @@ class Life(RuleBasedStateMachine):
         self.cache, self.raw = self.runner.run(self._connect())
 
     async def _connect(self) -> tuple[Cache, Redis]:
-        return await Cache.connect(self.url, deadline_s=5, on_reconnect=None), Redis.from_url(
-            self.url, decode_responses=True
-        )
+        return await Cache.connect(self.url, deadline_s=5, on_reconnect=None), open_raw(self.url)
 
     def teardown(self) -> None:
         self.do(self.cache.aclose())

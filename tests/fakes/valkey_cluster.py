@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from redis.asyncio import RedisCluster
 from redis.exceptions import RedisError
@@ -15,10 +15,12 @@ from gateway.cli.house import free_port
 from tests.fakes.port_server import PATIENCE_S, PortServer, until
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
     from pathlib import Path
     from types import TracebackType
     from typing import Self
+
+T = TypeVar("T")
 
 _MASTERS = 3
 _NODE_TIMEOUT_MS = 1000
@@ -63,8 +65,8 @@ class ValkeyCluster:
 
     @classmethod
     @contextlib.contextmanager
-    def running(cls, directory: Path) -> Iterator[str]:
-        """A cluster beside event loops that come and go. Its URL."""
+    def running(cls, directory: Path) -> Iterator[tuple[ValkeyCluster, Callable[[Coroutine[Any, Any, T]], T]]]:
+        """A cluster beside event loops that come and go, and how to have it do something."""
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_forever, daemon=True)
         thread.start()
@@ -77,7 +79,7 @@ class ValkeyCluster:
 
         cluster: ValkeyCluster = do(start())
         try:
-            yield cluster.url
+            yield cluster, do
         finally:
             do(cluster.__aexit__(None, None, None))
             loop.call_soon_threadsafe(loop.stop)
