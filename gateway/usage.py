@@ -72,6 +72,8 @@ class LimitUsage:
     """Rates only."""
     key_id: str | None = None
     """The key whose own limit this is; None: a limit of the whole account."""
+    group: str | None = None
+    """The routes that it counts, and no others; None: every call."""
     counter: str | None = None
     """Quotas only: the field that counts it."""
 
@@ -208,6 +210,7 @@ def _usage_of(limit: Limit, account: Account, key_id: str | None, reading: Readi
             name=name,
             kind="concurrency",
             meter=REQUESTS,
+            group=limit.group,
             limit=limit.units,
             words=limit_words(limit),
             window_s=0,
@@ -220,6 +223,7 @@ def _usage_of(limit: Limit, account: Account, key_id: str | None, reading: Readi
             name=name,
             kind="rate",
             meter=limit.meter,
+            group=limit.group,
             limit=limit.units,
             words=limit_words(limit),
             window_s=-(-limit.window_ms // 1000),
@@ -231,10 +235,18 @@ def _usage_of(limit: Limit, account: Account, key_id: str | None, reading: Readi
     counted_at, counted = counters.get(counter, (0, 0))
     used = counted if counted_at >= starts_at else 0
     remaining = max(0, limit.units - used)
+    lately = forecast_exhaustion(
+        remaining=remaining,
+        units=_spent(recent, limit.meter, key_id),
+        over_s=int(now) - recent.since,
+        now=int(now),
+        ends_at=ends_at,
+    )
     return LimitUsage(
         name=name,
         kind="quota",
         meter=limit.meter,
+        group=limit.group,
         limit=limit.units,
         words=limit_words(limit),
         window_s=ends_at - starts_at,
@@ -249,13 +261,7 @@ def _usage_of(limit: Limit, account: Account, key_id: str | None, reading: Readi
             now=int(now),
             ends_at=ends_at,
         ),
-        exhausts_at_recent=forecast_exhaustion(
-            remaining=remaining,
-            units=_spent(recent, limit.meter, key_id),
-            over_s=int(now) - recent.since,
-            now=int(now),
-            ends_at=ends_at,
-        ),
+        exhausts_at_recent=lately if limit.group is None else None,  # what was spent lately is not known by group
         key_id=key_id,
         counter=counter,
     )

@@ -15,24 +15,27 @@ from gateway.core.account import Account, Grant, KeyRecord, Subscription
 from gateway.core.limits import Concurrency, Limit, Quota, Rate
 
 
-class _Rate(msgspec.Struct, tag_field="kind", tag="rate", frozen=True, kw_only=True):
+class _Rate(msgspec.Struct, tag_field="kind", tag="rate", frozen=True, kw_only=True, omit_defaults=True):
     name: str
     meter: str
     units: int
     window_ms: int
     burst: int
+    group: str | None = None
 
 
-class _Quota(msgspec.Struct, tag_field="kind", tag="quota", frozen=True, kw_only=True):
+class _Quota(msgspec.Struct, tag_field="kind", tag="quota", frozen=True, kw_only=True, omit_defaults=True):
     name: str
     meter: str
     units: int
     window_s: int | None
+    group: str | None = None
 
 
-class _Concurrency(msgspec.Struct, tag_field="kind", tag="concurrency", frozen=True, kw_only=True):
+class _Concurrency(msgspec.Struct, tag_field="kind", tag="concurrency", frozen=True, kw_only=True, omit_defaults=True):
     name: str
     units: int
+    group: str | None = None
 
 
 _Limit: TypeAlias = _Rate | _Quota | _Concurrency
@@ -136,10 +139,11 @@ def _pack_limit(limit: Limit) -> _Limit:
             units=limit.units,
             window_ms=limit.window_ms,
             burst=limit.burst,
+            group=limit.group,
         )
     if isinstance(limit, Concurrency):
-        return _Concurrency(name=limit.name, units=limit.units)
-    return _Quota(name=limit.name, meter=limit.meter, units=limit.units, window_s=limit.window_s)
+        return _Concurrency(name=limit.name, units=limit.units, group=limit.group)
+    return _Quota(name=limit.name, meter=limit.meter, units=limit.units, window_s=limit.window_s, group=limit.group)
 
 
 def _unpack_limit(limit: _Limit) -> Limit:
@@ -150,7 +154,8 @@ def _unpack_limit(limit: _Limit) -> Limit:
             units=limit.units,
             window_ms=limit.window_ms,
             burst=limit.burst,
+            group=limit.group,
         )
     if isinstance(limit, _Concurrency):
-        return Concurrency(name=limit.name, units=limit.units)
-    return Quota(name=limit.name, meter=limit.meter, units=limit.units, window_s=limit.window_s)
+        return Concurrency(name=limit.name, units=limit.units, group=limit.group)
+    return Quota(name=limit.name, meter=limit.meter, units=limit.units, window_s=limit.window_s, group=limit.group)

@@ -123,8 +123,8 @@ def _parse_limits(texts: tuple[str, ...], settings: Settings) -> tuple[Limit, ..
     if not texts:
         return ()
     try:
-        meters = load_policy(settings.policy_dir).meters
-        return tuple(parse_limit(text, meters) for text in texts)
+        policy = load_policy(settings.policy_dir)
+        return tuple(parse_limit(text, policy.meters, policy.route_groups) for text in texts)
     except LimitInvalid as error:
         hint = f" Did you mean {error.suggestion!r}?" if error.suggestion else ""
         raise click.BadParameter(f"{error}.{hint}", param_hint="'--limit'") from None

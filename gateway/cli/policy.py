@@ -110,6 +110,8 @@ def explain(method: str, path: str, tier_name: str | None, directory: Path, host
         sys.exit(1)
     if route.requires is not None:
         click.echo(f"requires {route.requires}, which {tier.name!r} has")
+    if route.group is not None:
+        click.echo(f"group    {route.group}")
     _print_cost(route, tier)
     if verb in ONCE_METHODS:
         click.echo(f"repeats  {_repeat_words(route)}")
@@ -219,6 +221,9 @@ def _print_cost(route: Route, tier: Tier) -> None:
     click.echo(f"billed   {billed_words(route.billable)}")
     cost, measured = dict(route.cost), {measure.meter for measure in route.measures}
     for limit in tier.limits:
+        if limit.group not in {None, route.group}:
+            click.echo(f"limit    {limit_words(limit)}: does not count this call")
+            continue
         if isinstance(limit, Concurrency):
             click.echo(f"limit    {limit_words(limit)}: each call is one while it is in progress, whatever it costs")
             continue
@@ -242,6 +247,8 @@ def _route_words(route: Route) -> str:
     words = f"cost {cost_words(route)}"
     if route.requires is not None:
         words += f", requires {route.requires}"
+    if route.group is not None:
+        words += f", group {route.group}"
     return words if route.forward.group is None else f"{words}, to {route.forward.group}"
 
 

@@ -3,8 +3,8 @@
 Laws:
 - a call's cost is covered by the quota first and then by credits, those first that expire first;
   each covers what it can, and all of it is one charge: together they cover the cost or nothing is spent;
-- credits extend the longest quota of their meter. Shorter ones, the limits of a key and rates stay
-  as they are, and so does a meter without a quota: there is nothing to extend;
+- credits extend the longest quota of their meter. Shorter ones, those on a group of routes, the limits
+  of a key and rates stay as they are, and so does a meter without a quota: there is nothing to extend;
 - a grant is counted like a quota whose window is `[granted_at, expires_at)`, so it is settled,
   restored after a loss of the cache, and given back like one;
 - a grant is good for its units once: no window, plan or tier renews it.
@@ -158,8 +158,10 @@ def units_taken(claims: Sequence[Claim], owed: Sequence[int]) -> tuple[int, ...]
 
 
 def _is_longest(quota: Quota, limits: Sequence[Limit]) -> bool:
-    lengths = [_length(each) for each in limits if isinstance(each, Quota) and each.meter == quota.meter]
-    return _length(quota) == max(lengths)
+    if quota.group is not None:
+        return False
+    others = [each for each in limits if isinstance(each, Quota) and each.meter == quota.meter and each.group is None]
+    return _length(quota) == max(_length(each) for each in others)
 
 
 def _length(quota: Quota) -> float:

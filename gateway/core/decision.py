@@ -160,8 +160,11 @@ def plan_request(
     if route.requires is not None and route.requires not in tier.features:
         raise FeatureNotInTier(route.requires, tier.name, _tiers_with(policy, route.requires))
     cost = dict(route.cost)
-    planned = [_planned(limit, account, None, cost, now, tier.limits) for limit in tier.limits]
-    planned += [_planned(limit, account, key.key_id, cost, now) for limit in key.limits]
+    of_route = {None, route.group}
+    planned = [
+        _planned(limit, account, None, cost, now, tier.limits) for limit in tier.limits if limit.group in of_route
+    ]
+    planned += [_planned(limit, account, key.key_id, cost, now) for limit in key.limits if limit.group in of_route]
     if not route.begins:
         planned = [limit for limit in planned if limit is None or not isinstance(limit.claim, ConcurrencyClaim)]
     limits = tuple(limit for limit in planned if limit is not None)

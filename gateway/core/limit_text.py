@@ -4,6 +4,8 @@
     <units> [<meter>] per billing period
     <calls> concurrent [requests]
 
+Each may end in `on <group>`, and is then for the routes of that group only.
+
 Windows shorter than an hour are rates, from an hour on they are quotas; `burst` makes a rate
 of any window. Hours and days are aligned to UTC. Without `burst`, a rate may spend one
 window's units at once: `60 per minute` means a burst of 60. The meter is `requests` unless named.
@@ -12,6 +14,7 @@ window's units at once: `60 per minute` means a burst of 60. The meter is `reque
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gateway.core.limits import Concurrency, Limit, Quota, Rate
@@ -36,6 +39,7 @@ _SENTENCE = re.compile(
     r"(?P<units>[^\s]+)(?: (?P<meter>(?!per )[^\s]+))? per (?P<window>.+?)(?: burst (?P<burst>[^\s]+))?"
 )
 _AT_ONCE = re.compile(r"(?P<calls>[^\s]+) concurrent(?: (?P<what>[^\s]+))?")
+_OF_GROUP = re.compile(r"(?P<limit>.+) on (?P<group>[^\s]+)")
 _NUMBER = re.compile(r"[0-9]+(?:_[0-9]+)*")
 _DURATION = re.compile(r"([0-9]{1,9}) ?([a-z]+)")
 _EXAMPLES = "'2 per second burst 10', '500 per day', '1_000 requests per billing period' or '20 concurrent'"
@@ -49,17 +53,40 @@ class LimitInvalid(ValueError):
         self.suggestion = suggestion
 
 
-def parse_limit(text: str, meters: Collection[str]) -> Limit:
+def parse_limit(text: str, meters: Collection[str], groups: Collection[str] | None = None) -> Limit:
     """Read one limit.
 
     Args:
         text: The sentence. Runs of spaces count as one.
         meters: Names of the meters there are; `requests` is always one.
+        groups: Names of the groups of routes there are. None: not known yet, any will do.
 
     Raises:
         LimitInvalid: Not in the grammar, or a number that the charge script cannot honour.
     """
     sentence = " ".join(text.split())
+    match = _OF_GROUP.fullmatch(sentence)
+    if match is None:
+        return _parse(sentence, meters)
+    group = match["group"]
+    if groups is not None:
+        check_group(group, groups)
+    limit = _parse(match["limit"], meters)
+    return replace(limit, name=f"{group}-{limit.name}", group=group)
+
+
+def check_group(name: str, groups: Collection[str]) -> None:
+    """Refuse a group of routes that is not there.
+
+    Raises:
+        LimitInvalid: With the nearest name.
+    """
+    if name not in groups:
+        known = f"there are: {', '.join(sorted(groups))}" if groups else "no route has a 'group'"
+        raise LimitInvalid(f"there is no group of routes {_quote(name)} ({known})", nearest_name(name, groups))
+
+
+def _parse(sentence: str, meters: Collection[str]) -> Limit:
     if "concurrent" in sentence.split():
         return _concurrency(sentence)
     match = _SENTENCE.fullmatch(sentence)
@@ -76,11 +103,12 @@ def parse_limit(text: str, meters: Collection[str]) -> Limit:
 
 def limit_words(limit: Limit) -> str:
     """The sentence for a limit; `parse_limit` reads it back to the same value."""
+    group = "" if limit.group is None else f" on {limit.group}"
     if isinstance(limit, Concurrency):
-        return f"{limit.units:_} concurrent"
+        return f"{limit.units:_} concurrent{group}"
     window_s = limit.window_ms // 1000 if isinstance(limit, Rate) else limit.window_s
     sentence = f"{limit.units:_} {limit.meter} per {_window_words(window_s)}"
-    return f"{sentence} burst {limit.burst:_}" if isinstance(limit, Rate) else sentence
+    return f"{sentence} burst {limit.burst:_}{group}" if isinstance(limit, Rate) else f"{sentence}{group}"
 
 
 def parse_duration_s(text: str) -> int:

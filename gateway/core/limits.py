@@ -18,13 +18,16 @@ class Rate:
     """
 
     name: str
-    """What the RateLimit fields call it: `second`, `minute`, or `<meter>-minute` for other meters."""
+    """What the RateLimit fields call it: `second`, `minute`, `<meter>-minute` for other meters, or
+    `<group>-minute` for a group of routes."""
     meter: str
     units: int
     """Units per `window_ms`, >= 1."""
     window_ms: int
     burst: int
     """Units that may be spent at once, >= 1. `burst * window_ms` stays below 2**53."""
+    group: str | None = None
+    """The routes that it counts (`core.route`), and no others; None: every call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,13 +35,15 @@ class Quota:
     """A number of units per window; waiting for the next window or upgrading helps."""
 
     name: str
-    """`period`, `day`, `hour`, or `<meter>-period` for other meters."""
+    """`period`, `day`, `hour`, `<meter>-period`, `<group>-day` or `<group>-<meter>-day`."""
     meter: str
     units: int
     """Units per window, >= 0."""
     window_s: int | None
     """Length of a fixed window aligned to the Unix epoch (3600 = UTC hour, 86400 = UTC day);
     None for the customer's billing period, whose bounds come from the subscription."""
+    group: str | None = None
+    """The routes that it counts (`core.route`), and no others; None: every call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +54,11 @@ class Concurrency:
     """
 
     name: str
-    """`concurrent`."""
+    """`concurrent`, or `<group>-concurrent`."""
     units: int
     """Calls at once, >= 1."""
+    group: str | None = None
+    """The routes that it counts (`core.route`), and no others; None: every call."""
 
 
 Limit: TypeAlias = Rate | Quota | Concurrency
@@ -60,8 +67,8 @@ Limit: TypeAlias = Rate | Quota | Concurrency
 def limit_field(limit: Limit, key_id: str | None = None) -> str:
     """Name of the counter that a limit reads and writes, within one customer.
 
-    It names the meter and the window, never the tier or the number of units: so a plan
-    change or a policy edit moves the limit and keeps the count. `key_id` makes it the
+    It names the meter, the window and the group of routes, never the tier, the number of units or a
+    place in the policy: so a plan change or a policy edit moves the limit and keeps the count. `key_id` makes it the
     key's own counter. Source: gateway/cache/keyspace.py stores one hash field per name; of calls
     at once, a sorted set.
     """
@@ -71,4 +78,6 @@ def limit_field(limit: Limit, key_id: str | None = None) -> str:
         name = f"r:{limit.meter}:{limit.window_ms}"
     else:
         name = f"q:{limit.meter}:{'period' if limit.window_s is None else limit.window_s}"
+    if limit.group is not None:
+        name = f"{name}:{limit.group}"
     return name if key_id is None else f"{name}@{key_id}"

@@ -48,12 +48,12 @@ DENY = OutageRule(mode="deny")
 def default_rule(limits: Sequence[Limit], *, is_sold: bool) -> OutageRule:
     """What holds for a tier that says nothing.
 
-    Who pays is let in for a hundredth of the tier's smallest quota, 10 at least and 10,000 at most, or 1,000
-    where there is none. A tier that no plan sells waits.
+    Who pays is let in for a hundredth of the tier's smallest quota on every call, 10 at least and 10,000 at
+    most, or 1,000 where there is none. A tier that no plan sells waits.
     """
     if not is_sold:
         return DENY
-    smallest = min((limit.units for limit in limits if isinstance(limit, Quota)), default=None)
+    smallest = min((limit.units for limit in limits if isinstance(limit, Quota) and limit.group is None), default=None)
     units = _WITHOUT_QUOTA if smallest is None else min(max(smallest // _SHARE, _LEAST), _MOST)
     return OutageRule(mode="local", units=units)
 

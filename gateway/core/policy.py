@@ -101,6 +101,8 @@ class Policy:
     """Whether any route does: else a path with one need not be read twice (`core.target`)."""
     needs_settings_upstream: bool = field(init=False, repr=False, compare=False)
     """Whether a request can go to the upstream of the settings: no group is the default, and a route names none."""
+    route_groups: frozenset[str] = field(init=False, repr=False, compare=False)
+    """The groups of routes that limits may name."""
     has_cors: bool = field(init=False, repr=False, compare=False)
     """Whether any route answers browsers of other origins."""
     has_measures: bool = field(init=False, repr=False, compare=False)
@@ -114,6 +116,8 @@ class Policy:
         needs_upstream = DEFAULT_GROUP not in self.upstreams and any(route.forward.group is None for route in routes)
         object.__setattr__(self, "takes_encoded_slashes", takes_slashes)
         object.__setattr__(self, "needs_settings_upstream", needs_upstream)
+        groups_of_routes = frozenset(route.group for route in routes if route.group is not None)
+        object.__setattr__(self, "route_groups", groups_of_routes)
         has_cors = self.cors is not None or any(route.forward.cors is not None for route in routes)
         object.__setattr__(self, "has_cors", has_cors)
         object.__setattr__(self, "has_measures", any(route.measures for route in routes))

@@ -40,6 +40,8 @@ class Route:
     """What a call costs by what it asks for, beside `cost`."""
     is_priced: bool = field(default=False, hash=False, compare=False)
     """A copy for one call, with its measures in `cost`."""
+    group: str | None = None
+    """Which routes it is counted with by limits of their own (`core.limits`)."""
     begins: bool = True
     """Whether a call begins by it, which takes a place among those in progress."""
 

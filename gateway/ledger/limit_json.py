@@ -15,8 +15,12 @@ _NAMES = {kind: name for name, kind in _KINDS.items()}
 
 
 def dump_limits(limits: Sequence[Limit]) -> list[dict[str, Any]]:
-    """One object per limit: its kind, and its fields by name."""
-    return [{"kind": _NAMES[type(limit)], **asdict(limit)} for limit in limits]
+    """One object per limit: its kind, and its fields by name; a group only if it has one."""
+    objects: list[dict[str, Any]] = [{"kind": _NAMES[type(limit)], **asdict(limit)} for limit in limits]
+    for one in objects:
+        if one["group"] is None:
+            del one["group"]
+    return objects
 
 
 def load_limits(objects: Sequence[dict[str, Any]]) -> tuple[Limit, ...]:

@@ -24,6 +24,7 @@ from gateway.policyfiles.consistency import (
     check_features,
     check_groups,
     check_plans,
+    check_route_groups,
 )
 from gateway.policyfiles.cors import read_cors
 from gateway.policyfiles.credits import read_credits
@@ -121,6 +122,7 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
         check_features(routes, tiers, faults)
         check_costs(routes, tiers, faults)
         check_groups(routes, upstreams, faults)
+        check_route_groups(routes, tiers, faults)
         if not has_default_upstream:
             check_default_group(routes, upstreams, faults)
         check_lifecycle(lifecycle, tiers, faults)
@@ -254,6 +256,7 @@ def _route(draft: RouteDraft, billable: Billable, once: OnceTerms | None) -> Rou
         segments=draft.pattern.segments,
         cost=draft.cost,
         requires=None if draft.requires is None else draft.requires.value,
+        group=None if draft.group is None else draft.group.value,
         forward=draft.forwarding.options,
         measures=draft.measures,
         settle=draft.settle,

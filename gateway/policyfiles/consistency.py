@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gateway.core.limit_text import limit_words
+from gateway.core.limit_text import LimitInvalid, check_group, limit_words
 from gateway.core.limits import Concurrency, Quota, Rate
 from gateway.core.upstream_policy import DEFAULT_GROUP
 
@@ -53,6 +54,19 @@ def check_groups(routes: Iterable[RouteDraft], groups: dict[str, UpstreamGroup],
             faults.add_unknown(name.place, message, name.value, groups)
 
 
+def check_route_groups(routes: Iterable[RouteDraft], tiers: dict[str, TierDraft], faults: FaultLog) -> None:
+    """A limit on a group that no route is in would count nothing."""
+    groups = {route.group.value for route in routes if route.group is not None}
+    for tier in tiers.values():
+        for limit, place in tier.limits:
+            if limit.group is None:
+                continue
+            try:
+                check_group(limit.group, groups)
+            except LimitInvalid as error:
+                faults.add(place, str(error), suggestion=error.suggestion)
+
+
 def check_default_group(routes: Iterable[RouteDraft], groups: dict[str, UpstreamGroup], faults: FaultLog) -> None:
     """A route that names no group needs the default one, where the settings name no servers."""
     if DEFAULT_GROUP in groups:
@@ -70,6 +84,7 @@ def check_costs(routes: Iterable[RouteDraft], tiers: dict[str, TierDraft], fault
     """A cost above a burst or a quota could never be charged: waiting would not help."""
     for route in routes:
         text, socket = route.pattern.text, route.forwarding.options.websocket
+        group = None if route.group is None else route.group.value
         costs = [(f"{text!r} costs", route.cost, route.cost_place, "called")]
         if socket is not None and route.forwarding.socket_place is not None:
             place = route.forwarding.socket_place
@@ -77,8 +92,9 @@ def check_costs(routes: Iterable[RouteDraft], tiers: dict[str, TierDraft], fault
             costs.append((f"a minute of {text!r} costs", socket.cost_per_minute, place, "paid"))
         for tier in tiers.values():
             if _may_call(tier, route):
+                counting = replace(tier, limits=tuple(each for each in tier.limits if each[0].group in {None, group}))
                 for what, cost, place, verb in costs:
-                    _check_cost(what, dict(cost), place, verb, tier, faults)
+                    _check_cost(what, dict(cost), place, verb, counting, faults)
 
 
 def _may_call(tier: TierDraft, route: RouteDraft) -> bool:

@@ -12,7 +12,7 @@ from gateway.policyfiles.forwarding import FORWARD_KEYS, ForwardingDraft, read_f
 from gateway.policyfiles.measuring import read_route_cost
 from gateway.policyfiles.once import OnceDraft, read_route_once
 from gateway.policyfiles.settling import read_route_settle
-from gateway.policyfiles.shapes import as_fields, as_text
+from gateway.policyfiles.shapes import as_fields, as_text, check_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping as Lookup
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MAX_ROUTES = 2_000
 """So many lines are read in a fraction of a second, by every worker, at every edit."""
 
-_ROUTE_KEYS = ("match", "cost", "requires", "settle", "billable", "idempotency", *FORWARD_KEYS)
+_ROUTE_KEYS = ("match", "group", "cost", "requires", "settle", "billable", "idempotency", *FORWARD_KEYS)
 _ROUTE_LATER = ("enforce",)
 
 
@@ -42,6 +42,8 @@ class RouteDraft:
     cost: tuple[tuple[str, int], ...]
     cost_place: Place
     requires: Text | None
+    group: Text | None
+    """Of routes, for limits of their own; of servers is `forwarding.group`."""
     measures: tuple[Measure, ...]
     settle: tuple[Settle, ...]
     forwarding: ForwardingDraft
@@ -86,10 +88,21 @@ def _read_route(node: Node, meters: Lookup[str, Meter], faults: FaultLog) -> Rou
         measures=measures,
         settle=read_route_settle(fields.get("settle"), most, cost_place, meters, faults),
         requires=requires,
+        group=_read_group(fields["group"], meters, faults) if "group" in fields else None,
         forwarding=read_forwarding(fields, pattern, meters, faults),
         billable=read_billable(fields["billable"], faults) if "billable" in fields else None,
         once=read_route_once(fields["idempotency"], pattern, faults) if "idempotency" in fields else None,
     )
+
+
+def _read_group(node: Node, meters: Lookup[str, Meter], faults: FaultLog) -> Text | None:
+    name = as_text(node, "'group'", faults)
+    if name is None or not check_name(name, "group of routes", faults):
+        return None
+    if name.value in meters:  # their limits would have one name in the RateLimit fields
+        faults.add(name.place, f"{name.value!r} is a meter: give the group of routes another name")
+        return None
+    return name
 
 
 def _read_pattern(match: Text, faults: FaultLog) -> Pattern | None:

@@ -22,6 +22,7 @@ from gateway.web.page_frame import FromVisit, Page, SignedIn, Visit
 from gateway.web.page_words import (
     STANDING_WORDS,
     Moment,
+    group_words,
     limit_sentence,
     moment,
     price_words,
@@ -206,7 +207,7 @@ def _quotas(usage: Usage, account: Account, policy: Policy) -> list[QuotaRow]:
 
 
 def _quota_row(limit: LimitUsage, names: dict[str, str], policy: Policy) -> QuotaRow:
-    label = f"{unit_words(limit.meter, policy.meters)} per {window_words(limit.words)}"
+    label = f"{unit_words(limit.meter, policy.meters)} per {window_words(limit.words)}{group_words(limit.group)}"
     label = label[:1].upper() + label[1:]
     if limit.key_id is not None:
         label = f"{label}, key {names.get(limit.key_id, limit.key_id)!r}"

@@ -239,8 +239,9 @@ def _created(runtime: Runtime, key: NewKey) -> Response[NewKey]:
 
 
 def _parse_limits(texts: list[str], runtime: Runtime) -> tuple[Limit, ...]:
+    policy = runtime.policy.current
     try:
-        return tuple(parse_limit(text, runtime.policy.current.meters) for text in texts)
+        return tuple(parse_limit(text, policy.meters, policy.route_groups) for text in texts)
     except LimitInvalid as error:
         hint = f"; did you mean {error.suggestion!r}?" if error.suggestion else ""
         raise RequestInvalid(f"limits: {error}{hint}") from None

@@ -31,10 +31,14 @@ def moment(at: int | None) -> Moment | None:
 
 
 def limit_sentence(limit: Limit, meters: Mapping[str, Meter]) -> str:
-    """`1,000 requests per billing period`; `10 requests per second, up to 20 at once`; `20 calls at once`."""
+    """`1,000 requests per billing period`; `10 requests per second, up to 20 at once`; `20 calls at once`.
+
+    With ` on renders` behind it for a group of routes.
+    """
+    group = group_words(limit.group)
     if isinstance(limit, Concurrency):
-        return f"{limit.units:,} {'call' if limit.units == 1 else 'calls'} at once"
-    sentence = f"{limit.units:,} {unit_words(limit.meter, meters)} per {window_words(limit_words(limit))}"
+        return f"{limit.units:,} {'call' if limit.units == 1 else 'calls'} at once{group}"
+    sentence = f"{limit.units:,} {unit_words(limit.meter, meters)} per {window_words(limit_words(limit))}{group}"
     if isinstance(limit, Rate) and limit.burst != limit.units:
         return f"{sentence}, up to {limit.burst:,} at once"
     return sentence
@@ -47,7 +51,12 @@ def feature_words(tier: Tier) -> tuple[str, ...]:
 
 def window_words(policy_words: str) -> str:
     """The window in a limit as policy writes it: `billing period`, `day`, `10 seconds`."""
-    return policy_words.partition(" per ")[2].partition(" burst ")[0]
+    return policy_words.partition(" per ")[2].partition(" on ")[0].partition(" burst ")[0]
+
+
+def group_words(group: str | None) -> str:
+    """` on renders`; nothing for a limit on every call."""
+    return "" if group is None else f" on {group.replace('-', ' ').replace('_', ' ')}"
 
 
 def unit_words(meter: str, meters: Mapping[str, Meter]) -> str:

@@ -32,6 +32,8 @@ class LimitView(msgspec.Struct, kw_only=True):
     """The same at the pace of the last three to four hours."""
     key_id: str | None
     """The key whose own limit this is; null: it is shared by all keys."""
+    group: str | None
+    """The group of routes that it counts; null: every call."""
 
 
 class CreditView(msgspec.Struct, kw_only=True):
@@ -102,6 +104,7 @@ async def show_usage(
                 exhausts_at=limit.exhausts_at,
                 exhausts_at_recent=limit.exhausts_at_recent,
                 key_id=limit.key_id,
+                group=limit.group,
             )
             for limit in usage.limits
         ],

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from gateway.cache import CacheUnavailable, decode_account, encode_account
 from gateway.core.account import Account, KeyRecord, Subscription
-from gateway.core.limits import Quota, Rate
+from gateway.core.limits import Concurrency, Quota, Rate
 
-limits = st.one_of(st.builds(Rate), st.builds(Quota))
+limits = st.one_of(st.builds(Rate), st.builds(Quota), st.builds(Concurrency))
 keys = st.builds(KeyRecord, limits=st.lists(limits, max_size=3).map(tuple))
 accounts = st.builds(
     Account,

@@ -123,6 +123,29 @@ def test_explain_says_when_the_seller_is_told() -> None:
     assert "alerts   at 50 %, 80 %, 100 % of a quota, on the ways that the settings name\n" in result.output
 
 
+def test_explain_and_show_tell_groups_of_routes_and_calls_at_once(tmp_path: Path) -> None:
+    text = """\
+version: 1
+default_tier: free
+tiers:
+  free:
+    limits: [20 concurrent, 100 per day on renders, 3 concurrent on renders, 5 per minute on lookups]
+routes:
+  - {match: POST /v1/render/**, group: renders, cost: 10}
+  - {match: GET /v1/lookup, group: lookups}
+"""
+    (tmp_path / "policy.yaml").write_text(text, encoding="utf-8")
+    explained = run("explain", "POST", "/v1/render/a", "--dir", str(tmp_path)).output
+    assert "group    renders\n" in explained
+    assert "limit    20 concurrent: each call is one while it is in progress, whatever it costs\n" in explained
+    assert "limit    100 requests per day on renders: 10 such calls a window\n" in explained
+    assert "limit    3 concurrent on renders: each call is one" in explained
+    assert "limit    5 requests per minute burst 5 on lookups: does not count this call\n" in explained
+    shown = run("show", str(tmp_path)).output
+    assert "    100 requests per day on renders\n" in shown
+    assert "cost 10 requests, group renders" in shown
+
+
 def test_explain_says_which_tiers_have_a_missing_feature() -> None:
     result = run("explain", "GET", "/v1/render/a", "--dir", str(SHIPPED))
     assert result.exit_code == 1

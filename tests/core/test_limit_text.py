@@ -29,6 +29,15 @@ METERS = {"requests": None, "tokens": None}
             "1_000  requests per   billing period",
             Quota(name="period", meter="requests", units=1000, window_s=None),
         ),
+        (
+            "5 per minute on renders",
+            Rate(name="renders-minute", meter="requests", units=5, window_ms=60_000, burst=5, group="renders"),
+        ),
+        (
+            "100 tokens per day on renders",
+            Quota(name="renders-tokens-day", meter="tokens", units=100, window_s=86_400, group="renders"),
+        ),
+        ("3 concurrent on  renders", Concurrency(name="renders-concurrent", units=3, group="renders")),
         ("20 concurrent", Concurrency(name="concurrent", units=20)),
         ("1_000 concurrent  requests", Concurrency(name="concurrent", units=1000)),
         ("5 tokens per billing period", Quota(name="tokens-period", meter="tokens", units=5, window_s=None)),
@@ -90,10 +99,10 @@ limit_texts = (
 )
 
 
-@given(limit_texts)
-def test_the_words_of_a_limit_read_back_as_the_same_limit(text: str) -> None:
+@given(limit_texts, st.sampled_from(["", " on renders", " on on", " on per_day"]))
+def test_the_words_of_a_limit_read_back_as_the_same_limit(text: str, group: str) -> None:
     try:
-        limit = parse_limit(text, METERS)
+        limit = parse_limit(text + group, METERS)
     except LimitInvalid:
         return
     assert parse_limit(limit_words(limit), METERS) == limit
@@ -127,3 +136,28 @@ def test_a_duration_is_seconds(text: str, seconds: int) -> None:
 def test_what_is_not_a_duration_is_refused(text: str) -> None:
     with pytest.raises(LimitInvalid, match="not a duration"):
         parse_duration_s(text)
+
+
+def test_a_group_of_routes_is_looked_up_where_groups_are_known() -> None:
+    groups = {"renders", "exports"}
+    assert parse_limit("5 per day on renders", METERS, groups) == parse_limit("5 per day on renders", METERS)
+    with pytest.raises(LimitInvalid, match=r"no group of routes 'render' \(there are: exports, renders\)") as refused:
+        parse_limit("5 per day on render", METERS, groups)
+    assert refused.value.suggestion == "renders"
+    with pytest.raises(LimitInvalid, match="no route has a 'group'"):
+        parse_limit("5 concurrent on renders", METERS, ())
+
+
+def test_the_counter_of_a_group_is_its_own_and_a_keys_in_it_another() -> None:
+    texts = ("5 per day", "5 per day on a", "9 per day on a", "5 per day on b", "5 concurrent", "5 concurrent on a")
+    limits = [parse_limit(text, METERS) for text in texts]
+    assert [limit_field(limit) for limit in limits] == [
+        "q:requests:86400",
+        "q:requests:86400:a",
+        "q:requests:86400:a",
+        "q:requests:86400:b",
+        "live",
+        "live:a",
+    ]
+    assert limit_field(limits[1], "key_1") == "q:requests:86400:a@key_1"
+    assert limit_field(limits[5], "key_1") == "live:a@key_1"

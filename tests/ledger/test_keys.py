@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from gateway.core.account import KeyRecord
-from gateway.core.limits import Quota, Rate
+from gateway.core.limits import Concurrency, Quota, Rate
 from gateway.ledger import CheckoutClaimed, CustomerUnknown, KeyEnded, KeyExists, KeysFull, NewKey
 from gateway.ledger.keys import EXPIRED_KEYS_LEAVE_AFTER_S
 from gateway.ledger.limit_json import dump_limits, load_limits
@@ -17,10 +17,15 @@ LIMITS = (
     Rate(name="second", meter="requests", units=5, window_ms=1000, burst=5),
     Quota(name="tokens-period", meter="tokens", units=10**12, window_s=None),
     Quota(name="day", meter="requests", units=0, window_s=86_400),
+    Quota(name="renders-day", meter="requests", units=7, window_s=86_400, group="renders"),
+    Concurrency(name="concurrent", units=3),
 )
 whole = st.integers(0, 2**62)
-limits = st.builds(Rate, name=st.text(), meter=st.text(), units=whole, window_ms=whole, burst=whole) | st.builds(
-    Quota, name=st.text(), meter=st.text(), units=whole, window_s=st.none() | whole
+groups = st.none() | st.text()
+limits = (
+    st.builds(Rate, name=st.text(), meter=st.text(), units=whole, window_ms=whole, burst=whole, group=groups)
+    | st.builds(Quota, name=st.text(), meter=st.text(), units=whole, window_s=st.none() | whole, group=groups)
+    | st.builds(Concurrency, name=st.text(), units=whole, group=groups)
 )
 
 
