@@ -286,6 +286,17 @@ async def test_a_settlement_in_another_meter_changes_nothing(parts):
     assert left(attempt, "period") == 8
 
 
+async def test_a_price_of_one_call_holds_for_that_call_only(parts):
+    _, key, _ = await parts.customer()
+    first, _ = await admit(parts.admission, key)
+    for cost in (3, 4):
+        attempt = parts.admission.attempt("dec_1", "GET", "/v1/echo")
+        await parts.admission.admit(attempt, key, replace(first.route, cost=(("requests", cost),), is_priced=True))
+        assert attempt.ready is None
+    attempt, _ = await admit(parts.admission, key)
+    assert left(attempt, "period") == 10 - 1 - 3 - 4 - 1
+
+
 async def test_a_settlement_without_a_cache_is_lost(parts):
     _, key, _ = await parts.customer()
     _, receipt = await admit(parts.admission, key)

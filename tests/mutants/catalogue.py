@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.mutants import of_outages, of_programs, of_scripts
+from tests.mutants import of_outages, of_prices, of_programs, of_scripts
 
-MUTANTS = (*of_scripts.MUTANTS, *of_programs.MUTANTS, *of_outages.MUTANTS)
+MUTANTS = (*of_scripts.MUTANTS, *of_programs.MUTANTS, *of_outages.MUTANTS, *of_prices.MUTANTS)

@@ -17,6 +17,7 @@ meters: {tokens: {settle: response header X-Tokens}, kb: {}, items: {}}
 tiers:
   free:
     limits:
+      - 20 concurrent
       - 1_000 requests per billing period
       - 300 tokens per billing period
       - 100 kb per billing period

@@ -1,0 +1,130 @@
+"""Faults in what a call costs: by what it asks for, by what comes of it, and whether it is billed."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_SETTLE, _MEASURE, _OUTCOME = "gateway/core/settle.py", "gateway/core/measure.py", "gateway/core/outcome.py"
+_SETTLES, _MEASURES, _OUTCOMES = (
+    ("tests/core/test_settle.py",),
+    ("tests/core/test_measure.py",),
+    ("tests/core/test_outcome.py",),
+)
+_ANSWERED = ("tests/web/test_settling.py",)
+
+MUTANTS = (
+    Mutant(
+        "a response may say more than a call can cost",
+        _SETTLE,
+        "units[rule.meter] = min(said, rule.at_most)",
+        "units[rule.meter] = said",
+        _SETTLES,
+    ),
+    Mutant("a unit that was begun is free", _SETTLE, "-(-count // per_bytes)", "count // per_bytes", _SETTLES),
+    Mutant(
+        "of two costs that a response tells, the first is taken",
+        _SETTLE,
+        'parse_units(values[0].strip(b" \\t")) if len(values) == 1 else None',
+        'parse_units(values[0].strip(b" \\t")) if values else None',
+        _SETTLES,
+    ),
+    Mutant(
+        "callers see the field that tells the cost",
+        _SETTLE,
+        "if values and not rule.keeps_header:",
+        "if values and rule.keeps_header:",
+        _SETTLES,
+    ),
+    Mutant(
+        "a stream that breaks costs what its head told of the whole",
+        "gateway/web/settling.py",
+        'if outcome.ended in {"upstream-broke", "timeout"}:',
+        'if outcome.ended == "timeout":',
+        _ANSWERED,
+    ),
+    Mutant(
+        "a cost behind the body is not heard",
+        "gateway/web/settling.py",
+        "return {**counted, **self.heard, **told}",
+        "return {**counted, **self.heard}",
+        _ANSWERED,
+    ),
+    Mutant(
+        "a repeat is settled as if it had been charged",
+        "gateway/web/edge_plan.py",
+        "elif told and claim.cost and isinstance(claim, QuotaClaim):",
+        "elif told and isinstance(claim, QuotaClaim):",
+        _ANSWERED,
+    ),
+    Mutant(
+        "what a caller left before a response is charged whatever policy says",
+        _OUTCOME,
+        "return by_caller and billable.abandoned",
+        "return by_caller",
+        _OUTCOMES,
+    ),
+    Mutant(
+        "an open websocket is free",
+        _OUTCOME,
+        "frozenset(statuses | {_SWITCHING} if _OK in statuses else statuses)",
+        "frozenset(statuses)",
+        _OUTCOMES,
+    ),
+    Mutant(
+        "every response is billed that came to its end",
+        _OUTCOME,
+        "return status in billable.statuses and (complete or payload or by_caller)",
+        "return complete or (status in billable.statuses and (payload or by_caller))",
+        _OUTCOMES,
+    ),
+    Mutant(
+        "a price may be said twice in one document",
+        _MEASURE,
+        "if len(document) != len(pairs):",
+        "if len(document) > len(pairs):",
+        _MEASURES,
+    ),
+    Mutant("a price may be true", _MEASURE, " and not isinstance(document, bool)", "", _MEASURES),
+    Mutant(
+        "a call may cost more than the most",
+        _MEASURE,
+        "if units is None or not least <= units <= measure.at_most:",
+        "if units is None or units < least:",
+        _MEASURES,
+    ),
+    Mutant(
+        "a caller may price its call at nothing",
+        _MEASURE,
+        "return _checked(measure, units, least=1)",
+        "return _checked(measure, units, least=0)",
+        _MEASURES,
+    ),
+    Mutant(
+        "a body of unknown size reserves nothing",
+        _MEASURE,
+        "    if framing == CHUNKED:\n        return measure.at_most\n",
+        "    if framing == CHUNKED:\n        return 0\n",
+        _MEASURES,
+    ),
+    Mutant(
+        "a compressed body is read as it is",
+        _MEASURE,
+        'if any(name == b"content-encoding" and value.strip().lower() != b"identity" for name, value in headers):',
+        "if not headers and body == headers:",
+        _MEASURES,
+    ),
+    Mutant(
+        "a body may be longer than what was reserved for it",
+        "gateway/web/edge_plan.py",
+        "self.max_body = min(self.max_body, reserved)",
+        "self.max_body = max(self.max_body, reserved)",
+        ("tests/web/test_measuring.py",),
+    ),
+    Mutant(
+        "a price for one call is kept for the next",
+        "gateway/admission.py",
+        "        if plan.route.is_priced:\n            return\n",
+        "",
+        ("tests/test_admission.py",),
+    ),
+)
