@@ -81,7 +81,7 @@ _ROUNDS = 6
 """How often a decision is taken anew because the account, the window or the cache changed under it."""
 
 
-_NOT_SEEN = "The limits cannot be checked right now, and this account was not seen here in the last 15 minutes."
+_NOT_SEEN = "The limits cannot be checked right now, and this key was not seen here in the last 15 minutes."
 _NOT_ALLOWED = "The limits cannot be checked right now, and when they last were, this call was not allowed."
 """No word of why not: what an account allowed minutes ago may be wrong by now."""
 
@@ -315,8 +315,9 @@ class Admission:
         attempt.account = held.account
         if ready is None or ready.held is not held:
             attempt.ready = None
-            if self._plan(attempt, key.digest) is not None:
-                raise CacheUnavailable(_NOT_ALLOWED, reason=error.reason) from error
+            if (refusal := self._plan(attempt, key.digest)) is not None:
+                words = _NOT_SEEN if isinstance(refusal, InvalidKey) else _NOT_ALLOWED
+                raise CacheUnavailable(words, reason=error.reason) from error
         if attempt.plan is None:
             raise AssertionError("an account makes a plan or a refusal")
         if attempt.gate is not None:

@@ -204,12 +204,16 @@ class Outages:
                 if self._monotonic() - self._failed_at >= CALM_S:
                     del self._customers[customer_id]
                 continue
+            if not self._cache.is_reachable(customer_id):
+                self._failed_at = self._monotonic()
+                continue
             try:
                 if await self._charge_back(customer_id, customer):
                     moved.append(customer_id)
             except (CapacityReduced, LedgerUnavailable) as error:
                 self._failed_at = self._monotonic()
                 log.debug("what is owed to quotas cannot be charged back yet", reason=str(error))
+                self._customers[customer_id] = self._customers.pop(customer_id)  # others are first next time
                 break
         self._metrics.outage_owed.set(self.owed_units)
         return moved

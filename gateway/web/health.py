@@ -32,6 +32,7 @@ _STRIPE_CHECK_S = 60.0
 _STRIPE_PAUSE_S = 120.0
 """Between two checks of a Stripe that did not answer: it has enough to do."""
 _CACHE_WAIT_S = 0.5
+_SECOND_LOOKS = 2
 _LEDGER_WAIT_S = 1.0
 """Load balancers give a check a few seconds, and a database that hangs takes longer to be given up."""
 _UNPUBLISHED_COUNTED = 1000
@@ -103,7 +104,7 @@ async def _check_cache(runtime: Runtime) -> Check:
     """Can it decide? Else: who goes on without it, by policy, in what time, and what is wrong."""
     deadline_ms = runtime.settings.cache_deadline_ms
     try:
-        milliseconds = await runtime.cache.try_write()
+        milliseconds = await _write_ms(runtime, deadline_ms)
     except CacheUnavailable as error:
         return _no_cache(runtime, explain_trouble(error.reason))
     if not await runtime.cache.wait_ready(_CACHE_WAIT_S) and (trouble := await runtime.cache.find_trouble()):
@@ -112,6 +113,15 @@ async def _check_cache(runtime: Runtime) -> Check:
         what = f"It took {milliseconds:.0f} ms to answer, and calls wait {deadline_ms} ms."
         return _no_cache(runtime, replace(explain_trouble("no answer in time"), what=what))
     return Check(name="cache", ok=True, detail=f"answers in {milliseconds:.1f} ms", is_needed=True)
+
+
+async def _write_ms(runtime: Runtime, deadline_ms: int) -> float:
+    """The best of a few: one alone may have waited for this process."""
+    best = await runtime.cache.try_write()
+    for _ in range(_SECOND_LOOKS):
+        if best > deadline_ms:
+            best = min(best, await runtime.cache.try_write())
+    return best
 
 
 def _no_cache(runtime: Runtime, trouble: Trouble) -> Check:

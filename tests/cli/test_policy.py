@@ -116,6 +116,7 @@ def test_explain_names_the_route_its_place_the_cost_and_the_limits() -> None:
     assert "requires exports, which 'pro' has" in result.output
     assert "cost     10 requests" in result.output
     assert "1_000 requests per billing period: 100 such calls a window" in result.output
+    assert "outage   local 10: units for each known customer and worker" in result.output
 
 
 def test_explain_says_when_the_seller_is_told() -> None:

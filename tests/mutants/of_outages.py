@@ -152,10 +152,8 @@ MUTANTS = (
     Mutant(
         "a key that the held account does not have is let in",
         _ADMISSION,
-        "            if self._plan(attempt, key.digest) is not None:\n"
-        "                raise CacheUnavailable(_NOT_ALLOWED",
-        "            if self._plan(attempt, next(iter(held.account.keys))) is not None:\n"
-        "                raise CacheUnavailable(_NOT_ALLOWED",
+        "(refusal := self._plan(attempt, key.digest)) is not None",
+        "(refusal := self._plan(attempt, next(iter(held.account.keys)))) is not None",
         _ACTS,
     ),
 )
