@@ -61,12 +61,18 @@ class OnceCall:
 
 
 def read_once(
-    terms: OnceTerms, headers: Iterable[tuple[bytes, bytes]], method: str, path: bytes, query: bytes
+    terms: OnceTerms,
+    headers: Iterable[tuple[bytes, bytes]],
+    method: str,
+    path: bytes,
+    query: bytes,
+    *,
+    price: tuple[tuple[str, int], ...] = (),
 ) -> OnceCall | None:
     """What a call says about repeats; None: nothing.
 
     Two calls are alike if method, path, query and the announced length of the body are: the body itself
-    has not arrived when the call is charged.
+    has not arrived when the call is charged. Where a call says itself what it costs, that is alike too.
 
     Args:
         terms: Of the route.
@@ -74,6 +80,7 @@ def read_once(
         method: In capitals.
         path: As sent.
         query: As sent.
+        price: Units by meter, if they were read in the call.
 
     Raises:
         IdempotencyKeyInvalid: A key that is empty, too long, misspelled, or sent twice.
@@ -88,7 +95,7 @@ def read_once(
             length = value
     if field is None:
         return None
-    parts = (method.encode(), path, query, length)
+    parts = (method.encode(), path, query, length, *(f"{meter} {units}".encode() for meter, units in price))
     return OnceCall(
         digest=_digest(parse_once_key(field)),
         fingerprint=_digest(b"".join(b"%d:%b" % (len(part), part) for part in parts)),

@@ -149,7 +149,14 @@ class Metered:
         terms, attempt = plan.route.once, self.attempt
         if terms is not None and attempt.method in ONCE_METHODS and attempt.once is None:
             scope = self._scope
-            attempt.once = read_once(terms, scope["headers"], attempt.method, scope["raw_path"], scope["query_string"])
+            attempt.once = read_once(
+                terms,
+                scope["headers"],
+                attempt.method,
+                scope["raw_path"],
+                scope["query_string"],
+                price=plan.route.cost if plan.route.is_priced else (),
+            )
 
     def _leave(self) -> None:
         if self._entered is not None:

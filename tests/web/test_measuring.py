@@ -24,6 +24,7 @@ tiers:
       - 100 items per billing period
 """
 ROUTES = """\
+idempotency: {window: 1h}
 routes:
   - {match: "* /v1/units/**", cost: {items: request header X-Units at most 500}}
   - {match: "* /v1/some/**", cost: {items: request header X-Units at most 500 default 2}}
@@ -153,6 +154,17 @@ def test_what_a_caller_says_it_needs_is_reserved_and_settled_by_the_response(cli
     refused = client.post("/v1/chat/says", json={"max_tokens": 11})
     assert (refused.status_code, refused.json()["code"]) == (429, "quota-exceeded")
     assert client.post("/v1/chat/says", json={"max_tokens": 10}).status_code == 200
+
+
+def test_a_repeat_that_costs_something_else_is_another_call(client):
+    def ask(units):
+        return client.post("/v1/units/a", headers={"X-Units": units, "Idempotency-Key": "once"})
+
+    assert [ask("3").status_code, ask("3").status_code] == [200, 200]
+    assert used(client) == {"requests": 1, "items": 3}
+    other = ask("4")
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency-key-reused")
+    assert used(client) == {"requests": 1, "items": 3}
 
 
 def test_a_stranger_is_not_read(measuring, api):
