@@ -10,8 +10,9 @@ from gateway.core.access import LIFECYCLE_ROWS
 from gateway.core.account import Account, KeyRecord
 from gateway.core.decision import plan_request
 from gateway.core.errors import AccountSuspended, AddressNotAllowed, InvalidKey, RouteNotFound
+from gateway.core.limit_text import parse_limit
 from gateway.core.policy import Policy, Standing, Tier
-from gateway.core.route import Route
+from gateway.core.route import Route, priced
 
 DIGEST = "d" * 64
 POLICY = Policy(
@@ -73,3 +74,12 @@ def test_the_address_is_asked_for_right_after_the_key_and_before_all_else():
         decide("203.0.113.7", route=None, blocked=True)
     with pytest.raises(RouteNotFound):
         decide("203.0.113.7", route=None)
+
+
+def test_what_a_call_goes_on_to_cost_takes_no_place_among_those_in_progress():
+    limits = tuple(parse_limit(text, {}) for text in ("3 concurrent", "5 per second"))
+    begun = decide(None, replace(KEY, allow=(), limits=limits))
+    goes_on = decide(None, replace(KEY, allow=(), limits=limits), route=priced(ROUTE, (("requests", 1),)))
+    assert begun.live == (f"live@{KEY.key_id}",)
+    assert goes_on.live == ()
+    assert [limit.name for limit in goes_on.limits] == ["key-second"]

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.mutants import of_outages, of_prices, of_programs, of_scripts
+from tests.mutants import of_outages, of_places, of_prices, of_programs, of_scripts
 
-MUTANTS = (*of_scripts.MUTANTS, *of_programs.MUTANTS, *of_outages.MUTANTS, *of_prices.MUTANTS)
+MUTANTS = (*of_scripts.MUTANTS, *of_programs.MUTANTS, *of_outages.MUTANTS, *of_places.MUTANTS, *of_prices.MUTANTS)

@@ -132,15 +132,15 @@ MUTANTS = (
     Mutant(
         "a repeat takes its quota's units, and gives them back if it fails",
         "gateway/core/once.py",
-        "replace(limit, claim=replace(limit.claim, cost=0))",
-        "limit",
+        "            claim=replace(limit.claim, cost=0),\n",
+        "",
         ("tests/test_once.py", "tests/web/test_once.py"),
     ),
     Mutant(
         "the length of a body is no part of the fingerprint",
         "gateway/core/once.py",
-        "parts = (method.encode(), path, query, length)",
-        "parts = (method.encode(), path, query)",
+        "parts = (method.encode(), path, query, length, *(",
+        "parts = (method.encode(), path, query, *(",
         ("tests/core/test_once.py",),
     ),
     Mutant(

@@ -37,8 +37,8 @@ MUTANTS = (
     Mutant(
         "the first limit's cost is skipped",
         _CHARGE,
-        "  elseif need > 0 then\n    spends",
-        "  elseif need > 0 and i > 5 then\n    spends",
+        "  elseif need > 0 and units ~= -2 then\n    spends",
+        "  elseif need > 0 and units ~= -2 and i > 5 then\n    spends",
         _CHARGES,
     ),
     Mutant(
@@ -101,15 +101,15 @@ MUTANTS = (
     Mutant(
         "the id of a quota's window is ignored: it never resets",
         _CHARGE,
-        "    if value and since >= starts_at then\n",
-        "    if value then\n",
+        "    local is_kept = value and since >= starts_at\n",
+        "    local is_kept = value\n",
         _CHARGES,
     ),
     Mutant(
         "a window that is moved to an earlier start counts anew",
         _CHARGE,
-        "    if value and since >= starts_at then\n",
-        "    if value and since == starts_at then\n",
+        "    local is_kept = value and since >= starts_at\n",
+        "    local is_kept = value and since == starts_at\n",
         _CHARGES,
     ),
     Mutant(
