@@ -77,7 +77,7 @@ def read_slots(reply: list[Any], asked: Host) -> list[Range]:
             )
             for first, last, master, *replicas in reply
         ]
-    except (TypeError, LookupError) as error:
+    except (TypeError, LookupError, ValueError) as error:
         raise ValueError("not an answer to CLUSTER SLOTS") from error
     if not ranges:
         raise ValueError("it knows of no slots")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.cache import Cache, CacheUnavailable
+from gateway.cache import Cache, CacheUnavailable, Receipt
 from gateway.cache.inspection import inspect_cache, inspect_cluster
 from gateway.cache.slots import slot_of_command, slot_of_key, slot_of_tag
 from gateway.cli.deployment_checks import judge_cluster, judge_deployment
@@ -185,6 +185,38 @@ async def test_a_key_that_has_moved_is_charged_there_and_counted_once(cluster: V
     await caller.call()
     assert cache.round_trips - before == 3, "the slot was learned"
     assert await used(cache, caller) == 9
+
+
+async def test_a_refund_in_the_middle_of_a_move_waits_for_its_end(cluster: ValkeyCluster, cache: Cache) -> None:
+    source, target = cluster.masters[:2]
+    caller = Caller(cache, await customer_at(cluster, source), LIMIT)
+    tag = caller.account.customer_id
+    await caller.publish()
+    await caller.call()
+    receipt = Receipt(customer_id=tag, receipt_id="r", parts=(("q:m:period", 0, 1),))
+    await cluster.begin_to_move(tag, source, target)
+    refund = asyncio.create_task(cache.refund(receipt))  # its marker is not there, its counter is
+    await asyncio.sleep(0.05)
+    assert not refund.done()
+    await cluster.move_keys(tag, source, target)
+    await cluster.end_move(tag, source, target)
+    assert await refund == 1
+    assert await used(cache, caller) == 0
+
+
+async def test_a_customer_who_is_published_in_the_middle_of_a_move_is_so_at_its_end(
+    cluster: ValkeyCluster, cache: Cache
+) -> None:
+    source, target = cluster.masters[:2]
+    caller = Caller(cache, await customer_at(cluster, source), LIMIT)
+    tag = caller.account.customer_id
+    await cluster.begin_to_move(tag, source, target)
+    publishing = asyncio.create_task(caller.publish())
+    await asyncio.sleep(0.05)
+    await cluster.end_move(tag, source, target)
+    await publishing
+    assert await caller.call()
+    assert caller.missing == 0
 
 
 async def test_a_resharding_under_traffic_admits_the_quota_exactly_and_locks_nobody_out(
