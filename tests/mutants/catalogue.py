@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
-from tests.mutants import of_outages, of_places, of_prices, of_programs, of_scripts
+from tests.mutants import of_outages, of_places, of_prices, of_programs, of_scripts, of_usage
 
-MUTANTS = (*of_scripts.MUTANTS, *of_programs.MUTANTS, *of_outages.MUTANTS, *of_places.MUTANTS, *of_prices.MUTANTS)
+MUTANTS = (
+    *of_scripts.MUTANTS,
+    *of_programs.MUTANTS,
+    *of_outages.MUTANTS,
+    *of_places.MUTANTS,
+    *of_prices.MUTANTS,
+    *of_usage.MUTANTS,
+)
