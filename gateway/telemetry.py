@@ -212,6 +212,12 @@ class Metrics:
             ("sender",),
             registry=self.registry,
         )
+        self.cache_servers_down = Gauge(
+            "tiergate_cache_servers_down",
+            "Masters of a cache cluster that do not answer; their customers are refused.",
+            registry=self.registry,
+            multiprocess_mode="mostrecent",
+        )
         self.unpublished = Gauge(
             "tiergate_unpublished_accounts",
             "Customers whose last change is in the ledger and not yet in the cache.",

@@ -382,17 +382,24 @@ class Cache:
             CacheUnavailable: It takes no writes, or does not answer; of a cluster, not one server does.
         """
 
-        async def write(key: str) -> None:
+        async def write(key: str) -> float:
+            started = time.perf_counter()
             await self._servers.run(key, lambda client: client.set(key, "1", ex=_PROBE_S))
+            return (time.perf_counter() - started) * 1000
 
         await self._servers.masters()  # they are known from here on
         keys = self._servers.spread(probe_key("ready"))
-        started = time.perf_counter()
         answers = await asyncio.gather(*(write(key) for key in keys), return_exceptions=True)
-        failures = [answer for answer in answers if answer is not None]
-        if len(failures) == len(answers):
+        taken = [answer for answer in answers if isinstance(answer, float)]
+        failures = [answer for answer in answers if isinstance(answer, BaseException)]
+        if not taken:
             raise failures[0]
-        return (time.perf_counter() - started) * 1000
+        return min(taken)
+
+    @property
+    def down(self) -> tuple[str, ...]:
+        """Servers that are known not to answer, as host:port; of a cluster, while others do."""
+        return self._servers.down
 
     async def find_trouble(self) -> str:
         """Why charges do not pass, for operators; empty if they do."""

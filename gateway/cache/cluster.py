@@ -107,6 +107,11 @@ class Cluster:
         return any(node.is_ready for node in self._masters)
 
     @property
+    def down(self) -> tuple[str, ...]:
+        """Which masters are known not to answer, as host:port."""
+        return tuple(f"{node.host[0]}:{node.host[1]}" for node in self._masters if node.is_down)
+
+    @property
     def round_trips(self) -> int:
         """Round trips made for script calls so far, to all servers together."""
         return self._retired_trips + sum(node.round_trips for node in self._nodes.values())

@@ -62,6 +62,11 @@ class Node:
         return self._breaker.is_down
 
     @property
+    def down(self) -> tuple[str, ...]:
+        """It is not one of several."""
+        return ()
+
+    @property
     def round_trips(self) -> int:
         """Round trips made for script calls so far; many share one."""
         return self._lane.round_trips

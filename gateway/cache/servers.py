@@ -32,6 +32,11 @@ class Servers(Protocol):
         ...
 
     @property
+    def down(self) -> tuple[str, ...]:
+        """Which of several servers are known not to answer, as host:port."""
+        ...
+
+    @property
     def round_trips(self) -> int:
         """Round trips made for script calls so far; many share one."""
         ...

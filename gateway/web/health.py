@@ -88,6 +88,7 @@ async def watch_dependencies(runtime: Runtime) -> None:
     metrics, watch = runtime.metrics, runtime.watch
     cache, (ledger, _) = await asyncio.gather(_check_cache(runtime), _check_ledger(runtime))
     metrics.up.labels("cache").set(cache.ok)
+    metrics.cache_servers_down.set(len(runtime.cache.down))
     metrics.up.labels("ledger").set(ledger.ok)
     if ledger.ok:
         await _count_in_ledger(runtime)
@@ -112,7 +113,9 @@ async def _check_cache(runtime: Runtime) -> Check:
     if milliseconds > deadline_ms:
         what = f"It took {milliseconds:.0f} ms to answer, and calls wait {deadline_ms} ms."
         return _no_cache(runtime, replace(explain_trouble("no answer in time"), what=what))
-    return Check(name="cache", ok=True, detail=f"answers in {milliseconds:.1f} ms", is_needed=True)
+    down = runtime.cache.down
+    also = f"; masters of the cluster that do not: {', '.join(down)}" if down else ""
+    return Check(name="cache", ok=True, detail=f"answers in {milliseconds:.1f} ms{also}", is_needed=True)
 
 
 async def _write_ms(runtime: Runtime, deadline_ms: int) -> float:
