@@ -1,0 +1,211 @@
+"""Calls, outages, refunds and losses in any order, against a plain count of what was let in and billed."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from redis.asyncio import Redis
+
+from gateway.cache import Cache
+from gateway.core.errors import CapacityReduced, QuotaExceeded
+from gateway.core.keys import KeyCodec
+from gateway.ledger import Ledger, migrate
+from gateway.outages import CALM_S
+from tests.conftest import PEPPER, POLICY, Parts, TestClock
+from tests.fakes.line import Line
+from tests.steps import admit, pro, subscribe
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from gateway.admission import Attempt
+
+QUOTA, LOCAL = 50, 10
+PATHS = {1: ("GET", "/v1/echo"), 5: ("POST", "/v1/render/a")}
+
+
+@dataclass
+class Call:
+    """One that passed."""
+
+    attempt: Attempt
+    cost: int
+    is_owed: bool
+    """Let in, and not charged back yet."""
+
+
+class Stage:
+    """What all histories share: a ledger, a cache, and the line between."""
+
+    def __init__(self, cache_url: str, folder: Any) -> None:
+        self.runner = asyncio.Runner()
+        self.stack = AsyncExitStack()
+        self.parts, self.line, self.raw = self.do(self._open(cache_url, folder))
+        self.users = 0
+
+    def do(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self.runner.run(work)
+
+    async def _open(self, cache_url: str, folder: Any) -> tuple[Parts, Line, Redis]:
+        (folder / "policy.yaml").write_text(POLICY)
+        url = f"sqlite:///{folder / 'ledger.sqlite3'}"
+        await asyncio.to_thread(migrate, url)
+        ledger = await Ledger.open(url)
+        self.stack.push_async_callback(ledger.aclose)
+        raw = Redis.from_url(cache_url)
+        self.stack.push_async_callback(raw.aclose)
+        line = await self.stack.enter_async_context(Line(cache_url.removeprefix("unix://")))
+        cache = await Cache.connect(f"redis://127.0.0.1:{line.port}/0", deadline_s=5.0)
+        self.stack.push_async_callback(cache.aclose)
+        assert await cache.wait_ready(20)
+        return Parts(ledger, cache, TestClock(1_800_000_000.0), folder, KeyCodec(PEPPER, "test"), cache_url), line, raw
+
+    def close(self) -> None:
+        self.do(self.stack.aclose())
+        self.runner.close()
+
+
+class Life(RuleBasedStateMachine):
+    """One customer and one worker."""
+
+    stage: Stage
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.do, self.parts, self.line = self.stage.do, self.stage.parts, self.stage.line
+        self.admission = self.parts.another_worker()
+        self.outages = self.parts.outages
+        self.monotonic_s = 1000.0
+        self.outages._monotonic = lambda: self.monotonic_s
+        self.is_up, self.used, self.spent, self.let_in, self.lost = True, 0, 0, 0, 0
+        self.exhausted_at: int | None = None
+        """The least cost that the quota could not pay when it was last asked."""
+        self.calls: list[Call] = []
+        self.customer_id, self.key = self.do(self._customer())
+
+    async def _customer(self) -> tuple[str, bytes]:
+        self.stage.users += 1
+        customer_id, key, _ = await self.parts.customer(f"user{self.stage.users}")
+        await subscribe(self.parts, customer_id, pro(self.parts.clock, subscription_id=f"sub_{self.stage.users}"))
+        await admit(self.admission, key)
+        self.used = 1
+        return customer_id, key
+
+    def teardown(self) -> None:
+        if not self.is_up:
+            self.mend()
+        self.the_counter_is_what_was_billed()
+
+    @property
+    def owed(self) -> int:
+        return sum(call.cost for call in self.calls if call.is_owed)
+
+    @rule(cost=st.sampled_from(sorted(PATHS)))
+    def call(self, cost: int) -> None:
+        self.parts.clock.time += 1
+        try:
+            attempt = self.do(admit(self.admission, self.key, *PATHS[cost]))
+        except QuotaExceeded:
+            assert self.is_up
+            assert self.used + cost > QUOTA
+            self.exhausted_at = cost
+            return
+        except CapacityReduced:
+            assert not self.is_up
+            was_used_up = self.exhausted_at is not None and cost >= self.exhausted_at
+            assert self.spent + cost > LOCAL or was_used_up
+            return
+        if self.is_up:
+            assert self.used + cost <= QUOTA
+        else:
+            self.spent, self.let_in = self.spent + cost, self.let_in + cost
+            assert self.spent <= LOCAL
+        self.used += cost
+        self.calls.append(Call(attempt, cost, not self.is_up))
+
+    @precondition(lambda self: self.calls)
+    @rule(data=st.data())
+    def refund(self, data: st.DataObject) -> None:
+        call = data.draw(st.sampled_from(self.calls))
+        self.calls.remove(call)
+        answer = self.do(self.admission.refund(call.attempt))
+        if self.is_up or call.is_owed:
+            self.used -= call.cost
+            assert answer == "given-back"
+        else:
+            assert answer == "lost"
+
+    @precondition(lambda self: self.is_up)
+    @rule()
+    def cut(self) -> None:
+        self.do(self.line.close())
+        self.is_up = False
+
+    @precondition(lambda self: not self.is_up)
+    @rule()
+    def charge_back_in_vain(self) -> None:
+        assert self.do(self.outages.charge_back()) == []
+        for call in self.calls:  # from now on its receipt stands, and what is in it is refunded as any charge
+            call.is_owed = False
+
+    @precondition(lambda self: not self.is_up)
+    @rule()
+    def mend(self) -> None:
+        self.do(self.line.open())
+        assert self.do(self.parts.cache.wait_ready(30))
+        self.do(self.outages.charge_back())
+        self.do(self.outages.charge_back())  # what was sent before the last calls, and then these
+        self.is_up = True
+        for call in self.calls:
+            call.is_owed = False
+        self.the_counter_is_what_was_billed()
+
+    @rule(is_long=st.booleans())
+    def time_passes(self, is_long: bool) -> None:  # noqa: FBT001 - hypothesis draws it
+        self.monotonic_s += CALM_S if is_long else CALM_S / 4
+        if self.is_up:
+            self.do(self.outages.charge_back())
+            if is_long:
+                self.spent = 0
+
+    @precondition(lambda self: self.is_up)
+    @rule()
+    def lose_the_cache_after_a_settlement(self) -> None:
+        self.parts.settlement.note_moved(self.customer_id)
+        self.do(self.parts.settlement.settle())
+        self.do(self.stage.raw.delete(*(f"tg:{{{self.customer_id}}}:{name}" for name in ("use", "acct"))))
+
+    def the_counter_is_what_was_billed(self) -> None:
+        self.do(self.admission.current_account(self.customer_id))  # loads it, if it was lost
+        reading = self.do(self.parts.cache.read_usage(self.customer_id))
+        counted = reading.quotas.get("q:requests:period", (0, 0))[1]
+        assert counted == self.used
+        assert counted <= QUOTA + self.let_in
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_any_history_is_counted_to_the_unit(shared_cache_server, tmp_path):
+    class LifeHere(Life):
+        stage = Stage(shared_cache_server.url, tmp_path)
+
+    try:
+        run_state_machine_as_test(
+            LifeHere,
+            settings=settings(
+                max_examples=20,
+                stateful_step_count=25,
+                deadline=None,
+                phases=[Phase.generate],
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+    finally:
+        LifeHere.stage.close()
