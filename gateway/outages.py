@@ -29,7 +29,7 @@ from cachetools import LRUCache
 from gateway.cache import Cache, CacheUnavailable, Receipt
 from gateway.core.account import Account
 from gateway.core.charge import LimitState, QuotaClaim
-from gateway.core.decision import Plan
+from gateway.core.decision import Plan, PlannedLimit
 from gateway.core.errors import CapacityReduced, LedgerUnavailable
 from gateway.core.outage_policy import SNAPSHOT_LIVES_S, OutageMode, most_units, units_of
 from gateway.publishing import Publisher
@@ -111,7 +111,7 @@ class Outages:
         self._failed_at = 0.0
         self._customers: dict[str, _Customer] = {}
         self._asked: set[str] = set()
-        self._exhausted: LRUCache[str, tuple[QuotaClaim, ...]] = LRUCache(entries)
+        self._exhausted: LRUCache[str, tuple[PlannedLimit, ...]] = LRUCache(entries)
         self._boot = secrets.token_hex(8)
         self._batches = 0
 
@@ -119,8 +119,8 @@ class Outages:
 
     def note_refused(self, customer_id: str, plan: Plan, states: Sequence[LimitState]) -> None:
         """The cache said no: remember the quotas that could not pay."""
-        claims = (limit.claim for limit, state in zip(plan.limits, states, strict=False) if not state.allowed)
-        exhausted = tuple(claim for claim in claims if isinstance(claim, QuotaClaim))
+        refused = (limit for limit, state in zip(plan.limits, states, strict=False) if not state.allowed)
+        exhausted = tuple(limit for limit in refused if isinstance(limit.claim, QuotaClaim))
         if exhausted:
             self._exhausted[customer_id] = exhausted
 
@@ -137,7 +137,8 @@ class Outages:
         rule, claims = plan.tier.when_cache_fails, plan.heads
         if rule.mode == "deny":
             return Passed(mode="deny", refusal="The limits cannot be checked right now, and this tier waits for them.")
-        if any(_could_not_pay(claim, self._exhausted.get(account.customer_id, ())) for claim in claims):
+        exhausted = self._exhausted.get(account.customer_id, ())
+        if exhausted and any(_could_not_pay(limit, exhausted) for limit in plan.limits):
             words = "The limits cannot be checked right now, and the quota was used up when they last were."
             return Passed(mode=rule.mode, refusal=words)
         if rule.mode == "allow":
@@ -249,11 +250,13 @@ class Outages:
         return owed + sum(part[2] for receipt in sending for part in receipt.parts)
 
 
-def _could_not_pay(claim: object, exhausted: tuple[QuotaClaim, ...]) -> bool:
+def _could_not_pay(limit: PlannedLimit, exhausted: tuple[PlannedLimit, ...]) -> bool:
     """Whether this quota was asked for no more than this when it last said no, in the same window and size."""
+    claim = limit.claim
     return isinstance(claim, QuotaClaim) and any(
-        (claim.field, claim.starts_at) == (seen.field, seen.starts_at)
-        and claim.limit <= seen.limit
-        and claim.cost >= seen.cost
+        isinstance(seen.claim, QuotaClaim)
+        and (claim.field, claim.starts_at) == (seen.claim.field, seen.claim.starts_at)
+        and limit.quota <= seen.quota
+        and claim.cost >= seen.claim.cost
         for seen in exhausted
     )
