@@ -116,6 +116,7 @@ async def test_the_count_survives_an_edit_that_moves_the_lines_and_the_number(gr
 def test_credits_stand_behind_the_quota_on_every_call_and_never_behind_a_groups():
     grant = Grant(grant_id="g1", meter="requests", units=9, granted_at=0, expires_at=None)
     account = Account(customer_id="c", user_id="u", version=1, created_at=0, grants=(grant,))
-    texts = ("5 per day", "5 requests per billing period on renders", "9 per hour")
+    texts = ("5 per day", "5 per day on renders", "5 requests per billing period on renders", "9 per hour")
     limits = [parse_limit(text, {}) for text in texts]
-    assert [bool(credit_claims(account, limit, limits, 1, 1000.0)) for limit in limits] == [True, False, False]
+    extended = [bool(credit_claims(account, limit, limits, 1, 1000.0)) for limit in limits]
+    assert extended == [True, False, False, False]

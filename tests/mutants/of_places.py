@@ -137,11 +137,11 @@ MUTANTS = (
         _GROUPS,
     ),
     Mutant(
-        "a group and all calls share a counter",
+        "all groups share a counter",
         "gateway/core/limits.py",
         '        name = f"{name}:{limit.group}"\n',
-        "        pass\n",
-        _GROUPS,
+        '        name = f"{name}:group"\n',
+        ("tests/core/test_limit_text.py",),
     ),
     Mutant(
         "credits stand behind the quota of a group",
