@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from click.testing import Result
+from redis.asyncio import Redis
 
-from gateway.cache import Cache, CacheServer
+from gateway.cache import CacheServer
 from gateway.core.assertion import read_seed
 from gateway.core.keys import KeyCodec
 from gateway.core.webhook_signature import read_secret
@@ -167,9 +168,9 @@ def test_with_the_cache_of_a_running_gateway_the_change_is_there_at_once(
 
 
 async def stored_account(url: str, customer_id: str) -> bytes:
-    client = await Cache.connect(url)
+    client = Redis.from_url(url)
     try:
-        return bytes(await client._client.get(f"tg:{{{customer_id}}}:acct"))
+        return bytes(await client.get(f"tg:{{{customer_id}}}:acct"))
     finally:
         await client.aclose()
 
