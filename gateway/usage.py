@@ -19,8 +19,8 @@ from gateway.core.errors import LedgerUnavailable
 from gateway.core.forecast import forecast_exhaustion, window_pace_s
 from gateway.core.limit_text import REQUESTS, limit_words
 from gateway.core.limits import Concurrency, Limit, Rate, limit_field
+from gateway.core.plan_change import counted_window
 from gateway.core.policy import Policy
-from gateway.core.window import quota_window
 from gateway.ledger import HOUR_S, Ledger
 
 Counters: TypeAlias = dict[str, tuple[int, int]]
@@ -230,7 +230,7 @@ def _usage_of(limit: Limit, account: Account, key_id: str | None, reading: Readi
             burst=limit.burst,
             key_id=key_id,
         )
-    starts_at, ends_at = quota_window(account, now, limit.window_s)
+    starts_at, ends_at = counted_window(account, now, limit)
     counter = limit_field(limit, key_id)
     counted_at, counted = counters.get(counter, (0, 0))
     used = counted if counted_at >= starts_at else 0

@@ -22,6 +22,7 @@ from gateway.policyfiles import CompiledPolicy, PolicyInvalid, compile_policy, l
 from gateway.settings import find_policy_dir
 
 if TYPE_CHECKING:
+    from gateway.core.credits import CreditTerms
     from gateway.core.policy import Policy, Standing, Tier
     from gateway.core.route import Route
     from gateway.policyfiles import Fault
@@ -201,8 +202,21 @@ def _print_policy(policy: Policy, directory: Path) -> None:
         ],
     )
     _print_table("Routes, first match wins", [(route.pattern, _route_words(route)) for route in policy.routes])
+    _print_table(
+        "Beside the quotas",
+        [
+            ("credits expire", _expiry_words(policy.credits)),
+            ("a change of plan", f"{policy.plan_change} (plan_change)"),
+        ],
+    )
     if policy.upstreams:
         _print_table("Upstreams", [(group.name, group_words(group)) for group in policy.upstreams.values()])
+
+
+def _expiry_words(terms: CreditTerms) -> str:
+    if terms.at_period_end:
+        return "at period end"
+    return "never" if terms.expire_s is None else f"after {_duration_words(terms.expire_s)}"
 
 
 def _print_table(title: str, rows: list[tuple[str, str]]) -> None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
+from gateway.core.plan_change import tier_after_changes
+
 if TYPE_CHECKING:
     from gateway.core.account import Account, Subscription
     from gateway.core.policy import Plan, Policy, Standing, Tier
@@ -54,6 +56,7 @@ class Access:
     """What a customer may do now. Either `tier` or `refusal` is set."""
 
     tier: Tier | None
+    """With the quotas of this window, where a change of plan moved them (`core.plan_change`)."""
     standing: StandingName
     refusal: str | None = None
     """Problem code: `payment-required`, `subscription-required` or `account-suspended`."""
@@ -83,15 +86,17 @@ def decide_access(account: Account, policy: Policy, now: float) -> Access:
     until = _kept_until(policy.lifecycle[subscription.status], _status_since(subscription))
     if until is not None and now >= until:
         return _fall_back(policy, subscription.status)
-    return _keep(subscription, policy, now, until=until)
+    return _keep(account, subscription, policy, now, until=until)
 
 
-def _keep(subscription: Subscription, policy: Policy, now: float, *, until: int | None) -> Access:
+def _keep(account: Account, subscription: Subscription, policy: Policy, now: float, *, until: int | None) -> Access:
     """The status keeps the tier of its plan, for good or until an instant."""
     plan = _find_plan(policy, subscription.plan_id)
     if plan is None:
         return _unreadable(subscription, policy, now, until=until)
     tier = policy.tiers[plan.tier]
+    if subscription.plan_changes and policy.plan_change != "keep":
+        tier = tier_after_changes(policy, account, tier, plan.plan_id, now)
     if subscription.status in _GOOD_STATUSES and until is None:
         return Access(tier=tier, standing="good", plan_id=plan.plan_id)
     return Access(

@@ -67,6 +67,8 @@ class Subscription:
     price_id: str | None = None
     """Stripe price that `plan_id` was read from. The same price keeps its plan after Stripe has moved
     the lookup key to a successor, so a price rise strands nobody."""
+    plan_changes: tuple[tuple[int, str], ...] = ()
+    """When we saw the plan of this subscription change, and the plan before; oldest first (`core.plan_change`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,11 +31,11 @@ from gateway.core.errors import (
 )
 from gateway.core.limit_text import REQUESTS
 from gateway.core.limits import Concurrency, Limit, Quota, limit_field
+from gateway.core.plan_change import counted_window
 from gateway.core.policy import Policy, Tier
 from gateway.core.ratelimit_fields import seconds_up
 from gateway.core.route import Route
 from gateway.core.scope import parse_scope
-from gateway.core.window import quota_window
 
 _LONGEST_WAIT_FIRST: tuple[type[Claim], ...] = (QuotaClaim, RateClaim, ConcurrencyClaim)
 
@@ -239,7 +239,7 @@ def _planned(
     if isinstance(limit, Quota):
         if units == 0:
             return None
-        starts_at, ends_at = quota_window(account, now, limit.window_s)
+        starts_at, ends_at = counted_window(account, now, limit)
         behind = credit_claims(account, limit, extended, units, now) if account.grants and extended else ()
         claim = QuotaClaim(
             field=field, cost=units, limit=limit.units, starts_at=starts_at, ends_at=ends_at, passes_on=bool(behind)

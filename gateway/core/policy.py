@@ -14,6 +14,7 @@ from gateway.core.errors import TargetRejected
 from gateway.core.forward_rules import host_name
 from gateway.core.limits import Limit
 from gateway.core.outage_policy import DENY, OutageRule
+from gateway.core.plan_change import PlanChange
 from gateway.core.route import Route
 from gateway.core.route_table import RouteTable
 from gateway.core.settle import Settle
@@ -97,6 +98,8 @@ class Policy:
     """Shares of a quota, in percent, at which the seller is told, lowest first."""
     credits: CreditTerms = NEVER_EXPIRE
     """For credits that are granted without an expiry of their own."""
+    plan_change: PlanChange = "keep"
+    """What a change of plan does to the quota of its billing period."""
     takes_encoded_slashes: bool = field(init=False, repr=False, compare=False)
     """Whether any route does: else a path with one need not be read twice (`core.target`)."""
     needs_settings_upstream: bool = field(init=False, repr=False, compare=False)

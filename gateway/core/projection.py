@@ -16,6 +16,7 @@ from typing import Literal, TypeAlias
 from gateway.core.access import KNOWN_STATUSES, decide_access
 from gateway.core.account import Account, Subscription
 from gateway.core.billing_facts import CustomerFacts, ItemFacts, SubscriptionFacts
+from gateway.core.plan_change import with_change
 from gateway.core.policy import Plan, Policy
 from gateway.core.window import quota_anchor
 
@@ -116,8 +117,17 @@ def _candidate(facts: SubscriptionFacts, policy: Policy, previous: Subscription 
         last_good_plan_id=_last_good(facts, plan, own),
         unreadable_since=None if readable else _unreadable_since(own, now),
         price_id=None if item is None else item.price_id,
+        plan_changes=_plan_changes(plan, own, now),
     )
     return Candidate(record=record, item=item, plan=plan)
+
+
+def _plan_changes(plan: Plan | None, own: Subscription | None, now: int) -> tuple[tuple[int, str], ...]:
+    """One that could not be read for a while has not changed by that."""
+    if own is None:
+        return ()
+    before, after = own.plan_id or own.last_good_plan_id, None if plan is None else plan.plan_id
+    return with_change(own.plan_changes, before, after, now)
 
 
 def _base_item(

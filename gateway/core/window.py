@@ -18,6 +18,8 @@ and nothing else does:
 | cancelled | stays on the subscription's dates, for good | kept |
 | a checkout that was never paid | stays on the sign-up date | kept |
 
+Policy may say that a rise of the tier restarts the count too (`core.plan_change`).
+
 Three of these rows keep anyone from winning a fresh quota: by going to and fro between a
 monthly and a yearly plan, by cancelling, or by checkouts with a card that declines.
 """

@@ -26,7 +26,9 @@ def read_subscription(row: RowMapping | dict[str, Any]) -> Subscription | None:
     """The subscription of a row that has `SUBSCRIPTION_COLUMNS`; None if an outer join found none."""
     if row["subscription_id"] is None:
         return None
-    return Subscription(**{column.name: row[column.name] for column in SUBSCRIPTION_COLUMNS})
+    facts = {column.name: row[column.name] for column in SUBSCRIPTION_COLUMNS}
+    facts["plan_changes"] = tuple((at, plan_id) for at, plan_id in facts["plan_changes"] or ())
+    return Subscription(**facts)
 
 
 class Subscriptions(LedgerPart):

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-SCHEMA_REVISION: Final = "0004"
+SCHEMA_REVISION: Final = "0005"
 """The newest migration: what `alembic_version` holds when the tables are those below.
 
 Revisions are four digits and rise, so that one which is not known here is known to be newer.
@@ -111,6 +111,7 @@ SUBSCRIPTIONS: Final = Table(
     Column("last_good_plan_id", Text),
     _instant("unreadable_since", optional=True),
     Column("price_id", IDENTIFIER),
+    Column("plan_changes", JSON(none_as_null=True)),
     _instant("changed_at"),
 )
 

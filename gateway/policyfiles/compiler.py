@@ -27,7 +27,7 @@ from gateway.policyfiles.consistency import (
     check_route_groups,
 )
 from gateway.policyfiles.cors import read_cors
-from gateway.policyfiles.credits import read_credits
+from gateway.policyfiles.credits import read_credits, read_plan_change
 from gateway.policyfiles.document import Node, Text, read_document
 from gateway.policyfiles.faults import FaultLog, Place
 from gateway.policyfiles.lifecycle import check_lifecycle, complete_lifecycle, read_lifecycle
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 GRAMMAR_VERSION = "1"
 _NAMED_SECTIONS = ("meters", "tiers", "plans", "lifecycle", "upstreams")
-_ONCE = ("cors", "billable", "idempotency", "alerts", "credits")
+_ONCE = ("cors", "billable", "idempotency", "alerts", "credits", "plan_change")
 _SECTIONS = ("version", "default_tier", *_NAMED_SECTIONS, *_ONCE, "routes")
 _LATER_SECTIONS = ("tests", "enforce", "overrides", "compat")
 
@@ -115,6 +115,7 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
     cors = read_cors(merged.once["cors"], faults) if "cors" in merged.once else None
     billable = read_billable(merged.once["billable"], faults) if "billable" in merged.once else BELOW_500
     once = read_once(merged.once["idempotency"], faults).terms if "idempotency" in merged.once else OnceTerms()
+    plan_change = read_plan_change(merged.once["plan_change"], faults) if "plan_change" in merged.once else "keep"
     credits_ = read_credits(merged.once["credits"], faults) if "credits" in merged.once else NEVER_EXPIRE
     if not faults.is_partial:
         check_default_tier(merged.default_tier, tiers, faults)
@@ -141,6 +142,7 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
         "cors": cors,
         "alerts": alerts,
         "credits": credits_,
+        "plan_change": plan_change,
     }
     policy = Policy(policy_hash=_hash(content), **content)  # type: ignore[arg-type]  # the sections above
     return CompiledPolicy(

@@ -1,11 +1,12 @@
-"""`credits:`: how long credits last where whoever grants them does not say."""
+"""`credits:` and `plan_change:`: what is beside a quota, and what becomes of one when the plan changes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from gateway.core.credits import NEVER_EXPIRE, CreditTerms
 from gateway.core.limit_text import LimitInvalid, parse_duration_s
+from gateway.core.plan_change import PlanChange
 from gateway.policyfiles.document import Mapping
 from gateway.policyfiles.shapes import as_fields, as_text, shown
 
@@ -40,3 +41,16 @@ def read_credits(node: Node, faults: FaultLog) -> CreditTerms:
     if not 1 <= expire_s <= _LONGEST_S:
         faults.add(text.place, "credits expire after 1s to 3660d: write 'never' if that is meant")
     return CreditTerms(expire_s=expire_s)
+
+
+def read_plan_change(node: Node, faults: FaultLog) -> PlanChange:
+    """One word; another is a fault, and reads as `keep`."""
+    text = as_text(node, "'plan_change'", faults)
+    words: tuple[PlanChange, ...] = get_args(PlanChange)
+    for word in words:
+        if text is not None and text.value.strip() == word:
+            return word
+    if text is not None:
+        message = f"'plan_change' is one of {', '.join(words)}, not {shown(text.value)}"
+        faults.add_unknown(text.place, message, text.value, words)
+    return "keep"

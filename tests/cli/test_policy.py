@@ -106,6 +106,8 @@ def test_show_fills_in_every_default() -> None:
     assert result.exit_code == 0
     assert "past_due            keeps its tier for 7 days, then tier 'free'" in result.output
     assert "unpaid              402 payment-required" in result.output
+    assert "credits expire    never" in result.output
+    assert "a change of plan  keep (plan_change)" in result.output
 
 
 def test_explain_names_the_route_its_place_the_cost_and_the_limits() -> None:

@@ -344,3 +344,30 @@ def test_a_renewal_and_another_subscription_count_by_their_own_dates() -> None:
     assert recorded(customer(subscription("active", renewed)), record, NOW + 29 * DAY).quota_anchor_at is None
     other = subscription(subscription_id="sub_2", anchor_at=NOW)
     assert recorded(customer(other), record).quota_anchor_at is None
+
+
+def test_a_change_of_plan_is_remembered_with_when_it_was_seen() -> None:
+    pro, enterprise = (
+        customer(subscription()),
+        customer(subscription("active", item(None, price_id="price_enterprise"))),
+    )
+    first = recorded(pro)
+    assert first.plan_changes == ()
+    second = recorded(enterprise, first, NOW + 5)
+    assert second.plan_changes == ((NOW + 5, "pro-monthly"),)
+    assert recorded(enterprise, second, NOW + 9) == second
+    assert recorded(pro, second, NOW + 9).plan_changes == ((NOW + 5, "pro-monthly"), (NOW + 9, "enterprise"))
+
+
+def test_a_price_that_cannot_be_read_for_a_while_is_no_change_of_plan() -> None:
+    before = recorded(customer(subscription()))
+    strange = recorded(customer(subscription("active", item("who_knows"))), before, NOW + 5)
+    assert recorded(customer(subscription()), strange, NOW + 9).plan_changes == ()
+    enterprise = customer(subscription("active", item(None, price_id="price_enterprise")))
+    assert recorded(enterprise, strange, NOW + 9).plan_changes == ((NOW + 9, "pro-monthly"),)
+
+
+def test_another_subscription_begins_without_changes_of_plan() -> None:
+    before = recorded(customer(subscription()))
+    other = subscription("active", item(None, price_id="price_enterprise"), subscription_id="sub_2")
+    assert recorded(customer(subscription("canceled"), other), before, NOW + 5).plan_changes == ()
