@@ -19,6 +19,7 @@ ENVOY = "Envoy"
 CADDY = "Caddy"
 OURS_PLAIN = "Tiergate, plain proxy"
 OURS_EXACT = "Tiergate, exact"
+OURS_LEASED = "Tiergate, leased"
 OURS_MANY = "Tiergate, exact, 10,000 keys"
 NO_KEY = "none"
 

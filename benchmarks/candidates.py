@@ -15,6 +15,7 @@ from benchmarks.candidate import (
     NGINX,
     NGINX_LUA,
     OURS_EXACT,
+    OURS_LEASED,
     OURS_MANY,
     OURS_PLAIN,
     Candidate,
@@ -45,6 +46,11 @@ CANDIDATES = (
         name=OURS_EXACT,
         note="full enforcement: key, 2 rates, 1 quota, exact on every request; one key",
         start=partial(ours, shape=Shape()),
+    ),
+    Candidate(
+        name=OURS_LEASED,
+        note="as exact, but most calls are let through by leases that were charged before",
+        start=partial(ours, shape=Shape(settings=(("TIERGATE_LEASES", "on"),))),
     ),
     Candidate(
         name=OURS_MANY,
