@@ -64,15 +64,18 @@ class LiveCalls:
         Raises:
             CacheUnavailable: Not all are held; the next run does it.
         """
+        failures: list[BaseException] = []
         try:
             old = list(self._old)
             for start in range(0, len(old), _AT_ONCE):
-                await self._hold(old[start : start + _AT_ONCE])
+                failures += await self._hold(old[start : start + _AT_ONCE])
         finally:
             self._old.update(self._young)
             self._young.clear()
+        if failures:  # of some, where one server of several is down: the others' calls are held
+            raise failures[0]
 
-    async def _hold(self, call_ids: list[str]) -> None:
+    async def _hold(self, call_ids: list[str]) -> list[BaseException]:
         held: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
         for call_id in call_ids:
             customer_id, fields = self._old.get(call_id, ("", ()))  # it may have ended meanwhile
@@ -82,7 +85,8 @@ class LiveCalls:
         renewals = [
             prepare_renewal(customer_id, field, renewed, now_ms) for (customer_id, field), renewed in held.items()
         ]
-        await asyncio.gather(*(self._cache.send_packed(renewal) for renewal in renewals))
+        answers = await asyncio.gather(*map(self._cache.send_packed, renewals), return_exceptions=True)
+        return [answer for answer in answers if isinstance(answer, BaseException)]
 
 
 def _ignore(release: asyncio.Future[int]) -> None:

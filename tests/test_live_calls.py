@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
+from gateway.cache import Cache, CacheUnavailable
 from gateway.core.errors import IdempotencyKeyInFlight, QuotaExceeded, TooManyConcurrent
 from gateway.core.limit_text import parse_limit
 from gateway.core.once import OnceCall, OnceTerms
@@ -160,3 +161,21 @@ async def test_a_call_under_an_idempotency_key_that_is_refused_holds_nothing(par
         await admission.admit(second, key)
     assert not second.holds_places
     assert await in_progress(parts, customer_id, key_id) == len(admission.live) == 1
+
+
+async def test_a_cache_that_is_away_is_told_of_and_the_calls_are_held_when_it_is_back(parts):
+    customer_id, key, key_id = await one_at_once(parts)
+    live = parts.admission.live
+    await admit(parts.admission, key, "dec_1")
+    await live.renew()
+    # a server cannot be taken away from one test only
+    others = await Cache.connect("redis://127.0.0.1:9", deadline_s=0.05)
+    live._cache, working = others, live._cache
+    with pytest.raises(CacheUnavailable):
+        await live.renew()
+    live._cache = working
+    await others.aclose()
+    parts.clock.time += LIVE_S - 1
+    await live.renew()
+    parts.clock.time += LIVE_S - 1
+    assert await in_progress(parts, customer_id, key_id) == 1
