@@ -126,9 +126,9 @@ class Cluster:
         return call[1]
 
     async def masters(self) -> Sequence[Node]:
-        """Every server that has slots."""
+        """Every server that has slots, those that are well first."""
         await self._owner(None, self._loop.time() + self._operation_s)
-        return self._masters
+        return sorted(self._masters, key=lambda node: not node.is_ready)
 
     async def wait_ready(self, timeout_s: float) -> bool:
         """Connect to all, and wait until script calls pass everywhere but where a server is down.

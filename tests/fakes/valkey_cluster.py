@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MASTERS = 3
-_NODE_TIMEOUT_MS = 1000
+_NODE_TIMEOUT_MS = 2000
+_ACQUAINTED_S = 5.0
 
 
 class ValkeyCluster:
@@ -47,11 +48,9 @@ class ValkeyCluster:
         for number, server in enumerate(self.masters):
             last = SLOTS - 1 if number == _MASTERS - 1 else (number + 1) * step - 1
             await ask(server, "CLUSTER", "ADDSLOTSRANGE", number * step, last)
-        first = self.masters[0].port
         for server in self._servers:
             self.ids[server.port] = await ask(server, "CLUSTER", "MYID")
-            await ask(server, "CLUSTER", "MEET", "127.0.0.1", first, self._buses[first])
-        await until(lambda: self._all_know(len(self._servers)))
+        await self._acquaint()
         for replica, master in zip(self.replicas, self.masters, strict=False):
             await ask(replica, "CLUSTER", "REPLICATE", self.ids[master.port])
         await until(self._is_well)
@@ -72,7 +71,7 @@ class ValkeyCluster:
         thread.start()
 
         def do(work: Coroutine[Any, Any, Any]) -> Any:
-            return asyncio.run_coroutine_threadsafe(work, loop).result(PATIENCE_S)
+            return asyncio.run_coroutine_threadsafe(work, loop).result(2 * PATIENCE_S)
 
         async def start() -> ValkeyCluster:
             return await cls(directory).__aenter__()
@@ -134,6 +133,18 @@ class ValkeyCluster:
         mine = self.ids[server.port]
         slots = await ask(server, "CLUSTER", "SLOTS")
         return any(first <= slot <= last and master[2] == mine for first, last, master, *_ in slots)
+
+    async def _acquaint(self) -> None:
+        """Introduce them to each other, again if a busy machine let it fail."""
+        first = self.masters[0].port
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                for server in self._servers:
+                    await ask(server, "CLUSTER", "MEET", "127.0.0.1", first, self._buses[first])
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_ACQUAINTED_S):
+                        await until(lambda: self._all_know(len(self._servers)))
+                    return
 
     async def _all_know(self, count: int) -> bool:
         return all([int((await info(server))["cluster_known_nodes"]) == count for server in self._servers])
