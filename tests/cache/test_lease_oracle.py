@@ -38,6 +38,7 @@ from gateway.core.charge import (
 )
 from gateway.leasing import Leasing, Lessee
 from gateway.telemetry import Metrics
+from tests.fakes.raw import open_raw
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -138,7 +139,7 @@ class Life(RuleBasedStateMachine):
         self.workers = [Worker(self) for _ in range(WORKERS)]
 
     async def _connect(self) -> tuple[Cache, Redis]:
-        return await Cache.connect(self.url, deadline_s=5), Redis.from_url(self.url, decode_responses=True)
+        return await Cache.connect(self.url, deadline_s=5), open_raw(self.url)
 
     def teardown(self) -> None:
         type(self).leased_at_all += sum(worker.calls("admitted") for worker in self.workers)
