@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from tests.mutants import of_outages, of_places, of_prices, of_programs, of_scripts, of_usage
+from tests.mutants import of_leases, of_outages, of_places, of_prices, of_programs, of_scripts, of_usage
 
 MUTANTS = (
     *of_scripts.MUTANTS,
     *of_programs.MUTANTS,
+    *of_leases.MUTANTS,
     *of_outages.MUTANTS,
     *of_places.MUTANTS,
     *of_prices.MUTANTS,

@@ -1,0 +1,47 @@
+"""Faults in leases: what is drawn ahead, for how long, and what goes back."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_DRAW, _END = "gateway/cache/lua/lease.lua", "gateway/cache/lua/lease_end.lua"
+_LAW, _LESSEE, _NEWS = "gateway/core/lease.py", "gateway/leasing.py", "gateway/cache/news.py"
+_SCRIPTS, _PURE, _ACTS = ("tests/cache/test_leases.py",), ("tests/core/test_lease.py",), ("tests/test_leasing.py",)
+
+MUTANTS = (
+    Mutant(
+        "a bucket does not keep what it gains while a lease waits",
+        _DRAW,
+        "math.max(owed, units * ARGV[5])",
+        "math.max(owed, 0)",
+        _SCRIPTS,
+    ),
+    Mutant("a draw does not look at the account's version", _DRAW, "stored[1] ~= ARGV[1]", "false", _SCRIPTS),
+    Mutant(
+        "a quota's end is leased",
+        _DRAW,
+        "fits = left * 10 < room and 0 or left / 10 / need",
+        "fits = left / need",
+        _SCRIPTS,
+    ),
+    Mutant(
+        "what a lost cache never charged is given back",
+        _END,
+        "if not charged then return 0 end",
+        "charged = charged or ' q:m:60=999 '",
+        _SCRIPTS,
+    ),
+    Mutant("a lease gives back to a later window", _END, "window + 0 == ARGV[at + 2] + 0 and", "", _SCRIPTS),
+    Mutant("a lease outlives its window", _LAW, "min([draw.ttl_ms, *ends])", "draw.ttl_ms", _PURE),
+    Mutant("what was let through is given back too", _LAW, "cost * self.left, starts_at", "cost * 5, starts_at", _PURE),
+    Mutant("what credits pay for is leased", _LAW, " and not claim.passes_on", "", _PURE),
+    Mutant("a lease survives its account", _LESSEE, "            lessee.drop()", "            pass", _ACTS),
+    Mutant(
+        "lost news are not noticed",
+        _LESSEE,
+        "        if not is_informed:\n",
+        "        if False:\n",
+        _ACTS,
+    ),
+    Mutant("nobody is told of a change", _NEWS, "self._changed(customer_of", "len(customer_of", _ACTS),
+)
