@@ -202,8 +202,6 @@ class Outages:
         moved: list[str] = []
         for customer_id, customer in list(self._customers.items()):
             if customer.sending is None and not customer.owed:
-                if self._monotonic() - self._failed_at >= CALM_S:
-                    del self._customers[customer_id]
                 continue
             if not self._cache.is_reachable(customer_id):
                 self._failed_at = self._monotonic()
@@ -216,8 +214,24 @@ class Outages:
                 log.debug("what is owed to quotas cannot be charged back yet", reason=str(error))
                 self._customers[customer_id] = self._customers.pop(customer_id)  # others are first next time
                 break
+        await self._end_if_over()
         self._metrics.outage_owed.set(self.owed_units)
         return moved
+
+    async def _end_if_over(self) -> None:
+        """Forget what was used of the allowances, after a time without a failure that ends with a write."""
+        if not self._cache.is_ready:
+            self._failed_at = self._monotonic()
+        if not self._customers or self._monotonic() - self._failed_at < CALM_S:
+            return
+        try:
+            await self._cache.try_write()
+        except CapacityReduced:
+            self._failed_at = self._monotonic()
+            return
+        settled = [name for name, one in self._customers.items() if one.sending is None and not one.owed]
+        for customer_id in settled:
+            del self._customers[customer_id]
 
     async def _charge_back(self, customer_id: str, customer: _Customer) -> bool:
         receipt = customer.sending

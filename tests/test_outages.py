@@ -222,6 +222,40 @@ async def test_an_outage_does_not_end_while_something_is_owed(remote, line, payi
     assert await admitted(remote.admission, key, 1) == 0
 
 
+@pytest.mark.parametrize("is_full", [False, True], ids=["away", "full"])
+async def test_an_outage_does_not_end_while_the_cache_does_not_decide_though_nothing_is_owed(
+    remote, parts, line, paying, is_full
+):
+    _, key = paying
+    async with Redis.from_url(parts.cache_url) as raw:
+        if is_full:
+            await raw.config_set("maxmemory", "1")
+        else:
+            await line.close()
+        try:
+            for _ in range(2):
+                assert await remote.admission.refund(await admit(remote.admission, key)) == "given-back"
+            remote.monotonic.now += CALM_S
+            assert await remote.outages.charge_back() == []
+            assert await admitted(remote.admission, key, LOCAL) == LOCAL - 2
+        finally:
+            await raw.config_set("maxmemory", "0")
+
+
+async def test_the_calm_begins_when_the_cache_is_back_not_with_the_last_call(remote, line, paying):
+    _, key = paying
+    await line.close()
+    for _ in range(LOCAL):
+        await remote.admission.refund(await admit(remote.admission, key))
+    remote.monotonic.now += CALM_S - 1
+    await remote.outages.charge_back()
+    await back(remote, line)
+    remote.monotonic.now += 1
+    await remote.outages.charge_back()
+    await line.close()
+    assert await admitted(remote.admission, key, 1) == 0
+
+
 async def test_a_call_that_may_have_been_counted_is_not_counted_twice(remote, parts, line, paying):
     customer_id, key = paying
     line.hang()

@@ -82,15 +82,15 @@ MUTANTS = (
     Mutant(
         "a cache that comes back for a moment refills the allowance",
         _OUTAGES,
-        "if self._monotonic() - self._failed_at >= CALM_S:",
-        "if self._monotonic() >= self._failed_at:",
+        "self._monotonic() - self._failed_at < CALM_S:",
+        "self._monotonic() - self._failed_at < 0:",
         _ACTS,
     ),
     Mutant(
-        "an outage ends by the clock, whatever is owed",
+        "an outage ends although the cache is away",
         _OUTAGES,
-        "            if customer.sending is None and not customer.owed:\n",
-        "            if customer.sending is None:\n",
+        "        if not self._cache.is_ready:\n            self._failed_at = self._monotonic()\n        if not self",
+        "        if not self",
         _ACTS,
     ),
     Mutant(
