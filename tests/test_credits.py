@@ -84,12 +84,12 @@ async def test_a_grant_is_spendable_by_the_very_next_call(parts):
 async def test_what_expires_first_is_spent_first(parts):
     customer_id, key, _ = await parts.customer()
     now = int(parts.clock.time)
-    await grant(parts, customer_id, 2)
-    await grant(parts, customer_id, 2, expires_at=now + 300)
-    await grant(parts, customer_id, 2, expires_at=now + 200)
+    for units, expires_at in ((4, None), (3, now + 300), (2, now + 200)):
+        await grant(parts, customer_id, units, expires_at=expires_at)
+        parts.clock.time += 1
     for _ in range(13):
         await admit(parts, key)
-    assert await left_of(parts, customer_id) == (0, [0, 1, 2])
+    assert await left_of(parts, customer_id) == (0, [0, 2, 4])
 
 
 async def test_expired_credits_cover_nothing_and_no_event_is_needed(parts):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from tests.mutants import of_leases, of_outages, of_places, of_prices, of_programs, of_scripts, of_usage
+from tests.mutants import of_credits, of_leases, of_outages, of_places, of_prices, of_programs, of_scripts, of_usage
 
 MUTANTS = (
     *of_scripts.MUTANTS,
     *of_programs.MUTANTS,
     *of_leases.MUTANTS,
+    *of_credits.MUTANTS,
     *of_outages.MUTANTS,
     *of_places.MUTANTS,
     *of_prices.MUTANTS,

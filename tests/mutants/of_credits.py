@@ -1,0 +1,90 @@
+"""Faults in credits and in changes of plan."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_CHARGE, _CREDITS, _LEDGER = "gateway/cache/lua/charge.lua", "gateway/core/credits.py", "gateway/ledger/credits.py"
+_CHANGE, _ADMISSION = "gateway/core/plan_change.py", "gateway/admission.py"
+_CHAINS, _USED, _KEPT = ("tests/cache/test_chain.py",), ("tests/test_credits.py",), ("tests/ledger/test_credits.py",)
+_CHANGES = ("tests/core/test_plan_change.py",)
+
+MUTANTS = (
+    Mutant(
+        "an overdrawn quota lends to the credits behind it",
+        _CHARGE,
+        "if takes < 0 then takes = 0 end",
+        "",
+        _CHAINS,
+    ),
+    Mutant(
+        "each part of a chain takes the whole cost",
+        _CHARGE,
+        "rest, need = need - takes, takes",
+        "rest = need - takes",
+        _CHAINS,
+    ),
+    Mutant(
+        "a second chain goes on with the rest of the first",
+        _CHARGE,
+        "        rest = nil\n",
+        "        rest = rest\n",
+        _CHAINS,
+    ),
+    Mutant(
+        "an overdrawn grant refuses what the quota covers",
+        _CHARGE,
+        "if need == 0 then room = owed end",
+        "",
+        _CHAINS,
+    ),
+    Mutant(
+        "a refund gives back the whole cost to every part of a chain",
+        _ADMISSION,
+        "zip(plan.claims, attempt.taken or plan.costs, strict=True)",
+        "zip(plan.claims, [claim.cost for claim in plan.claims], strict=True)",
+        _USED,
+    ),
+    Mutant(
+        "credits are spent in the order in which they were granted",
+        _CREDITS,
+        "return ends_at(grant), grant.granted_at, grant.grant_id",
+        "return grant.granted_at, ends_at(grant), grant.grant_id",
+        _USED,
+    ),
+    Mutant(
+        "credits are not restored after a loss of the cache",
+        _CREDITS,
+        "if field in live or not is_grant_field(field)",
+        "if not is_grant_field(field)",
+        _USED,
+    ),
+    Mutant(
+        "credits that are used up stay in the account",
+        _LEDGER,
+        'values(ended="spent", ended_at=now)',
+        "values(ended=None, ended_at=None)",
+        _KEPT,
+    ),
+    Mutant(
+        "a refund does not bring used up credits back",
+        _LEDGER,
+        "values(ended=None, ended_at=None)",
+        'values(ended="spent", ended_at=now)',
+        _KEPT,
+    ),
+    Mutant(
+        "a fall of the tier starts a fresh count",
+        _CHANGE,
+        "if rank > highest:",
+        "if rank != highest:",
+        _CHANGES,
+    ),
+    Mutant(
+        "a change of an earlier window is a share of this one",
+        _CHANGE,
+        "if starts_at < change[0] < ends_at]",
+        "if change[0] < ends_at]",
+        _CHANGES,
+    ),
+)
