@@ -111,6 +111,15 @@ async def test_what_was_not_let_through_goes_back_once(customer):
     assert await customer.stored("l") == ""
 
 
+async def test_a_lease_gives_back_what_it_has_charged_and_not_more(customer):
+    await customer.charge(QUOTA, cost=50)
+    draw = customer.draw_of(QUOTA, wanted=10)
+    await customer.cache.charge_packed(prepare_draw(draw))
+    unused = [(QUOTA.field, 25, QUOTA.starts_at)]
+    assert await customer.cache.charge_packed(prepare_lease_end(customer.customer_id, draw.name, unused)) == 10
+    assert await customer.stored("q:m:60") == f"{QUOTA.starts_at}|50"
+
+
 async def test_a_lease_that_the_cache_has_forgotten_gives_nothing_back(customer):
     await customer.charge(QUOTA)
     draw = customer.draw_of(QUOTA, wanted=10)

@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 300
 """For the tests of one mutant."""
-TEST_PATIENCE_S = 30
+TEST_PATIENCE_S = 60
 """For one test."""
 
 _LEFT_OUT = shutil.ignore_patterns(".venv*", ".git", ".tiergate", ".*_cache", ".hypothesis", "__pycache__", "dist")

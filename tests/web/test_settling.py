@@ -149,6 +149,25 @@ def test_the_settlement_is_in_the_decision_and_in_the_metrics(settling, client, 
     until(lambda: client.get(decision).json().get("settled") == {"tokens": 70, "kb": 3})
 
 
+def concluded(client: httpx.Client, answer: httpx.Response, until) -> dict[str, object]:
+    """The decision of a call that has ended."""
+    told: dict[str, object] = {}
+
+    def has_ended() -> bool:
+        told.update(client.get(f"/_tiergate/why/{answer.headers['tiergate-decision']}").raise_for_status().json())
+        return "duration_ms" in told
+
+    until(has_ended)
+    return told
+
+
+def test_a_call_that_is_given_back_is_not_settled_too(settling, client, until):
+    before = settling.metric("tiergate_charges_settled_total", result="nothing")
+    told = concluded(client, client.get("/v1/paid/says", headers={**tell(70), "x-status": "404 No"}), until)
+    assert (told["refunded"], told.get("settled")) == (True, None)
+    assert settling.metric("tiergate_charges_settled_total", result="nothing") == before
+
+
 def test_bytes_are_counted_as_the_caller_got_them(client, until):
     client.get("/v1/bytes/says", headers={"x-size": "12345"})
     until(lambda: used(client)["kb"] == 13)
@@ -212,6 +231,7 @@ def test_a_repeat_under_an_idempotency_key_is_not_settled_again(client, until):
     repeat = client.post("/v1/says", headers=headers | tell(90))
     assert "tiergate-tokens" not in repeat.headers
     assert left(repeat, "tokens-period") == 930
+    assert concluded(client, repeat, until).get("settled") is None
     client.get("/v1/says", headers=tell(5))
     until(lambda: used(client)["tokens"] == 75)
 
