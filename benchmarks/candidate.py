@@ -32,8 +32,8 @@ class Running:
     gateway: Group | None = None
     """None: the API itself, called directly."""
     cache: Group | None = None
-    cache_url: str | None = None
-    """Where its cache answers."""
+    cache_urls: tuple[str, ...] = ()
+    """Where the servers of its cache answer."""
     keys: tuple[str, ...] = (NO_KEY,)
     key_file: Path
     """The keys, one a line, for load generators."""

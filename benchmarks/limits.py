@@ -40,14 +40,20 @@ EXACT_3 = "exact, 3 limits"
 EXACT_6 = "exact, 6 limits"
 MANY = "exact, 3 limits, 100,000 keys in turn"
 CROWD = "exact, 3 limits, 100,000 keys by Zipf's law"
+LEASED = "leased, 3 limits"
+LEASED_CROWD = "leased, 3 limits, 100,000 keys by Zipf's law"
+CLUSTER = "exact, 3 limits, a cluster of 3 masters, 1,000 keys in turn"
 
 _PATH = "/v1/1kb"
 _CONNECTIONS = 32
 _RATE = 1000.0
 _CUSTOMERS = 100_000
 _DRAWN = 100_000
+_LEASES = (("TIERGATE_LEASES", "on"),)
 _MOST_CACHE_US = 40.0
 _MOST_BYTES = 1024
+_MOST_OF_PLAIN = 1.10
+_MOST_LEASED_TRIPS = 0.02
 _PAGE = Path(__file__).parent / "LIMITS.md"
 
 ROWS = (
@@ -65,6 +71,21 @@ ROWS = (
         name=CROWD,
         note=f"{_DRAWN:,} requests drawn by rank, again and again",
         start=partial(ours, shape=Shape(customers=_CUSTOMERS, crowd=_DRAWN)),
+    ),
+    Candidate(
+        name=LEASED,
+        note="2 rates, 1 quota; charged before, a lease at a time",
+        start=partial(ours, shape=Shape(settings=_LEASES)),
+    ),
+    Candidate(
+        name=LEASED_CROWD,
+        note="the busy ones by leases, the others exactly",
+        start=partial(ours, shape=Shape(customers=_CUSTOMERS, crowd=_DRAWN, settings=_LEASES)),
+    ),
+    Candidate(
+        name=CLUSTER,
+        note="cache CPU is that of the three",
+        start=partial(ours, shape=Shape(customers=1000, on_cluster=True)),
     ),
 )
 
@@ -198,10 +219,11 @@ def _sample(running: Running, ground: Ground, options: Options) -> LimitSample:
 
 
 def _cache_fact(running: Running, name: str) -> int:
-    if running.cache_url is None:
-        raise AssertionError("every row has a cache")
-    with redis.Redis.from_url(running.cache_url) as client:
-        return int(client.info()[name])
+    total = 0
+    for url in running.cache_urls:
+        with redis.Redis.from_url(url) as client:
+            total += int(client.info()[name])
+    return total
 
 
 def limits_page(findings: LimitFindings, options: Options, others: float) -> str:
@@ -266,6 +288,15 @@ def judge(findings: LimitFindings) -> list[Verdict]:
         ),
         _verdict("exact is at most one round trip per request", trips, 1.0, "round trips"),
         _verdict("a customer takes less than 1 KB of the cache", findings.bytes_each, _MOST_BYTES, "bytes"),
+        _verdict(
+            "leased takes at most 10 % more CPU than plain", findings.ratio(LEASED, PLAIN), _MOST_OF_PLAIN, "of it"
+        ),
+        _verdict(
+            "leased takes at most 0.02 round trips per request at 1,000 a second",
+            findings.median(LEASED, lambda sample: sample.paced_trips),
+            _MOST_LEASED_TRIPS,
+            "round trips",
+        ),
     ]
 
 

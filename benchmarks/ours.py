@@ -24,6 +24,7 @@ from gateway.cli.house import free_port
 from gateway.core.keys import KeyCodec
 from gateway.provisioning import random_text
 from gateway.supervised import PARENT_VARIABLE
+from tests.fakes.valkey_cluster import ValkeyCluster
 
 _SECRET_LENGTH = 40
 _SEED = 1
@@ -45,6 +46,8 @@ class Shape:
     """Requests come in this order of keys: so many drawn by Zipf's law, the first customer the busiest. 0: in turn."""
     settings: tuple[tuple[str, str], ...] = ()
     """Environment variables beside the usual ones."""
+    on_cluster: bool = False
+    """Whether the cache is a cluster of three masters."""
 
 
 @contextmanager
@@ -57,15 +60,15 @@ def ours(ground: Ground, upstream: int, shape: Shape) -> Iterator[Running]:
     directory, port, pepper = ground.subdirectory("tiergate"), free_port(), random_text(_SECRET_LENGTH)
     log, data = directory / "log", directory / "data"
     cores = ground.cores.gateway if shape.cores is None else shape.cores
-    with _running_stripe(ground) as stripe:
-        env = _environment(port, upstream, data, pepper, stripe, shape)
+    with _running_stripe(ground) as stripe, _cluster(ground, shape) as cluster:
+        env = _environment(port, upstream, data, pepper, stripe, shape) | cluster.settings
         command = our_python(*shape.python, "gateway.cli", "serve")
         with running(command, cores=cores, log=log, env=env, cwd=directory) as process:
             wait_until_ready(process, port, log, "/_tiergate/ready")
-            cache = _take_cache_out(data, ground.cores.others)
+            cache = cluster.cache or _take_cache_out(data, ground.cores.others)
             customers = make_customers(shape.customers, KeyCodec(pepper.encode(), "test"))
             record_in_ledger(customers, data / "ledger.sqlite3", "test")
-            url = CacheServer.url_of(data)
+            url = cluster.url or CacheServer.url_of(data)
             asyncio.run(publish_to_cache(customers, url))
             keys = _in_order(tuple(customer.key for customer in customers), shape.crowd)
             counts = shape.policy != "unlimited" and len(keys) == 1
@@ -73,7 +76,7 @@ def ours(ground: Ground, upstream: int, shape: Shape) -> Iterator[Running]:
                 port=port,
                 gateway=Group(root=process.pid, without=cache.pids),
                 cache=cache.group,
-                cache_url=url,
+                cache_urls=cluster.urls or (url,),
                 keys=keys,
                 key_file=write_keys(directory, keys),
                 count=counter_of(url, usage_hash(customers[0])) if counts else lambda: 0,
@@ -95,6 +98,35 @@ class _OwnCache:
     group: Group
     pids: frozenset[int]
     """Server and guardian: children of the gateway, but not counted as its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cluster:
+    """A cluster beside the gateway, or none."""
+
+    url: str | None = None
+    urls: tuple[str, ...] = ()
+    """Of its servers."""
+    cache: _OwnCache | None = None
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What tells the gateway of it."""
+        return {} if self.url is None else {"TIERGATE_REDIS_URL": self.url}
+
+
+@contextmanager
+def _cluster(ground: Ground, shape: Shape) -> Iterator[_Cluster]:
+    if not shape.on_cluster:
+        yield _Cluster()
+        return
+    with ValkeyCluster.running(ground.subdirectory("cluster")) as (cluster, _):
+        urls = tuple(f"redis://127.0.0.1:{server.port}" for server in cluster.masters)
+        first, *beside = (cache_group(url).root for url in urls)
+        for pid in (first, *beside):
+            move_to_cores(pid, ground.cores.others)
+        group = Group(root=first, beside=tuple(beside))
+        yield _Cluster(url=cluster.url, urls=urls, cache=_OwnCache(group=group, pids=frozenset()))
 
 
 def _take_cache_out(data: Path, cores: frozenset[int]) -> _OwnCache:

@@ -65,7 +65,7 @@ def nginx_lua(ground: Ground, upstream: int) -> Iterator[Running]:
                 port=port,
                 gateway=Group(root=pid),
                 cache=cache_group(server.url),
-                cache_url=server.url,
+                cache_urls=(server.url,),
                 keys=(customer.key,),
                 key_file=write_keys(directory, (customer.key,)),
                 count=counter_of(server.url, usage_hash(customer)),

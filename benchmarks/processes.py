@@ -37,14 +37,19 @@ class Group:
 
     root: int
     without: frozenset[int] = frozenset()
+    beside: tuple[int, ...] = ()
+    """Other processes that are counted like the root."""
 
     def processes(self) -> list[psutil.Process]:
         """Those that live now."""
-        try:
-            root = psutil.Process(self.root)
-            return [one for one in (root, *root.children(recursive=True)) if one.pid not in self.without]
-        except psutil.NoSuchProcess:
-            raise NotMeasured(f"process {self.root} has ended in mid-measurement") from None
+        found: list[psutil.Process] = []
+        for pid in (self.root, *self.beside):
+            try:
+                root = psutil.Process(pid)
+                found += [one for one in (root, *root.children(recursive=True)) if one.pid not in self.without]
+            except psutil.NoSuchProcess:
+                raise NotMeasured(f"process {pid} has ended in mid-measurement") from None
+        return found
 
     def cpu_s(self) -> float:
         """Seconds of CPU used so far."""
