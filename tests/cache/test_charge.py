@@ -82,6 +82,19 @@ async def test_every_violated_limit_is_reported(cache: Cache, account: Account) 
     )
 
 
+async def test_a_quota_is_spent_to_its_last_unit_and_not_one_more(cache: Cache, account: Account) -> None:
+    for _ in range(DAY.limit):
+        assert isinstance(await cache.charge(wants(account, DAY)), Charged)
+    assert isinstance(await cache.charge(wants(account, DAY)), ChargeRefused)
+
+
+async def test_a_rate_that_is_not_used_saves_up_its_burst_and_not_more(cache: Cache, account: Account) -> None:
+    await cache.charge(wants(account, SECOND))
+    later = NOW_MS + 3_600_000
+    assert isinstance(await cache.charge(wants(account, replace(SECOND, cost=SECOND.burst), now_ms=later)), Charged)
+    assert isinstance(await cache.charge(wants(account, SECOND, now_ms=later)), ChargeRefused)
+
+
 async def test_who_waits_as_long_as_told_is_admitted_and_a_millisecond_earlier_is_not(
     cache: Cache, account: Account
 ) -> None:
