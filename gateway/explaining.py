@@ -32,6 +32,8 @@ FLUSH_S = 0.25
 """Seconds between two writes of changed pages."""
 PAGES_IN_MEMORY = 16
 """Of each ring, written or not: what is not written within so many pages is dropped."""
+_AT_ONCE = 8
+"""Pages that are written in one round trip."""
 TEXT_LENGTH = 256
 """Characters of a path and of a detail."""
 _WHERE = "where"
@@ -292,11 +294,9 @@ class DecisionLog:
         Returns:
             How many pages were written. A failed write is repeated by the next call.
         """
-        written = await self._flush_ring(self._customers) + await self._flush_ring(self._strangers)
-        if written:
-            where = _encode(self._customers.where | self._strangers.where)
-            await self._cache.put_decisions(self._boot, _WHERE, where, KEPT_S)
-        return written
+        dirty = [(ring, page) for ring in (self._customers, self._strangers) for page in ring.pages.values()]
+        dirty = [(ring, page) for ring, page in dirty if page.is_dirty]
+        return sum([await self._write(dirty[at : at + _AT_ONCE]) for at in range(0, len(dirty), _AT_ONCE)])
 
     async def find(self, decision_id: str, *, patience_s: float = 0.0) -> Decision | None:
         """A decision of any worker, if it is recent enough.
@@ -322,20 +322,26 @@ class DecisionLog:
             decision = await self._read(boot, number)
         return decision
 
-    async def _flush_ring(self, ring: _Ring) -> int:
-        written = 0
-        for page in [page for page in ring.pages.values() if page.is_dirty]:
-            if page.number not in ring.pages:  # dropped while another page was written
-                continue
-            page.is_dirty = False
-            ring.note_span(page)
-            try:
-                await self._cache.put_decisions(self._boot, ring.name(page.number), page.encode(), KEPT_S)
-            except BaseException:
+    async def _write(self, dirty: list[tuple[_Ring, Page]]) -> int:
+        """Write a few pages, and where to find what is on them. Calls go on between one page and the next."""
+        blobs: dict[str, bytes] = {}
+        taken: list[Page] = []
+        try:
+            for ring, page in dirty:
+                await asyncio.sleep(0)
+                if page.number in ring.pages:  # else it was dropped while others were written
+                    page.is_dirty = False
+                    taken.append(page)
+                    ring.note_span(page)
+                    blobs[ring.name(page.number)] = page.encode()
+            if taken:
+                blobs[_WHERE] = _encode(self._customers.where | self._strangers.where)
+                await self._cache.put_decisions(self._boot, blobs, KEPT_S)
+        except BaseException:
+            for page in taken:
                 page.is_dirty = True
-                raise
-            written += 1
-        return written
+            raise
+        return len(taken)
 
     async def _read(self, boot: str, number: int) -> Decision | None:
         where = await self._cache.get_decisions(boot, _WHERE)

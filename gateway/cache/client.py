@@ -343,17 +343,23 @@ class Cache:
         if refusal is not None:
             raise refusal
 
-    async def put_decisions(self, boot: str, page: str, blob: bytes, ttl_s: int) -> None:
-        """Store one page of a worker's recent decisions.
+    async def put_decisions(self, boot: str, pages: Mapping[str, bytes], ttl_s: int) -> None:
+        """Store pages of a worker's recent decisions, in their order and in one round trip.
 
         Raises:
-            CacheUnavailable: It may not be stored.
+            CacheUnavailable: Some of them, or none, may be stored.
         """
-        key = why_key(boot, page)
-        await self._servers.run(key, lambda client: client.set(key, blob, ex=ttl_s))
+
+        async def put(client: Redis) -> None:
+            pipeline = client.pipeline(transaction=False)
+            for page, blob in pages.items():
+                pipeline.set(why_key(boot, page), blob, ex=ttl_s)
+            await pipeline.execute()
+
+        await self._servers.run(why_key(boot, ""), put)
 
     async def get_decisions(self, boot: str, page: str) -> bytes | None:
-        """The page that `put_decisions` stored, or None.
+        """A page that `put_decisions` stored, or None.
 
         Raises:
             CacheUnavailable: Nothing was read.

@@ -9,7 +9,7 @@
 | `tg:{<customer>}:once:<digest>`    | string | what was charged under an Idempotency-Key | policy's `window`    |
 | `tg:{<customer>}:owed:<receipt>`   | string | `1`: this receipt was charged back      | `OWED_MARKER_S`        |
 | `tg:{addr:<address>}:pace`         | hash   | as `use`, one rate, no version          | when the bucket is empty |
-| `tg:why:<boot>:<page>`             | string | recent decisions of a worker            | as the writer says     |
+| `tg:why:{<boot>}:<page>`           | string | recent decisions of a worker            | as the writer says     |
 | `tg:probe:<name>`                  | string | written to see whether that works       | 60 s, or at once       |
 
 All keys of one customer share the hash tag in braces, so they live in one slot of a
@@ -103,7 +103,7 @@ def pace_key(address: str) -> str:
 
 def why_key(boot: str, page: str) -> str:
     """One page of one worker's recent decisions."""
-    return f"tg:why:{boot}:{page}"
+    return f"tg:why:{{{boot}}}:{page}"
 
 
 def probe_key(name: str) -> str:

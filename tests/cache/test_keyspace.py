@@ -74,7 +74,7 @@ async def test_nothing_is_stored_that_is_not_declared(cache: Cache, raw: Redis, 
     await cache.charge_back(Receipt(customer_id=customer_id, receipt_id="r2", parts=(("q:m:period", 0, 1),)))
     await cache.try_write()
     await cache.charge_address("192.0.2.1", rate)
-    await cache.put_decisions("boot", "c3", b"page", 60)
+    await cache.put_decisions("boot", {"c3": b"page"}, 60)
     assert set(await raw.keys("*")) == {
         keyspace.use_key(customer_id),
         keyspace.acct_key(customer_id),

@@ -230,7 +230,7 @@ async def test_a_stopped_server_process_is_reported_for_every_operation(
     with pytest.raises(CacheUnavailable):
         await remote.read_usage(request_.customer_id)
     with pytest.raises(CacheUnavailable):
-        await remote.put_decisions("b", "c1", b"", 1)
+        await remote.put_decisions("b", {"c1": b""}, 1)
     with pytest.raises(CacheUnavailable):
         [reading async for reading in remote.scan_usage()]
 

@@ -134,10 +134,10 @@ async def test_a_scan_reads_every_customer(cache: Cache, raw: Redis, account: Ac
 
 
 async def test_pages_of_decisions_are_kept_for_their_time(cache: Cache, raw: Redis, customer_id: str) -> None:
-    await cache.put_decisions(customer_id, "c7", b"\x00page", 60)
+    await cache.put_decisions(customer_id, {"c7": b"\x00page"}, 60)
     assert await cache.get_decisions(customer_id, "c7") == b"\x00page"
     assert await cache.get_decisions(customer_id, "c8") is None
-    assert 0 < await raw.ttl(f"tg:why:{customer_id}:c7") <= 60
+    assert 0 < await raw.ttl(f"tg:why:{{{customer_id}}}:c7") <= 60
 
 
 async def test_a_round_trip_is_told_in_milliseconds(cache: Cache) -> None:
