@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 _CHARGE, _CREDITS, _LEDGER = "gateway/cache/lua/charge.lua", "gateway/core/credits.py", "gateway/ledger/credits.py"
-_CHANGE, _ADMISSION = "gateway/core/plan_change.py", "gateway/admission.py"
+_CHANGE, _ATTEMPT = "gateway/core/plan_change.py", "gateway/admission/attempt.py"
 _CHAINS, _USED, _KEPT = ("tests/cache/test_chain.py",), ("tests/test_credits.py",), ("tests/ledger/test_credits.py",)
 _CHANGES = ("tests/core/test_plan_change.py",)
 
@@ -40,7 +40,7 @@ MUTANTS = (
     ),
     Mutant(
         "a refund gives back the whole cost to every part of a chain",
-        _ADMISSION,
+        _ATTEMPT,
         "zip(plan.claims, attempt.taken or plan.costs, strict=True)",
         "zip(plan.claims, [claim.cost for claim in plan.claims], strict=True)",
         _USED,

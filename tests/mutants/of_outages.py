@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-_CHARGE_BACK, _OUTAGES, _ADMISSION = "gateway/cache/lua/charge_back.lua", "gateway/outages.py", "gateway/admission.py"
+_CHARGE_BACK, _OUTAGES = "gateway/cache/lua/charge_back.lua", "gateway/outages.py"
+_ADMISSION, _SNAPSHOTS = "gateway/admission/admission.py", "gateway/admission/snapshots.py"
 _POLICY = "gateway/core/outage_policy.py"
 _MODEL, _ACTS = ("tests/cache/test_oracle.py",), ("tests/test_outages.py",)
 
@@ -144,7 +145,7 @@ MUTANTS = (
     ),
     Mutant(
         "an account that is known to be old is gone by",
-        _ADMISSION,
+        _SNAPSHOTS,
         "            self._accounts.pop(customer_id, None)  # there is a newer one, whoever can read it\n",
         "",
         _ACTS,
@@ -152,8 +153,8 @@ MUTANTS = (
     Mutant(
         "a key that the held account does not have is let in",
         _ADMISSION,
-        "(refusal := self._plan(attempt, key.digest)) is not None",
-        "(refusal := self._plan(attempt, next(iter(held.account.keys)))) is not None",
+        "(refusal := attempt.make_plan(key.digest)) is not None",
+        "(refusal := attempt.make_plan(next(iter(held.account.keys)))) is not None",
         _ACTS,
     ),
 )

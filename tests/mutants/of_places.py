@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 _CHARGE, _RENEW, _RELEASE = (f"gateway/cache/lua/{name}.lua" for name in ("charge", "renew", "release"))
-_LIVE, _ADMISSION = "gateway/live_calls.py", "gateway/admission.py"
+_LIVE, _CHARGING = "gateway/live_calls.py", "gateway/admission/charging.py"
 _COUNTS, _ACTS = ("tests/cache/test_live.py", "tests/cache/test_live_oracle.py"), ("tests/test_live_calls.py",)
 _GROUPS = ("tests/test_group_limits.py",)
 
@@ -89,14 +89,14 @@ MUTANTS = (
     ),
     Mutant(
         "a call that was given up while it was charged keeps its place",
-        _ADMISSION,
-        "            self.live.give_back(attempt.decision_id, account.customer_id, plan.live)\n            raise\n",
+        _CHARGING,
+        "            self._live.give_back(attempt.decision_id, account.customer_id, plan.live)\n            raise\n",
         "            raise\n",
         _ACTS,
     ),
     Mutant(
         "a repeat under an Idempotency-Key never gives its place back",
-        _ADMISSION,
+        _CHARGING,
         "if reply[0] in _PASSED:",
         "if reply[0] == CHARGED:",
         _ACTS,

@@ -122,7 +122,7 @@ MUTANTS = (
     ),
     Mutant(
         "a price for one call is kept for the next",
-        "gateway/admission.py",
+        "gateway/admission/ready_plans.py",
         "        if plan.route.is_priced:\n            return\n",
         "",
         ("tests/test_admission.py",),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-_ADMISSION, _KEYSPACE, _SCRIPTS = "gateway/admission.py", "gateway/cache/keyspace.py", "gateway/cache/scripts.py"
+_ADMISSION, _READY_PLANS, _ENDING = (f"gateway/admission/{name}.py" for name in ("admission", "ready_plans", "ending"))
+_KEYSPACE, _SCRIPTS = "gateway/cache/keyspace.py", "gateway/cache/scripts.py"
 _CLIENT, _LANE = "gateway/cache/client.py", "gateway/cache/lane.py"
 _SETTLEMENT, _TOTALS = "gateway/settlement.py", "gateway/ledger/usage.py"
 _ADMITS, _SETTLES = ("tests/test_admission.py",), ("tests/test_settlement.py",)
@@ -145,14 +146,14 @@ MUTANTS = (
     ),
     Mutant(
         "the plan of a repeat is kept for first calls",
-        _ADMISSION,
+        _READY_PLANS,
         " or plan.key.allow or attempt.is_repeat:",
         " or plan.key.allow:",
         ("tests/test_once.py",),
     ),
     Mutant(
         "a call that was given back is settled as done",
-        _ADMISSION,
+        _ENDING,
         '            return "lost"\n        attempt.once = None\n',
         '            return "lost"\n',
         ("tests/test_once.py",),

@@ -1,0 +1,81 @@
+"""What becomes of a charge when its call ends: it is given back, it is corrected, or its Idempotency-Key is free.
+
+Quotas only; rates count attempts and get nothing back. What was let in without the cache is corrected where it is
+owed, until it has been charged back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.admission.attempt import Attempt, Returned, Settled, receipt_of
+from gateway.cache import Cache, prepare_once_end, prepare_once_refund
+from gateway.core.errors import CapacityReduced
+from gateway.core.settle import real_costs
+from gateway.outages import Outages
+
+
+class Ending:
+    """Ends the charges of admitted attempts."""
+
+    def __init__(self, cache: Cache, outages: Outages) -> None:
+        self._cache = cache
+        self._outages = outages
+
+    async def refund(self, attempt: Attempt) -> Returned:
+        """Give back to quotas what an admitted attempt was charged, once, and free its Idempotency-Key."""
+        receipt, call = receipt_of(attempt), attempt.once
+        if attempt.outage is not None:
+            if not attempt.outage.parts:
+                return "nothing"
+            if self._outages.correct(attempt.outage, [0] * len(receipt.parts)):
+                return "given-back"
+        if not receipt.parts and call is None:
+            return "nothing"
+        try:
+            if call is None:
+                units = await self._cache.refund(receipt)
+            else:
+                units, _ = await self._cache.settle_packed(prepare_once_refund(receipt, call))
+        except CapacityReduced:
+            return "lost"
+        attempt.once = None
+        return "given-back" if units else "nothing"
+
+    async def settle(self, attempt: Attempt, costs: Mapping[str, int]) -> Settled:
+        """Correct what an admitted attempt was charged to what it cost, once. Quotas only; no limit is asked.
+
+        Args:
+            attempt: Not refunded; whichever comes first counts.
+            costs: Units by meter. In a meter that is not there it cost what was charged.
+        """
+        plan = attempt.plan
+        if plan is None:
+            raise AssertionError("what is settled was admitted")
+        receipt = receipt_of(attempt)
+        if not receipt.parts or (attempt.outage is not None and not attempt.outage.parts):
+            return "nothing"
+        real = real_costs(plan, attempt.taken or plan.costs, costs)
+        if attempt.outage is not None and self._outages.correct(attempt.outage, real):
+            return "settled"
+        try:
+            given, taken = await self._cache.settle(receipt, real)
+        except CapacityReduced:
+            return "lost"
+        return "settled" if given or taken else "nothing"
+
+    def end_once(self, attempt: Attempt) -> None:
+        """The call was charged under its Idempotency-Key and has ended: repeats may pass.
+
+        Nobody waits for it. If it is lost, they pass when the call is taken for lost.
+        """
+        if attempt.once is not None and attempt.account is not None:
+            command = prepare_once_end(attempt.account.customer_id, attempt.once, attempt.decision_id)
+            self._cache.charge_packed(command).add_done_callback(_ignore)
+
+
+def _ignore(reply: asyncio.Future[Any]) -> None:
+    if not reply.cancelled():
+        reply.exception()
