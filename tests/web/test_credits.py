@@ -82,6 +82,7 @@ def test_nobody_is_granted_anything_who_is_not_a_customer(gateway):
         assert (answer.status_code, answer.json()["code"]) == (404, "customer-not-found")
 
 
+@pytest.mark.slow
 def test_the_customer_sees_quota_and_credits_in_its_usage_and_in_the_fields(gateway):
     customer_id, _, client = gateway.customer()
     ends_at = int(time.time()) + 86_400
@@ -100,6 +101,7 @@ def test_the_customer_sees_quota_and_credits_in_its_usage_and_in_the_fields(gate
     ]
 
 
+@pytest.mark.slow
 def test_when_quota_and_credits_are_used_up_the_call_is_refused_and_says_so(gateway):
     customer_id, _, client = gateway.customer()
     gateway.admin.post(credits_path(customer_id), json={"units": 2}).raise_for_status()
@@ -113,6 +115,7 @@ def test_when_quota_and_credits_are_used_up_the_call_is_refused_and_says_so(gate
     assert call_times(client, 1).status_code == 200
 
 
+@pytest.mark.slow
 def test_a_call_that_fails_behind_the_gateway_is_given_back_to_credits(gateway):
     customer_id, _, client = gateway.customer()
     gateway.admin.post(credits_path(customer_id), json={"units": 2}).raise_for_status()

@@ -314,15 +314,15 @@ def test_an_upstream_whose_connections_are_all_taken_is_a_503_that_costs_no_quot
 
 
 def test_several_upstreams_share_the_work_and_a_dead_one_is_passed_over(start_gateway, sandbox):
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        port = nobody.getsockname()[1]
-    gateway = start_gateway(TIERGATE_UPSTREAM_URL=f"http://127.0.0.1:{port},{sandbox.upstream_url}")
-    _, _, client = gateway.customer()
-    assert [client.get("/v1/echo").status_code for _ in range(6)] == [200] * 6
-    for sent in (b"hello", [b"hel", b"lo"]):
-        answers = [client.post("/v1/echo", content=sent) for _ in range(4)]
-        assert [answer.json()["body"] for answer in answers] == ["hello"] * 4
+    with socket.socket() as deaf:  # bound for as long as the test lasts, so that nobody else gets the port
+        deaf.bind(("127.0.0.1", 0))
+        port = deaf.getsockname()[1]
+        gateway = start_gateway(TIERGATE_UPSTREAM_URL=f"http://127.0.0.1:{port},{sandbox.upstream_url}")
+        _, _, client = gateway.customer()
+        assert [client.get("/v1/echo").status_code for _ in range(6)] == [200] * 6
+        for sent in (b"hello", [b"hel", b"lo"]):
+            answers = [client.post("/v1/echo", content=sent) for _ in range(4)]
+            assert [answer.json()["body"] for answer in answers] == ["hello"] * 4
 
 
 @pytest.mark.parametrize("body", [b"", b"hello"], ids=["no body", "a body"])
