@@ -267,6 +267,8 @@ def _route_words(route: Route) -> str:
 
 
 def _repeat_words(route: Route) -> str:
+    if route.settle or route.measures:
+        return "each is charged: no Idempotency-Key counts where calls cost by what they ask for or by their response"
     if route.once is None:
         return "each is charged: idempotency is off"
     within = _duration_words(route.once.window_s)

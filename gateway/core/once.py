@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING
 
 from gateway.core.charge import QuotaClaim
 from gateway.core.errors import IdempotencyKeyInvalid
+from gateway.core.http_body import CHUNKED
+from gateway.core.request_gate import body_framing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from gateway.core.decision import Plan
 
@@ -44,7 +46,7 @@ class OnceTerms:
 
     window_s: int = 86_400
     """How long a key is remembered, from its first charged call on."""
-    repeats: int = 10
+    repeats: int = 3
     """How many repeats one charge pays for; the next is charged as a first call. Else one charge would
     buy any number of calls from an API that does not look at keys itself."""
 
@@ -62,17 +64,17 @@ class OnceCall:
 
 def read_once(
     terms: OnceTerms,
-    headers: Iterable[tuple[bytes, bytes]],
+    headers: Sequence[tuple[bytes, bytes]],
     method: str,
     path: bytes,
     query: bytes,
-    *,
-    price: tuple[tuple[str, int], ...] = (),
+    http_version: str,
 ) -> OnceCall | None:
     """What a call says about repeats; None: nothing.
 
     Two calls are alike if method, path, query and the announced length of the body are: the body itself
-    has not arrived when the call is charged. Where a call says itself what it costs, that is alike too.
+    has not arrived when the call is charged. A call whose body announces no length is like no other: its
+    key means nothing.
 
     Args:
         terms: Of the route.
@@ -80,7 +82,7 @@ def read_once(
         method: In capitals.
         path: As sent.
         query: As sent.
-        price: Units by meter, if they were read in the call.
+        http_version: Of the call: without a length, its body is empty in HTTP/1.1 and unknown in HTTP/2.
 
     Raises:
         IdempotencyKeyInvalid: A key that is empty, too long, misspelled, or sent twice.
@@ -95,9 +97,12 @@ def read_once(
             length = value
     if field is None:
         return None
-    parts = (method.encode(), path, query, length, *(f"{meter} {units}".encode() for meter, units in price))
+    key = parse_once_key(field)
+    if body_framing(headers, http_version) == CHUNKED:
+        return None
+    parts = (method.encode(), path, query, length)
     return OnceCall(
-        digest=_digest(parse_once_key(field)),
+        digest=_digest(key),
         fingerprint=_digest(b"".join(b"%d:%b" % (len(part), part) for part in parts)),
         terms=terms,
     )

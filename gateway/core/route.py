@@ -33,7 +33,8 @@ class Route:
     forward: ForwardOptions = NO_OPTIONS
     billable: Billable = BELOW_500
     once: OnceTerms | None = None
-    """What an Idempotency-Key means here. None: nothing to the gateway; it passes as any other field."""
+    """What an Idempotency-Key means here. None: nothing to the gateway; it passes as any other field.
+    So it is where `settle` or `measures` say the cost: one charge must not pay for calls that cost differently."""
     settle: tuple[Settle, ...] = ()
     """How the real cost is learnt at the end, of meters in `cost`; until then `cost` is reserved."""
     measures: tuple[Measure, ...] = ()

@@ -114,7 +114,7 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
     upstreams = read_upstreams(merged.named["upstreams"], faults)
     cors = read_cors(merged.once["cors"], faults) if "cors" in merged.once else None
     billable = read_billable(merged.once["billable"], faults) if "billable" in merged.once else BELOW_500
-    once = read_once(merged.once["idempotency"], faults).terms if "idempotency" in merged.once else OnceTerms()
+    once = read_once(merged.once["idempotency"], faults).terms if "idempotency" in merged.once else None
     plan_change = read_plan_change(merged.once["plan_change"], faults) if "plan_change" in merged.once else "keep"
     credits_ = read_credits(merged.once["credits"], faults) if "credits" in merged.once else NEVER_EXPIRE
     if not faults.is_partial:
@@ -252,6 +252,7 @@ def _plan(draft: PlanDraft) -> Plan:
 
 
 def _route(draft: RouteDraft, billable: Billable, once: OnceTerms | None) -> Route:
+    honours_keys = bears_keys(draft.pattern) and not draft.settle and not draft.measures
     return Route(
         pattern=draft.pattern.text,
         methods=draft.pattern.methods,
@@ -263,7 +264,7 @@ def _route(draft: RouteDraft, billable: Billable, once: OnceTerms | None) -> Rou
         measures=draft.measures,
         settle=draft.settle,
         billable=billable if draft.billable is None else draft.billable,
-        once=(once if draft.once is None else draft.once.terms) if bears_keys(draft.pattern) else None,
+        once=(once if draft.once is None else draft.once.terms) if honours_keys else None,
     )
 
 

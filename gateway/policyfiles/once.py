@@ -30,12 +30,12 @@ class OnceDraft:
 
 
 def read_once(node: Node, faults: FaultLog) -> OnceDraft:
-    """`on`, `off`, or a mapping; with a fault in words, what holds without it."""
+    """`on`, `off`, or a mapping. A mapping means on."""
     if not isinstance(node, Mapping):
         if isinstance(node, Text) and node.value in _WORDS:
             return OnceDraft(terms=_DEFAULT if node.value == "on" else None)
         word = node.value if isinstance(node, Text) else "a list"
-        message = f"'idempotency' is 'on', 'off' or a mapping like '{{window: 24h, repeats: 10}}', not {shown(word)}"
+        message = f"'idempotency' is 'on', 'off' or a mapping like '{{window: 24h, repeats: 3}}', not {shown(word)}"
         faults.add_unknown(node.place, message, word, _WORDS)
         return OnceDraft(terms=_DEFAULT)
     fields = as_fields(node, "'idempotency'", faults, known=_KEYS)
@@ -51,11 +51,23 @@ def read_once(node: Node, faults: FaultLog) -> OnceDraft:
     )
 
 
-def read_route_once(node: Node, pattern: Pattern, faults: FaultLog) -> OnceDraft:
-    """As `read_once`, of a route: which has to have calls that can bear a key."""
+def read_route_once(node: Node, pattern: Pattern, faults: FaultLog, *, is_fixed: bool) -> OnceDraft:
+    """As `read_once`, of a route: which has to have calls that can bear a key, and that all cost the same.
+
+    Args:
+        node: The route's word.
+        pattern: Of the route.
+        faults: Where faults go.
+        is_fixed: Whether its cost is known without the call and its response.
+    """
     draft = read_once(node, faults)
     if draft.terms is not None and not bears_keys(pattern):
         message = f"{pattern.text!r} has neither POST nor PATCH, the methods whose Idempotency-Key is looked at"
+        faults.add(node.place, message)
+    if draft.terms is not None and not is_fixed:
+        message = (
+            "calls of this route cost by what they ask for or by their response: one charge cannot pay for repeats"
+        )
         faults.add(node.place, message)
     return draft
 

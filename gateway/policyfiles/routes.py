@@ -79,19 +79,30 @@ def _read_route(node: Node, meters: Lookup[str, Meter], faults: FaultLog) -> Rou
     if pattern is None or match is None:
         return None
     cost_place = fields["cost"].place if "cost" in fields else match.place
-    most = cost | {measure.meter: 1 for measure in measures}  # what is read may be as little
+    settle = read_route_settle(
+        fields.get("settle"),
+        cost | {measure.meter: 1 for measure in measures},  # what is read may be as little
+        cost_place,
+        meters,
+        faults,
+    )
+    is_fixed = not settle and not measures
     return RouteDraft(
         pattern=pattern,
         place=match.place,
         cost=tuple(cost.items()),
         cost_place=cost_place,
         measures=measures,
-        settle=read_route_settle(fields.get("settle"), most, cost_place, meters, faults),
+        settle=settle,
         requires=requires,
         group=_read_group(fields["group"], meters, faults) if "group" in fields else None,
         forwarding=read_forwarding(fields, pattern, meters, faults),
         billable=read_billable(fields["billable"], faults) if "billable" in fields else None,
-        once=read_route_once(fields["idempotency"], pattern, faults) if "idempotency" in fields else None,
+        once=(
+            read_route_once(fields["idempotency"], pattern, faults, is_fixed=is_fixed)
+            if "idempotency" in fields
+            else None
+        ),
     )
 
 

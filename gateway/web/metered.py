@@ -155,7 +155,7 @@ class Metered:
                 attempt.method,
                 scope["raw_path"],
                 scope["query_string"],
-                price=plan.route.cost if plan.route.is_priced else (),
+                scope["http_version"],
             )
 
     def _leave(self) -> None:

@@ -13,8 +13,14 @@ TERMS = OnceTerms()
 KEY = (b"idempotency-key", b'"8e03978e"')
 
 
-def of(*headers: tuple[bytes, bytes], method: str = "POST", path: bytes = b"/v1/x", query: bytes = b""):
-    return read_once(TERMS, headers, method, path, query)
+def of(
+    *headers: tuple[bytes, bytes],
+    method: str = "POST",
+    path: bytes = b"/v1/x",
+    query: bytes = b"",
+    version: str = "1.1",
+):
+    return read_once(TERMS, headers, method, path, query, version)
 
 
 @pytest.mark.parametrize(
@@ -99,3 +105,12 @@ def test_another_key_has_another_digest_and_neither_holds_the_separator_of_the_c
     first, other = of(KEY), of((b"idempotency-key", b"8e03978f"))
     assert first.digest != other.digest
     assert "|" not in first.digest + first.fingerprint
+
+
+def test_a_key_means_nothing_where_the_body_announces_no_length():
+    assert of(KEY, (b"transfer-encoding", b"chunked")) is None
+    assert of(KEY, version="2") is None
+    assert of(KEY) is not None
+    assert of(KEY, (b"content-length", b"3"), version="2") is not None
+    with pytest.raises(IdempotencyKeyInvalid):
+        of((b"idempotency-key", b""), (b"transfer-encoding", b"chunked"))

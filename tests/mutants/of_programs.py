@@ -140,9 +140,23 @@ MUTANTS = (
     Mutant(
         "the length of a body is no part of the fingerprint",
         "gateway/core/once.py",
-        "parts = (method.encode(), path, query, length, *(",
-        "parts = (method.encode(), path, query, *(",
+        "parts = (method.encode(), path, query, length)",
+        "parts = (method.encode(), path, query)",
         ("tests/core/test_once.py",),
+    ),
+    Mutant(
+        "a body without a length is a repeat of any other",
+        "gateway/core/once.py",
+        "    if body_framing(headers, http_version) == CHUNKED:\n",
+        "    if False:\n",
+        ("tests/core/test_once.py",),
+    ),
+    Mutant(
+        "one charge pays for repeats of calls that cost by what they ask for",
+        "gateway/policyfiles/compiler.py",
+        "bears_keys(draft.pattern) and not draft.settle and not draft.measures",
+        "bears_keys(draft.pattern)",
+        ("tests/policyfiles/test_once.py",),
     ),
     Mutant(
         "the plan of a repeat is kept for first calls",

@@ -31,7 +31,7 @@ OWN = OnceTerms(window_s=1800)
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
-        ("", [None, None, DAY, OWN, DAY]),
+        ("", [None, None, DAY, OWN, None]),
         ("idempotency: on\n", [None, None, DAY, OWN, DAY]),
         ("idempotency: off\n", [None, None, DAY, OWN, None]),
         ("idempotency: {window: 1h, repeats: 2}\n", [None, None, DAY, OWN, HOUR]),
@@ -56,6 +56,28 @@ def test_explain_says_what_a_repeat_costs(policies: Callable[..., Path]) -> None
         for path in ("POST /v1/off", "PATCH /v1/own", "GET /v1/own")
     }
     assert "repeats  each is charged: idempotency is off" in said["POST /v1/off"]
-    words = "repeats  up to 10 with the Idempotency-Key of a charged call are free of quotas for 30 minutes"
+    words = "repeats  up to 3 with the Idempotency-Key of a charged call are free of quotas for 30 minutes"
     assert words in said["PATCH /v1/own"]
     assert "repeats" not in said["GET /v1/own"]
+
+
+PRICED = """\
+version: 1
+default_tier: free
+idempotency: on
+meters: {tokens: {settle: response header X-Tokens at most 9}, items: {}}
+tiers: {free: {limits: [9 tokens per day, 9 items per day]}}
+routes:
+  - {match: POST /v1/settled, cost: {tokens: 1}}
+  - {match: POST /v1/measured, cost: {items: request header X-Items at most 9}}
+  - {match: POST /v1/sized, cost: {items: request bytes per 1KB at most 9}}
+  - {match: POST /v1/fixed, cost: {tokens: 1}, settle: {tokens: off}}
+"""
+
+
+def test_a_key_counts_only_where_every_call_costs_the_same(policies: Callable[..., Path]) -> None:
+    directory = policies(api=PRICED)
+    assert [route.once for route in load_policy(directory).routes] == [None, None, None, DAY]
+    for path in ("/v1/settled", "/v1/measured"):
+        said = CliRunner().invoke(policy_group, ["explain", "POST", path, "--dir", str(directory)]).output
+        assert "repeats  each is charged: no Idempotency-Key counts where calls cost by what they ask for" in said

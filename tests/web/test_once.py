@@ -225,6 +225,17 @@ def test_a_repeat_passes_when_the_quota_is_used_up(first, ada, once):
     assert ada.used() == 1000
 
 
+def test_a_body_without_a_length_is_never_a_repeat(first, ada, once):
+    chunked = ["POST /v1/x", f"Authorization: {ada.key}", f"Idempotency-Key: {once}", "Transfer-Encoding: chunked"]
+    for number, body in enumerate((b"1\r\na\r\n0\r\n\r\n", b"3\r\nabc\r\n0\r\n\r\n")):
+        with RawCaller(first.url) as caller:
+            caller.send(request(*chunked, body=body))
+            answer = caller.read()
+        assert (answer.status, answer.get("tiergate-repeat")) == (200, None)
+        assert ada.used() == 10 * (number + 1)
+    assert ada.post(first, once, "/v1/other").status == 200
+
+
 def test_after_the_window_the_key_is_new(first, second, ada, clock, once):
     ada.post(first, once)
     ada.repeat(second, once)
