@@ -21,7 +21,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import structlog
 from cachetools import LRUCache
@@ -37,6 +37,8 @@ from gateway.telemetry import Metrics
 
 CALM_S = 300.0
 """An outage is over when the cache has not failed for so long."""
+_FIELDS = 256
+"""Of one customer, so many quotas are remembered as used up, those that said no last."""
 
 log = structlog.get_logger(__name__)
 
@@ -85,6 +87,18 @@ class _Customer:
     """Sent, or about to be; until the cache has said that it has it."""
 
 
+class _Exhausted(NamedTuple):
+    """A quota that could not pay."""
+
+    claim: QuotaClaim
+    quota: int
+    """What it was in all, with credits."""
+
+    def covers(self, claim: QuotaClaim, quota: int) -> bool:
+        """Whether it says of this claim too that it cannot be paid: as dear, in the same window, of no more."""
+        return claim.starts_at == self.claim.starts_at and quota <= self.quota and claim.cost >= self.claim.cost
+
+
 class Outages:
     """The outages of one worker.
 
@@ -111,18 +125,32 @@ class Outages:
         self._failed_at = 0.0
         self._customers: dict[str, _Customer] = {}
         self._asked: set[str] = set()
-        self._exhausted: LRUCache[str, tuple[PlannedLimit, ...]] = LRUCache(entries)
+        self._exhausted: LRUCache[str, dict[str, _Exhausted]] = LRUCache(entries)
         self._boot = secrets.token_hex(8)
         self._batches = 0
 
     # Deciding.
 
-    def note_refused(self, customer_id: str, plan: Plan, states: Sequence[LimitState]) -> None:
-        """The cache said no: remember the quotas that could not pay."""
+    def note_refused(self, customer_id: str, plan: Plan, states: Sequence[LimitState], now: float) -> None:
+        """The cache said no: remember the quotas that could not pay, beside those that could not before.
+
+        Args:
+            customer_id: Who called.
+            plan: What was asked for.
+            states: Of each limit, what the cache said.
+            now: Unix seconds. What ended before is forgotten.
+        """
         refused = (limit for limit, state in zip(plan.limits, states, strict=False) if not state.allowed)
-        exhausted = tuple(limit for limit in refused if isinstance(limit.claim, QuotaClaim))
-        if exhausted:
-            self._exhausted[customer_id] = exhausted
+        new = [_Exhausted(limit.claim, limit.quota) for limit in refused if isinstance(limit.claim, QuotaClaim)]
+        if not new:
+            return
+        known = {name: one for name, one in self._exhausted.get(customer_id, {}).items() if one.claim.ends_at > now}
+        for one in new:
+            before = known.pop(one.claim.field, None)
+            known[one.claim.field] = before if before is not None and before.covers(one.claim, one.quota) else one
+        while len(known) > _FIELDS:
+            del known[next(iter(known))]
+        self._exhausted[customer_id] = known
 
     def judge(self, account: Account, plan: Plan, parts: Parts, error: CacheUnavailable) -> Passed:
         """Let a call in or not, by its tier's `when_cache_fails`.
@@ -137,7 +165,7 @@ class Outages:
         rule, claims = plan.tier.when_cache_fails, plan.heads
         if rule.mode == "deny":
             return Passed(mode="deny", refusal="The limits cannot be checked right now, and this tier waits for them.")
-        exhausted = self._exhausted.get(account.customer_id, ())
+        exhausted = self._exhausted.get(account.customer_id)
         if exhausted and any(_could_not_pay(limit, exhausted) for limit in plan.limits):
             words = "The limits cannot be checked right now, and the quota was used up when they last were."
             return Passed(mode=rule.mode, refusal=words)
@@ -264,13 +292,8 @@ class Outages:
         return owed + sum(part[2] for receipt in sending for part in receipt.parts)
 
 
-def _could_not_pay(limit: PlannedLimit, exhausted: tuple[PlannedLimit, ...]) -> bool:
+def _could_not_pay(limit: PlannedLimit, exhausted: dict[str, _Exhausted]) -> bool:
     """Whether this quota was asked for no more than this when it last said no, in the same window and size."""
     claim = limit.claim
-    return isinstance(claim, QuotaClaim) and any(
-        isinstance(seen.claim, QuotaClaim)
-        and (claim.field, claim.starts_at) == (seen.claim.field, seen.claim.starts_at)
-        and limit.quota <= seen.quota
-        and claim.cost >= seen.claim.cost
-        for seen in exhausted
-    )
+    seen = exhausted.get(claim.field) if isinstance(claim, QuotaClaim) else None
+    return seen is not None and isinstance(claim, QuotaClaim) and seen.covers(claim, limit.quota)

@@ -199,6 +199,44 @@ async def test_who_was_over_its_quota_stays_out_until_the_window_ends(remote, li
         await admit(remote.admission, key)
 
 
+GROUPED = """\
+version: 1
+default_tier: free
+tiers:
+  free:
+    limits: [5 requests per billing period on a, 5 requests per billing period on b]
+    when_cache_fails: %s
+plans: {}
+routes:
+  - {match: GET /v1/a, group: a}
+  - {match: POST /v1/a, group: a, cost: 2}
+  - {match: GET /v1/b, group: b}
+"""
+
+
+@pytest.mark.parametrize("mode", ["allow", "local 4"])
+async def test_every_quota_that_was_used_up_stays_closed_not_only_the_last_one_that_refused(remote, line, mode):
+    (remote.policy_dir / "policy.yaml").write_text(GROUPED % mode)
+    assert remote.policy.reload()
+    _, key, _ = await remote.customer()
+    for path in ("/v1/a", "/v1/b"):
+        assert await admitted(remote.admission, key, 6, path=path, error=QuotaExceeded) == 5
+    await line.close()
+    for path in ("/v1/b", "/v1/a"):
+        assert await admitted(remote.admission, key, 3, path=path) == 0
+
+
+async def test_a_dear_call_that_is_refused_does_not_reopen_a_quota_for_cheap_ones(remote, line):
+    (remote.policy_dir / "policy.yaml").write_text(GROUPED % "allow")
+    assert remote.policy.reload()
+    _, key, _ = await remote.customer()
+    assert await admitted(remote.admission, key, 6, path="/v1/a", error=QuotaExceeded) == 5
+    assert await admitted(remote.admission, key, 1, "POST", "/v1/a", error=QuotaExceeded) == 0
+    await line.close()
+    assert await admitted(remote.admission, key, 3, path="/v1/a") == 0
+    assert await admitted(remote.admission, key, 3, path="/v1/b") == 3
+
+
 async def test_a_cache_that_comes_and_goes_refills_nothing(remote, line, paying):
     _, key = paying
     for expected in (LOCAL, 0, 0):

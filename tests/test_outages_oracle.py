@@ -86,7 +86,7 @@ class Life(RuleBasedStateMachine):
         self.outages._monotonic = lambda: self.monotonic_s
         self.is_up, self.used, self.spent, self.let_in, self.lost = True, 0, 0, 0, 0
         self.exhausted_at: int | None = None
-        """The least cost that the quota could not pay when it was last asked."""
+        """The least cost that the quota could not pay."""
         self.calls: list[Call] = []
         self.customer_id, self.key = self.do(self._customer())
 
@@ -111,7 +111,7 @@ class Life(RuleBasedStateMachine):
         except QuotaExceeded:
             assert self.is_up
             assert self.used + cost > QUOTA
-            self.exhausted_at = cost
+            self.exhausted_at = min(cost, self.exhausted_at or cost)
             return
         except CapacityReduced:
             assert not self.is_up
@@ -164,10 +164,9 @@ class Life(RuleBasedStateMachine):
     @rule(is_long=st.booleans())
     def time_passes(self, is_long: bool) -> None:  # noqa: FBT001 - hypothesis draws it
         self.monotonic_s += CALM_S if is_long else CALM_S / 4
-        if self.is_up:
-            self.do(self.outages.charge_back())
-            if is_long:
-                self.spent = 0
+        self.do(self.outages.charge_back())  # every moment, so it sees too that the cache is away
+        if self.is_up and is_long:
+            self.spent = 0
 
     @precondition(lambda self: self.is_up)
     @rule()

@@ -181,7 +181,7 @@ class Admission:
                     return
                 case ChargeRefused() if attempt.plan is not None and attempt.account is not None:
                     self._snapshots.confirm(attempt.account, attempt.now)
-                    self._outages.note_refused(key.customer_id, attempt.plan, answer.states)
+                    self._outages.note_refused(key.customer_id, attempt.plan, answer.states, attempt.now)
                     attempt.take(answer)
                     raise charge_denied(attempt.plan, answer.states)
                 case AccountStale():

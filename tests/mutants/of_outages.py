@@ -111,8 +111,15 @@ MUTANTS = (
     Mutant(
         "who was over its quota is let in by an outage",
         _OUTAGES,
-        "        if exhausted:\n",
-        "        if not exhausted:\n",
+        "if exhausted and any(",
+        "if False and any(",
+        _ACTS,
+    ),
+    Mutant(
+        "a quota that is used up makes forget the others",
+        _OUTAGES,
+        "for name, one in self._exhausted.get(customer_id, {}).items() if",
+        "for name, one in () if",
         _ACTS,
     ),
     Mutant(
