@@ -65,9 +65,7 @@ def read_route_once(node: Node, pattern: Pattern, faults: FaultLog, *, is_fixed:
         message = f"{pattern.text!r} has neither POST nor PATCH, the methods whose Idempotency-Key is looked at"
         faults.add(node.place, message)
     if draft.terms is not None and not is_fixed:
-        message = (
-            "calls of this route cost by what they ask for or by their response: one charge cannot pay for repeats"
-        )
+        message = "calls here cost by what they ask for or by their response: one charge cannot pay for repeats"
         faults.add(node.place, message)
     return draft
 
