@@ -9,7 +9,6 @@ from redis.asyncio import Redis
 
 from gateway.cache import CacheUnavailable
 from gateway.core.account import LAST_INSTANT
-from gateway.core.credits import MOST_PLANNED
 from gateway.core.errors import QuotaExceeded
 from gateway.core.limit_text import parse_limit
 from gateway.core.once import OnceCall, OnceTerms
@@ -298,13 +297,25 @@ async def test_a_late_settlement_of_a_used_up_grant_changes_nothing(parts):
     assert (await parts.ledger.load_account(customer_id)).version == version
 
 
-async def test_of_many_grants_the_first_are_spent_and_the_others_follow_when_these_are_settled(parts):
-    customer_id, key, key_id = await parts.customer()
-    for _ in range(MOST_PLANNED + 2):
+async def test_as_many_grants_as_there_can_be_are_all_spendable_at_once(parts):
+    customer_id, key, _ = await parts.customer()
+    for _ in range(MAX_GRANTS_PER_CUSTOMER):
         await grant(parts, customer_id, 1)
-    assert await admit_all(parts, key) == 10 + MOST_PLANNED
-    await settle(parts, customer_id, key_id)
-    assert await admit_all(parts, key) == 2
+    assert await admit_all(parts, key) == 10 + MAX_GRANTS_PER_CUSTOMER
+
+
+async def test_small_grants_do_not_keep_a_dear_call_from_the_large_one_behind_them(parts):
+    customer_id, key, _ = await parts.customer()
+    await subscribe(parts, customer_id, pro(parts.clock))
+    for _ in range(50):
+        await admit(parts, key)
+    now = int(parts.clock.time)
+    for number in range(9):
+        await grant(parts, customer_id, 1, expires_at=now + 100 + number)
+    await grant(parts, customer_id, 1000)
+    for _ in range(3):
+        await admit(parts, key, path="/v1/render/a", method="POST")
+    assert await left_of(parts, customer_id) == (0, [0] * 9 + [994])
 
 
 async def test_a_customer_has_so_many_live_grants_and_no_more(parts):

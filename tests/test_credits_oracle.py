@@ -149,7 +149,7 @@ class Life(RuleBasedStateMachine):
     @rule(units=st.integers(1, 6), lasts_s=st.none() | st.integers(1, 4 * HOUR_S))
     def grant(self, units: int, lasts_s: int | None) -> None:
         expires_at = None if lasts_s is None else self.now + lasts_s
-        if len(self.model.live(self.now)) >= 7 or any(one.expires_at == expires_at for one in self.model.grants):
+        if len(self.model.live(self.now)) >= 20 or any(one.expires_at == expires_at for one in self.model.grants):
             return  # of two that expire at once, ids decide, which the model does not know
         order = CreditOrder(units=units, expires_at=expires_at, reference=f"order {len(self.grant_ids)}")
         for is_new in (True, False):
@@ -160,6 +160,11 @@ class Life(RuleBasedStateMachine):
         self.model.load()
         self.model.grants.append(Credits(units=units, granted_at=self.now, expires_at=expires_at))
         self.grant_ids.append(granted.row.grant.grant_id)
+
+    @rule(many=st.integers(8, 12))
+    def grant_many_small_ones(self, many: int) -> None:
+        for number in range(many):
+            self.grant(units=1, lasts_s=HOUR_S + number)
 
     @rule(data=st.data())
     def revoke(self, data: st.DataObject) -> None:

@@ -7,7 +7,9 @@ Laws:
   of a key and rates stay as they are, and so does a meter without a quota: there is nothing to extend;
 - a grant is counted like a quota whose window is `[granted_at, expires_at)`, so it is settled,
   restored after a loss of the cache, and given back like one;
-- a grant is good for its units once: no window, plan or tier renews it.
+- a grant is good for its units once: no window, plan or tier renews it;
+- every live grant of the meter is asked, so that no call is refused while they could cover it together. How many
+  there can be is bounded where they are granted.
 """
 
 from __future__ import annotations
@@ -39,10 +41,6 @@ class CreditTerms:
 
 
 NEVER_EXPIRE = CreditTerms()
-
-MOST_PLANNED = 8
-"""So many grants of one meter are asked in one charge; a cost that needs more of them waits until the first are
-settled as used up."""
 
 _FIELD_STARTS = "q:credit:"
 
@@ -100,7 +98,7 @@ def credit_claims(
             ends_at=ends_at(grant),
             passes_on=True,
         )
-        for grant in live[:MOST_PLANNED]
+        for grant in live
     ]
     return (*claims[:-1], replace(claims[-1], passes_on=False)) if claims else ()
 
