@@ -125,7 +125,7 @@ class ExpectationFailed(Rejected):
 
 
 class IdempotencyKeyInvalid(Rejected):
-    """An Idempotency-Key that is empty, too long, misspelled, or sent twice."""
+    """An Idempotency-Key that is empty, too long, misspelled, sent twice, or kept from the API by Connection."""
 
     code = "idempotency-key-invalid"
 

@@ -37,6 +37,8 @@ HOP_BY_HOP = frozenset(
 )
 """Fields of the connection: they end at every hop, in both directions."""
 _ENDS_HERE = HOP_BY_HOP | {b"content-length", b"host", b"expect", b"x-api-key", b"x-request-id"}
+_JUDGED = b"idempotency-key"
+"""Looked at here (`core.once`): another spelling, that was not, does not travel."""
 _KEPT_INSIDE = frozenset({b"content-length", b"host", b"transfer-encoding"})
 _ABOUT_THE_CALLER = frozenset({b"forwarded", b"x-real-ip"})
 _BEARER = b"bearer "
@@ -227,7 +229,7 @@ class _SortedOut:
         if kind == _HOST:
             self.host = value
         elif kind == _CONNECTION:
-            self._listed |= _tokens(value)
+            self._listed |= listed_names(value)
         elif kind == _CALLER:
             if self._trusted and b"_" not in field[0]:
                 self.about.append(field)
@@ -297,7 +299,7 @@ def _kind_of(name: bytes) -> int:
     if dashed.startswith((IDENTITY_PREFIX, HANDSHAKE_PREFIX)) or dashed == IDENTITY_PREFIX[:-1]:
         return _DROP
     if dashed != name:
-        return _DROP if dashed in _ENDS_HERE else _KEEP
+        return _DROP if dashed in _ENDS_HERE or dashed == _JUDGED else _KEEP
     special = _SPECIAL.get(name)
     if special is not None:
         return special
@@ -332,8 +334,8 @@ def _forwarded_node(peer: str | None) -> bytes:
     return b'"[%s]"' % node if b":" in node else node
 
 
-def _tokens(value: bytes) -> set[bytes]:
-    """Field names listed in a Connection field; empty list members are skipped."""
+def listed_names(value: bytes) -> set[bytes]:
+    """Field names listed in a Connection field, in lower case; empty list members are skipped."""
     return {token.strip(b" \t").lower() for token in value.split(b",")} - {b""}
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from gateway.core.errors import BodyTooLarge, CostUnreadable
+from gateway.core.forwarding import listed_names
 from gateway.core.http_body import CHUNKED
 from gateway.core.settle import Settle, parse_units, units_of_bytes
 
@@ -89,7 +90,16 @@ def _at_its_end(measure: Measure) -> Settle:
 
 
 def _of_header(measure: Measure, headers: list[tuple[bytes, bytes]]) -> int:
-    values = [value for name, value in headers if name == measure.name.encode("ascii")]
+    wanted = measure.name.encode("ascii")
+    dashed = wanted.replace(b"_", b"-")
+    values = []
+    for name, value in headers:
+        if name == wanted:
+            values.append(value)
+        elif name.replace(b"_", b"-") == dashed:  # a CGI-style API cannot tell the two apart
+            raise CostUnreadable(f"This call costs what {measure.words} says: send no other spelling of it.")
+        elif name == b"connection" and wanted in listed_names(value):
+            raise CostUnreadable(f"This call costs what {measure.words} says, and Connection keeps it from the API.")
     if not values:
         return _without(measure)
     units = parse_units(values[0].strip(b" \t")) if len(values) == 1 else None

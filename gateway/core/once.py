@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from gateway.core.charge import QuotaClaim
 from gateway.core.errors import IdempotencyKeyInvalid
+from gateway.core.forwarding import listed_names
 from gateway.core.http_body import CHUNKED
 from gateway.core.request_gate import body_framing
 
@@ -85,9 +86,9 @@ def read_once(
         http_version: Of the call: without a length, its body is empty in HTTP/1.1 and unknown in HTTP/2.
 
     Raises:
-        IdempotencyKeyInvalid: A key that is empty, too long, misspelled, or sent twice.
+        IdempotencyKeyInvalid: A key that is empty, too long, misspelled, sent twice, or not for the API.
     """
-    field, length = None, b""
+    field, length, is_hidden = None, b"", False
     for name, value in headers:
         if name == b"idempotency-key":
             if field is not None:
@@ -95,8 +96,12 @@ def read_once(
             field = value
         elif name == b"content-length":
             length = value
+        elif name == b"connection" and b"idempotency-key" in listed_names(value):
+            is_hidden = True
     if field is None:
         return None
+    if is_hidden:
+        raise IdempotencyKeyInvalid("Connection names Idempotency-Key, which would keep it from the API.")
     key = parse_once_key(field)
     if body_framing(headers, http_version) == CHUNKED:
         return None

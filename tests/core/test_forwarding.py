@@ -78,6 +78,11 @@ def test_fields_that_end_here_are_not_forwarded(name):
     assert forward((name.replace(b"-", b"_"), b"x")) == ADDED
 
 
+def test_an_idempotency_key_travels_on_in_the_spelling_that_was_looked_at_only():
+    fields = [(name, b"x") for name in (b"idempotency_key", b"idempotency-key", b"idempotency_keys")]
+    assert forward(*fields) == [*fields[1:], *ADDED]
+
+
 def test_fields_that_connection_names_are_not_forwarded():
     fields = forward(
         (b"x-a", b"1"), (b"connection", b"close, X-A,, ,x-b"), (b"x-b", b"2"), (b"x-c", b"3"), (b"connection", b"")

@@ -46,6 +46,18 @@ def test_a_header_that_is_sent_twice_is_refused():
         price(HEADER, (b"x-units", b"1"), (b"x-units", b"1"))
 
 
+@pytest.mark.parametrize("default", [None, 7])
+@pytest.mark.parametrize(
+    "other", [(b"x_units", b"500"), (b"connection", b"close, X-Units"), (b"connection", b"x-units")], ids=str
+)
+def test_a_header_that_the_api_would_read_otherwise_is_refused(default, other):
+    measure = Measure(meter="tokens", source="header", name="x-units", at_most=500, default=default)
+    for headers in ([(b"x-units", b"1"), other], [other, (b"x-units", b"1")], [other]):
+        with pytest.raises(CostUnreadable):
+            price(measure, *headers)
+    assert price(measure, (b"x-units", b"1"), (b"x_unit", b"2"), (b"connection", b"close, x-unit")) == 1
+
+
 def test_without_the_header_a_call_costs_the_default_or_is_refused():
     with pytest.raises(CostUnreadable, match="'x-units' header says, and it is missing"):
         price(HEADER, (b"x-unit", b"4"))

@@ -79,6 +79,15 @@ def test_two_keys_are_refused_also_if_they_are_equal():
         of(KEY, KEY)
 
 
+@pytest.mark.parametrize("value", [b"Idempotency-Key", b"close,idempotency-key "])
+def test_a_key_that_connection_keeps_from_the_api_is_refused(value):
+    for headers in ([KEY, (b"connection", value)], [(b"connection", value), KEY]):
+        with pytest.raises(IdempotencyKeyInvalid, match="Connection"):
+            of(*headers)
+    assert of(KEY, (b"connection", b"keep-alive, te")) == of(KEY)
+    assert of((b"connection", value)) is None
+
+
 def test_the_same_call_has_the_same_fingerprint_whatever_its_other_fields():
     first = of(KEY, (b"content-length", b"3"), (b"user-agent", b"a"))
     assert of((b"accept", b"*/*"), (b"content-length", b"3"), (b"idempotency-key", b"8e03978e")) == first

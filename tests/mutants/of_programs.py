@@ -159,6 +159,20 @@ MUTANTS = (
         ("tests/policyfiles/test_once.py",),
     ),
     Mutant(
+        "Connection keeps an Idempotency-Key from the API",
+        "gateway/core/once.py",
+        "            is_hidden = True\n",
+        "            pass\n",
+        ("tests/core/test_once.py",),
+    ),
+    Mutant(
+        "Connection keeps a call's price from the API",
+        "gateway/core/measure.py",
+        'elif name == b"connection" and wanted in listed_names(value):',
+        "elif False:",
+        ("tests/core/test_measure.py",),
+    ),
+    Mutant(
         "the plan of a repeat is kept for first calls",
         _READY_PLANS,
         " or plan.key.allow or attempt.is_repeat:",

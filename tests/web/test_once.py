@@ -236,6 +236,17 @@ def test_a_body_without_a_length_is_never_a_repeat(first, ada, once):
     assert ada.post(first, once, "/v1/other").status == 200
 
 
+def test_the_api_sees_the_key_that_was_looked_at_and_no_other(first, ada, once):
+    with RawCaller(first.url) as caller:
+        hidden = caller.ask(*ada.lines(once), "Connection: Idempotency-Key", body=b"abc")
+    assert (hidden.status, hidden.code) == (400, "idempotency-key-invalid")
+    assert ada.used() == 0
+    with RawCaller(first.url) as caller:
+        answer = caller.ask(*ada.lines(once), "Idempotency_Key: another", body=b"abc")
+    sent = dict(answer.json()["fields"])
+    assert (sent["idempotency-key"], "idempotency_key" in sent) == (once, False)
+
+
 def test_after_the_window_the_key_is_new(first, second, ada, clock, once):
     ada.post(first, once)
     ada.repeat(second, once)
