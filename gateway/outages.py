@@ -165,8 +165,8 @@ class Outages:
         rule, claims = plan.tier.when_cache_fails, plan.heads
         if rule.mode == "deny":
             return Passed(mode="deny", refusal="The limits cannot be checked right now, and this tier waits for them.")
-        exhausted = self._exhausted.get(account.customer_id)
-        if exhausted and any(_could_not_pay(limit, exhausted) for limit in plan.limits):
+        exhausted = self._exhausted.get(account.customer_id, {})
+        if any(_could_not_pay(limit, exhausted) for limit in plan.limits):
             words = "The limits cannot be checked right now, and the quota was used up when they last were."
             return Passed(mode=rule.mode, refusal=words)
         if rule.mode == "allow":
@@ -293,7 +293,8 @@ class Outages:
 
 
 def _could_not_pay(limit: PlannedLimit, exhausted: dict[str, _Exhausted]) -> bool:
-    """Whether this quota was asked for no more than this when it last said no, in the same window and size."""
-    claim = limit.claim
-    seen = exhausted.get(claim.field) if isinstance(claim, QuotaClaim) else None
-    return seen is not None and isinstance(claim, QuotaClaim) and seen.covers(claim, limit.quota)
+    """Whether it lacks credits, or was asked for no more than this when it last said no, in this window and size."""
+    if not isinstance(limit.claim, QuotaClaim) or limit.lacks_credits:
+        return limit.lacks_credits
+    seen = exhausted.get(limit.claim.field)
+    return seen is not None and seen.covers(limit.claim, limit.quota)

@@ -318,6 +318,18 @@ async def test_small_grants_do_not_keep_a_dear_call_from_the_large_one_behind_th
     assert await left_of(parts, customer_id) == (0, [0] * 9 + [994])
 
 
+async def test_a_tier_with_a_quota_of_nothing_lives_on_credits(parts):
+    text = (parts.policy_dir / "policy.yaml").read_text().replace("10 requests per billing", "0 requests per billing")
+    (parts.policy_dir / "policy.yaml").write_text(text)
+    parts.policy.reload()
+    customer_id, key, _ = await parts.customer()
+    with pytest.raises(QuotaExceeded, match="quota of 0 units"):
+        await admit(parts, key)
+    await grant(parts, customer_id, 3)
+    assert await admit_all(parts, key) == 3
+    assert await left_of(parts, customer_id) == (0, [0])
+
+
 async def test_a_customer_has_so_many_live_grants_and_no_more(parts):
     customer_id, _, _ = await parts.customer()
     now = int(parts.clock.time)

@@ -87,6 +87,18 @@ async def test_a_tier_that_is_sold_goes_on_for_its_allowance_and_all_of_it_is_co
     assert attempt.outage is None
 
 
+async def test_a_tier_that_lives_on_credits_lets_nobody_in_who_has_none(remote, line):
+    text = (remote.policy_dir / "policy.yaml").read_text().replace("50 requests per billing", "0 requests per billing")
+    (remote.policy_dir / "policy.yaml").write_text(text)
+    remote.policy.reload()
+    customer_id, key, _ = await remote.customer()
+    await subscribe(remote, customer_id, pro(remote.clock))
+    await remote.admission.current_account(customer_id)
+    await line.close()
+    with pytest.raises(CapacityReduced, match="used up when they last were"):
+        await admit(remote.admission, key)
+
+
 async def test_a_call_takes_of_the_allowance_what_it_costs(remote, line, paying):
     _, key = paying
     await admit(remote.admission, key, "POST", "/v1/render/a")

@@ -23,7 +23,7 @@ from gateway.core.limits import Quota
 from gateway.core.window import quota_window
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from gateway.core.account import Account, Grant
     from gateway.core.charge import Claim
@@ -103,6 +103,16 @@ def credit_claims(
     return (*claims[:-1], replace(claims[-1], passes_on=False)) if claims else ()
 
 
+def lives_on_credits(limit: Limit, limits: Iterable[Limit]) -> bool:
+    """Whether a limit of a tier is a quota of nothing that credits extend, so that they pay for all of a call.
+
+    Args:
+        limit: The one that is asked about.
+        limits: All of the tier.
+    """
+    return isinstance(limit, Quota) and limit.units == 0 and _is_longest(limit, limits)
+
+
 def units_left(grant: Grant, used: int, now: float) -> int:
     """What can still be spent of a grant of which `used` units are used."""
     return max(0, grant.units - used) if now < ends_at(grant) else 0
@@ -155,7 +165,7 @@ def units_taken(claims: Sequence[Claim], owed: Sequence[int]) -> tuple[int, ...]
     return tuple(taken)
 
 
-def _is_longest(quota: Quota, limits: Sequence[Limit]) -> bool:
+def _is_longest(quota: Quota, limits: Iterable[Limit]) -> bool:
     if quota.group is not None:
         return False
     others = [each for each in limits if isinstance(each, Quota) and each.meter == quota.meter and each.group is None]

@@ -12,7 +12,7 @@ from gateway.core.access import Access, decide_access
 from gateway.core.account import Account, KeyRecord
 from gateway.core.allow_list import allows
 from gateway.core.charge import Claim, ConcurrencyClaim, LimitState, QuotaClaim, RateClaim
-from gateway.core.credits import credit_claims, next_grant_at
+from gateway.core.credits import credit_claims, lives_on_credits, next_grant_at
 from gateway.core.errors import (
     AccountSuspended,
     AddressNotAllowed,
@@ -56,6 +56,13 @@ class PlannedLimit:
     """The key's own, besides the customer's."""
     credits: tuple[QuotaClaim, ...] = ()
     """What covers the rest of the cost when the quota is used up; with `claim`, a chain."""
+    lives_on_credits: bool = False
+    """It is a quota of nothing that credits extend: a cost that it cannot cover now waits for credits."""
+
+    @property
+    def lacks_credits(self) -> bool:
+        """It lives on credits, and there were never enough of them for this cost."""
+        return self.lives_on_credits and self.claim.cost > self.quota
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,9 +218,12 @@ def charge_denied(plan: Plan, states: tuple[LimitState, ...]) -> ChargeDenied:
 
 
 def _check_costs(limits: tuple[PlannedLimit, ...]) -> None:
-    """Refuse a cost that a limit could never cover. Policy has no such tier; a key's own limit may be that small."""
+    """Refuse a cost that a limit could never cover. Policy has no such tier; a key's own limit may be that small.
+
+    A quota that lives on credits could cover it with the next grant: the charge refuses what it cannot.
+    """
     for limit in limits:
-        if limit.claim.cost > limit.quota:
+        if limit.claim.cost > limit.quota and not limit.lives_on_credits:
             raise CostAboveLimit(
                 f"This call costs {limit.claim.cost:,} and the {limit.name!r} limit never holds more than"
                 f" {limit.quota:,}."
@@ -252,6 +262,7 @@ def _planned(
             claim=claim,
             of_key=key_id is not None,
             credits=behind,
+            lives_on_credits=lives_on_credits(limit, extended),
         )
     pace = RateClaim(field=field, cost=units, units=limit.units, window_ms=limit.window_ms, burst=limit.burst)
     refill_ms = -(-limit.burst * limit.window_ms // limit.units)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gateway.core.credits import lives_on_credits
 from gateway.core.limit_text import LimitInvalid, check_group, limit_words
 from gateway.core.limits import Concurrency, Quota, Rate
 from gateway.core.upstream_policy import DEFAULT_GROUP
@@ -81,7 +82,7 @@ def check_default_group(routes: Iterable[RouteDraft], groups: dict[str, Upstream
 
 
 def check_costs(routes: Iterable[RouteDraft], tiers: dict[str, TierDraft], faults: FaultLog) -> None:
-    """A cost above a burst or a quota could never be charged: waiting would not help."""
+    """A cost above a burst or a quota could never be charged: waiting would not help, unless for credits."""
     for route in routes:
         text, socket = route.pattern.text, route.forwarding.options.websocket
         group = None if route.group is None else route.group.value
@@ -102,8 +103,9 @@ def _may_call(tier: TierDraft, route: RouteDraft) -> bool:
 
 
 def _check_cost(what: str, cost: dict[str, int], place: Place, verb: str, tier: TierDraft, faults: FaultLog) -> None:
+    limits = [limit for limit, _ in tier.limits]
     for limit, limit_place in tier.limits:
-        if isinstance(limit, Concurrency):
+        if isinstance(limit, Concurrency) or lives_on_credits(limit, limits):
             continue
         units = cost.get(limit.meter, 0)
         if units > _most(limit):

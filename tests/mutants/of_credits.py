@@ -53,6 +53,20 @@ MUTANTS = (
         _USED,
     ),
     Mutant(
+        "grants behind the eighth are not asked",
+        _CREDITS,
+        "        for grant in live\n",
+        "        for grant in live[:8]\n",
+        _USED,
+    ),
+    Mutant(
+        "a tier that lives on credits refuses for good",
+        _CREDITS,
+        "limit.units == 0 and _is_longest",
+        "limit.units < 0 and _is_longest",
+        _USED,
+    ),
+    Mutant(
         "credits are not restored after a loss of the cache",
         _CREDITS,
         "if field in live or not is_grant_field(field)",

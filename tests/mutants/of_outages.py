@@ -111,8 +111,8 @@ MUTANTS = (
     Mutant(
         "who was over its quota is let in by an outage",
         _OUTAGES,
-        "if exhausted and any(",
-        "if False and any(",
+        "if any(_could_not_pay(",
+        "if False and any(_could_not_pay(",
         _ACTS,
     ),
     Mutant(
