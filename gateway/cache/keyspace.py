@@ -7,6 +7,7 @@
 | `tg:{<customer>}:live<whose>`      | zset   | calls in progress, until when they count | `LIVE_MS` after the last |
 | `tg:{<customer>}:end:<receipt>`    | string | `1`: this receipt has ended             | `RECEIPT_MARKER_S`     |
 | `tg:{<customer>}:once:<digest>`    | string | what was charged under an Idempotency-Key | policy's `window`    |
+| `tg:{<customer>}:onces`            | zset   | digests of these, until when each is kept | the longest `window` |
 | `tg:{<customer>}:owed:<receipt>`   | string | `1`: this receipt was charged back      | `OWED_MARKER_S`        |
 | `tg:{addr:<address>}:pace`         | hash   | as `use`, one rate, no version          | when the bucket is empty |
 | `tg:why:{<boot>}:<page>`           | string | recent decisions of a worker            | as the writer says     |
@@ -84,6 +85,11 @@ def receipt_key(customer_id: str, receipt_id: str) -> str:
 def once_key(customer_id: str, digest: str) -> str:
     """What a customer was charged under one Idempotency-Key. With its value, less than 300 bytes of cache."""
     return f"tg:{{{_tag(customer_id)}}}:once:{digest}"
+
+
+def onces_key(customer_id: str) -> str:
+    """Which Idempotency-Keys are kept of a customer: with its entry here, each takes less than 450 bytes."""
+    return f"tg:{{{_tag(customer_id)}}}:onces"
 
 
 def owed_key(customer_id: str, receipt_id: str) -> str:

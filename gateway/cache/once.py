@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from gateway.cache.keyspace import EXACT, once_key
+from gateway.cache.keyspace import EXACT, once_key, onces_key
 from gateway.cache.scripts import (
     CHARGED,
     ONCE,
@@ -22,7 +22,7 @@ from gateway.cache.scripts import (
 )
 from gateway.core.charge import ChargeAnswer, Charged, ChargeRefused, ChargeRequest, Claim, QuotaClaim
 from gateway.core.credits import chain_heads
-from gateway.core.once import BUSY_S, OnceCall
+from gateway.core.once import BUSY_S, MOST_KEYS, OnceCall
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,15 +55,30 @@ class OnceReused:
 OnceAnswer: TypeAlias = ChargeAnswer | Repeated | OnceBusy | OnceReused
 
 
-def prepare_once(request: ChargeRequest, repeat: Sequence[Claim], call: OnceCall, receipt_id: str) -> bytes:
+def prepare_once(
+    request: ChargeRequest,
+    repeat: Sequence[Claim],
+    call: OnceCall,
+    receipt_id: str,
+    *,
+    most_keys: int = MOST_KEYS,
+) -> bytes:
     """A charge of `request`, or of the claims `repeat` if that was charged before: as many, of the same limits.
+
+    Args:
+        request: The first call's charge.
+        repeat: Its repeats'.
+        call: With its key.
+        receipt_id: Of the charge that may happen.
+        most_keys: Keys that are kept of a customer; a call under one more is charged as if it had none.
 
     Raises:
         ValueError: As `prepare_charge`.
     """
-    keys = (once_key(request.customer_id, call.digest), *charge_keys(request))
+    customer_id = request.customer_id
+    keys = (once_key(customer_id, call.digest), onces_key(customer_id), *charge_keys(request))
     numbers = claims_numbers([_open(claim) for claim in repeat])
-    terms = (call.terms.window_s * 1000, BUSY_S * 1000, call.terms.repeats, numbers)
+    terms = (call.terms.window_s * 1000, BUSY_S * 1000, call.terms.repeats, numbers, most_keys)
     arguments = (call.fingerprint, receipt_id, *terms, *charge_arguments(request))
     return pack([b"EVALSHA", ONCE.sha, len(keys), *keys, *arguments])
 
@@ -75,7 +90,8 @@ def prepare_once_end(customer_id: str, call: OnceCall, receipt_id: str) -> bytes
 
 def prepare_once_refund(receipt: Receipt, call: OnceCall) -> bytes:
     """A settlement at nothing (`prepare_settlement`), which also frees the key."""
-    keys = (once_key(receipt.customer_id, call.digest), *settlement_keys(receipt))
+    customer_id = receipt.customer_id
+    keys = (once_key(customer_id, call.digest), onces_key(customer_id), *settlement_keys(receipt))
     arguments = (receipt.receipt_id, *settlement_arguments(receipt, [0] * len(receipt.parts)))
     return pack([b"EVALSHA", ONCE_REFUND.sha, len(keys), *keys, *arguments])
 

@@ -32,6 +32,10 @@ ONCE_METHODS = frozenset({"POST", "PATCH"})
 MOST_KEY = 255
 """Characters of a key, without quotes."""
 
+MOST_KEYS = 10_000
+"""Keys that are remembered of one customer. A call under another one is charged as if it had none: less than
+5 MB of cache are what keys of one customer can take, whatever its rates."""
+
 BUSY_S = 60
 """How long a call counts as in progress unless it is heard to have ended. Longer than most calls take, and
 short enough to wait for when the worker that had it has died."""

@@ -20,6 +20,7 @@ SCRIPTS = [file.name for file in (files("gateway.cache") / "lua").iterdir()]
 def test_all_keys_of_a_customer_share_a_slot_and_customers_do_not() -> None:
     keys = [keyspace.use_key(CUSTOMER), keyspace.acct_key(CUSTOMER), keyspace.receipt_key(CUSTOMER, "any/receipt")]
     keys.append(keyspace.once_key(CUSTOMER, "any-digest"))
+    keys.append(keyspace.onces_key(CUSTOMER))
     keys.append(keyspace.live_key(CUSTOMER, "live@key_1"))
     keys.append(keyspace.owed_key(CUSTOMER, "any-receipt"))
     assert {key_slot(key.encode()) for key in keys} == {key_slot(CUSTOMER.encode())}
@@ -58,7 +59,7 @@ def test_scripts_touch_declared_keys_only(script: str) -> None:
 def test_scripts_use_commands_of_redis_6_2_only(script: str) -> None:
     source = (files("gateway.cache") / "lua" / script).read_text()
     known = {"TIME", "INFO", "HMGET", "HSET", "HGET", "GET", "SET", "EXISTS", "EXPIRE", "PEXPIRE", "DEL"}
-    known |= {"PUBLISH", "ZADD", "ZREM", "ZCOUNT", "ZREMRANGEBYSCORE"}
+    known |= {"PUBLISH", "ZADD", "ZREM", "ZCOUNT", "ZCARD", "ZSCORE", "ZREMRANGEBYSCORE", "PTTL"}
     assert set(re.findall(CALL, source)) <= known
 
 

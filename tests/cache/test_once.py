@@ -22,6 +22,7 @@ from gateway.cache import (
     prepare_once_end,
     prepare_once_refund,
 )
+from gateway.cache.keyspace import acct_key, once_key, onces_key, use_key
 from gateway.core.account import Account
 from gateway.core.charge import (
     AccountMissing,
@@ -55,6 +56,7 @@ class Customer:
     account: Account
     claims: tuple[RateClaim | QuotaClaim, ...] = (RATE, QUOTA)
     now_ms: int = NOW_MS
+    most_keys: int = 10_000
 
     async def ask(self, receipt, once=None, **changes):
         once = once or call()
@@ -68,7 +70,7 @@ class Customer:
             | changes
         )
         repeat = tuple(replace(claim, cost=0) if isinstance(claim, QuotaClaim) else claim for claim in request.claims)
-        reply = await self.cache.charge_packed(prepare_once(request, repeat, once, receipt))
+        reply = await self.cache.charge_packed(prepare_once(request, repeat, once, receipt, most_keys=self.most_keys))
         return once_answer(request.claims, repeat, reply)
 
     async def end(self, receipt, once=None):
@@ -97,11 +99,19 @@ async def customer(cache: Cache) -> Customer:
 
 
 async def everything(raw: Redis, customer: Customer) -> dict[str, object]:
-    """What is stored of a customer."""
+    """What is stored of a customer, by name: a cluster lists the keys of one server only."""
+    customer_id = customer.account.customer_id
     found: dict[str, object] = {}
-    for key in await raw.keys(f"tg:{{{customer.account.customer_id}}}:*"):
-        is_hash = await raw.type(key) == "hash"
-        found[key] = await (raw.hgetall(key) if is_hash else raw.get(key))
+    names = [make(customer_id) for make in (use_key, acct_key, onces_key)]
+    names += [once_key(customer_id, digest) for digest in ("key", "other", "a", "b", "c")]
+    for key in names:
+        match await raw.type(key):
+            case "hash":
+                found[key] = await raw.hgetall(key)
+            case "zset":
+                found[key] = await raw.zrange(key, 0, -1, withscores=True)
+            case "string":
+                found[key] = await raw.get(key)
     return found
 
 
@@ -228,6 +238,54 @@ async def test_a_call_that_costs_nothing_keeps_its_key_all_the_same(customer):
 async def test_a_key_takes_less_than_300_bytes_of_the_cache(customer, raw):
     await customer.ask("dec_0123456789abcdef", call(key="k" * 20, fingerprint="f" * 20))
     assert await raw.memory_usage(f"tg:{{{customer.account.customer_id}}}:once:{'k' * 20}") < 300
+
+
+async def test_of_200_keys_each_takes_less_than_150_bytes_of_their_list(customer, raw):
+    customer.claims = ()
+    for number in range(200):
+        await customer.ask("dec_0123456789abcdef", call(key=f"{number:020}"))
+    assert await raw.memory_usage(onces_key(customer.account.customer_id), samples=0) < 200 * 150
+
+
+async def test_beyond_the_most_keys_a_call_is_charged_and_nothing_is_kept_of_it(customer, raw):
+    customer.claims, customer.most_keys = (replace(QUOTA, limit=100),), 2
+    for key in "abcc":
+        assert isinstance(await customer.ask(f"r{key}", call(key=key)), Charged)
+    assert await customer.used() == 4
+    kept = {key.rpartition(":")[2] for key in await everything(raw, customer)}
+    assert kept == {"acct", "use", "onces", "a", "b"}
+    await customer.end("rc", call(key="c"))
+    await customer.end("ra", call(key="a"))
+    assert isinstance(await customer.ask("again", call(key="a")), Repeated)
+    assert await raw.zcard(onces_key(customer.account.customer_id)) == 2
+
+
+async def test_a_known_key_is_charged_again_and_kept_also_where_there_are_as_many_as_are_kept(customer):
+    customer.claims, customer.most_keys = (replace(QUOTA, limit=100),), 1
+    for number in range(2 + TERMS.repeats):
+        await customer.ask(f"r{number}")
+        await customer.end(f"r{number}")
+    assert await customer.used() == 2
+    assert isinstance(await customer.ask("again"), Repeated)
+
+
+async def test_a_key_that_was_given_back_or_has_ended_makes_room_for_another(customer, raw):
+    customer.claims, customer.most_keys = (QUOTA,), 1
+    await customer.ask("r1", call(key="a"))
+    await customer.refund("r1", call(key="a"))
+    await customer.ask("r2", call(key="b"))
+    assert isinstance(await customer.ask("r3", call(key="b")), OnceBusy)
+    customer.now_ms += WINDOW_S * 1000
+    await customer.ask("r4", call(key="c"))
+    assert isinstance(await customer.ask("r5", call(key="c")), OnceBusy)
+    assert await raw.zrange(onces_key(customer.account.customer_id), 0, -1) == ["c"]
+
+
+async def test_the_list_of_keys_lives_as_long_as_the_longest_of_them(customer, raw):
+    name = onces_key(customer.account.customer_id)
+    for window_s, expected in ((WINDOW_S, WINDOW_S), (9000, 9000), (60, 9000)):
+        await customer.ask(f"r{window_s}", call(key=f"k{window_s}", terms=replace(TERMS, window_s=window_s)))
+        assert expected - 60 < await raw.ttl(name) <= expected
 
 
 async def test_of_many_at_the_same_moment_one_is_charged(cache_url, customer):

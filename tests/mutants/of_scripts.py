@@ -268,6 +268,20 @@ MUTANTS = (
         _ONCES,
     ),
     Mutant(
+        "any number of Idempotency-Keys is kept of a customer",
+        _ONCE,
+        "redis.call('ZCARD', KEYS[2]) >= ARGV[7] + 0 and",
+        "false and",
+        _ONCES,
+    ),
+    Mutant(
+        "what was given back takes room for Idempotency-Keys",
+        _ONCE_REFUND,
+        "  redis.call('ZREM', KEYS[2], string.match(KEYS[1], '[^:]*$'))\n",
+        "",
+        _ONCES,
+    ),
+    Mutant(
         "a refund frees an Idempotency-Key of another charge",
         _ONCE_REFUND,
         "if receipt == ARGV[1] then",
