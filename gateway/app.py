@@ -343,6 +343,8 @@ def _start_background(background: Background, runtime: Runtime) -> None:
     background.every(HOLD_S, "calls in progress", runtime.admission.live.renew)
     background.every(_REPAIR_S, "cache repair", runtime.publisher.repair)
     background.every(_CHARGE_BACK_S, "charge-back", lambda: _charge_back(runtime))
+    if runtime.leasing is not None:
+        background.every(_CHARGE_BACK_S, "leases without an answer", runtime.leasing.give_back)
     background.every(_CHARGE_BACK_S, "accounts without a cache", runtime.admission.follow_ledger)
     background.every(_SHOW_S, "metrics", lambda: _show_metrics(runtime))
     background.run("upstream checks", HealthChecker(runtime.groups).run)

@@ -33,7 +33,9 @@ from gateway.core.lease import (
     granted,
     is_leasable,
     measured_pace,
+    quota_parts,
 )
+from gateway.giving_back import GivingBack, Owed, Parts
 from gateway.telemetry import Metrics
 
 _MEASURED_S = 1.0
@@ -86,6 +88,8 @@ class Leasing:
         """Told whose counters an ended lease has moved."""
         self.under_way: set[asyncio.Future[Any]] = set()
         """What was asked of the cache and not answered yet."""
+        self.owed = GivingBack(cache, metrics, steady)
+        """What it has not answered in time."""
         self._holders: dict[str, set[Lessee]] = {}
         self._start = secrets.token_hex(4)
         self._numbers = count()
@@ -117,6 +121,12 @@ class Leasing:
         self.inform(False)  # noqa: FBT003 - as declared
         while self.under_way:
             await asyncio.gather(*self.under_way, return_exceptions=True)
+        await self.give_back()
+
+    async def give_back(self) -> None:
+        """Give back what the cache has not answered about, if it is there; call it every moment."""
+        for customer_id in await self.owed.send():
+            self.moved(customer_id)
 
     # What lessees call.
 
@@ -261,12 +271,14 @@ class Lessee:
         leasing.ask(leasing.cache.charge_packed(prepare_draw(draw)), answered)
 
     def _drawn(self, draw: Draw, sent_s: float, dropped: int, asked: asyncio.Future[list[Any]]) -> None:
-        """The cache has answered a draw, or has not: then what it may have granted is lost."""
+        """The cache has answered a draw, or has not: then what it may have granted goes back later."""
         self._drawing = None
         leases, calls, now_s = self._leasing.metrics.leases, self._leasing.metrics.lease_calls, self._steady()
         reply = _answer(asked)
         if reply is None or not granted(reply):
             leases.labels("unknown" if reply is None else "refused").inc()
+            if reply is None and _may_have_happened(asked):
+                self._owe(draw.name, quota_parts(draw.claims, draw.wanted), draw.wanted, was_drawn=False)
             self._rest(now_s)
             return
         lease = Lease(draw, reply, sent_s)
@@ -342,17 +354,25 @@ class Lessee:
         leasing.metrics.lease_calls.labels("admitted").inc(lease.calls - left)
         if not left:
             return
-        command = prepare_lease_end(self._customer_id, lease.name, lease.unused())
+        parts = lease.unused()
+        command = prepare_lease_end(self._customer_id, lease.name, parts)
         lease.left = 0
-        leasing.ask(leasing.cache.charge_packed(command), partial(self._ended, left, bool(lease.unused())))
+        leasing.ask(leasing.cache.charge_packed(command), partial(self._ended, lease.name, left, parts))
 
-    def _ended(self, left: int, has_quotas: bool, asked: asyncio.Future[int]) -> None:  # noqa: FBT001 - bound by `_end`
-        """The cache has answered what was given back, or has not: then it is lost."""
+    def _ended(self, name: str, left: int, parts: Parts, asked: asyncio.Future[int]) -> None:
+        """The cache has answered what was given back, or has not: then it goes back later."""
         given = _answer(asked)
-        fate = "lost" if given is None or (has_quotas and not given) else "returned" if has_quotas else "lapsed"
+        if given is None and parts:
+            self._owe(name, parts, left, was_drawn=True)
+            return
+        fate = "lapsed" if not parts else "returned" if given else "lost"
         self._leasing.metrics.lease_calls.labels(fate).inc(left)
         if given:
             self._leasing.moved(self._customer_id)
+
+    def _owe(self, name: str, parts: Parts, calls: int, *, was_drawn: bool) -> None:
+        owed = Owed(customer_id=self._customer_id, name=name, parts=parts, calls=calls, was_drawn=was_drawn)
+        self._leasing.owed.remember(owed)
 
     def _let_go(self) -> None:
         if self._lease is None and self._next is None and self._drawing is None:
@@ -369,6 +389,12 @@ def _answer(asked: asyncio.Future[Any]) -> Any:
     if error is not None:
         raise error
     return asked.result()
+
+
+def _may_have_happened(asked: asyncio.Future[Any]) -> bool:
+    """Whether the cache may have done what it did not answer."""
+    error = None if asked.cancelled() else asked.exception()
+    return error.may_have_happened if isinstance(error, CacheUnavailable) else True
 
 
 def _nobody(_customer_id: str) -> None:

@@ -63,7 +63,7 @@ class Lease:
         sent_s: When the draw was about to be sent.
     """
 
-    __slots__ = ("_limits", "_now_ms", "_parts", "began_s", "calls", "left", "low", "name", "over_s")
+    __slots__ = ("_claims", "_limits", "_now_ms", "began_s", "calls", "left", "low", "name", "over_s")
 
     def __init__(self, draw: Draw, reply: Sequence[int], sent_s: float) -> None:
         self.name = draw.name
@@ -76,9 +76,7 @@ class Lease:
         steps = [_step(claim) for claim in draw.claims]
         owed = [after - self.calls * step for after, step in zip(reply[_OWED_AT:], steps, strict=True)]
         self._limits = list(zip(owed, steps, strict=True))
-        self._parts = [
-            (claim.field, claim.cost, claim.starts_at) for claim in draw.claims if isinstance(claim, QuotaClaim)
-        ]
+        self._claims = draw.claims
 
     def take(self) -> list[Any]:
         """Let one call through; something must be left, and it must not be over.
@@ -102,7 +100,12 @@ class Lease:
 
     def unused(self) -> list[tuple[str, int, int]]:
         """What quotas get back: of each its field, units, and the start of its window."""
-        return [(field, cost * self.left, starts_at) for field, cost, starts_at in self._parts]
+        return quota_parts(self._claims, self.left)
+
+
+def quota_parts(claims: Sequence[Claim], calls: int) -> list[tuple[str, int, int]]:
+    """What so many calls take from quotas: of each its field, units, and the start of its window."""
+    return [(claim.field, claim.cost * calls, claim.starts_at) for claim in claims if isinstance(claim, QuotaClaim)]
 
 
 def is_leasable(claims: Sequence[Claim], ttl_ms: int) -> bool:

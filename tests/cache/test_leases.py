@@ -167,11 +167,22 @@ async def test_nothing_is_leased_from_data_of_another_history(customer):
     assert await customer.draw(RATE) == REFUSED
 
 
-async def test_leases_that_are_over_are_forgotten_a_second_later(customer):
-    await customer.charge(RATE, QUOTA)
-    for now_ms in (NOW_MS, NOW_MS + 1499, NOW_MS + 1500):
-        await customer.draw(RATE, QUOTA, wanted=3, now_ms=now_ms)
-    assert await customer.stored("l") == f"n2 {NOW_MS + 1999} q:m:60=3;n3 {NOW_MS + 2000} q:m:60=3;"
+async def test_leases_that_are_over_are_forgotten_a_minute_later(customer):
+    quota = replace(QUOTA, ends_at=QUOTA.ends_at + 600)
+    await customer.charge(RATE, quota)
+    for now_ms in (NOW_MS, NOW_MS + 60_499, NOW_MS + 60_500):
+        await customer.draw(RATE, quota, wanted=3, now_ms=now_ms)
+    assert await customer.stored("l") == f"n2 {NOW_MS + 60_999} q:m:60=3;n3 {NOW_MS + 61_000} q:m:60=3;"
+
+
+async def test_of_leases_that_are_over_for_a_second_the_latest_128_are_kept(customer):
+    quota = replace(QUOTA, limit=1_000_000)
+    await customer.charge(quota)
+    for step in range(140):
+        await customer.draw(quota, wanted=1, now_ms=NOW_MS + step)
+    await customer.draw(quota, wanted=1, now_ms=NOW_MS + 139 + 1500)
+    names = [entry.split()[0] for entry in (await customer.stored("l")).split(";")[:-1]]
+    assert names == [f"n{number}" for number in range(13, 142)]
 
 
 async def test_a_lease_of_rates_alone_leaves_no_trace_but_their_debt(customer):

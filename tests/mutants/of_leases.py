@@ -7,6 +7,7 @@ from tests.mutants.mutant import Mutant
 _DRAW, _END = "gateway/cache/lua/lease.lua", "gateway/cache/lua/lease_end.lua"
 _LAW, _LESSEE, _NEWS = "gateway/core/lease.py", "gateway/leasing.py", "gateway/cache/news.py"
 _SCRIPTS, _PURE, _ACTS = ("tests/cache/test_leases.py",), ("tests/core/test_lease.py",), ("tests/test_leasing.py",)
+_STALLS = ("tests/test_giving_back.py",)
 
 MUTANTS = (
     Mutant(
@@ -47,8 +48,35 @@ MUTANTS = (
     ),
     Mutant("a lease is written without its cost", _DRAW, "granted * needs[i]\n", "0\n", _SCRIPTS),
     Mutant("a lease gives back to a later window", _END, "window + 0 == ARGV[at + 2] + 0 and", "", _SCRIPTS),
+    Mutant(
+        "what a draw without an answer may have granted is forgotten",
+        _LESSEE,
+        "if reply is None and _may_have_happened(asked):",
+        "if False:",
+        _STALLS,
+    ),
+    Mutant(
+        "a give-back without an answer is forgotten",
+        _LESSEE,
+        "if given is None and parts:",
+        "if False:",
+        _STALLS,
+    ),
+    Mutant(
+        "a draw that is still on its way is taken for one that never was",
+        "gateway/giving_back.py",
+        "elif owed.asked < _ASKED:",
+        "elif owed.asked < 1:",
+        _STALLS,
+    ),
     Mutant("a lease outlives its window", _LAW, "min([draw.ttl_ms, *ends])", "draw.ttl_ms", _PURE),
-    Mutant("what was let through is given back too", _LAW, "cost * self.left, starts_at", "cost * 5, starts_at", _PURE),
+    Mutant(
+        "what was let through is given back too",
+        _LAW,
+        "quota_parts(self._claims, self.left)",
+        "quota_parts(self._claims, 5)",
+        _PURE,
+    ),
     Mutant("what credits pay for is leased", _LAW, " and not claim.passes_on", "", _PURE),
     Mutant("a lease survives its account", _LESSEE, "            lessee.drop()", "            pass", _ACTS),
     Mutant(

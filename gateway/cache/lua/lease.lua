@@ -20,10 +20,11 @@
 -- alike; while it is empty, what was raised drains first. So over any stretch of time a rate admits its burst and
 -- what it gains, at most, with exact charges among the leased ones and with any number of leases.
 -- l holds "name over_ms field=units ...;" of each lease with quotas, for lease_end.lua. A lease is forgotten when it
--- has been ended, or GRACE_MS after it is over.
+-- has been ended, or GRACE_MS after it is over: a worker that had no answer may end it until then. Of those that are
+-- over for longer than SOON_MS, the latest MOST are kept, so that a busy customer's draws stay short.
 --
 -- Cluster: one key.   Cost: O(claims + leases of the customer).
-local GRACE_MS = 1000
+local GRACE_MS, SOON_MS, MOST = 60000, 1000, 128
 local call, find, sub, format, floor, read = redis.call, string.find, string.sub, string.format, math.floor, struct.unpack
 local claims = #ARGV - 6
 
@@ -79,12 +80,15 @@ for i = 1, claims do
   if is_quota[i] then entry[#entry + 1] = format('%s=%d', field, taken) end
 end
 if #entry > 2 then
-  local kept = {}
+  local kept, old = {}, 0
   for other, over in string.gmatch(stored[5] or '', '(%S+ (%d+)[^;]*;)') do
-    if over + GRACE_MS > now then kept[#kept + 1] = other end
+    if over + GRACE_MS > now then
+      kept[#kept + 1] = other
+      if over + SOON_MS <= now then old = old + 1 end
+    end
   end
   kept[#kept + 1] = table.concat(entry, ' ') .. ';'
-  writes[#writes + 1], writes[#writes + 2] = 'l', table.concat(kept)
+  writes[#writes + 1], writes[#writes + 2] = 'l', table.concat(kept, '', math.max(1, old - MOST + 1))
 end
 call('HSET', KEYS[1], unpack(writes))
 return reply
