@@ -184,7 +184,7 @@ class Settings(BaseSettings):
     max_in_flight_per_customer: int = Field(default=500, ge=0, le=1_000_000)
     """Calls in progress of one customer, per worker; then 429. 0: no limit."""
     header_timeout_s: float = Field(default=10.0, gt=0, le=600)
-    """Seconds for a request's header fields to arrive; then 408."""
+    """Seconds for a request's header fields to arrive, and for a body that is read for its price; then 408."""
     keep_alive_s: float = Field(default=75.0, gt=0, le=3600)
     """Seconds an idle connection from a caller is kept. Longer than the load balancer's, or it meets closed ones."""
 

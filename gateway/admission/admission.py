@@ -208,6 +208,35 @@ class Admission:
         """Let repeats of a call pass that has ended: see `Ending.end_once`."""
         self._ending.end_once(attempt)
 
+    async def foresee(self, attempt: Attempt, presented: bytes, *, is_whole: bool) -> None:
+        """Refuse what no price could let in, and take its place among the calls in progress, before its body is read.
+
+        Args:
+            attempt: With its route; filled with account and plan, at the price that is known so far.
+            presented: The key as sent.
+            is_whole: The body has come, so nobody is waited for: the account that is held will do, if it says yes.
+
+        Raises:
+            Rejected, Denied, CapacityReduced: As `admit`. In an outage of the cache the account that is held decides.
+        """
+        key = self._codec.parse(presented)
+        attempt.now = self._clock.now() + self._skew_s
+        attempt.account = self._snapshots.find_account(key.customer_id)
+        refusal = attempt.make_plan(key.digest)
+        if not is_whole or attempt.plan is None:
+            try:
+                attempt.account = await self._snapshots.load_current(key.customer_id, attempt.now)
+                refusal = attempt.make_plan(key.digest)
+            except CapacityReduced:
+                if attempt.plan is None:
+                    raise
+        if attempt.account is None:
+            raise InvalidKey
+        if attempt.plan is None:
+            raise refusal or InvalidKey
+        if attempt.gate is not None:
+            attempt.gate(attempt.account, attempt.plan)
+
     def recognise(self, presented: bytes) -> None:
         """Look at a key's form only, without asking anybody.
 

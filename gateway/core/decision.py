@@ -6,7 +6,7 @@ then refuses it if the account has changed meanwhile, so nothing here needs to b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.core.access import Access, decide_access
 from gateway.core.account import Account, KeyRecord
@@ -175,6 +175,8 @@ def plan_request(
     if not route.begins:
         planned = [limit for limit in planned if limit is None or not isinstance(limit.claim, ConcurrencyClaim)]
     limits = tuple(limit for limit in planned if limit is not None)
+    if route.is_priced:
+        limits = tuple(_as_attempt(limit, route) for limit in limits)
     _check_costs(limits)
     live = tuple(limit.claim.field for limit in limits if isinstance(limit.claim, ConcurrencyClaim))
     until = next_grant_at(account, now) if account.grants else None
@@ -228,6 +230,14 @@ def _check_costs(limits: tuple[PlannedLimit, ...]) -> None:
                 f"This call costs {limit.claim.cost:,} and the {limit.name!r} limit never holds more than"
                 f" {limit.quota:,}."
             )
+
+
+def _as_attempt(limit: PlannedLimit, route: Route) -> PlannedLimit:
+    """A rate counts attempts, so it counts 1 for a call that says itself that it costs 0."""
+    claim = limit.claim
+    if not isinstance(claim, RateClaim) or claim.cost or all(each.meter != limit.meter for each in route.measures):
+        return limit
+    return replace(limit, claim=replace(claim, cost=1))
 
 
 def _planned(

@@ -118,7 +118,13 @@ def _of_bytes(measure: Measure, framing: int | None) -> int:
 
 def _of_json(measure: Measure, document: Any) -> int:
     for name in measure.name.split("."):
-        if not isinstance(document, dict) or name not in document:
+        if not isinstance(document, dict):
+            return _without(measure)
+        if any(other != name and other.casefold() == name.casefold() for other in document):
+            raise CostUnreadable(
+                f"This call costs what {measure.words} says, and a name in it differs from {name!r} by its case only."
+            )
+        if name not in document:
             return _without(measure)
         document = document[name]
     if measure.counts_items:

@@ -1,5 +1,6 @@
 """What a call costs by what it asks for, found before it is charged; where that is in its body, the body is held.
 
+Only for a live key that may make the call, which has its place among the calls in progress meanwhile.
 Our own front holds it until somebody answers. Behind another server its messages are kept here,
 and told again.
 """
@@ -34,12 +35,12 @@ async def measure_call(
     Args:
         runtime: The opened parts.
         attempt: Of the call.
-        presented: Its key: nothing is read for a caller without one of ours.
+        presented: Its key: no body is read but for one that lives and may make the call.
         scope: Its scope.
         receive: ASGI `receive`.
 
     Raises:
-        InvalidKey, TargetRejected, CostUnreadable, BodyTooLarge, RequestTimeout: Nothing was charged.
+        Rejected, Denied, CapacityReduced: Nothing was charged.
         ClientLeft: The caller did not send its body; a ClientFaulty says why.
     """
     runtime.admission.recognise(presented)
@@ -51,8 +52,9 @@ async def measure_call(
         if framing != CHUNKED and framing > MOST_JSON_BYTES:
             raise BodyTooLarge(_TOO_LARGE)
         caller: Cycle | None = scope.get("extensions", {}).get(CALLER)
+        await runtime.admission.foresee(attempt, presented, is_whole=caller is not None and caller.has_whole_body)
         try:
-            async with asyncio.timeout(runtime.settings.upstream_idle_timeout_s):
+            async with asyncio.timeout(_longest_s(runtime)):
                 if caller is not None:
                     body = await caller.whole_body(MOST_JSON_BYTES)
                 else:
@@ -62,6 +64,11 @@ async def measure_call(
         except TimeoutError:
             raise RequestTimeout("The request's body, which says what it costs, did not arrive in time.") from None
     return price_call(route, scope["headers"], framing, body), receive
+
+
+def _longest_s(runtime: Runtime) -> float:
+    """Seconds for all of such a body to come: it is as short as a head may be, so it gets no more time than one."""
+    return min(runtime.settings.header_timeout_s, runtime.settings.upstream_idle_timeout_s)
 
 
 async def _gather(receive: Receive) -> deque[Any]:

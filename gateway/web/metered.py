@@ -142,7 +142,7 @@ class Metered:
     # Deciding.
 
     def _gate(self, account: Account, plan: Plan) -> None:
-        """Is there room for it? Asked before anything is charged, and once more if the account turns out changed."""
+        """Is there room for it? Asked before its body is read or it is charged, and again if its account changed."""
         if self._entered is None:
             self._runtime.load.enter(account.customer_id, plan.tier.rank, len(self.attempt.policy.tiers))
             self._entered = account.customer_id

@@ -11,6 +11,7 @@ from gateway.core.account import Account, KeyRecord
 from gateway.core.decision import plan_request
 from gateway.core.errors import AccountSuspended, AddressNotAllowed, InvalidKey, RouteNotFound
 from gateway.core.limit_text import parse_limit
+from gateway.core.measure import Measure, price_call
 from gateway.core.policy import Policy, Standing, Tier
 from gateway.core.route import Route, priced
 
@@ -83,3 +84,16 @@ def test_what_a_call_goes_on_to_cost_takes_no_place_among_those_in_progress():
     assert begun.live == (f"live@{KEY.key_id}",)
     assert goes_on.live == ()
     assert [limit.name for limit in goes_on.limits] == ["key-second"]
+
+
+def test_a_call_that_says_itself_that_it_costs_nothing_takes_one_of_rates_and_nothing_of_quotas():
+    limits = (parse_limit("2 tokens per minute", ("tokens",)), parse_limit("9 tokens per hour", ("tokens",)))
+    measured = replace(ROUTE, measures=(Measure(meter="tokens", source="header", name="x-n", at_most=9, default=0),))
+    key = replace(KEY, limits=limits, allow=())
+
+    def costs(route):
+        return [limit.claim.cost for limit in decide(None, key, route=route).limits]
+
+    assert costs(price_call(measured, [], None, b"")) == [1]
+    assert costs(price_call(measured, [(b"x-n", b"2")], None, b"")) == [2, 2]
+    assert costs(replace(ROUTE, cost=(("tokens", 0),))) == [0]

@@ -113,6 +113,10 @@ WRONG = {
     "text": (NUMBER, b'{"n": "1"}'),
     "a name said twice": (NUMBER, b'{"n": 1, "n": 100}'),
     "a name said twice elsewhere": (NUMBER, b'{"n": 1, "m": [{"a": 1, "a": 2}]}'),
+    "a name said twice in another case": (NUMBER, b'{"n": 1, "N": 100}'),
+    "a name said in another case only": (NUMBER, b'{"N": 100}'),
+    "a name on the way said twice in another case": (ITEMS, b'{"order": {"items": [1]}, "Order": {"items": [1, 2]}}'),
+    "a name that folds to the same": (ITEMS, '{"order": {"items": [1], "item\u017f": [1, 2]}}'.encode()),
     "no json": (NUMBER, b"n=1"),
     "two documents": (NUMBER, b'{"n": 1} {"n": 2}'),
     "a constant": (NUMBER, b'{"n": 1, "m": NaN}'),
@@ -128,6 +132,14 @@ def test_json_that_says_no_cost_within_the_bounds_is_refused(case):
     measure, body = WRONG[case]
     with pytest.raises(CostUnreadable):
         price(measure, framing=len(body), body=body)
+
+
+def test_names_that_differ_by_case_matter_only_on_the_way_to_the_price():
+    body = b'{"n": 3, "other": 1, "OTHER": 2, "m": {"n": 1, "N": 2}}'
+    assert price(NUMBER, framing=len(body), body=body) == 3
+    lenient = Measure(meter="items", source="json", name="n", at_most=100, default=1)
+    with pytest.raises(CostUnreadable, match="differs from 'n' by its case only"):
+        price(lenient, framing=10, body=b'{"N": 100}')
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"7", b"null", b'{"order": {}}', b'{"order": []}'])

@@ -127,4 +127,32 @@ MUTANTS = (
         "",
         ("tests/test_admission.py",),
     ),
+    Mutant(
+        "a body is waited for under any key",
+        "gateway/admission/admission.py",
+        "        if not is_whole or attempt.plan is None:\n",
+        "        if attempt.plan is None:\n",
+        ("tests/web/test_measuring.py",),
+    ),
+    Mutant(
+        "a call whose body is waited for is not in progress",
+        "gateway/admission/admission.py",
+        "            attempt.gate(attempt.account, attempt.plan)\n\n    def recognise",
+        "            pass\n\n    def recognise",
+        ("tests/web/test_measuring.py",),
+    ),
+    Mutant(
+        "a call that says it costs nothing passes without a rate",
+        "gateway/core/decision.py",
+        "claim=replace(claim, cost=1)",
+        "claim=claim",
+        ("tests/core/test_decision.py",),
+    ),
+    Mutant(
+        "another case of a name is another name",
+        _MEASURE,
+        "other.casefold() == name.casefold()",
+        "other == name",
+        ("tests/core/test_measure.py",),
+    ),
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import select
+from contextlib import ExitStack
 
 import httpx
 import pytest
@@ -13,7 +15,7 @@ from tests.web.policy_files import write_policy
 TIERS = """\
 version: 1
 default_tier: free
-meters: {tokens: {settle: response header X-Tokens}, kb: {}, items: {}}
+meters: {tokens: {settle: response header X-Tokens}, kb: {}, items: {}, batches: {}}
 tiers:
   free:
     limits:
@@ -22,6 +24,7 @@ tiers:
       - 300 tokens per billing period
       - 100 kb per billing period
       - 100 items per billing period
+      - 2 batches per minute
 """
 ROUTES = """\
 idempotency: {window: 1h}
@@ -32,6 +35,8 @@ routes:
   - {match: "* /v1/list/**", cost: {items: request json items.length at most 100}}
   - {match: "* /v1/number/**", cost: {items: request json n at most 100 default 1}}
   - {match: "* /v1/chat/**", cost: {tokens: request json max_tokens at most 200}}
+  - {match: "* /v1/batches/**", cost: {batches: request json items.length at most 2}}
+  - {match: "* /v1/free/**", cost: {requests: 0, batches: 0}}
   - match: "* /v1/**"
 """
 SERVERS = ["ours", pytest.param("uvicorn", marks=pytest.mark.slow), pytest.param("granian", marks=pytest.mark.slow)]
@@ -135,6 +140,14 @@ def test_a_call_without_a_price_is_refused_and_costs_nothing(api, client, case):
     assert len(api.requests) == before
 
 
+def test_a_call_that_says_it_costs_nothing_takes_one_of_a_rate(client):
+    answers = [client.post("/v1/batches/a", json={"items": []}) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert answers[2].json()["code"] == "rate-limited"
+    assert [client.post("/v1/free/a").status_code for _ in range(3)] == [200, 200, 200]  # by the seller's word
+    assert used(client).get("batches", 0) in {0, 2}
+
+
 def test_a_longer_body_than_was_reserved_is_cut_on_its_way(client, until):
     answer = client.post("/v1/kb/a", content=chunks(*[b"x" * 10_000] * 6))
     assert (answer.status_code, answer.json()["code"]) == (413, "body-too-large")
@@ -170,6 +183,44 @@ def test_a_stranger_is_not_read(measuring, api):
         answer = caller.send(request("POST /v1/list/a", *fields)).read()
     assert (answer.status, answer.code) == (401, "invalid-api-key")
     assert len(api.requests) == before
+
+
+def slow(client: httpx.Client) -> bytes:
+    """A call whose body begins, and does not go on."""
+    fields = (f"Authorization: {client.headers['authorization']}", "Content-Length: 100")
+    return request("POST /v1/list/a", *fields, body=b'{"items"')
+
+
+def test_a_body_is_not_waited_for_under_a_revoked_key(measuring, client):
+    assert client.get("/v1/x").status_code == 200  # so this worker holds the account in which it lives
+    account = f"/_tiergate/admin/customers/{client.get('/api/v1/usage').json()['customer_id']}"
+    [key] = measuring.admin.get(f"{account}/keys").raise_for_status().json()["keys"]
+    measuring.admin.delete(f"{account}/keys/{key['key_id']}").raise_for_status()
+    for _ in range(2):
+        with RawCaller(measuring.url) as caller:
+            answer = caller.send(slow(client)).read()
+        assert (answer.status, answer.code) == (401, "invalid-api-key")
+
+
+def test_calls_whose_body_is_waited_for_are_in_progress(start_gateway, tmp_path, api, until):
+    directory = write_policy(tmp_path, ROUTES, tiers=TIERS)
+    gateway = start_gateway(
+        TIERGATE_UPSTREAM_URL=api.url,
+        TIERGATE_POLICY_DIR=str(directory),
+        TIERGATE_MAX_IN_FLIGHT_PER_CUSTOMER="2",
+        TIERGATE_HEADER_TIMEOUT_S="60",
+    )
+    client, other = gateway.customer()[2], gateway.customer()[2]
+    with ExitStack() as stack:
+        callers = [stack.enter_context(RawCaller(gateway.url)).send(slow(client)) for _ in range(3)]
+        answered, _, _ = select.select([caller.socket for caller in callers], [], [], 20)
+        [refused] = [caller for caller in callers if caller.socket in answered]
+        answer = refused.read()
+        assert (answer.status, answer.code) == (429, "too-many-concurrent")
+        assert client.get("/v1/x").status_code == 429
+        assert other.get("/v1/x").status_code == 200
+    until(lambda: client.get("/v1/x").status_code == 200)
+    assert used(client) == {"requests": 1}
 
 
 def test_a_caller_that_waits_to_be_asked_for_its_body_is(client):

@@ -251,6 +251,11 @@ class Cycle:
             raise RuntimeError("a header field of the app's response holds a line break")
         return lines
 
+    @property
+    def has_whole_body(self) -> bool:
+        """Whether all of the request's body has come."""
+        return self._body_ended
+
     async def whole_body(self, most: int) -> bytes:
         """The request's body, when all of it has come; it stays where it is, for whoever answers.
 
