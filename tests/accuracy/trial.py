@@ -32,8 +32,8 @@ _LOOK_S = 0.5
 _STILL_S = 5.0
 """The counters do not move for so long: all that was left has been spent."""
 _SETTLED_S = 60.0
-_LEASED_S = 1.0
-"""No lease lasts longer."""
+_LEASED_S = 2 * 0.5
+"""A worker holds a lease and the one after it, each for `TIERGATE_LEASE_TTL_MS`, which is 500 unless set."""
 _PACE_SHARE = 0.7
 """Of the time, in which the quota is used up at the pace that was asked for."""
 
@@ -54,6 +54,12 @@ class Trial:
     def limit(self) -> int:
         """The quota: used up well before the end."""
         return int(self.seconds * self.pace * _PACE_SHARE)
+
+    @property
+    def most_lost_each(self) -> int:
+        """Units that may die with one worker: a call on each connection, and what it holds in leases."""
+        is_leased = dict(self.settings).get("TIERGATE_LEASES") == "on"
+        return _CONNECTIONS + int(self.pace / self.workers * _LEASED_S) * is_leased
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +141,7 @@ async def run_trial(trial: Trial, tell: Callable[[str], None]) -> Verdict:
         other=others,
         lost=callers.lost,
         killed=killed,
-        most_lost_each=_CONNECTIONS + int(trial.pace * _LEASED_S),
+        most_lost_each=trial.most_lost_each,
     )
 
 
