@@ -48,6 +48,7 @@ class EdgePlan:
         "_limits",
         "_state_format",
         "admitted",
+        "asks_trailers",
         "billed",
         "facts",
         "fields",
@@ -87,6 +88,8 @@ class EdgePlan:
             self.warning_lines.append(b"tiergate-repeat: ?1")
         self.settle = plan.route.settle
         """How the real cost is learnt; empty: it is known."""
+        self.asks_trailers = any(rule.source == "response header" for rule in plan.route.settle)
+        """Whether the upstream is told that a trailer field would be read: it may tell the cost there."""
         self._claims = plan.claims
         self._limits = plan.limits
         self._has_credits = len(self._claims) > len(self._limits)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from gateway.web.front.request import HeaderBlock
 
 
+_TRAILERS = (b"te: trailers", b"connection: te")
+"""RFC 9110 sections 6.5.1 and 10.1.4: without it a server need not send trailer fields."""
 _IDS_BYTES = TRACE_ID_BYTES + SPAN_ID_BYTES
 _RANDOM_BYTES = 170 * _IDS_BYTES
 
@@ -47,6 +49,8 @@ class ReverseProxy:
         if plan is None:
             raise AssertionError("only an admitted request is forwarded")
         request, group = self.prepare(metered, scope, block)
+        if plan.asks_trailers:
+            request.lines += _TRAILERS
         exchange = Exchange(request, on_start=metered.on_start, max_body=plan.max_body)
         return await exchange.run(caller if caller is not None else AsgiCaller(receive, send), group)
 

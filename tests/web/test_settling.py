@@ -122,6 +122,13 @@ def test_what_an_api_does_not_say_right_is_counted(settling, client, until, say,
     until(lambda: settling.metric("tiergate_cost_faults_total", **labels) == before + 1)
 
 
+def test_an_upstream_that_tells_costs_is_told_that_trailer_fields_are_read(api, client):
+    client.get("/v1/both/says", headers={"te": "gzip", "connection": "te"})
+    assert (api.requests[-1].field(b"te"), api.requests[-1].field(b"connection")) == (b"trailers", b"te")
+    client.get("/v1/bytes/says", headers={"te": "trailers", "connection": "te"})
+    assert (api.requests[-1].field(b"te"), api.requests[-1].field(b"connection")) == (None, None)
+
+
 @pytest.mark.parametrize(
     ("late", "units"),
     [("Tiergate-Tokens: 70", 70), ("tiergate-tokens: 501", 500), ("Tiergate-Tokens: many", 20), ("X-Other: 70", 20)],
