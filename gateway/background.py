@@ -2,7 +2,8 @@
 
 A task that fails is logged, counted and run again; it never ends the process and never
 silently stops. Ending the group cancels the running tasks and waits for them to give up; work that
-swallows the cancellation, as a library under it may, ends its task all the same once it returns.
+swallows the cancellation, as a library under it may, ends its task all the same once it returns, and is
+cancelled again if it goes on.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from gateway.telemetry import Metrics
 log = structlog.get_logger(__name__)
 
 _JITTER = 0.2
+_AGAIN_S = 1.0
+"""A task that has not ended so long after it was cancelled is cancelled again."""
 
 
 class Background:
@@ -38,9 +41,11 @@ class Background:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._is_ending = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        running = set(self._tasks)
+        while running:
+            for task in running:
+                task.cancel()
+            _, running = await asyncio.wait(running, timeout=_AGAIN_S)
 
     def every(self, interval_s: float, name: str, work: Callable[[], Awaitable[object]]) -> None:
         """Run `work` now and then again `interval_s` seconds (plus up to a fifth) after each run has ended."""

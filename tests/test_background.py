@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -25,6 +26,21 @@ async def test_work_that_swallows_its_cancellation_does_not_keep_the_group_from_
                 background.every(3600, "a task", work)
             else:
                 getattr(background, start)("a task", work)
+            await started.wait()
+
+
+async def test_work_that_goes_on_after_a_cancellation_is_cancelled_again() -> None:
+    started = asyncio.Event()
+
+    async def work() -> None:
+        started.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600)
+        await asyncio.sleep(3600)
+
+    async with asyncio.timeout(10):
+        async with Background(Metrics()) as background:
+            background.run("a task", work)
             await started.wait()
 
 

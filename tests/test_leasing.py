@@ -21,6 +21,8 @@ from gateway.provisioning import Provisioning
 from gateway.publishing import Publisher
 from tests.conftest import Parts
 
+pytestmark = pytest.mark.slow
+
 POLICY = """\
 version: 1
 default_tier: free
@@ -88,8 +90,9 @@ async def working(parts: Parts, ttl_ms: int = 500, cache_url: str | None = None)
             await until(lambda: worker.leasing.is_informed)
         yield worker
     finally:
-        news.cancel()
-        await asyncio.gather(news, return_exceptions=True)
+        while not news.done():  # a library under it may swallow a cancellation
+            news.cancel()
+            await asyncio.wait([news], timeout=1)
         await worker.leasing.aclose()
         await cache.aclose()
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.access import LIFECYCLE_ROWS
 from gateway.policyfiles import Fault, PolicyInvalid, Sources, compile_policy
 from gateway.policyfiles.sources import SourceFile
+
+pytestmark = pytest.mark.slow
 
 SHIPPED = (Path(__file__).parents[2] / "policies" / "tiergate.yaml").read_text(encoding="utf-8")
 

@@ -12,6 +12,8 @@ from tests.fakes.websocket_thread import websocket_api
 from tests.web.policy_files import TIERS, write_policy
 from tests.web.sockets import closed, key_of, open_socket, refused
 
+pytestmark = pytest.mark.slow
+
 THREE = TIERS.replace("1_000 per second,", "1_000 per second, 3 concurrent,")
 ROUTES = """\
 routes:
