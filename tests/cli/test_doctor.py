@@ -17,6 +17,8 @@ from click.testing import Result
 from gateway.billing import SUBSCRIBED_TYPES
 from gateway.cache import CacheServer
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., Result]
 PUBLIC_URL = "http://localhost:9"
 WEBHOOK = f"{PUBLIC_URL}/api/v1/webhook"

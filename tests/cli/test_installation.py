@@ -14,6 +14,8 @@ from click.testing import Result
 from gateway.core.account import Subscription
 from gateway.ledger import Ledger
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., Result]
 LIVE = {
     "STRIPE_SECRET_KEY": "sk_live_abcdefghijklmnopqrstuvwx",

@@ -11,6 +11,8 @@ import pytest
 from tests.fakes.raw_caller import RawCaller, request
 from tests.web.policy_files import TIERS, write_policy
 
+pytestmark = pytest.mark.slow
+
 ROUTES = """\
 routes:
   - {match: /v1/slow/**, timeout: 200ms}

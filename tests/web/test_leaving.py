@@ -13,6 +13,8 @@ from tests.fakes.line import Line
 from tests.fakes.raw_caller import RawCaller, request
 from tests.web.policy_files import write_policy
 
+pytestmark = pytest.mark.slow
+
 ROUTES = 'routes: [{match: "* /v1/**"}]\n'
 AT_ONCE_S = 1.0
 

@@ -10,6 +10,8 @@ import pytest
 
 from tests.fakes.raw_upstream import Peer, RawUpstream, Script
 
+pytestmark = pytest.mark.slow
+
 CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
 FAILURE = b"HTTP/1.1 500 No\r\nContent-Length: 10\r\n\r\n"

@@ -12,6 +12,8 @@ import pytest
 from tests.fakes.raw_caller import RawCaller, request
 from tests.web.policy_files import write_policy
 
+pytestmark = pytest.mark.slow
+
 ENDED = (0, -signal.SIGTERM)
 """uvicorn's own command line raises the signal again once it has drained."""
 ROUTES = 'routes: [{match: "* /v1/**"}]\n'
