@@ -393,9 +393,16 @@ class Metered:
 _SHORT = 200
 _SWITCHING = 101
 _ENDS_CONNECTION = frozenset(
-    {"malformed-request", "http-version-not-supported", "body-incomplete", "request-timeout", "expectation-failed"}
+    {
+        "malformed-request",
+        "http-version-not-supported",
+        "body-incomplete",
+        "body-too-large",
+        "request-timeout",
+        "expectation-failed",
+    }
 )
-"""Where the message ends is not sure: what follows it on the connection must not be read as a request."""
+"""Where the message ends is not sure, or it is not worth reading until there: nothing after it is read as a request."""
 _UNKNOWN: tuple[Any, ...] = (None,) * 32
 
 

@@ -181,9 +181,10 @@ async def test_a_key_that_has_moved_is_charged_there_and_counted_once(cluster: V
     await cluster.end_move(tag, source, target)
     before = cache.round_trips
     await caller.call()
-    assert cache.round_trips - before == 2, "MOVED, and where it is"
+    assert cache.round_trips - before in {1, 2}, "MOVED, and where it is; or a survey was faster"
+    before = cache.round_trips
     await caller.call()
-    assert cache.round_trips - before == 3, "the slot was learned"
+    assert cache.round_trips - before == 1, "the slot was learned"
     assert await used(cache, caller) == 9
 
 

@@ -138,6 +138,7 @@ def test_a_call_without_a_price_is_refused_and_costs_nothing(api, client, case):
     answer = client.post(path, **ask)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert words in answer.json()["detail"]
+    assert (answer.headers.get("connection") == "close") == (status == 413), "said, before a body is left unread"
     assert used(client) == {}
     assert len(api.requests) == before
 
