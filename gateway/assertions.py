@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.core.account import Account
 from gateway.core.assertion import DEFAULT_AUDIENCE, LASTS_S, base64url, identity_claims, public_jwk, signing_input
-from gateway.core.decision import Plan
+from gateway.core.planned import Plan
 from gateway.core.policy import Policy
 
 ASSERTION_FIELD = b"x-tiergate-assertion"

@@ -23,7 +23,6 @@ from gateway.cache import Cache, CacheUnavailable, prepare_draw, prepare_lease_e
 from gateway.clock import Clock
 from gateway.core.account import Account
 from gateway.core.charge import Claim
-from gateway.core.decision import Plan
 from gateway.core.lease import (
     ENTER_PER_S,
     LEAVE_PER_S,
@@ -35,6 +34,7 @@ from gateway.core.lease import (
     measured_pace,
     quota_parts,
 )
+from gateway.core.planned import Plan
 from gateway.giving_back import GivingBack, Owed, Parts
 from gateway.telemetry import Metrics
 

@@ -29,9 +29,9 @@ from cachetools import LRUCache
 from gateway.cache import Cache, CacheUnavailable, Receipt
 from gateway.core.account import Account
 from gateway.core.charge import LimitState, QuotaClaim
-from gateway.core.decision import Plan, PlannedLimit
 from gateway.core.errors import CapacityReduced, LedgerUnavailable
 from gateway.core.outage_policy import SNAPSHOT_LIVES_S, OutageMode, most_units, units_of
+from gateway.core.planned import Plan, PlannedLimit
 from gateway.publishing import Publisher
 from gateway.telemetry import Metrics
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from gateway.clock import Clock
     from gateway.core.account import Account
-    from gateway.core.decision import Plan
+    from gateway.core.planned import Plan
     from gateway.ledger import Ledger
     from gateway.telemetry import Metrics
 

@@ -14,7 +14,7 @@ from gateway.assertions import Assertions
 from gateway.core.access import LIFECYCLE_ROWS, Access
 from gateway.core.account import Account, KeyRecord
 from gateway.core.assertion import base64url
-from gateway.core.decision import Plan
+from gateway.core.planned import Plan
 from gateway.core.policy import Policy, Standing, Tier
 from gateway.core.route import Route
 

@@ -9,9 +9,10 @@ from gateway.admission.ready import Ready
 from gateway.cache import Receipt, charge_answer
 from gateway.core.account import Account
 from gateway.core.charge import Charged, ChargeRefused, LimitState, QuotaClaim
-from gateway.core.decision import Plan, plan_request
+from gateway.core.decision import plan_request
 from gateway.core.errors import TiergateError
 from gateway.core.once import OnceCall
+from gateway.core.planned import Plan
 from gateway.core.policy import Policy
 from gateway.core.route import Route
 from gateway.outages import Passed

@@ -26,9 +26,9 @@ from gateway.cache import (
 )
 from gateway.clock import Clock
 from gateway.core.charge import ChargeAnswer, ChargeRequest
-from gateway.core.decision import Plan
 from gateway.core.errors import IdempotencyKeyInFlight, IdempotencyKeyReused
-from gateway.core.once import OnceCall, unpaid
+from gateway.core.once import OnceCall
+from gateway.core.planned import Plan, unpaid
 from gateway.core.ratelimit_fields import seconds_up
 from gateway.live_calls import LiveCalls
 

@@ -13,7 +13,7 @@ from typing import Any
 from gateway.admission.attempt import Attempt, Returned, Settled, receipt_of
 from gateway.cache import Cache, prepare_once_end, prepare_once_refund
 from gateway.core.errors import CapacityReduced
-from gateway.core.settle import real_costs
+from gateway.core.planned import real_costs
 from gateway.outages import Outages
 
 

@@ -6,7 +6,7 @@ from math import inf
 
 from gateway.cache import prepare_charge
 from gateway.core.charge import ChargeRequest, QuotaClaim
-from gateway.core.decision import Plan
+from gateway.core.planned import Plan
 from gateway.core.policy import Policy
 from gateway.leasing import Lessee
 from gateway.outages import Held

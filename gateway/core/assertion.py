@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gateway.core.account import Account
-    from gateway.core.decision import Plan
+    from gateway.core.planned import Plan
 
 LASTS_S = 60
 """How long an assertion is good for: how long a revoked key or a lost tier can still be shown to an upstream."""

@@ -6,7 +6,7 @@ then refuses it if the account has changed meanwhile, so nothing here needs to b
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gateway.core.access import Access, decide_access
 from gateway.core.account import Account, KeyRecord
@@ -32,67 +32,13 @@ from gateway.core.errors import (
 from gateway.core.limit_text import REQUESTS
 from gateway.core.limits import Concurrency, Limit, Quota, limit_field
 from gateway.core.plan_change import counted_window
+from gateway.core.planned import Plan, PlannedLimit
 from gateway.core.policy import Policy, Tier
 from gateway.core.ratelimit_fields import seconds_up
 from gateway.core.route import Route
 from gateway.core.scope import parse_scope
 
 _LONGEST_WAIT_FIRST: tuple[type[Claim], ...] = (QuotaClaim, RateClaim, ConcurrencyClaim)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedLimit:
-    """One limit that applies to a request, with the claim on it."""
-
-    name: str
-    quota: int
-    """The most that can be left: a quota's units with the credits behind it, a rate's burst, or calls at once."""
-    window_s: int
-    """How long that takes to come back: a quota's window, or the time in which a rate's burst refills, rounded up.
-    0 for calls at once: they have no window."""
-    meter: str
-    claim: Claim
-    of_key: bool
-    """The key's own, besides the customer's."""
-    credits: tuple[QuotaClaim, ...] = ()
-    """What covers the rest of the cost when the quota is used up; with `claim`, a chain."""
-    lives_on_credits: bool = False
-    """It is a quota of nothing that credits extend: a cost that it cannot cover now waits for credits."""
-
-    @property
-    def lacks_credits(self) -> bool:
-        """It lives on credits, and there were never enough of them for this cost."""
-        return self.lives_on_credits and self.claim.cost > self.quota
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """A request that policy permits if the limits can pay for it."""
-
-    access: Access
-    tier: Tier
-    key: KeyRecord
-    route: Route
-    limits: tuple[PlannedLimit, ...]
-    live: tuple[str, ...] = ()
-    """Fields of the limits on calls at once: where the call takes a place, to be given back at its end."""
-    until: int | None = None
-    """Unix seconds at which another plan would be made although nothing it shows ends then; None: never."""
-
-    @property
-    def claims(self) -> tuple[Claim, ...]:
-        """The claims of all limits, in order."""
-        return tuple(claim for limit in self.limits for claim in (limit.claim, *limit.credits))
-
-    @property
-    def heads(self) -> tuple[Claim, ...]:
-        """One claim of each limit, without the credits behind it."""
-        return tuple(limit.claim for limit in self.limits)
-
-    @property
-    def costs(self) -> tuple[int, ...]:
-        """What each of `claims` takes as long as no credits are asked."""
-        return tuple(cost for limit in self.limits for cost in (limit.claim.cost, *(0 for _ in limit.credits)))
 
 
 def find_key(account: Account, digest: str, now: float) -> KeyRecord:

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import re
 from base64 import urlsafe_b64encode
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from gateway.core.charge import QuotaClaim
 from gateway.core.errors import IdempotencyKeyInvalid
 from gateway.core.forwarding import listed_names
 from gateway.core.http_body import CHUNKED
@@ -24,7 +23,6 @@ from gateway.core.request_gate import body_framing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.core.decision import Plan
 
 ONCE_METHODS = frozenset({"POST", "PATCH"})
 """The others can be repeated without a key."""
@@ -133,24 +131,6 @@ def parse_once_key(value: bytes) -> bytes:
             "The Idempotency-Key is not one quoted string, or one word without quotes, commas, semicolons or spaces."
         )
     return key
-
-
-def unpaid(plan: Plan) -> Plan:
-    """The plan of a repeat: quotas are paid for; rates and calls at once count it, for it is forwarded.
-
-    Source: docs/decisions/0008.
-    """
-    limits = tuple(
-        replace(
-            limit,
-            claim=replace(limit.claim, cost=0),
-            credits=tuple(replace(claim, cost=0) for claim in limit.credits),
-        )
-        if isinstance(limit.claim, QuotaClaim)
-        else limit
-        for limit in plan.limits
-    )
-    return replace(plan, limits=limits)
 
 
 def _digest(data: bytes) -> str:

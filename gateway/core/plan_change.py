@@ -19,7 +19,7 @@ Laws:
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from gateway.core.limits import Quota, limit_field
 from gateway.core.window import quota_window
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from gateway.core.limits import Limit
     from gateway.core.policy import Policy, Tier
 
-PlanChange: TypeAlias = Literal["keep", "prorate", "reset"]
 
 MOST_CHANGES = 8
 """So many are remembered. Of a window with more, the time before the first that is known counts as the smallest

@@ -7,6 +7,7 @@ complete and consistent by construction: every name it mentions resolves.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 from gateway.core.alerts import DEFAULT_PERCENTS
 from gateway.core.credits import NEVER_EXPIRE, CreditTerms
@@ -14,7 +15,6 @@ from gateway.core.errors import TargetRejected
 from gateway.core.forward_rules import host_name
 from gateway.core.limits import Limit
 from gateway.core.outage_policy import DENY, OutageRule
-from gateway.core.plan_change import PlanChange
 from gateway.core.route import Route
 from gateway.core.route_table import RouteTable
 from gateway.core.settle import Settle
@@ -26,6 +26,9 @@ from gateway.core.upstream_policy import (
     ForwardOptions,
     UpstreamGroup,
 )
+
+PlanChange: TypeAlias = Literal["keep", "prorate", "reset"]
+"""What a change of plan does to the quota of its billing period (`core.plan_change`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

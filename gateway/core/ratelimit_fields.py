@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.core.charge import LimitState
-    from gateway.core.decision import PlannedLimit
+    from gateway.core.planned import PlannedLimit
 
 
 def seconds_up(milliseconds: int) -> int:

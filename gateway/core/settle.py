@@ -10,12 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from gateway.core.charge import QuotaClaim
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from gateway.core.decision import Plan
 
 MOST_UNITS = 999_999_999_999_999
 """The largest integer of a structured field (RFC 9651, 15 digits); the cache's scripts count it exactly."""
@@ -82,33 +79,6 @@ def count_costs(rules: Iterable[Settle], *, response_bytes: int, request_bytes: 
         for rule in rules
         if rule.source in moved
     }
-
-
-def real_costs(plan: Plan, taken: tuple[int, ...], told: Mapping[str, int]) -> list[int]:
-    """What a call cost in the end, for each claim of a quota that took units.
-
-    Of a quota with credits behind it, what was taken last is given back first, and what is to be taken more is
-    the last one's that took any.
-
-    Args:
-        plan: Of the call.
-        taken: Of each of its claims, what it took.
-        told: Units by meter. In a meter that is not there it cost what was charged.
-    """
-    real: list[int] = []
-    at = 0
-    for limit in plan.limits:
-        end = at + 1 + len(limit.credits)
-        took = [units for units in taken[at:end] if units]
-        at = end
-        if not took or not isinstance(limit.claim, QuotaClaim):
-            continue
-        rest = told.get(limit.meter, limit.claim.cost)
-        for units in took[:-1]:
-            real.append(min(units, rest))
-            rest -= real[-1]
-        real.append(rest)
-    return real
 
 
 def units_of_bytes(count: int, per_bytes: int) -> int:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from gateway.core.limits import Limit
     from gateway.core.outcome import Billable
-    from gateway.policyfiles.attachments import Attachment
+    from gateway.policyfiles.named_files import Attachment
     from gateway.policyfiles.plans import PlanDraft
     from gateway.policyfiles.routes import RouteDraft
     from gateway.policyfiles.sources import Sources

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, get_args
 
 from gateway.core.credits import NEVER_EXPIRE, CreditTerms
 from gateway.core.limit_text import LimitInvalid, parse_duration_s
-from gateway.core.plan_change import PlanChange
+from gateway.core.policy import PlanChange
 from gateway.policyfiles.document import Mapping
 from gateway.policyfiles.shapes import as_fields, as_text, shown
 

@@ -10,7 +10,7 @@ from gateway.core.nearest import nearest_name
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gateway.policyfiles.attachments import Attachment
+    from gateway.policyfiles.named_files import Attachment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

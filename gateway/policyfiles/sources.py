@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gateway.policyfiles.attachments import Attachment, look_again
 from gateway.policyfiles.faults import Fault
+from gateway.policyfiles.named_files import Attachment, look_again
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from gateway.admission import Attempt
 from gateway.cache import charge_answer
 from gateway.core.charge import Charged, ConcurrencyClaim, QuotaClaim
 from gateway.core.forward_rules import effective_max_body, effective_timeouts
-from gateway.core.measure import most_body_bytes
+from gateway.core.pricing import most_body_bytes
 from gateway.core.ratelimit_fields import policy_field
 from gateway.core.upstream_policy import ForwardTimeouts
 from gateway.explaining import ADMITTED, REPEATED, Facts, LimitSeen
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from gateway.core.account import Account
     from gateway.core.charge import LimitState
-    from gateway.core.decision import Plan
+    from gateway.core.planned import Plan
     from gateway.core.policy import Policy
     from gateway.core.route import Route
     from gateway.tallies import Tally

@@ -38,16 +38,6 @@ _LEDGER_WAIT_S = 1.0
 _UNPUBLISHED_COUNTED = 1000
 
 
-@dataclass(slots=True)
-class Watch:
-    """What the checks of one worker remember from one run to the next."""
-
-    stripe_due_at: float = 0.0
-    """Monotonic seconds."""
-    policy_taken: int = 0
-    policy_refused: int = 0
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """One part, whether it does its job, and what to do if not."""

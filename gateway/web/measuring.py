@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.core.errors import BodyTooLarge, RequestTimeout
 from gateway.core.http_body import CHUNKED
-from gateway.core.measure import MOST_JSON_BYTES, price_call
+from gateway.core.measure import MOST_JSON_BYTES
+from gateway.core.pricing import price_call
 from gateway.core.request_gate import body_framing
 from gateway.upstream import ClientLeft
 from gateway.web.front import CALLER, Cycle

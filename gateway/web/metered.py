@@ -27,7 +27,7 @@ from gateway.web.settling import Settling
 
 if TYPE_CHECKING:
     from gateway.core.account import Account
-    from gateway.core.decision import Plan
+    from gateway.core.planned import Plan
     from gateway.core.upstream_policy import Cors
     from gateway.web.asgi import Headers, Receive, Scope, Send
     from gateway.web.runtime import Runtime

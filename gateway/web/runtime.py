@@ -27,8 +27,17 @@ from gateway.sync import EventWorker, Sync
 from gateway.tallies import Tallies
 from gateway.telemetry import Metrics
 from gateway.upstream import Groups
-from gateway.web.health import Watch
 from gateway.web.problems import Site
+
+
+@dataclass(slots=True)
+class Watch:
+    """What the checks of one worker remember from one run to the next."""
+
+    stripe_due_at: float = 0.0
+    """Monotonic seconds."""
+    policy_taken: int = 0
+    policy_refused: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

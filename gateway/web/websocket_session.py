@@ -18,7 +18,7 @@ from gateway.web.metered import Metered, presented_key
 from gateway.web.websocket_charges import WebSocketCharges
 
 if TYPE_CHECKING:
-    from gateway.core.decision import Plan
+    from gateway.core.planned import Plan
     from gateway.core.websocket import Offer
     from gateway.upstream import Group, ResponseHead, Upstream
     from gateway.upstream.values import Ended

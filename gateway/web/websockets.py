@@ -29,7 +29,7 @@ from gateway.web.websocket_session import WebSocketSession
 
 if TYPE_CHECKING:
     from gateway.core.account import Account
-    from gateway.core.decision import Plan
+    from gateway.core.planned import Plan
 
 _SCHEMES = {"ws": "http", "wss": "https"}
 

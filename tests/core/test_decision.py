@@ -11,8 +11,9 @@ from gateway.core.account import Account, KeyRecord
 from gateway.core.decision import plan_request
 from gateway.core.errors import AccountSuspended, AddressNotAllowed, InvalidKey, RouteNotFound
 from gateway.core.limit_text import parse_limit
-from gateway.core.measure import Measure, price_call
+from gateway.core.measure import Measure
 from gateway.core.policy import Policy, Standing, Tier
+from gateway.core.pricing import price_call
 from gateway.core.route import Route, priced
 
 DIGEST = "d" * 64

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-_SETTLE, _MEASURE, _OUTCOME = "gateway/core/settle.py", "gateway/core/measure.py", "gateway/core/outcome.py"
-_SETTLES, _MEASURES, _OUTCOMES = (
+_SETTLE, _PRICING, _OUTCOME = "gateway/core/settle.py", "gateway/core/pricing.py", "gateway/core/outcome.py"
+_SETTLES, _PRICES, _OUTCOMES = (
     ("tests/core/test_settle.py",),
-    ("tests/core/test_measure.py",),
+    ("tests/core/test_pricing.py",),
     ("tests/core/test_outcome.py",),
 )
 _ANSWERED = ("tests/web/test_settling.py",)
@@ -79,39 +79,39 @@ MUTANTS = (
     ),
     Mutant(
         "a price may be said twice in one document",
-        _MEASURE,
+        _PRICING,
         "if len(document) != len(pairs):",
         "if len(document) > len(pairs):",
-        _MEASURES,
+        _PRICES,
     ),
-    Mutant("a price may be true", _MEASURE, " and not isinstance(document, bool)", "", _MEASURES),
+    Mutant("a price may be true", _PRICING, " and not isinstance(document, bool)", "", _PRICES),
     Mutant(
         "a call may cost more than the most",
-        _MEASURE,
+        _PRICING,
         "if units is None or not least <= units <= measure.at_most:",
         "if units is None or units < least:",
-        _MEASURES,
+        _PRICES,
     ),
     Mutant(
         "a caller may price its call at nothing",
-        _MEASURE,
+        _PRICING,
         "return _checked(measure, units, least=1)",
         "return _checked(measure, units, least=0)",
-        _MEASURES,
+        _PRICES,
     ),
     Mutant(
         "a body of unknown size reserves nothing",
-        _MEASURE,
+        _PRICING,
         "    if framing == CHUNKED:\n        return measure.at_most\n",
         "    if framing == CHUNKED:\n        return 0\n",
-        _MEASURES,
+        _PRICES,
     ),
     Mutant(
         "a compressed body is read as it is",
-        _MEASURE,
+        _PRICING,
         'if any(name == b"content-encoding" and value.strip().lower() != b"identity" for name, value in headers):',
         "if not headers and body == headers:",
-        _MEASURES,
+        _PRICES,
     ),
     Mutant(
         "a body may be longer than what was reserved for it",
@@ -150,9 +150,9 @@ MUTANTS = (
     ),
     Mutant(
         "another case of a name is another name",
-        _MEASURE,
+        _PRICING,
         "other.casefold() == name.casefold()",
         "other == name",
-        ("tests/core/test_measure.py",),
+        ("tests/core/test_pricing.py",),
     ),
 )

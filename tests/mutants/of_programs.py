@@ -132,7 +132,7 @@ MUTANTS = (
     ),
     Mutant(
         "a repeat takes its quota's units, and gives them back if it fails",
-        "gateway/core/once.py",
+        "gateway/core/planned.py",
         "            claim=replace(limit.claim, cost=0),\n",
         "",
         ("tests/test_once.py", "tests/web/test_once.py"),
@@ -167,10 +167,10 @@ MUTANTS = (
     ),
     Mutant(
         "Connection keeps a call's price from the API",
-        "gateway/core/measure.py",
+        "gateway/core/pricing.py",
         'elif name == b"connection" and wanted in listed_names(value):',
         "elif False:",
-        ("tests/core/test_measure.py",),
+        ("tests/core/test_pricing.py",),
     ),
     Mutant(
         "the plan of a repeat is kept for first calls",

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from gateway.core.errors import BodyTooLarge, CostUnreadable
 from gateway.core.http_body import CHUNKED
-from gateway.core.measure import Measure, most_body_bytes, price_call
+from gateway.core.measure import Measure
+from gateway.core.pricing import most_body_bytes, price_call
 from gateway.core.route import Route
 from gateway.core.settle import Settle
 

@@ -1,0 +1,118 @@
+"""What a call would spend if it is let through: the limits that apply to it, each with its claim.
+
+What a repeat of the call takes, and what it cost in the end, is worked out on the same plan.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from gateway.core.access import Access
+from gateway.core.account import KeyRecord
+from gateway.core.charge import Claim, QuotaClaim
+from gateway.core.policy import Tier
+from gateway.core.route import Route
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedLimit:
+    """One limit that applies to a request, with the claim on it."""
+
+    name: str
+    quota: int
+    """The most that can be left: a quota's units with the credits behind it, a rate's burst, or calls at once."""
+    window_s: int
+    """How long that takes to come back: a quota's window, or the time in which a rate's burst refills, rounded up.
+    0 for calls at once: they have no window."""
+    meter: str
+    claim: Claim
+    of_key: bool
+    """The key's own, besides the customer's."""
+    credits: tuple[QuotaClaim, ...] = ()
+    """What covers the rest of the cost when the quota is used up; with `claim`, a chain."""
+    lives_on_credits: bool = False
+    """It is a quota of nothing that credits extend: a cost that it cannot cover now waits for credits."""
+
+    @property
+    def lacks_credits(self) -> bool:
+        """It lives on credits, and there were never enough of them for this cost."""
+        return self.lives_on_credits and self.claim.cost > self.quota
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A request that policy permits if the limits can pay for it."""
+
+    access: Access
+    tier: Tier
+    key: KeyRecord
+    route: Route
+    limits: tuple[PlannedLimit, ...]
+    live: tuple[str, ...] = ()
+    """Fields of the limits on calls at once: where the call takes a place, to be given back at its end."""
+    until: int | None = None
+    """Unix seconds at which another plan would be made although nothing it shows ends then; None: never."""
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """The claims of all limits, in order."""
+        return tuple(claim for limit in self.limits for claim in (limit.claim, *limit.credits))
+
+    @property
+    def heads(self) -> tuple[Claim, ...]:
+        """One claim of each limit, without the credits behind it."""
+        return tuple(limit.claim for limit in self.limits)
+
+    @property
+    def costs(self) -> tuple[int, ...]:
+        """What each of `claims` takes as long as no credits are asked."""
+        return tuple(cost for limit in self.limits for cost in (limit.claim.cost, *(0 for _ in limit.credits)))
+
+
+def unpaid(plan: Plan) -> Plan:
+    """The plan of a repeat: quotas are paid for; rates and calls at once count it, for it is forwarded.
+
+    Source: docs/decisions/0008.
+    """
+    limits = tuple(
+        replace(
+            limit,
+            claim=replace(limit.claim, cost=0),
+            credits=tuple(replace(claim, cost=0) for claim in limit.credits),
+        )
+        if isinstance(limit.claim, QuotaClaim)
+        else limit
+        for limit in plan.limits
+    )
+    return replace(plan, limits=limits)
+
+
+def real_costs(plan: Plan, taken: tuple[int, ...], told: Mapping[str, int]) -> list[int]:
+    """What a call cost in the end, for each claim of a quota that took units.
+
+    Of a quota with credits behind it, what was taken last is given back first, and what is to be taken more is
+    the last one's that took any.
+
+    Args:
+        plan: Of the call.
+        taken: Of each of its claims, what it took.
+        told: Units by meter. In a meter that is not there it cost what was charged.
+    """
+    real: list[int] = []
+    at = 0
+    for limit in plan.limits:
+        end = at + 1 + len(limit.credits)
+        took = [units for units in taken[at:end] if units]
+        at = end
+        if not took or not isinstance(limit.claim, QuotaClaim):
+            continue
+        rest = told.get(limit.meter, limit.claim.cost)
+        for units in took[:-1]:
+            real.append(min(units, rest))
+            rest -= real[-1]
+        real.append(rest)
+    return real
