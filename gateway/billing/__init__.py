@@ -15,7 +15,7 @@ from gateway.billing.client import (
     PlanChange,
     StripeOptions,
 )
-from gateway.billing.events import REASONS, SUBSCRIBED_TYPES, Meaning, meaning_of
+from gateway.billing.events import PLANS_CHANGED, REASONS, SUBSCRIBED_TYPES, Meaning, meaning_of
 from gateway.billing.failures import WrongStripeMode
 from gateway.billing.health import EndpointFacts, StripeReport
 from gateway.billing.reading import ChangePreview, CheckoutFacts, PriceFacts, money_text
@@ -27,6 +27,7 @@ from gateway.billing.webhook import (
     InvalidPayload,
     InvalidSignature,
     claimed_customer,
+    remapped_price,
     verify,
 )
 
@@ -34,6 +35,7 @@ __all__ = [
     "API_VERSION",
     "DEADLINE_S",
     "MAX_PAYLOAD_BYTES",
+    "PLANS_CHANGED",
     "REASONS",
     "SUBSCRIBED_TYPES",
     "TOLERANCE_S",
@@ -56,5 +58,6 @@ __all__ = [
     "claimed_customer",
     "meaning_of",
     "money_text",
+    "remapped_price",
     "verify",
 ]

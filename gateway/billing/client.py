@@ -17,6 +17,7 @@ import stripe
 import structlog
 
 from gateway.billing.events import SUBSCRIBED_TYPES
+from gateway.billing.facts import FactReader
 from gateway.billing.failures import is_missing, stripe_call
 from gateway.billing.health import StripeReport, examine
 from gateway.billing.prices import PriceList
@@ -26,7 +27,6 @@ from gateway.billing.reading import (
     PriceFacts,
     read_checkout,
     read_preview,
-    read_subscription,
 )
 from gateway.billing.transport import Transport
 from gateway.billing.webhook import (
@@ -129,6 +129,8 @@ class Billing:
             max_network_retries=RETRIES,
             http_client=self._transport,
         )
+        self.facts = FactReader(self._client, deadline_s=options.deadline_s)
+        """What a customer has at Stripe."""
         self._prices = PriceList(self._client, ttl_s=options.price_ttl_s, deadline_s=options.deadline_s)
 
     async def aclose(self) -> None:
@@ -252,25 +254,8 @@ class Billing:
             return session.url
 
     async def fetch_subscription_facts(self, stripe_customer_id: str) -> CustomerFacts:
-        """All subscriptions of a customer, ended ones too, with all of their items.
-
-        A customer that Stripe does not have is an answer, not an error; one that it has in
-        the other mode is an error, or a wrong key would end every subscription.
-        """
-        async with stripe_call("list subscriptions", self._deadline_s):
-            try:
-                page = await self._client.v1.subscriptions.list_async(
-                    {"customer": stripe_customer_id, "status": "all", "limit": _PAGE}
-                )
-            except stripe.InvalidRequestError as error:
-                if not is_missing(error):
-                    raise
-                return CustomerFacts(stripe_customer_id=stripe_customer_id, exists=False)
-            found = [
-                read_subscription(one, [item async for item in one.items.auto_paging_iter()])
-                async for one in page.auto_paging_iter()
-            ]
-        return CustomerFacts(stripe_customer_id=stripe_customer_id, exists=True, subscriptions=tuple(found))
+        """All subscriptions of a customer; see `FactReader.fetch_subscriptions`."""
+        return await self.facts.fetch_subscriptions(stripe_customer_id)
 
     async def preview_change(self, change: PlanChange) -> ChangePreview:
         """What a plan change would cost. Nothing is changed."""

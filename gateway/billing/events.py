@@ -15,7 +15,7 @@ class Meaning(Enum):
     SYNC = "sync"
     """Read the customer's subscriptions again."""
     PRICES = "prices"
-    """Forget the prices we remember."""
+    """Forget the prices we remember, and sync whoever has a plan by what prices and products say."""
     IGNORE = "ignore"
     """Nothing: answered 200 and counted."""
 
@@ -47,9 +47,12 @@ REASONS: dict[str, str] = {
     "price.created": "a plan's lookup key may lead to a new price",
     "price.updated": "a lookup key may have moved",
     "price.deleted": "a plan may have lost its price",
-    "product.updated": "the name shown for a price changed",
+    "product.updated": "the name shown for a price changed, or the tier that its metadata names",
 }
 """Every event type we act on, with the one reason we do."""
+
+PLANS_CHANGED = "tiergate.plans-changed"
+"""Not Stripe's: what we put into our own inbox for each customer whose plan a change of prices may have moved."""
 
 _PRICES = ("price.", "product.")
 
@@ -59,6 +62,8 @@ SUBSCRIBED_TYPES = tuple(REASONS)
 
 def meaning_of(event_type: str) -> Meaning:
     """What an event of this type asks for. Types that are not in the table ask for nothing."""
+    if event_type == PLANS_CHANGED:
+        return Meaning.SYNC
     if event_type not in REASONS:
         return Meaning.IGNORE
     return Meaning.PRICES if event_type.startswith(_PRICES) else Meaning.SYNC

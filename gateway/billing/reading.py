@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import stripe
 
-from gateway.billing.webhook import METADATA_CUSTOMER, METADATA_PLAN
+from gateway.billing.webhook import METADATA_CUSTOMER, METADATA_PLAN, METADATA_TIER
 from gateway.core.billing_facts import ItemFacts, SubscriptionFacts
 
 _WITHOUT_MINOR_UNIT = frozenset(
@@ -139,6 +139,11 @@ def read_price(price: stripe.Price) -> PriceFacts:
     )
 
 
+def read_tier(product: stripe.Product) -> str | None:
+    """The tier that a product's metadata names."""
+    return product.metadata.to_dict().get(METADATA_TIER) or None
+
+
 def read_checkout(session: stripe.checkout.Session) -> CheckoutFacts:
     """Facts of a checkout session."""
     metadata = {} if session.metadata is None else session.metadata.to_dict()
@@ -171,6 +176,7 @@ def _read_item(item: stripe.SubscriptionItem) -> ItemFacts:
         item_id=item.id,
         price_id=item.price.id,
         lookup_key=item.price.lookup_key,
+        product_id=_id_of(item.price.product),
         period_starts_at=item.current_period_start,
         period_ends_at=item.current_period_end,
     )

@@ -36,6 +36,8 @@ _REFERENCE = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 METADATA_CUSTOMER = "tiergate_customer_id"
 METADATA_USER = "tiergate_user_id"
 METADATA_PLAN = "tiergate_plan_id"
+METADATA_TIER = "tier"
+"""On a product, set by the seller: the tier that all of its prices grant, unless a plan sells them."""
 
 
 class InvalidSignature(Rejected):
@@ -182,6 +184,17 @@ def claimed_customer(payload: str) -> Claimed:
         by_reference=_reference(subject.get("client_reference_id")) if is_checkout else None,
         session_id=_reference(subject.get("id")) if is_checkout else None,
     )
+
+
+def remapped_price(payload: str) -> str | None:
+    """The price whose lookup key an event says was moved, or may have been; None if it says otherwise. Never raises."""
+    try:
+        data = json.loads(payload)["data"]
+        subject, previous = data["object"], data.get("previous_attributes")
+        is_moved = subject["object"] == "price" and (previous is None or "lookup_key" in previous)
+        return _reference(subject["id"]) if is_moved else None
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        return None
 
 
 def _read_header(header: str | None) -> tuple[str, list[bytes]]:

@@ -16,7 +16,7 @@ from gateway.core.plan_change import tier_after_changes
 
 if TYPE_CHECKING:
     from gateway.core.account import Account, Subscription
-    from gateway.core.policy import Plan, Policy, Standing, Tier
+    from gateway.core.policy import Policy, Standing, Tier
 
 KNOWN_STATUSES = (
     "trialing",
@@ -91,7 +91,7 @@ def decide_access(account: Account, policy: Policy, now: float) -> Access:
 
 def _keep(account: Account, subscription: Subscription, policy: Policy, now: float, *, until: int | None) -> Access:
     """The status keeps the tier of its plan, for good or until an instant."""
-    plan = _find_plan(policy, subscription.plan_id)
+    plan = policy.find_plan(subscription.plan_id)
     if plan is None:
         return _unreadable(subscription, policy, now, until=until)
     tier = policy.tiers[plan.tier]
@@ -110,7 +110,7 @@ def _keep(account: Account, subscription: Subscription, policy: Policy, now: flo
 
 def _unreadable(subscription: Subscription, policy: Policy, now: float, *, until: int | None) -> Access:
     """The last plan that was good, for as long as both its own row and the status allow."""
-    plan = _find_plan(policy, subscription.last_good_plan_id)
+    plan = policy.find_plan(subscription.last_good_plan_id)
     since = subscription.unreadable_since
     if plan is None or since is None:
         return _fall_back(policy, UNREADABLE)
@@ -133,10 +133,6 @@ def _fall_back(policy: Policy, row: str) -> Access:
     if rule.then is None:
         return Access(tier=None, standing=standing, refusal=rule.refusal, warning=warning)
     return Access(tier=policy.tiers[rule.then], standing=standing, warning=warning)
-
-
-def _find_plan(policy: Policy, plan_id: str | None) -> Plan | None:
-    return None if plan_id is None else policy.plans.get(plan_id)
 
 
 def _kept_until(rule: Standing, since: int) -> int | None:

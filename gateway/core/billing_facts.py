@@ -18,6 +18,9 @@ class ItemFacts:
     lookup_key: str | None
     period_starts_at: int
     period_ends_at: int
+    product_id: str | None = None
+    product_tier: str | None = None
+    """`tier` in the product's metadata. None: it names none, or was not read because the price maps without it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

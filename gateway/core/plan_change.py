@@ -99,7 +99,7 @@ def _share(limit: Quota, policy: Policy, stretches: list[Stretch], *, is_known: 
 
 def _units_of(plan_id: str, limit: Quota, policy: Policy) -> int:
     """What a plan has of the same quota; one without it, or that is not sold any more, counts as the plan in force."""
-    plan = policy.plans.get(plan_id)
+    plan = policy.find_plan(plan_id)
     for other in policy.tiers[plan.tier].limits if plan is not None else ():
         if isinstance(other, Quota) and limit_field(other) == limit_field(limit):
             return other.units
@@ -110,7 +110,7 @@ def _last_rise(policy: Policy, stretches: list[Stretch]) -> int:
     """When the plan last rose above every tier that it had in this window before."""
     since, highest = stretches[0][0], -1
     for place, (starts_at, _, plan_id) in enumerate(stretches):
-        plan = policy.plans.get(plan_id)
+        plan = policy.find_plan(plan_id)
         rank = -1 if plan is None else policy.tiers[plan.tier].rank
         if rank > highest:
             highest = rank

@@ -60,13 +60,22 @@ class Tier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is sold: a Stripe price that grants a tier. Exactly one of `price_id`, `lookup_key` is set."""
+    """What is sold: a Stripe price that grants a tier.
+
+    Of a plan in the policy exactly one of `price_id`, `lookup_key` is set. One that has neither is sold by a
+    product whose metadata names the tier, at any of its prices.
+    """
 
     plan_id: str
     tier: str
     title: str
     price_id: str | None
     lookup_key: str | None
+
+
+def tier_plan_id(tier: str) -> str:
+    """The id of the plan that a product's metadata makes of a tier. No plan in a policy can be called that."""
+    return f"tier:{tier}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +124,7 @@ class Policy:
     """Whether any route's price depends on what a call asks for."""
     _table: RouteTable = field(init=False, repr=False, compare=False)
     _by_host: dict[str, UpstreamGroup] = field(init=False, repr=False, compare=False)
+    _plans: dict[str, Plan] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         routes, groups = self.routes, self.upstreams.values()
@@ -129,6 +139,12 @@ class Policy:
         object.__setattr__(self, "has_measures", any(route.measures for route in routes))
         object.__setattr__(self, "_table", RouteTable(routes))
         object.__setattr__(self, "_by_host", {host: group for group in groups for host in group.hosts})
+        object.__setattr__(self, "_plans", {plan.plan_id: plan for plan in map(_plan_of_tier, self.tiers.values())})
+        self._plans.update(self.plans)
+
+    def find_plan(self, plan_id: str | None) -> Plan | None:
+        """The plan of that id, also one that a product's metadata made of a tier; None: it is not sold any more."""
+        return None if plan_id is None else self._plans.get(plan_id)
 
     def find_route(self, method: str, path: str) -> Route | None:
         """The first route that matches; None means refuse. `path` is canonical (`core.target`), undecoded.
@@ -165,3 +181,7 @@ class Policy:
         """What browsers of other origins may do with a route; None: nothing, and CORS is not answered."""
         cors = self.cors if route.forward.cors is None else route.forward.cors
         return cors if cors is not None and cors.origins else None
+
+
+def _plan_of_tier(tier: Tier) -> Plan:
+    return Plan(plan_id=tier_plan_id(tier.name), tier=tier.name, title=tier.title, price_id=None, lookup_key=None)

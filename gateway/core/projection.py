@@ -1,8 +1,7 @@
 """From what Stripe says to what we record: a pure function of facts, policy, the last record and now.
 
 Laws:
-  A price becomes a plan by its id, else by its lookup key, else because the same price of
-  the same subscription was read as that plan before. Never by amount or currency.
+  A price becomes a plan by `core.plan_map`: never by amount or currency.
   What cannot be read is recorded as unreadable since the first time, with a finding; the
   last plan that was good is remembered, never guessed.
   Of several subscriptions the one that grants the highest tier *now* is recorded.
@@ -17,11 +16,11 @@ from gateway.core.access import KNOWN_STATUSES, decide_access
 from gateway.core.account import Account, Subscription
 from gateway.core.billing_facts import CustomerFacts, ItemFacts, SubscriptionFacts
 from gateway.core.plan_change import with_change
+from gateway.core.plan_map import ENDED_STATUSES, plan_of_item, price_words
 from gateway.core.policy import Plan, Policy
 from gateway.core.window import quota_anchor
 
 GOOD_STATUSES = frozenset({"active", "trialing"})
-ENDED_STATUSES = frozenset({"canceled", "incomplete_expired"})
 _LIVELIEST_LAST = (
     "incomplete_expired",
     "canceled",
@@ -87,17 +86,6 @@ def choose(facts: CustomerFacts, policy: Policy, previous: Subscription | None, 
     return max(candidates, key=lambda one: _precedence(one, policy, now), default=None)
 
 
-def find_plan(item: ItemFacts, policy: Policy) -> Plan | None:
-    """The plan that sells this item's price: by price id, else by lookup key."""
-    by_key = None
-    for plan in policy.plans.values():
-        if plan.price_id == item.price_id:
-            return plan
-        if plan.lookup_key is not None and plan.lookup_key == item.lookup_key:
-            by_key = plan
-    return by_key
-
-
 def _candidate(facts: SubscriptionFacts, policy: Policy, previous: Subscription | None, now: int) -> Candidate:
     own = previous if previous is not None and previous.subscription_id == facts.subscription_id else None
     item, plan = _base_item(facts, policy, own)
@@ -134,18 +122,11 @@ def _base_item(
     facts: SubscriptionFacts, policy: Policy, own: Subscription | None
 ) -> tuple[ItemFacts | None, Plan | None]:
     """The item whose plan has the highest tier; items that policy does not map are add-ons beside it."""
-    mapped = [(item, plan) for item in facts.items if (plan := _plan_of(item, policy, own)) is not None]
+    mapped = [(item, plan) for item in facts.items if (plan := plan_of_item(item, policy, own)) is not None]
     if mapped:
         return max(mapped, key=lambda pair: (_rank(pair[1], policy), pair[0].period_ends_at, pair[0].item_id))
     first = max(facts.items, key=lambda item: (item.period_ends_at, item.item_id), default=None)
     return first, None
-
-
-def _plan_of(item: ItemFacts, policy: Policy, own: Subscription | None) -> Plan | None:
-    plan = find_plan(item, policy)
-    if plan is None and own is not None and own.plan_id is not None and own.price_id == item.price_id:
-        return policy.plans.get(own.plan_id)
-    return plan
 
 
 def _cancel_at(facts: SubscriptionFacts, period_ends_at: int) -> int | None:
@@ -209,7 +190,7 @@ def _findings(facts: CustomerFacts, chosen: Candidate, policy: Policy) -> tuple[
     ]
     record = chosen.record
     if record.status in KNOWN_STATUSES and record.unreadable_since is not None:
-        prices = ", ".join(f"{item.price_id} ({item.lookup_key or 'no lookup key'})" for item in _items(facts, record))
+        prices = ", ".join(price_words(item) for item in _items(facts, record))
         detail = f"no plan sells {prices or 'an empty subscription'} of {record.subscription_id}"
         found.append(Finding(code="unmapped-price", detail=detail))
     paying = [one.subscription_id for one in facts.subscriptions if _is_sold(one, policy)]
@@ -223,4 +204,4 @@ def _items(facts: CustomerFacts, record: Subscription) -> tuple[ItemFacts, ...]:
 
 
 def _is_sold(facts: SubscriptionFacts, policy: Policy) -> bool:
-    return facts.status in GOOD_STATUSES and any(find_plan(item, policy) is not None for item in facts.items)
+    return facts.status in GOOD_STATUSES and any(plan_of_item(item, policy, None) for item in facts.items)

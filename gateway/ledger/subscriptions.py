@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import RowMapping, delete, select, update
 
 from gateway.core.account import Subscription
+from gateway.core.policy import tier_plan_id
 from gateway.ledger.errors import CustomerUnknown
 from gateway.ledger.part import LedgerPart, append_audit, raise_version, unbroken
 from gateway.ledger.tables import CUSTOMERS, SUBSCRIPTIONS
@@ -109,6 +110,30 @@ class Subscriptions(LedgerPart):
         """The snapshot as it was last written."""
         async with self._database.reading() as connection:
             return await _load(connection, customer_id)
+
+    @unbroken
+    async def list_by_plan_map(self, price_id: str | None, *, after: str = "", limit: int = 500) -> list[str]:
+        """Stripe customers whose plan hangs on what prices and products say now, in the order of their ids.
+
+        Those of a price that could not be read, of a plan that a product's metadata names, and of this price.
+
+        Args:
+            price_id: A price that was changed; None: a product.
+            after: Only ids behind this one.
+            limit: At most so many.
+        """
+        loose = SUBSCRIPTIONS.c.unreadable_since.is_not(None) | SUBSCRIPTIONS.c.plan_id.startswith(tier_plan_id(""))
+        if price_id is not None:
+            loose |= SUBSCRIPTIONS.c.price_id == price_id
+        query = (
+            select(CUSTOMERS.c.stripe_customer_id)
+            .join(SUBSCRIPTIONS, SUBSCRIPTIONS.c.customer_id == CUSTOMERS.c.customer_id)
+            .where(loose, CUSTOMERS.c.stripe_customer_id > after)
+            .order_by(CUSTOMERS.c.stripe_customer_id)
+            .limit(limit)
+        )
+        async with self._database.reading() as connection:
+            return list(await connection.scalars(query))
 
     async def _store(
         self, connection: AsyncConnection, customer_id: str, subscription: Subscription | None, now: int

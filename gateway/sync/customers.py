@@ -23,6 +23,7 @@ from gateway.core.errors import BillingRefused, BillingUnavailable, CapacityRedu
 from gateway.core.policy import Policy
 from gateway.core.projection import NEEDS_ATTENTION, Candidate, Finding, choose, project
 from gateway.ledger import CustomerRow, CustomerUnknown, Ledger
+from gateway.sync.facts import read_facts
 
 log = structlog.get_logger(__name__)
 
@@ -135,7 +136,7 @@ class Sync:
         if row.stripe_customer_id is None:
             return SyncOutcome(result="unbound")
         fence = await self._ledger.take_fence(customer_id)
-        facts = await self.billing.fetch_subscription_facts(row.stripe_customer_id)
+        facts = await read_facts(self.billing, self.policy, row.stripe_customer_id)
         if not facts.exists and not end_if_missing:
             return SyncOutcome(result="missing")
         return await self._record(row, fence, facts, because, actor)
@@ -189,7 +190,7 @@ class Sync:
             raise CustomerUnknown(customer_id)
         if row.stripe_customer_id is None:
             return None
-        facts = await self.billing.fetch_subscription_facts(row.stripe_customer_id)
+        facts = await read_facts(self.billing, self.policy, row.stripe_customer_id)
         previous = await self._ledger.load_subscription(customer_id)
         return choose(facts, self.policy, previous, int(self._clock.now()))
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from gateway.billing import Meaning, claimed_customer, meaning_of
+from gateway.billing import PLANS_CHANGED, Meaning, claimed_customer, meaning_of, remapped_price
 from gateway.ledger import CustomerExists, InboxRow, Ledger
 from gateway.sync.customers import Sync
 
@@ -43,20 +43,44 @@ class Judge:
         Raises:
             TiergateError: Nothing became of any of them; they must be tried again.
         """
-        verdicts = [self._simple_verdict(row) for row in rows]
+        verdicts = [await self._simple_verdict(row) for row in rows]
         asking = [row for row, verdict in zip(rows, verdicts, strict=True) if verdict is None]
         synced = iter(await self._sync_for(asking) if asking else ())
         return [verdict if verdict is not None else next(synced) for verdict in verdicts]
 
-    def _simple_verdict(self, row: InboxRow) -> Verdict | None:
+    async def _simple_verdict(self, row: InboxRow) -> Verdict | None:
         """The verdict on an event that asks for no sync; None if it asks for one."""
         if row.livemode != self._sync.billing.is_live:
             return Verdict(outcome="wrong-mode")
         meaning = meaning_of(row.type)
         if meaning is Meaning.PRICES:
-            self._sync.billing.forget_prices()
-            return Verdict(outcome="prices-forgotten")
+            return await self._follow_prices(row)
         return Verdict(outcome="ignored") if meaning is Meaning.IGNORE else None
+
+    async def _follow_prices(self, row: InboxRow) -> Verdict:
+        """Have every customer synced whose plan hangs on prices and products: an event of its own for each.
+
+        Each is kept and worked on like Stripe's own, so that a crash loses none and a repeat adds none.
+        """
+        self._sync.billing.forget_prices()
+        price_id = remapped_price(row.payload)
+        asked, last = 0, ""
+        while page := await self._ledger.list_by_plan_map(price_id, after=last):
+            for stripe_customer_id in page:
+                await self._ask_for_sync(row, stripe_customer_id)
+            asked, last = asked + len(page), page[-1]
+        return Verdict(outcome=f"prices-forgotten, {asked} to sync" if asked else "prices-forgotten")
+
+    async def _ask_for_sync(self, row: InboxRow, stripe_customer_id: str) -> None:
+        await self._ledger.store_event(
+            event_id=f"{row.event_id}/{stripe_customer_id}",
+            type=PLANS_CHANGED,
+            stripe_customer_id=stripe_customer_id,
+            livemode=row.livemode,
+            api_version=row.api_version,
+            payload="{}",
+            now=row.received_at,
+        )
 
     async def _sync_for(self, rows: list[InboxRow]) -> list[Verdict]:
         customer_id = await self._find_customer(rows)

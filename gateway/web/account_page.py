@@ -166,7 +166,7 @@ async def _account_page(
         new_key=issued,
         warning=access.warning,
         tier=access.tier.title if access.tier is not None else None,
-        plan=policy.plans[access.plan_id].title if access.plan_id in policy.plans else None,
+        plan=plan.title if (plan := policy.find_plan(access.plan_id)) is not None else None,
         standing=STANDING_WORDS[access.standing],
         paces=_paces(access, policy),
         period_ends=moment(subscription.period_ends_at) if subscription is not None and access.plan_id else None,

@@ -201,6 +201,7 @@ class Account:
     def __init__(self) -> None:
         self.subscriptions: dict[str, list[dict[str, Any]]] = {}
         self.undelivered: list[dict[str, Any]] = []
+        self.product_metadata: dict[str, str] = {}
         self.reads = 0
         self.was_read = asyncio.Event()
         self.is_down = False
@@ -208,7 +209,7 @@ class Account:
         """The next reads of subscriptions wait for these, one each, after they have seen the state."""
 
     def put(self, stripe_customer_id: str, status: str, lookup_key: str | None = "pro_monthly", **changes: Any) -> None:
-        price = {"id": f"price_{lookup_key}", "object": "price", "lookup_key": lookup_key}
+        price = {"id": f"price_{lookup_key}", "object": "price", "lookup_key": lookup_key, "product": "prod_1"}
         item = {
             "id": "si_1",
             "object": "subscription_item",
@@ -233,6 +234,9 @@ class Account:
             return Answer(status=503, body={"error": {"type": "api_error", "message": "down"}})
         if request.path == "/v1/subscriptions":
             return await self.answer_subscriptions(request.query["customer"][0])
+        if request.path == "/v1/products":
+            product = {"id": "prod_1", "object": "product", "metadata": self.product_metadata}
+            return Answer(body=listed([product], "/v1/products"))
         if request.path == "/v1/events":
             wanted = {value[0] for name, value in request.query.items() if name.startswith("types")}
             found = [event for event in self.undelivered if event["type"] in wanted]

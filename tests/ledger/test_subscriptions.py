@@ -105,3 +105,21 @@ async def test_processes_that_race_leave_the_latest_read(ledger, customer, ledge
         if entry.action == "subscription-changed"
     ]
     assert applied == sorted(applied, reverse=True)
+
+
+async def test_customers_are_found_whose_plan_hangs_on_prices_and_products(ledger, subscription):
+    kinds = {
+        "sold": replace(subscription, price_id="price_sold", unreadable_since=None),
+        "unmapped": replace(subscription, price_id="price_odd", plan_id=None, unreadable_since=7),
+        "by-product": replace(subscription, price_id="price_odd", plan_id="tier:pro"),
+        "other": replace(subscription, price_id="price_other", unreadable_since=None),
+    }
+    for name, record in kinds.items():
+        await ledger.create_customer(
+            customer_id=name, user_id=name, now=1, stripe_customer_id=f"cus_{name}", actor="test"
+        )
+        fence = await ledger.take_fence(name)
+        await ledger.apply_subscription(name, fence, record, now=2, actor="test", because="test")
+    assert await ledger.list_by_plan_map(None) == ["cus_by-product", "cus_unmapped"]
+    assert await ledger.list_by_plan_map("price_sold") == ["cus_by-product", "cus_sold", "cus_unmapped"]
+    assert await ledger.list_by_plan_map("price_sold", after="cus_by-product", limit=1) == ["cus_sold"]

@@ -1,0 +1,52 @@
+"""What a customer has at Stripe, read now: the facts that access is projected from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import stripe
+
+from gateway.billing.failures import is_missing, stripe_call
+from gateway.billing.reading import read_subscription, read_tier
+from gateway.core.billing_facts import CustomerFacts
+
+_PAGE = 100
+
+
+class FactReader:
+    """Reads facts and changes nothing. Every call fails as `failures.stripe_call` says."""
+
+    def __init__(self, client: stripe.StripeClient, *, deadline_s: float) -> None:
+        self._client = client
+        self._deadline_s = deadline_s
+
+    async def fetch_subscriptions(self, stripe_customer_id: str) -> CustomerFacts:
+        """All subscriptions of a customer, ended ones too, with all of their items.
+
+        A customer that Stripe does not have is an answer, not an error; one that it has in
+        the other mode is an error, or a wrong key would end every subscription.
+        """
+        async with stripe_call("list subscriptions", self._deadline_s):
+            try:
+                page = await self._client.v1.subscriptions.list_async(
+                    {"customer": stripe_customer_id, "status": "all", "limit": _PAGE}
+                )
+            except stripe.InvalidRequestError as error:
+                if not is_missing(error):
+                    raise
+                return CustomerFacts(stripe_customer_id=stripe_customer_id, exists=False)
+            found = [
+                read_subscription(one, [item async for item in one.items.auto_paging_iter()])
+                async for one in page.auto_paging_iter()
+            ]
+        return CustomerFacts(stripe_customer_id=stripe_customer_id, exists=True, subscriptions=tuple(found))
+
+    async def fetch_product_tiers(self, product_ids: Sequence[str]) -> dict[str, str]:
+        """The tier that the metadata of each product names; products that name none are left out."""
+        tiers: dict[str, str] = {}
+        for start in range(0, len(product_ids), _PAGE):
+            some = list(product_ids[start : start + _PAGE])
+            async with stripe_call("list products", self._deadline_s):
+                page = await self._client.v1.products.list_async({"ids": some, "limit": _PAGE})
+                tiers |= {product.id: tier for product in page.data if (tier := read_tier(product)) is not None}
+        return tiers

@@ -1,0 +1,77 @@
+"""Which plan sells a price. Pure.
+
+    by the price's id, as policy names it
+    else by its lookup key
+    else as before: the same price of the same subscription was read as that plan
+    else by its product: `tier` in the metadata names one of policy's tiers
+
+Never by amount or currency. The third line keeps customers on a plan whose lookup key Stripe
+has moved to a successor; what a product says is read anew each time, so it can be changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gateway.core.policy import Plan, Policy, tier_plan_id
+
+if TYPE_CHECKING:
+    from gateway.core.account import Subscription
+    from gateway.core.billing_facts import CustomerFacts, ItemFacts
+
+ENDED_STATUSES = frozenset({"canceled", "incomplete_expired"})
+_LONGEST_SHOWN = 40
+
+
+def plan_of_item(item: ItemFacts, policy: Policy, own: Subscription | None) -> Plan | None:
+    """The plan that sells this item's price; None: it is an add-on, or unmapped.
+
+    Args:
+        item: With its product's tier, if `unmapped_products` asked for that.
+        policy: Its plans and tiers.
+        own: What was recorded of the same subscription before.
+    """
+    plan = _plan_of_price(item, policy)
+    if plan is None and own is not None and own.plan_id is not None and own.price_id == item.price_id:
+        plan = policy.plans.get(own.plan_id)
+    if plan is None and item.product_tier is not None:
+        plan = policy.find_plan(tier_plan_id(item.product_tier))
+    return plan
+
+
+def unmapped_products(facts: CustomerFacts, policy: Policy) -> tuple[str, ...]:
+    """The products whose metadata must be read, because neither id nor lookup key of a price is on sale."""
+    found = {
+        item.product_id
+        for one in facts.subscriptions
+        for item in one.items
+        if one.status not in ENDED_STATUSES and item.product_id is not None and _plan_of_price(item, policy) is None
+    }
+    return tuple(sorted(found))
+
+
+def with_product_tiers(facts: CustomerFacts, tiers: Mapping[str, str]) -> CustomerFacts:
+    """The facts with what was read of `unmapped_products`: the tier that each product names, if it names one."""
+    subscriptions = tuple(
+        replace(one, items=tuple(replace(item, product_tier=tiers.get(item.product_id or "")) for item in one.items))
+        for one in facts.subscriptions
+    )
+    return replace(facts, subscriptions=subscriptions)
+
+
+def price_words(item: ItemFacts) -> str:
+    """A price that no plan sells, for the person who must map it."""
+    tier = "" if item.product_tier is None else f", its product names the tier {item.product_tier[:_LONGEST_SHOWN]!r}"
+    return f"{item.price_id} ({item.lookup_key or 'no lookup key'}{tier})"
+
+
+def _plan_of_price(item: ItemFacts, policy: Policy) -> Plan | None:
+    by_key = None
+    for plan in policy.plans.values():
+        if plan.price_id == item.price_id:
+            return plan
+        if plan.lookup_key is not None and plan.lookup_key == item.lookup_key:
+            by_key = plan
+    return by_key

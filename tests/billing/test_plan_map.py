@@ -1,0 +1,87 @@
+"""Prices and products change: whose plan hangs on them is read again, and nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from gateway.core.access import decide_access
+from gateway.ledger import Ledger
+from gateway.sync import EventWorker, Sync
+from tests.billing.conftest import CUS, NOW
+
+Deliver = Callable[..., Awaitable[bool]]
+NewWorker = Callable[..., EventWorker]
+PRODUCT = {"id": "prod_1", "object": "product"}
+
+
+async def test_a_product_that_names_a_tier_grants_it(sync: Sync, account: Any, customer: str) -> None:
+    account.put(CUS, "active", "who_knows")
+    account.product_metadata = {"tier": "pro"}
+    outcome = await sync.sync_customer(customer, "test")
+    assert outcome.subscription is not None
+    assert (outcome.subscription.plan_id, outcome.findings) == ("tier:pro", ())
+
+
+async def test_a_sold_price_costs_no_second_request(sync: Sync, stand_in: Any, customer: str) -> None:
+    await sync.sync_customer(customer, "test")
+    assert [request.path for request in stand_in.requests] == ["/v1/subscriptions"]
+
+
+async def test_an_unmapped_price_keeps_the_tier_and_is_dead_until_its_product_is_mended(
+    *, new_worker: NewWorker, deliver: Deliver, ledger: Ledger, sync: Sync, account: Any, customer: str
+) -> None:
+    await sync.sync_customer(customer, "test")
+    account.put(CUS, "active", "who_knows")
+    await deliver("evt_1", "customer.subscription.updated", {"customer": CUS})
+    worker = new_worker()
+    await worker.work_once()
+    dead = await ledger.find_event("evt_1")
+    assert dead is not None
+    assert (dead.status, worker.buried) == ("dead", 1)
+    assert "unmapped-price" in (dead.error or "")
+    stored = await ledger.load_account(customer)
+    assert stored is not None
+    access = decide_access(stored, sync.policy, NOW)
+    assert (access.tier and access.tier.name, access.standing) == ("pro", "unreadable")
+
+    account.product_metadata = {"tier": "pro"}
+    await deliver("evt_2", "product.updated", PRODUCT)
+    await worker.work_once()
+    done = await ledger.find_event("evt_2")
+    assert done is not None
+    assert done.outcome == "prices-forgotten, 1 to sync"
+    await worker.work_once()
+    recorded = await ledger.load_subscription(customer)
+    assert recorded is not None
+    assert (recorded.plan_id, recorded.unreadable_since) == ("tier:pro", None)
+
+
+async def test_a_lookup_key_that_moves_reads_the_customers_of_its_price_and_a_new_name_reads_none(
+    *, new_worker: NewWorker, deliver: Deliver, ledger: Ledger, sync: Sync, account: Any, customer: str
+) -> None:
+    await sync.sync_customer(customer, "test")
+    worker = new_worker()
+    price = {"id": "price_pro_monthly", "object": "price"}
+    named = {"object": price, "previous_attributes": {"nickname": None}}
+    moved = {"object": price, "previous_attributes": {"lookup_key": "enterprise_monthly"}}
+    await deliver("evt_named", "price.updated", price, data=named)
+    await deliver("evt_moved", "price.updated", price, data=moved)
+    await worker.work_once()
+    outcomes = [(await ledger.find_event(one)).outcome for one in ("evt_named", "evt_moved")]  # type: ignore[union-attr]  # both are there
+    assert outcomes == ["prices-forgotten", "prices-forgotten, 1 to sync"]
+    reads = account.reads
+    await worker.work_once()
+    assert account.reads == reads + 1
+
+
+async def test_a_price_event_that_comes_again_asks_for_no_second_sync(
+    *, new_worker: NewWorker, deliver: Deliver, ledger: Ledger, sync: Sync, customer: str
+) -> None:
+    await sync.sync_customer(customer, "test")
+    await deliver("evt_1", "price.updated", {"id": "price_pro_monthly", "object": "price"})
+    worker = new_worker()
+    await worker.work_once()
+    assert await ledger.replay_event("evt_1", NOW)
+    await worker.work_once()
+    assert len(await ledger.list_events()) == 2
