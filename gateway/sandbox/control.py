@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, replace
+from typing import Annotated, Any
 
 import msgspec
 from litestar import delete, get, post
 from litestar.exceptions import ClientException
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery, JSONBody
+from msgspec import structs
 
 from gateway.sandbox.delivery.faults import Faults
-from gateway.sandbox.engine.timeline import next_due_at
 from gateway.sandbox.records import Json
 from gateway.sandbox.rules import FINAL_ACTIONS, Rules
 from gateway.sandbox.simulator import Simulator
@@ -47,16 +47,32 @@ class RulesPatch(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     portal_cancels_by: str | None = None
 
 
+class DeliveryPatch(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Which of the delivery rules to change; see DeliveryRules."""
+
+    timeout_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    first_retry_s: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    retry_factor: Annotated[float, msgspec.Meta(ge=1)] | None = None
+    longest_retry_s: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    attempts: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    hold_s: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    on_test_clock: bool | None = None
+
+
 def control_handlers(simulator: Simulator) -> list[HTTPRouteHandler]:
     """Every control, bound to one simulator."""
     return [*_clock_handlers(simulator), *_fault_handlers(simulator), *_delivery_handlers(simulator)]
+
+
+def _given(patch: msgspec.Struct) -> Json:
+    return {name: value for name, value in structs.asdict(patch).items() if value is not None}
 
 
 def _clock(simulator: Simulator) -> Json:
     return {
         "now": simulator.now(),
         "offset_s": simulator.offset_s,
-        "next_due_at": next_due_at(simulator.world),
+        "next_due_at": simulator.next_due_at(),
     }
 
 
@@ -83,7 +99,7 @@ def _clock_handlers(simulator: Simulator) -> list[HTTPRouteHandler]:
 
     @post("/_sandbox/rules", status_code=200)
     async def change_rules(data: JSONBody[RulesPatch]) -> Json:
-        changes = {name: value for name, value in msgspec.to_builtins(data).items() if value is not None}
+        changes = _given(data)
         if "retry_after_days" in changes:
             changes["retry_after_days"] = tuple(changes["retry_after_days"])
         rules = Rules(**{**asdict(simulator.world.rules), **changes})
@@ -135,14 +151,12 @@ def _fault_handlers(simulator: Simulator) -> list[HTTPRouteHandler]:
 
     @post("/_sandbox/faults", status_code=200)
     async def set_faults(data: JSONBody[Faults]) -> Faults:
-        simulator.deliverer.set_faults(data)
-        simulator.api_faults = list(data.api)
+        simulator.set_faults(data)
         return _faults(simulator)
 
     @delete("/_sandbox/faults", status_code=200)
     async def clear_faults() -> Faults:
-        simulator.deliverer.set_faults(Faults())
-        simulator.api_faults = []
+        simulator.set_faults(Faults())
         return _faults(simulator)
 
     return [read_faults, set_faults, clear_faults]
@@ -158,6 +172,15 @@ def _delivery_handlers(simulator: Simulator) -> list[HTTPRouteHandler]:
             for one in simulator.deliverer.log.values()
             if status in {None, one.status} and event in {None, one.event.id}
         ]
+
+    @get("/_sandbox/deliveries/rules")
+    async def read_rules() -> Json:
+        return asdict(simulator.deliverer.rules)
+
+    @post("/_sandbox/deliveries/rules", status_code=200)
+    async def change_rules(data: JSONBody[DeliveryPatch]) -> Json:
+        simulator.deliverer.rules = replace(simulator.deliverer.rules, **_given(data))
+        return asdict(simulator.deliverer.rules)
 
     @post("/_sandbox/deliveries/drain", status_code=200)
     async def drain(data: JSONBody[Drain | None] = None) -> Json:
@@ -180,4 +203,4 @@ def _delivery_handlers(simulator: Simulator) -> list[HTTPRouteHandler]:
         simulator.deliverer.resend(event)
         return {"unsent": simulator.deliverer.unsent}
 
-    return [list_deliveries, drain, release, resend]
+    return [list_deliveries, read_rules, change_rules, drain, release, resend]

@@ -40,11 +40,18 @@ class Rules:
     """`cancel_at` (flexible billing mode, the default of new accounts) or `cancel_at_period_end`."""
 
 
+STRIPE_RETRIES_S = (300, 1_800, 7_200, 18_000, 36_000, 43_200, 43_200, 43_200, 43_200)
+"""Waits between Stripe's attempts, about: it tells only that they grow and that it gives up after three days.
+
+Source: https://docs.stripe.com/webhooks#automatic-retries.
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryRules:
-    """How events are sent. All of it is real time, however far the test clock is moved.
+    """How events are sent. All of it is real time, however far the test clock is moved, unless `on_test_clock`.
 
-    Stripe waits about an hour between its attempts and gives up after three days; here it is seconds.
+    Stripe's waits grow from minutes to half a day and it gives up after three days; here it is seconds.
     """
 
     timeout_s: float = 10.0
@@ -55,3 +62,15 @@ class DeliveryRules:
     concurrency: int = 8
     hold_s: float = 0.3
     """How long deliveries are gathered before they are released in another order."""
+
+    on_test_clock: bool = False
+    """Whether Stripe's own waits are kept, as the test clock goes: a failed attempt is made again only when
+    the clock has been moved that far, by `STRIPE_RETRIES_S` instead of the seconds above, for three days."""
+
+    def wait_s(self, attempts: int) -> float | None:
+        """How long to wait after so many failed attempts; None gives up."""
+        if self.on_test_clock:
+            return STRIPE_RETRIES_S[attempts - 1] if attempts <= len(STRIPE_RETRIES_S) else None
+        if attempts >= self.attempts:
+            return None
+        return min(self.first_retry_s * self.retry_factor ** (attempts - 1), self.longest_retry_s)

@@ -24,9 +24,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from msgspec import structs
+
 from gateway.clock import write_clock_offset
+from gateway.sandbox.delivery.chance import hits
 from gateway.sandbox.delivery.deliverer import Deliverer
-from gateway.sandbox.delivery.faults import ApiFault
+from gateway.sandbox.delivery.faults import ApiFault, Faults
+from gateway.sandbox.delivery.sending import Send
 from gateway.sandbox.engine.agenda import note_all
 from gateway.sandbox.engine.timeline import next_due_at, reach
 from gateway.sandbox.rules import DeliveryRules, Rules
@@ -71,7 +75,7 @@ def _read_offset(clock_file: Path) -> float:
 class Simulator:
     """One simulated account in real time. Must be made within the event loop that it is to use.
 
-    `run` goes into every id; see `World`.
+    `run` goes into every id; see `World`. `send` takes the place of HTTP on the way to webhook endpoints.
     """
 
     def __init__(
@@ -81,15 +85,17 @@ class Simulator:
         key: str = DEFAULT_KEY,
         clock_file: Path | None = None,
         delivery_rules: DeliveryRules | None = None,
+        send: Send | None = None,
     ) -> None:
         self.key = check_key(key)
         self.offset_s = 0.0 if clock_file is None else _read_offset(clock_file)
         self.answers = AnswerBook()
         self.api_faults: list[ApiFault] = []
         self.world = World(now=int(self.now()), run=run)
-        self.deliverer = Deliverer(self.world, delivery_rules or DeliveryRules())
+        self.deliverer = Deliverer(self.world, delivery_rules or DeliveryRules(), now=self.now, send=send)
         self._clock_file = clock_file
         self._requests = 0
+        self._matched = 0
         self._set_offset(self.offset_s)
         self._ticker = asyncio.get_running_loop().create_task(self._tick())
 
@@ -151,12 +157,17 @@ class Simulator:
         target = self.offset_s + seconds
         while settle:
             self.catch_up()
-            due = next_due_at(self.world)
+            due = self.next_due_at()
             if due is None or due > time.time() + target:
                 break
             self._move_to(max(self.offset_s, min(target, due - time.time())))
             await self.deliverer.drain(settle_timeout_s)
         self._move_to(max(self.offset_s, target))
+
+    def next_due_at(self) -> float | None:
+        """When something happens next, of simulated time: in the account, or on the way to an endpoint."""
+        dues = (next_due_at(self.world), self.deliverer.next_due_at)
+        return min((due for due in dues if due is not None), default=None)
 
     def _move_to(self, offset_s: float) -> None:
         reach(self.world, int(time.time() + offset_s))
@@ -178,26 +189,26 @@ class Simulator:
         """The fault that this request meets, counted down."""
         for place, fault in enumerate(self.api_faults):
             if fault.matches(method, path):
-                left = fault.times - 1
-                self.api_faults[place : place + 1] = [_with_times(fault, left)] if left > 0 else []
+                self._matched += 1
+                if not hits(fault.share, self.deliverer.faults.seed, "api", self._matched):
+                    continue
+                if fault.times:
+                    left = structs.replace(fault, times=fault.times - 1)
+                    self.api_faults[place : place + 1] = [left] if left.times else []
                 return fault
         return None
 
+    def set_faults(self, faults: Faults) -> None:
+        """Change what goes wrong, on the way and in the API; chance begins anew from its seed."""
+        self._matched = 0
+        self.api_faults = list(faults.api)
+        self.deliverer.set_faults(faults)
+
     def _hand_over(self) -> None:
         self.deliverer.submit(self.world.take_fresh_events())
+        self.deliverer.try_due()
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(_TICK_S)
             self.catch_up()
-
-
-def _with_times(fault: ApiFault, times: int) -> ApiFault:
-    return ApiFault(
-        path=fault.path,
-        method=fault.method,
-        status=fault.status,
-        delay_s=fault.delay_s,
-        after=fault.after,
-        times=times,
-    )

@@ -23,6 +23,7 @@ from gateway.sandbox.pages import page_handlers
 from gateway.sandbox.records import Json
 from gateway.sandbox.rules import API_VERSION
 from gateway.sandbox.simulator import Simulator
+from gateway.sandbox.wire.broken import BrokenOff
 from gateway.sandbox.wire.expand import expand
 from gateway.sandbox.wire.form import Tree, parse_form
 from gateway.sandbox.wire.idempotency import KeptAnswer
@@ -75,6 +76,8 @@ def _handler(simulator: Simulator, endpoint: Endpoint) -> HTTPRouteHandler:
         request_id = simulator.new_request_id()
         try:
             status, body, marks = await _answer(simulator, endpoint, request, request_id)
+        except ConnectionAbortedError:
+            return BrokenOff()
         except StripeProblem as problem:
             status, body, marks = problem.status, _json(problem.body(request_id)), {}
         headers = {"Request-Id": request_id, "Stripe-Version": API_VERSION, **marks}
@@ -183,8 +186,15 @@ def _check_version(request: _Request) -> None:
 
 
 async def _suffer(fault: ApiFault) -> None:
-    """Raises StripeProblem when the fault has a status."""
+    """Wait, then fail as the fault says.
+
+    Raises:
+        ConnectionAbortedError: no whole answer is to be given.
+        StripeProblem: the fault has a status.
+    """
     await asyncio.sleep(fault.delay_s)
+    if fault.cut:
+        raise ConnectionAbortedError
     if fault.status == _RATE_LIMITED:
         message = "Request rate limit exceeded."
         raise StripeProblem(message, status=fault.status, code="rate_limit")

@@ -10,6 +10,7 @@ from gateway.sandbox.api.endpoint import Call, Endpoint
 from gateway.sandbox.records import Event, Json, WebhookEndpoint
 from gateway.sandbox.rules import API_VERSION
 from gateway.sandbox.shapes.events import account_shape, deleted_shape, endpoint_shape, event_shape
+from gateway.sandbox.shapes.versions import OLDER
 from gateway.sandbox.wire.paging import CREATED, PAGE, page
 from gateway.sandbox.wire.params import Flag, Labels, Spec, Text, Texts, merge_labels
 from gateway.sandbox.wire.problems import invalid
@@ -135,7 +136,7 @@ ENDPOINTS = (
         spec={
             "url": Text(required=True),
             "enabled_events": Texts(required=True),
-            "api_version": Text(choices=(API_VERSION,)),
+            "api_version": Text(choices=(API_VERSION, OLDER)),
             **_ENDPOINT_FIELDS,
         },
     ),

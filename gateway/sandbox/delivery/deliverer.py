@@ -10,66 +10,50 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import ssl
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 
-import httpx
-
+from gateway.sandbox.delivery.chance import hits
+from gateway.sandbox.delivery.delivery import UNSENT, Delivery
 from gateway.sandbox.delivery.faults import Faults
+from gateway.sandbox.delivery.sending import HttpSender, Send
 from gateway.sandbox.delivery.signing import signature_header
-from gateway.sandbox.records import Event, Json
+from gateway.sandbox.records import Event, WebhookEndpoint
 from gateway.sandbox.rules import DeliveryRules
 from gateway.sandbox.shapes.events import event_shape
 from gateway.sandbox.world import World
 
 _MOST_KEPT = 10_000
-_UNSENT = frozenset({"pending", "held"})
-
-
-@dataclass(slots=True, kw_only=True)
-class Delivery:
-    """One event on its way to one endpoint.
-
-    `status` is pending, held, delivered, failed (given up), dropped or abandoned (the endpoint is gone).
-    `attempts` are (real time, HTTP status or what went wrong).
-    """
-
-    id: int
-    event: Event
-    endpoint_id: str
-    status: str = "pending"
-    attempts: list[tuple[float, int | str]] = field(default_factory=list)
-
-    def shape(self) -> Json:
-        """For the control API."""
-        return {
-            "id": self.id,
-            "event": self.event.id,
-            "type": self.event.type,
-            "endpoint": self.endpoint_id,
-            "status": self.status,
-            "attempts": [{"at": at, "outcome": outcome} for at, outcome in self.attempts],
-        }
+_SUCCESSES = range(200, 300)
 
 
 class Deliverer:
-    """Sends the account's events. Must be opened within the event loop that it is to use."""
+    """Sends the account's events. Must be opened within the event loop that it is to use.
 
-    def __init__(self, world: World, rules: DeliveryRules, seed: int = 0) -> None:
+    Args:
+        world: The account.
+        rules: How often and how long it tries.
+        now: Simulated Unix seconds.
+        send: Takes the place of HTTP.
+    """
+
+    def __init__(
+        self, world: World, rules: DeliveryRules, *, now: Callable[[], float], send: Send | None = None
+    ) -> None:
         self.log: dict[int, Delivery] = {}
         self.faults = Faults()
+        self.rules = rules
         self._world = world
-        self._rules = rules
+        self._now = now
         self._count = 0
         self._held: list[Delivery] = []
+        self._waiting: list[Delivery] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._release_at: asyncio.TimerHandle | None = None
-        self._shuffler = random.Random(seed)  # noqa: S311  # an order of delivery, not a secret
+        self._shuffler = random.Random(0)  # noqa: S311  # an order of delivery, not a secret
         self._slots = asyncio.Semaphore(rules.concurrency)
-        plain_only = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody: endpoints are http:// on loopback
-        self._client = httpx.AsyncClient(timeout=rules.timeout_s, trust_env=False, verify=plain_only)
+        self._http = HttpSender()
+        self._send = send or self._http
 
     async def aclose(self) -> None:
         """Stop sending; what is on its way is given up."""
@@ -79,21 +63,21 @@ class Deliverer:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._client.aclose()
+        await self._http.aclose()
 
     def submit(self, events: Sequence[Event]) -> None:
         """Send each event to each endpoint that was enabled for it when it happened."""
         for event in events:
             for endpoint_id in event.endpoint_ids:
-                for _ in range(1 + self.faults.duplicate):
-                    self._begin(event, endpoint_id)
+                for copy in range(self.faults.copies(event.id)):
+                    self._begin(event, endpoint_id, copy)
 
-    def _begin(self, event: Event, endpoint_id: str) -> None:
+    def _begin(self, event: Event, endpoint_id: str, copy: int = 0) -> None:
         self._count += 1
-        delivery = Delivery(id=self._count, event=event, endpoint_id=endpoint_id)
+        delivery = Delivery(id=self._count, event=event, endpoint_id=endpoint_id, copy=copy)
         self.log[delivery.id] = delivery
         self._forget_old()
-        if self.faults.drops(event.type):
+        if self.faults.drops(event.type, event.id):
             delivery.status = "dropped"
         elif self.faults.pause or self.faults.order != "forward":
             delivery.status = "held"
@@ -104,14 +88,14 @@ class Deliverer:
 
     def _forget_old(self) -> None:
         if len(self.log) > _MOST_KEPT:
-            finished = next((one for one in self.log.values() if one.status not in _UNSENT), None)
+            finished = next((one for one in self.log.values() if one.status not in UNSENT), None)
             if finished is not None:
                 del self.log[finished.id]
 
     def _release_later(self) -> None:
         if self._release_at is None and not self.faults.pause:
             loop = asyncio.get_running_loop()
-            self._release_at = loop.call_later(self._rules.hold_s, self.release)
+            self._release_at = loop.call_later(self.rules.hold_s, self.release)
 
     def release(self) -> None:
         """Send what was held, in the order that the faults ask for, one after the other."""
@@ -130,6 +114,7 @@ class Deliverer:
 
     def set_faults(self, faults: Faults) -> None:
         """Change what goes wrong; the end of a pause releases what was held."""
+        self._shuffler.seed(faults.seed)
         was_paused = self.faults.pause
         if was_paused and not faults.pause:
             self.faults = faults
@@ -146,8 +131,23 @@ class Deliverer:
 
     @property
     def unsent(self) -> int:
-        """How many deliveries are held, on their way, or waiting for another attempt."""
-        return sum(one.status in _UNSENT for one in self.log.values())
+        """How many deliveries are held, on their way, or about to be sent again."""
+        return sum(one.status in UNSENT for one in self.log.values())
+
+    @property
+    def next_due_at(self) -> float | None:
+        """When, of simulated time, the next attempt is made that waits for the test clock."""
+        return min((one.due_at for one in self._waiting if one.due_at is not None), default=None)
+
+    def try_due(self) -> None:
+        """Make the attempts for which the test clock has come far enough."""
+        now = self._now()
+        due = [one for one in self._waiting if one.due_at is not None and one.due_at <= now]
+        if due:
+            self._waiting = [one for one in self._waiting if one not in due]
+            for delivery in due:
+                delivery.status, delivery.due_at = "pending", None
+            self._run(due)
 
     async def drain(self, timeout_s: float) -> bool:
         """Wait until nothing is left to send; held deliveries are released, unless there is a pause.
@@ -173,24 +173,32 @@ class Deliverer:
         task.add_done_callback(self._tasks.discard)
 
     async def _send_in_order(self, deliveries: list[Delivery]) -> None:
-        """The first attempts one after the other; what fails is tried again beside them."""
-        if self.faults.delay_s:
-            await asyncio.sleep(self.faults.delay_s)
-        failed = [delivery for delivery in deliveries if not await self._attempt(delivery)]
-        retries = [asyncio.ensure_future(self._retry(delivery)) for delivery in failed]
+        """The first attempts one after the other; what is held up or fails goes on beside them."""
+        beside: list[asyncio.Task[None]] = []
         try:
-            await asyncio.gather(*retries)
+            for delivery in deliveries:
+                wait_s = 0.0 if delivery.attempts else self.faults.waits_s(delivery.event.id, delivery.copy)
+                if wait_s or not await self._attempt(delivery):
+                    beside.append(asyncio.ensure_future(self._go_on(delivery, wait_s)))
+            await asyncio.gather(*beside)
         finally:
-            for retry in retries:
-                retry.cancel()
+            for task in beside:
+                task.cancel()
 
-    async def _retry(self, delivery: Delivery) -> None:
-        wait_s = self._rules.first_retry_s
-        while len(delivery.attempts) < self._rules.attempts:
+    async def _go_on(self, delivery: Delivery, wait_s: float) -> None:
+        """Until it is taken, given up, or left to the test clock. `wait_s`: it was not tried at all yet."""
+        if wait_s:
             await asyncio.sleep(wait_s)
             if await self._attempt(delivery):
                 return
-            wait_s = min(wait_s * self._rules.retry_factor, self._rules.longest_retry_s)
+        while (pause_s := self.rules.wait_s(len(delivery.attempts))) is not None:
+            if self.rules.on_test_clock:
+                delivery.status, delivery.due_at = "waiting", self._now() + pause_s
+                self._waiting.append(delivery)
+                return
+            await asyncio.sleep(pause_s)
+            if await self._attempt(delivery):
+                return
         delivery.status = "failed"
 
     async def _attempt(self, delivery: Delivery) -> bool:
@@ -200,25 +208,29 @@ class Deliverer:
             if endpoint is None or not endpoint.enabled:
                 delivery.status = "abandoned"
                 return True
-            event = delivery.event
-            pending = self._world.pending_webhooks(event)
-            body = json.dumps(event_shape(event, pending_webhooks=pending), indent=2).encode()
             now = time.time()
-            headers = {
-                "Content-Type": "application/json; charset=utf-8",
-                "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
-                "Stripe-Signature": signature_header(body, endpoint.secret, int(now)),
-            }
-            outcome: int | str
-            try:
-                answer = await self._client.post(endpoint.url, content=body, headers=headers)
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
-                outcome = type(error).__name__
-            else:
-                outcome = answer.status_code
+            outcome = await self._try(delivery, endpoint, now)
         delivery.attempts.append((now, outcome))
-        if isinstance(outcome, int) and httpx.codes.is_success(outcome):
+        if outcome in _SUCCESSES:
             delivery.status = "delivered"
-            self._world.taken.add((event.id, endpoint.id))
+            self._world.taken.add((delivery.event.id, endpoint.id))
             return True
         return False
+
+    async def _try(self, delivery: Delivery, endpoint: WebhookEndpoint, now: float) -> int | str:
+        event, faults = delivery.event, self.faults
+        drawn = (event.id, delivery.copy, len(delivery.attempts))
+        if hits(faults.unreached, faults.seed, "unreached", *drawn):
+            return "Unreached"
+        pending = self._world.pending_webhooks(event)
+        version = faults.api_version or endpoint.api_version
+        body = json.dumps(event_shape(event, pending_webhooks=pending, api_version=version), indent=2).encode()
+        headers = {
+            "Content-Type": "application/json; charset=utf-8",
+            "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
+            "Stripe-Signature": signature_header(body, endpoint.secret, int(now)),
+        }
+        outcome = await self._send(endpoint.url, body, headers, self.rules.timeout_s)
+        if hits(faults.unanswered, faults.seed, "unanswered", *drawn):
+            return "Unanswered"
+        return outcome

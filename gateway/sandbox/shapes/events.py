@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from gateway.sandbox.records import Event, Json, WebhookEndpoint
 from gateway.sandbox.rules import API_VERSION
+from gateway.sandbox.shapes.versions import in_version
 
 
-def event_shape(event: Event, *, pending_webhooks: int) -> Json:
-    """`event`; `pending_webhooks` is how many endpoints have not taken it yet."""
-    data: Json = {"object": event.data_object}
+def event_shape(event: Event, *, pending_webhooks: int, api_version: str | None = None) -> Json:
+    """`event`; `pending_webhooks` is how many endpoints have not taken it yet.
+
+    `api_version`: of the endpoint it goes to; by default the account's, which is also the API's.
+    """
+    version = API_VERSION if api_version is None else api_version
+    shown = event.data_object if version == API_VERSION else in_version(event.data_object, version)
+    data: Json = {"object": shown}
     if event.previous is not None:
         data["previous_attributes"] = event.previous
     return {
         "id": event.id,
         "object": "event",
-        "api_version": API_VERSION,
+        "api_version": version,
         "created": event.created,
         "data": data,
         "livemode": False,
