@@ -17,7 +17,7 @@ from gateway.web.health import Readiness as Checked
 from gateway.web.health import check_readiness
 from gateway.web.page_frame import render
 from gateway.web.problem_shape import problems
-from gateway.web.problems import TABLE
+from gateway.web.problem_table import TABLE
 from gateway.web.refusals import DecisionNotFound, NotAllowed, NotAuthorized, NothingHere
 
 _METRICS_TYPE = "text/plain; version=0.0.4"

@@ -12,7 +12,8 @@ from gateway.core.errors import BodyTooLarge, Failed, TiergateError
 from gateway.ledger import LedgerConflict
 from gateway.web.callers import AnyRequest
 from gateway.web.page_frame import Page, read_session, render
-from gateway.web.problems import TABLE, retry_after_s
+from gateway.web.problem_table import TABLE
+from gateway.web.problems import retry_after_s
 from gateway.web.refusals import (
     Conflict,
     InternalError,

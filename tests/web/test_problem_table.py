@@ -12,7 +12,7 @@ import pytest
 
 import gateway
 from gateway.core.errors import TiergateError
-from gateway.web.problems import TABLE
+from gateway.web.problem_table import TABLE
 from gateway.web.reserved import BILLING_ROUTES
 
 SECTIONS = dict(

@@ -1,0 +1,69 @@
+"""We, or somebody behind us, broke."""
+
+from __future__ import annotations
+
+from gateway.core.errors.root import TiergateError
+
+
+class Failed(TiergateError):
+    """We, or somebody behind us, broke."""
+
+
+class CapacityReduced(Failed):
+    """The limits cannot be checked right now, or this process ends: the request was not let through, or cut off."""
+
+    code = "temporary-reduced-capacity"
+
+
+class UpstreamUnreachable(Failed):
+    """No connection to the API behind us, or it broke before any response."""
+
+    code = "upstream-unreachable"
+
+
+class UpstreamBusy(Failed):
+    """Every connection that we may open to the API behind us is in use. It was not asked."""
+
+    code = "upstream-busy"
+
+
+class WorkerFull(Failed):
+    """This process has as many connections as it may have."""
+
+    code = "too-many-connections"
+
+
+class Overloaded(Failed):
+    """This process has as much in progress as it should have; the lowest tiers are told first."""
+
+    code = "overloaded"
+
+
+class UpstreamInvalid(Failed):
+    """The API behind us answered something that is not one well-formed HTTP response."""
+
+    code = "upstream-invalid-response"
+
+
+class UpstreamTimeout(Failed):
+    """The API behind us did not answer in time."""
+
+    code = "upstream-timeout"
+
+
+class BillingUnavailable(Failed):
+    """Stripe did not answer, or asked us to slow down. Trying again later helps."""
+
+    code = "billing-unavailable"
+
+
+class BillingRefused(Failed):
+    """Stripe understood the request and refused it; the seller's configuration needs a look."""
+
+    code = "billing-refused"
+
+
+class LedgerUnavailable(Failed):
+    """The ledger did not answer, so what was asked could not be recorded."""
+
+    code = "ledger-unavailable"
