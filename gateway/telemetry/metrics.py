@@ -1,108 +1,20 @@
-"""Logs and metrics: how a running gateway tells what it does.
+"""Metrics: what a running gateway counts.
 
-One log event is a constant message with fields beside it; keys appear as digests or last
-four characters only. Metrics never carry a customer id as a label: their number is bounded
-by policy (routes, tiers, verdicts), not by customers.
+They never carry a customer id as a label: their number is bounded by policy (routes, tiers, verdicts),
+not by customers.
 """
 
 from __future__ import annotations
 
 import fcntl
-import logging
 import os
-import sys
-from bisect import bisect_left
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
-from prometheus_client.mmap_dict import MmapedDict
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest, multiprocess
 
 from gateway.supervised import METRICS_VARIABLE
-
-_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-
-
-def configure_logging(log_format: str, level: str) -> None:
-    """Send all logs, ours and the server's, to standard error in one format.
-
-    Args:
-        log_format: `json` or `console`.
-        level: Least severe level that is written: debug, info, warning or error.
-    """
-    shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.ExtraAdder(allow=()),
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-    ]
-    renderer: Any = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-        if log_format == "console"
-        else structlog.processors.JSONRenderer()
-    )
-    number = logging.getLevelNamesMapping()[level.upper()]
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        cache_logger_on_first_use=True,
-    )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-        )
-    )
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(number)
-    for noisy in ("stripe", "httpx", "httpcore", "aiosqlite", "alembic", "uvicorn.access"):
-        logging.getLogger(noisy).setLevel(max(number, logging.WARNING))
-
-
-class Count:
-    """A number of things of one kind since the last `Metrics.flush`. Adding one costs nothing."""
-
-    __slots__ = ("_counter", "n")
-
-    def __init__(self, counter: Counter) -> None:
-        self.n = 0
-        self._counter = counter
-
-    def flush(self) -> None:
-        """Add it to the metric."""
-        n, self.n = self.n, 0
-        if n:
-            self._counter.inc(n)
-
-
-class Durations(Histogram):
-    """A histogram that is fed many observations at once."""
-
-    def __init__(self, name: str, documentation: str, registry: CollectorRegistry) -> None:
-        super().__init__(name, documentation, registry=registry, buckets=_SECONDS)
-        self._waiting = [0] * (len(_SECONDS) + 1)
-        self._waiting_s = 0.0
-
-    def add(self, seconds: float) -> None:
-        """One observation; shown after the next `flush`."""
-        self._waiting[bisect_left(_SECONDS, seconds)] += 1
-        self._waiting_s += seconds
-
-    def flush(self) -> None:
-        """Show them."""
-        waiting, self._waiting = self._waiting, [0] * (len(_SECONDS) + 1)
-        total_s, self._waiting_s = self._waiting_s, 0.0
-        self._sum.inc(total_s)
-        for bucket, n in zip(self._buckets, waiting, strict=True):
-            if n:
-                bucket.inc(n)
+from gateway.telemetry.counting import Count, Durations
+from gateway.telemetry.metric_files import files_at_rest
 
 
 class Metrics:
@@ -305,46 +217,5 @@ class Metrics:
             return generate_latest(self.registry)
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library's class has no annotations
-        with _files_at_rest(Path(os.environ[METRICS_VARIABLE]), fcntl.LOCK_SH):
+        with files_at_rest(Path(os.environ[METRICS_VARIABLE]), fcntl.LOCK_SH):
             return generate_latest(registry)
-
-
-def fold_worker(directory: Path, pid: int) -> None:
-    """Add what a dead worker has counted to one file for all the dead, so that theirs do not pile up.
-
-    Its gauges are dropped: every other worker sets the same ones within seconds.
-
-    Args:
-        directory: Where workers share their metrics.
-        pid: Of a process that has ended.
-
-    Raises:
-        OSError, RuntimeError: Its files cannot be read, or the sum not written.
-    """
-    with _files_at_rest(directory, fcntl.LOCK_EX):
-        for file in directory.glob(f"*_{pid}.db"):
-            kind = file.stem.removesuffix(f"_{pid}")
-            if kind in {"counter", "histogram"}:
-                _add(file, directory / f"{kind}_dead.db")
-            file.unlink()
-
-
-def _add(file: Path, total: Path) -> None:
-    sums = MmapedDict(str(total))  # type: ignore[no-untyped-call]  # the library's class has no annotations
-    try:
-        for key, value, *_ in MmapedDict.read_all_values_from_file(str(file)):  # type: ignore[no-untyped-call]  # as above
-            before, _ = sums.read_value(key)  # type: ignore[no-untyped-call]  # as above
-            sums.write_value(key, before + value, 0.0)  # type: ignore[no-untyped-call]  # as above
-    finally:
-        sums.close()  # type: ignore[no-untyped-call]  # as above
-
-
-@contextmanager
-def _files_at_rest(directory: Path, operation: int) -> Iterator[None]:
-    """Nobody reads the files while one is added to another: what moves would be seen twice, or not at all."""
-    handle = os.open(directory / "metrics.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(handle, operation)
-        yield
-    finally:
-        os.close(handle)
