@@ -1,17 +1,18 @@
 """The embedded cache server: a Valkey that belongs to this process and to one data directory.
 
     parent --holds a pipe--> guardian.sh --is the parent of--> valkey-server
-           --holds owner.lock          --both hold server.lock (inherited) --^
+           --holds owner.lock                                  --holds server.lock (inherited)
+           --holds server.lock
 
 Files in `<data directory>/cache/`:
 
 | file             | what it is                                                                |
 |------------------|---------------------------------------------------------------------------|
 | `appendonlydir/` | the data: an append-only file, synced every second                        |
-| `server.lock`    | locked while parent, guardian or server live: one server per directory    |
+| `server.lock`    | locked while the parent or the server lives: one server per directory     |
 | `owner.lock`     | locked while the parent lives: whether the server will stay               |
 | `server.log`     | the server's own log; `server.log.1` is the run before                    |
-| `cache.sock`     | where it listens, unless the path is too long for a socket (`_socket_of`) |
+| `cache.sock`     | where it listens, unless the path is too long for a socket (`socket_of`) |
 
 Locks are advisory locks on open files: the kernel drops them with the last process that
 holds them, so none is ever stale. Everything here is synchronous: the parent calls it
@@ -22,37 +23,28 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import platform
-import socket
-import stat
 import subprocess
-import tempfile
 import time
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
-
-import hiredis
+from typing import TYPE_CHECKING
 
 from gateway.cache.errors import CacheServerError
+from gateway.cache.server_socket import find_server, make_private, socket_of, url_of
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-_SOCKET_PATH_LIMIT = 100
-"""Bytes. The kernels' limits are 108 (Linux) and 104 (macOS), with a terminating zero."""
 _START_S = 60.0
 """A server with a large file answers only when it has read it all."""
 _TAKEOVER_S = 20.0
 """How long to wait for a server whose parent has gone: its guardian is stopping it."""
 _STOP_S = 20.0
 _POLL_S = 0.02
-_ASK_S = 2.0
 _LOG_TAIL = 12
 
 _CONFIG = {
@@ -76,7 +68,7 @@ class CacheServer:
 
     def __init__(self, data_dir: Path) -> None:
         self._directory = _directory_of(data_dir)
-        self._socket = _socket_of(self._directory)
+        self._socket = socket_of(self._directory)
         self._guardian: subprocess.Popen[bytes] | None = None
         self._locks: list[int] = []
 
@@ -100,12 +92,12 @@ class CacheServer:
     @staticmethod
     def url_of(data_dir: Path) -> str:
         """Where the server of a data directory listens when one runs."""
-        return _url(_socket_of(_directory_of(data_dir)))
+        return url_of(socket_of(_directory_of(data_dir)))
 
     @property
     def url(self) -> str:
         """For `Cache.connect`; stays the same if the server is started again."""
-        return _url(self._socket)
+        return url_of(self._socket)
 
     @property
     def is_owned(self) -> bool:
@@ -117,7 +109,7 @@ class CacheServer:
         """Whether the server lives and answers."""
         if self._guardian is not None and self._guardian.poll() is not None:
             return False
-        return _find_server(self._socket, self._directory) is not None
+        return find_server(self._socket, self._directory) is not None
 
     def ensure(self) -> bool:
         """Start the server again if it has gone; take over if it was adopted and its owner has gone.
@@ -162,10 +154,10 @@ class CacheServer:
 
     def _open(self) -> None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _make_private(self._socket.parent, self._directory)
+        make_private(self._socket.parent, self._directory)
         deadline = time.monotonic() + _TAKEOVER_S
         while not self._lock():
-            if _is_locked(self._directory / "owner.lock") and _find_server(self._socket, self._directory) is not None:
+            if _is_locked(self._directory / "owner.lock") and find_server(self._socket, self._directory) is not None:
                 return
             if time.monotonic() >= deadline:
                 raise CacheServerError(self._refusal())
@@ -189,7 +181,7 @@ class CacheServer:
         return True
 
     def _launch(self) -> None:
-        _make_private(self._socket.parent, self._directory)  # the one before us has removed it, perhaps
+        make_private(self._socket.parent, self._directory)  # the one before us has removed it, perhaps
         with contextlib.suppress(FileNotFoundError):
             self._socket.unlink()
         log_path = self._directory / "server.log"
@@ -199,12 +191,11 @@ class CacheServer:
             self._guardian = subprocess.Popen(  # noqa: S603 - our script and our binary, no shell words
                 self._command(),
                 stdin=subprocess.PIPE,
-                stdout=log,
+                stdout=self._locks[0],  # for the server to hold: see guardian.sh
                 stderr=log,
                 cwd=self._directory,
                 env={"PATH": os.defpath, "LC_ALL": "C"},  # a locale that is not installed stops the server
                 start_new_session=True,  # Ctrl-C in the terminal must not stop it before its users
-                pass_fds=(self._locks[0],),
             )
         self._await_answer(log_path)
 
@@ -217,7 +208,7 @@ class CacheServer:
 
     def _await_answer(self, log_path: Path) -> None:
         deadline = time.monotonic() + _START_S
-        while _find_server(self._socket, self._directory) is None:
+        while find_server(self._socket, self._directory) is None:
             if self._guardian is None or self._guardian.poll() is not None:
                 raise CacheServerError(self._failure("ended while starting", log_path))
             if time.monotonic() >= deadline:
@@ -234,7 +225,7 @@ class CacheServer:
         return "\n".join([head, *(f"    {line}" for line in lines or ["(nothing)"]), advice])
 
     def _refusal(self) -> str:
-        pid = _find_server(self._socket, self._directory)
+        pid = find_server(self._socket, self._directory)
         owner = (self._directory / "owner.lock").read_text(errors="replace").strip() or "unknown"
         if _is_locked(self._directory / "owner.lock"):
             return (
@@ -251,79 +242,28 @@ def _directory_of(data_dir: Path) -> Path:
     return data_dir.resolve() / "cache"
 
 
-def _socket_of(directory: Path) -> Path:
-    """In the directory if the path is short enough, else in a private one with a short name."""
-    path = directory / "cache.sock"
-    if len(os.fsencode(path)) <= _SOCKET_PATH_LIMIT:
-        return path
-    name = hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]
-    short = Path(f"tiergate-{os.getuid()}-{name}") / "s"
-    temporary = Path(tempfile.gettempdir()) / short
-    return temporary if len(os.fsencode(temporary)) <= _SOCKET_PATH_LIMIT else Path("/tmp") / short  # noqa: S108 - made private below
-
-
-def _make_private(folder: Path, directory: Path) -> None:
-    """In a directory that others may write to, nobody else may own the folder of our socket."""
-    if folder == directory:
-        return
-    folder.mkdir(mode=0o700, exist_ok=True)
-    facts = folder.lstat()
-    if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_mode & 0o077:
-        raise CacheServerError(
-            f"{folder} is not a private directory of this user. Remove it, or use a shorter data path."
-        )
-
-
-def _url(path: Path) -> str:
-    return f"unix://{quote(str(path))}"
-
-
 def _try_lock(path: Path) -> int | None:
     """An open file with an exclusive lock on it, or None if somebody else has it."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        return None
-    return handle
+    return _locked(path, fcntl.LOCK_EX)
 
 
 def _is_locked(path: Path) -> bool:
-    handle = _try_lock(path)
+    """Whether somebody has it. Who only looks shares the lock: two that look do not take each other for an owner."""
+    handle = _locked(path, fcntl.LOCK_SH)
     if handle is None:
         return True
     os.close(handle)
     return False
 
 
-def _find_server(path: Path, directory: Path) -> int | None:
-    """Process id of the server that listens at `path`, if it answers and serves our directory."""
+def _locked(path: Path, kind: int) -> int | None:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(_ASK_S)
-            connection.connect(str(path))
-            connection.sendall(b"PING\r\nCONFIG GET dir\r\nINFO server\r\n")
-            pong, config, info = _read_replies(connection, 3)
-    except OSError:
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
         return None
-    if pong != b"PONG" or not isinstance(config, list) or config[1] != os.fsencode(directory):
-        return None
-    facts = dict(line.partition(b":")[::2] for line in bytes(info).splitlines())
-    return int(facts[b"process_id"])
-
-
-def _read_replies(connection: socket.socket, count: int) -> list[Any]:
-    reader = hiredis.Reader()
-    replies: list[Any] = []
-    while len(replies) < count:
-        data = connection.recv(65_536)
-        if not data:
-            raise ConnectionResetError("the server closed the connection")
-        reader.feed(data)
-        while (reply := reader.gets()) is not False:
-            replies.append(reply)
-    return replies
+    return handle
 
 
 def _find_binary() -> Path:

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from gateway.cache import Cache, CacheServer, CacheServerError
-from gateway.cache.server import _find_server
+from gateway.cache.server_socket import find_server
 from tests.processes import descendants, living
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 def pid_of(server: CacheServer) -> int | None:
     path = Path(unquote(urlsplit(server.url).path))
-    return _find_server(path, server._directory)
+    return find_server(path, server._directory)
 
 
 def wait_until(condition: object, timeout_s: float = 20) -> None:
@@ -186,7 +186,7 @@ def test_a_directory_whose_server_does_not_answer_is_refused_with_what_to_do(
     short_dir: Path, parent: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.cache.server._TAKEOVER_S", 0.2)
-    monkeypatch.setattr("gateway.cache.server._ASK_S", 0.1)
+    monkeypatch.setattr("gateway.cache.server_socket._ASK_S", 0.1)
     server_pid = pid_of(CacheServer.start(short_dir))
     assert server_pid is not None
     os.kill(server_pid, signal.SIGSTOP)
