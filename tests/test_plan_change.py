@@ -78,6 +78,21 @@ async def test_a_downgrade_in_the_middle_of_a_window_gives_nothing_fresh(parts, 
     assert await admit_all(parts, key) == {"keep": 2, "prorate": 7, "reset": 2}[word]
 
 
+async def test_a_call_that_costs_more_than_the_share_of_this_window_waits_for_the_next(parts):
+    text = POLICY.replace("WORD", "prorate").replace(" 10 requests", " 60 requests")
+    text = text.replace("  max: {", "  max: {features: [bulk], ").replace(" 20 requests", " 100 requests")
+    edit(parts, text.replace("routes:", 'routes:\n  - {match: "* /v1/bulk", cost: 90, requires: bulk}'))
+    customer_id, key, _ = await parts.customer()
+    await subscribe(parts, customer_id, pro(parts.clock))
+    parts.clock.time += 29 * DAY_S
+    await change(parts, customer_id, "max-monthly")
+    with pytest.raises(QuotaExceeded, match="quota of 61 units cannot cover this call's 90") as refused:
+        await admit(parts.admission, key, path="/v1/bulk")
+    assert refused.value.retry_after_s == DAY_S
+    parts.clock.time += DAY_S
+    await admit(parts.admission, key, path="/v1/bulk")
+
+
 async def test_going_to_and_fro_wins_no_fresh_quota(parts, word):
     edit(parts, POLICY.replace("WORD", word))
     customer_id, key, _ = await parts.customer()

@@ -31,7 +31,7 @@ from gateway.core.errors import (
 )
 from gateway.core.limit_text import REQUESTS
 from gateway.core.limits import Concurrency, Limit, Quota, limit_field
-from gateway.core.plan_change import counted_window
+from gateway.core.plan_change import ChangedQuota, counted_window
 from gateway.core.planned import Plan, PlannedLimit
 from gateway.core.policy import Policy, Tier
 from gateway.core.ratelimit_fields import seconds_up
@@ -168,10 +168,11 @@ def charge_denied(plan: Plan, states: tuple[LimitState, ...]) -> ChargeDenied:
 def _check_costs(limits: tuple[PlannedLimit, ...]) -> None:
     """Refuse a cost that a limit could never cover. Policy has no such tier; a key's own limit may be that small.
 
-    A quota that lives on credits could cover it with the next grant: the charge refuses what it cannot.
+    A quota that lives on credits could cover it with the next grant, and one that a change of plan moved in the next
+    window: the charge refuses what they cannot.
     """
     for limit in limits:
-        if limit.claim.cost > limit.quota and not limit.lives_on_credits:
+        if limit.claim.cost > limit.quota and not (limit.lives_on_credits or limit.is_passing):
             raise CostAboveLimit(
                 f"This call costs {limit.claim.cost:,} and the {limit.name!r} limit never holds more than"
                 f" {limit.quota:,}."
@@ -219,6 +220,7 @@ def _planned(
             of_key=key_id is not None,
             credits=behind,
             lives_on_credits=lives_on_credits(limit, extended),
+            is_passing=isinstance(limit, ChangedQuota),
         )
     pace = RateClaim(field=field, cost=units, units=limit.units, window_ms=limit.window_ms, burst=limit.burst)
     refill_ms = -(-limit.burst * limit.window_ms // limit.units)

@@ -36,6 +36,8 @@ class PlannedLimit:
     """What covers the rest of the cost when the quota is used up; with `claim`, a chain."""
     lives_on_credits: bool = False
     """It is a quota of nothing that credits extend: a cost that it cannot cover now waits for credits."""
+    is_passing: bool = False
+    """A change of plan gave it its size, for this window only: a larger cost waits for the next."""
 
     @property
     def lacks_credits(self) -> bool:
