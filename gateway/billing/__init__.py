@@ -6,19 +6,12 @@ The only package that imports the SDK. It answers in plain values and fails in t
 
 from __future__ import annotations
 
-from gateway.billing.client import (
-    API_VERSION,
-    DEADLINE_S,
-    Billing,
-    ChangeResult,
-    CheckoutLink,
-    PlanChange,
-    StripeOptions,
-)
+from gateway.billing.client import API_VERSION, DEADLINE_S, Billing, StripeOptions
 from gateway.billing.events import PLANS_CHANGED, REASONS, SUBSCRIBED_TYPES, Meaning, meaning_of
 from gateway.billing.failures import WrongStripeMode
 from gateway.billing.health import EndpointFacts, StripeReport
 from gateway.billing.reading import ChangePreview, CheckoutFacts, PriceFacts, money_text
+from gateway.billing.values import ChangeResult, CheckoutLink, PlanChange
 from gateway.billing.webhook import (
     MAX_PAYLOAD_BYTES,
     TOLERANCE_S,

@@ -7,7 +7,6 @@ Prices to be charged come from policy and from nowhere else: no caller names one
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING, Self
 import stripe
 import structlog
 
-from gateway.billing.events import SUBSCRIBED_TYPES
 from gateway.billing.facts import FactReader
 from gateway.billing.failures import is_missing, stripe_call
 from gateway.billing.health import StripeReport, examine
@@ -29,20 +27,20 @@ from gateway.billing.reading import (
     read_preview,
 )
 from gateway.billing.transport import Transport
+from gateway.billing.undelivered import list_undelivered
+from gateway.billing.values import ChangeResult, CheckoutLink, PlanChange
 from gateway.billing.webhook import (
     METADATA_CUSTOMER,
     METADATA_PLAN,
     METADATA_USER,
     EventEnvelope,
-    InvalidPayload,
-    read_envelope,
 )
 from gateway.core.billing_facts import CustomerFacts
 from gateway.core.errors import BillingRefused
 from gateway.core.policy import Plan
 
 if TYPE_CHECKING:
-    from stripe.params import EventListParams, InvoiceCreatePreviewParams, SubscriptionUpdateParams
+    from stripe.params import InvoiceCreatePreviewParams, SubscriptionUpdateParams
     from stripe.params.checkout import SessionCreateParams
 
 API_VERSION = "2026-10-28.endive"
@@ -54,42 +52,9 @@ RETRIES = 2
 DEADLINE_S = 20.0
 """Seconds for a whole call, its retries included. Longer than three time-outs and their pauses."""
 _PAGE = 100
-_TYPES_A_CALL = 20
-"""Source: `types` of https://docs.stripe.com/api/events/list"""
 _LONGEST_METADATA = 500
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckoutLink:
-    """A hosted checkout page, ready to be opened."""
-
-    url: str
-    session_id: str
-    created_at: int
-    expires_at: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanChange:
-    """One item of one subscription is to be sold at another plan's price."""
-
-    subscription_id: str
-    item_id: str
-    plan: Plan
-    at: int
-    """The instant a preview is prorated at. The change itself is prorated when Stripe makes it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChangeResult:
-    """What became of a plan change."""
-
-    is_pending: bool
-    """It waits for a payment; until then the old plan stays."""
-    payment_url: str | None
-    """Where that payment can be made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,17 +266,9 @@ class Billing:
         """Read prices again when they are next asked for."""
         self._prices.forget()
 
-    async def list_undelivered(self, since: int) -> AsyncIterator[EventEnvelope]:
+    def list_undelivered(self, since: int) -> AsyncIterator[EventEnvelope]:
         """Events made since then that did not reach every webhook endpoint, of the types we act on."""
-        for start in range(0, len(SUBSCRIBED_TYPES), _TYPES_A_CALL):
-            types = list(SUBSCRIBED_TYPES[start : start + _TYPES_A_CALL])
-            cursor: str | None = None
-            while True:
-                events, cursor = await self._undelivered_page(types, since, cursor)
-                for envelope in events:
-                    yield envelope
-                if cursor is None:
-                    break
+        return list_undelivered(self._client, since, self._deadline_s)
 
     async def describe(self) -> StripeReport:
         """What this key may do and how the account is set up, for `doctor`. Asks only; changes nothing.
@@ -320,28 +277,6 @@ class Billing:
             BillingUnavailable: Stripe does not answer, so there is nothing to say.
         """
         return await examine(self._client, is_live=self.is_live, deadline_s=self._deadline_s)
-
-    async def _undelivered_page(
-        self, types: list[str], since: int, after: str | None
-    ) -> tuple[list[EventEnvelope], str | None]:
-        params: EventListParams = {
-            "delivery_success": False,
-            "created": {"gte": since},
-            "types": types,
-            "limit": _PAGE,
-        }
-        if after is not None:
-            params["starting_after"] = after
-        async with stripe_call("list events", self._deadline_s):
-            page = await self._client.v1.events.list_async(params)
-            found = []
-            for event in page.data:
-                fields = event.to_dict(for_json=True)
-                try:
-                    found.append(read_envelope(fields, json.dumps(fields)))
-                except InvalidPayload as error:
-                    log.warning("undelivered event is not readable", event_id=event.id, reason=str(error))
-            return found, page.data[-1].id if page.has_more and page.data else None
 
     async def _price_for_sale(self, plan: Plan) -> str:
         price_id = await self._prices.fetch_id(plan)

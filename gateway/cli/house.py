@@ -19,45 +19,21 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from gateway.cli.part import STOP_TIMEOUT_S, Part
 from gateway.clock import write_clock_offset
 from gateway.supervised import PARENT_VARIABLE
 
 START_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 15.0
 _POLL_S = 0.05
 
 
 class HouseBroken(Exception):
     """A part did not start or ended by itself. The message holds its last words."""
-
-
-@dataclass(slots=True)
-class Part:
-    """One child process, its standard error being read line by line."""
-
-    name: str
-    process: subprocess.Popen[str]
-    tail: list[str] = field(default_factory=list)
-    reader: threading.Thread | None = None
-
-    def close(self) -> None:
-        """Let go of its pipes, once it has ended and so has whoever inherited them."""
-        if self.reader is not None:
-            self.reader.join(STOP_TIMEOUT_S)
-        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
-
-    def last_words(self) -> str:
-        """The end of what it wrote, for an error message."""
-        return "\n".join(self.tail[-20:]) or "(it wrote nothing)"
 
 
 class House:
@@ -196,7 +172,7 @@ class House:
         for name in ("gateway", "sandbox"):
             part = self._parts.pop(name, None)
             if part is not None:
-                _stop(part)
+                part.stop()
 
     def pids(self) -> dict[str, int]:
         """Process ids of the running parts."""
@@ -307,14 +283,3 @@ def example_policies() -> Path:
     package = Path(__file__).resolve().parent.parent
     shipped = package / "example_policies"
     return shipped if shipped.is_dir() else package.parent / "policies"
-
-
-def _stop(part: Part) -> None:
-    if part.process.poll() is None:
-        part.process.terminate()
-    try:
-        part.process.wait(STOP_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        part.process.kill()
-        part.process.wait()
-    part.close()

@@ -12,8 +12,10 @@ Names are also judged with `_` read as `-`, because CGI-style servers cannot tel
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Any
+
+from gateway.core.caller_fields import append_caller
+from gateway.core.proxies import TrustedProxies
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -76,13 +78,11 @@ class HeaderRules:
             is taken.
     """
 
-    __slots__ = ("_callers", "_kinds", "_peers", "_trusted", "_verdicts")
+    __slots__ = ("_callers", "_kinds", "proxies")
 
     def __init__(self, *, trusted_proxies: Iterable[str] = ()) -> None:
-        self._trusted: tuple[IPv4Network | IPv6Network, ...] = tuple(map(ip_network, trusted_proxies))
+        self.proxies = TrustedProxies(trusted_proxies)
         self._kinds: dict[bytes, int] = {}
-        self._verdicts: dict[str, bool] = {}
-        self._peers: dict[str | None, tuple[bool, str | None]] = {}
         self._callers: dict[tuple[str | None, str, bytes], Lines] = {}
 
     def forward(
@@ -123,7 +123,7 @@ class HeaderRules:
         http_version: str,
     ) -> Forwarded:
         kinds = self._kinds
-        sorted_out = _SortedOut(trusted=self.is_trusted(peer), joins_cookies=http_version[:1] != "1")
+        sorted_out = _SortedOut(trusted=self.proxies.is_trusted(peer), joins_cookies=http_version[:1] != "1")
         kept = sorted_out.kept
         if lines is None:
             lines = [name + b": " + value for name, value in headers]
@@ -137,7 +137,7 @@ class HeaderRules:
                 sorted_out.take(kind, field, line)
         kept = sorted_out.without_listed()
         if sorted_out.about:
-            _append_caller(kept, sorted_out.about, peer=peer, scheme=scheme, host=sorted_out.host)
+            append_caller(kept, sorted_out.about, peer=peer, scheme=scheme, host=sorted_out.host)
         else:
             kept += self._caller_lines(peer, scheme, sorted_out.host)
         kept.append(via_line(http_version))
@@ -151,55 +151,8 @@ class HeaderRules:
             if len(self._callers) >= _MAX_REMEMBERED:
                 self._callers.clear()
             lines = self._callers[key] = []
-            _append_caller(lines, [], peer=peer, scheme=scheme, host=host)
+            append_caller(lines, [], peer=peer, scheme=scheme, host=host)
         return lines
-
-    def known_peer(self, peer: str | None) -> tuple[bool, str | None]:
-        """Whether the peer is a configured proxy, and its address as `client_address` writes it."""
-        known = self._peers.get(peer)
-        if known is None:
-            known = (self.is_trusted(peer), _plain_address(peer) if peer is not None else None)
-            if len(self._peers) >= _MAX_REMEMBERED:
-                self._peers.clear()
-            self._peers[peer] = known
-        return known
-
-    def client_address(self, headers: Iterable[tuple[bytes, bytes]], peer: str | None) -> str | None:
-        """Who sent the request: the first address from the right that is not one of our proxies.
-
-        What stands left of it is the caller's own claim. An entry that is not an address ends
-        the walk: the proxy that passed it on is the last one known.
-        """
-        if peer is None or not self.is_trusted(peer):
-            return _plain_address(peer) if peer is not None else None
-        claimed = b",".join(value for name, value in headers if name == b"x-forwarded-for")
-        address = _plain_address(peer)
-        for entry in reversed(claimed.decode("latin-1").split(",")):
-            found = _parse_address(entry.strip())
-            if found is None:
-                break
-            address = found
-            if not self.is_trusted(found):
-                break
-        return address
-
-    def is_trusted(self, peer: str | None) -> bool:
-        """Whether the peer is a configured proxy, whose word on the caller is taken."""
-        if not self._trusted or peer is None:
-            return False
-        verdict = self._verdicts.get(peer)
-        if verdict is None:
-            verdict = self._judge(peer)
-            if len(self._verdicts) < _MAX_REMEMBERED:
-                self._verdicts[peer] = verdict
-        return verdict
-
-    def _judge(self, peer: str) -> bool:
-        try:
-            address = ip_address(_plain_address(peer))
-        except ValueError:
-            return False
-        return any(address in network for network in self._trusted)
 
     def _remember(self, name: bytes) -> int:
         kind = _kind_of(name)
@@ -306,34 +259,6 @@ def _kind_of(name: bytes) -> int:
     return _DROP if name in _ENDS_HERE else _KEEP
 
 
-def _append_caller(kept: Lines, about: Headers, *, peer: str | None, scheme: str, host: bytes) -> None:
-    """Say who called: what trusted proxies said, then what we saw."""
-    chain: list[bytes] = []
-    said: set[bytes] = set()
-    for name, value in about:
-        said.add(name)
-        if name == b"x-forwarded-for":
-            chain.append(value)
-        elif name != b"forwarded":
-            kept.append(b"%b: %b" % (name, value))
-    address = peer.encode("latin-1", "replace") if peer is not None else b"unknown"
-    kept.append(b"x-forwarded-for: " + b", ".join([*chain, address]))
-    if b"x-forwarded-proto" not in said:
-        kept.append(b"x-forwarded-proto: " + scheme.encode("ascii"))
-    if b"x-forwarded-host" not in said and host:
-        kept.append(b"x-forwarded-host: " + host)
-    if b"forwarded" in said:
-        kept += [b"forwarded: " + value for name, value in about if name == b"forwarded"]
-        kept.append(b"forwarded: for=%s;proto=%s" % (_forwarded_node(peer), scheme.encode("ascii")))
-
-
-def _forwarded_node(peer: str | None) -> bytes:
-    if peer is None:
-        return b"unknown"
-    node = peer.encode("latin-1", "replace")
-    return b'"[%s]"' % node if b":" in node else node
-
-
 def listed_names(value: bytes) -> set[bytes]:
     """Field names listed in a Connection field, in lower case; empty list members are skipped."""
     return {token.strip(b" \t").lower() for token in value.split(b",")} - {b""}
@@ -360,27 +285,3 @@ def _without_our_cookies(value: bytes) -> bytes | None:
         return value
     others = b";".join(pair for pair in value.split(b";") if not pair.lstrip(b" \t").startswith(OUR_COOKIES))
     return others.lstrip(b"; \t") or None
-
-
-def _plain_address(text: str) -> str:
-    """An IPv4 address that came in IPv6 clothes, as itself; everything else unchanged."""
-    if not text.lower().startswith("::ffff:"):
-        return text
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return text
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return str(mapped) if mapped is not None else text
-
-
-def _parse_address(entry: str) -> str | None:
-    """The address in one X-Forwarded-For entry, with a port or without."""
-    if entry.startswith("["):
-        entry = entry[1:].partition("]")[0]
-    elif entry.count(":") == 1:
-        entry = entry.partition(":")[0]
-    try:
-        return _plain_address(str(ip_address(entry)))
-    except ValueError:
-        return None

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
-from typing import Annotated, Literal
+from typing import Annotated
 
 from litestar import Response, Router, delete, get, post
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from gateway.core.user_id import check_user_id
-from gateway.ledger import LAST_POSITION, CustomerRow, InboxRow
+from gateway.ledger import CustomerRow
 from gateway.web.admin_bodies import (
     AuditPage,
     Blocked,
@@ -18,13 +17,10 @@ from gateway.web.admin_bodies import (
     CustomerOrder,
     CustomerPage,
     CustomerView,
-    EventDetail,
-    EventPage,
-    EventView,
     Reason,
-    Replayed,
     Synced,
 )
+from gateway.web.admin_events import HANDLERS as EVENT_HANDLERS
 from gateway.web.api_keys import (
     LOCATION,
     KeyList,
@@ -42,18 +38,15 @@ from gateway.web.billing_routes import view_subscription
 from gateway.web.callers import FromRuntime, find_row, require_admin
 from gateway.web.credentials import WITH_TOKEN
 from gateway.web.credits import HANDLERS as CREDIT_HANDLERS
+from gateway.web.paging import Limit, Position
 from gateway.web.problem_shape import problems
-from gateway.web.refusals import CustomerNotFound, EventBusy, EventNotFound
+from gateway.web.refusals import CustomerNotFound
 from gateway.web.reserved import OPERATIONS
 
 ACTOR = "admin"
-_LARGEST_PAGE = 500
 
 
-Limit = Annotated[int, QueryParameter(ge=1, le=_LARGEST_PAGE)]
-Position = Annotated[int | None, QueryParameter(ge=1, le=LAST_POSITION)]
 CustomerId = Annotated[str | None, QueryParameter(pattern="^[0-9A-Za-z]*$", max_length=64)]
-EventStatus = Literal["pending", "claimed", "done", "dead"]
 
 
 @get("/customers", responses=problems(400, 401, 403, 404, 409), summary="List customers")
@@ -188,46 +181,6 @@ async def revoke_key(customer_id: FromPath[str], key_id: FromPath[str], runtime:
     return await revoked(runtime, customer_id, key_id, actor=ACTOR)
 
 
-@get("/events", responses=problems(400, 401, 403, 404, 409), summary="List Stripe events")
-async def list_events(
-    runtime: FromRuntime, status: FromQuery[EventStatus | None] = None, limit: Limit = 50, before: Position = None
-) -> EventPage:
-    """The inbox, newest first; `status` is pending, claimed, done or dead."""
-    rows = await runtime.ledger.list_events(status=status, limit=limit, before=before)
-    counts = await runtime.ledger.inbox_counts()
-    return EventPage(
-        events=[_event(row) for row in rows],
-        counts=counts.by_status,
-        oldest_open_at=counts.oldest_open_at,
-        next_before=rows[-1].position if len(rows) == limit else None,
-    )
-
-
-@get("/events/{event_id:str}", responses=problems(400, 401, 403, 404, 409), summary="Show a Stripe event")
-async def show_event(event_id: FromPath[str], runtime: FromRuntime) -> EventDetail:
-    """An event, its payload, and what became of it."""
-    row = await runtime.ledger.find_event(event_id)
-    if row is None:
-        raise EventNotFound("There is no such event.")
-    return EventDetail(event=_event(row), payload=json.loads(row.payload))
-
-
-@post(
-    "/events/{event_id:str}/replay",
-    status_code=200,
-    responses=problems(400, 401, 403, 404, 409),
-    summary="Work on an event again",
-)
-async def replay_event(event_id: FromPath[str], runtime: FromRuntime) -> Replayed:
-    """Make an event due now, also a dead or a done one. Doing so twice changes nothing."""
-    if not await runtime.ledger.replay_event(event_id, int(runtime.clock.now())):
-        if await runtime.ledger.find_event(event_id) is None:
-            raise EventNotFound("There is no such event.")
-        raise EventBusy("A worker has this event just now.")
-    runtime.events.wake()
-    return Replayed(event_id=event_id)
-
-
 @get("/audit", responses=problems(400, 401, 403, 404, 409), summary="Read the audit log")
 async def list_audit(
     runtime: FromRuntime,
@@ -275,24 +228,6 @@ def _customer(row: CustomerRow) -> CustomerView:
     )
 
 
-def _event(row: InboxRow) -> EventView:
-    return EventView(
-        position=row.position,
-        event_id=row.event_id,
-        type=row.type,
-        status=row.status,
-        stripe_customer_id=row.stripe_customer_id,
-        livemode=row.livemode,
-        api_version=row.api_version,
-        received_at=row.received_at,
-        attempts=row.attempts,
-        due_at=row.due_at,
-        finished_at=row.finished_at,
-        outcome=row.outcome,
-        error=row.error,
-    )
-
-
 def admin_router() -> Router:
     """Every admin route, behind the one guard."""
     return Router(
@@ -312,9 +247,7 @@ def admin_router() -> Router:
             rotate_key,
             revoke_key,
             *CREDIT_HANDLERS,
-            list_events,
-            show_event,
-            replay_event,
+            *EVENT_HANDLERS,
             list_audit,
         ],
     )

@@ -99,7 +99,7 @@ async def provide_caller(request: AnyRequest, runtime: FromRuntime) -> Caller:
 def client_address(request: AnyRequest, runtime: Runtime) -> str | None:
     """Who sent a request, as far as trusted proxies tell."""
     peer = request.client.host if request.client is not None else None
-    return runtime.rules.client_address(request.scope["headers"], peer)
+    return runtime.rules.proxies.client_address(request.scope["headers"], peer)
 
 
 async def identify(runtime: Runtime, presented: bytes, address: str | None) -> tuple[Account, KeyRecord]:

@@ -91,9 +91,9 @@ class Edge:
             return
         peer = scope["client"][0] if scope.get("client") else None
         rules = runtime.rules
-        trusted, address = rules.known_peer(peer)
+        trusted, address = rules.proxies.known_peer(peer)
         if trusted:
-            address = rules.client_address(scope["headers"], peer)
+            address = rules.proxies.client_address(scope["headers"], peer)
         metered = Metered(runtime, self._forward, scope, path, address)
         if trusted:
             metered.request_id = (request_id(scope["headers"], trusted) or b"").decode("ascii")

@@ -67,9 +67,9 @@ class WebSocketEdge:
             return
         call["headers"] += [(b"x-api-key", key) for key in offer.keys]
         peer = call["client"][0] if call.get("client") else None
-        trusted, address = runtime.rules.known_peer(peer)
+        trusted, address = runtime.rules.proxies.known_peer(peer)
         if trusted:
-            address = runtime.rules.client_address(call["headers"], peer)
+            address = runtime.rules.proxies.client_address(call["headers"], peer)
         session = WebSocketSession(runtime, self._proxy, offer, send)
         metered = _MeteredHandshake(runtime, session, call, path, address)
         if trusted:

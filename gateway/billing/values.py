@@ -1,0 +1,38 @@
+"""What is asked of Stripe about checkouts and changes of plan, and what it answers. Frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.core.policy import Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckoutLink:
+    """A hosted checkout page, ready to be opened."""
+
+    url: str
+    session_id: str
+    created_at: int
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanChange:
+    """One item of one subscription is to be sold at another plan's price."""
+
+    subscription_id: str
+    item_id: str
+    plan: Plan
+    at: int
+    """The instant a preview is prorated at. The change itself is prorated when Stripe makes it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeResult:
+    """What became of a plan change."""
+
+    is_pending: bool
+    """It waits for a payment; until then the old plan stays."""
+    payment_url: str | None
+    """Where that payment can be made."""

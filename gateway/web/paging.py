@@ -1,0 +1,14 @@
+"""How much of a list is asked for at once, and from where on."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from litestar.params import QueryParameter
+
+from gateway.ledger import LAST_POSITION
+
+_LARGEST_PAGE = 500
+
+Limit = Annotated[int, QueryParameter(ge=1, le=_LARGEST_PAGE)]
+Position = Annotated[int | None, QueryParameter(ge=1, le=LAST_POSITION)]
