@@ -26,6 +26,7 @@ from gateway.core.policy import Plan, Policy, Standing, Tier
 from gateway.ledger import Ledger, migrate
 from gateway.sync import EventWorker, Sync, WorkerOptions, receive_event
 from tests.fakes.listener import Listener
+from tests.stripe_sdk.wire import Wire
 
 KEY = "sk_test_51H8fakefakefakefakefake"
 
@@ -110,6 +111,15 @@ class StandIn:
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         return Request(method=method, target=target, headers=headers, body=body)
+
+
+@pytest.fixture(autouse=True)
+def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
+    """Whatever we send must be known to the pinned SDK, and so must what the sandbox answers."""
+    wire = Wire(checks_refused=True)
+    monkeypatch.setattr(Transport, "request_async", wire.noting(Transport.request_async))
+    yield wire
+    assert wire.faults == []
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ import stripe
 
 from gateway.sandbox import DeliveryRules, Listening, Running, Simulator, running
 from tests.fakes.listener import Listener
+from tests.stripe_sdk.wire import Wire
 
 PAYS = "4242 4242 4242 4242"
 
@@ -129,6 +130,15 @@ class Sandbox:
         )
 
 
+@pytest.fixture(autouse=True)
+def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
+    """Whatever a test makes the sandbox take or say must be known to the pinned SDK."""
+    wire = Wire(checks_refused=False)
+    monkeypatch.setattr(stripe.HTTPXClient, "request_async", wire.noting(stripe.HTTPXClient.request_async))
+    yield wire
+    assert wire.faults == []
+
+
 @pytest.fixture
 async def sandbox(tmp_path: Any) -> AsyncIterator[Sandbox]:
     rules = DeliveryRules(first_retry_s=0.02, longest_retry_s=0.1, attempts=4, hold_s=0.1, timeout_s=2)
@@ -143,16 +153,20 @@ async def sandbox(tmp_path: Any) -> AsyncIterator[Sandbox]:
 
 
 @pytest.fixture
-async def make_receiver() -> AsyncIterator[Callable[[], Awaitable[Receiver]]]:
+async def make_receiver(wire: Wire) -> AsyncIterator[Callable[[], Awaitable[Receiver]]]:
+    made: list[Receiver] = []
     async with AsyncExitStack() as stack:
 
         async def make() -> Receiver:
             receiver = Receiver()
             listener = await stack.enter_async_context(Listener(receiver.serve))
             receiver.url = f"http://127.0.0.1:{listener.port}/webhook"
+            made.append(receiver)
             return receiver
 
         yield make
+    for event in (event for receiver in made for event in receiver.events):
+        wire.note_event(event)
 
 
 @pytest.fixture

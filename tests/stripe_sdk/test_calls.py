@@ -1,0 +1,77 @@
+"""Every request that the gateway makes of Stripe is made here, and is one that the pinned SDK knows."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+import gateway.billing
+from gateway.billing import Billing, PlanChange, StripeOptions
+from gateway.billing.transport import Transport
+from gateway.core.policy import Plan
+from gateway.sandbox import Listening, Running, running
+from tests.stripe_sdk.calls import requests_in
+from tests.stripe_sdk.wire import Wire
+
+SOURCE = Path(gateway.billing.__file__).parent
+URLS = {"success_url": "http://127.0.0.1/done", "cancel_url": "http://127.0.0.1/pricing"}
+
+
+def plan(name: str, price_id: str | None = None) -> Plan:
+    lookup_key = None if price_id else name.replace("-", "_")
+    return Plan(plan_id=name, tier="pro", title=name, price_id=price_id, lookup_key=lookup_key)
+
+
+@pytest.fixture
+async def stripe() -> AsyncIterator[Running]:
+    async with running(Listening(seeded=True, run="t")) as now:
+        yield now
+
+
+async def test_every_call_of_stripe_is_one_that_the_sdk_knows(stripe: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    wire = Wire(checks_refused=True)
+    monkeypatch.setattr(Transport, "request_async", wire.noting(Transport.request_async))
+    billing = await Billing.open(StripeOptions(secret_key=stripe.key, base_url=stripe.stripe_url))
+    try:
+        await make_every_call(billing)
+    finally:
+        await billing.aclose()
+    assert wire.faults == []
+    assert requests_in(SOURCE) - wire.asked == set()
+
+
+async def make_every_call(billing: Billing) -> None:
+    cus = await billing.create_customer("customer0001", "user")
+    buyer = {"stripe_customer_id": cus, "customer_id": "customer0001", "user_id": "user", **URLS}
+    first = await billing.create_checkout(plan("pro-monthly"), **buyer)
+    link = await billing.create_checkout(plan("pro-monthly"), **buyer)
+    assert first is not None
+    assert link is not None
+    await billing.close_older_checkouts(cus, than=link)
+    await billing.close_checkout(first.session_id)
+    assert await billing.fetch_checkout(link.session_id) is not None
+    await pay(link.url)
+    facts = await billing.fetch_subscription_facts(cus)
+    await billing.facts.fetch_product_tiers([item.product_id for one in facts.subscriptions for item in one.items])
+    [subscription] = facts.subscriptions
+    change = PlanChange(
+        subscription_id=subscription.subscription_id,
+        item_id=subscription.items[0].item_id,
+        plan=plan("enterprise-monthly"),
+        at=subscription.items[0].period_starts_at,
+    )
+    await billing.preview_change(change)
+    await billing.apply_change(change)
+    await billing.create_portal_session(cus, "http://127.0.0.1/account")
+    await billing.fetch_prices([plan("pro-monthly"), plan("by-id", "price_pro_yearly")])
+    assert [one async for one in billing.list_undelivered(0)] == []
+    await billing.describe()
+
+
+async def pay(url: str) -> None:
+    async with httpx.AsyncClient(trust_env=False) as browser:
+        answer = await browser.post(url, data={"card_number": "4242424242424242", "email": "buyer@example.com"})
+    assert answer.status_code == 303
