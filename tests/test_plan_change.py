@@ -133,6 +133,20 @@ async def test_who_was_refused_is_let_in_as_soon_as_an_edit_raises_the_limit(par
     assert await admit_all(parts, key) == 1, "the count was kept through every edit"
 
 
+async def test_a_window_of_another_kind_starts_a_count_and_taking_the_edit_back_finds_the_old_one(parts):
+    text = POLICY.replace("WORD", "keep")
+    edit(parts, text)
+    _, key, _ = await parts.customer()
+    assert await admit_all(parts, key) == 4
+    edit(parts, text.replace("4 requests per billing period", "4 requests per day"))
+    assert await admit_all(parts, key) == 4, "that is what the policy check warns of"
+    edit(parts, text)
+    assert await admit_all(parts, key) == 0
+    both = "4 requests per day, 4 requests per billing period"
+    edit(parts, text.replace("4 requests per billing period", both))
+    assert await admit_all(parts, key) == 0, "and that is what it advises"
+
+
 async def test_a_larger_burst_holds_for_the_next_call(parts):
     text = POLICY.replace("WORD", "keep").replace("burst 1_000, 4 requests", "burst BURST, 99 requests")
     text = text.replace("1_000 per second burst BURST", "1 per second burst BURST")

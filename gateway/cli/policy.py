@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gateway.cli.charge_words import billed_words, cost_words, settle_words
+from gateway.cli.faults import count_words, print_cautions, print_faults
 from gateway.cli.forward_words import forwarding_lines, group_words
 from gateway.core.errors import TargetRejected
 from gateway.core.limits import Concurrency, Rate
@@ -18,14 +19,20 @@ from gateway.core.nearest import nearest_name
 from gateway.core.once import ONCE_METHODS
 from gateway.core.outage_policy import outage_words
 from gateway.core.target import canonical_path
-from gateway.policyfiles import CompiledPolicy, PolicyInvalid, compile_policy, limit_words, read_sources
+from gateway.policyfiles import (
+    CompiledPolicy,
+    PolicyInvalid,
+    compile_policy,
+    find_restarts,
+    limit_words,
+    read_sources,
+)
 from gateway.settings import find_policy_dir
 
 if TYPE_CHECKING:
     from gateway.core.credits import CreditTerms
     from gateway.core.policy import Policy, Standing, Tier
     from gateway.core.route import Route
-    from gateway.policyfiles import Fault
 
 _DIRECTORY = click.Path(path_type=Path)
 
@@ -49,21 +56,36 @@ def policy_group() -> None:
 @policy_group.command()
 @_directory_argument
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for editors and CI.")
-def check(directory: Path, *, as_json: bool) -> None:
-    """Read every policy file of DIRECTORY; exit 1 if anything is wrong."""
+@click.option(
+    "--against",
+    type=_DIRECTORY,
+    help="The policy directory that DIRECTORY is to follow: says too which counts the edit would start again.",
+)
+def check(directory: Path, *, as_json: bool, against: Path | None) -> None:
+    """Read every policy file of DIRECTORY; exit 1 if anything is wrong.
+
+    What is valid and may surprise is said as a warning; the exit code is 0 then.
+    """
+    before = None if against is None else _load(against).policy
     try:
-        policy = compile_policy(read_sources(directory)).policy
+        compiled = compile_policy(read_sources(directory))
     except PolicyInvalid as invalid:
         if as_json:
-            click.echo(json.dumps({"ok": False, "faults": [asdict(fault) for fault in invalid.faults]}))
+            told = {"ok": False, "faults": [asdict(fault) for fault in invalid.faults], "warnings": []}
+            click.echo(json.dumps(told))
         else:
-            _print_faults(invalid.faults)
+            print_faults(invalid.faults)
         sys.exit(1)
+    policy, cautions = compiled.policy, compiled.cautions
+    if before is not None:
+        cautions = (*find_restarts(before, policy, compiled.limit_places), *cautions)
     if as_json:
+        told = {"ok": True, "faults": [], "warnings": [asdict(caution) for caution in cautions]}
         counts = {"tiers": len(policy.tiers), "plans": len(policy.plans), "routes": len(policy.routes)}
-        click.echo(json.dumps({"ok": True, "faults": [], "policy_hash": policy.policy_hash, **counts}))
-    else:
-        _print_policy(policy, directory)
+        click.echo(json.dumps({**told, "policy_hash": policy.policy_hash, **counts}))
+        return
+    _print_policy(policy, directory)
+    print_cautions(cautions)
 
 
 @policy_group.command()
@@ -134,7 +156,7 @@ def _load(directory: Path) -> CompiledPolicy:
     try:
         return compile_policy(read_sources(directory))
     except PolicyInvalid as invalid:
-        _print_faults(invalid.faults)
+        print_faults(invalid.faults)
         sys.exit(1)
 
 
@@ -157,26 +179,6 @@ def _find_route(policy: Policy, verb: str, raw_path: bytes) -> tuple[str, Route 
     except TargetRejected as rejected:
         click.echo(f"refused  400 {rejected.code}: {rejected}")
         sys.exit(1)
-
-
-def _print_faults(faults: tuple[Fault, ...]) -> None:
-    for fault in faults:
-        place = f"{fault.file}:{fault.line}:{fault.column}" if fault.line else fault.file
-        click.echo(f"{click.style(place, bold=True)}: {fault.message}")
-        if fault.source_line:
-            shown, column = _clipped(fault.source_line, fault.column)
-            click.echo(f"    {shown}\n    {' ' * (column - 1)}{click.style('^', fg='red')}")
-        if fault.suggestion is not None:
-            click.echo(f"    did you mean {click.style(repr(fault.suggestion), fg='green')}?")
-    files = len({fault.file for fault in faults})
-    click.echo(f"\n{_count(len(faults), 'fault')} in {_count(files, 'file')}.")
-
-
-def _clipped(line: str, column: int, width: int = 100) -> tuple[str, int]:
-    """The part of a long line around a column, and the column in it; nothing that moves the cursor."""
-    start = max(0, column - 1 - width // 2) if len(line) > width else 0
-    part = line[start : start + width]
-    return "".join(char if char.isprintable() else " " for char in part), min(column - start, len(part) + 1)
 
 
 def _print_policy(policy: Policy, directory: Path) -> None:
@@ -285,9 +287,5 @@ def _standing_words(standing: Standing) -> str:
 def _duration_words(seconds: int) -> str:
     for unit, length_s in (("day", 86_400), ("hour", 3600), ("minute", 60)):
         if seconds % length_s == 0:
-            return _count(seconds // length_s, unit)
-    return _count(seconds, "second")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+            return count_words(seconds // length_s, unit)
+    return count_words(seconds, "second")

@@ -6,13 +6,15 @@ that everything else reads). `PolicyHolder` repeats this when the files change.
 """
 
 from gateway.core.limit_text import LimitInvalid, limit_words, parse_limit
+from gateway.policyfiles.cautions import find_restarts
 from gateway.policyfiles.compiler import CompiledPolicy, compile_policy, load_policy
-from gateway.policyfiles.faults import Fault, Place, PolicyInvalid
+from gateway.policyfiles.faults import Caution, Fault, Place, PolicyInvalid
 from gateway.policyfiles.holder import PolicyHolder
 from gateway.policyfiles.last_good import LastGood
 from gateway.policyfiles.sources import Sources, read_sources
 
 __all__ = [
+    "Caution",
     "CompiledPolicy",
     "Fault",
     "LastGood",
@@ -22,6 +24,7 @@ __all__ = [
     "PolicyInvalid",
     "Sources",
     "compile_policy",
+    "find_restarts",
     "limit_words",
     "load_policy",
     "parse_limit",

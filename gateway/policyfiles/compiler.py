@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gateway.core.alerts import DEFAULT_PERCENTS
 from gateway.core.credits import NEVER_EXPIRE
+from gateway.core.limits import limit_field
 from gateway.core.once import OnceTerms
 from gateway.core.outage_policy import default_rule
 from gateway.core.outcome import BELOW_500
@@ -17,6 +18,7 @@ from gateway.core.policy import Plan, Policy, Tier
 from gateway.core.route import Route
 from gateway.policyfiles.alerts import read_alerts
 from gateway.policyfiles.billable import read_billable
+from gateway.policyfiles.cautions import find_overshoots
 from gateway.policyfiles.consistency import (
     check_costs,
     check_default_group,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 
     from gateway.core.limits import Limit
     from gateway.core.outcome import Billable
+    from gateway.policyfiles.faults import Caution
     from gateway.policyfiles.named_files import Attachment
     from gateway.policyfiles.plans import PlanDraft
     from gateway.policyfiles.routes import RouteDraft
@@ -60,11 +63,15 @@ _LATER_SECTIONS = ("tests", "enforce", "overrides", "compat")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompiledPolicy:
-    """A policy, and where its routes stand: for explanations."""
+    """A policy, and where its routes and limits stand: for explanations."""
 
     policy: Policy
     route_places: tuple[Place, ...]
     """One for each of `policy.routes`."""
+    limit_places: dict[tuple[str, str], Place]
+    """Of each tier's limits, by the tier and the limit's counter."""
+    cautions: tuple[Caution, ...]
+    """What is valid and may surprise."""
     attachments: tuple[Attachment, ...]
     """Files that it names, as they were read."""
 
@@ -148,6 +155,8 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
     return CompiledPolicy(
         policy=policy,
         route_places=tuple(route.place for route in routes),
+        limit_places={(name, limit_field(one)): at for name, draft in tiers.items() for one, at in draft.limits},
+        cautions=tuple(find_overshoots(routes, tiers)),
         attachments=tuple(faults.attachments),
     )
 

@@ -50,6 +50,11 @@ class Fault:
         return f"{place}: {self.message}{hint}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caution(Fault):
+    """One thing to know: it is valid, and does what people may not expect."""
+
+
 class PolicyInvalid(ValueError):
     """The files do not add up to a policy. Nothing of them is used.
 

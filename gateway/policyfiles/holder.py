@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from gateway.policyfiles.cautions import find_restarts
 from gateway.policyfiles.compiler import compile_policy
 from gateway.policyfiles.faults import PolicyInvalid
 from gateway.policyfiles.sources import read_sources
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from gateway.core.policy import Policy
     from gateway.policyfiles.compiler import CompiledPolicy
+    from gateway.policyfiles.faults import Caution
     from gateway.policyfiles.last_good import LastGood
     from gateway.policyfiles.sources import Sources
 
@@ -71,6 +73,7 @@ class PolicyHolder:
         self._taken = (last_good.find() if last_good else None) or read_sources(directory)
         compiled = self._compile(self._taken)
         self._current = compiled.policy
+        _say_cautions(compiled)
         self._taken = replace(self._taken, attachments=compiled.attachments)
         self._keep()
         self._candidate: Sources | None = None
@@ -149,9 +152,10 @@ class PolicyHolder:
         self._keep()
         was_refused, self.last_error = self.last_error is not None, None
         if policy.policy_hash != self._current.policy_hash:
-            before, self._current = self._current.policy_hash, policy
+            before, self._current = self._current, policy
             self.reloads += 1
-            _log.info("policy reloaded", before=before, running=policy.policy_hash)
+            _log.info("policy reloaded", before=before.policy_hash, running=policy.policy_hash)
+            _say_cautions(compiled, find_restarts(before, policy, compiled.limit_places))
         elif was_refused:
             _log.info("policy files are valid again and say what is running", running=policy.policy_hash)
         return True
@@ -162,3 +166,10 @@ class PolicyHolder:
     def _keep(self) -> None:
         if self._last_good is not None:
             self._last_good.keep(self._taken)
+
+
+def _say_cautions(compiled: CompiledPolicy, restarts: tuple[Caution, ...] = ()) -> None:
+    cautions = (*restarts, *compiled.cautions)
+    if cautions:
+        said = [str(caution) for caution in cautions]
+        _log.warning("policy in force may surprise", running=compiled.policy.policy_hash, cautions=said)

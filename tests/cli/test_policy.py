@@ -281,3 +281,25 @@ def test_explain_says_where_a_cost_is_read(tmp_path: Path) -> None:
     assert "requests by the length of 'items' in the JSON body (at most 100, 1 without it)" in said
     assert "kb by the size of the request's body, a unit per 1KB (at most 5_000)" in said
     assert "100 requests per billing period: as many calls as their costs leave room for" in said
+
+
+def test_check_against_the_policy_before_warns_of_counts_that_start_again(tmp_path: Path) -> None:
+    edit = tmp_path / "edit"
+    edit.mkdir()
+    (edit / "api.yaml").write_text(TEXT.replace("- 1_000 requests per billing period", "- 1_000 requests per day"))
+    assert "warning" not in run("check", str(edit)).output
+    result = run("check", str(edit), "--against", str(SHIPPED))
+    assert result.exit_code == 0, "nothing is refused for it"
+    lines = result.output.splitlines()
+    at = lines.index("1 warning") + 1
+    number = 1 + next(n for n, line in enumerate((edit / "api.yaml").read_text().splitlines()) if "1_000 r" in line)
+    assert lines[at].startswith(f"{edit}/api.yaml:{number}:9: '1_000 requests per day' in tier 'pro' starts at nothing")
+    assert lines[at + 1].strip().startswith("- 1_000 requests per day")
+    told = json.loads(run("check", str(edit), "--against", str(SHIPPED), "--json").output)
+    assert (told["ok"], [one["line"] for one in told["warnings"]]) == (True, [number])
+
+
+def test_check_against_a_policy_that_is_not_valid_says_what_is_wrong_with_that(broken: Path) -> None:
+    result = run("check", str(SHIPPED), "--against", str(broken))
+    assert result.exit_code == 1
+    assert "did you mean 'enterprise'?" in result.output

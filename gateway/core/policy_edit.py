@@ -1,0 +1,74 @@
+"""Which counts an edit of the policy starts again. Pure.
+
+A counter is named after its meter, its window and its group of routes (`core.limits.limit_field`). An edit that
+changes one of these makes another counter, which holds nothing; all other edits move limits and keep counts.
+
+Laws:
+- only quotas are spoken of: rates refill, and calls at once end, by themselves;
+- a limit that is new beside those there were is no restart, nor is one that counts something else;
+- equal policies restart nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from gateway.core.limits import Quota, limit_field
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gateway.core.policy import Policy, Tier
+
+Because: TypeAlias = Literal["meter", "window", "group"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restart:
+    """A quota of a tier whose count starts at nothing, and the one that it replaces."""
+
+    tier: str
+    before: Quota
+    after: Quota
+    because: Because
+    """What was renamed or changed."""
+
+
+def restarted_counts(before: Policy, after: Policy) -> tuple[Restart, ...]:
+    """The counts that start again if `before` is in force and becomes `after`, in the order of the tiers."""
+    return tuple(
+        restart
+        for tier in after.tiers.values()
+        if tier.name in before.tiers
+        for restart in _restarts(before, after, before.tiers[tier.name], tier)
+    )
+
+
+def _restarts(before: Policy, after: Policy, old: Tier, new: Tier) -> Iterator[Restart]:
+    gone, come = _only_in(old, new), _only_in(new, old)
+    for quota in come:
+        for other in gone:
+            because = _why(before, after, other, quota)
+            if because is not None:
+                gone.remove(other)
+                yield Restart(tier=new.name, before=other, after=quota, because=because)
+                break
+
+
+def _only_in(tier: Tier, other: Tier) -> list[Quota]:
+    there = {limit_field(limit) for limit in other.limits}
+    return [limit for limit in tier.limits if isinstance(limit, Quota) and limit_field(limit) not in there]
+
+
+def _why(before: Policy, after: Policy, old: Quota, new: Quota) -> Because | None:
+    """What makes `new` of `old`; None: it is another limit."""
+    same = (old.meter == new.meter, old.window_s == new.window_s, old.group == new.group)
+    if same == (True, False, True):
+        return "window"
+    if same == (False, True, True) and old.meter not in after.meters and new.meter not in before.meters:
+        return "meter"
+    groups = (before.route_groups, after.route_groups)
+    if same == (True, True, False) and old.group not in {None, *groups[1]} and new.group not in {None, *groups[0]}:
+        return "group"
+    return None

@@ -1,0 +1,117 @@
+"""What is valid in a policy and surprises people: nothing is refused for it, and all of it is said."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.core.limit_text import limit_words
+from gateway.core.limits import Concurrency, Quota, limit_field
+from gateway.core.policy_edit import restarted_counts
+from gateway.core.settle import MOST_UNITS
+from gateway.policyfiles.faults import Caution, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from gateway.core.policy import Policy
+    from gateway.core.policy_edit import Restart
+    from gateway.core.settle import Settle
+    from gateway.policyfiles.routes import RouteDraft
+    from gateway.policyfiles.tiers import TierDraft
+
+_AT_ONCE = 20
+"""Calls at once in the example of what would help."""
+
+
+def find_overshoots(routes: Iterable[RouteDraft], tiers: Mapping[str, TierDraft]) -> list[Caution]:
+    """Quotas that calls in progress can exceed together: nothing bounds how many settle above what they reserved.
+
+    Of each quota, the route that exceeds it most is named.
+    """
+    lines = list(routes)
+    return [
+        _caution(place, words)
+        for tier in tiers.values()
+        for limit, place in tier.limits
+        if isinstance(limit, Quota) and (words := _overshoot_words(limit, tier, lines)) is not None
+    ]
+
+
+def _overshoot_words(quota: Quota, tier: TierDraft, routes: list[RouteDraft]) -> str | None:
+    features = {feature.value for feature in tier.features}
+    worst, most = None, 0
+    for route in routes:
+        rule = next((rule for rule in route.settle if rule.meter == quota.meter), None)
+        group = None if route.group is None else route.group.value
+        may_call = route.requires is None or route.requires.value in features
+        if rule is None or not may_call or quota.group not in {None, group} or _is_bounded(tier, group):
+            continue
+        reserved = _reserved(route, rule)
+        over = quota.units // reserved * (rule.at_most - reserved)
+        if over > most:
+            worst, most = (route, rule, reserved), over
+    if worst is None:
+        return None
+    route, rule, reserved = worst
+    calls, difference = quota.units // reserved, rule.at_most - reserved
+    start = f"{limit_words(quota)!r} in tier {tier.name.value!r} can end"
+    why = f"{route.pattern.text!r} reserves {reserved:_} {quota.meter}"
+    if rule.at_most == MOST_UNITS:
+        return (
+            f"{start} above by any number: {why} and is settled at whatever its response says, and {calls:_} such calls"
+            f" can be in progress at once; write 'at most' behind 'settle', and bound them, as with"
+            f" '{_AT_ONCE} concurrent'"
+        )
+    return (
+        f"{start} {most:_} above: {why} and is settled at {rule.at_most:_} at most, and {calls:_} such calls can be in"
+        f" progress at once; bound them, as with '{_AT_ONCE} concurrent' (then"
+        f" {min(_AT_ONCE, calls) * difference:_} above at most), or reserve more in 'cost'"
+    )
+
+
+def _is_bounded(tier: TierDraft, group: str | None) -> bool:
+    return any(isinstance(limit, Concurrency) and limit.group in {None, group} for limit, _ in tier.limits)
+
+
+def _reserved(route: RouteDraft, rule: Settle) -> int:
+    """What a call takes before it is settled; what is read in the request may be as little as 1."""
+    return max(1, dict(route.cost).get(rule.meter, 0))
+
+
+def find_restarts(before: Policy, after: Policy, limit_places: Mapping[tuple[str, str], Place]) -> tuple[Caution, ...]:
+    """What an edit starts to count again.
+
+    Args:
+        before: The policy that is in force.
+        after: The one that would follow it.
+        limit_places: Where the limits of `after` stand, by tier and counter.
+    """
+    return tuple(
+        _caution(limit_places[one.tier, limit_field(one.after)], _restart_words(one))
+        for one in restarted_counts(before, after)
+    )
+
+
+def _restart_words(one: Restart) -> str:
+    old, new = one.before, one.after
+    words = (
+        f"{limit_words(new)!r} in tier {one.tier!r} starts at nothing when this edit is in force: what customers have"
+        f" used of {limit_words(old)!r} in their running window"
+    )
+    if one.because == "window":
+        return f"{words} does not count in another window; keep the old line beside this one until its window has ended"
+    if one.because == "meter":
+        return (
+            f"{words} was counted under the name {old.meter!r}, and so were credits; keep the meter's name and give it"
+            " a 'title', or take the edit back within the window, and the old count is there again"
+        )
+    return (
+        f"{words} was counted under the name {old.group!r}; keep the name of the group, or take the edit back within"
+        " the window, and the old count is there again"
+    )
+
+
+def _caution(place: Place, message: str) -> Caution:
+    return Caution(
+        file=place.file, line=place.line, column=place.column, message=message, source_line=place.source_line
+    )

@@ -1,0 +1,121 @@
+"""What is valid and surprises: quotas that calls in progress can exceed, and edits that start counts again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from structlog.testing import capture_logs
+
+from gateway.policyfiles import PolicyHolder, compile_policy, find_restarts, read_sources
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+TEXT = """\
+version: 1
+default_tier: free
+meters:
+  tokens: {settle: response header X-Tokens at most 4_000}
+tiers:
+  free:
+    limits:
+      - 20_000 tokens per billing period
+      - 10 per second burst 20
+routes:
+  - {match: POST /v1/chat, cost: {tokens: 200}}
+  - {match: POST /v1/short, cost: {tokens: 200}, settle: {tokens: at most 300}, group: short}
+"""
+WORST = 20_000 // 200 * 3800
+
+
+def cautions(policies: Callable[..., Path], text: str) -> list[tuple[int, str]]:
+    compiled = compile_policy(read_sources(policies(api=text)))
+    return [(one.line, one.message) for one in compiled.cautions]
+
+
+def test_a_quota_that_calls_in_progress_can_exceed_is_said_with_the_worst_case_in_numbers(
+    policies: Callable[..., Path],
+) -> None:
+    [(line, message)] = cautions(policies, TEXT)
+    assert line == 8
+    assert message.startswith(
+        f"'20_000 tokens per billing period' in tier 'free' can end {WORST:_} above: 'POST /v1/chat'"
+    )
+    assert "100 such calls can be in progress at once" in message
+    assert "bound them, as with '20 concurrent' (then 76_000 above at most), or reserve more in 'cost'" in message
+
+
+def test_that_is_what_really_can_happen(policies: Callable[..., Path]) -> None:
+    """All that fit are reserved, and then each is settled at the most."""
+    used = calls = 0
+    while used + 200 <= 20_000:
+        used, calls = used + 200, calls + 1
+    assert used + calls * (4_000 - 200) - 20_000 == WORST
+    assert f"{WORST:_} above" in cautions(policies, TEXT)[0][1]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param("10 per second burst 20", "20 concurrent", id="calls at once are bounded"),
+        pytest.param("cost: {tokens: 200}", "cost: {tokens: 4_000}", id="the most is reserved"),
+        pytest.param("{settle: response header X-Tokens at most 4_000}", "{}", id="nothing is settled"),
+        pytest.param("20_000 tokens per billing period", "20_000 tokens per minute", id="a rate counts attempts"),
+    ],
+)
+def test_a_quota_that_is_bounded_is_not_warned_of(policies: Callable[..., Path], old: str, new: str) -> None:
+    text = TEXT.replace(
+        "  - {match: POST /v1/short, cost: {tokens: 200}, settle: {tokens: at most 300}, group: short}\n", ""
+    )
+    assert old in text
+    assert cautions(policies, text.replace(old, new)) == []
+
+
+def test_a_limit_on_a_group_is_exceeded_by_its_own_routes_only(policies: Callable[..., Path]) -> None:
+    text = TEXT.replace("20_000 tokens per billing period", "20_000 tokens per day on short")
+    [(_, message)] = cautions(policies, text)
+    assert f"can end {100 * 100:_} above: 'POST /v1/short'" in message
+
+
+def test_a_settlement_without_a_bound_is_said_to_have_none(policies: Callable[..., Path]) -> None:
+    [(_, message)] = cautions(policies, TEXT.replace(" at most 4_000", ""))
+    assert "can end above by any number" in message
+    assert "write 'at most' behind 'settle'" in message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("per billing period", "per day", "keep the old line beside this one until its window has ended"),
+        ("tokens", "words", "keep the meter's name and give it a 'title'"),
+    ],
+    ids=["window", "meter"],
+)
+def test_an_edit_that_starts_a_count_again_is_said_where_it_is_and_with_what_to_do(
+    policies: Callable[..., Path], old: str, new: str, words: str
+) -> None:
+    before = compile_policy(read_sources(policies(api=TEXT))).policy
+    after = compile_policy(read_sources(policies(api=TEXT.replace(old, new))))
+    [caution] = find_restarts(before, after.policy, after.limit_places)
+    assert (caution.file.endswith("api.yaml"), caution.line) == (True, 8)
+    assert "starts at nothing when this edit is in force" in caution.message
+    assert words in caution.message
+
+
+def test_a_gateway_that_takes_such_an_edit_says_so(policies: Callable[..., Path]) -> None:
+    directory = policies(api=TEXT)
+    with capture_logs() as at_start:
+        holder = PolicyHolder(directory)
+    assert [len(one["cautions"]) for one in at_start if one["log_level"] == "warning"] == [1]
+    (directory / "api.yaml").write_text(TEXT.replace("per billing period", "per day"))
+    with capture_logs() as logs:
+        holder.reload()
+    [said] = [one for one in logs if one["log_level"] == "warning"]
+    assert said["running"] == holder.current.policy_hash
+    assert "api.yaml:8: '20_000 tokens per day' in tier 'free' starts at nothing" in said["cautions"][0]
+    (directory / "api.yaml").write_text(TEXT.replace("per billing period", "per day") + "# a word\n")
+    with capture_logs() as logs:
+        holder.reload()
+    assert [one for one in logs if one["log_level"] == "warning"] == [], "what is the same policy is not said again"
