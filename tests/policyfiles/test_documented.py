@@ -1,4 +1,4 @@
-"""Every example in docs/policies.md is a part of a valid policy."""
+"""Every example in docs/policies.md is a part of a valid policy, and the one in docs/limits.md is a whole one."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ import pytest
 
 from gateway.policyfiles import PolicyInvalid, load_policy
 
-TEXT = (Path(__file__).parents[2] / "docs" / "policies.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def examples(page):
+    return re.findall(r"```yaml\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL)
+
+
+EXAMPLES = examples("policies.md")
 REST = {
     "default_tier": "default_tier: free\n",
     "meters": "meters: {tokens: {}, kb: {}, items: {}}\n",
@@ -33,3 +39,8 @@ def test_a_documented_example_is_valid(policies, example):
         load_policy(directory)
     except PolicyInvalid as invalid:
         assert all("does not exist" in fault.message for fault in invalid.faults), str(invalid)  # noqa: PT017
+
+
+def test_the_policy_about_limits_is_whole(policies):
+    (whole,) = examples("limits.md")
+    assert set(load_policy(policies(api=whole)).tiers) == {"free", "pro"}
