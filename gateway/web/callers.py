@@ -27,7 +27,7 @@ from gateway.core.errors import CapacityReduced, InvalidKey, MalformedRequest, S
 from gateway.ledger import CustomerRow
 from gateway.settings import Settings
 from gateway.web.asgi import Headers
-from gateway.web.metered import presented_key
+from gateway.web.presented_key import presented_key
 from gateway.web.refusals import CustomerNotFound, NotAllowed, NotAuthorized, RequestInvalid
 from gateway.web.runtime import Runtime
 

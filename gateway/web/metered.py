@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
 from gateway.admission import Attempt
 from gateway.core.cors import call_lines, without_cors
-from gateway.core.errors import CapacityReduced, ChargeDenied, Failed, MalformedRequest, Rejected, TiergateError
+from gateway.core.errors import CapacityReduced, ChargeDenied, Failed, Rejected, TiergateError
 from gateway.core.forward_rules import edit_lines
 from gateway.core.http_head import pairs_of
 from gateway.core.once import ONCE_METHODS, read_once
@@ -18,11 +18,12 @@ from gateway.core.outcome import BELOW_500, is_billed
 from gateway.core.ratelimit_fields import policy_field, state_field
 from gateway.explaining import Facts, Page, Record, cut
 from gateway.upstream import ClientFaulty, ClientLeft, ExchangeBroken, ExchangeCancelled, Outcome, ResponseHead
-from gateway.web.dates import DateField
+from gateway.web.decision_line import log_decision
 from gateway.web.edge_plan import NOTHING_TOLD, EdgePlan, edge_plan, facts_of, states_of
 from gateway.web.measuring import measure_call
 from gateway.web.outage_lines import UNCHECKED, UNCHECKED_LINES
-from gateway.web.problems import problem_response
+from gateway.web.presented_key import presented_key
+from gateway.web.sending import date_field, send_problem
 from gateway.web.settling import Settling
 
 if TYPE_CHECKING:
@@ -34,12 +35,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-_BEARER = b"bearer "
-_KEY_STARTS = b"tg_"
 _VARIES = b"vary: authorization, x-api-key"
 """Caches keep answers to Authorization apart by themselves, to a field they do not know only if told (RFC 9111
 sections 3.5 and 4.1): without it a cache that may keep an answer would give it to callers without a key."""
-date_field = DateField()
 
 
 class Forwarder(Protocol):
@@ -363,80 +361,9 @@ class Metered:
         if self._status is not None:
             runtime.metrics.responded(self._status).n += 1
         level = runtime.settings.decision_log
-        if level == "all" or (level == "denied" and self.plan is None):
-            self._log(record)
-
-    def _log(self, record: Record) -> None:
-        facts = self._facts
-        if facts is None:
-            return
-        log.info(
-            "decision",
-            decision_id=self.attempt.decision_id,
-            request_id=self.request_id or self.attempt.decision_id,
-            verdict=record.verdict,
-            method=record.method,
-            path=record.path,
-            status=record.status,
-            customer_id=facts.customer_id,
-            key=facts.key_last4,
-            tier=facts.tier,
-            policy=facts.policy_hash,
-            refunded=record.refunded,
-            **({"outage": record.outage} if record.outage else {}),
-            **({"settled": record.settled} if record.settled else {}),
-            left={limit.name: left for limit, left in zip(facts.limits, record.states[::3] or _UNKNOWN, strict=False)},
-            ms=round(record.duration_ms or 0.0, 3),
-        )
+        if (level == "all" or (level == "denied" and self.plan is None)) and self._facts is not None:
+            log_decision(self.attempt.decision_id, self.request_id, record, self._facts)
 
 
 _SHORT = 200
 _SWITCHING = 101
-_ENDS_CONNECTION = frozenset(
-    {
-        "malformed-request",
-        "http-version-not-supported",
-        "body-incomplete",
-        "body-too-large",
-        "request-timeout",
-        "expectation-failed",
-    }
-)
-"""Where the message ends is not sure, or it is not worth reading until there: nothing after it is read as a request."""
-_UNKNOWN: tuple[Any, ...] = (None,) * 32
-
-
-def presented_key(headers: Headers) -> bytes | None:
-    """The API key as sent: `X-API-Key`, or a bearer token that looks like one of ours.
-
-    A bearer token of another kind is the proxied API's own business.
-
-    Raises:
-        MalformedRequest: Two different keys; which one counts would be a guess.
-    """
-    found: bytes | None = None
-    for name, value in headers:
-        if name == b"x-api-key":
-            key = value.strip()
-        elif name == b"authorization" and value[: len(_BEARER)].lower() == _BEARER:
-            key = value[len(_BEARER) :].strip()
-            if not key.startswith(_KEY_STARTS):
-                continue
-        else:
-            continue
-        if found is not None and key != found:
-            raise MalformedRequest("The request carries two different API keys; send one.")
-        found = key
-    return found
-
-
-async def send_problem(
-    runtime: Runtime, scope: Scope, send: Send, error: TiergateError, decision_id: str | None, extra: Headers
-) -> int:
-    """Answer with a problem document. Returns its status."""
-    status, headers, body = problem_response(error, runtime.site, decision_id=decision_id)
-    if error.code in _ENDS_CONNECTION and scope["http_version"] not in {"2", "3"}:
-        headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": status, "headers": [*headers, date_field.current(), *extra]})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
-    return status

@@ -18,10 +18,11 @@ from gateway.core.target import canonical_path, check_length
 from gateway.core.trace import request_id
 from gateway.web.asgi import ASGIApp, Headers, Receive, Scope, Send
 from gateway.web.front import CALLER
-from gateway.web.metered import Forwarder, Metered, date_field, send_problem
+from gateway.web.metered import Forwarder, Metered
 from gateway.web.problems import problem_response
 from gateway.web.reserved import ReservedPaths
 from gateway.web.runtime import Runtime
+from gateway.web.sending import date_field, send_problem
 from gateway.web.websockets import refuse_upgrade
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from gateway.upstream.errors import NotConnected
 from gateway.upstream.websocket import WebSocketLimits, WebSocketOutcome, WebSocketRequest, relay_websocket
 from gateway.upstream.websocket_limits import Tally
 from gateway.web.asgi import Receive, Scope, Send
-from gateway.web.metered import Metered, presented_key
+from gateway.web.metered import Metered
+from gateway.web.presented_key import presented_key
 from gateway.web.websocket_charges import WebSocketCharges
 
 if TYPE_CHECKING:

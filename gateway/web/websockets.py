@@ -21,10 +21,11 @@ from gateway.core.trace import request_id
 from gateway.core.websocket import check_websocket, parse_offer
 from gateway.upstream.websocket_refusal import refuse_websocket
 from gateway.web.asgi import Receive, Scope, Send
-from gateway.web.metered import Metered, send_problem
+from gateway.web.metered import Metered
 from gateway.web.proxying import ReverseProxy
 from gateway.web.reserved import ReservedPaths
 from gateway.web.runtime import Runtime
+from gateway.web.sending import send_problem
 from gateway.web.websocket_session import WebSocketSession
 
 if TYPE_CHECKING:
