@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.machine import Cores
 from benchmarks.processes import NotMeasured, running, wait_until_ready
-from gateway.cli.house import free_port
+from gateway.cli.ports import free_port
 
 CONF = Path(__file__).parent / "conf"
 PEERS = Path(__file__).parent.parent / ".venv-bench"

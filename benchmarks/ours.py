@@ -20,7 +20,7 @@ from benchmarks.ground import CONF, Ground, our_python
 from benchmarks.machine import move_to_cores
 from benchmarks.processes import Group, NotMeasured, running, wait_until_ready
 from gateway.cache import CacheServer
-from gateway.cli.house import free_port
+from gateway.cli.ports import free_port
 from gateway.core.keys import KeyCodec
 from gateway.provisioning import random_text
 from gateway.supervised import PARENT_VARIABLE

@@ -17,7 +17,7 @@ from benchmarks.machine import on_cores
 from benchmarks.processes import Group, NotMeasured, running, wait_until_ready
 from gateway.cache import CacheServer
 from gateway.cache.scripts import CHARGE
-from gateway.cli.house import free_port
+from gateway.cli.ports import free_port
 from gateway.core.keys import KeyCodec
 from gateway.provisioning import random_text
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from benchmarks.ground import Ground, find_nginx, our_python, running_nginx
 from benchmarks.processes import running, wait_until_ready
 from benchmarks.upstream_server import BODIES
-from gateway.cli.house import free_port
+from gateway.cli.ports import free_port
 
 
 @contextmanager

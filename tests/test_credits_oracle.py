@@ -28,7 +28,7 @@ from gateway.core.keys import KeyCodec
 from gateway.crediting import CreditOrder, GrantNotFound
 from gateway.ledger import Ledger, migrate
 from gateway.usage import list_credits, list_usage, read_counters
-from tests.conftest import PEPPER, Parts, TestClock
+from tests.conftest import PATIENT_S, PEPPER, Parts, TestClock
 
 HOUR_S = 3600
 QUOTA = 6
@@ -243,7 +243,7 @@ def test_any_history_of_credits_matches_the_model(shared_cache_server: Any) -> N
         (policies / "policy.yaml").write_text(POLICY)
         url = f"sqlite:///{folder}/ledger.sqlite3"
         migrate(url)
-        ledger = runner.run(Ledger.open(url))
+        ledger = runner.run(Ledger.open(url, deadline_s=PATIENT_S))
         cache = runner.run(Cache.connect(shared_cache_server.url, deadline_s=5.0, on_reconnect=None))
         parts = Parts(
             ledger, cache, TestClock(1_800_000_000.0), policies, KeyCodec(PEPPER, "test"), shared_cache_server.url

@@ -18,7 +18,7 @@ from gateway.core.errors import CapacityReduced, QuotaExceeded
 from gateway.core.keys import KeyCodec
 from gateway.ledger import Ledger, migrate
 from gateway.outages import CALM_S
-from tests.conftest import PEPPER, POLICY, Parts, TestClock
+from tests.conftest import PATIENT_S, PEPPER, POLICY, Parts, TestClock
 from tests.fakes.line import Line
 from tests.steps import admit, pro, subscribe
 
@@ -57,7 +57,7 @@ class Stage:
         (folder / "policy.yaml").write_text(POLICY)
         url = f"sqlite:///{folder / 'ledger.sqlite3'}"
         await asyncio.to_thread(migrate, url)
-        ledger = await Ledger.open(url)
+        ledger = await Ledger.open(url, deadline_s=PATIENT_S)
         self.stack.push_async_callback(ledger.aclose)
         raw = Redis.from_url(cache_url)
         self.stack.push_async_callback(raw.aclose)

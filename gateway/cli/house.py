@@ -25,6 +25,7 @@ from typing import Any
 import httpx
 
 from gateway.cli.part import STOP_TIMEOUT_S, Part
+from gateway.cli.ports import free_port
 from gateway.clock import write_clock_offset
 from gateway.supervised import PARENT_VARIABLE
 
@@ -268,14 +269,6 @@ def temporary_house_directory() -> Iterator[Path]:
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def free_port() -> int:
-    """A TCP port on loopback that was free a moment ago."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def example_policies() -> Path:

@@ -23,8 +23,9 @@ from gateway.clock import SimulatedClock
 from gateway.core.access import LIFECYCLE_ROWS
 from gateway.core.account import Subscription
 from gateway.core.policy import Plan, Policy, Standing, Tier
-from gateway.ledger import Ledger, migrate
+from gateway.ledger import Ledger
 from gateway.sync import EventWorker, Sync, WorkerOptions, receive_event
+from tests.conftest import PATIENT_S
 from tests.fakes.listener import Listener
 from tests.stripe_sdk.wire import Wire
 
@@ -283,21 +284,14 @@ def event(event_id: str, event_type: str, subject: dict[str, Any], **changes: An
     return made | changes
 
 
-@pytest.fixture(scope="session")
-def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("migrated") / "ledger.sqlite3"
-    migrate(f"sqlite:///{file}")
-    return file
-
-
 @pytest.fixture
-def ledger_url(migrated_file: Path, tmp_path: Path) -> str:
-    return f"sqlite:///{shutil.copy(migrated_file, tmp_path / 'ledger.sqlite3')}"
+def ledger_url(migrated_sqlite: Path, tmp_path: Path) -> str:
+    return f"sqlite:///{shutil.copy(migrated_sqlite, tmp_path / 'ledger.sqlite3')}"
 
 
 @pytest.fixture
 async def ledger(ledger_url: str) -> AsyncIterator[Ledger]:
-    made = await Ledger.open(ledger_url)
+    made = await Ledger.open(ledger_url, deadline_s=PATIENT_S)
     yield made
     await made.aclose()
 

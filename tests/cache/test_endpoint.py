@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway.cache import Cache, CacheUnavailable
-from gateway.cli.house import free_port
+from gateway.cli.ports import free_port
 from gateway.core.account import Account
 from gateway.core.charge import Charged, ChargeRequest
 from tests.fakes.line import Line

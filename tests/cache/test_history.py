@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.cache import Cache, Receipt
-from gateway.cli.house import free_port
+from gateway.cli.ports import free_port
 from gateway.core.account import Account
 from gateway.core.charge import AccountMissing, Charged, ChargeRequest, QuotaClaim, RateClaim
 from tests.fakes.snapshot_server import SnapshotServer

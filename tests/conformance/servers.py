@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.cli.ports import free_port
 from tests.conformance.impatient import SHORT_S
 
 ROOT = Path(__file__).parent.parent.parent
@@ -69,7 +69,7 @@ class Gateway:
 @contextmanager
 def running(server: str, world: dict[str, str], upstream_url: str, *, impatient: bool = False) -> Iterator[Gateway]:
     """A gateway under that server, with a customer of its own."""
-    port = _free_port()
+    port = free_port()
     log = Path(world["TIERGATE_DATA_DIR"]) / f"{server}-{port}.log"
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("TIERGATE_", "STRIPE_"))}
     own = {"TIERGATE_UPSTREAM_URL": upstream_url, "TIERGATE_PUBLIC_URL": f"http://127.0.0.1:{port}"}
@@ -93,13 +93,6 @@ def running(server: str, world: dict[str, str], upstream_url: str, *, impatient:
         yield Gateway(port=port, customer_id=customer["customer_id"], key=issued["key"].encode())
     finally:
         _end(process)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _await_start(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from gateway.cli.house import free_port
+from gateway.cli.ports import free_port
 from tests.conftest import Parts
 from tests.fakes.line import Line
 from tests.fakes.snapshot_server import SnapshotServer

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.cache import CacheServer
+from gateway.cli.ports import free_port
 from gateway.ledger import migrate
 
 ROOT = Path(__file__).parent.parent.parent
@@ -142,14 +142,6 @@ def _process(folder: Path, env: Mapping[str, str], workers: int | None) -> Itera
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _await_start(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

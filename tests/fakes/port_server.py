@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gateway.cache.server import _find_binary
-from gateway.cli.house import free_port
+from gateway.cli.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

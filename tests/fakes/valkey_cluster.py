@@ -11,7 +11,7 @@ from redis.asyncio import RedisCluster
 from redis.exceptions import RedisError
 
 from gateway.cache.slots import SLOTS, slot_of_tag
-from gateway.cli.house import free_port
+from gateway.cli.ports import free_port
 from tests.fakes.port_server import PATIENCE_S, PortServer, until
 
 if TYPE_CHECKING:

@@ -18,6 +18,8 @@ from typing import Any
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
 
+from gateway.cli.ports import free_port
+
 _ROOT = Path(__file__).parents[2]
 _START_S = 20.0
 
@@ -54,9 +56,7 @@ class RelayServer:
 
 @contextmanager
 def serving(name: str) -> Iterator[RelayServer]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "tests.fakes.websocket_relay", name, str(port)]
     with subprocess.Popen(command, cwd=_ROOT) as process:
         try:

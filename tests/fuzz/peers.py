@@ -11,7 +11,7 @@ from pathlib import Path
 from string import Template
 
 from benchmarks.ground import find_nginx, find_peer
-from tests.fakes.gateway_process import free_port
+from gateway.cli.ports import free_port
 from tests.fuzz.calls import calling
 
 _START_S, _STOP_S = 20.0, 3.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import ssl
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import httpx
 
+from gateway.cli.ports import free_port
 from tests.fakes.authority import Authority
 from tests.judges.ground import ROOT, clean_environment
 from tests.web.conftest import ADMIN_TOKEN
@@ -43,9 +43,7 @@ def running_under_granian(settings: dict[str, str], folder: Path) -> Iterator[Ht
     authority = Authority(folder / "authority")
     trusting = ssl.create_default_context(cafile=authority.ca_file)
     certificate, key_file = authority.issue("localhost")
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port = free_port()
     url = f"https://localhost:{port}"
     log = folder / "granian.log"
     command = [sys.executable, "-m", "granian", *OPTIONS, "--host", "127.0.0.1", "--port", str(port)]

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import inspect
 import os
-import socket
 import sqlite3
 import time
 import traceback
@@ -14,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from sqlalchemy import text
 
+from gateway.cli.ports import free_port
 from gateway.core.errors import LedgerUnavailable
 from gateway.ledger import Ledger, LedgerUrlInvalid, describe, migrate
 from gateway.ledger.database import parse_place
@@ -243,10 +243,7 @@ async def test_a_damaged_file_is_reported_as_such(sqlite_url, open_ledger):
 
 @pytest.mark.postgres
 async def test_a_port_where_nobody_listens_is_reported_without_the_password(open_ledger):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
-    ledger = await open_ledger(f"postgresql://tier:{PASSWORD}@127.0.0.1:{port}/ledger", deadline_s=2)
+    ledger = await open_ledger(f"postgresql://tier:{PASSWORD}@127.0.0.1:{free_port()}/ledger", deadline_s=2)
     for call in (ledger.ping(), ledger.is_migrated(), ledger.take_fence("c1")):
         with pytest.raises(LedgerUnavailable, match="did not answer") as caught:
             await call
@@ -256,11 +253,8 @@ async def test_a_port_where_nobody_listens_is_reported_without_the_password(open
 
 @pytest.mark.postgres
 def test_migrating_where_nobody_listens_is_reported_without_the_password():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
     with pytest.raises(LedgerUnavailable) as caught:
-        migrate(f"postgresql://tier:{PASSWORD}@127.0.0.1:{port}/ledger")
+        migrate(f"postgresql://tier:{PASSWORD}@127.0.0.1:{free_port()}/ledger")
     assert PASSWORD not in "".join(traceback.format_exception(caught.value))
 
 

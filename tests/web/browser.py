@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from gateway.cli.ports import free_port
 from tests.optional import not_tested
 
 START_S = 30.0
@@ -142,9 +142,7 @@ def open_browser() -> Iterator[Browser]:
         not_tested(
             "in a browser", "no chromium and chromedriver here (Debian: apt-get install chromium chromium-driver)"
         )
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port = free_port()
     profile = tempfile.mkdtemp(prefix="tgb")
     process = subprocess.Popen(
         [driver, f"--port={port}"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

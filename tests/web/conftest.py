@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import ssl
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import httpx
 import pytest
 
 from gateway.cache import CacheServer
+from gateway.cli.ports import free_port
 from gateway.ledger import migrate
 from tests.fakes.stage import Stage
 
@@ -221,9 +221,7 @@ COMMANDS = {"ours": (*_UVICORN, *_FRONT), "uvicorn": _UVICORN, "granian": _GRANI
 
 
 def _start(sandbox: Sandbox, settings: dict[str, str], target: str, server: str) -> Gateway:
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    port = listener.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     endpoint = sandbox.ask(
         "POST", "/v1/webhook_endpoints", data={"url": f"{url}/api/v1/webhook", "enabled_events[0]": "*"}
@@ -231,21 +229,15 @@ def _start(sandbox: Sandbox, settings: dict[str, str], target: str, server: str)
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("TIERGATE_", "STRIPE_"))}
     own = {"STRIPE_WEBHOOK_SECRET": endpoint["secret"], "TIERGATE_PUBLIC_URL": url}
     log = Path(settings["TIERGATE_DATA_DIR"]) / f"gateway-{port}.log"
-    where = ("--fd", str(listener.fileno()))
-    if server == "granian":  # it takes no listener of ours
-        where = ("--port", str(port))
-        listener.close()
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", *COMMANDS[server], target, *where],
+            [sys.executable, "-m", *COMMANDS[server], target, "--port", str(port)],
             env=inherited | settings | own | {"PYTHONPATH": str(ROOT)},
             cwd=settings["TIERGATE_DATA_DIR"],
-            pass_fds=[listener.fileno()] if server != "granian" else [],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-    listener.close()
     return Gateway(url, process, sandbox, endpoint, log)
 
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from gateway.cli.ports import free_port
 from gateway.core.keys import KeyCodec
 
 UPSTREAM_MARK = b'"raw_path"'
@@ -278,10 +279,7 @@ def test_calls_that_fail_are_paced_like_all_others(gateway):
 
 
 def test_an_upstream_that_is_down_is_a_502_that_costs_nothing(start_gateway, until):
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        port = nobody.getsockname()[1]
-    gateway = start_gateway(TIERGATE_UPSTREAM_URL=f"http://127.0.0.1:{port}")
+    gateway = start_gateway(TIERGATE_UPSTREAM_URL=f"http://127.0.0.1:{free_port()}")
     _, _, client = gateway.customer()
     failed = client.get("/v1/echo")
     assert (failed.status_code, failed.json()["code"]) == (502, "upstream-unreachable")

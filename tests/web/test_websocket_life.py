@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from gateway.cli.ports import free_port
 from tests.fakes.websocket_thread import websocket_api
 from tests.web.browser import open_browser
 from tests.web.sockets import POLICY, closed, key_of, open_socket, refused, used
@@ -55,13 +56,6 @@ def answering(answer: bytes) -> Iterator[int]:
             yield listener.getsockname()[1]
         finally:
             listener.shutdown(socket.SHUT_RDWR)
-
-
-def free_port() -> int:
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        port: int = nobody.getsockname()[1]
-        return port
 
 
 # Billed or not.
