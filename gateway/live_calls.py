@@ -1,8 +1,10 @@
-"""The calls in progress of this worker that hold places in limits on calls at once.
+"""The calls in progress of this worker that hold something in the cache: places in limits on calls at once, or a key.
 
 The cache counts them, over all workers. A place is taken by the charge with which a call begins,
 given back when the call ends, and meanwhile held by saying now and then that the call goes on: the
-places of a worker that died are free when nobody has said so for `cache.keyspace.LIVE_MS`. Laws:
+places of a worker that died are free when nobody has said so for `cache.keyspace.LIVE_MS`. In the same way
+an Idempotency-Key is kept in flight for as long as its call takes, and for `core.once.BUSY_S` after its worker
+died; whoever ends its charge (`admission.ending`) lets it go. Laws:
 
 - nobody waits for a place to be given back; one whose giving back was lost heals by itself;
 - what may have been taken without an answer is given back;
@@ -13,12 +15,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.cache import Cache, prepare_release, prepare_renewal
+from gateway.cache import Cache, prepare_once_renewal, prepare_release, prepare_renewal
 
 if TYPE_CHECKING:
     from gateway.clock import Clock
+    from gateway.core.once import OnceCall
 
 RENEW_S = 5.0
 """Seconds between two renewals. A call is first held when it is between one and two of them old, so short calls
@@ -27,39 +30,52 @@ cost nothing, and the cache may be away for three of them before a place is lost
 _AT_ONCE = 128
 """Calls that are held in one go: charges are not to wait behind thousands of them."""
 
-_Places: TypeAlias = tuple[str, tuple[str, ...]]
-"""A customer, and the fields of the limits."""
+
+class _Held(NamedTuple):
+    """What one call holds."""
+
+    customer_id: str
+    fields: tuple[str, ...]
+    """Of the limits on calls at once."""
+    once: OnceCall | None
 
 
 class LiveCalls:
-    """Gives places back, and holds those of calls that go on."""
+    """Gives places back, and holds what calls have that go on."""
 
     def __init__(self, cache: Cache, clock: Clock) -> None:
         self._cache = cache
         self._clock = clock
-        self._young: dict[str, _Places] = {}
-        self._old: dict[str, _Places] = {}
+        self._young: dict[str, _Held] = {}
+        self._old: dict[str, _Held] = {}
 
     def __len__(self) -> int:
-        """Calls in progress that hold places."""
+        """Calls in progress that hold something."""
         return len(self._young) + len(self._old)
 
-    def begin(self, call_id: str, customer_id: str, fields: tuple[str, ...]) -> None:
-        """A call has begun, and its charge has taken places."""
-        self._young[call_id] = (customer_id, fields)
+    def begin(self, call_id: str, customer_id: str, fields: tuple[str, ...], once: OnceCall | None = None) -> None:
+        """A call has begun, and its charge has taken places, or a key.
+
+        Args:
+            call_id: Its decision id.
+            customer_id: Whose.
+            fields: Of the limits in which it has a place; none: it has a key only.
+            once: Its Idempotency-Key, if it was charged under one.
+        """
+        self._young[call_id] = _Held(customer_id, fields, once)
 
     def end(self, call_id: str) -> None:
         """It has ended."""
-        places = self._young.pop(call_id, None) or self._old.pop(call_id, None)
-        if places is not None:
-            self.give_back(call_id, *places)
+        held = self._young.pop(call_id, None) or self._old.pop(call_id, None)
+        if held is not None and held.fields:
+            self.give_back(call_id, held.customer_id, held.fields)
 
     def give_back(self, call_id: str, customer_id: str, fields: tuple[str, ...]) -> None:
         """Free the places that a call has, or may have."""
         self._cache.send_packed(prepare_release(customer_id, fields, call_id)).add_done_callback(_ignore)
 
     async def renew(self) -> None:
-        """Hold the places of the calls that go on. Called every `RENEW_S` by a background task.
+        """Hold what the calls have that go on. Called every `RENEW_S` by a background task.
 
         Raises:
             CacheUnavailable: Not all are held; the next run does it.
@@ -76,14 +92,18 @@ class LiveCalls:
             raise failures[0]
 
     async def _hold(self, call_ids: list[str]) -> list[BaseException]:
-        held: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
-        for call_id in call_ids:
-            customer_id, fields = self._old.get(call_id, ("", ()))  # it may have ended meanwhile
-            for field in fields:
-                held[customer_id, field].append(call_id)
+        places: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        renewals: list[bytes] = []
         now_ms = self._clock.cache_now_ms()
-        renewals = [
-            prepare_renewal(customer_id, field, renewed, now_ms) for (customer_id, field), renewed in held.items()
+        for call_id in call_ids:
+            if (held := self._old.get(call_id)) is None:  # it has ended meanwhile
+                continue
+            for field in held.fields:
+                places[held.customer_id, field].append(call_id)
+            if held.once is not None:
+                renewals.append(prepare_once_renewal(held.customer_id, held.once, call_id, now_ms))
+        renewals += [
+            prepare_renewal(customer_id, field, renewed, now_ms) for (customer_id, field), renewed in places.items()
         ]
         answers = await asyncio.gather(*map(self._cache.send_packed, renewals), return_exceptions=True)
         return [answer for answer in answers if isinstance(answer, BaseException)]

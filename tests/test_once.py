@@ -83,6 +83,60 @@ async def test_a_repeat_in_flight_and_another_call_are_refused(parts):
             await admit(admission, key, OTHER)
 
 
+async def test_a_call_that_takes_longer_than_any_bound_is_in_flight_until_it_ends_and_its_repeats_wait(parts):
+    customer_id, key, _ = await parts.customer()
+    live = parts.admission.live
+    first = await admit(parts.admission, key)
+    await live.renew()  # it is young, and only remembered
+    for _ in range(4):
+        parts.clock.time += BUSY_S - 1
+        await live.renew()
+        for admission in (parts.admission, parts.another_worker()):
+            with pytest.raises(IdempotencyKeyInFlight, match=f"{BUSY_S} s"):
+                await admit(admission, key)
+    parts.admission.end_once(first)
+    await live.renew()  # said too late: it has ended
+    assert (await admit(parts.another_worker(), key)).is_repeat
+    assert await used(parts, customer_id) == 1
+    assert len(live) == 1
+    live.end(first.decision_id)
+    assert len(live) == 0
+
+
+async def test_a_call_whose_worker_died_is_taken_for_lost_in_time(parts):
+    _, key, _ = await parts.customer()
+    await admit(parts.admission, key)
+    await parts.admission.live.renew()
+    parts.clock.time += BUSY_S - 1
+    with pytest.raises(IdempotencyKeyInFlight, match="1 s"):
+        await admit(parts.another_worker(), key)
+    parts.clock.time += 1
+    assert (await admit(parts.another_worker(), key)).is_repeat
+
+
+async def test_a_slow_call_that_was_given_back_does_not_take_its_key_again(parts):
+    customer_id, key, _ = await parts.customer()
+    first = await admit(parts.admission, key)
+    await parts.admission.live.renew()
+    assert await parts.admission.refund(first) == "given-back"
+    other = await admit(parts.another_worker(), key, OTHER)
+    await parts.admission.live.renew()
+    assert not other.is_repeat
+    assert await used(parts, customer_id) == 1
+    parts.clock.time += BUSY_S
+    assert (await admit(parts.another_worker(), key, OTHER)).is_repeat, "the first worker held nothing of the second's"
+
+
+async def test_a_repeat_holds_no_key(parts):
+    _, key, _ = await parts.customer()
+    first = await ended(parts.admission, key)
+    repeat = await admit(parts.admission, key)
+    assert repeat.is_repeat
+    assert first.holds_places
+    assert not repeat.holds_places
+    assert len(parts.admission.live) == 1
+
+
 async def test_a_call_that_is_given_back_frees_its_key_and_is_not_settled_as_done(parts):
     customer_id, key, _ = await parts.customer()
     first = await admit(parts.admission, key)

@@ -100,7 +100,8 @@ class Attempt:
         self.outage: Passed | None = None
         """What policy said, if the cache could not decide."""
         self.holds_places = False
-        """Whether it counts among calls in progress that are limited: `LiveCalls.end` is to be told of its end."""
+        """Whether it counts among calls in progress that are held in the cache, for the places that they have or for
+        their Idempotency-Keys: `LiveCalls.end` is to be told of its end."""
         self._states: tuple[LimitState, ...] = ()
         self._taken: tuple[int, ...] = ()
 

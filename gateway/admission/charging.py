@@ -102,9 +102,12 @@ class Charging:
             self._live.give_back(attempt.decision_id, account.customer_id, plan.live)
             raise
         if reply[0] in _PASSED:
-            self._live.begin(attempt.decision_id, account.customer_id, plan.live)
-            attempt.holds_places = True
+            self._hold(attempt, account.customer_id, plan.live, attempt.once if reply[0] == CHARGED else None)
         return reply
+
+    def _hold(self, attempt: Attempt, customer_id: str, fields: tuple[str, ...], once: OnceCall | None) -> None:
+        self._live.begin(attempt.decision_id, customer_id, fields, once)
+        attempt.holds_places = True
 
     async def _charge_once(self, attempt: Attempt, request: ChargeRequest, plan: Plan, call: OnceCall) -> ChargeAnswer:
         """Charge what was not charged before under the same Idempotency-Key."""
@@ -114,6 +117,8 @@ class Charging:
             reply = await self._charge_places(attempt, command)
         else:
             reply = await self._cache.charge_packed(command)
+            if reply[0] == CHARGED:
+                self._hold(attempt, request.customer_id, (), call)
         answer = once_answer(plan.claims, repeat.claims, reply)
         match answer:
             case Repeated():

@@ -23,6 +23,7 @@ from gateway.cache.once import (
     prepare_once,
     prepare_once_end,
     prepare_once_refund,
+    prepare_once_renewal,
 )
 from gateway.cache.scripts import (
     CHARGED,
@@ -62,6 +63,7 @@ __all__ = [
     "prepare_once",
     "prepare_once_end",
     "prepare_once_refund",
+    "prepare_once_renewal",
     "prepare_release",
     "prepare_renewal",
     "prepare_settlement",

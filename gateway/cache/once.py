@@ -11,6 +11,7 @@ from gateway.cache.scripts import (
     ONCE,
     ONCE_END,
     ONCE_REFUND,
+    ONCE_RENEW,
     REFUSED,
     charge_answer,
     charge_arguments,
@@ -86,6 +87,12 @@ def prepare_once(
 def prepare_once_end(customer_id: str, call: OnceCall, receipt_id: str) -> bytes:
     """The charged call has ended, and stays charged."""
     return pack([b"EVALSHA", ONCE_END.sha, 1, once_key(customer_id, call.digest), receipt_id])
+
+
+def prepare_once_renewal(customer_id: str, call: OnceCall, receipt_id: str, now_ms: int) -> bytes:
+    """The charged call goes on: its key stays in flight. `now_ms`: as of a charge."""
+    key = once_key(customer_id, call.digest)
+    return pack([b"EVALSHA", ONCE_RENEW.sha, 1, key, receipt_id, now_ms, BUSY_S * 1000])
 
 
 def prepare_once_refund(receipt: Receipt, call: OnceCall) -> bytes:

@@ -84,13 +84,14 @@ SETTLE = _read("settle.lua")
 PUBLISH = _read("publish.lua")
 ONCE = _read("once.lua")
 ONCE_END = _read("once_end.lua")
+ONCE_RENEW = _read("once_renew.lua")
 ONCE_REFUND = _read("once_refund.lua")
 CHARGE_BACK = _read("charge_back.lua")
 RELEASE = _read("release.lua")
 RENEW = _read("renew.lua")
 LEASE = _read("lease.lua")
 LEASE_END = _read("lease_end.lua")
-SCRIPTS = (CHARGE, SETTLE, PUBLISH, ONCE, ONCE_END, ONCE_REFUND, RELEASE, RENEW, LEASE, LEASE_END)
+SCRIPTS = (CHARGE, SETTLE, PUBLISH, ONCE, ONCE_END, ONCE_RENEW, ONCE_REFUND, RELEASE, RENEW, LEASE, LEASE_END)
 
 
 def load_command(script: Script) -> bytes:

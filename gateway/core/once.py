@@ -35,8 +35,8 @@ MOST_KEYS = 10_000
 5 MB of cache are what keys of one customer can take, whatever its rates."""
 
 BUSY_S = 60
-"""How long a call counts as in progress unless it is heard to have ended. Longer than most calls take, and
-short enough to wait for when the worker that had it has died."""
+"""How long a call counts as in progress after its worker last said so: `live_calls` says it of each call that goes on.
+Long enough for a cache that is away for a while, and short enough to wait for when the worker has died."""
 
 _QUOTED = re.compile(rb'"((?:[ !#-\[\]-~]|\\["\\])*)"')
 _BARE = re.compile(rb"[!#-+\--:<-\[\]-~]+")

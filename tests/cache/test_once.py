@@ -21,6 +21,7 @@ from gateway.cache import (
     prepare_once,
     prepare_once_end,
     prepare_once_refund,
+    prepare_once_renewal,
 )
 from gateway.cache.keyspace import acct_key, once_key, onces_key, use_key
 from gateway.core.account import Account
@@ -75,6 +76,10 @@ class Customer:
 
     async def end(self, receipt, once=None):
         return await self.cache.charge_packed(prepare_once_end(self.account.customer_id, once or call(), receipt))
+
+    async def go_on(self, receipt, once=None):
+        command = prepare_once_renewal(self.account.customer_id, once or call(), receipt, self.now_ms)
+        return await self.cache.charge_packed(command)
 
     async def refund(self, receipt, once=None):
         parts = tuple((claim.field, claim.starts_at, claim.cost) for claim in self.claims if claim is QUOTA)
@@ -377,3 +382,28 @@ async def play(url, steps):
             getattr(oracle, what)(key, receipt)
         assert await customer.used() == oracle.used
     await cache.aclose()
+
+
+async def test_a_call_that_goes_on_is_in_flight_for_another_while_and_its_key_ends_when_it_would(raw, customer):
+    await customer.ask("r1")
+    ends_in_ms = await raw.pttl(once_key(customer.account.customer_id, "key"))
+    customer.now_ms += BUSY_MS - 1
+    assert await customer.go_on("r1") == 1
+    customer.now_ms += BUSY_MS - 1
+    assert await customer.ask("r2") == OnceBusy(wait_ms=1)
+    assert 0 < await raw.pttl(once_key(customer.account.customer_id, "key")) <= ends_in_ms
+    customer.now_ms += 1
+    assert isinstance(await customer.ask("r2"), Repeated)
+
+
+async def test_what_has_ended_or_is_anothers_does_not_go_on(raw, customer):
+    assert await customer.go_on("r1") == 0, "there is none"
+    await customer.ask("r1")
+    before = await everything(raw, customer)
+    assert await customer.go_on("r2") == 0
+    assert await everything(raw, customer) == before
+    await customer.end("r1")
+    before = await everything(raw, customer)
+    assert await customer.go_on("r1") == 0
+    assert await everything(raw, customer) == before
+    assert isinstance(await customer.ask("r3"), Repeated)

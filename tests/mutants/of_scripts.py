@@ -6,6 +6,7 @@ from tests.mutants.mutant import Mutant
 
 _LUA = "gateway/cache/lua/"
 _CHARGE, _SETTLE, _PUBLISH = f"{_LUA}charge.lua", f"{_LUA}settle.lua", f"{_LUA}publish.lua"
+_ONCE_RENEW = f"{_LUA}once_renew.lua"
 _ONCE, _ONCE_END, _ONCE_REFUND = f"{_LUA}once.lua", f"{_LUA}once_end.lua", f"{_LUA}once_refund.lua"
 _CHARGES = ("tests/cache/test_charge.py", "tests/cache/test_oracle.py")
 _RECEIPTS = ("tests/cache/test_receipts.py", "tests/cache/test_charge.py", "tests/cache/test_oracle.py")
@@ -251,6 +252,20 @@ MUTANTS = (
         _ONCE,
         "if reply[1] > 1 then return reply end\nif refusal then return refusal end\n",
         "if refusal then return refusal end\nif reply[1] > 1 then return reply end\n",
+        _ONCES,
+    ),
+    Mutant(
+        "a call that has ended is in flight again",
+        _ONCE_RENEW,
+        " or busy_until == '0' then",
+        " then",
+        _ONCES,
+    ),
+    Mutant(
+        "a worker keeps another's Idempotency-Key in flight",
+        _ONCE_RENEW,
+        "if receipt ~= ARGV[1] or busy_until",
+        "if not receipt or busy_until",
         _ONCES,
     ),
     Mutant(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 
 import pytest
@@ -289,3 +290,25 @@ def test_a_call_of_a_killed_gateway_is_charged_once(*, start_gateway, settings, 
         caller.send(request(*ada.lines(once, "/v1/k/silence"), body=b"abc"))
         until(lambda: "/v1/k/silence" in api.busy)
         assert ada.used() == 10
+
+
+@pytest.mark.slow
+def test_a_call_that_goes_on_for_longer_than_a_lost_one_is_waited_for_is_forwarded_once(
+    *, first, second, until, api, clock, ada, once
+):
+    path = "/v1/long/silence"
+
+    def wait_s():
+        refused = ada.post(second, once, path)
+        assert (refused.status, refused.code) == (409, "idempotency-key-in-flight")
+        return int(re.search(r"(\d+) s", refused.json()["detail"])[1])
+
+    with RawCaller(first.url) as caller:
+        caller.send(request(*ada.lines(once, path), body=b"abc"))
+        until(lambda: path in api.busy)
+        clock(BUSY_S - 10)
+        until(lambda: wait_s() > BUSY_S - 10, patience_s=40)  # its worker has said that it goes on
+        clock(BUSY_S - 10)
+        assert wait_s() <= BUSY_S
+    until(lambda: path not in api.busy)
+    assert api.paths.count(path) == 1

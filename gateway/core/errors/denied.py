@@ -88,13 +88,15 @@ class IdempotencyKeyInFlight(Denied):
     """The first call under the Idempotency-Key has not ended.
 
     Args:
-        wait_s: Whole seconds after which it is taken for lost at the latest.
+        wait_s: Whole seconds after which it is taken for lost, unless it is heard of again.
     """
 
     code = "idempotency-key-in-flight"
 
     def __init__(self, wait_s: int) -> None:
-        super().__init__(f"The first call with this Idempotency-Key is in progress, or was lost within {wait_s} s.")
+        super().__init__(
+            f"The first call with this Idempotency-Key is in progress; if it was lost, repeats pass in {wait_s} s."
+        )
 
 
 class ChargeDenied(Denied):
