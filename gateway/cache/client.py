@@ -9,7 +9,6 @@ server is asked is decided elsewhere (`cache.servers`): the operations here name
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Any, cast
 
 from redis.asyncio import Redis
@@ -23,11 +22,11 @@ from gateway.cache.keyspace import (
     OWED_MARKER_S,
     acct_key,
     owed_key,
-    probe_key,
     use_key,
     why_key,
 )
 from gateway.cache.news import News
+from gateway.cache.probes import Probes
 from gateway.cache.scripts import (
     CHARGE_BACK,
     PUBLISH,
@@ -47,10 +46,8 @@ if TYPE_CHECKING:
     from gateway.core.account import Account
     from gateway.core.charge import ChargeAnswer, LimitState, RateClaim
 
-_PROBE_S = 60
 
-
-class Cache(Counters):
+class Cache(Counters, Probes):
     """A Redis-protocol server, 6.2 or later, or several of them. Belongs to the event loop it is used in."""
 
     def __init__(
@@ -86,22 +83,9 @@ class Cache(Counters):
         return cls(url, deadline_s=deadline_s, on_reconnect=on_reconnect)
 
     @property
-    def is_ready(self) -> bool:
-        """Whether charges pass right now."""
-        return self._servers.is_ready
-
-    @property
     def round_trips(self) -> int:
         """Round trips made for charges and settlements so far; many share one."""
         return self._servers.round_trips
-
-    async def wait_ready(self, timeout_s: float) -> bool:
-        """Connect, and wait until charges pass. For start-up.
-
-        Returns:
-            Whether they do.
-        """
-        return await self._servers.wait_ready(timeout_s)
 
     async def charge(self, request: ChargeRequest) -> ChargeAnswer:
         """Spend on every limit of the request at once, or on none.
@@ -243,10 +227,6 @@ class Cache(Counters):
 
         return await self._servers.run(keys[0], run)
 
-    def is_reachable(self, customer_id: str) -> bool:
-        """Whether the server that has a customer is not known to be down."""
-        return self._servers.is_reachable(customer_id)
-
     async def put_decisions(self, boot: str, pages: Mapping[str, bytes], ttl_s: int) -> None:
         """Store pages of a worker's recent decisions, in their order and in one round trip.
 
@@ -274,42 +254,6 @@ class Cache(Counters):
     def news(self, changed: Callable[[str], None], informed: Callable[[bool], None]) -> News:
         """What other processes publish; run it. Arguments as `News`."""
         return News(self._servers.masters, changed, informed)
-
-    async def ping(self) -> float:
-        """Milliseconds of one round trip. Also makes a cache that is not connected try to connect.
-
-        Raises:
-            CacheUnavailable: It does not answer.
-        """
-        started = time.perf_counter()
-        await self._servers.ping()
-        return (time.perf_counter() - started) * 1000
-
-    async def try_write(self) -> float:
-        """As `ping`, with a write: a full memory, a full disk and a replica show nowhere else.
-
-        Raises:
-            CacheUnavailable: It takes no writes, or does not answer; of a cluster, not one server does.
-        """
-
-        async def write(key: str) -> float:
-            started = time.perf_counter()
-            await self._servers.run(key, lambda client: client.set(key, "1", ex=_PROBE_S))
-            return (time.perf_counter() - started) * 1000
-
-        await self._servers.masters()  # they are known from here on
-        keys = self._servers.spread(probe_key("ready"))
-        answers = await asyncio.gather(*(write(key) for key in keys), return_exceptions=True)
-        taken = [answer for answer in answers if isinstance(answer, float)]
-        failures = [answer for answer in answers if isinstance(answer, BaseException)]
-        if not taken:
-            raise failures[0]
-        return min(taken)
-
-    @property
-    def down(self) -> tuple[str, ...]:
-        """Servers that are known not to answer, as host:port; of a cluster, while others do."""
-        return self._servers.down
 
     async def find_trouble(self) -> str:
         """Why charges do not pass, for operators; empty if they do."""

@@ -21,6 +21,7 @@ from gateway.cache.keyspace import (
     live_key,
     use_key,
 )
+from gateway.cache.part import CachePart
 from gateway.cache.values import UsageReading
 
 if TYPE_CHECKING:
@@ -34,11 +35,11 @@ _READ_AT_ONCE = 250
 _LONGER_LIFE_EVERY_S = 3600.0
 
 
-class Counters:
+class Counters(CachePart):
     """The part of the cache that is read for usage, alerts and settlement."""
 
     def __init__(self, servers: Servers) -> None:
-        self._servers = servers
+        super().__init__(servers)
         self._longer_lives: set[str] = set()
         self._longer_lives_until = 0.0
 
