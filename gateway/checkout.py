@@ -22,6 +22,7 @@ import structlog
 from gateway.billing import Billing, CheckoutLink
 from gateway.cache import Cache
 from gateway.clock import Clock
+from gateway.core.access import CUSTOMER_DELETED
 from gateway.core.charge import RateClaim
 from gateway.core.errors import AccountSuspended, BillingRefused, Denied
 from gateway.core.keys import KeyCodec
@@ -34,7 +35,7 @@ from gateway.sync import NoSubscription, Sync, UnknownPlan
 
 log = structlog.get_logger(__name__)
 
-_TAKES_NO_MONEY = frozenset({"canceled", "incomplete_expired", "incomplete", "paused"})
+_TAKES_NO_MONEY = frozenset({"canceled", "incomplete_expired", "incomplete", "paused", CUSTOMER_DELETED})
 """Statuses beside which a new subscription may be sold. An `unpaid` one revives when its invoice is paid."""
 _SIGNUPS = RateClaim(field="r:signup:60000", cost=1, units=5, window_ms=60_000, burst=10)
 _CLAIM_BYTES = 32

@@ -21,6 +21,7 @@ from gateway.billing.webhook import (
     InvalidSignature,
     claimed_customer,
     remapped_price,
+    subject_of,
     verify,
 )
 
@@ -52,5 +53,6 @@ __all__ = [
     "meaning_of",
     "money_text",
     "remapped_price",
+    "subject_of",
     "verify",
 ]

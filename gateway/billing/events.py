@@ -16,6 +16,8 @@ class Meaning(Enum):
     """Read the customer's subscriptions again."""
     PRICES = "prices"
     """Forget the prices we remember, and sync whoever has a plan by what prices and products say."""
+    REFUND = "refund"
+    """Write down what was given back. Access does not change by it."""
     IGNORE = "ignore"
     """Nothing: answered 200 and counted."""
 
@@ -44,6 +46,10 @@ REASONS: dict[str, str] = {
     "subscription_schedule.released": "a schedule let go of its subscription",
     "subscription_schedule.canceled": "a schedule ended and may have ended its subscription",
     "customer.deleted": "the customer is gone, and its subscriptions with it",
+    "charge.dispute.created": "a payment is disputed",
+    "charge.dispute.updated": "a dispute that was lost may be appealed, and is open again",
+    "charge.dispute.closed": "a dispute is over",
+    "charge.refunded": "money was given back: recorded, and access stays",
     "price.created": "a plan's lookup key may lead to a new price",
     "price.updated": "a lookup key may have moved",
     "price.deleted": "a plan may have lost its price",
@@ -66,4 +72,6 @@ def meaning_of(event_type: str) -> Meaning:
         return Meaning.SYNC
     if event_type not in REASONS:
         return Meaning.IGNORE
+    if event_type == "charge.refunded":
+        return Meaning.REFUND
     return Meaning.PRICES if event_type.startswith(_PRICES) else Meaning.SYNC

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import stripe
 
 from gateway.billing.failures import is_missing, stripe_call
-from gateway.billing.reading import read_subscription, read_tier
-from gateway.core.billing_facts import CustomerFacts
+from gateway.billing.reading import read_dispute, read_subscription, read_tier
+from gateway.core.billing_facts import CustomerFacts, DisputeFacts
 
 _PAGE = 100
 
@@ -29,7 +29,7 @@ class FactReader:
         async with stripe_call("list subscriptions", self._deadline_s):
             try:
                 page = await self._client.v1.subscriptions.list_async(
-                    {"customer": stripe_customer_id, "status": "all", "limit": _PAGE}
+                    {"customer": stripe_customer_id, "status": "all", "limit": _PAGE, "expand": ["data.latest_invoice"]}
                 )
             except stripe.InvalidRequestError as error:
                 if not is_missing(error):
@@ -50,3 +50,39 @@ class FactReader:
                 page = await self._client.v1.products.list_async({"ids": some, "limit": _PAGE})
                 tiers |= {product.id: tier for product in page.data if (tier := read_tier(product)) is not None}
         return tiers
+
+    async def fetch_dispute(self, dispute_id: str) -> DisputeFacts | None:
+        """One dispute with whose payment it is; None if Stripe does not have it."""
+        async with stripe_call("read a dispute", self._deadline_s):
+            try:
+                dispute = await self._client.v1.disputes.retrieve_async(dispute_id, {"expand": ["charge"]})
+            except stripe.InvalidRequestError as error:
+                if not is_missing(error):
+                    raise
+                return None
+            return read_dispute(dispute)
+
+    async def list_open_disputes(self, since: int) -> list[DisputeFacts]:
+        """Every dispute of the account that was opened since then and is open."""
+        async with stripe_call("list disputes", self._deadline_s):
+            page = await self._client.v1.disputes.list_async(
+                {"created": {"gte": since}, "limit": _PAGE, "expand": ["data.charge"]}
+            )
+            return [facts async for one in page.auto_paging_iter() if (facts := read_dispute(one)).is_open]
+
+    async def fetch_refund(self, charge_id: str) -> dict[str, str | int | bool] | None:
+        """What was given back of a payment, for the audit log; None if Stripe does not have it."""
+        async with stripe_call("read a charge", self._deadline_s):
+            try:
+                charge = await self._client.v1.charges.retrieve_async(charge_id)
+            except stripe.InvalidRequestError as error:
+                if not is_missing(error):
+                    raise
+                return None
+            return {
+                "charge": charge.id,
+                "amount": charge.amount,
+                "amount_refunded": charge.amount_refunded,
+                "currency": charge.currency,
+                "refunded": charge.refunded,
+            }

@@ -67,6 +67,9 @@ async def examine(client: stripe.StripeClient, *, is_live: bool, deadline_s: flo
     await ask("subscriptions", lambda: v1.subscriptions.list_async({"limit": 1}))
     await ask("prices", lambda: v1.prices.list_async({"limit": 1}))
     await ask("checkout sessions", lambda: v1.checkout.sessions.list_async({"limit": 1}))
+    await ask("disputes", lambda: v1.disputes.list_async({"limit": 1}))
+    await ask("charges", lambda: v1.charges.list_async({"limit": 1}))
+    await ask("products", lambda: v1.products.list_async({"limit": 1}))
     await ask("events", lambda: v1.events.list_async({"limit": 1}))
     portals: Any = await ask(
         "billing portal configurations",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import stripe
 
 from gateway.billing.webhook import METADATA_CUSTOMER, METADATA_PLAN, METADATA_TIER
-from gateway.core.billing_facts import ItemFacts, SubscriptionFacts
+from gateway.core.billing_facts import DisputeFacts, ItemFacts, SubscriptionFacts
 
 _WITHOUT_MINOR_UNIT = frozenset(
     [
@@ -34,6 +34,9 @@ _WITHOUT_MINOR_UNIT = frozenset(
         "xpf",
     ]
 )
+_CLOSED_DISPUTES = frozenset({"won", "lost", "warning_closed", "prevented", "charge_refunded"})
+_BEGINS_UNPAID = frozenset({"incomplete", "incomplete_expired", "canceled"})
+"""Statuses that say themselves that nothing is paid."""
 _THREE_DIGITS = frozenset(["bhd", "jod", "kwd", "omr", "tnd"])
 """Source: https://docs.stripe.com/currencies#minor-units"""
 
@@ -120,6 +123,10 @@ def read_subscription(subscription: stripe.Subscription, items: list[stripe.Subs
         items=tuple(_read_item(item) for item in items),
         cancel_at=subscription.cancel_at,
         cancel_at_period_end=subscription.cancel_at_period_end,
+        ended_at=subscription.ended_at,
+        paused_collection=None if subscription.pause_collection is None else subscription.pause_collection.behavior,
+        has_pending_update=subscription.pending_update is not None,
+        first_payment_open=_first_payment_open(subscription),
     )
 
 
@@ -169,6 +176,27 @@ def read_preview(invoice: stripe.Invoice, lines: list[stripe.InvoiceLineItem], a
         next_invoice=invoice.amount_due,
         next_invoice_at=invoice.next_payment_attempt or invoice.period_end,
     )
+
+
+def read_dispute(dispute: stripe.Dispute) -> DisputeFacts:
+    """Facts of a dispute whose charge was expanded. A status that we do not know counts as open."""
+    charge = dispute.charge
+    return DisputeFacts(
+        dispute_id=dispute.id,
+        stripe_customer_id=None if isinstance(charge, str) else _id_of(charge.customer),
+        is_open=dispute.status not in _CLOSED_DISPUTES,
+        created=dispute.created,
+    )
+
+
+def _first_payment_open(subscription: stripe.Subscription) -> bool:
+    """Whether a running subscription was not paid once. One that is invoiced by mail runs on trust: not meant."""
+    invoice = subscription.latest_invoice
+    if subscription.status in _BEGINS_UNPAID or subscription.collection_method == "send_invoice":
+        return False
+    if not isinstance(invoice, stripe.Invoice):
+        return False
+    return invoice.status == "open" and invoice.billing_reason == "subscription_create"
 
 
 def _read_item(item: stripe.SubscriptionItem) -> ItemFacts:

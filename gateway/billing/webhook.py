@@ -186,6 +186,16 @@ def claimed_customer(payload: str) -> Claimed:
     )
 
 
+def subject_of(payload: str) -> tuple[str, str] | None:
+    """Kind and id of the object an event is about: `("dispute", "du_1")`. Never raises."""
+    try:
+        subject = json.loads(payload)["data"]["object"]
+        kind, found = subject["object"], _reference(subject["id"])
+    except (ValueError, RecursionError, LookupError, TypeError):
+        return None
+    return (kind, found) if isinstance(kind, str) and found is not None else None
+
+
 def remapped_price(payload: str) -> str | None:
     """The price whose lookup key an event says was moved, or may have been; None if it says otherwise. Never raises."""
     try:

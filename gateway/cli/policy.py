@@ -278,7 +278,8 @@ def _repeat_words(route: Route) -> str:
 
 
 def _standing_words(standing: Standing) -> str:
-    after = f"402 {standing.refusal}" if standing.then is None else f"tier {standing.then!r}"
+    status = 403 if standing.refusal == "account-suspended" else 402
+    after = f"{status} {standing.refusal}" if standing.then is None else f"tier {standing.then!r}"
     if standing.keep_s is None:
         return "keeps its tier"
     return after if standing.keep_s == 0 else f"keeps its tier for {_duration_words(standing.keep_s)}, then {after}"

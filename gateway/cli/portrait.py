@@ -154,6 +154,7 @@ def _subscription_facts(portrait: Portrait) -> list[tuple[str, object]]:
         ("Plan", subscription.plan_id or f"price {subscription.price_id} is not mapped by policy"),
         ("Period", period),
     ]
+    facts += [("Flag", f"{flag} since {instant_words(since)}") for flag, since in subscription.flags]
     if subscription.cancel_at is not None:
         facts.append(("Cancels", instant_words(subscription.cancel_at)))
     return facts

@@ -3,16 +3,17 @@
 Access is granted by the subscription's status, never by a period's end, and a grace period
 ends without any event: the same snapshot simply answers differently later. What each status
 does is the policy's `lifecycle`; this module knows only the order of the questions:
-blocked, then status, then how long, then whether the plan can be read.
+blocked, then status, then how long, then whether the plan can be read, then what else is
+true of the subscription (its flags). A flag lowers what the status grants and never raises it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from gateway.core.plan_change import tier_after_changes
+from gateway.core.standing_words import kept_words, lapsed_words
 
 if TYPE_CHECKING:
     from gateway.core.account import Account, Subscription
@@ -36,19 +37,24 @@ NO_SUBSCRIPTION = "none"
 UNREADABLE = "unreadable"
 """Lifecycle row of a subscription whose status or price we cannot read."""
 
-LIFECYCLE_ROWS = (*KNOWN_STATUSES, NO_SUBSCRIPTION, UNREADABLE)
+CUSTOMER_DELETED = "customer_deleted"
+"""Status and lifecycle row of a customer whom Stripe does not have any more."""
+
+DISPUTED = "disputed"
+FIRST_PAYMENT_PENDING = "first_payment_pending"
+PAUSE_COLLECTION = "pause_collection"
+PAUSE_COLLECTION_VOID = "pause_collection_void"
+PENDING_UPDATE = "pending_update"
+FLAG_ROWS = (DISPUTED, FIRST_PAYMENT_PENDING, PAUSE_COLLECTION, PAUSE_COLLECTION_VOID, PENDING_UPDATE)
+"""Lifecycle rows that hold beside a status."""
+
+LIFECYCLE_ROWS = (*KNOWN_STATUSES, NO_SUBSCRIPTION, CUSTOMER_DELETED, UNREADABLE, *FLAG_ROWS)
 
 StandingName = Literal["good", "grace", "lapsed", "suspended", "unreadable"]
 
 _GOOD_STATUSES = frozenset({"active", "trialing"})
-
-_LAPSED_BECAUSE = {
-    "past_due": "The last payment failed and was not made up in time.",
-    "unpaid": "Payments for this subscription have failed.",
-    "paused": "This subscription is paused: its trial ended without a payment method.",
-    "incomplete": "The first payment for this subscription is not completed.",
-}
-"""Said to the caller. Statuses that are not here ended on purpose and are not repeated on every response."""
+_READABLE = frozenset({*KNOWN_STATUSES, CUSTOMER_DELETED})
+_ENDED = frozenset({"canceled", "incomplete_expired", CUSTOMER_DELETED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +87,14 @@ def decide_access(account: Account, policy: Policy, now: float) -> Access:
     subscription = account.subscription
     if subscription is None:
         return _fall_back(policy, NO_SUBSCRIPTION)
-    if subscription.status not in KNOWN_STATUSES:
+    access = _by_status(account, subscription, policy, now)
+    for flag, since in subscription.flags:
+        access = _lowered(access, flag, since, policy, now)
+    return access
+
+
+def _by_status(account: Account, subscription: Subscription, policy: Policy, now: float) -> Access:
+    if subscription.status not in _READABLE:
         return _unreadable(subscription, policy, now, until=None)
     until = _kept_until(policy.lifecycle[subscription.status], _status_since(subscription))
     if until is not None and now >= until:
@@ -92,6 +105,8 @@ def decide_access(account: Account, policy: Policy, now: float) -> Access:
 def _keep(account: Account, subscription: Subscription, policy: Policy, now: float, *, until: int | None) -> Access:
     """The status keeps the tier of its plan, for good or until an instant."""
     plan = policy.find_plan(subscription.plan_id)
+    if plan is None and subscription.status in _ENDED:
+        return _fall_back(policy, subscription.status)
     if plan is None:
         return _unreadable(subscription, policy, now, until=until)
     tier = policy.tiers[plan.tier]
@@ -102,7 +117,7 @@ def _keep(account: Account, subscription: Subscription, policy: Policy, now: flo
     return Access(
         tier=tier,
         standing="grace",
-        warning=_grace_warning(subscription.status, until),
+        warning=kept_words(subscription.status, until),
         plan_id=plan.plan_id,
         grace_until=until,
     )
@@ -129,10 +144,39 @@ def _unreadable(subscription: Subscription, policy: Policy, now: float, *, until
 def _fall_back(policy: Policy, row: str) -> Access:
     rule = policy.lifecycle[row]
     standing: StandingName = "unreadable" if row == UNREADABLE else "lapsed"
-    warning = _LAPSED_BECAUSE.get(row)
+    warning = lapsed_words(row)
     if rule.then is None:
         return Access(tier=None, standing=standing, refusal=rule.refusal, warning=warning)
     return Access(tier=policy.tiers[rule.then], standing=standing, warning=warning)
+
+
+def _lowered(access: Access, flag: str, since: int, policy: Policy, now: float) -> Access:
+    """What is left of an access beside a flag; one of a later release, for which there is no line, changes nothing."""
+    rule = policy.lifecycle.get(flag)
+    if rule is None:
+        return access
+    until = _kept_until(rule, since)
+    if until is None or now < until:
+        return _kept_beside(access, flag, until)
+    standing: StandingName = "suspended" if flag == DISPUTED else "lapsed"
+    if rule.then is None:
+        if access.tier is None and flag != DISPUTED:
+            return access
+        return Access(tier=None, standing=standing, refusal=rule.refusal, warning=lapsed_words(flag))
+    tier = policy.tiers[rule.then]
+    if access.tier is None or access.tier.rank <= tier.rank:
+        return access
+    return Access(tier=tier, standing=standing, warning=lapsed_words(flag))
+
+
+def _kept_beside(access: Access, flag: str, until: int | None) -> Access:
+    if access.plan_id is None:
+        return access
+    ends = [instant for instant in (access.grace_until, until) if instant is not None]
+    sooner = until is not None and until == min(ends)
+    warning = kept_words(flag, until) if sooner or access.warning is None else access.warning
+    standing: StandingName = "grace" if access.standing == "good" and until is not None else access.standing
+    return replace(access, standing=standing, warning=warning, grace_until=min(ends, default=None))
 
 
 def _kept_until(rule: Standing, since: int) -> int | None:
@@ -140,15 +184,7 @@ def _kept_until(rule: Standing, since: int) -> int | None:
 
 
 def _status_since(subscription: Subscription) -> int:
-    """First seen past due. A renewal fails as its period starts, which stands in for a lost date."""
+    """First seen in this status. A renewal fails as its period starts, which stands in for a lost date."""
     if subscription.past_due_since is not None:
         return subscription.past_due_since
-    return subscription.period_starts_at
-
-
-def _grace_warning(status: str, until: int | None) -> str:
-    problem = "The last payment failed." if status == "past_due" else _LAPSED_BECAUSE.get(status, "")
-    if until is None:
-        return problem or f"The subscription is {status}."
-    end = datetime.fromtimestamp(until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return f"{problem} Access at this level ends at {end} unless it is paid.".lstrip()
+    return subscription.period_starts_at if subscription.status_since is None else subscription.status_since

@@ -69,6 +69,12 @@ class Subscription:
     the lookup key to a successor, so a price rise strands nobody."""
     plan_changes: tuple[tuple[int, str], ...] = ()
     """When we saw the plan of this subscription change, and the plan before; oldest first (`core.plan_change`)."""
+    status_since: int | None = None
+    """First time we saw a status that is neither trialing nor active, or when Stripe says that it ended."""
+    flags: tuple[tuple[str, int], ...] = ()
+    """What else policy has a line for, and since when, in the order of names (`core.access.FLAG_ROWS`)."""
+    entitlements: tuple[str, ...] = ()
+    """Lookup keys of the features that Stripe entitles the customer to. They count beside a plan's tier only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,24 @@ class SubscriptionFacts:
     items: tuple[ItemFacts, ...]
     cancel_at: int | None = None
     cancel_at_period_end: bool = False
+    ended_at: int | None = None
+    paused_collection: str | None = None
+    """What becomes of invoices while their collection is paused, in Stripe's word: `void`; None: it is not paused."""
+    has_pending_update: bool = False
+    """A change waits for its payment."""
+    first_payment_open: bool = False
+    """Stripe's status runs ahead: the first invoice waits for a payment that takes days, or that failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisputeFacts:
+    """One payment that its payer disputes with the bank."""
+
+    dispute_id: str
+    stripe_customer_id: str | None
+    """Whose payment it was."""
+    is_open: bool
+    created: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,3 +63,7 @@ class CustomerFacts:
     """False: this account and mode of Stripe has no such customer."""
     subscriptions: tuple[SubscriptionFacts, ...] = ()
     """All of them, ended ones too."""
+    disputed_since: int | None = None
+    """When the oldest open dispute began."""
+    entitlements: tuple[str, ...] = ()
+    """Lookup keys of active entitlements, sorted. Empty if policy asks for none."""

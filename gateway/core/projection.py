@@ -9,12 +9,13 @@ Laws:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from gateway.core.access import KNOWN_STATUSES, decide_access
+from gateway.core.access import CUSTOMER_DELETED, KNOWN_STATUSES, decide_access
 from gateway.core.account import Account, Subscription
 from gateway.core.billing_facts import CustomerFacts, ItemFacts, SubscriptionFacts
+from gateway.core.flags import flags_of
 from gateway.core.plan_change import with_change
 from gateway.core.plan_map import ENDED_STATUSES, plan_of_item, price_words
 from gateway.core.policy import Plan, Policy
@@ -66,10 +67,13 @@ def project(
         now: Unix seconds.
 
     Returns:
-        The record, or None if there never was a subscription; and what the seller should know.
+        The record, or None if there never was a subscription; and what the seller should know. Of a
+        customer that is gone at Stripe, the last record with the status `customer_deleted`.
     """
     if not facts.exists:
-        return None, (Finding(code="no-such-customer", detail=f"Stripe has no customer {facts.stripe_customer_id}"),)
+        return _deleted(previous, now), (
+            Finding(code="no-such-customer", detail=f"Stripe has no customer {facts.stripe_customer_id}"),
+        )
     chosen = choose(facts, policy, previous, now)
     if chosen is None:
         return None, ()
@@ -82,11 +86,29 @@ def choose(facts: CustomerFacts, policy: Policy, previous: Subscription | None, 
     If none grants a tier, the one that is nearest to doing so, so that the caller is told
     what would help: pay, rather than subscribe again.
     """
-    candidates = [_candidate(subscription, policy, previous, now) for subscription in facts.subscriptions]
+    candidates = [_candidate(facts, subscription, policy, previous, now) for subscription in facts.subscriptions]
     return max(candidates, key=lambda one: _precedence(one, policy, now), default=None)
 
 
-def _candidate(facts: SubscriptionFacts, policy: Policy, previous: Subscription | None, now: int) -> Candidate:
+def _deleted(previous: Subscription | None, now: int) -> Subscription | None:
+    """What stays of the last record: nothing is paid, disputed or owed any more."""
+    if previous is None or previous.status == CUSTOMER_DELETED:
+        return previous
+    return replace(
+        previous,
+        status=CUSTOMER_DELETED,
+        status_since=now,
+        past_due_since=None,
+        unreadable_since=None,
+        cancel_at=None,
+        flags=(),
+        entitlements=(),
+    )
+
+
+def _candidate(
+    customer: CustomerFacts, facts: SubscriptionFacts, policy: Policy, previous: Subscription | None, now: int
+) -> Candidate:
     own = previous if previous is not None and previous.subscription_id == facts.subscription_id else None
     item, plan = _base_item(facts, policy, own)
     readable = facts.status in KNOWN_STATUSES and (plan is not None or facts.status in ENDED_STATUSES)
@@ -106,6 +128,9 @@ def _candidate(facts: SubscriptionFacts, policy: Policy, previous: Subscription 
         unreadable_since=None if readable else _unreadable_since(own, now),
         price_id=None if item is None else item.price_id,
         plan_changes=_plan_changes(plan, own, now),
+        status_since=_status_since(facts, previous, now),
+        flags=flags_of(customer, facts, own, now),
+        entitlements=customer.entitlements,
     )
     return Candidate(record=record, item=item, plan=plan)
 
@@ -149,6 +174,17 @@ def _past_due_since(facts: SubscriptionFacts, previous: Subscription | None, now
         return None
     if previous is not None and previous.past_due_since is not None:
         return previous.past_due_since
+    return now
+
+
+def _status_since(facts: SubscriptionFacts, previous: Subscription | None, now: int) -> int | None:
+    """Like the beginning of `past_due`, it survives a change between two subscriptions of the same status."""
+    if facts.status in GOOD_STATUSES:
+        return None
+    if facts.ended_at is not None:
+        return facts.ended_at
+    if previous is not None and previous.status == facts.status and previous.status_since is not None:
+        return previous.status_since
     return now
 
 

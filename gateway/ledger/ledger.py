@@ -14,6 +14,7 @@ from gateway.ledger.checkouts import Checkouts
 from gateway.ledger.credits import Credits
 from gateway.ledger.customers import Customers
 from gateway.ledger.database import Database, parse_place
+from gateway.ledger.disputes import Disputes
 from gateway.ledger.faults import NOT_MIGRATED
 from gateway.ledger.history import UsageHistory
 from gateway.ledger.inbox import Inbox
@@ -34,6 +35,7 @@ class Ledger(
     Keys,
     Subscriptions,
     Accounts,
+    Disputes,
     Inbox,
     Checkouts,
     Usage,

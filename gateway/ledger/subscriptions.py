@@ -29,6 +29,8 @@ def read_subscription(row: RowMapping | dict[str, Any]) -> Subscription | None:
         return None
     facts = {column.name: row[column.name] for column in SUBSCRIPTION_COLUMNS}
     facts["plan_changes"] = tuple((at, plan_id) for at, plan_id in facts["plan_changes"] or ())
+    facts["flags"] = tuple((name, since) for name, since in facts["flags"] or ())
+    facts["entitlements"] = tuple(facts["entitlements"] or ())
     return Subscription(**facts)
 
 

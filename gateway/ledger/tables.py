@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-SCHEMA_REVISION: Final = "0005"
+SCHEMA_REVISION: Final = "0006"
 """The newest migration: what `alembic_version` holds when the tables are those below.
 
 Revisions are four digits and rise, so that one which is not known here is known to be newer.
@@ -112,7 +112,18 @@ SUBSCRIPTIONS: Final = Table(
     _instant("unreadable_since", optional=True),
     Column("price_id", IDENTIFIER),
     Column("plan_changes", JSON(none_as_null=True)),
+    _instant("status_since", optional=True),
+    Column("flags", JSON(none_as_null=True)),
+    Column("entitlements", JSON(none_as_null=True)),
     _instant("changed_at"),
+)
+
+DISPUTES: Final = Table(
+    "disputes",
+    METADATA,
+    Column("dispute_id", IDENTIFIER, primary_key=True),
+    Column("customer_id", IDENTIFIER, ForeignKey("customers.customer_id"), nullable=False, index=True),
+    _instant("noted_at"),
 )
 
 INBOX: Final = Table(

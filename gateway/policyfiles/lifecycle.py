@@ -8,10 +8,19 @@ section may be left out:
 | active, trialing | keep |
 | past_due | keep 7d, then the default tier, or 402 `payment-required` |
 | unpaid, paused | 402 `payment-required` |
-| incomplete, incomplete_expired, canceled, none | the default tier, or 402 `subscription-required` |
+| incomplete, incomplete_expired, canceled, customer_deleted, none | the default tier, or 402 `subscription-required` |
 | unreadable (a status or price we do not know) | keep 24h, then the default tier, or 402 |
 
-Only `past_due` and `unreadable` are kept for a time, because only their beginning is on record.
+Some lines hold beside a state; of all that apply the lowest tier counts:
+
+| line | default |
+|---|---|
+| disputed (a payment is) | keep, also written `flag`; `refuse` is 403 `account-suspended` |
+| first_payment_pending (a transfer that takes days, or that failed) | the default tier, or 402 `payment-required` |
+| pause_collection, pause_collection_void (invoices are not collected; not even made) | keep |
+| pending_update (a change waits for its payment) | keep: the old plan |
+
+A tier is kept for a time from when the state was first seen, or Stripe says that it began.
 """
 
 from __future__ import annotations
@@ -33,7 +42,7 @@ if TYPE_CHECKING:
 
 _DAY_S = 86_400
 _LONGEST_KEEP_S = 366 * _DAY_S
-_LATER = ("disputed", "blocked", "pause_collection", "pending_update")
+_LATER = ("blocked",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,18 +57,29 @@ class _Row:
     may_keep_for_a_time: bool = False
 
 
+def _beside(refusal: str, *, keep_s: int | None = None, falls_back: bool = True) -> _Row:
+    """A line that holds beside a state."""
+    return _Row(keep_s=keep_s, falls_back=falls_back, refusal=refusal, may_keep_always=True, may_keep_for_a_time=True)
+
+
 _NOTHING_BOUGHT = _Row()
 _ROWS = {
     "active": _Row(keep_s=None, may_keep_always=True),
     "trialing": _Row(keep_s=None, may_keep_always=True),
     "past_due": _Row(keep_s=7 * _DAY_S, refusal="payment-required", may_keep_always=True, may_keep_for_a_time=True),
-    "unpaid": _Row(falls_back=False, refusal="payment-required", may_keep_always=True),
-    "paused": _Row(falls_back=False, refusal="payment-required", may_keep_always=True),
+    "unpaid": _Row(falls_back=False, refusal="payment-required", may_keep_always=True, may_keep_for_a_time=True),
+    "paused": _Row(falls_back=False, refusal="payment-required", may_keep_always=True, may_keep_for_a_time=True),
     "incomplete": _NOTHING_BOUGHT,
     "incomplete_expired": _NOTHING_BOUGHT,
-    "canceled": _NOTHING_BOUGHT,
+    "canceled": _Row(may_keep_for_a_time=True),
     "none": _NOTHING_BOUGHT,
+    "customer_deleted": _Row(may_keep_for_a_time=True),
     "unreadable": _Row(keep_s=_DAY_S, may_keep_for_a_time=True),
+    "disputed": _beside("account-suspended", falls_back=False),
+    "first_payment_pending": _beside("payment-required", keep_s=0),
+    "pause_collection": _beside("payment-required"),
+    "pause_collection_void": _beside("payment-required"),
+    "pending_update": _beside("payment-required"),
 }
 
 
@@ -117,7 +137,7 @@ def _standing(row: _Row, draft: StandingDraft | None, default_tier: str | None) 
 def _read_line(key: Text, node: Node, faults: FaultLog) -> StandingDraft | None:
     state = key.value
     if isinstance(node, Text) and not node.is_empty:
-        if node.value == "keep":
+        if node.value == "keep" or (node.value == "flag" and state == "disputed"):
             return _checked(key, node, None, None, faults)
         return _checked(key, node, 0, node, faults)
     fields = as_fields(node, f"lifecycle {state!r}", faults, known=("keep", "then"))
@@ -161,7 +181,7 @@ def _checked(key: Text, at: Node, keep_s: int | None, then: Text | None, faults:
         others = "'keep: always', " if row.may_keep_always else ""
         faults.add(
             at.place,
-            f"{state!r} cannot keep its tier for a time: only past_due and unreadable have a known beginning;"
+            f"{state!r} cannot keep its tier for a time: nothing was bought that could end;"
             f" write {others}a tier's name or 'refuse'",
         )
     else:

@@ -11,7 +11,7 @@ gateway.sandbox` runs both; `running` does so within a program's own event loop.
     api/               the endpoints
     simulator          real time, the test clock, deliveries
     delivery/          signed webhooks, retries, faults
-    stripe_app, control, pages/, serving    HTTP
+    stripe_app, control, happenings, pages/, serving    HTTP
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The controls under /_sandbox: the clock, the rules, the faults, the deliveries, and a look at the state."""
+"""The controls under /_sandbox: clock, rules, faults, deliveries, what no API can cause, and a look at the state."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import structs
 
 from gateway.sandbox.delivery.faults import Faults
+from gateway.sandbox.happenings import happening_handlers
 from gateway.sandbox.records import Json
 from gateway.sandbox.rules import FINAL_ACTIONS, Rules
 from gateway.sandbox.simulator import Simulator
@@ -61,7 +62,12 @@ class DeliveryPatch(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 def control_handlers(simulator: Simulator) -> list[HTTPRouteHandler]:
     """Every control, bound to one simulator."""
-    return [*_clock_handlers(simulator), *_fault_handlers(simulator), *_delivery_handlers(simulator)]
+    return [
+        *_clock_handlers(simulator),
+        *_fault_handlers(simulator),
+        *_delivery_handlers(simulator),
+        *happening_handlers(simulator),
+    ]
 
 
 def _given(patch: msgspec.Struct) -> Json:

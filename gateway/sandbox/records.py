@@ -210,6 +210,46 @@ class Invoice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """A payment that a card made."""
+
+    id: str
+    customer_id: str
+    created: int
+    invoice_id: str
+    payment_method_id: str
+    amount: int
+    currency: str
+    amount_refunded: int = 0
+    disputed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refund:
+    """A payment, or a part of it, that was given back."""
+
+    id: str
+    charge_id: str
+    created: int
+    amount: int
+    currency: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispute:
+    """A payment that its payer wants back from the bank. `status` is Stripe's word."""
+
+    id: str
+    charge_id: str
+    created: int
+    amount: int
+    currency: str
+    reason: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckoutLine:
     """One price that a checkout page sells."""
 

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field, fields
 from typing import TypeVar
 
 from gateway.sandbox.records import (
+    Charge,
     CheckoutSession,
     Customer,
+    Dispute,
     Event,
     Invoice,
     PaymentMethod,
@@ -19,6 +21,7 @@ from gateway.sandbox.records import (
     PortalSession,
     Price,
     Product,
+    Refund,
     Subscription,
     WebhookEndpoint,
 )
@@ -46,6 +49,9 @@ class Tables:
     subscriptions: dict[str, Subscription] = field(default_factory=dict)
     pending_lines: dict[str, PendingLine] = field(default_factory=dict)
     invoices: dict[str, Invoice] = field(default_factory=dict)
+    charges: dict[str, Charge] = field(default_factory=dict)
+    refunds: dict[str, Refund] = field(default_factory=dict)
+    disputes: dict[str, Dispute] = field(default_factory=dict)
     checkouts: dict[str, CheckoutSession] = field(default_factory=dict)
     portals: dict[str, PortalSession] = field(default_factory=dict)
     endpoints: dict[str, WebhookEndpoint] = field(default_factory=dict)

@@ -30,6 +30,8 @@ log = structlog.get_logger(__name__)
 MAX_PER_SECOND = 10.0
 """Customers read a second by `sync_all`: a tenth of what Stripe allows, so that checkouts keep their share."""
 _PAGE = 100
+_DISPUTABLE_S = 540 * 86_400
+"""No network takes a dispute later than that after a payment."""
 _OUTAGE_PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 
 Result: TypeAlias = Literal["applied", "superseded", "missing", "unbound"]
@@ -136,10 +138,13 @@ class Sync:
         if row.stripe_customer_id is None:
             return SyncOutcome(result="unbound")
         fence = await self._ledger.take_fence(customer_id)
-        facts = await read_facts(self.billing, self.policy, row.stripe_customer_id)
-        if not facts.exists and not end_if_missing:
+        facts = await read_facts(self.billing, self._ledger, self.policy, customer_id, row.stripe_customer_id)
+        if not facts.of_customer.exists and not end_if_missing:
             return SyncOutcome(result="missing")
-        return await self._record(row, fence, facts, because, actor)
+        outcome = await self._record(row, fence, facts.of_customer, because, actor)
+        if facts.closed_disputes:
+            await self._ledger.forget_disputes(facts.closed_disputes)
+        return outcome
 
     async def sync_all(
         self,
@@ -168,6 +173,8 @@ class Sync:
         report = SyncReport(cursor=after)
         pace = _Pace(per_second)
         try:
+            if not after:
+                await self._note_disputes()
             while page := await self._ledger.list_customers(after=report.cursor, limit=_PAGE):
                 for row in page:
                     await self._sync_one(row, report, pace, because, actor)
@@ -178,6 +185,19 @@ class Sync:
         except (BillingUnavailable, LedgerUnavailable) as error:
             report.stopped_because = str(error)
         return report
+
+    async def _note_disputes(self) -> None:
+        """Find disputes whose event never came. A key that may not read them reconciles everything else."""
+        now = int(self._clock.now())
+        try:
+            disputes = await self.billing.facts.list_open_disputes(now - _DISPUTABLE_S)
+        except BillingRefused as error:
+            log.warning("disputes were not reconciled", reason=str(error))
+            return
+        for dispute in disputes:
+            row = await self._ledger.find_customer_by_stripe(dispute.stripe_customer_id or "")
+            if row is not None:
+                await self._ledger.note_dispute(dispute.dispute_id, row.customer_id, now)
 
     async def fetch_current(self, customer_id: str) -> Candidate | None:
         """The subscription that counts, as Stripe has it now, with the item that decides its plan. Records nothing.
@@ -190,9 +210,9 @@ class Sync:
             raise CustomerUnknown(customer_id)
         if row.stripe_customer_id is None:
             return None
-        facts = await read_facts(self.billing, self.policy, row.stripe_customer_id)
+        facts = await read_facts(self.billing, self._ledger, self.policy, customer_id, row.stripe_customer_id)
         previous = await self._ledger.load_subscription(customer_id)
-        return choose(facts, self.policy, previous, int(self._clock.now()))
+        return choose(facts.of_customer, self.policy, previous, int(self._clock.now()))
 
     async def _record(
         self, row: CustomerRow, fence: int, facts: CustomerFacts, because: str, actor: str

@@ -1,24 +1,48 @@
 """Everything that a customer's access is projected from, read of Stripe in as few requests as it takes.
 
-One request for a customer whose prices policy sells. Whoever records the result has taken a fence before.
+One request for a customer whose prices policy sells and who disputes nothing. Whoever records the
+result has taken a fence before: what the ledger notes for a read is looked up after that.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass, replace
 
 from gateway.billing import Billing
 from gateway.core.billing_facts import CustomerFacts
 from gateway.core.plan_map import unmapped_products, with_product_tiers
 from gateway.core.policy import Policy
+from gateway.ledger import Ledger
 
 
-async def read_facts(billing: Billing, policy: Policy, stripe_customer_id: str) -> CustomerFacts:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What was read of one customer."""
+
+    of_customer: CustomerFacts
+    closed_disputes: tuple[str, ...]
+    """Noted in the ledger, and over. To be forgotten when the rest is recorded."""
+
+
+async def read_facts(
+    billing: Billing, ledger: Ledger, policy: Policy, customer_id: str, stripe_customer_id: str
+) -> Facts:
     """The facts of one customer.
 
     Raises:
         BillingUnavailable, BillingRefused: Stripe did not say.
+        LedgerUnavailable: It is not known which disputes to look at.
     """
+    noted = await ledger.list_disputes(customer_id)
     facts = await billing.facts.fetch_subscriptions(stripe_customer_id)
     products = unmapped_products(facts, policy)
     if products:
         facts = with_product_tiers(facts, await billing.facts.fetch_product_tiers(products))
-    return facts
+    if not noted or not facts.exists:
+        return Facts(of_customer=facts, closed_disputes=())
+    found = [await billing.facts.fetch_dispute(dispute_id) for dispute_id in noted]
+    still_open = {one.dispute_id: one.created for one in found if one is not None and one.is_open}
+    return Facts(
+        of_customer=replace(facts, disputed_since=min(still_open.values(), default=None)),
+        closed_disputes=tuple(dispute_id for dispute_id in noted if dispute_id not in still_open),
+    )

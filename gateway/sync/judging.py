@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from gateway.billing import PLANS_CHANGED, Meaning, claimed_customer, meaning_of, remapped_price
+from gateway.billing import PLANS_CHANGED, Meaning, claimed_customer, meaning_of, remapped_price, subject_of
 from gateway.ledger import CustomerExists, InboxRow, Ledger
 from gateway.sync.customers import Sync
 
@@ -55,6 +55,8 @@ class Judge:
         meaning = meaning_of(row.type)
         if meaning is Meaning.PRICES:
             return await self._follow_prices(row)
+        if meaning is Meaning.REFUND:
+            return await self._write_down_refund(row)
         return Verdict(outcome="ignored") if meaning is Meaning.IGNORE else None
 
     async def _follow_prices(self, row: InboxRow) -> Verdict:
@@ -82,6 +84,42 @@ class Judge:
             now=row.received_at,
         )
 
+    async def _write_down_refund(self, row: InboxRow) -> Verdict:
+        """Audited once, however often the event is worked on. What is written was read of Stripe now."""
+        customer = await self._ledger.find_customer_by_stripe(row.stripe_customer_id or "")
+        subject = subject_of(row.payload)
+        if customer is None or subject is None:
+            self.not_ours += 1
+            return Verdict(outcome="not-ours")
+        because = f"{row.type} {row.event_id}"
+        if all(known.because != because for known in await self._ledger.list_audit(customer.customer_id)):
+            await self._ledger.record_audit(
+                at=row.received_at,
+                customer_id=customer.customer_id,
+                actor="stripe",
+                action="payment-refunded",
+                because=because,
+                after=await self._sync.billing.facts.fetch_refund(subject[1]),
+            )
+        return Verdict(outcome="recorded")
+
+    async def _find_disputing(self, row: InboxRow) -> str | None:
+        """Our customer whose payment an event says is disputed, after noting the dispute for every read from now on.
+
+        The event does not say whose payment it was, so Stripe is asked.
+        """
+        subject = subject_of(row.payload)
+        if subject is None or subject[0] != "dispute":
+            return None
+        dispute = await self._sync.billing.facts.fetch_dispute(subject[1])
+        if dispute is None or dispute.stripe_customer_id is None:
+            return None
+        customer = await self._ledger.find_customer_by_stripe(dispute.stripe_customer_id)
+        if customer is None:
+            return None
+        await self._ledger.note_dispute(dispute.dispute_id, customer.customer_id, row.received_at)
+        return customer.customer_id
+
     async def _sync_for(self, rows: list[InboxRow]) -> list[Verdict]:
         customer_id = await self._find_customer(rows)
         if isinstance(customer_id, Verdict):
@@ -98,7 +136,10 @@ class Judge:
     async def _find_customer(self, rows: list[InboxRow]) -> str | Verdict:
         """Ours, by its Stripe customer, or adopted by what an event says of it; else the verdict on all."""
         stripe_customer_id = rows[0].stripe_customer_id
-        if stripe_customer_id is None:
+        if stripe_customer_id is None:  # then it is a group by itself
+            customer_id = await self._find_disputing(rows[0])
+            if customer_id is not None:
+                return customer_id
             self.not_ours += len(rows)
             return Verdict(outcome="no-customer")
         known = await self._ledger.find_customer_by_stripe(stripe_customer_id)

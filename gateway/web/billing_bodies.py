@@ -97,6 +97,8 @@ class SubscriptionView(msgspec.Struct, kw_only=True):
     period_ends_at: int | None
     cancel_at: int | None
     grace_until: int | None
+    flags: list[str]
+    """What else holds: disputed, first_payment_pending, pause_collection, pause_collection_void, pending_update."""
     warning: str | None
 
 

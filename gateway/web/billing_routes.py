@@ -235,6 +235,7 @@ def view_subscription(account: Account, runtime: Runtime) -> SubscriptionView:
         period_ends_at=subscription.period_ends_at if subscription is not None else None,
         cancel_at=subscription.cancel_at if subscription is not None else None,
         grace_until=access.grace_until,
+        flags=[flag for flag, _ in subscription.flags] if subscription is not None else [],
         warning=access.warning,
     )
 

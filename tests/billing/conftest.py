@@ -20,7 +20,7 @@ import stripe
 from gateway.billing import Billing, CheckoutLink, StripeOptions
 from gateway.billing.transport import Transport
 from gateway.clock import SimulatedClock
-from gateway.core.access import LIFECYCLE_ROWS
+from gateway.core.access import FLAG_ROWS, LIFECYCLE_ROWS
 from gateway.core.account import Subscription
 from gateway.core.policy import Plan, Policy, Standing, Tier
 from gateway.ledger import Ledger
@@ -197,7 +197,8 @@ def sold_policy() -> Policy:
         meters={},
         routes=(),
         lifecycle=dict.fromkeys(LIFECYCLE_ROWS, end)
-        | {"active": keep, "trialing": keep, "past_due": week, "unreadable": day},
+        | dict.fromkeys(FLAG_ROWS, keep)
+        | {"first_payment_pending": end, "active": keep, "trialing": keep, "past_due": week, "unreadable": day},
     )
 
 
@@ -212,6 +213,7 @@ class Account:
     def __init__(self) -> None:
         self.subscriptions: dict[str, list[dict[str, Any]]] = {}
         self.undelivered: list[dict[str, Any]] = []
+        self.disputes: dict[str, dict[str, Any]] = {}
         self.product_metadata: dict[str, str] = {}
         self.reads = 0
         self.was_read = asyncio.Event()
@@ -236,23 +238,45 @@ class Account:
             "start_date": NOW - DAY,
             "cancel_at": None,
             "cancel_at_period_end": False,
+            "collection_method": "charge_automatically",
+            "ended_at": None,
+            "latest_invoice": None,
+            "pause_collection": None,
+            "pending_update": None,
             "items": listed([item], "/v1/subscription_items"),
         }
         self.subscriptions[stripe_customer_id] = [made | changes]
+
+    def dispute(self, dispute_id: str, status: str, stripe_customer_id: str = CUS, created: int = NOW) -> None:
+        self.disputes[dispute_id] = {
+            "id": dispute_id,
+            "object": "dispute",
+            "status": status,
+            "created": created,
+            "charge": charge("ch_1", stripe_customer_id),
+        }
 
     async def answer(self, request: Request) -> Answer:
         if self.is_down:
             return Answer(status=503, body={"error": {"type": "api_error", "message": "down"}})
         if request.path == "/v1/subscriptions":
             return await self.answer_subscriptions(request.query["customer"][0])
-        if request.path == "/v1/products":
-            product = {"id": "prod_1", "object": "product", "metadata": self.product_metadata}
-            return Answer(body=listed([product], "/v1/products"))
+        found = self.answer_object(request.path)
+        if found is not None:
+            return Answer(body=found)
         if request.path == "/v1/events":
             wanted = {value[0] for name, value in request.query.items() if name.startswith("types")}
             found = [event for event in self.undelivered if event["type"] in wanted]
             return Answer(body=listed(found, "/v1/events"))
         return Answer(status=404, body={"error": {"type": "invalid_request_error", "message": "unrouted"}})
+
+    def answer_object(self, path: str) -> dict[str, Any] | None:
+        collection, _, object_id = path.removeprefix("/v1/").partition("/")
+        if collection == "products":
+            return listed([{"id": "prod_1", "object": "product", "metadata": self.product_metadata}], path)
+        if collection == "disputes":
+            return self.disputes[object_id] if object_id else listed(list(self.disputes.values()), path)
+        return charge(object_id, CUS) if collection == "charges" else None
 
     async def answer_subscriptions(self, stripe_customer_id: str) -> Answer:
         self.reads += 1
@@ -265,6 +289,18 @@ class Account:
         if self.gates:
             await self.gates.pop(0).wait()
         return answer
+
+
+def charge(charge_id: str, stripe_customer_id: str) -> dict[str, Any]:
+    return {
+        "id": charge_id,
+        "object": "charge",
+        "customer": stripe_customer_id,
+        "amount": 2900,
+        "amount_refunded": 900,
+        "currency": "usd",
+        "refunded": False,
+    }
 
 
 def listed(data: list[dict[str, Any]], url: str) -> dict[str, Any]:

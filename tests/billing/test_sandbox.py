@@ -1,12 +1,14 @@
 """The billing half of a gateway against the Stripe simulator: the real SDK, real webhooks, a test clock."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from gateway.core.access import decide_access
 from gateway.core.errors import BillingRefused, PaymentRequired
+from gateway.core.policy import Standing
 from gateway.sync import NoSubscription, PlanChanges, SubscriptionEnding, UnknownPlan
 
 DAY = 86_400
@@ -262,3 +264,31 @@ async def pay_what_is_due(shop: Any, customer_id: str) -> None:
     await v1.customers.update_async(row.stripe_customer_id, {"invoice_settings": {"default_payment_method": newest}})
     for invoice in (await v1.invoices.list_async({"customer": row.stripe_customer_id, "status": "open"})).data:
         await v1.invoices.pay_async(invoice.id, {"payment_method": newest})
+
+
+async def test_a_dispute_suspends_where_policy_says_so_until_it_is_over(shop: Any) -> None:
+    customer_id = await shop.buyer("pro-monthly")
+    row = await shop.ledger.find_customer(customer_id)
+    opened = await shop.sandbox.control("disputes", customer=row.stripe_customer_id)
+    await shop.settle()
+    disputed = await shop.ledger.load_account(customer_id)
+    assert disputed.subscription.flags == (("disputed", opened["created"]),)
+    now = shop.sandbox.clock.now()
+    assert decide_access(disputed, shop.sync.policy, now).standing == "good"
+    suspend = Standing(keep_s=0, then=None, refusal="account-suspended")
+    strict = replace(shop.sync.policy, lifecycle=shop.sync.policy.lifecycle | {"disputed": suspend})
+    assert decide_access(disputed, strict, now).refusal == "account-suspended"
+    await shop.sandbox.control(f"disputes/{opened['id']}", status="won")
+    await shop.settle()
+    assert decide_access(await shop.ledger.load_account(customer_id), strict, now).standing == "good"
+
+
+async def test_a_refund_is_recorded_and_changes_no_access(shop: Any) -> None:
+    customer_id = await shop.buyer("pro-monthly")
+    row = await shop.ledger.find_customer(customer_id)
+    charge = (await shop.sandbox.stripe.v1.charges.list_async({"customer": row.stripe_customer_id})).data[0]
+    await shop.sandbox.stripe.v1.refunds.create_async({"charge": charge.id})
+    await shop.settle()
+    assert await granted(shop, customer_id) == "pro"
+    audited = [one for one in await shop.ledger.list_audit(customer_id) if one.action == "payment-refunded"]
+    assert [one.after["amount_refunded"] for one in audited] == [2_900]

@@ -92,13 +92,15 @@ async def test_a_stripe_that_is_down_changes_nothing(
     assert published == [customer]
 
 
-async def test_a_customer_that_stripe_does_not_have_has_no_subscription(
+async def test_a_customer_that_stripe_does_not_have_is_deleted(
     sync: Sync, ledger: Ledger, account: Any, customer: str
 ) -> None:
     await sync.sync_customer(customer, "before")
     del account.subscriptions[CUS]
     outcome = await sync.sync_customer(customer, "customer.deleted")
-    assert await ledger.load_subscription(customer) is None
+    ended = await ledger.load_subscription(customer)
+    assert ended is not None
+    assert ended.status == "customer_deleted"
     assert [finding.code for finding in outcome.findings] == ["no-such-customer"]
 
 
@@ -212,7 +214,9 @@ async def test_one_customer_missing_among_others_is_ended(
     del account.subscriptions[CUS]
     report = await sync.sync_all(per_second=1000)
     assert (report.missing, report.stopped_because) == ([customer], None)
-    assert await ledger.load_subscription(customer) is None
+    ended = await ledger.load_subscription(customer)
+    assert ended is not None
+    assert ended.status == "customer_deleted"
 
 
 async def fresh_customer(ledger: Ledger) -> str:

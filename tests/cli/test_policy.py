@@ -104,8 +104,8 @@ def test_check_of_a_missing_directory_says_so(tmp_path: Path) -> None:
 def test_show_fills_in_every_default() -> None:
     result = run("show", str(SHIPPED))
     assert result.exit_code == 0
-    assert "past_due            keeps its tier for 7 days, then tier 'free'" in result.output
-    assert "unpaid              402 payment-required" in result.output
+    assert "past_due               keeps its tier for 7 days, then tier 'free'" in result.output
+    assert "unpaid                 402 payment-required" in result.output
     assert "credits expire    never" in result.output
     assert "a change of plan  keep (plan_change)" in result.output
 

@@ -40,6 +40,9 @@ def make_policy(default_tier: str | None = "free", **lines: Standing) -> Policy:
         "incomplete_expired": ends("subscription-required"),
         "canceled": ends("subscription-required"),
         "none": ends("subscription-required"),
+        "customer_deleted": ends("subscription-required"),
+        "first_payment_pending": ends("payment-required"),
+        **dict.fromkeys(("disputed", "pause_collection", "pause_collection_void", "pending_update"), ends("", None)),
         "unreadable": ends("subscription-required", DAY_S),
     }
     return Policy(

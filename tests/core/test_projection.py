@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.access import KNOWN_STATUSES, LIFECYCLE_ROWS, decide_access
+from gateway.core.access import FLAG_ROWS, KNOWN_STATUSES, LIFECYCLE_ROWS, decide_access
 from gateway.core.account import Account, Subscription
 from gateway.core.billing_facts import CustomerFacts, ItemFacts, SubscriptionFacts
 from gateway.core.policy import Plan, Policy, Standing, Tier
@@ -43,6 +43,7 @@ POLICY = Policy(
     | {
         "active": KEEP,
         "trialing": KEEP,
+        **dict.fromkeys(FLAG_ROWS, KEEP),
         "past_due": Standing(keep_s=7 * DAY, then="free", refusal="payment-required"),
         "unreadable": Standing(keep_s=DAY, then="free", refusal="payment-required"),
     },
@@ -103,12 +104,17 @@ def test_a_customer_without_subscriptions_has_no_record() -> None:
     assert project(customer(), POLICY, None, NOW) == (None, ())
 
 
-def test_a_customer_that_stripe_does_not_have_has_no_record_and_is_a_finding() -> None:
-    before = recorded(customer(subscription()))
+def test_a_customer_that_stripe_does_not_have_any_more_is_deleted_from_then_on_and_is_a_finding() -> None:
+    before = replace(recorded(customer(subscription("past_due"))), flags=(("disputed", NOW),))
     facts = CustomerFacts(stripe_customer_id="cus_1", exists=False)
     record, findings = project(facts, POLICY, before, NOW)
-    assert record is None
+    assert record is not None
+    assert (record.status, record.status_since, record.plan_id) == ("customer_deleted", NOW, "pro-monthly")
+    assert (record.past_due_since, record.flags) == (None, ())
+    assert granted(record) == "free"
     assert [finding.code for finding in findings] == ["no-such-customer"]
+    assert project(facts, POLICY, record, NOW + DAY)[0] == record
+    assert project(facts, POLICY, None, NOW)[0] is None
 
 
 def test_a_price_id_maps_before_a_lookup_key() -> None:
@@ -269,6 +275,9 @@ def subscriptions(draw: st.DrawFn) -> SubscriptionFacts:
         subscription_id=draw(st.sampled_from(["sub_1", "sub_2", "sub_3"])),
         cancel_at=draw(st.none() | st.just(NOW + DAY)),
         cancel_at_period_end=draw(st.booleans()),
+        paused_collection=draw(st.sampled_from([None, "void", "keep_as_draft"])),
+        has_pending_update=draw(st.booleans()),
+        first_payment_open=draw(st.booleans()),
     )
 
 

@@ -30,6 +30,9 @@ async def test_a_snapshot_is_read_back_whole(ledger, customer, subscription, app
         last_good_plan_id="pro-yearly",
         unreadable_since=7,
         price_id="price_1",
+        status_since=8,
+        flags=(("disputed", 9), ("pending_update", 10)),
+        entitlements=("exports",),
     )
     assert await apply(customer, await ledger.take_fence(customer), full)
     assert await ledger.load_subscription(customer) == full
@@ -70,7 +73,8 @@ async def test_a_change_is_audited_with_both_sides(ledger, customer, subscriptio
     await apply(customer, await ledger.take_fence(customer), subscription)
     await apply(customer, await ledger.take_fence(customer), None)
     ended, began, _ = await ledger.list_audit(customer)
-    shown = asdict(subscription) | {"plan_changes": [list(change) for change in subscription.plan_changes]}
+    lists = {"plan_changes": [list(change) for change in subscription.plan_changes], "flags": [], "entitlements": []}
+    shown = asdict(subscription) | lists
     assert (began.before, began.after) == (None, shown)
     assert (ended.before, ended.after) == (shown, None)
     assert (ended.at, ended.actor, ended.because, ended.action) == (

@@ -46,6 +46,11 @@ async def _live_a_full_life(sandbox: Any, receiver: Any) -> Any:
     )
     trial = await sandbox.open_checkout(subscription_data={"trial_period_days": 5})
     await sandbox.pay(trial)
+    paid = (await sandbox.v1.charges.list_async({"customer": subscription.customer})).data[0]
+    await sandbox.v1.refunds.create_async({"charge": paid.id, "amount": 100})
+    dispute = await sandbox.control("disputes", charge=paid.id)
+    await sandbox.control(f"disputes/{dispute['id']}", status="under_review")
+    await sandbox.v1.disputes.close_async(dispute["id"])
     return subscription
 
 
@@ -63,6 +68,9 @@ async def test_every_object_on_the_wire_is_one_that_the_sdk_knows(sandbox: Any, 
             f"/v1/subscriptions/{subscription.id}?expand[]=customer&expand[]=items.data.price.product",
             "/v1/invoices?limit=100&expand[]=data.customer&expand[]=data.parent.subscription_details.subscription",
             "/v1/checkout/sessions?expand[]=data.line_items&expand[]=data.subscription&expand[]=data.invoice",
+            "/v1/charges?expand[]=data.customer",
+            "/v1/refunds",
+            "/v1/disputes?expand[]=data.charge",
             "/v1/webhook_endpoints",
             "/v1/account",
             "/v1/billing_portal/configurations",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.sandbox.api import catalog, customers, events, invoices, methods, sessions, subscriptions
+from gateway.sandbox.api import catalog, charges, customers, events, invoices, methods, sessions, subscriptions
 from gateway.sandbox.api.endpoint import Call, Endpoint
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -12,6 +12,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *sessions.ENDPOINTS,
     *subscriptions.ENDPOINTS,
     *invoices.ENDPOINTS,
+    *charges.ENDPOINTS,
     *events.ENDPOINTS,
 )
 

@@ -9,6 +9,7 @@ from typing import Any
 from gateway.sandbox.engine.saving import shape_of_customer
 from gateway.sandbox.records import Json
 from gateway.sandbox.shapes.catalog import price_shape, product_shape
+from gateway.sandbox.shapes.charges import charge_shape
 from gateway.sandbox.shapes.customers import payment_method_shape
 from gateway.sandbox.shapes.invoices import invoice_shape
 from gateway.sandbox.shapes.lists import list_shape
@@ -48,6 +49,7 @@ class Endpoint:
 
 
 _SHAPES: Mapping[str, Callable[[World, str], Json]] = {
+    "charge": lambda world, one: charge_shape(world.tables.charges[one]),
     "customer": lambda world, one: shape_of_customer(world, world.tables.customers[one]),
     "default_payment_method": lambda world, one: payment_method_shape(world.tables.payment_methods[one]),
     "invoice": lambda world, one: invoice_shape(world, world.tables.invoices[one]),

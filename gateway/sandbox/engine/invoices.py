@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gateway.sandbox.cards import CardRefused
+from gateway.sandbox.engine.charges import add_charge
 from gateway.sandbox.engine.saving import add_invoice, change_customer, change_invoice, change_subscription
 from gateway.sandbox.engine.standing import after_failure, after_payment
 from gateway.sandbox.records import Invoice, InvoiceLine, PaymentMethod, Subscription
@@ -89,7 +90,8 @@ def collect(
         return None
     method = _method_for(world, invoice, method_id)
     refusal = _refusal(method, on_session=on_session)
-    if refusal is None:
+    if refusal is None and method is not None:
+        add_charge(world, invoice, method.id)
         _settle(world, invoice, amount=invoice.amount_due, attempts=invoice.attempt_count + 1)
         return None
     attempts = invoice.attempt_count + 1

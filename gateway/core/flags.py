@@ -1,0 +1,59 @@
+"""What is true of a subscription beside its status, and since when: a pure function of facts and the last record.
+
+| flag | while |
+|---|---|
+| `disputed` | a payment of the customer is disputed; since Stripe opened the oldest dispute |
+| `first_payment_pending` | Stripe calls it running, and its first invoice is open: a transfer takes days, or failed |
+| `pause_collection`, `pause_collection_void` | invoices are not collected; `void` means that the service is off too |
+| `pending_update` | a change waits for its payment; the old plan is in force |
+
+Each is counted from the first time it was seen, once: reading the same state again moves nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.core.access import (
+    DISPUTED,
+    FIRST_PAYMENT_PENDING,
+    PAUSE_COLLECTION,
+    PAUSE_COLLECTION_VOID,
+    PENDING_UPDATE,
+)
+from gateway.core.plan_map import ENDED_STATUSES
+
+if TYPE_CHECKING:
+    from gateway.core.account import Subscription
+    from gateway.core.billing_facts import CustomerFacts, SubscriptionFacts
+
+
+def flags_of(
+    customer: CustomerFacts, facts: SubscriptionFacts, own: Subscription | None, now: int
+) -> tuple[tuple[str, int], ...]:
+    """The flags of one subscription, in the order of their names.
+
+    Args:
+        customer: Whose it is.
+        facts: The subscription.
+        own: What was recorded of the same subscription before.
+        now: Unix seconds.
+    """
+    seen = {} if own is None else dict(own.flags)
+    flags = {flag: seen.get(flag, now) for flag in _running_flags(facts)}
+    if customer.disputed_since is not None:
+        flags[DISPUTED] = customer.disputed_since
+    return tuple(sorted(flags.items()))
+
+
+def _running_flags(facts: SubscriptionFacts) -> list[str]:
+    if facts.status in ENDED_STATUSES:
+        return []
+    flags = []
+    if facts.first_payment_open:
+        flags.append(FIRST_PAYMENT_PENDING)
+    if facts.paused_collection is not None:
+        flags.append(PAUSE_COLLECTION_VOID if facts.paused_collection == "void" else PAUSE_COLLECTION)
+    if facts.has_pending_update:
+        flags.append(PENDING_UPDATE)
+    return flags

@@ -1,0 +1,37 @@
+"""What a caller is told about its standing: one sentence or two, plain ASCII without quotes or line ends."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+_BECAUSE = {
+    "past_due": "The last payment failed and was not made up in time.",
+    "unpaid": "Payments for this subscription have failed.",
+    "paused": "This subscription is paused: its trial ended without a payment method.",
+    "incomplete": "The first payment for this subscription is not completed.",
+    "disputed": "A payment of this account is disputed with its bank.",
+    "first_payment_pending": "The first payment for this subscription has not arrived yet.",
+    "pause_collection": "Payments for this subscription are paused.",
+    "pause_collection_void": "Payments for this subscription are paused.",
+    "pending_update": "A change of plan waits for its payment; until then the old plan stays.",
+}
+"""Statuses that are not here ended on purpose and are not repeated on every response."""
+_TOLD_WHILE_KEPT = frozenset({"disputed", "first_payment_pending", "pending_update"})
+_HELPED_BY_PAYING = frozenset({"past_due", "unpaid", "incomplete", "paused"})
+
+
+def lapsed_words(row: str) -> str | None:
+    """Why the tier is gone; None if that needs no saying."""
+    return _BECAUSE.get(row)
+
+
+def kept_words(row: str, until: int | None) -> str | None:
+    """What is wrong while the tier is kept, and when that ends; None if nothing is."""
+    if until is None and row not in _TOLD_WHILE_KEPT and row not in _HELPED_BY_PAYING:
+        return None
+    problem = "The last payment failed." if row == "past_due" else _BECAUSE.get(row, "")
+    if until is None:
+        return problem
+    end = datetime.fromtimestamp(until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    unless = " unless it is paid" if row in _HELPED_BY_PAYING else ""
+    return f"{problem} Access at this level ends at {end}{unless}.".lstrip()

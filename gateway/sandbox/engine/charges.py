@@ -1,0 +1,113 @@
+"""What becomes of a payment after it was made: given back, or disputed with the bank."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gateway.sandbox.engine.refusals import Refused
+from gateway.sandbox.engine.saving import emit
+from gateway.sandbox.records import Charge, Dispute, Invoice, Refund
+from gateway.sandbox.shapes.charges import charge_shape, dispute_shape
+from gateway.sandbox.world import World, find
+
+CLOSED = ("won", "lost", "warning_closed")
+STATUSES = (*CLOSED, "needs_response", "under_review", "warning_needs_response", "appeal_under_review")
+
+
+def add_charge(world: World, invoice: Invoice, method_id: str) -> Charge:
+    """The payment of an invoice. Stripe's charge.succeeded is not sent, nothing reads it."""
+    charge = Charge(
+        id=world.new_id("ch"),
+        customer_id=invoice.customer_id,
+        created=world.now,
+        invoice_id=invoice.id,
+        payment_method_id=method_id,
+        amount=invoice.amount_due,
+        currency=invoice.currency,
+    )
+    world.tables.charges[charge.id] = charge
+    return charge
+
+
+def charge_of(world: World, charge_id: str) -> Charge:
+    """Raises NoSuchRecord."""
+    return find(world.tables.charges, "charge", charge_id)
+
+
+def last_charge_of(world: World, customer_id: str) -> Charge:
+    """The newest payment of a customer.
+
+    Raises:
+        Refused: it has paid nothing.
+    """
+    paid = [one for one in world.tables.charges.values() if one.customer_id == customer_id]
+    if not paid:
+        raise Refused("This customer has paid nothing.", param="customer")
+    return paid[-1]
+
+
+def refund(world: World, charge_id: str, *, amount: int | None = None, reason: str | None = None) -> Refund:
+    """Give a payment back, or a part of it: charge.refunded.
+
+    Raises:
+        Refused: more than is left of it.
+    """
+    charge = charge_of(world, charge_id)
+    left = charge.amount - charge.amount_refunded
+    given = left if amount is None else amount
+    if left == 0:
+        raise Refused(f"Charge {charge_id} has already been refunded.", code="charge_already_refunded")
+    if given > left:
+        raise Refused("Refund amount is greater than unrefunded amount on charge.", param="amount")
+    record = Refund(
+        id=world.new_id("re"),
+        charge_id=charge.id,
+        created=world.now,
+        amount=given,
+        currency=charge.currency,
+        reason=reason,
+    )
+    world.tables.refunds[record.id] = record
+    changed = replace(charge, amount_refunded=charge.amount_refunded + given)
+    world.tables.charges[charge.id] = changed
+    emit(world, "charge.refunded", charge_shape(changed))
+    return record
+
+
+def open_dispute(world: World, charge_id: str, *, reason: str, status: str = "needs_response") -> Dispute:
+    """The payer's bank asks for its money back: charge.dispute.created.
+
+    Raises:
+        Refused: this payment was disputed before.
+    """
+    charge = charge_of(world, charge_id)
+    if charge.disputed:
+        raise Refused("This charge was disputed already.", param="charge")
+    dispute = Dispute(
+        id=world.new_id("du"),
+        charge_id=charge.id,
+        created=world.now,
+        amount=charge.amount,
+        currency=charge.currency,
+        reason=reason,
+        status=status,
+    )
+    world.tables.disputes[dispute.id] = dispute
+    world.tables.charges[charge.id] = replace(charge, disputed=True)
+    emit(world, "charge.dispute.created", dispute_shape(dispute))
+    return dispute
+
+
+def move_dispute(world: World, dispute_id: str, status: str) -> Dispute:
+    """Another status: charge.dispute.closed if that is an end, else .updated."""
+    dispute = dispute_of(world, dispute_id)
+    moved = replace(dispute, status=status)
+    world.tables.disputes[dispute_id] = moved
+    ends = status in CLOSED and dispute.status not in CLOSED
+    emit(world, "charge.dispute.closed" if ends else "charge.dispute.updated", dispute_shape(moved))
+    return moved
+
+
+def dispute_of(world: World, dispute_id: str) -> Dispute:
+    """Raises NoSuchRecord."""
+    return find(world.tables.disputes, "dispute", dispute_id)

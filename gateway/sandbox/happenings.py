@@ -1,0 +1,68 @@
+"""What happens to a seller and no API of Stripe can cause: controls under /_sandbox."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import msgspec
+from litestar import post
+from litestar.exceptions import ClientException
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath, JSONBody
+
+from gateway.sandbox.engine.charges import STATUSES, last_charge_of, move_dispute, open_dispute
+from gateway.sandbox.engine.refusals import Refused
+from gateway.sandbox.records import Json
+from gateway.sandbox.shapes.charges import dispute_shape
+from gateway.sandbox.simulator import Simulator
+from gateway.sandbox.world import NoSuchRecord, World
+
+Act: TypeAlias = Callable[[World], Json]
+
+
+class NewDispute(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A payment to dispute: `charge`, or the newest one of `customer`."""
+
+    charge: str | None = None
+    customer: str | None = None
+    reason: str = "fraudulent"
+    status: str = "needs_response"
+
+
+class Moved(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Where something is to go."""
+
+    status: str
+
+
+def happening_handlers(simulator: Simulator) -> list[HTTPRouteHandler]:
+    """Every such control, bound to one simulator."""
+
+    @post("/_sandbox/disputes", status_code=200)
+    async def dispute(data: JSONBody[NewDispute]) -> Json:
+        def act(world: World) -> Json:
+            charge_id = data.charge or last_charge_of(world, data.customer or "").id
+            return dispute_shape(open_dispute(world, charge_id, reason=data.reason, status=data.status))
+
+        _check_status(data.status)
+        return _carry_out(simulator, act)
+
+    @post("/_sandbox/disputes/{dispute_id:str}", status_code=200)
+    async def move(dispute_id: FromPath[str], data: JSONBody[Moved]) -> Json:
+        _check_status(data.status)
+        return _carry_out(simulator, lambda world: dispute_shape(move_dispute(world, dispute_id, data.status)))
+
+    return [dispute, move]
+
+
+def _check_status(status: str) -> None:
+    if status not in STATUSES:
+        raise ClientException(f"status must be one of {', '.join(STATUSES)}")
+
+
+def _carry_out(simulator: Simulator, act: Act) -> Json:
+    try:
+        return simulator.carry_out(act)
+    except (NoSuchRecord, Refused) as error:
+        raise ClientException(str(error)) from error

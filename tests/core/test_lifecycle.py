@@ -1,0 +1,133 @@
+"""Access over the whole product of status, flags, time and policy, against the table read out loud.
+
+The oracle below says in a few plain steps what `decide_access` must answer. The product is
+walked in full, not sampled: every status, every set of flags, instants on both sides of each
+edge, and every kind of line that a policy may have.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import chain, combinations, product
+
+import pytest
+
+from gateway.core.access import (
+    CUSTOMER_DELETED,
+    FLAG_ROWS,
+    KNOWN_STATUSES,
+    LIFECYCLE_ROWS,
+    UNREADABLE,
+    Access,
+    decide_access,
+)
+from gateway.core.policy import Policy, Standing
+from tests.core.test_access import DAY_S, NOW, POLICY, account
+
+LINES = {
+    "keep": Standing(keep_s=None, then=None, refusal="payment-required"),
+    "keep for a time": Standing(keep_s=3 * DAY_S, then="free", refusal="payment-required"),
+    "keep for a time, then refuse": Standing(keep_s=3 * DAY_S, then=None, refusal="payment-required"),
+    "degrade": Standing(keep_s=0, then="free", refusal="payment-required"),
+    "refuse": Standing(keep_s=0, then=None, refusal="payment-required"),
+}
+STATUSES = (*KNOWN_STATUSES, CUSTOMER_DELETED, "a word nobody coined")
+FLAG_SETS = tuple(chain.from_iterable(combinations(FLAG_ROWS, size) for size in range(len(FLAG_ROWS) + 1)))
+SINCE = NOW
+INSTANTS = (SINCE, SINCE + 3 * DAY_S - 1, SINCE + 3 * DAY_S, SINCE + 400 * DAY_S)
+
+
+def with_lines(status_line: Standing, flag_line: Standing) -> Policy:
+    lines = {row: flag_line if row in FLAG_ROWS else status_line for row in LIFECYCLE_ROWS}
+    return replace(POLICY, lifecycle=lines)
+
+
+def expected(status: str, flags: tuple[str, ...], now: int, policy: Policy) -> str | None:
+    """The tier's name, or None where the caller is refused."""
+    row = status if status in {*KNOWN_STATUSES, CUSTOMER_DELETED} else UNREADABLE
+
+    def after(line: Standing) -> str | None:
+        is_kept = line.keep_s is None or now < SINCE + line.keep_s
+        return "pro" if is_kept else line.then
+
+    worst = [after(policy.lifecycle[name]) for name in (row, *flags)]
+    if None in worst:
+        return None
+    return min((name for name in worst if name is not None), key=lambda name: policy.tiers[name].rank)
+
+
+def answered(status: str, flags: tuple[str, ...], now: int, policy: Policy) -> Access:
+    readable = status in {*KNOWN_STATUSES, CUSTOMER_DELETED}
+    customer = account(
+        status,
+        last_good_plan_id="pro-monthly",
+        status_since=SINCE,
+        unreadable_since=None if readable else SINCE,
+        flags=tuple((flag, SINCE) for flag in flags),
+    )
+    return decide_access(customer, policy, now)
+
+
+@pytest.mark.parametrize("flag_line", LINES.values(), ids=LINES)
+@pytest.mark.parametrize("status_line", LINES.values(), ids=LINES)
+def test_access_is_the_lowest_that_status_and_flags_leave(status_line: Standing, flag_line: Standing) -> None:
+    policy = with_lines(status_line, flag_line)
+    for status, flags, now in product(STATUSES, FLAG_SETS, INSTANTS):
+        access = answered(status, flags, now, policy)
+        case = (status, flags, now - SINCE)
+        assert (access.tier and access.tier.name) == expected(status, flags, now, policy), case
+        assert (access.tier is None) == (access.refusal is not None), case
+        assert access.warning is None or access.warning.isascii(), case
+        if access.grace_until is not None:
+            assert access.plan_id is not None, case
+            assert now < access.grace_until, case
+            assert answered(status, flags, access.grace_until, policy).plan_id is None, case
+
+
+def test_a_dispute_is_only_flagged_unless_policy_suspends() -> None:
+    disputed = account(flags=(("disputed", SINCE),))
+    flagged = decide_access(disputed, POLICY, NOW)
+    assert (flagged.standing, flagged.plan_id) == ("good", "pro-monthly")
+    assert flagged.warning == "A payment of this account is disputed with its bank."
+    refuse = Standing(keep_s=0, then=None, refusal="account-suspended")
+    suspended = decide_access(disputed, replace(POLICY, lifecycle=POLICY.lifecycle | {"disputed": refuse}), NOW)
+    assert (suspended.tier, suspended.standing, suspended.refusal) == (None, "suspended", "account-suspended")
+
+
+def test_a_suspension_is_told_also_to_those_who_have_not_paid_either() -> None:
+    refuse = Standing(keep_s=0, then=None, refusal="account-suspended")
+    policy = replace(POLICY, lifecycle=POLICY.lifecycle | {"disputed": refuse})
+    unpaid = account("unpaid", flags=(("disputed", SINCE),))
+    assert decide_access(unpaid, policy, NOW).refusal == "account-suspended"
+
+
+def test_a_first_payment_that_has_not_arrived_buys_nothing_yet() -> None:
+    for status in ("active", "trialing", "past_due"):
+        access = decide_access(account(status, flags=(("first_payment_pending", SINCE),)), POLICY, NOW)
+        assert (access.tier and access.tier.name, access.standing, access.plan_id) == ("free", "lapsed", None)
+
+
+def test_a_pause_of_collection_and_a_change_that_waits_keep_the_plan() -> None:
+    paused = decide_access(account(flags=(("pause_collection_void", SINCE),)), POLICY, NOW)
+    assert (paused.standing, paused.plan_id, paused.warning) == ("good", "pro-monthly", None)
+    waiting = decide_access(account(flags=(("pending_update", SINCE),)), POLICY, NOW)
+    assert (waiting.standing, waiting.plan_id) == ("good", "pro-monthly")
+    assert "until then the old plan stays" in (waiting.warning or "")
+
+
+def test_a_flag_of_a_later_release_changes_nothing() -> None:
+    assert decide_access(account(flags=(("not coined yet", SINCE),)), POLICY, NOW) == decide_access(
+        account(), POLICY, NOW
+    )
+
+
+def test_a_cancelled_plan_can_be_kept_for_a_time_after_its_end() -> None:
+    keep = Standing(keep_s=3 * DAY_S, then="free", refusal="subscription-required")
+    policy = replace(POLICY, lifecycle=POLICY.lifecycle | {"canceled": keep})
+    ended = account("canceled", status_since=SINCE)
+    access = decide_access(ended, policy, SINCE + 1)
+    assert (access.standing, access.grace_until) == ("grace", SINCE + 3 * DAY_S)
+    assert access.warning is not None
+    assert access.warning.startswith("Access at this level ends at ")
+    unmapped = replace(ended, subscription=replace(ended.subscription, plan_id=None))  # type: ignore[type-var]  # it has one
+    assert decide_access(unmapped, policy, SINCE + 1).standing == "lapsed"
