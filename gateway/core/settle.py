@@ -71,6 +71,11 @@ def hear_costs(
     return lines, units, faults
 
 
+def counted_rules(rules: Iterable[Settle]) -> tuple[Settle, ...]:
+    """Those that count what was moved. They hold for an open WebSocket too, whose head tells no cost."""
+    return tuple(rule for rule in rules if rule.source != "response header")
+
+
 def count_costs(rules: Iterable[Settle], *, response_bytes: int, request_bytes: int) -> dict[str, int]:
     """Units by meter of what was moved, whether or not it was all there is."""
     moved: Mapping[Source, int] = {"response bytes": response_bytes, "request bytes": request_bytes}

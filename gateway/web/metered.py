@@ -16,6 +16,7 @@ from gateway.core.http_head import pairs_of
 from gateway.core.once import ONCE_METHODS, read_once
 from gateway.core.outcome import BELOW_500, is_billed
 from gateway.core.ratelimit_fields import policy_field, state_field
+from gateway.core.settle import counted_rules
 from gateway.explaining import Facts, Page, Record, cut
 from gateway.upstream import ClientFaulty, ClientLeft, ExchangeBroken, ExchangeCancelled, Outcome, ResponseHead
 from gateway.web.decision_line import log_decision
@@ -305,8 +306,8 @@ class Metered:
         if plan is None or record is None:
             raise AssertionError("only an admitted request is answered by an upstream")
         said, told = head.lines, NOTHING_TOLD
-        if plan.settle and status != _SWITCHING:
-            settling = self._settling = Settling(plan.settle, self._runtime.metrics, plan.facts.route or "-")
+        if plan.settle and (rules := plan.settle if status != _SWITCHING else counted_rules(plan.settle)):
+            settling = self._settling = Settling(rules, self._runtime.metrics, plan.facts.route or "-")
             said = settling.hear(said)
             told = settling.heard
         lines = [*said, _VARIES, b"tiergate-decision: " + attempt.decision_id.encode()]

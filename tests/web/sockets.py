@@ -27,6 +27,7 @@ tiers:
       - 1_000 bytes per billing period
 routes:
   - {match: GET /settled, cost: {bytes: 9}}
+  - {match: GET /told, cost: {bytes: 9}, settle: {bytes: response header X-Bytes}}
   - {match: GET /sized, cost: {bytes: request header X-Size at most 50}, settle: {bytes: off}}
   - {match: GET /chat, websocket: {max_message: 64KiB}}
   - {match: GET /counted, websocket: {cost_per_message: {messages: 1}}}

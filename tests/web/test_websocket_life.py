@@ -87,13 +87,30 @@ def test_an_answer_instead_of_a_websocket_is_billed_like_a_calls(start, answer, 
         assert used(client) == billed
 
 
-def test_a_websocket_costs_what_was_reserved_and_is_not_settled(start, until):
+@pytest.mark.parametrize("who", ["the caller", "the upstream", "nobody, for it is lost"])
+def test_a_websocket_that_is_settled_by_bytes_costs_those_of_the_apis_messages_whoever_ends_it(start, api, until, who):
     gateway = start()
     _, _, client = gateway.customer()
     with open_socket(gateway.url, "/settled", key_of(client)) as opened:
+        for message in ("héllo", b"x" * 250):
+            opened.send(message)
+            assert opened.recv(timeout=10) == message
+        assert used(client, "bytes") == 9, "what was reserved, until it ends"
+        if who != "the caller":
+            other = api.connections[0]
+            lose = other.transport.abort if "lost" in who else other.transport.close
+            other.loop.call_soon_threadsafe(lose)
+            closed(opened)
+    until(lambda: used(client, "bytes") == 6 + 250)
+    until(lambda: gateway.metric("tiergate_charges_settled_total", result="settled") == 1)
+
+
+def test_a_websocket_that_is_settled_by_a_header_costs_what_was_reserved(start, until):
+    gateway = start()
+    _, _, client = gateway.customer()
+    with open_socket(gateway.url, "/told", key_of(client)) as opened:
         opened.send("hello")
         assert opened.recv(timeout=10)
-        until(lambda: used(client, "bytes") == 9)
     until(lambda: gateway.metric("tiergate_websockets_open") == 0)
     assert used(client, "bytes") == 9
     assert gateway.metric("tiergate_charges_settled_total", result="settled") == 0
