@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PAUSE_S = 1.0
+_ASKED_EVERY = 5
+"""Looks at a server of our own: whether it lives is seen at each, whether it answers at every fifth."""
 _END_S = 30.0
 """A server that is just being started when the keeper ends."""
 
@@ -62,9 +64,11 @@ class CacheKeeper:
         self._server.stop()
 
     def _keep(self) -> None:
+        looks = 0
         while not self._ended.wait(_PAUSE_S):
+            looks += 1
             try:
-                if self._server.ensure():
+                if self._server.ensure(asks=looks % _ASKED_EVERY == 0):
                     log.warning("the cache server had gone and was started again")
             except (CacheServerError, OSError) as error:
                 log.error("the cache server has gone and cannot be started", reason=str(error))  # noqa: TRY400 - the reason says it

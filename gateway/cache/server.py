@@ -111,8 +111,11 @@ class CacheServer:
             return False
         return find_server(self._socket, self._directory) is not None
 
-    def ensure(self) -> bool:
+    def ensure(self, *, asks: bool = True) -> bool:
         """Start the server again if it has gone; take over if it was adopted and its owner has gone.
+
+        Args:
+            asks: Whether one of our own has to answer, not only to live. An adopted one always has to.
 
         Returns:
             Whether that was necessary.
@@ -120,7 +123,8 @@ class CacheServer:
         Raises:
             CacheServerError: As `start`.
         """
-        if self.is_running:
+        lives = self._guardian is not None and self._guardian.poll() is None
+        if (lives and not asks) or self.is_running:
             return False
         self.stop()
         self._open()

@@ -18,8 +18,8 @@ RING_PAGES = 200
 STRANGERS_PAGES = 8
 """Pages of a worker's decisions about callers whose customer is not known."""
 KEPT_S = 3600
-FLUSH_S = 0.25
-"""Seconds between two writes of changed pages."""
+FLUSH_S = 0.5
+"""Seconds between two writes of changed pages: a killed worker's last ones are missing."""
 _AT_ONCE = 8
 """Pages that are written in one round trip."""
 _WHERE = "where"

@@ -165,7 +165,7 @@ def test_an_adopter_takes_over_when_the_owner_has_gone(short_dir: Path, parent: 
         parent.kill()
         parent.wait()
         wait_until(lambda: not second.is_running)
-        assert second.ensure()
+        assert second.ensure(asks=False), "an adopted one is asked in any case"
         assert second.is_owned
         assert (second.url, on(url, "GET", "kept")) == (url, b"yes")
 
@@ -180,6 +180,16 @@ def test_a_server_that_died_is_started_again_at_the_same_place(short_dir: Path) 
         assert server.ensure()
         assert server.url == url
         assert on(url, "GET", "kept") == b"yes"
+
+
+def test_a_server_that_died_is_started_again_without_having_been_asked(short_dir: Path) -> None:
+    with CacheServer.start(short_dir) as server:
+        pid = pid_of(server)
+        assert pid is not None
+        assert not server.ensure(asks=False)
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: server.ensure(asks=False))
+        assert on(server.url, "PING")
 
 
 def test_a_directory_whose_server_does_not_answer_is_refused_with_what_to_do(
