@@ -9,7 +9,7 @@ import pytest
 from gateway.cache import Cache, prepare_draw
 from gateway.core.charge import QuotaClaim
 from gateway.core.lease import Draw, quota_parts
-from gateway.giving_back import GivingBack, Owed
+from gateway.leasing.giving_back import GivingBack, Owed
 from tests.fakes.line import Line
 from tests.test_leasing import LIMIT, LONG_MS, Worker, limits, until, used
 
@@ -51,10 +51,10 @@ async def heal(worker: Worker, line: Line) -> None:
     line.hear()
     assert await worker.cache.wait_ready(20)
     worker.leasing.drop_all()
-    await until(lambda: not worker.leasing.under_way)
+    await until(lambda: not worker.leasing.asking.under_way)
     for _ in range(1000):
         await worker.leasing.give_back()
-        if not len(worker.leasing.owed):
+        if not len(worker.leasing.asking.owed):
             return
         await asyncio.sleep(0.02)
     pytest.fail("it is still owed")
@@ -64,12 +64,12 @@ async def heal(worker: Worker, line: Line) -> None:
 async def test_what_a_draw_without_an_answer_was_granted_goes_back(real, line, worker, fault):
     customer_id, key, _ = await real.customer()
     await worker.call_until_leased(key)
-    await until(lambda: not worker.leasing.under_way)
+    await until(lambda: not worker.leasing.asking.under_way)
     getattr(line, fault)()
-    while not worker.leasing.under_way:
+    while not worker.leasing.asking.under_way:
         assert (await worker.call(key)).is_leased
-    await until(lambda: not worker.leasing.under_way)
-    assert len(worker.leasing.owed) == 1
+    await until(lambda: not worker.leasing.asking.under_way)
+    assert len(worker.leasing.asking.owed) == 1
     await heal(worker, line)
     assert await used(real, customer_id) == worker.numbers
     assert count(worker, "lost") == 0
@@ -80,11 +80,11 @@ async def test_what_a_draw_without_an_answer_was_granted_goes_back(real, line, w
 async def test_a_give_back_without_an_answer_is_done_once(real, line, worker, fault):
     customer_id, key, _ = await real.customer()
     await worker.call_until_leased(key)
-    await until(lambda: not worker.leasing.under_way)
+    await until(lambda: not worker.leasing.asking.under_way)
     getattr(line, fault)()
     worker.leasing.drop_all()
-    await until(lambda: not worker.leasing.under_way)
-    assert len(worker.leasing.owed) == 1
+    await until(lambda: not worker.leasing.asking.under_way)
+    assert len(worker.leasing.asking.owed) == 1
     await heal(worker, line)
     assert await used(real, customer_id) == worker.numbers
     assert count(worker, "lost") == 0
@@ -112,7 +112,7 @@ async def test_a_draw_that_arrives_after_it_was_asked_about_is_given_back_all_th
 
 async def test_what_the_cache_no_longer_knows_or_there_is_no_room_for_is_counted_as_lost(worker, monkeypatch):
     now_s = 1000.0
-    monkeypatch.setattr("gateway.giving_back._MOST", 1)
+    monkeypatch.setattr("gateway.leasing.giving_back._MOST", 1)
     owed = GivingBack(worker.cache, worker.leasing.metrics, lambda: now_s)
     for name, calls in (("first", 3), ("second", 4)):
         parts = [("q:requests:period", calls, 0)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from redis.asyncio import Redis
 
 from gateway.admission import Admission, Attempt
 from gateway.cache import Cache
-from gateway.clock import SystemClock
+from gateway.clock import SystemClock, steady_s
 from gateway.core.errors import FeatureNotInTier, InvalidKey, QuotaExceeded
 from gateway.leasing import Leasing
 from gateway.outages import Outages
@@ -55,10 +56,13 @@ class Worker:
 
     def __init__(self, parts: Parts, cache: Cache, ttl_ms: int) -> None:
         self.cache = cache
-        self.leasing = Leasing(cache, parts.clock, parts.metrics, ttl_ms)
+        self.slept_s = 0.0
+        self.leasing = Leasing(
+            cache, parts.clock, parts.metrics, ttl_ms, steady=lambda: time.monotonic() + self.slept_s
+        )
         self.publisher = Publisher(parts.ledger, cache, parts.clock)
         self.publisher.published = self.leasing.drop
-        self.leasing.moved = parts.settlement.note_moved
+        self.leasing.asking.moved = parts.settlement.note_moved
         self.provisioning = Provisioning(parts.ledger, self.publisher, parts.codec, parts.clock)
         outages = Outages(cache, self.publisher, parts.metrics, 1000)
         self.admission = Admission(
@@ -164,7 +168,7 @@ async def test_what_is_not_called_for_goes_back_and_is_settled(real):
     async with working(real) as worker:
         await worker.call_until_leased(key)
         await real.settlement.settle()
-        await until(lambda: not worker.leasing._holders and not worker.leasing.under_way)
+        await until(lambda: not worker.leasing._holders and not worker.leasing.asking.under_way)
         assert await used(real, customer_id) == worker.numbers
         await real.settlement.settle()
         counters, _ = await real.ledger.load_counters(customer_id)
@@ -178,7 +182,7 @@ async def test_a_worker_that_dies_loses_what_it_held_and_nobody_gets_it(real):
         held = await used(real, customer_id) - worker.numbers
         assert held > 0
         worker.leasing._holders.clear()  # it is not there any more to give anything back
-        worker.leasing.cache = await Cache.connect("unix:///nowhere")
+        worker.leasing.asking.cache = await Cache.connect("unix:///nowhere")
         async with working(real) as other:
             admitted, _ = await use_up(other, key)
         assert worker.numbers + admitted + held == LIMIT
@@ -245,12 +249,37 @@ async def test_without_news_every_call_is_charged_by_itself_until_they_come_agai
     async with working(real, LONG_MS) as worker:
         await worker.call_until_leased(key)
         lost: list[bool] = []
-        worker.leasing.moved = lambda _: lost.append(True)
+        worker.leasing.asking.moved = lambda _: lost.append(True)
         async with Redis.from_url(real.cache_url) as raw:
             await raw.client_kill_filter(_type="pubsub")
         await until(lambda: bool(lost))
         await until(lambda: worker.leasing.is_informed)
         await worker.call_until_leased(key)
+
+
+async def test_a_machine_that_wakes_up_does_not_go_on_with_the_lease_from_before(real):
+    _, key, _ = await real.customer()
+    async with working(real, LONG_MS) as worker:
+        await worker.call_until_leased(key)
+        worker.slept_s = LONG_MS / 1000
+        assert not (await worker.call(key)).is_leased
+
+
+async def test_a_draw_that_was_answered_while_the_machine_slept_lets_nothing_through(real):
+    customer_id, key, _ = await real.customer()
+    async with working(real, LONG_MS) as worker:
+        while not worker.leasing.asking.under_way:
+            await worker.call(key)
+        worker.slept_s = LONG_MS / 1000
+        await worker.leasing.asking.answers()
+        assert not worker.leasing._holders
+        assert await used(real, customer_id) == worker.numbers
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have other clocks")
+def test_the_clock_of_leases_goes_on_while_the_machine_sleeps():
+    before_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert before_s <= steady_s() <= time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 async def test_a_policy_edit_ends_leases_of_the_worker_that_took_it(real):

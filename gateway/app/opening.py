@@ -120,7 +120,7 @@ async def open_runtime(settings: Settings, *, proxies: bool = True) -> AsyncIter
         )
         settlement = Settlement(ledger, cache, publisher, clock, metrics, noticing.look)
         if leasing is not None:
-            publisher.published, leasing.moved = leasing.drop, settlement.note_moved
+            publisher.published, leasing.asking.moved = leasing.drop, settlement.note_moved
         sync = Sync(ledger=ledger, billing=billing, policy=policy, publish=publisher.publish_soon, clock=clock)
         yield Runtime(
             settings=settings,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.charge import ConcurrencyClaim, QuotaClaim, RateClaim
-from gateway.core.lease import Draw, Lease, calls_wanted, is_leasable, measured_pace
+from gateway.core.lease import Draw, Lease, ahead_s, calls_wanted, is_leasable, measured_pace
 
 RATE = RateClaim(field="r:m:1000", cost=2, units=50, window_ms=1000, burst=200)
 QUOTA = QuotaClaim(field="q:m:60", cost=3, limit=1000, starts_at=60, ends_at=120)
@@ -70,6 +70,18 @@ def test_what_costs_nothing_or_refills_within_a_lease_is_not_leased(claims, may)
     assert is_leasable(claims, 500) is may
 
 
-def test_as_many_calls_are_wanted_as_come_within_a_lease():
-    assert [calls_wanted(pace, 500) for pace in (0.1, 20, 25, 1000)] == [1, 10, 13, 500]
+def test_somewhat_fewer_calls_are_wanted_than_come_within_a_lease():
+    assert [calls_wanted(pace, 500) for pace in (0.1, 20, 25, 1000)] == [1, 9, 11, 425]
     assert measured_pace(20, 0.0) == 400
+
+
+def test_a_lease_is_followed_shortly_before_its_end_and_sooner_where_the_cache_is_slow():
+    assert [ahead_s(took_s, 0.5) for took_s in (0.0, 0.001, 0.01, 9.0)] == [0.025, 0.025, 0.04, 0.125]
+
+
+def test_a_lease_is_followed_when_the_calls_left_are_those_that_come_meanwhile():
+    lease = lease_of(RATE, owed=[40_000], calls=100)
+    lease.begin(70.0, pace=200.0, early_s=0.025)
+    assert lease.low == 5
+    lease.begin(70.0, pace=9000.0, early_s=0.025)
+    assert lease.low == 25

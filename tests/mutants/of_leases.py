@@ -5,7 +5,8 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 _DRAW, _END = "gateway/cache/lua/lease.lua", "gateway/cache/lua/lease_end.lua"
-_LAW, _LESSEE, _NEWS = "gateway/core/lease.py", "gateway/leasing.py", "gateway/cache/news.py"
+_LAW, _NEWS = "gateway/core/lease.py", "gateway/cache/news.py"
+_LEASING, _LESSEE, _ASKING = "gateway/leasing/leasing.py", "gateway/leasing/lessee.py", "gateway/leasing/asking.py"
 _SCRIPTS, _PURE, _ACTS = ("tests/cache/test_leases.py",), ("tests/core/test_lease.py",), ("tests/test_leasing.py",)
 _STALLS = ("tests/test_giving_back.py",)
 
@@ -50,21 +51,21 @@ MUTANTS = (
     Mutant("a lease gives back to a later window", _END, "window + 0 == ARGV[at + 2] + 0 and", "", _SCRIPTS),
     Mutant(
         "what a draw without an answer may have granted is forgotten",
-        _LESSEE,
+        _ASKING,
         "if reply is None and _may_have_happened(asked):",
         "if False:",
         _STALLS,
     ),
     Mutant(
         "a give-back without an answer is forgotten",
-        _LESSEE,
+        _ASKING,
         "if given is None and parts:",
         "if False:",
         _STALLS,
     ),
     Mutant(
         "a draw that is still on its way is taken for one that never was",
-        "gateway/giving_back.py",
+        "gateway/leasing/giving_back.py",
         "elif owed.asked < _ASKED:",
         "elif owed.asked < 1:",
         _STALLS,
@@ -78,12 +79,26 @@ MUTANTS = (
         _PURE,
     ),
     Mutant("what credits pay for is leased", _LAW, " and not claim.passes_on", "", _PURE),
-    Mutant("a lease survives its account", _LESSEE, "            lessee.drop()", "            pass", _ACTS),
+    Mutant("a lease survives its account", _LEASING, "            lessee.drop()", "            pass", _ACTS),
     Mutant(
         "lost news are not noticed",
-        _LESSEE,
+        _LEASING,
         "        if not is_informed:\n",
         "        if False:\n",
+        _ACTS,
+    ),
+    Mutant(
+        "a lease of before a machine's sleep is spent",
+        _LESSEE,
+        "if not lease.left or now_s >= lease.over_s:",
+        "if not lease.left:",
+        _ACTS,
+    ),
+    Mutant(
+        "a draw that was answered too late is spent",
+        _LESSEE,
+        "if dropped != self._dropped or now_s >= lease.over_s:",
+        "if dropped != self._dropped:",
         _ACTS,
     ),
     Mutant("nobody is told of a change", _NEWS, "self._changed(customer_of", "len(customer_of", _ACTS),
