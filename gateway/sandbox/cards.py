@@ -1,4 +1,4 @@
-"""Test cards: which numbers pay, which fail, and when."""
+"""Test cards and bank accounts: which numbers pay, which fail, and when."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ _LONGEST = 19
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """How one test number behaves. `attaches` is False for a card that is refused at once."""
+    """How one test number behaves. `attaches` is False for a card that is refused at once.
+
+    `delayed`: a bank account. It promises at once and pays, or fails (`pays_off_session`), days later.
+    """
 
     brand: str
     number: str
     attaches: bool = True
     pays_on_session: bool = True
     pays_off_session: bool = True
+    delayed: bool = False
     decline_code: str = "generic_decline"
     message: str = "Your card was declined."
 
@@ -38,6 +42,14 @@ _CARDS = {
         Card(brand="visa", number="4000000000000002", attaches=False),
     )
 }
+_ACCOUNTS = {
+    account.number: account
+    for account in (
+        Card(brand="us_bank_account", number="000123456789", delayed=True),
+        Card(brand="us_bank_account", number="000111111113", delayed=True, pays_off_session=False),
+    )
+}
+"""Stripe's numbers of bank accounts whose debit arrives, and whose debit fails, some days later."""
 TEST_METHODS = {
     "pm_card_visa": "4242424242424242",
     "pm_card_mastercard": "5555555555554444",
@@ -45,6 +57,8 @@ TEST_METHODS = {
     "pm_card_chargeCustomerFail": "4000000000000341",
     "pm_card_visa_chargeDeclinedInsufficientFunds": "4000000000009995",
     "pm_card_chargeDeclined": "4000000000000002",
+    "pm_usBankAccount_success": "000123456789",
+    "pm_usBankAccount_insufficientFunds": "000111111113",
 }
 """Stripe's names for test cards, good wherever a payment method's id is."""
 
@@ -78,6 +92,8 @@ def read_number(text: str) -> Card:
         CardRefused: not a card number, or not a test card: real cards are never taken here.
     """
     digits = "".join(text.split()).replace("-", "")
+    if digits in _ACCOUNTS:
+        return _ACCOUNTS[digits]
     plausible = digits.isascii() and digits.isdigit() and _SHORTEST <= len(digits) <= _LONGEST
     if not plausible or not passes_luhn(digits):
         raise CardRefused("Your card number is invalid.", code="incorrect_number")

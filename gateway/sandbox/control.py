@@ -44,6 +44,7 @@ class RulesPatch(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     retry_after_days: tuple[int, ...] | None = None
     final_after_days: int | None = None
     final_action: str | None = None
+    delayed_s: int | None = None
     portal_is_set_up: bool | None = None
     portal_cancels_by: str | None = None
 

@@ -66,7 +66,7 @@ class Customer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentMethod:
-    """A card on file. Only the number's last four digits and its behaviour are kept."""
+    """A card, or a bank account (`delayed`), on file. Only the number's last four digits and its behaviour are kept."""
 
     id: str
     created: int
@@ -76,6 +76,7 @@ class PaymentMethod:
     exp_year: int
     pays_on_session: bool = True
     pays_off_session: bool = True
+    delayed: bool = False
     customer_id: str | None = None
     email: str | None = None
     name: str | None = None
@@ -109,6 +110,7 @@ class PendingUpdate:
 class Subscription:
     """What a customer is billed for, again and again.
 
+    `trial_without_method`: what becomes of a trial that ends and there is nothing to charge.
     `anchor` is where the calendar steps are counted from: see `gateway.sandbox.periods`.
     """
 
@@ -131,6 +133,7 @@ class Subscription:
     trial_starts_at: int | None = None
     trial_ends_at: int | None = None
     trial_end_announced: bool = False
+    trial_without_method: str = "create_invoice"
     pause_behavior: str | None = None
     pause_resumes_at: int | None = None
     past_due_since: int | None = None
@@ -174,7 +177,10 @@ class PendingLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invoice:
-    """A bill. `amount_due` is what is left to collect after the customer's balance."""
+    """A bill. `amount_due` is what is left to collect after the customer's balance.
+
+    `arrives_at`, `arrives_by`: a payment is on its way, until when, by which payment method.
+    """
 
     id: str
     customer_id: str
@@ -197,6 +203,8 @@ class Invoice:
     auto_advance: bool = True
     finalizes_at: int | None = None
     next_attempt_at: int | None = None
+    arrives_at: int | None = None
+    arrives_by: str | None = None
     finalized_at: int | None = None
     paid_at: int | None = None
     voided_at: int | None = None
@@ -279,6 +287,8 @@ class CheckoutSession:
     allow_promotion_codes: bool | None = None
     locale: str | None = None
     trial_days: int = 0
+    trial_without_method: str = "create_invoice"
+    asks_for_method: bool = True
     subscription_description: str | None = None
     subscription_metadata: Labels = field(default_factory=dict)
     metadata: Labels = field(default_factory=dict)

@@ -33,6 +33,9 @@ class Rules:
     checkout_s: int = 24 * 3600
     """How long a checkout page stays open."""
 
+    delayed_s: int = 4 * DAY_S
+    """How long a payment by bank account is on its way."""
+
     portal_is_set_up: bool = True
     """Whether the account's billing portal was ever saved in the dashboard; without, it makes no sessions."""
 

@@ -47,6 +47,7 @@ REQUESTS = {
     ("GET", "/v1/subscriptions"): "SubscriptionListParams",
     ("GET", "/v1/subscriptions/{id}"): "SubscriptionRetrieveParams",
     ("POST", "/v1/subscriptions/{id}"): "SubscriptionUpdateParams",
+    ("POST", "/v1/subscriptions/{id}/resume"): "SubscriptionResumeParams",
     ("DELETE", "/v1/subscriptions/{id}"): "SubscriptionCancelParams",
     ("POST", "/v1/invoices/create_preview"): "InvoiceCreatePreviewParams",
     ("GET", "/v1/invoices"): "InvoiceListParams",

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.sandbox.api.endpoint import Call, Endpoint
+from gateway.sandbox.api.subscriptions import TRIAL_SETTINGS, trial_without_method
 from gateway.sandbox.engine.checkout import checkout_of, expire
 from gateway.sandbox.engine.portal import live_subscriptions
 from gateway.sandbox.engine.refusals import Refused
@@ -35,12 +36,17 @@ _CHECKOUT: Spec = {
     "line_items": Each(fields={"price": Text(required=True), "quantity": Whole(least=1)}, required=True),
     "metadata": Labels(),
     "subscription_data": Shape(
-        fields={"description": Text(), "metadata": Labels(), "trial_period_days": Whole(least=1, most=730)}
+        fields={
+            "description": Text(),
+            "metadata": Labels(),
+            "trial_period_days": Whole(least=1, most=730),
+            "trial_settings": TRIAL_SETTINGS,
+        }
     ),
     "expires_at": Whole(),
     "allow_promotion_codes": Flag(),
     "locale": Text(),
-    "payment_method_collection": Text(choices=("always",)),
+    "payment_method_collection": Text(choices=("always", "if_required")),
     "billing_address_collection": Text(choices=("auto", "required")),
     "ui_mode": Text(choices=("hosted_page",)),
 }
@@ -93,6 +99,8 @@ def _create_checkout(call: Call) -> Json:
         allow_promotion_codes=params.get("allow_promotion_codes"),
         locale=params.get("locale"),
         trial_days=subscription.get("trial_period_days", 0),
+        trial_without_method=trial_without_method(subscription),
+        asks_for_method=params.get("payment_method_collection", "always") == "always",
         subscription_description=subscription.get("description"),
         subscription_metadata=merge_labels({}, subscription),
         metadata=merge_labels({}, params),

@@ -13,6 +13,7 @@ from gateway.sandbox.engine.methods import method_of
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.saving import change_subscription
 from gateway.sandbox.engine.subscriptions import Start, cancel, schedule_end, start, unschedule_end
+from gateway.sandbox.engine.trials import resume
 from gateway.sandbox.records import Json, Subscription
 from gateway.sandbox.shapes.subscriptions import subscription_shape
 from gateway.sandbox.wire.paging import CREATED, PAGE, page
@@ -40,6 +41,16 @@ ITEM: Spec = {
     "metadata": Labels(),
 }
 ANCHOR = Shape(fields={"type": Text(required=True, choices=("now", "unchanged"))})
+TRIAL_SETTINGS = Shape(
+    fields={
+        "end_behavior": Shape(
+            fields={
+                "missing_payment_method": Text(required=True, choices=("cancel", "create_invoice", "pause")),
+            },
+            required=True,
+        )
+    }
+)
 _DETAILS: Spec = {"comment": Text(clearable=True), "feedback": Text(clearable=True)}
 _UPDATE: Spec = {
     "items": Each(fields=ITEM),
@@ -62,6 +73,12 @@ _UPDATE: Spec = {
         clearable=True,
     ),
 }
+
+
+def trial_without_method(params: Mapping[str, Any]) -> str:
+    """What becomes of a trial that ends without a payment method."""
+    settings = params.get("trial_settings", {}).get("end_behavior", {})
+    return str(settings.get("missing_payment_method", "create_invoice"))
 
 
 def read_change(params: Mapping[str, Any]) -> Change:
@@ -101,6 +118,7 @@ def _create(call: Call) -> Json:
             payment_method_id=params.get("default_payment_method"),
             payment_behavior=params.get("payment_behavior", "allow_incomplete"),
             trial_days=params.get("trial_period_days", 0),
+            trial_without_method=trial_without_method(params),
             description=params.get("description"),
             metadata=merge_labels({}, params),
         ),
@@ -181,6 +199,10 @@ def _cancel(call: Call) -> Json:
     return subscription_shape(world, ended)
 
 
+def _resume(call: Call) -> Json:
+    return subscription_shape(call.world, resume(call.world, call.id))
+
+
 def _list(call: Call) -> Json:
     world, params = call.world, call.params
     found = [one for one in world.tables.subscriptions.values() if _matches(one, params)]
@@ -213,6 +235,7 @@ ENDPOINTS = (
             "default_payment_method": Text(),
             "payment_behavior": Text(choices=_BEHAVIORS[:3]),
             "trial_period_days": Whole(least=1, most=730),
+            "trial_settings": TRIAL_SETTINGS,
             "description": Text(),
             "metadata": Labels(),
             "off_session": Flag(),
@@ -232,6 +255,12 @@ ENDPOINTS = (
     ),
     Endpoint(method="GET", path="/v1/subscriptions/{id}", act=_retrieve),
     Endpoint(method="POST", path="/v1/subscriptions/{id}", act=_update, spec=_UPDATE),
+    Endpoint(
+        method="POST",
+        path="/v1/subscriptions/{id}/resume",
+        act=_resume,
+        spec={"billing_cycle_anchor": ANCHOR},
+    ),
     Endpoint(
         method="DELETE",
         path="/v1/subscriptions/{id}",

@@ -18,7 +18,7 @@ _TRIAL_WARNING_S = 3 * DAY_S
 
 def subscription_due(world: World, subscription: Subscription) -> int | None:
     """The next instant at which something happens to the subscription."""
-    if subscription.status in ENDED:
+    if subscription.status in ENDED or subscription.status == "paused":
         return None
     if subscription.status == "incomplete":
         return subscription.created + world.rules.incomplete_s
@@ -57,9 +57,11 @@ def trial_announcement_at(subscription: Subscription) -> int | None:
 
 
 def invoice_due(invoice: Invoice) -> int | None:
-    """When a draft is finalized, or an open invoice tried again."""
+    """When a draft is finalized, an open invoice tried again, or a payment arrives."""
     if invoice.status == "draft":
         return invoice.finalizes_at
+    if invoice.arrives_at is not None:
+        return invoice.arrives_at if invoice.status == "open" else None
     return invoice.next_attempt_at if invoice.status == "open" else None
 
 

@@ -9,18 +9,18 @@ from gateway.sandbox.engine.methods import attach, new_method
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.saving import add_customer, put_checkout
 from gateway.sandbox.engine.subscriptions import Start, start
-from gateway.sandbox.records import CheckoutSession, Customer
+from gateway.sandbox.records import CheckoutSession, Customer, PaymentMethod
 from gateway.sandbox.shapes.sessions import checkout_total
 from gateway.sandbox.world import World, find
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payment:
-    """What the payer typed. `card` was read already."""
+    """What the payer typed. `card` was read already; None: there is nothing to pay now and none was asked for."""
 
-    card: Card
-    exp_month: int
-    exp_year: int
+    card: Card | None
+    exp_month: int = 12
+    exp_year: int = 2034
     email: str | None = None
     name: str | None = None
 
@@ -40,26 +40,17 @@ def pay(world: World, session_id: str, payment: Payment) -> CheckoutSession:
     session = checkout_of(world, session_id)
     if session.status != "open":
         raise Refused(f"This checkout session is {session.status}.")
-    if not payment.card.attaches:
-        raise CardRefused(payment.card.message, code="card_declined", decline_code=payment.card.decline_code)
     customer = _payer(world, session, payment)
-    method = new_method(
-        world,
-        payment.card,
-        exp_month=payment.exp_month,
-        exp_year=payment.exp_year,
-        email=payment.email or customer.email,
-        name=payment.name,
-    )
-    attach(world, method.id, customer.id)
+    method = _method(world, session, payment, customer)
     subscription = start(
         world,
         Start(
             customer_id=customer.id,
             prices=[(line.price_id, line.quantity) for line in session.lines],
-            payment_method_id=method.id,
+            payment_method_id=None if method is None else method.id,
             on_session=True,
             trial_days=session.trial_days,
+            trial_without_method=session.trial_without_method,
             description=session.subscription_description,
             metadata=session.subscription_metadata,
         ),
@@ -67,7 +58,7 @@ def pay(world: World, session_id: str, payment: Payment) -> CheckoutSession:
     done = replace(
         session,
         status="complete",
-        payment_status="paid" if checkout_total(world, session) else "no_payment_required",
+        payment_status=_payment_status(checkout_total(world, session), method),
         customer_id=customer.id,
         subscription_id=subscription.id,
         invoice_id=subscription.latest_invoice_id,
@@ -76,6 +67,38 @@ def pay(world: World, session_id: str, payment: Payment) -> CheckoutSession:
     )
     put_checkout(world, done, "checkout.session.completed")
     return done
+
+
+def _method(world: World, session: CheckoutSession, payment: Payment, customer: Customer) -> PaymentMethod | None:
+    """What was typed, on file; None if nothing was and nothing had to be."""
+    card = payment.card
+    if card is None and needs_method(world, session):
+        raise CardRefused("Your card number is incomplete.", code="incomplete_number")
+    if card is None:
+        return None
+    if not card.attaches:
+        raise CardRefused(card.message, code="card_declined", decline_code=card.decline_code)
+    method = new_method(
+        world,
+        card,
+        exp_month=payment.exp_month,
+        exp_year=payment.exp_year,
+        email=payment.email or customer.email,
+        name=payment.name,
+    )
+    attach(world, method.id, customer.id)
+    return method
+
+
+def needs_method(world: World, session: CheckoutSession) -> bool:
+    """Whether a page takes no submission without a card."""
+    return session.asks_for_method or checkout_total(world, session) > 0
+
+
+def _payment_status(total: int, method: PaymentMethod | None) -> str:
+    if total == 0 or method is None:
+        return "no_payment_required"
+    return "unpaid" if method.delayed else "paid"
 
 
 def _payer(world: World, session: CheckoutSession, payment: Payment) -> Customer:

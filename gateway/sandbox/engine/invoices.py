@@ -7,7 +7,7 @@ from dataclasses import replace
 from gateway.sandbox.cards import CardRefused
 from gateway.sandbox.engine.charges import add_charge
 from gateway.sandbox.engine.saving import add_invoice, change_customer, change_invoice, change_subscription
-from gateway.sandbox.engine.standing import after_failure, after_payment
+from gateway.sandbox.engine.standing import after_failure, after_payment, after_promise
 from gateway.sandbox.records import Invoice, InvoiceLine, PaymentMethod, Subscription
 from gateway.sandbox.rules import DAY_S
 from gateway.sandbox.shapes.customers import invoice_prefix
@@ -83,22 +83,39 @@ def collect(
     """Try to take what an unpaid invoice still asks for; what it does to the subscription follows.
 
     Returns:
-        None when the invoice is paid (or nothing was due); else why the card was refused.
+        None when the invoice is paid, or a payment is on its way (or nothing was due); else why the card was refused.
     """
     invoice = world.invoice(invoice_id)
-    if invoice.status not in {"open", "uncollectible"}:
+    if invoice.status not in {"open", "uncollectible"} or invoice.arrives_at is not None:
         return None
     method = _method_for(world, invoice, method_id)
+    if method is not None and method.delayed:
+        promised = replace(
+            invoice, arrives_at=world.now + world.rules.delayed_s, arrives_by=method.id, next_attempt_at=None
+        )
+        change_invoice(world, promised)
+        after_promise(world, promised)
+        return None
     refusal = _refusal(method, on_session=on_session)
     if refusal is None and method is not None:
-        add_charge(world, invoice, method.id)
-        _settle(world, invoice, amount=invoice.amount_due, attempts=invoice.attempt_count + 1)
+        take_payment(world, invoice, method.id)
         return None
+    fail_payment(world, invoice)
+    return refusal
+
+
+def take_payment(world: World, invoice: Invoice, method_id: str) -> None:
+    """What an invoice asks for is there."""
+    add_charge(world, invoice, method_id)
+    _settle(world, invoice, amount=invoice.amount_due, attempts=invoice.attempt_count + 1)
+
+
+def fail_payment(world: World, invoice: Invoice) -> None:
+    """An attempt that failed; perhaps there is another later."""
     attempts = invoice.attempt_count + 1
     failed = replace(invoice, attempt_count=attempts, next_attempt_at=_next_attempt(world, invoice, attempts))
     change_invoice(world, failed, "invoice.payment_failed")
     after_failure(world, failed)
-    return refusal
 
 
 def _method_for(world: World, invoice: Invoice, method_id: str | None) -> PaymentMethod | None:
@@ -132,6 +149,7 @@ def _settle(world: World, invoice: Invoice, *, amount: int, attempts: int) -> In
         amount_paid=amount,
         attempt_count=attempts,
         next_attempt_at=None,
+        arrives_at=None,
         paid_at=world.now,
     )
     change_invoice(world, paid, "invoice.paid", "invoice.payment_succeeded")

@@ -25,6 +25,7 @@ def new_method(
         exp_year=exp_year,
         pays_on_session=card.pays_on_session and card.attaches,
         pays_off_session=card.pays_off_session and card.attaches,
+        delayed=card.delayed,
         email=email,
         name=name,
     )

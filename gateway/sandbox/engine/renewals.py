@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gateway.sandbox.engine.agenda import final_action_at, trial_announcement_at
+from gateway.sandbox.engine.arrivals import arrive
 from gateway.sandbox.engine.invoices import (
     collect,
     draft,
@@ -16,6 +17,7 @@ from gateway.sandbox.engine.invoices import (
 from gateway.sandbox.engine.lines import full_line
 from gateway.sandbox.engine.saving import change_subscription, emit
 from gateway.sandbox.engine.subscriptions import cancel, next_end
+from gateway.sandbox.engine.trials import end_trial, ends_without_method
 from gateway.sandbox.records import Item, Subscription
 from gateway.sandbox.shapes.subscriptions import subscription_shape
 from gateway.sandbox.world import World
@@ -36,6 +38,8 @@ def subscription_falls_due(world: World, subscription: Subscription) -> None:
         cancel(world, subscription.id)
     elif _at(final_action_at(world, subscription), now):
         _give_up(world, subscription)
+    elif ends_without_method(world, subscription):
+        end_trial(world, subscription)
     else:
         _renew(world, subscription)
 
@@ -103,8 +107,11 @@ def _rolled(world: World, subscription: Subscription, item: Item) -> Item:
 
 
 def invoice_falls_due(world: World, invoice_id: str) -> None:
-    """Finalize a draft and collect it, or try an open invoice again."""
+    """Finalize a draft and collect it, try an open invoice again, or see whether a payment arrives."""
     invoice = world.invoice(invoice_id)
+    if invoice.arrives_at is not None:
+        arrive(world, invoice)
+        return
     if invoice.status == "draft":
         finalize(world, invoice_id)
     behavior = world.subscription(invoice.subscription_id).pause_behavior

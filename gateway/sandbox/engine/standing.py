@@ -22,6 +22,13 @@ def after_payment(world: World, invoice: Invoice) -> None:
         change_subscription(world, replace(subscription, status="active", past_due_since=None))
 
 
+def after_promise(world: World, invoice: Invoice) -> None:
+    """A first payment that is on its way makes the subscription active, long before anybody has the money."""
+    subscription = world.tables.subscriptions.get(invoice.subscription_id)
+    if subscription is not None and subscription.status == "incomplete":
+        change_subscription(world, replace(subscription, status="active"))
+
+
 def _apply_pending(world: World, subscription: Subscription) -> Subscription:
     pending = subscription.pending_update
     if pending is None:

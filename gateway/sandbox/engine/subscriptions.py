@@ -26,6 +26,7 @@ class Start:
     payment_behavior: str = "allow_incomplete"
     on_session: bool = False
     trial_days: int = 0
+    trial_without_method: str = "create_invoice"
     description: str | None = None
     metadata: Labels = field(default_factory=dict)
 
@@ -77,6 +78,7 @@ def _opened(world: World, wanted: Start, prices: Sequence[Price]) -> Subscriptio
         default_payment_method_id=wanted.payment_method_id,
         trial_starts_at=world.now if trial_ends_at else None,
         trial_ends_at=trial_ends_at,
+        trial_without_method=wanted.trial_without_method,
         description=wanted.description,
         metadata=wanted.metadata,
     )

@@ -11,7 +11,7 @@ from litestar.params import FromPath
 from litestar.response import Redirect
 
 from gateway.sandbox.cards import CardRefused
-from gateway.sandbox.engine.checkout import Payment, pay
+from gateway.sandbox.engine.checkout import Payment, needs_method, pay
 from gateway.sandbox.pages.card_form import TypedCard, read_card, read_fields
 from gateway.sandbox.pages.render import message_page, money, price_text, product_name, render
 from gateway.sandbox.records import CheckoutSession
@@ -45,7 +45,9 @@ def checkout_handlers(simulator: Simulator) -> list[HTTPRouteHandler]:
         if closed is not None:
             return closed
         try:
-            typed = read_card(fields, simulator.now())
+            is_empty = not fields.get("card_number")
+            skips = is_empty and session is not None and not needs_method(simulator.world, session)
+            typed = None if skips else read_card(fields, simulator.now())
             done = simulator.carry_out(lambda world: pay(world, session_id, _payment(typed, fields)))
         except CardRefused as refused:
             return _page(simulator.world, session, fields, refused.message)
@@ -56,7 +58,9 @@ def checkout_handlers(simulator: Simulator) -> list[HTTPRouteHandler]:
     return [show, submit]
 
 
-def _payment(typed: TypedCard, fields: Mapping[str, str]) -> Payment:
+def _payment(typed: TypedCard | None, fields: Mapping[str, str]) -> Payment:
+    if typed is None:
+        return Payment(card=None, email=fields.get("email") or None, name=fields.get("name") or None)
     return Payment(
         card=typed.card,
         exp_month=typed.exp_month,
@@ -103,6 +107,7 @@ def _page(
         email=fields.get("email") or email or "",
         name=fields.get("name", ""),
         refusal=refusal,
+        is_required=needs_method(world, session),
         cancel_url=session.cancel_url,
     )
 

@@ -108,6 +108,7 @@ def _page(world: World, session_id: str, refusal: str | None) -> Response[str]:
             if one.customer_id == customer.id and one.status == "open"
         ],
         refusal=refusal,
+        is_required=True,
         return_url=session.return_url,
     )
 

@@ -48,7 +48,8 @@ def invoice_prefix(customer: Customer) -> str:
 
 
 def payment_method_shape(method: PaymentMethod) -> Json:
-    """`payment_method` of type card."""
+    """`payment_method` of type card or us_bank_account."""
+    kind = "us_bank_account" if method.delayed else "card"
     return {
         "id": method.id,
         "object": "payment_method",
@@ -60,13 +61,27 @@ def payment_method_shape(method: PaymentMethod) -> Json:
             "phone": None,
             "tax_id": None,
         },
-        "card": _card(method),
+        kind: _bank_account(method) if method.delayed else _card(method),
         "created": method.created,
         "customer": method.customer_id,
         "customer_account": None,
         "livemode": False,
         "metadata": dict(method.metadata),
-        "type": "card",
+        "type": kind,
+    }
+
+
+def _bank_account(method: PaymentMethod) -> Json:
+    return {
+        "account_holder_type": "individual",
+        "account_type": "checking",
+        "bank_name": "STRIPE TEST BANK",
+        "financial_connections_account": None,
+        "fingerprint": f"sandbox{method.last4}",
+        "last4": method.last4,
+        "networks": {"preferred": "ach", "supported": ["ach"]},
+        "routing_number": "110000000",
+        "status_details": None,
     }
 
 

@@ -61,7 +61,7 @@ def checkout_shape(world: World, session: CheckoutSession) -> Json:
         "origin_context": None,
         "payment_intent": None,
         "payment_link": None,
-        "payment_method_collection": "always",
+        "payment_method_collection": "always" if session.asks_for_method else "if_required",
         "payment_method_configuration_details": None,
         "payment_method_options": {"card": {"request_three_d_secure": "automatic"}},
         "payment_method_types": ["card"],

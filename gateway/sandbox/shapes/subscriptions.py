@@ -98,7 +98,7 @@ def subscription_shape(world: World, subscription: Subscription) -> Json:
         "test_clock": None,
         "transfer_data": None,
         "trial_end": subscription.trial_ends_at,
-        "trial_settings": {"end_behavior": {"missing_payment_method": "create_invoice"}},
+        "trial_settings": {"end_behavior": {"missing_payment_method": subscription.trial_without_method}},
         "trial_start": subscription.trial_starts_at,
     }
 
