@@ -10,7 +10,7 @@ Laws:
   comes and goes refills nothing.
 - What was let in is owed to its quotas and charged back once: the receipt stays the same until the
   cache has answered. What may have been charged already, because it was sent and not answered, is not
-  owed: it counts once at most. Rates are owed nothing.
+  owed: it counts once at most. Rates are owed nothing, and each worker holds them by itself (`core.pace`).
 - So for each customer, quotas end at most N above their limit for each worker and outage. A worker
   that dies before it has charged back takes its count with it, which is N at most.
 """
@@ -28,9 +28,10 @@ from cachetools import LRUCache
 
 from gateway.cache import Cache, CacheUnavailable, Receipt
 from gateway.core.account import Account
-from gateway.core.charge import LimitState, QuotaClaim
+from gateway.core.charge import LimitState, QuotaClaim, RateClaim
 from gateway.core.errors import CapacityReduced, LedgerUnavailable
 from gateway.core.outage_policy import SNAPSHOT_LIVES_S, OutageMode, most_units, units_of
+from gateway.core.pace import Paces
 from gateway.core.planned import Plan, PlannedLimit
 from gateway.publishing import Publisher
 from gateway.telemetry import Metrics
@@ -68,6 +69,8 @@ class Passed:
     mode: OutageMode
     refusal: str | None = None
     """Why it was not let in, for the caller."""
+    too_fast: tuple[LimitState, ...] = ()
+    """The limits as they stand, if a rate refused it. No more is known of the others than that they did not."""
     customer_id: str = ""
     parts: Parts = ()
     """What is owed for it."""
@@ -126,6 +129,7 @@ class Outages:
         self._customers: dict[str, _Customer] = {}
         self._asked: set[str] = set()
         self._exhausted: LRUCache[str, dict[str, _Exhausted]] = LRUCache(entries)
+        self._paces = Paces(entries)
         self._boot = secrets.token_hex(8)
         self._batches = 0
 
@@ -169,7 +173,16 @@ class Outages:
         if any(_could_not_pay(limit, exhausted) for limit in plan.limits):
             words = "The limits cannot be checked right now, and the quota was used up when they last were."
             return Passed(mode=rule.mode, refusal=words)
+        rates = [claim for claim in claims if isinstance(claim, RateClaim)]
+        now_ms = int(self._monotonic() * 1000)
+        if waits := self._paces.waits_ms(account.customer_id, rates, now_ms):
+            states = (
+                LimitState(remaining=0, reset_ms=waits.get(claim.field, 0), allowed=claim.field not in waits)
+                for claim in claims
+            )
+            return Passed(mode=rule.mode, refusal="Faster than the tier's pace.", too_fast=tuple(states))
         if rule.mode == "allow":
+            self._paces.spend(account.customer_id, rates, now_ms)
             self._metrics.outage_admitted.labels("allow").inc()
             return Passed(mode="allow")
         customer = self._customers.get(account.customer_id)
@@ -180,6 +193,7 @@ class Outages:
             words = "The limits cannot be checked right now, and what may be used meanwhile is used up."
             return Passed(mode="local", refusal=words)
         customer.units = units
+        self._paces.spend(account.customer_id, rates, now_ms)
         passed = Passed(mode="local", customer_id=account.customer_id, batch=customer.batch)
         if not error.may_have_happened:
             passed.parts = parts

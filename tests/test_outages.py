@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.cache import Cache
-from gateway.core.errors import AccountSuspended, CapacityReduced, InvalidKey, QuotaExceeded
+from gateway.core.errors import AccountSuspended, CapacityReduced, InvalidKey, QuotaExceeded, RateLimited
 from gateway.core.key_order import KeyOrder
 from gateway.core.keys import KeyCodec
 from gateway.outages import CALM_S
@@ -119,6 +119,49 @@ async def test_with_allow_everybody_known_is_let_in_without_a_count(remote, line
     assert await admitted(remote.admission, key, 30) == 30
     assert await back(remote, line) == []
     assert left(await admit(remote.admission, key), "period") == 8
+
+
+@pytest.mark.parametrize("mode", ["local 40", "allow"])
+async def test_each_worker_holds_the_pace_by_itself_so_an_outage_is_no_flood(remote, line, mode):
+    policy = (remote.policy_dir / "policy.yaml").read_text().replace("cost: 5", "cost: 1")
+    text = policy.replace(
+        "limits: [100 per second burst 100, 50", f"when_cache_fails: {mode}\n    limits: [6 per minute burst 3, 50"
+    )
+    (remote.policy_dir / "policy.yaml").write_text(text)
+    assert remote.policy.reload()
+    customer_id, key, _ = await remote.customer()
+    await subscribe(remote, customer_id, pro(remote.clock))
+    workers = [remote.admission, remote.another_worker()]
+    remote.outages._monotonic = remote.monotonic
+    for worker in workers:
+        await admit(worker, key)
+    await line.close()
+    assert await admitted(workers[0], key, 5, error=RateLimited) == 3
+    with pytest.raises(RateLimited, match="6 units per 60 s") as refused:
+        await admit(workers[0], key)
+    assert (refused.value.retry_after_s, refused.value.violated) == (10, ("minute",))
+    assert await admitted(workers[1], key, 5, error=RateLimited) == 3, "so the bound is burst times workers"
+    remote.monotonic.now += 20
+    assert await admitted(workers[1], key, 5, error=RateLimited) == 2
+    await back(remote, line)
+
+
+async def test_what_a_pace_refuses_takes_nothing_of_the_allowance(remote, line, paying):
+    customer_id, key = paying
+    text = (remote.policy_dir / "policy.yaml").read_text().replace("cost: 5", "cost: 1")
+    (remote.policy_dir / "policy.yaml").write_text(
+        text.replace("100 per second burst 100, 50", "1 per second burst 1, 50")
+    )
+    assert remote.policy.reload()
+    await line.close()
+    let_in = 0
+    for _ in range(LOCAL):
+        let_in += await admitted(remote.admission, key, 3, error=RateLimited)
+        remote.monotonic.now += 1
+    assert let_in == LOCAL
+    with pytest.raises(CapacityReduced):
+        await admit(remote.admission, key)
+    assert await back(remote, line) == [customer_id]
 
 
 async def test_who_is_not_known_here_is_not_let_in(remote, line, paying):

@@ -123,6 +123,7 @@ class Admission:
 
         Raises:
             CacheUnavailable: It is not let in.
+            RateLimited: It is too fast for this worker alone.
         """
         held, ready = self._snapshots.find(key.customer_id), attempt.ready
         attempt.take(None)
@@ -143,6 +144,8 @@ class Admission:
             attempt.gate(held.account, attempt.plan)
         attempt.once = None  # nobody knows what was charged under its Idempotency-Key
         attempt.outage = self._outages.judge(held.account, attempt.plan, receipt_of(attempt).parts, error)
+        if attempt.outage.too_fast:
+            raise charge_denied(attempt.plan, attempt.outage.too_fast) from error
         if attempt.outage.refusal is not None:
             raise CacheUnavailable(attempt.outage.refusal, reason=error.reason) from error
 

@@ -10,6 +10,8 @@ from gateway.usage import read_usage
 from gateway.web.callers import FromCaller, FromRuntime, load_named
 from gateway.web.problem_shape import problems
 
+_BEHIND = "The counters cannot be read right now. This is how they were last kept; calls since then are counted later."
+
 
 class LimitView(msgspec.Struct, kw_only=True):
     """One limit. Counts are units; instants Unix seconds. Rates refill while one reads, so they show no count."""
@@ -50,7 +52,7 @@ class CreditView(msgspec.Struct, kw_only=True):
 
 
 class UsageView(msgspec.Struct, kw_only=True):
-    """All limits of a customer at `as_of`. `source` is `ledger` while the cache is away: seconds behind."""
+    """All limits of a customer at `as_of`. `source` is `ledger` while the cache is away, and `notice` says so."""
 
     customer_id: str
     user_id: str
@@ -58,6 +60,8 @@ class UsageView(msgspec.Struct, kw_only=True):
     standing: str
     warning: str | None
     source: str
+    notice: str | None
+    """One sentence, if the figures may be behind."""
     as_of: int
     limits: list[LimitView]
     credits: list[CreditView]
@@ -87,6 +91,7 @@ async def show_usage(
         standing=usage.access.standing,
         warning=usage.access.warning,
         source=usage.source,
+        notice=_BEHIND if usage.source == "ledger" else None,
         as_of=usage.as_of,
         limits=[
             LimitView(

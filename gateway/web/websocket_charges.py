@@ -100,8 +100,9 @@ class WebSocketCharges:
             attempt = Attempt(handshake.decision_id, handshake.method, handshake.path, policy, handshake.address)
             try:
                 await runtime.admission.admit(attempt, self._presented, route)
-            except RateLimited:
-                wait_s = max(state.reset_ms for state in attempt.states if not state.allowed) / 1000
+            except RateLimited as refused:
+                waits = (state.reset_ms / 1000 for state in attempt.states if not state.allowed)
+                wait_s = max(waits, default=float(refused.retry_after_s))  # without the cache there are no states
                 waited_s += wait_s
                 if waited_s > PATIENCE_S:
                     raise

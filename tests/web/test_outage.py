@@ -10,7 +10,12 @@ import pytest
 from tests.fakes.line import Line
 from tests.web.policy_files import TIERS, write_policy
 
-ROUTES = 'routes: [{match: "* /v1/**"}]\n'
+ROUTES = """\
+routes:
+  - {match: POST /v1/render/priced, cost: request json n at most 5}
+  - {match: GET /v1/stream, group: paced}
+  - match: "* /v1/**"
+"""
 LOCAL = 3
 
 
@@ -26,6 +31,7 @@ def line(stage, world):
 @pytest.fixture(scope="module")
 def cut_off(start_shared, tmp_path_factory, line):
     tiers = TIERS.replace("  pro:\n", f"  pro:\n    when_cache_fails: local {LOCAL}\n")
+    tiers = tiers.replace("[1_000 per second,", "[1_000 per second, 1 per minute burst 2 on paced,")
     tiers = tiers.replace("  enterprise:\n", "  enterprise:\n    when_cache_fails: allow\n")
     return start_shared(
         TIERGATE_POLICY_DIR=str(write_policy(tmp_path_factory.mktemp("policies"), ROUTES, tiers=tiers)),
@@ -124,3 +130,56 @@ def test_a_failed_call_is_owed_nothing(cut_off, outage, stage, line, until):
     stage.do(line.open())
     until(lambda: cut_off.browser().get("/_tiergate/ready").json()["status"] == "ready")
     until(lambda: used(client) == 2)
+
+
+@pytest.mark.parametrize("plan_id", ["pro-monthly", "enterprise-monthly"], ids=["local", "allow"])
+def test_whoever_is_faster_than_a_pace_waits_in_an_outage_too(cut_off, outage, plan_id):
+    _, _, client = cut_off.subscribed(plan_id)
+    client.get("/v1/echo").raise_for_status()
+    outage()
+    answers = [client.get("/v1/stream?n=1") for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429, 429]
+    problem = answers[-1].json()
+    assert (problem["code"], problem["violated-policies"]) == ("rate-limited", ["paced-minute"])
+    assert 30 <= int(answers[-1].headers["retry-after"]) <= 60
+    assert decision(cut_off, answers[-1])["outage"] in {"local", "allow"}
+    assert client.get("/v1/echo").status_code == 200, "what was refused took nothing of what may be used meanwhile"
+
+
+def test_a_call_that_says_its_price_in_its_body_is_let_in_and_counted_at_that_price(
+    cut_off, outage, stage, line, until
+):
+    _, _, client = cut_off.subscribed("pro-monthly")
+    client.get("/v1/echo").raise_for_status()
+    _, _, stranger = cut_off.customer()
+    outage()
+    assert client.post("/v1/render/priced", json={"n": 2}).status_code == 200
+    assert client.post("/v1/render/priced", json={"n": 9}).json()["code"] == "cost-unreadable"
+    refused = client.post("/v1/render/priced", json={"n": 2})
+    assert (refused.status_code, refused.json()["code"]) == (503, "temporary-reduced-capacity"), "2 of 3 are used"
+    unknown = stranger.post("/v1/render/priced", json={"n": 1})
+    assert (unknown.status_code, unknown.json()["code"]) == (503, "temporary-reduced-capacity")
+    stage.do(line.open())
+    until(lambda: cut_off.browser().get("/_tiergate/ready").json()["status"] == "ready")
+    until(lambda: used(client) == 1 + 2)
+
+
+def test_usage_is_told_as_it_was_last_kept_and_says_so(cut_off, outage, stage, line, until):
+    _, user_id, client = cut_off.subscribed("pro-monthly")
+    for _ in range(5):
+        client.get("/v1/echo").raise_for_status()
+    assert client.get("/api/v1/usage").json()["notice"] is None
+    until(lambda: sum(one["units"] for one in client.get("/api/v1/usage/history").json()["lines"]) == 5)
+    outage()
+    client.get("/v1/echo").raise_for_status()
+    for answer in (client.get("/api/v1/usage"), cut_off.server.get("/api/v1/usage", params={"user_id": user_id})):
+        told = answer.raise_for_status().json()
+        row = next(row for row in told["limits"] if row["name"] == "period")
+        assert (told["source"], told["tier"]) == ("ledger", "pro")
+        assert "calls since then are counted later" in told["notice"]
+        assert (row["used"], row["remaining"]) in {(n, 1_000 - n) for n in range(6)}, "what was settled"
+        assert row["exhausts_at"] is None or row["exhausts_at"] > told["as_of"], "a forecast of what is known"
+    stage.do(line.open())
+    until(lambda: cut_off.browser().get("/_tiergate/ready").json()["status"] == "ready")
+    until(lambda: used(client) == 6)
+    assert client.get("/api/v1/usage").json()["notice"] is None
