@@ -23,6 +23,7 @@ from gateway.web.problems import problem_response
 from gateway.web.reserved import ReservedPaths
 from gateway.web.runtime import Runtime
 from gateway.web.sending import date_field, send_problem
+from gateway.web.unread import ends_unread
 from gateway.web.websockets import refuse_upgrade
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class Edge:
                 version = "1.0" if scope["http_version"] == "1" else scope["http_version"]  # as Granian says it
                 scope = {**scope, "headers": list(scope["headers"]), "http_version": version}
                 check_request(scope["method"], scope["raw_path"], scope["headers"], scope["http_version"])
+                receive, send = ends_unread(scope, receive, send)
                 if wants_websocket(scope["headers"], scope["http_version"]):
                     refuse_upgrade(scope)
             raw_path, query = scope["raw_path"], scope["query_string"]
