@@ -23,7 +23,6 @@ from gateway.core.request_gate import body_framing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-
 ONCE_METHODS = frozenset({"POST", "PATCH"})
 """The others can be repeated without a key."""
 

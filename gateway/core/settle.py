@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-
 MOST_UNITS = 999_999_999_999_999
 """The largest integer of a structured field (RFC 9651, 15 digits); the cache's scripts count it exactly."""
 

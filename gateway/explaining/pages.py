@@ -47,17 +47,14 @@ class Page:
 
 
 encode = msgspec.msgpack.Encoder().encode
+_decode_page = msgspec.msgpack.Decoder(_Page).decode
+decode_where = msgspec.msgpack.Decoder(dict[str, tuple[int, int]]).decode
+"""By the name of a page, the lowest and the highest number on it."""
 
 
 def decode_page(stored: bytes) -> _Page:
     """What `Page.encode` made."""
     return _decode_page(zlib.decompress(stored))
-
-
-_decode_page = msgspec.msgpack.Decoder(_Page).decode
-
-
-decode_where = msgspec.msgpack.Decoder(dict[str, tuple[int, int]]).decode
 
 
 class Ring:

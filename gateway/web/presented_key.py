@@ -9,7 +9,6 @@ from gateway.core.errors import MalformedRequest
 if TYPE_CHECKING:
     from gateway.web.asgi import Headers
 
-
 _BEARER = b"bearer "
 _KEY_STARTS = b"tg_"
 

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from gateway.web.asgi import Headers, Scope, Send
     from gateway.web.runtime import Runtime
 
-
 date_field = DateField()
 _ENDS_CONNECTION = frozenset(
     {
