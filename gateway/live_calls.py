@@ -53,6 +53,11 @@ class LiveCalls:
         """Calls in progress that hold something."""
         return len(self._young) + len(self._old)
 
+    @property
+    def places(self) -> int:
+        """Places that this worker's calls have, in all limits on calls at once."""
+        return sum(len(held.fields) for calls in (self._young, self._old) for held in calls.values())
+
     def begin(self, call_id: str, customer_id: str, fields: tuple[str, ...], once: OnceCall | None = None) -> None:
         """A call has begun, and its charge has taken places, or a key.
 

@@ -68,7 +68,11 @@ async def charge_back(runtime: Runtime) -> None:
 
 
 async def _show_metrics(runtime: Runtime) -> None:
-    runtime.metrics.flush()
+    metrics = runtime.metrics
+    metrics.places.set(runtime.admission.live.places)
+    if runtime.leasing is not None:
+        metrics.lease_calls_left.set(runtime.leasing.calls_left)
+    metrics.flush()
 
 
 async def _renew_groups(runtime: Runtime) -> None:

@@ -54,6 +54,11 @@ class Leasing:
         may = not plan.route.settle and is_leasable(claims, self.ttl_ms)
         return Lessee(self, account, claims) if may else None
 
+    @property
+    def calls_left(self) -> int:
+        """Calls that are granted, so counted in the cache, and not let through yet."""
+        return sum(lessee.left for holders in self._holders.values() for lessee in holders)
+
     def drop(self, customer_id: str) -> None:
         """End every lease of a customer, for the account has changed."""
         for lessee in tuple(self._holders.get(customer_id, ())):

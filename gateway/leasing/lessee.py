@@ -126,6 +126,11 @@ class Lessee:
             self._follow(lease, now_s)
         return reply
 
+    @property
+    def left(self) -> int:
+        """Calls that it may still let through without asking."""
+        return sum(lease.left for lease in (self._lease, self._next) if lease is not None)
+
     def charged(self) -> None:
         """A call was charged by itself: perhaps it is time to draw a lease."""
         if self._drawing is not None:

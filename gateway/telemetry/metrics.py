@@ -76,6 +76,18 @@ class Metrics:
             ("fate",),
             registry=self.registry,
         )
+        self.lease_calls_left = Gauge(
+            "tiergate_lease_calls_left",
+            "Calls that leases hold: counted in the cache, and not let through yet.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
+        self.places = Gauge(
+            "tiergate_calls_at_once_places",
+            "Places that calls in progress have in limits on calls at once; a call has one in each of its limits.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
         self.events = Counter(
             "tiergate_stripe_events", "Webhook deliveries by result.", ("result",), registry=self.registry
         )

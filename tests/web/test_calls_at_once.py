@@ -95,6 +95,7 @@ def test_as_many_calls_as_the_tier_says_are_in_progress_over_all_gateways(one, o
     assert (row["kind"], row["used"], row["remaining"], row["limit"]) == ("concurrency", 3, 0, 3)
     assert (row["words"], row["window_s"], row["window_ends_at"]) == ("3 concurrent", 0, None)
     assert limit_row(client, "period")["used"] == 4
+    until(lambda: [gateway.metric("tiergate_calls_at_once_places") for gateway in (one, other)] == [2, 1])
     held[0].socket.close()
     until(lambda: same.get("/v1/x").status_code == 200)
 

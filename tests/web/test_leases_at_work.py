@@ -78,6 +78,7 @@ def test_the_record_says_that_a_call_was_leased_and_a_revoked_key_gets_in_nowher
         return two.admin.get(f"/_tiergate/why/{decisions[-1]}").json().get("leased")
 
     until(leased)
+    until(lambda: leased() and two.metric("tiergate_lease_calls_left") > 0)
     keys = one.admin.get(f"/_tiergate/admin/customers/{customer_id}/keys").raise_for_status().json()["keys"]
     path = f"/_tiergate/admin/customers/{customer_id}/keys/{keys[0]['key_id']}"
     one.admin.delete(path).raise_for_status()
