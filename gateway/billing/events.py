@@ -18,6 +18,8 @@ class Meaning(Enum):
     """Forget the prices we remember, and sync whoever has a plan by what prices and products say."""
     REFUND = "refund"
     """Write down what was given back. Access does not change by it."""
+    ALERT = "alert"
+    """Somebody must look: set aside as dead, where people see it."""
     IGNORE = "ignore"
     """Nothing: answered 200 and counted."""
 
@@ -60,6 +62,15 @@ REASONS: dict[str, str] = {
 PLANS_CHANGED = "tiergate.plans-changed"
 """Not Stripe's: what we put into our own inbox for each customer whose plan a change of prices may have moved."""
 
+_THIN = "v1."
+_THIN_ONLY = {
+    "billing.meter.error_report_triggered": Meaning.ALERT,
+    "billing.meter.no_meter_found": Meaning.ALERT,
+}
+"""What Stripe tells in thin events only: units that were reported and are not billed."""
+_THIN_FINER = ("customer.subscription.", "entitlements.active_entitlement_summary.", "price.", "product.")
+"""Of these, thin events name every single change: `v1.price.lookup_key_changed`."""
+
 _PRICES = ("price.", "product.")
 
 SUBSCRIBED_TYPES = tuple(REASONS)
@@ -67,11 +78,14 @@ SUBSCRIBED_TYPES = tuple(REASONS)
 
 
 def meaning_of(event_type: str) -> Meaning:
-    """What an event of this type asks for. Types that are not in the table ask for nothing."""
+    """What an event of this type asks for, thin (`v1.` in front) or not. Types that are not known ask for nothing."""
     if event_type == PLANS_CHANGED:
         return Meaning.SYNC
-    if event_type not in REASONS:
+    is_thin, known = event_type.startswith(_THIN), event_type.removeprefix(_THIN)
+    if is_thin and known in _THIN_ONLY:
+        return _THIN_ONLY[known]
+    if known not in REASONS and not (is_thin and known.startswith(_THIN_FINER)):
         return Meaning.IGNORE
-    if event_type == "charge.refunded":
+    if known == "charge.refunded":
         return Meaning.REFUND
-    return Meaning.PRICES if event_type.startswith(_PRICES) else Meaning.SYNC
+    return Meaning.PRICES if known.startswith(_PRICES) else Meaning.SYNC

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import stripe
 
 from gateway.billing.failures import is_missing, stripe_call
-from gateway.billing.reading import read_dispute, read_subscription, read_tier
+from gateway.billing.reading import id_of, read_dispute, read_subscription, read_tier
 from gateway.core.billing_facts import CustomerFacts, DisputeFacts
 
 _PAGE = 100
@@ -69,6 +69,32 @@ class FactReader:
                 {"created": {"gte": since}, "limit": _PAGE, "expand": ["data.charge"]}
             )
             return [facts async for one in page.auto_paging_iter() if (facts := read_dispute(one)).is_open]
+
+    async def find_customer_of(self, kind: str, object_id: str) -> str | None:
+        """Whose object it is, for an event that does not say; None: nobody's, gone, or of a kind that is not read.
+
+        Args:
+            kind: Stripe's name: `subscription`, `checkout.session`, `dispute`.
+            object_id: Its id.
+        """
+        if kind == "dispute":
+            dispute = await self.fetch_dispute(object_id)
+            return None if dispute is None else dispute.stripe_customer_id
+        v1 = self._client.v1
+        async with stripe_call(f"read a {kind}", self._deadline_s):
+            try:
+                if kind == "subscription":
+                    return id_of((await v1.subscriptions.retrieve_async(object_id)).customer)
+                if kind == "invoice":
+                    return id_of((await v1.invoices.retrieve_async(object_id)).customer)
+                if kind == "checkout.session":
+                    return id_of((await v1.checkout.sessions.retrieve_async(object_id)).customer)
+                if kind == "charge":
+                    return id_of((await v1.charges.retrieve_async(object_id)).customer)
+            except stripe.InvalidRequestError as error:
+                if not is_missing(error):
+                    raise
+        return None
 
     async def fetch_refund(self, charge_id: str) -> dict[str, str | int | bool] | None:
         """What was given back of a payment, for the audit log; None if Stripe does not have it."""

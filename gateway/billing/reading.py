@@ -158,8 +158,8 @@ def read_checkout(session: stripe.checkout.Session) -> CheckoutFacts:
         session_id=session.id,
         status=session.status,
         payment_status=session.payment_status,
-        stripe_customer_id=_id_of(session.customer),
-        subscription_id=_id_of(session.subscription),
+        stripe_customer_id=id_of(session.customer),
+        subscription_id=id_of(session.subscription),
         client_reference_id=session.client_reference_id,
         customer_id=metadata.get(METADATA_CUSTOMER),
         plan_id=metadata.get(METADATA_PLAN),
@@ -183,7 +183,7 @@ def read_dispute(dispute: stripe.Dispute) -> DisputeFacts:
     charge = dispute.charge
     return DisputeFacts(
         dispute_id=dispute.id,
-        stripe_customer_id=None if isinstance(charge, str) else _id_of(charge.customer),
+        stripe_customer_id=None if isinstance(charge, str) else id_of(charge.customer),
         is_open=dispute.status not in _CLOSED_DISPUTES,
         created=dispute.created,
     )
@@ -204,7 +204,7 @@ def _read_item(item: stripe.SubscriptionItem) -> ItemFacts:
         item_id=item.id,
         price_id=item.price.id,
         lookup_key=item.price.lookup_key,
-        product_id=_id_of(item.price.product),
+        product_id=id_of(item.price.product),
         period_starts_at=item.current_period_start,
         period_ends_at=item.current_period_end,
     )
@@ -218,7 +218,8 @@ def _is_proration(line: stripe.InvoiceLineItem) -> bool:
     return details is not None and details.proration
 
 
-def _id_of(value: str | stripe.StripeObject | None) -> str | None:
+def id_of(value: str | stripe.StripeObject | None) -> str | None:
+    """The id of an object that may have been expanded."""
     if value is None or isinstance(value, str):
         return value
     return str(value["id"])

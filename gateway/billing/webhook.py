@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.billing.notification import NOTIFICATION, created_at, notified_customer, related_object
 from gateway.core.errors import BodyTooLarge, Rejected
 
 TOLERANCE_S = 300
@@ -47,7 +48,7 @@ class InvalidSignature(Rejected):
 
 
 class InvalidPayload(Rejected):
-    """Signed by Stripe, but not a snapshot event that this version reads."""
+    """Signed by Stripe, but not an event that this version reads."""
 
     code = "invalid-payload"
 
@@ -61,7 +62,7 @@ class EventEnvelope:
     stripe_customer_id: str | None
     livemode: bool
     account: str | None
-    """The connected account it is about; None for our own."""
+    """The other account it is about; None for our own."""
     api_version: str | None
     created: int
     payload: str
@@ -126,16 +127,50 @@ def parse_event(body: bytes) -> EventEnvelope:
     """Read an event whose sender is known already.
 
     Raises:
-        InvalidPayload: Not UTF-8, not JSON, or not a snapshot event.
+        InvalidPayload: Not UTF-8, not JSON, or neither a snapshot event nor a thin one.
     """
     try:
         text = body.decode()
         event = json.loads(text)
     except (ValueError, RecursionError):
         raise InvalidPayload("The body is not a JSON document in UTF-8.") from None
+    if isinstance(event, dict) and event.get("object") == NOTIFICATION:
+        return read_notification(event, text)
     if not isinstance(event, dict) or event.get("object") != "event":
-        raise InvalidPayload("The body is not a snapshot event; thin events are not read by this endpoint.")
+        raise InvalidPayload("The body is neither a snapshot event nor a thin one.")
     return read_envelope(event, text)
+
+
+def read_notification(event: Mapping[str, Any], payload: str) -> EventEnvelope:
+    """The envelope of a decoded thin event. Its `context` is whose account it is about, if not our own.
+
+    Raises:
+        InvalidPayload: A field that every thin event has is missing or of another kind.
+    """
+    event_id, event_type = _read_names(event)
+    created, livemode, context = created_at(event), event.get("livemode"), event.get("context")
+    if created is None or not isinstance(livemode, bool):
+        raise InvalidPayload("The event does not say when and in which mode it was made.")
+    customer = notified_customer(event)
+    return EventEnvelope(
+        event_id=event_id,
+        type=event_type,
+        stripe_customer_id=customer if customer is not None and _CUSTOMER_ID.fullmatch(customer) else None,
+        livemode=livemode,
+        account=context if isinstance(context, str) and context else None,
+        api_version=None,
+        created=created,
+        payload=payload,
+    )
+
+
+def _read_names(event: Mapping[str, Any]) -> tuple[str, str]:
+    event_id, event_type = event.get("id"), event.get("type")
+    if not isinstance(event_id, str) or not _EVENT_ID.fullmatch(event_id):
+        raise InvalidPayload("The event has no id.")
+    if not isinstance(event_type, str) or not _TYPE.fullmatch(event_type):
+        raise InvalidPayload("The event has no type.")
+    return event_id, event_type
 
 
 def read_envelope(event: Mapping[str, Any], payload: str) -> EventEnvelope:
@@ -144,13 +179,9 @@ def read_envelope(event: Mapping[str, Any], payload: str) -> EventEnvelope:
     Raises:
         InvalidPayload: A field that every event has is missing or of another kind.
     """
-    event_id, event_type = event.get("id"), event.get("type")
+    event_id, event_type = _read_names(event)
     created, livemode, api_version = event.get("created"), event.get("livemode"), event.get("api_version")
     data, account = event.get("data"), event.get("account")
-    if not isinstance(event_id, str) or not _EVENT_ID.fullmatch(event_id):
-        raise InvalidPayload("The event has no id.")
-    if not isinstance(event_type, str) or not _TYPE.fullmatch(event_type):
-        raise InvalidPayload("The event has no type.")
     if type(created) is not int or not isinstance(livemode, bool):
         raise InvalidPayload("The event does not say when and in which mode it was made.")
     if not isinstance(data, dict) or not isinstance(data.get("object"), dict):
@@ -187,24 +218,30 @@ def claimed_customer(payload: str) -> Claimed:
 
 
 def subject_of(payload: str) -> tuple[str, str] | None:
-    """Kind and id of the object an event is about: `("dispute", "du_1")`. Never raises."""
+    """Kind and id of the object an event is about, thin or not: `("dispute", "du_1")`. Never raises."""
     try:
-        subject = json.loads(payload)["data"]["object"]
-        kind, found = subject["object"], _reference(subject["id"])
+        event = json.loads(payload)
+        if event["object"] == NOTIFICATION:
+            kind, named = related_object(event) or (None, None)
+        else:
+            kind, named = event["data"]["object"]["object"], event["data"]["object"]["id"]
     except (ValueError, RecursionError, LookupError, TypeError):
         return None
+    found = _reference(named)
     return (kind, found) if isinstance(kind, str) and found is not None else None
 
 
 def remapped_price(payload: str) -> str | None:
     """The price whose lookup key an event says was moved, or may have been; None if it says otherwise. Never raises."""
-    try:
-        data = json.loads(payload)["data"]
-        subject, previous = data["object"], data.get("previous_attributes")
-        is_moved = subject["object"] == "price" and (previous is None or "lookup_key" in previous)
-        return _reference(subject["id"]) if is_moved else None
-    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+    subject = subject_of(payload)
+    if subject is None or subject[0] != "price":
         return None
+    try:
+        previous = json.loads(payload)["data"].get("previous_attributes")
+        is_moved = previous is None or "lookup_key" in previous
+    except (LookupError, TypeError, AttributeError):  # a thin event does not say
+        is_moved = True
+    return subject[1] if is_moved else None
 
 
 def _read_header(header: str | None) -> tuple[str, list[bytes]]:

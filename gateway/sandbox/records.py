@@ -310,7 +310,7 @@ class PortalSession:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookEndpoint:
-    """Where events are sent, and the secret that signs them."""
+    """Where events are sent, and the secret that signs them. `thin`: as an event destination sends them."""
 
     id: str
     created: int
@@ -320,6 +320,7 @@ class WebhookEndpoint:
     description: str | None = None
     api_version: str | None = None
     enabled: bool = True
+    thin: bool = False
     metadata: Labels = field(default_factory=dict)
 
     def wants(self, event_type: str) -> bool:

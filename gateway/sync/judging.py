@@ -57,6 +57,10 @@ class Judge:
             return await self._follow_prices(row)
         if meaning is Meaning.REFUND:
             return await self._write_down_refund(row)
+        if meaning is Meaning.ALERT:
+            return Verdict(
+                outcome=f"{row.type}: look at {subject_of(row.payload) or 'the event'} in Stripe", is_dead=True
+            )
         return Verdict(outcome="ignored") if meaning is Meaning.IGNORE else None
 
     async def _follow_prices(self, row: InboxRow) -> Verdict:
@@ -86,8 +90,9 @@ class Judge:
 
     async def _write_down_refund(self, row: InboxRow) -> Verdict:
         """Audited once, however often the event is worked on. What is written was read of Stripe now."""
-        customer = await self._ledger.find_customer_by_stripe(row.stripe_customer_id or "")
         subject = subject_of(row.payload)
+        owner = await self._owner_of(row)
+        customer = None if owner is None else await self._ledger.find_customer_by_stripe(owner)
         if customer is None or subject is None:
             self.not_ours += 1
             return Verdict(outcome="not-ours")
@@ -103,22 +108,18 @@ class Judge:
             )
         return Verdict(outcome="recorded")
 
-    async def _find_disputing(self, row: InboxRow) -> str | None:
-        """Our customer whose payment an event says is disputed, after noting the dispute for every read from now on.
-
-        The event does not say whose payment it was, so Stripe is asked.
-        """
+    async def _owner_of(self, row: InboxRow) -> str | None:
+        """The Stripe customer of an event. One about a dispute, and a thin one, does not say; then Stripe is asked."""
+        if row.stripe_customer_id is not None:
+            return row.stripe_customer_id
         subject = subject_of(row.payload)
-        if subject is None or subject[0] != "dispute":
-            return None
-        dispute = await self._sync.billing.facts.fetch_dispute(subject[1])
-        if dispute is None or dispute.stripe_customer_id is None:
-            return None
-        customer = await self._ledger.find_customer_by_stripe(dispute.stripe_customer_id)
-        if customer is None:
-            return None
-        await self._ledger.note_dispute(dispute.dispute_id, customer.customer_id, row.received_at)
-        return customer.customer_id
+        return None if subject is None else await self._sync.billing.facts.find_customer_of(*subject)
+
+    async def _note_dispute(self, row: InboxRow, customer_id: str) -> None:
+        """Have every read from now on look at the dispute that an event is about, if it is about one."""
+        subject = subject_of(row.payload)
+        if subject is not None and subject[0] == "dispute":
+            await self._ledger.note_dispute(subject[1], customer_id, row.received_at)
 
     async def _sync_for(self, rows: list[InboxRow]) -> list[Verdict]:
         customer_id = await self._find_customer(rows)
@@ -135,15 +136,14 @@ class Judge:
 
     async def _find_customer(self, rows: list[InboxRow]) -> str | Verdict:
         """Ours, by its Stripe customer, or adopted by what an event says of it; else the verdict on all."""
-        stripe_customer_id = rows[0].stripe_customer_id
-        if stripe_customer_id is None:  # then it is a group by itself
-            customer_id = await self._find_disputing(rows[0])
-            if customer_id is not None:
-                return customer_id
+        stripe_customer_id = await self._owner_of(rows[0])
+        if stripe_customer_id is None:
             self.not_ours += len(rows)
             return Verdict(outcome="no-customer")
         known = await self._ledger.find_customer_by_stripe(stripe_customer_id)
         if known is not None:
+            for row in rows:
+                await self._note_dispute(row, known.customer_id)
             return known.customer_id
         for row in rows:
             customer_id = await self._find_claimed(row.payload)

@@ -154,7 +154,7 @@ BAD_BODIES = {
     "null": b"null",
     "too deep": b"[" * 100_000,
     "a byte order mark": b"\xef\xbb\xbf{}",
-    "a thin event": json.dumps(event(object="v2.core.event")).encode(),
+    "a thin event without a date": json.dumps(event(object="v2.core.event")).encode(),
     "another object": json.dumps(event(object="charge")).encode(),
     "no object": encoded(object=...),
     "no id": encoded(id=...),

@@ -59,6 +59,8 @@ async def make_every_call(billing: Billing) -> None:
     assert await billing.facts.fetch_dispute("du_none") is None
     assert await billing.facts.list_open_disputes(0) == []
     assert await billing.facts.fetch_refund("ch_none") is None
+    for kind in ("subscription", "invoice", "checkout.session", "charge"):
+        assert await billing.facts.find_customer_of(kind, "none") is None
     [subscription] = facts.subscriptions
     change = PlanChange(
         subscription_id=subscription.subscription_id,

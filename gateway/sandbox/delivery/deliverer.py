@@ -20,7 +20,7 @@ from gateway.sandbox.delivery.sending import HttpSender, Send
 from gateway.sandbox.delivery.signing import signature_header
 from gateway.sandbox.records import Event, WebhookEndpoint
 from gateway.sandbox.rules import DeliveryRules
-from gateway.sandbox.shapes.events import event_shape
+from gateway.sandbox.shapes.events import event_shape, notification_shape
 from gateway.sandbox.world import World
 
 _MOST_KEPT = 10_000
@@ -224,7 +224,8 @@ class Deliverer:
             return "Unreached"
         pending = self._world.pending_webhooks(event)
         version = faults.api_version or endpoint.api_version
-        body = json.dumps(event_shape(event, pending_webhooks=pending, api_version=version), indent=2).encode()
+        snapshot = event_shape(event, pending_webhooks=pending, api_version=version)
+        body = json.dumps(notification_shape(event) if endpoint.thin else snapshot, indent=2).encode()
         headers = {
             "Content-Type": "application/json; charset=utf-8",
             "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",

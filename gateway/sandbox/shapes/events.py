@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from gateway.sandbox.records import Event, Json, WebhookEndpoint
 from gateway.sandbox.rules import API_VERSION
 from gateway.sandbox.shapes.versions import in_version
+
+_COLLECTIONS = {"checkout.session": "checkout/sessions"}
 
 
 def event_shape(event: Event, *, pending_webhooks: int, api_version: str | None = None) -> Json:
@@ -28,6 +32,27 @@ def event_shape(event: Event, *, pending_webhooks: int, api_version: str | None 
         "request": {"id": event.request_id, "idempotency_key": event.idempotency_key},
         "type": event.type,
     }
+
+
+def notification_shape(event: Event) -> Json:
+    """`v2.core.event`: the same event told thinly. A summary of entitlements has no id and is not named."""
+    subject = event.data_object
+    shape: Json = {
+        "id": event.id,
+        "object": "v2.core.event",
+        "context": None,
+        "created": datetime.fromtimestamp(event.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+        "livemode": False,
+        "reason": None,
+        "type": f"v1.{event.type}",
+    }
+    if event.request_id is not None:
+        request = {"id": event.request_id, "idempotency_key": event.idempotency_key or ""}
+        shape["reason"] = {"type": "request", "request": request}
+    if "id" in subject:
+        url = f"/v1/{_COLLECTIONS.get(subject['object'], subject['object'] + 's')}/{subject['id']}"
+        shape["related_object"] = {"id": subject["id"], "type": subject["object"], "url": url}
+    return shape
 
 
 def endpoint_shape(endpoint: WebhookEndpoint, *, with_secret: bool = False) -> Json:

@@ -1,0 +1,157 @@
+"""Thin events of event destinations, beside snapshot events: the same sync, however it was asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import stripe
+
+from gateway.billing import InvalidPayload, Meaning, meaning_of, verify
+from gateway.core.access import decide_access
+from gateway.ledger import Ledger
+from gateway.sync import EventWorker, accepts
+from tests.billing.conftest import NOW
+
+SECRETS = ("whsec_old", "whsec_new")
+NewWorker = Callable[..., EventWorker]
+
+
+def thin(event_type: str = "v1.customer.subscription.updated", **changes: Any) -> dict[str, Any]:
+    made = {
+        "id": "evt_test_65R9Ijk8dKEYZcXeRWn16R9A7j1FSQ3w3TGDPLLGSM4CW0",
+        "object": "v2.core.event",
+        "type": event_type,
+        "created": "2027-01-15T08:00:00.123Z",
+        "livemode": False,
+        "context": None,
+        "related_object": {"id": "sub_1", "type": "subscription", "url": "/v1/subscriptions/sub_1"},
+        "reason": {"type": "request", "request": {"id": "req_1", "idempotency_key": "key_1"}},
+    }
+    return made | changes
+
+
+def signed(body: bytes, secret: str) -> str:
+    return stripe.WebhookSignature.generate_signature_header(body.decode(), secret, timestamp=NOW)
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_a_thin_event_is_read_as_the_sdk_reads_it_under_any_of_the_secrets(secret: str) -> None:
+    body = json.dumps(thin()).encode()
+    envelope = verify(body, signed(body, secret), SECRETS, NOW)
+    known = stripe.StripeClient("sk_test_reads_only").parse_event_notification_without_verification(body.decode())
+    assert (envelope.event_id, envelope.type, envelope.livemode) == (known.id, known.type, known.livemode)
+    assert (envelope.created, envelope.account, envelope.stripe_customer_id) == (1_800_000_000, None, None)
+
+
+def test_a_thin_event_about_a_customer_names_it() -> None:
+    related = {"id": "cus_7", "type": "customer", "url": "/v1/customers/cus_7"}
+    body = json.dumps(thin("v1.customer.deleted", related_object=related)).encode()
+    assert verify(body, signed(body, "whsec_new"), SECRETS, NOW).stripe_customer_id == "cus_7"
+
+
+def test_a_thin_event_of_another_account_or_mode_is_not_ours() -> None:
+    for changes, fate in (({"context": "acct_1Other"}, "wrong-account"), ({"livemode": True}, "wrong-mode")):
+        body = json.dumps(thin(**changes)).encode()
+        assert accepts(verify(body, signed(body, "whsec_new"), SECRETS, NOW), is_live=False) == fate
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"id": 7},
+        {"type": "nothing"},
+        {"created": NOW},
+        {"created": "yesterday"},
+        {"created": "2027-01-15T08:00:00"},
+        {"livemode": None},
+    ],
+    ids=["id", "type", "whole number", "no date", "no zone", "mode"],
+)
+def test_a_thin_event_that_lacks_what_every_one_has_is_refused(changes: dict[str, Any]) -> None:
+    body = json.dumps(thin(**changes)).encode()
+    with pytest.raises(InvalidPayload):
+        verify(body, signed(body, "whsec_new"), SECRETS, NOW)
+
+
+@pytest.mark.parametrize(
+    ("event_type", "meaning"),
+    [
+        ("v1.customer.subscription.updated", Meaning.SYNC),
+        ("v1.customer.subscription.past_due", Meaning.SYNC),
+        ("v1.invoice.paid", Meaning.SYNC),
+        ("v1.charge.refunded", Meaning.REFUND),
+        ("v1.price.lookup_key_changed", Meaning.PRICES),
+        ("v1.billing.meter.error_report_triggered", Meaning.ALERT),
+        ("v1.balance.available", Meaning.IGNORE),
+        ("v2.core.account.updated", Meaning.IGNORE),
+        ("customer.subscription.past_due", Meaning.IGNORE),
+    ],
+)
+def test_what_a_thin_event_asks_for(event_type: str, meaning: Meaning) -> None:
+    assert meaning_of(event_type) is meaning
+
+
+async def test_an_error_of_a_meter_is_set_aside_where_people_see_it(new_worker: NewWorker, ledger: Ledger) -> None:
+    related = {"id": "mtr_1", "type": "billing.meter", "url": "/v1/billing/meters/mtr_1"}
+    fields = thin("v1.billing.meter.error_report_triggered", related_object=related)
+    await ledger.store_event(
+        event_id="evt_1",
+        type=fields["type"],
+        stripe_customer_id=None,
+        livemode=False,
+        api_version=None,
+        payload=json.dumps(fields),
+        now=NOW,
+    )
+    await new_worker().work_once()
+    dead = await ledger.find_event("evt_1")
+    assert dead is not None
+    assert dead.status == "dead"
+    assert "mtr_1" in (dead.error or "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "object_id"),
+    [
+        ("subscription", "sub_none"),
+        ("invoice", "in_none"),
+        ("charge", "ch_none"),
+        ("dispute", "du_none"),
+        ("checkout.session", "cs_test_none"),
+        ("billing.meter", "mtr_none"),
+    ],
+)
+async def test_an_object_that_is_gone_is_nobodys(shop: Any, kind: str, object_id: str) -> None:
+    assert await shop.billing.facts.find_customer_of(kind, object_id) is None
+
+
+async def test_a_life_told_in_thin_events_alone_ends_where_stripe_is(shop: Any) -> None:
+    for endpoint in (await shop.sandbox.stripe.v1.webhook_endpoints.list_async()).data:
+        await shop.sandbox.control(f"endpoints/{endpoint.id}", thin=True)
+
+    async def tier(customer_id: str) -> str | None:
+        account = await shop.ledger.load_account(customer_id)
+        granted = decide_access(account, shop.sync.policy, shop.sandbox.clock.now()).tier
+        return None if granted is None else granted.name
+
+    customer_id = await shop.buyer("pro-monthly")
+    assert await tier(customer_id) == "pro"
+    row = await shop.ledger.find_customer(customer_id)
+    await shop.sandbox.control("disputes", customer=row.stripe_customer_id)
+    charge = (await shop.sandbox.stripe.v1.charges.list_async({"customer": row.stripe_customer_id})).data[0]
+    await shop.sandbox.stripe.v1.refunds.create_async({"charge": charge.id})
+    await shop.settle()
+    assert [flag for flag, _ in (await shop.load(customer_id)).flags] == ["disputed"]
+    assert "payment-refunded" in {one.action for one in await shop.ledger.list_audit(customer_id)}
+    await shop.sandbox.stripe.v1.subscriptions.cancel_async((await shop.load(customer_id)).subscription_id)
+    await shop.settle()
+    assert await tier(customer_id) == "free"
+    assert {one.type for one in await shop.ledger.list_events()} >= {
+        "v1.checkout.session.completed",
+        "v1.customer.subscription.deleted",
+        "v1.charge.dispute.created",
+    }
+    assert {one.status for one in await shop.ledger.list_events()} == {"done"}
