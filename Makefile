@@ -10,7 +10,7 @@ FUZZ_SECONDS ?= 60
 ACCURACY_SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint types judges accuracy bench bench-limits bench-peers fuzz differential mutants profile lock clean
+.PHONY: help demo test test-all test-cluster lint types judges accuracy bench bench-limits bench-peers fuzz differential mutants profile lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -e 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,9 @@ test: $(STAMP) ## Run the tests, and play a whole customer life against real pro
 
 test-all: $(STAMP) ## As test, with the long-running cases too (PYTEST_ARGS="-m slow": only these)
 	@"$(BIN)/python" -m pytest -n 4 --dist worksteal -m "not judge" $(PYTEST_ARGS)
+
+test-cluster: $(STAMP) ## Run every test that has a cache on a cluster of three masters
+	@TIERGATE_TEST_CACHE=cluster "$(BIN)/python" -m pytest -n 4 --dist worksteal -m "not judge" $(PYTEST_ARGS)
 
 accuracy: $(STAMP) ## Hammer one customer's quota for ACCURACY_SECONDS (600) with 4 workers that get killed, and compare every count
 	@"$(BIN)/python" -m tests.accuracy --seconds $(ACCURACY_SECONDS) $(ACCURACY_ARGS)

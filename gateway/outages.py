@@ -261,13 +261,16 @@ class Outages:
         return moved
 
     async def _end_if_over(self) -> None:
-        """Forget what was used of the allowances, after a time without a failure that ends with a write."""
-        if not self._cache.is_ready:
+        """Forget what was used of the allowances, after a time without a failure that ends with a write.
+
+        Of a cluster, every server has to be well: nobody's allowance is refilled while one of them is not.
+        """
+        if not self._cache.is_ready or not all(self._cache.is_reachable(name) for name in self._customers):
             self._failed_at = self._monotonic()
         if not self._customers or self._monotonic() - self._failed_at < CALM_S:
             return
         try:
-            await self._cache.try_write()
+            await self._cache.try_write(everywhere=True)
         except CapacityReduced:
             self._failed_at = self._monotonic()
             return

@@ -1,17 +1,18 @@
-"""Real parts for tests of the use cases: one cache server a session, a fresh SQLite ledger a test."""
+"""Real parts for tests of the use cases: one cache a session, a fresh SQLite ledger a test."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from gateway.admission import Admission, PolicySource
-from gateway.cache import Cache, CacheServer
+from gateway.cache import Cache
 from gateway.core.key_order import KeyOrder
 from gateway.core.keys import KeyCodec
 from gateway.crediting import Crediting
@@ -22,6 +23,20 @@ from gateway.provisioning import Provisioning
 from gateway.publishing import Publisher
 from gateway.settlement import Settlement
 from gateway.telemetry import Metrics
+from tests.caches import opened_cache
+from tests.selection import (
+    pytest_collection_modifyitems,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+    pytest_testnodedown,
+)
+
+__all__ = [
+    "pytest_collection_modifyitems",
+    "pytest_sessionfinish",
+    "pytest_terminal_summary",
+    "pytest_testnodedown",
+]
 
 PATIENT_S = 50.0
 """A ledger's deadline in tests that are not about deadlines: a busy machine's disk takes long to sync."""
@@ -93,11 +108,20 @@ class Parts:
         return row.customer_id, issued.minted.text.encode(), issued.record.key_id
 
 
+OpenCache = Callable[[Path], AbstractContextManager[str]]
+
+
 @pytest.fixture(scope="session")
-def shared_cache_server() -> Iterator[CacheServer]:
+def any_cache() -> OpenCache:
+    """Opens a cache of the kind that this run is on. Whoever uses this is run on a cluster too."""
+    return opened_cache
+
+
+@pytest.fixture(scope="session")
+def shared_cache_url(any_cache: OpenCache) -> Iterator[str]:
     folder = tempfile.mkdtemp(prefix="tg")
-    with CacheServer.start(Path(folder)) as server:
-        yield server
+    with any_cache(Path(folder)) as url:
+        yield url
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -110,16 +134,16 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-async def parts(shared_cache_server: CacheServer, migrated_sqlite: Path, tmp_path: Path) -> AsyncIterator[Parts]:
+async def parts(shared_cache_url: str, migrated_sqlite: Path, tmp_path: Path) -> AsyncIterator[Parts]:
     policies = tmp_path / "policies"
     policies.mkdir()
     (policies / "policy.yaml").write_text(POLICY)
     file = shutil.copy(migrated_sqlite, tmp_path / "ledger.sqlite3")
     ledger = await Ledger.open(f"sqlite:///{file}", deadline_s=PATIENT_S)
-    cache = await Cache.connect(shared_cache_server.url, deadline_s=5.0, on_reconnect=None)
+    cache = await Cache.connect(shared_cache_url, deadline_s=5.0, on_reconnect=None)
     try:
         clock, codec = TestClock(1_800_000_000.0), KeyCodec(PEPPER, "test")
-        yield Parts(ledger, cache, clock, policies, codec, shared_cache_server.url)
+        yield Parts(ledger, cache, clock, policies, codec, shared_cache_url)
     finally:
         await cache.aclose()
         await ledger.aclose()

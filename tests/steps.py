@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,20 @@ from gateway.core.errors import CapacityReduced
 
 if TYPE_CHECKING:
     from gateway.admission import Admission, Attempt
+    from gateway.cache import Cache
     from gateway.core.errors import TiergateError
     from tests.conftest import Parts, TestClock
 
 DAY_S = 86_400
 _numbers = count(1)
+
+
+async def all_back(cache: Cache, patience_s: float = 20.0) -> None:
+    """Wait until script calls pass at every server: with one that is down, a cluster counts as ready too."""
+    assert await cache.wait_ready(patience_s)
+    async with asyncio.timeout(patience_s):
+        while cache.down:  # noqa: ASYNC110 - it has no events
+            await asyncio.sleep(0.01)
 
 
 async def admit(admission: Admission, key: bytes, method: str = "GET", path: str = "/v1/echo") -> Attempt:

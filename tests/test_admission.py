@@ -4,7 +4,6 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from redis.asyncio import Redis
 
 from gateway.core.account import Subscription
 from gateway.core.errors import (
@@ -21,6 +20,7 @@ from gateway.core.key_order import KeyInvalidRequest, KeyOrder
 from gateway.core.limit_text import parse_limit
 from gateway.core.scope import ScopeInvalid
 from gateway.provisioning import MAX_KEYS_PER_CUSTOMER, KeyNotFound, TooManyKeys
+from tests.fakes.raw import open_raw
 
 DAY_S = 86_400
 
@@ -307,7 +307,7 @@ async def test_a_settlement_without_a_cache_is_lost(parts):
 async def test_a_refund_of_what_is_no_longer_counted_says_that_nothing_came_back(parts):
     customer_id, key, _ = await parts.customer()
     _, receipt = await admit(parts.admission, key)
-    client = Redis.from_url(parts.cache_url)
+    client = open_raw(parts.cache_url)
     await client.delete(*[k async for k in client.scan_iter(f"*{customer_id}*")])
     await client.aclose()
     assert await parts.admission.refund(receipt) == "nothing"
@@ -350,7 +350,7 @@ async def test_a_flushed_cache_costs_nobody_access_and_no_settled_unit(parts):
         parts.settlement.note(attempt.account.customer_id, attempt.plan.key.key_id, attempt.now)
     assert await parts.settlement.settle() > 0
     await admit(parts.admission, key)  # not settled: this one may be lost
-    client = Redis.from_url(parts.cache_url)
+    client = open_raw(parts.cache_url)
     await client.delete(*[k async for k in client.scan_iter(f"*{attempt.account.customer_id}*")])
     await client.aclose()
     attempt, _ = await admit(parts.admission, key)

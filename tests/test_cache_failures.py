@@ -28,6 +28,10 @@ QUOTA, LOCAL = 50, 10
 AOF = ("--save", "", "--appendonly", "yes", "--appendfsync", "always", "--enable-debug-command", "local")
 PERIOD = "q:requests:period"
 
+pytestmark = pytest.mark.not_on(
+    "cluster", because="takes one server through failures of its own: its file, its memory, its scripts"
+)
+
 
 @contextlib.asynccontextmanager
 async def opened(parts, user=""):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from redis.asyncio import Redis
 
 from gateway.cache import CacheUnavailable
 from gateway.core.account import LAST_INSTANT
@@ -21,6 +20,7 @@ from gateway.crediting import (
     TooManyGrants,
 )
 from gateway.usage import read_usage
+from tests.fakes.raw import open_raw
 from tests.test_admission import pro, subscribe
 
 DAY_S = 86_400
@@ -266,7 +266,7 @@ async def test_a_lost_cache_goes_on_with_the_credits_that_were_settled(parts):
     for _ in range(12):
         await admit(parts, key)
     await settle(parts, customer_id, key_id)
-    async with Redis.from_url(parts.cache_url) as raw:
+    async with open_raw(parts.cache_url) as raw:
         await raw.delete(f"tg:{{{customer_id}}}:use", f"tg:{{{customer_id}}}:acct")
     assert await left_of(parts, customer_id) == (0, [3])
     assert await admit_all(parts, key) == 3

@@ -18,7 +18,6 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from redis.asyncio import Redis
 
 from gateway.admission import Attempt
 from gateway.cache import Cache
@@ -29,6 +28,7 @@ from gateway.crediting import CreditOrder, GrantNotFound
 from gateway.ledger import Ledger, migrate
 from gateway.usage import list_credits, list_usage, read_counters
 from tests.conftest import PATIENT_S, PEPPER, Parts, TestClock
+from tests.fakes.raw import open_raw
 
 HOUR_S = 3600
 QUOTA = 6
@@ -215,7 +215,7 @@ class Life(RuleBasedStateMachine):
         self.model.is_lost = True
 
     async def _lose(self) -> None:
-        async with Redis.from_url(self.parts.cache_url) as raw:
+        async with open_raw(self.parts.cache_url) as raw:
             await raw.delete(f"tg:{{{self.customer_id}}}:use", f"tg:{{{self.customer_id}}}:acct")
 
     @invariant()
@@ -236,7 +236,7 @@ class Life(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-def test_any_history_of_credits_matches_the_model(shared_cache_server: Any) -> None:
+def test_any_history_of_credits_matches_the_model(shared_cache_url: str) -> None:
     with tempfile.TemporaryDirectory(prefix="tg") as folder, asyncio.Runner() as runner:
         policies = Path(folder) / "policies"
         policies.mkdir()
@@ -244,9 +244,9 @@ def test_any_history_of_credits_matches_the_model(shared_cache_server: Any) -> N
         url = f"sqlite:///{folder}/ledger.sqlite3"
         migrate(url)
         ledger = runner.run(Ledger.open(url, deadline_s=PATIENT_S))
-        cache = runner.run(Cache.connect(shared_cache_server.url, deadline_s=5.0, on_reconnect=None))
+        cache = runner.run(Cache.connect(shared_cache_url, deadline_s=5.0, on_reconnect=None))
         parts = Parts(
-            ledger, cache, TestClock(1_800_000_000.0), policies, KeyCodec(PEPPER, "test"), shared_cache_server.url
+            ledger, cache, TestClock(1_800_000_000.0), policies, KeyCodec(PEPPER, "test"), shared_cache_url
         )
 
         class LifeHere(Life):

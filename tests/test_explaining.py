@@ -17,6 +17,7 @@ from gateway.explaining import (
     Record,
     cut,
 )
+from tests.fakes.raw import open_raw
 
 
 class Made:
@@ -154,7 +155,8 @@ async def test_callers_without_a_key_do_not_push_out_what_is_known_about_custome
     assert [await other.find(record.decision_id) for record in (mine[0], mine[-1], last)] == [
         made.whole for made in (mine[0], mine[-1], last)
     ]
-    kept = [key async for key in parts.cache._servers.client.scan_iter(f"tg:why:{{{log._boot}}}:s*")]
+    async with open_raw(parts.cache_url) as raw:
+        kept = [key async for key in raw.scan_iter(f"tg:why:{{{log._boot}}}:s*")]
     assert len(kept) == STRANGERS_PAGES
 
 

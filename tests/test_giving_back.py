@@ -10,7 +10,10 @@ from gateway.cache import Cache, prepare_draw
 from gateway.core.charge import QuotaClaim
 from gateway.core.lease import Draw, quota_parts
 from gateway.leasing.giving_back import GivingBack, Owed
+from tests.caches import line_to
+from tests.fakes.cluster_line import ClusterLine
 from tests.fakes.line import Line
+from tests.steps import all_back
 from tests.test_leasing import LIMIT, LONG_MS, Worker, limits, until, used
 
 DEADLINE_S = 0.3
@@ -22,16 +25,16 @@ def real(parts):
 
 
 @pytest.fixture
-async def line(shared_cache_server):
-    async with Line(shared_cache_server.url.removeprefix("unix://")) as line:
+async def line(shared_cache_url):
+    async with line_to(shared_cache_url) as line:
         yield line
 
 
 @pytest.fixture
 async def worker(real, line):
     """One whose way to the cache can be cut. It is told of changes, whatever becomes of the news."""
-    cache = await Cache.connect(f"redis://127.0.0.1:{line.port}/0", deadline_s=DEADLINE_S)
-    assert await cache.wait_ready(10)
+    cache = await Cache.connect(line.url, deadline_s=DEADLINE_S)
+    await all_back(cache)
     worker = Worker(real, cache, LONG_MS)
     worker.leasing.is_informed = True
     yield worker
@@ -45,11 +48,11 @@ def count(worker: Worker, fate: str) -> float:
     return worker.leasing.metrics.registry.get_sample_value("tiergate_lease_calls_total", {"fate": fate}) or 0.0
 
 
-async def heal(worker: Worker, line: Line) -> None:
+async def heal(worker: Worker, line: Line | ClusterLine) -> None:
     """The cache answers again, and everything that is owed is given back."""
     line.heal()
     line.hear()
-    assert await worker.cache.wait_ready(20)
+    await all_back(worker.cache)
     worker.leasing.drop_all()
     await until(lambda: not worker.leasing.asking.under_way)
     for _ in range(1000):

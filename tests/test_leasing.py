@@ -7,10 +7,8 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
 
 import pytest
-from redis.asyncio import Redis
 
 from gateway.admission import Admission, Attempt
 from gateway.cache import Cache
@@ -20,7 +18,9 @@ from gateway.leasing import Leasing
 from gateway.outages import Outages
 from gateway.provisioning import Provisioning
 from gateway.publishing import Publisher
+from tests.caches import as_user
 from tests.conftest import Parts
+from tests.fakes.raw import everywhere, open_raw
 
 pytestmark = pytest.mark.slow
 
@@ -226,10 +226,9 @@ async def test_a_revocation_reaches_other_workers_by_message(real):
 
 async def test_with_every_message_lost_a_revoked_key_is_let_in_for_no_longer_than_a_lease(real):
     customer_id, key, key_id = await real.customer()
-    path = urlsplit(real.cache_url).path
-    async with Redis.from_url(real.cache_url) as raw:
-        await raw.acl_setuser("mute", enabled=True, nopass=True, keys=["*"], commands=["+@all"], reset_channels=True)
-    async with working(real, 500) as worker, working(real, 500, f"unix://mute@{path}?password=any") as mute:
+    async with open_raw(real.cache_url) as raw:
+        await raw.execute_command("ACL SETUSER", "mute", "reset", "on", "nopass", "~*", "+@all", **everywhere(raw))
+    async with working(real, 500) as worker, working(real, 500, as_user(real.cache_url, "mute:any")) as mute:
         await worker.call_until_leased(key)
         await mute.provisioning.revoke(customer_id, key_id, actor="test")
         revoked_s = time.monotonic()
@@ -250,8 +249,8 @@ async def test_without_news_every_call_is_charged_by_itself_until_they_come_agai
         await worker.call_until_leased(key)
         lost: list[bool] = []
         worker.leasing.asking.moved = lambda _: lost.append(True)
-        async with Redis.from_url(real.cache_url) as raw:
-            await raw.client_kill_filter(_type="pubsub")
+        async with open_raw(real.cache_url) as raw:
+            await raw.client_kill_filter(_type="pubsub", **everywhere(raw))
         await until(lambda: bool(lost))
         await until(lambda: worker.leasing.is_informed)
         await worker.call_until_leased(key)

@@ -3,12 +3,12 @@
 import asyncio
 
 import pytest
-from redis.asyncio import Redis
 
 from gateway.cache import Cache, CacheUnavailable
 from gateway.core.errors import IdempotencyKeyInFlight, QuotaExceeded, TooManyConcurrent
 from gateway.core.limit_text import parse_limit
 from gateway.core.once import OnceCall, OnceTerms
+from tests.fakes.raw import everywhere, open_raw
 
 PATIENCE_S = 20.0
 LIVE_S = 30
@@ -104,7 +104,7 @@ async def test_a_cache_that_lost_its_data_hears_of_the_calls_in_progress(parts):
     customer_id, key, key_id = await one_at_once(parts)
     await admit(parts.admission, key, "dec_1")
     await parts.admission.live.renew()
-    async with Redis.from_url(parts.cache_url) as raw:
+    async with open_raw(parts.cache_url) as raw:
         await raw.flushall()
     assert await in_progress(parts, customer_id, key_id) == 0
     await parts.admission.live.renew()
@@ -117,9 +117,9 @@ async def test_a_call_that_was_given_up_while_it_was_charged_gives_its_place_bac
     parts.admission.live.end((await admit(parts.admission, key, "dec_1")).decision_id)
     await until_free(parts, customer_id, key_id)
     for number, admission in ((2, parts.admission), (3, parts.another_worker())):
-        async with Redis.from_url(parts.cache_url) as raw:
+        async with open_raw(parts.cache_url) as raw:
             before = parts.cache.round_trips
-            await raw.client_pause(300)
+            await raw.client_pause(300, **everywhere(raw))
             admitting = asyncio.create_task(admit(admission, key, f"dec_{number}"))
             async with asyncio.timeout(PATIENCE_S):
                 while parts.cache.round_trips == before:  # noqa: ASYNC110 - a count has no events

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from redis.asyncio import Redis
 
-from gateway.cache import Cache
+from gateway.cache import Cache, Receipt
 from gateway.core.errors import AccountSuspended, CapacityReduced, InvalidKey, QuotaExceeded, RateLimited
 from gateway.core.key_order import KeyOrder
 from gateway.core.keys import KeyCodec
 from gateway.outages import CALM_S
+from tests.caches import line_to
 from tests.conftest import PEPPER, Parts
-from tests.fakes.line import Line
-from tests.steps import admit, admitted, left, pro, subscribe
+from tests.fakes.raw import everywhere, open_raw
+from tests.steps import admit, admitted, all_back, left, pro, subscribe
 
 DEADLINE_S = 0.3
 LOCAL = 10
@@ -31,9 +31,8 @@ class Monotonic:
 
 
 @pytest.fixture
-async def line(shared_cache_server):
-    async with Line(shared_cache_server.url.removeprefix("unix://")) as line:
-        line.url = f"redis://127.0.0.1:{line.port}/0"
+async def line(shared_cache_url):
+    async with line_to(shared_cache_url) as line:
         yield line
 
 
@@ -41,7 +40,7 @@ async def line(shared_cache_server):
 async def remote(parts, line):
     """The same parts, with a cache that can be cut off."""
     cache = await Cache.connect(line.url, deadline_s=DEADLINE_S)
-    assert await cache.wait_ready(10)
+    await all_back(cache)
     remote = Parts(parts.ledger, cache, parts.clock, parts.policy_dir, KeyCodec(PEPPER, "test"), line.url)
     remote.monotonic = remote.outages._monotonic = Monotonic()
     yield remote
@@ -59,9 +58,9 @@ async def paying(remote):
 
 async def back(remote, line):
     line.heal()
-    if line._server is None:
+    if not line.is_open:
         await line.open()
-    assert await remote.cache.wait_ready(20)
+    await all_back(remote.cache)
     return await remote.outages.charge_back()
 
 
@@ -208,7 +207,7 @@ async def test_an_account_that_was_not_confirmed_for_a_quarter_of_an_hour_is_not
 
 async def test_an_account_that_is_known_to_be_old_is_not_gone_by(remote, paying):
     customer_id, key = paying
-    async with Redis.from_url(remote.cache_url) as raw:
+    async with open_raw(remote.cache_url) as raw:
         await raw.hincrby(f"tg:{{{customer_id}}}:use", "v", 1)
     await remote.ledger.aclose()
     assert await admitted(remote.admission, key, 1) == 0
@@ -320,9 +319,9 @@ async def test_an_outage_does_not_end_while_the_cache_does_not_decide_though_not
     remote, parts, line, paying, is_full
 ):
     _, key = paying
-    async with Redis.from_url(parts.cache_url) as raw:
+    async with open_raw(parts.cache_url) as raw:
         if is_full:
-            await raw.config_set("maxmemory", "1")
+            await raw.config_set("maxmemory", "1", **everywhere(raw))
         else:
             await line.close()
         try:
@@ -332,7 +331,7 @@ async def test_an_outage_does_not_end_while_the_cache_does_not_decide_though_not
             assert await remote.outages.charge_back() == []
             assert await admitted(remote.admission, key, LOCAL) == LOCAL - 2
         finally:
-            await raw.config_set("maxmemory", "0")
+            await raw.config_set("maxmemory", "0", **everywhere(raw))
 
 
 async def test_the_calm_begins_when_the_cache_is_back_not_with_the_last_call(remote, line, paying):
@@ -354,7 +353,7 @@ async def test_a_call_that_may_have_been_counted_is_not_counted_twice(remote, pa
     line.hang()
     assert (await admit(remote.admission, key)).outage.parts == ()
     line.heal()
-    assert await remote.cache.wait_ready(20)
+    await all_back(remote.cache)
     assert await remote.outages.charge_back() == []
     reading = await parts.cache.read_usage(customer_id)
     assert reading.quotas["q:requests:period"][1] == 2
@@ -362,16 +361,17 @@ async def test_a_call_that_may_have_been_counted_is_not_counted_twice(remote, pa
 
 async def test_a_charge_back_whose_answer_is_lost_is_counted_once(remote, parts, line, paying):
     customer_id, key = paying
+    await parts.cache.charge_back(Receipt(customer_id=customer_id, receipt_id="first", parts=()))  # it has the script
     await line.close()
     await admitted(remote.admission, key, 4)
     await line.open()
-    assert await remote.cache.wait_ready(20)
+    await all_back(remote.cache)
     await remote.outages._cache.ping()  # its connection is open: what is asked next is the charge-back itself
     line.deafen()
     assert await remote.outages.charge_back() == []
     assert (await parts.cache.read_usage(customer_id)).quotas["q:requests:period"][1] == 5
     line.hear()
-    assert await remote.cache.wait_ready(20)
+    await all_back(remote.cache)
     await remote.outages.charge_back()
     await remote.outages.charge_back()
     assert (await parts.cache.read_usage(customer_id)).quotas["q:requests:period"][1] == 5
@@ -401,13 +401,15 @@ async def test_a_call_that_cost_something_else_in_the_end_is_owed_that(remote, l
     assert left(await admit(remote.admission, key), "period") == 50 - 1 - 4 - 3 - 1
 
 
-async def test_a_cache_that_comes_back_empty_counts_what_is_owed_on_top_of_what_was_settled(remote, line, paying):
+async def test_a_cache_that_comes_back_empty_counts_what_is_owed_on_top_of_what_was_settled(
+    parts, remote, line, paying
+):
     customer_id, key = paying
     remote.settlement.note_moved(customer_id)
     await remote.settlement.settle()
     await line.close()
     assert await admitted(remote.admission, key, 4) == 4
-    async with Redis.from_url(f"unix://{line._socket_path}") as raw:
+    async with open_raw(parts.cache_url) as raw:
         await raw.delete(*[k async for k in raw.scan_iter(f"*{customer_id}*")])
     assert await back(remote, line) == [customer_id]
     assert left(await admit(remote.admission, key), "period") == 50 - 1 - 4 - 1

@@ -19,8 +19,11 @@ from gateway.core.keys import KeyCodec
 from gateway.ledger import Ledger, migrate
 from gateway.outages import CALM_S
 from tests.conftest import PATIENT_S, PEPPER, POLICY, Parts, TestClock
+from tests.caches import line_to
+from tests.fakes.cluster_line import ClusterLine
 from tests.fakes.line import Line
-from tests.steps import admit, pro, subscribe
+from tests.fakes.raw import open_raw
+from tests.steps import admit, all_back, pro, subscribe
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -53,18 +56,18 @@ class Stage:
     def do(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self.runner.run(work)
 
-    async def _open(self, cache_url: str, folder: Any) -> tuple[Parts, Line, Redis]:
+    async def _open(self, cache_url: str, folder: Any) -> tuple[Parts, Line | ClusterLine, Redis]:
         (folder / "policy.yaml").write_text(POLICY)
         url = f"sqlite:///{folder / 'ledger.sqlite3'}"
         await asyncio.to_thread(migrate, url)
         ledger = await Ledger.open(url, deadline_s=PATIENT_S)
         self.stack.push_async_callback(ledger.aclose)
-        raw = Redis.from_url(cache_url)
+        raw = open_raw(cache_url)
         self.stack.push_async_callback(raw.aclose)
-        line = await self.stack.enter_async_context(Line(cache_url.removeprefix("unix://")))
-        cache = await Cache.connect(f"redis://127.0.0.1:{line.port}/0", deadline_s=5.0)
+        line = await self.stack.enter_async_context(line_to(cache_url))
+        cache = await Cache.connect(line.url, deadline_s=5.0)
         self.stack.push_async_callback(cache.aclose)
-        assert await cache.wait_ready(20)
+        await all_back(cache)
         return Parts(ledger, cache, TestClock(1_800_000_000.0), folder, KeyCodec(PEPPER, "test"), cache_url), line, raw
 
     def close(self) -> None:
@@ -152,7 +155,7 @@ class Life(RuleBasedStateMachine):
     @rule()
     def mend(self) -> None:
         self.do(self.line.open())
-        assert self.do(self.parts.cache.wait_ready(30))
+        self.do(all_back(self.parts.cache, 30))
         for _ in range(20):  # a connection of before the outage may still be in the pool
             self.do(self.outages.charge_back())
         assert not self.outages.owed_units
@@ -185,9 +188,9 @@ class Life(RuleBasedStateMachine):
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-def test_any_history_is_counted_to_the_unit(shared_cache_server, tmp_path):
+def test_any_history_is_counted_to_the_unit(shared_cache_url, tmp_path):
     class LifeHere(Life):
-        stage = Stage(shared_cache_server.url, tmp_path)
+        stage = Stage(shared_cache_url, tmp_path)
 
     try:
         run_state_machine_as_test(

@@ -6,6 +6,7 @@ Laws:
 - who has a slot is learned from any server, again after a connection is lost, and from `MOVED`;
 - a call that was answered with `MOVED`, `ASK`, `TRYAGAIN` or `CLUSTERDOWN` was not done: sending it
   to where it belongs, or once more, within its deadline, repeats nothing;
+- nobody waits for servers that do not say who has a slot, once somebody has for as long as a call may take;
 - script calls pass at a server only after the repair has been awaited for it, also if `MOVED`
   has just named it.
 """
@@ -94,6 +95,7 @@ class Cluster:
         self._tasks: set[asyncio.Task[None]] = set()
         self._surveying: asyncio.Task[None] | None = None
         self._is_doubted = self._is_lost = False
+        self._patience_ends_at: float | None = None
         self._closed = asyncio.Event()
         self._changed = asyncio.Event()
         self._retired_trips = 0
@@ -131,14 +133,14 @@ class Cluster:
         return sorted(self._masters, key=lambda node: not node.is_ready)
 
     async def wait_ready(self, timeout_s: float) -> bool:
-        """Connect to all, and wait until script calls pass everywhere but where a server is down.
+        """Connect to all, and wait until script calls pass everywhere but where a server is down, and for some.
 
         Returns:
             Whether they pass for some.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                while not (self._masters and all(node.is_ready or node.is_down for node in self._masters)):
+                while not (self.is_ready and all(node.is_ready or node.is_down for node in self._masters)):
                     self.doubt()
                     await asyncio.sleep(_AGAIN_S)
         return self.is_ready
@@ -303,6 +305,7 @@ class Cluster:
         return None
 
     def _take_over(self, ranges: list[Range]) -> None:
+        self._patience_ends_at = None
         owners: list[ClusterNode | None] = [None] * SLOTS
         for span in ranges:
             owners[span.first : span.last + 1] = [self._node(span.master)] * (span.last + 1 - span.first)
@@ -357,8 +360,10 @@ class Cluster:
     # What is under way.
 
     async def _place(self, call: Call) -> None:
+        if self._patience_ends_at is None:
+            self._patience_ends_at = self._loop.time() + self._deadline_s
         try:
-            owner = await self._owner(slot_of_command(call[0]), call[2])
+            owner = await self._owner(slot_of_command(call[0]), min(call[2], self._patience_ends_at))
         except CacheUnavailable as refusal:
             fail_call(call, refusal.reason)
         else:

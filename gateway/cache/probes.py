@@ -41,11 +41,14 @@ class Probes(CachePart):
         await self._servers.ping()
         return (time.perf_counter() - started) * 1000
 
-    async def try_write(self) -> float:
+    async def try_write(self, *, everywhere: bool = False) -> float:
         """As `ping`, with a write: a full memory, a full disk and a replica show nowhere else.
 
+        Args:
+            everywhere: Each server of a cluster has to take it, not only one.
+
         Raises:
-            CacheUnavailable: It takes no writes, or does not answer; of a cluster, not one server does.
+            CacheUnavailable: It takes no writes, or does not answer.
         """
 
         async def write(key: str) -> float:
@@ -58,7 +61,7 @@ class Probes(CachePart):
         answers = await asyncio.gather(*(write(key) for key in keys), return_exceptions=True)
         taken = [answer for answer in answers if isinstance(answer, float)]
         failures = [answer for answer in answers if isinstance(answer, BaseException)]
-        if not taken:
+        if failures and (everywhere or not taken):
             raise failures[0]
         return min(taken)
 

@@ -20,12 +20,12 @@ from contextlib import closing
 from dataclasses import dataclass
 
 import psutil
-import redis.asyncio
 
 from gateway.cache.keyspace import use_key
 from tests.accuracy.callers import Callers
 from tests.accuracy.upstream import CountingApi
 from tests.fakes.gateway_process import Gateway, running_gateway
+from tests.fakes.raw import open_raw
 
 _CONNECTIONS = 64
 _LOOK_S = 0.5
@@ -182,7 +182,7 @@ def _words(process: psutil.Process) -> str:
 
 
 async def _counted(gateway: Gateway) -> int:
-    async with redis.asyncio.Redis.from_url(gateway.cache_url) as client:
+    async with open_raw(gateway.cache_url, decode_responses=False) as client:
         fields = await client.hgetall(use_key(gateway.customer_id))
     return sum(int(value.rpartition(b"|")[2]) for name, value in fields.items() if name.startswith(b"q:"))
 

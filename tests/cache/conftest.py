@@ -10,14 +10,12 @@ import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 import pytest
 
 from gateway.cache import Cache, CacheServer
-from tests.fakes.line import Line
+from tests.caches import KIND, Kind, line_to, shared_cluster
 from tests.fakes.raw import open_raw
-from tests.fakes.valkey_cluster import ValkeyCluster
 from tests.optional import not_tested
 
 if TYPE_CHECKING:
@@ -25,7 +23,13 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-_ONE_SERVER = {"line", "one_server", "secure"}
+    from tests.conftest import OpenCache
+    from tests.fakes.cluster_line import ClusterLine
+    from tests.fakes.line import Line
+
+KINDS = ["valkey", pytest.param("redis", marks=pytest.mark.slow), pytest.param("cluster", marks=pytest.mark.slow)]
+if KIND is not Kind.SERVER:
+    KINDS = ["cluster"]
 
 PATIENT_S = 5.0
 """Deadline in tests that are not about deadlines: the machine may be busy."""
@@ -47,41 +51,18 @@ def redis_program() -> str:
     return program
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What is about one server, or needs a line to its socket, is not run on a cluster."""
-    without = [
-        item
-        for item in items
-        if "[cluster" in item.name and _ONE_SERVER.intersection(getattr(item, "fixturenames", ()))
-    ]
-    if without:
-        config.hook.pytest_deselected(items=without)
-        items[:] = [item for item in items if item not in without]
-
-
-@pytest.fixture(scope="session")
-def cluster_url() -> Iterator[str]:
-    """A cluster of three masters that stays as it is."""
-    with tempfile.TemporaryDirectory(prefix="tg") as folder, ValkeyCluster.running(Path(folder)) as (cluster, _):
-        yield cluster.url
-
-
-@pytest.fixture(
-    scope="session",
-    params=["valkey", pytest.param("redis", marks=pytest.mark.slow), pytest.param("cluster", marks=pytest.mark.slow)],
-)
-def cache_url(request: pytest.FixtureRequest) -> Iterator[str]:
+@pytest.fixture(scope="session", params=KINDS)
+def cache_url(request: pytest.FixtureRequest, any_cache: OpenCache) -> Iterator[str]:
     """Whatever a gateway may be given: the embedded server, the Redis of this machine, and a cluster."""
     if request.param == "cluster":
-        yield request.getfixturevalue("cluster_url")
-        return
-    if request.param == "valkey":
-        server: CacheServer = request.getfixturevalue("cache_server")
-        yield server.url
-        return
-    program: str = request.getfixturevalue("redis_program")
-    with tempfile.TemporaryDirectory(prefix="tg") as folder, redis_running(program, Path(folder)) as url:
-        yield url
+        yield shared_cluster().url
+    elif request.param == "redis":
+        program: str = request.getfixturevalue("redis_program")
+        with tempfile.TemporaryDirectory(prefix="tg") as folder, redis_running(program, Path(folder)) as url:
+            yield url
+    else:
+        with tempfile.TemporaryDirectory(prefix="tg") as folder, any_cache(Path(folder)) as url:
+            yield url
 
 
 @contextlib.contextmanager
@@ -113,11 +94,6 @@ async def raw(cache_url: str) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture
-def one_server() -> None:
-    """Says that a test is about one server: it is not run on a cluster."""
-
-
-@pytest.fixture
 def customer_id() -> str:
     return secrets.token_hex(6)
 
@@ -131,7 +107,6 @@ def short_dir() -> Iterator[Path]:
 
 
 @pytest.fixture
-async def line(cache_url: str) -> AsyncIterator[Line]:
-    async with Line(unquote(urlsplit(cache_url).path)) as line:
-        line.url = f"redis://127.0.0.1:{line.port}/0"
+async def line(cache_url: str) -> AsyncIterator[Line | ClusterLine]:
+    async with line_to(cache_url) as line:
         yield line

@@ -18,7 +18,7 @@ from gateway.core.charge import (
     RateClaim,
     WindowMoved,
 )
-from tests.fakes.raw import history_at
+from tests.fakes.raw import everywhere, history_at
 
 NOW_MS = 1_700_000_000_000
 DAY = QuotaClaim(field="q:requests:86400", cost=1, limit=5, starts_at=1_699_920_000, ends_at=1_700_006_400)
@@ -335,11 +335,11 @@ async def test_a_paced_address_is_forgotten_once_its_bucket_is_empty(
 
 async def test_a_server_that_forgot_the_scripts_decides(cache: Cache, raw: Redis, account: Account) -> None:
     await cache.charge(wants(account, SECOND))
-    await raw.script_flush()
+    await raw.execute_command("SCRIPT FLUSH", **everywhere(raw))
     answer = await cache.charge(wants(account, SECOND))
     assert isinstance(answer, Charged)
     assert answer.states[0].remaining == 1
-    await raw.script_flush()
+    await raw.execute_command("SCRIPT FLUSH", **everywhere(raw))
     assert not await cache.publish(account, counters={}, seq_floor=0, expires_s=600)
 
 

@@ -15,6 +15,7 @@ from gateway.cli.deployment_checks import judge_cluster, judge_deployment
 from gateway.core.cache_url import parse_cache_url
 from gateway.core.charge import AccountMissing
 from tests.fakes.caller import Caller
+from tests.fakes.cluster_line import ClusterLine
 from tests.fakes.port_server import until
 from tests.fakes.valkey_cluster import ValkeyCluster, ask
 
@@ -322,3 +323,36 @@ async def test_a_server_that_is_down_keeps_no_other_from_being_repaired(cluster:
     assert await cache.wait_ready(10)
     assert (cache.is_reachable(lost), cache.is_reachable(kept)) == (False, True)
     await cache.aclose()
+
+
+async def test_waiting_for_a_cluster_that_is_all_down_ends_when_one_is_back(
+    cluster: ValkeyCluster, cache: Cache
+) -> None:
+    for master in cluster.masters:
+        await master.kill()
+    while len(cache.down) < len(cluster.masters):
+        with pytest.raises(CacheUnavailable):
+            await cache.ping()
+    waiting = asyncio.create_task(cache.wait_ready(30))
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    await cluster.masters[1].start()
+    assert await waiting
+
+
+async def test_a_cluster_that_hangs_from_the_start_costs_one_deadline(cluster: ValkeyCluster, customer_id: str) -> None:
+    async with ClusterLine(cluster.ports) as line:
+        line.hang()
+        cache = await Cache.connect(line.url, deadline_s=0.3)
+        request = Caller(cache, customer_id, LIMIT).request
+        loop = asyncio.get_running_loop()
+        with pytest.raises(CacheUnavailable):
+            await cache.charge(request)
+        before = loop.time()
+        for _ in range(20):
+            with pytest.raises(CacheUnavailable):
+                await cache.charge(request)
+        assert loop.time() - before < 1.0, "not a deadline for each"
+        line.heal()
+        assert await cache.wait_ready(20)
+        await cache.aclose()

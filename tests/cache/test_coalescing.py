@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from gateway.cache import Cache
 from gateway.core.account import Account
 from gateway.core.charge import Charged, ChargeRefused, ChargeRequest, QuotaClaim
+from tests.fakes.raw import everywhere
 
 
 def one_unit_of(limit: int, customer_id: str) -> ChargeRequest:
@@ -23,7 +24,7 @@ async def customer(cache: Cache, customer_id: str) -> str:
     return customer_id
 
 
-@pytest.mark.usefixtures("one_server")
+@pytest.mark.not_on("cluster", because="counts the commands of one server")
 async def test_charges_of_one_tick_share_a_round_trip(cache: Cache, raw: Redis, customer: str) -> None:
     await raw.config_resetstat()
     before = cache.round_trips
@@ -67,7 +68,7 @@ async def test_a_caller_who_left_before_the_tick_ended_is_not_charged(cache: Cac
 
 
 async def test_forgotten_scripts_are_sent_again_for_a_whole_batch(cache: Cache, raw: Redis, customer: str) -> None:
-    await raw.script_flush()
+    await raw.execute_command("SCRIPT FLUSH", **everywhere(raw))
     before = cache.round_trips
     answers = await asyncio.gather(*(cache.charge(one_unit_of(50, customer)) for _ in range(50)))
     assert sorted(answer.states[0].remaining for answer in answers if isinstance(answer, Charged)) == list(range(50))

@@ -55,6 +55,7 @@ async def guarded(short_dir: Path) -> AsyncIterator[tuple[SnapshotServer, int]]:
         yield server, port
 
 
+@pytest.mark.not_on("cluster", because="is about the URL of one server")
 @pytest.mark.parametrize(
     ("user", "path", "db"),
     [(":p%40ss%20word", "/3", "3"), ("walker:own", "", "0"), ("walker:own", "?db=2&client_name=mine", "2")],
@@ -73,6 +74,7 @@ async def test_password_user_and_database_are_those_of_the_url(
     await cache.aclose()
 
 
+@pytest.mark.not_on("cluster", because="is about the URL of one server")
 async def test_a_wrong_password_is_said_without_it(guarded: tuple[SnapshotServer, int], customer_id: str) -> None:
     _, port = guarded
     cache = await Cache.connect(f"redis://:wrong@127.0.0.1:{port}", deadline_s=PATIENT_S)
@@ -90,6 +92,7 @@ async def secure(cache_url: str, tmp_path: Path) -> AsyncIterator[Line]:
         yield line
 
 
+@pytest.mark.not_on("cluster", because="speaks TLS with one server")
 async def test_tls_is_spoken_to_who_has_the_right_certificate(secure: Line, tmp_path: Path, customer_id: str) -> None:
     url = f"rediss://127.0.0.1:{secure.port}?ssl_ca_certs={tmp_path / 'ca.pem'}"
     cache = await Cache.connect(url, deadline_s=PATIENT_S)
@@ -100,6 +103,7 @@ async def test_tls_is_spoken_to_who_has_the_right_certificate(secure: Line, tmp_
     await cache.aclose()
 
 
+@pytest.mark.not_on("cluster", because="speaks TLS with one server")
 @pytest.mark.parametrize(
     ("host", "options"), [("127.0.0.1", ""), ("localhost", "?ssl_ca_certs=")], ids=["unknown issuer", "other name"]
 )
@@ -114,6 +118,7 @@ async def test_a_certificate_that_does_not_fit_is_not_accepted(
     await cache.aclose()
 
 
+@pytest.mark.not_on("cluster", because="speaks TLS with one server")
 async def test_a_certificate_is_not_looked_at_where_the_url_says_so(secure: Line, customer_id: str) -> None:
     cache = await Cache.connect(f"rediss://127.0.0.1:{secure.port}?ssl_cert_reqs=none", deadline_s=PATIENT_S)
     assert isinstance(await charged(cache, customer_id), Charged)

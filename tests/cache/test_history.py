@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+pytestmark = pytest.mark.not_on("cluster", because="takes one server back to an earlier state of its file")
+
 QUOTA = QuotaClaim(field="q:m:period", cost=1, limit=1000, starts_at=0, ends_at=2**33)
 RATE = RateClaim(field="r:m:3600000", cost=1, units=1, window_ms=3_600_000, burst=100)
 LEFT_AT = 2**32 + 50

@@ -182,7 +182,7 @@ async def test_a_server_that_cannot_count_as_far_as_we_is_refused(server: Script
     await cache.aclose()
 
 
-@pytest.mark.usefixtures("one_server")
+@pytest.mark.not_on("cluster", because="closes every connection of one server")
 async def test_a_connection_that_closed_while_the_loop_stood_still_is_replaced_unnoticed(
     cache: Cache, cache_url: str, customer_id: str
 ) -> None:

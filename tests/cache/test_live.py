@@ -19,6 +19,7 @@ from gateway.core.charge import (
     QuotaClaim,
     RateClaim,
 )
+from tests.fakes.raw import everywhere
 
 NOW_MS = 1_700_000_000_000
 DAY = QuotaClaim(field="q:requests:86400", cost=1, limit=5, starts_at=1_699_920_000, ends_at=1_700_006_400)
@@ -158,9 +159,9 @@ async def test_a_server_that_has_forgotten_the_scripts_still_gives_back_and_hold
     cache: Cache, raw: Redis, account: Account
 ) -> None:
     await cache.charge(begins(account, "a", TWO))
-    await raw.script_flush()
+    await raw.execute_command("SCRIPT FLUSH", **everywhere(raw))
     assert await cache.send_packed(prepare_renewal(account.customer_id, "live", ["a"], NOW_MS)) == 0
-    await raw.script_flush()
+    await raw.execute_command("SCRIPT FLUSH", **everywhere(raw))
     assert await ends(cache, account, "a") == 1
 
 

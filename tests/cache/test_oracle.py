@@ -40,7 +40,7 @@ from gateway.core.charge import (
     RateClaim,
     WindowMoved,
 )
-from tests.fakes.raw import history_at, open_raw
+from tests.fakes.raw import everywhere, history_at, open_raw
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -410,7 +410,7 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def forget_the_scripts(self) -> None:
-        self.do(self.raw.script_flush())
+        self.do(self.raw.execute_command("SCRIPT FLUSH", **everywhere(self.raw)))
 
     @invariant()
     def what_is_stored_is_what_the_model_says(self) -> None:

@@ -11,8 +11,11 @@ from redis.asyncio import Redis
 
 from gateway.cache import Cache, CacheUnavailable
 from gateway.core.account import Account
+from gateway.core.cache_url import is_of_several, parse_cache_url
 from gateway.core.charge import Charged, ChargeRequest, QuotaClaim
 from gateway.core.errors import CapacityReduced
+from tests.fakes.raw import everywhere
+from tests.steps import all_back
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -57,6 +60,12 @@ async def request_(cache: Cache, customer_id: str) -> ChargeRequest:
     return ChargeRequest(customer_id=customer_id, version=1, claims=(claim,))
 
 
+@pytest.fixture
+def servers(cache_url: str) -> int:
+    """How many of them are connected, and repaired."""
+    return len(parse_cache_url(cache_url).hosts) if is_of_several(cache_url) else 1
+
+
 async def used(cache: Cache, request: ChargeRequest) -> int:
     reading = await cache.read_usage(request.customer_id)
     assert reading is not None
@@ -75,9 +84,11 @@ async def test_a_tcp_url_works(remote: Cache, request_: ChargeRequest) -> None:
     assert isinstance(await remote.charge(request_), Charged)
 
 
-async def test_the_first_charge_connects_by_itself(remote: Cache, request_: ChargeRequest, hook: Hook) -> None:
+async def test_the_first_charge_connects_by_itself(
+    remote: Cache, request_: ChargeRequest, hook: Hook, servers: int
+) -> None:
     assert isinstance(await remote.charge(request_), Charged)
-    assert hook.calls == 1
+    assert 1 <= hook.calls <= servers
 
 
 async def test_a_server_that_is_down_fails_the_first_use_not_the_opening(
@@ -119,7 +130,7 @@ async def test_what_hung_recovers_by_itself_and_nothing_was_repeated(
     line.hang()
     await refusal_s(remote, request_)
     line.heal()
-    assert await remote.wait_ready(10)
+    await all_back(remote)
     assert isinstance(await remote.charge(request_), Charged)
     await asyncio.sleep(0.05)
     assert await used(cache, request_) <= 2  # the lost one may have arrived, once
@@ -132,20 +143,20 @@ async def test_of_the_charges_whose_answer_never_came_those_on_their_way_may_hav
     line.hang()
     await asyncio.gather(*(refusal_s(remote, request_) for _ in range(900)))
     line.heal()
-    assert await remote.wait_ready(10)
+    await all_back(remote)
     await asyncio.sleep(0.2)
     assert 0 < await used(cache, request_) <= 512
 
 
 async def test_a_connection_that_was_closed_while_idle_is_replaced_unnoticed(
-    line: Line, remote: Cache, cache: Cache, request_: ChargeRequest, hook: Hook
+    line: Line, remote: Cache, cache: Cache, request_: ChargeRequest, hook: Hook, servers: int
 ) -> None:
     assert await remote.wait_ready(5)
     await remote.charge(request_)
     line.cut()
     await asyncio.sleep(0.05)
     assert isinstance(await remote.charge(request_), Charged)
-    assert hook.calls == 2
+    assert servers < hook.calls <= 2 * servers
     assert await used(cache, request_) == 2
 
 
@@ -160,7 +171,7 @@ async def test_a_connection_that_breaks_under_a_charge_fails_it_and_does_not_rep
     with pytest.raises(CacheUnavailable):
         await charge
     line.heal()
-    assert await remote.wait_ready(10)
+    await all_back(remote)
     await asyncio.sleep(0.05)
     assert await used(cache, request_) <= 1
 
@@ -175,7 +186,7 @@ async def test_after_an_outage_the_hook_is_awaited_before_the_first_charge(
 
     async def repair() -> None:
         account = Account(customer_id=request_.customer_id, user_id="u", version=2, created_at=0)
-        assert await remote.publish(account, counters={}, seq_floor=0, expires_s=60)
+        assert await remote.publish(account, counters={}, seq_floor=0, expires_s=60) or repairing.is_set()
         repairing.set()
         await repaired.wait()
 
@@ -239,13 +250,13 @@ async def test_a_server_that_may_not_be_written_is_unavailable(
     remote: Cache, raw: Redis, request_: ChargeRequest
 ) -> None:
     assert await remote.wait_ready(5)
-    await raw.config_set("maxmemory", "1")
+    await raw.config_set("maxmemory", "1", **everywhere(raw))
     try:
         with pytest.raises(CacheUnavailable) as refusal:
             await remote.charge(request_)
         assert "maxmemory" in refusal.value.reason
     finally:
-        await raw.config_set("maxmemory", "0")
+        await raw.config_set("maxmemory", "0", **everywhere(raw))
     assert isinstance(await remote.charge(request_), Charged)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.not_on("cluster", because="is about the one master that sentinels name")]
 
 LIMIT = 8000
 AT_ONCE = 8

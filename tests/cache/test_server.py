@@ -19,6 +19,8 @@ from tests.processes import descendants, living
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.not_on("cluster", because="is about the embedded server")
+
 PARENT = """
 import sys, time
 from pathlib import Path

@@ -22,8 +22,9 @@ import pytest
 from click.testing import CliRunner, Result
 from structlog.testing import capture_logs
 
-from gateway.cache import CacheServer
 from gateway.cli.main import cli
+from tests.caches import KIND, Kind
+from tests.conftest import OpenCache
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 30.0
@@ -85,10 +86,12 @@ def migrated(tiergate: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture
-def cache(environment: dict[str, str]) -> Iterator[CacheServer]:
-    """The embedded cache of the data directory, running as if a gateway had started it."""
-    with CacheServer.start(Path(environment["TIERGATE_DATA_DIR"])) as server:
-        yield server
+def cache(environment: dict[str, str], any_cache: OpenCache) -> Iterator[str]:
+    """URL of the cache: the embedded one, running as if a gateway had started it, unless this run is on another."""
+    with any_cache(Path(environment["TIERGATE_DATA_DIR"])) as url:
+        if KIND is not Kind.SERVER:
+            environment["TIERGATE_REDIS_URL"] = url
+        yield url
 
 
 class _Api(http.server.BaseHTTPRequestHandler):
@@ -236,9 +239,12 @@ class Served:
 
 
 @pytest.fixture
-def serve(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Served]]:
-    """Starts gateways; those that a test leaves running are stopped."""
+def serve(environment: dict[str, str], tmp_path: Path, any_cache: OpenCache) -> Iterator[Callable[..., Served]]:
+    """Starts gateways; those that a test leaves running are stopped. Each has the embedded cache, or the run's."""
     started: list[Served] = []
+    if KIND is not Kind.SERVER:
+        with any_cache(tmp_path) as url:
+            environment["TIERGATE_REDIS_URL"] = url
 
     def start(*arguments: str, **settings: str) -> Served:
         process = subprocess.Popen(

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from redis.asyncio import Redis
 
-from gateway.cache import CacheServer
 from gateway.core.assertion import read_seed
 from gateway.core.keys import KeyCodec
 from gateway.core.webhook_signature import read_secret
+from tests.fakes.raw import open_raw
 
 Run = Callable[..., Result]
 
@@ -153,26 +152,23 @@ def test_without_a_cache_the_change_is_in_the_ledger_and_that_is_said(ada: Run) 
 
 
 def test_with_the_cache_of_a_running_gateway_the_change_is_there_at_once(
-    ada: Run, cache: CacheServer, environment: dict[str, str]
+    ada: Run, cache: str, environment: dict[str, str]
 ) -> None:
     issued = issue(ada, "--limit", "5 per day")
     result = ada("keys", "list", "--user-id", "ada")
     assert result.exit_code == 0
-    stored = asyncio.run(stored_account(cache.url, issued["customer_id"]))
+    stored = asyncio.run(stored_account(cache, issued["customer_id"]))
     codec = KeyCodec(environment["TIERGATE_KEY_PEPPER"].encode(), "test")
     assert codec.digest(issued["key"].encode()).encode() in stored
     assert "cache" not in ada("keys", "revoke", issued["key_id"], "--user-id", "ada").stderr
     assert codec.digest(issued["key"].encode()).encode() not in asyncio.run(
-        stored_account(cache.url, issued["customer_id"])
+        stored_account(cache, issued["customer_id"])
     )
 
 
 async def stored_account(url: str, customer_id: str) -> bytes:
-    client = Redis.from_url(url)
-    try:
+    async with open_raw(url, decode_responses=False) as client:
         return bytes(await client.get(f"tg:{{{customer_id}}}:acct"))
-    finally:
-        await client.aclose()
 
 
 def test_one_customer_must_be_named_and_only_one(migrated: Run) -> None:

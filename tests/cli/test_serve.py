@@ -145,6 +145,7 @@ def test_sighup_makes_every_worker_reload_its_policy_and_restarts_none(serve: Se
     assert descendants(served.process.pid) == family
 
 
+@pytest.mark.not_on("cluster", because="is about the embedded server")
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 def test_sigkill_leaves_no_process_behind(serve: Serve, processes: int, tmp_path: Path) -> None:
@@ -172,6 +173,7 @@ def started_workers(served: Any) -> list[dict[str, Any]]:
     return [event for event in parsed if event["event"].startswith("Started server process")]
 
 
+@pytest.mark.not_on("cluster", because="is about the embedded server")
 @pytest.mark.slow
 def test_a_cache_server_that_dies_is_started_again(serve: Serve, tiergate: Run) -> None:
     served = serve()
@@ -182,6 +184,7 @@ def test_a_cache_server_that_dies_is_started_again(serve: Serve, tiergate: Run) 
     until(lambda: served.call(key).status_code == 200, served.log)
 
 
+@pytest.mark.not_on("cluster", because="is about the embedded server")
 @pytest.mark.slow
 def test_a_key_revoked_while_the_gateway_is_down_is_refused_when_it_is_back(serve: Serve, tiergate: Run) -> None:
     first = serve()
@@ -254,6 +257,7 @@ def test_a_service_link_of_kubernetes_does_not_say_where_to_listen(serve: Serve)
     assert "TIERGATE_PORT_8000_TCP" in ignored[0]
 
 
+@pytest.mark.not_on("cluster", because="is about the embedded server")
 @pytest.mark.parametrize("in_the_way", ["cache", "runs"])
 def test_a_data_directory_that_cannot_be_used_is_said_with_what_to_do(
     serve: Serve, tmp_path: Path, in_the_way: str

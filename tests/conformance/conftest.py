@@ -10,24 +10,24 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from redis import Redis
 
-from gateway.cache import CacheServer
 from gateway.ledger import migrate
 from tests.conformance.recorder import Recorder
 from tests.conformance.rig import Rig
 from tests.conformance.servers import ADMIN_TOKEN, MAX_BODY_BYTES, POLICY, running
+from tests.conftest import OpenCache
+from tests.fakes.raw import open_raw_blocking
 
 
 @pytest.fixture(scope="session")
-def world() -> Iterator[dict[str, str]]:
+def world(any_cache: OpenCache) -> Iterator[dict[str, str]]:
     folder = Path(tempfile.mkdtemp(prefix="tg"))
     ledger_url = f"sqlite:///{folder / 'ledger.sqlite3'}"
     migrate(ledger_url)
     policies = folder / "policies"
     policies.mkdir()
     (policies / "policy.yaml").write_text(POLICY)
-    with CacheServer.start(folder) as cache:
+    with any_cache(folder) as cache_url:
         yield {
             "STRIPE_SECRET_KEY": "sk_test_0123456789abcdefghijklmn",
             "STRIPE_WEBHOOK_SECRET": "whsec_0123456789abcdefghijklmnopqrstuv",
@@ -35,7 +35,7 @@ def world() -> Iterator[dict[str, str]]:
             "TIERGATE_KEY_PEPPER": "a-pepper-that-is-long-enough-for-tests",
             "TIERGATE_ADMIN_TOKEN": ADMIN_TOKEN,
             "TIERGATE_SERVER_TOKEN": "server-0123456789abcdefghij",
-            "TIERGATE_REDIS_URL": cache.url,
+            "TIERGATE_REDIS_URL": cache_url,
             "TIERGATE_LEDGER_URL": ledger_url,
             "TIERGATE_DATA_DIR": str(folder),
             "TIERGATE_POLICY_DIR": str(policies),
@@ -58,7 +58,7 @@ async def rig_of(world: dict[str, str], recorder: Recorder) -> AsyncIterator[obj
     """Returns the rig of a server; the server is started the first time."""
     rigs: dict[tuple[str, bool], Rig] = {}
     with ExitStack() as stack:
-        cache = stack.enter_context(Redis.from_url(world["TIERGATE_REDIS_URL"]))
+        cache = stack.enter_context(open_raw_blocking(world["TIERGATE_REDIS_URL"]))
 
         def find(server: str, *, impatient: bool) -> Rig:
             if (server, impatient) not in rigs:

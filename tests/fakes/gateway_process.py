@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.cache import CacheServer
 from gateway.cli.ports import free_port
 from gateway.ledger import migrate
+from tests.caches import opened_cache
 
 ROOT = Path(__file__).parent.parent.parent
 ADMIN_TOKEN = "admin-0123456789abcdefghij"
@@ -69,8 +69,8 @@ def running_gateway(
     policies.mkdir()
     (policies / "policy.yaml").write_text(policy_of(patterns) if policy is None else policy)
     try:
-        with CacheServer.start(folder) as cache:
-            env = _environment(folder, cache.url, ledger_url, upstream_port) | dict(settings or {})
+        with opened_cache(folder) as cache_url:
+            env = _environment(folder, cache_url, ledger_url, upstream_port) | dict(settings or {})
             with _process(folder, env, workers) as gateway:
                 yield gateway
     finally:

@@ -19,8 +19,16 @@ class Line(Listener):
         self._answer_bytes: int | None = None
         self._delay_s = 0.0
         self.accepted = 0
-        self.url = ""
-        """How a client names this line; filled in by whoever opens it."""
+
+    @property
+    def url(self) -> str:
+        """How a client names this line."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be dialled."""
+        return self._server is not None
 
     def hang(self) -> None:
         """Accept everything, pass nothing on."""
@@ -49,11 +57,18 @@ class Line(Listener):
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
         with contextlib.suppress(OSError):
-            inner_reader, inner_writer = await asyncio.open_unix_connection(self._socket_path)
+            inner_reader, inner_writer = await self._dial()
             try:
                 await asyncio.gather(self._pass(reader, inner_writer), self._pass(inner_reader, writer, answers=True))
             finally:
                 inner_writer.transport.abort()
+
+    async def _dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_unix_connection(self._socket_path)
+
+    def _heard(self, data: bytes) -> bytes:
+        """What arrives of an answer."""
+        return data
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool = False) -> None:
         with contextlib.suppress(OSError):
@@ -61,6 +76,8 @@ class Line(Listener):
                 await self._passing.wait()
                 if self._delay_s:
                     await asyncio.sleep(self._delay_s)
+                if answers:
+                    data = self._heard(data)
                 if answers and self._answer_bytes is not None:
                     writer.write(data[: self._answer_bytes])
                     await writer.drain()

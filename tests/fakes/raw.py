@@ -4,18 +4,35 @@ from __future__ import annotations
 
 from typing import Any
 
+import redis
+import redis.cluster
 from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.cluster import ClusterNode
 
 from gateway.core.cache_url import is_of_several, parse_cache_url
 
 
-def open_raw(url: str) -> Redis:
+def open_raw(url: str, *, decode_responses: bool = True) -> Redis:
     """A client of one server, or of a cluster, which is used as one."""
     if not is_of_several(url):
-        return Redis.from_url(url, decode_responses=True)
-    host, port = parse_cache_url(url).hosts[0]
-    cluster: Redis = RedisCluster(host=host, port=port, decode_responses=True)  # type: ignore[assignment]
+        return Redis.from_url(url, decode_responses=decode_responses)
+    nodes = [ClusterNode(*host) for host in parse_cache_url(url).hosts]
+    cluster: Redis = RedisCluster(startup_nodes=nodes, decode_responses=decode_responses)  # type: ignore[assignment]
     return cluster
+
+
+def open_raw_blocking(url: str) -> redis.Redis:
+    """As `open_raw`, for those who have no event loop. Values come as bytes."""
+    if not is_of_several(url):
+        return redis.Redis.from_url(url)
+    nodes = [redis.cluster.ClusterNode(*host) for host in parse_cache_url(url).hosts]
+    cluster: redis.Redis = redis.RedisCluster(startup_nodes=nodes)  # type: ignore[assignment]
+    return cluster
+
+
+def everywhere(raw: Redis) -> dict[str, Any]:
+    """Options of a command that is for each server, not for that of a key: CLIENT KILL, CONFIG SET, SCRIPT FLUSH."""
+    return {"target_nodes": RedisCluster.ALL_NODES} if isinstance(raw, RedisCluster) else {}
 
 
 async def history_at(raw: Redis, key: str) -> str:

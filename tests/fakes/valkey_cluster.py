@@ -64,7 +64,9 @@ class ValkeyCluster:
 
     @classmethod
     @contextlib.contextmanager
-    def running(cls, directory: Path) -> Iterator[tuple[ValkeyCluster, Callable[[Coroutine[Any, Any, T]], T]]]:
+    def running(
+        cls, directory: Path, *, has_replicas: bool = False
+    ) -> Iterator[tuple[ValkeyCluster, Callable[[Coroutine[Any, Any, T]], T]]]:
         """A cluster beside event loops that come and go, and how to have it do something."""
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_forever, daemon=True)
@@ -74,7 +76,7 @@ class ValkeyCluster:
             return asyncio.run_coroutine_threadsafe(work, loop).result(2 * PATIENCE_S)
 
         async def start() -> ValkeyCluster:
-            return await cls(directory).__aenter__()
+            return await cls(directory, has_replicas=has_replicas).__aenter__()
 
         cluster: ValkeyCluster = do(start())
         try:
@@ -84,6 +86,11 @@ class ValkeyCluster:
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
+
+    @property
+    def ports(self) -> list[int]:
+        """Where its servers listen, masters and replicas."""
+        return [server.port for server in self._servers]
 
     def client(self) -> RedisCluster:
         """All of it, without our code in between."""

@@ -21,6 +21,7 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.usefixtures("any_cache")
 @pytest.mark.parametrize("name", CASES)
 async def test_nothing_is_found(name):
     async with opened((name,)) as (level,):

@@ -9,12 +9,25 @@ import pytest
 
 from gateway.cli.house import House, example_policies, temporary_house_directory
 from gateway.cli.life import World
+from tests.caches import KIND, Kind
+from tests.conftest import OpenCache
 
 
 @pytest.fixture
-def house() -> Iterator[House]:
+def cache_url(any_cache: OpenCache) -> Iterator[str]:
+    """Of the cache that the gateway is told to use; empty: it has one of its own."""
+    if KIND is Kind.SERVER:
+        yield ""
+        return
+    with temporary_house_directory() as directory, any_cache(directory) as url:
+        yield url
+
+
+@pytest.fixture
+def house(cache_url: str) -> Iterator[House]:
     with temporary_house_directory() as directory:
-        made = House(directory, policy_dir=example_policies(), workers=2)
+        settings = {"TIERGATE_REDIS_URL": cache_url} if cache_url else {}
+        made = House(directory, policy_dir=example_policies(), workers=2, settings=settings)
         made.start()
         try:
             yield made

@@ -6,10 +6,10 @@ import sys
 import time
 
 import pytest
-from redis import Redis
 
 from gateway.cache import CacheServer
 from gateway.cli.life_steps import LIFE
+from tests.fakes.raw import open_raw_blocking
 from tests.processes import descendants, living
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(300)]
@@ -48,10 +48,10 @@ def test_a_life_goes_on_when_the_gateway_is_killed_between_any_two_steps(world):
 
 
 @pytest.mark.slow
-def test_a_life_goes_on_when_the_cache_is_flushed_between_any_two_steps(world):
+def test_a_life_goes_on_when_the_cache_is_flushed_between_any_two_steps(world, cache_url):
     def flush():
         time.sleep(1.5)  # longer than a settlement takes to come round (0.5 s and a fifth): what is older is kept
-        with Redis.from_url(CacheServer.url_of(world.house.directory / "data")) as cache:
+        with open_raw_blocking(cache_url or CacheServer.url_of(world.house.directory / "data")) as cache:
             cache.flushall()
 
     play(world, flush)

@@ -20,9 +20,9 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.cache import CacheServer
 from gateway.cli.ports import free_port
 from gateway.ledger import migrate
+from tests.conftest import OpenCache
 from tests.fakes.stage import Stage
 
 START_S = 40.0
@@ -159,12 +159,12 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture(scope="session")
-def world(sandbox: Sandbox) -> Iterator[dict[str, str]]:
+def world(sandbox: Sandbox, any_cache: OpenCache) -> Iterator[dict[str, str]]:
     """Settings of gateways that share one ledger and one cache."""
     folder = Path(tempfile.mkdtemp(prefix="tg"))
     ledger_url = f"sqlite:///{folder / 'ledger.sqlite3'}"
     migrate(ledger_url)
-    with CacheServer.start(folder) as cache:
+    with any_cache(folder) as cache_url:
         yield {
             "STRIPE_SECRET_KEY": sandbox.key,
             "TIERGATE_STRIPE_URL": sandbox.stripe_url,
@@ -172,7 +172,7 @@ def world(sandbox: Sandbox) -> Iterator[dict[str, str]]:
             "TIERGATE_KEY_PEPPER": "a pepper that is long enough for tests".replace(" ", "-"),
             "TIERGATE_ADMIN_TOKEN": ADMIN_TOKEN,
             "TIERGATE_SERVER_TOKEN": SERVER_TOKEN,
-            "TIERGATE_REDIS_URL": cache.url,
+            "TIERGATE_REDIS_URL": cache_url,
             "TIERGATE_LEDGER_URL": ledger_url,
             "TIERGATE_DATA_DIR": str(folder),
             "TIERGATE_POLICY_DIR": str(POLICIES),

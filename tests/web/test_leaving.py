@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from urllib.parse import unquote
 
 import httpx
 import pytest
 
-from tests.fakes.line import Line
+from tests.caches import line_to
 from tests.fakes.raw_caller import RawCaller, request
 from tests.web.policy_files import write_policy
 
@@ -27,7 +26,7 @@ def api(stage):
 @pytest.fixture(scope="module")
 def line(stage, world):
     """The way to the cache."""
-    made = Line(unquote(world["TIERGATE_REDIS_URL"].removeprefix("unix://")))
+    made = line_to(world["TIERGATE_REDIS_URL"])
     stage.do(made.open())
     yield made
     stage.do(made.close())
@@ -38,7 +37,7 @@ def left_by(start_shared, tmp_path_factory, api, line):
     gateway = start_shared(
         TIERGATE_UPSTREAM_URL=api.url,
         TIERGATE_POLICY_DIR=str(write_policy(tmp_path_factory.mktemp("policies"), ROUTES)),
-        TIERGATE_REDIS_URL=f"redis://127.0.0.1:{line.port}",
+        TIERGATE_REDIS_URL=line.url,
         TIERGATE_CACHE_DEADLINE_MS="5000",
         TIERGATE_MAX_BODY_BYTES="1000000000",
         TIERGATE_MAX_IN_FLIGHT_PER_CUSTOMER="1",

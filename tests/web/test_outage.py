@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from urllib.parse import unquote
 
 import pytest
 
-from tests.fakes.line import Line
+from tests.caches import line_to
 from tests.web.policy_files import TIERS, write_policy
 
 ROUTES = """\
@@ -22,7 +21,7 @@ LOCAL = 3
 @pytest.fixture(scope="module")
 def line(stage, world):
     """The way to the cache."""
-    made = Line(unquote(world["TIERGATE_REDIS_URL"].removeprefix("unix://")))
+    made = line_to(world["TIERGATE_REDIS_URL"])
     stage.do(made.open())
     yield made
     stage.do(made.close())
@@ -35,7 +34,7 @@ def cut_off(start_shared, tmp_path_factory, line):
     tiers = tiers.replace("  enterprise:\n", "  enterprise:\n    when_cache_fails: allow\n")
     return start_shared(
         TIERGATE_POLICY_DIR=str(write_policy(tmp_path_factory.mktemp("policies"), ROUTES, tiers=tiers)),
-        TIERGATE_REDIS_URL=f"redis://127.0.0.1:{line.port}",
+        TIERGATE_REDIS_URL=line.url,
         TIERGATE_DECISION_LOG="all",
     )
 
@@ -48,7 +47,7 @@ def outage(stage, line, until, cut_off):
         stage.do(line.close())
 
     yield begin
-    if line._server is None:
+    if not line.is_open:
         stage.do(line.open())
     until(lambda: cut_off.browser().get("/_tiergate/ready").json()["status"] == "ready")
 

@@ -56,6 +56,7 @@ def test_the_seller_asks_for_any_user(gateway):
     assert gateway.browser().get(USAGE, params={"user_id": user_id}).status_code == 401
 
 
+@pytest.mark.not_on("cluster", because="stops a server of its own")
 @pytest.mark.slow
 def test_without_the_cache_the_ledger_answers_and_says_so(start_gateway, until):
     with tempfile.TemporaryDirectory(prefix="tg") as folder, CacheServer.start(Path(folder)) as cache:
