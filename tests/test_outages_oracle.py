@@ -18,8 +18,8 @@ from gateway.core.errors import CapacityReduced, QuotaExceeded
 from gateway.core.keys import KeyCodec
 from gateway.ledger import Ledger, migrate
 from gateway.outages import CALM_S
-from tests.conftest import PATIENT_S, PEPPER, POLICY, Parts, TestClock
 from tests.caches import line_to
+from tests.conftest import PATIENT_S, PEPPER, POLICY, Parts, TestClock
 from tests.fakes.cluster_line import ClusterLine
 from tests.fakes.line import Line
 from tests.fakes.raw import open_raw

@@ -16,7 +16,7 @@ def test_a_file_of_tests_that_opens_a_cache_by_itself_runs_on_a_cluster_or_says_
         for file in TESTS.rglob("test_*.py")
         if _OPENS.search(text := file.read_text()) and not _SAYS.search(text)
     ]
-    assert silent == []
+    assert silent == [], "use any_cache, or mark what is about one server: tests/selection.py says how"
 
 
 def test_a_reason_is_given_for_each_exception_and_its_kind_exists() -> None:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Files that are open before decide which number the lock's gets.
+pytestmark = pytest.mark.not_on("cluster", because="is about the embedded server")
+
 PARENT = """
 import os, sys
 from pathlib import Path
