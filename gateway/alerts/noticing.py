@@ -14,7 +14,8 @@ import structlog
 from cachetools import LRUCache
 
 from gateway.core.access import decide_access
-from gateway.core.alerts import QuotaAlert, due_percent, next_units
+from gateway.core.alerts import CreditAlert, QuotaAlert, due_percent, next_units
+from gateway.core.credits import grant_field, is_grant_field
 from gateway.core.limits import Quota, limit_field
 from gateway.usage import Reading, list_usage
 
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from gateway.cache import UsageReading
     from gateway.clock import Clock
     from gateway.core.access import Access
-    from gateway.core.account import Account
+    from gateway.core.account import Account, Grant
+    from gateway.core.alerts import Alert
     from gateway.core.policy import Policy
     from gateway.ledger import Ledger
     from gateway.usage import LimitUsage
@@ -109,11 +111,25 @@ class Noticing:
             ahead = next_units(used=limit.used or 0, limit=limit.limit, percents=policy.alerts)
             counter = limit.counter or ""
             below[counter] = min(below.get(counter, inf), inf if ahead is None else ahead)
+        for grant in await self._grants_of(reading, account):
+            _, used = reading.quotas[grant_field(grant.grant_id)]
+            await self._tell_of_credits(grant, used, account, access, policy, now)
+            ahead = next_units(used=used, limit=grant.units, percents=policy.alerts)
+            below[grant_field(grant.grant_id)] = inf if ahead is None else ahead
         ends = [float(limit.window_ends_at) for limit in quotas if limit.window_ends_at is not None]
         ends += [float(access.grace_until)] if access.grace_until is not None else []
         self._quiet[customer_id] = _Quiet(
             policy=policy, version=reading.version, until=min(ends, default=inf), below=below
         )
+
+    async def _grants_of(self, reading: UsageReading, account: Account) -> list[Grant]:
+        """The grants of which something is used; also those that have left the account because all of it is."""
+        fields = {field for field in reading.quotas if is_grant_field(field)}
+        grants = {grant_field(grant.grant_id): grant for grant in account.grants}
+        if fields - grants.keys():
+            rows = await self._ledger.list_grants(account.customer_id, include_ended=True)
+            grants |= {grant_field(row.grant.grant_id): row.grant for row in rows if row.ended in {None, "spent"}}
+        return [grants[field] for field in sorted(fields & grants.keys())]
 
     def _is_below_all(self, reading: UsageReading, policy: Policy) -> bool:
         """Whether nobody could have reached anything with this use, in whatever tier.
@@ -149,13 +165,40 @@ class Noticing:
             window_ends_at=ends_at,
             at=int(now),
         )
+        await self._record(alert, limit.name)
+
+    async def _tell_of_credits(
+        self, grant: Grant, used: int, account: Account, access: Access, policy: Policy, now: float
+    ) -> None:
+        if due_percent(used=used, limit=grant.units, percents=policy.alerts, told=()) is None:
+            return
+        told = await self._ledger.list_told(account.customer_id, grant_field(grant.grant_id), grant.granted_at)
+        percent = due_percent(used=used, limit=grant.units, percents=policy.alerts, told=told)
+        if percent is None:
+            return
+        alert = CreditAlert(
+            customer_id=account.customer_id,
+            user_id=account.user_id,
+            tier=access.tier.name if access.tier is not None else "",
+            grant_id=grant.grant_id,
+            meter=grant.meter,
+            used=used,
+            units=grant.units,
+            percent=percent,
+            granted_at=grant.granted_at,
+            expires_at=grant.expires_at,
+            at=int(now),
+        )
+        await self._record(alert, grant.grant_id)
+
+    async def _record(self, alert: Alert, of: str) -> None:
         if await self._ledger.record_alert(alert, self._channels):
             log.info(
                 "quota threshold reached",
                 alert_id=alert.alert_id,
                 customer_id=alert.customer_id,
-                limit=alert.limit_name,
-                percent=percent,
+                limit=of,
+                percent=alert.percent,
             )
 
     def _now(self, reading: UsageReading) -> float:

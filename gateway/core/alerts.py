@@ -1,5 +1,7 @@
 """When a seller is told that a customer's quota is used to some share. Pure; amounts are units, instants Unix seconds.
 
+Credits are told of in the same way: a grant is a quota whose one window is as long as it lasts.
+
 Laws, for one quota in one window (`due_percent`):
 - a threshold is told when it is reached, once, whatever is given back and used again;
 - of several that are reached at once only the highest is told;
@@ -14,7 +16,9 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
+
+from gateway.core.credits import grant_field
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,6 +28,9 @@ DEFAULT_PERCENTS = (50, 80, 100)
 
 THRESHOLD_REACHED = "quota.threshold_reached"
 """Type of the event. Never renamed."""
+
+CREDITS_REACHED = "credits.threshold_reached"
+"""The same of credits. Never renamed."""
 
 TEST = "alerts.test"
 """Type of the event that `tiergate alerts test` sends."""
@@ -63,8 +70,49 @@ class QuotaAlert:
     @property
     def alert_id(self) -> str:
         """The same for whoever notices the same: so a second worker or a restart records nothing new."""
-        what = (self.customer_id, self.counter, self.window_starts_at, self.percent, self.limit)
-        return f"alert_{sha256(repr(what).encode()).hexdigest()[:32]}"
+        return _alert_id(self.customer_id, self.counter, self.window_starts_at, self.percent, self.limit)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreditAlert:
+    """A customer's use of a grant of credits has reached a threshold."""
+
+    customer_id: str
+    user_id: str
+    tier: str
+    grant_id: str
+    meter: str
+    used: int
+    units: int
+    """Of the grant."""
+    percent: int
+    granted_at: int
+    expires_at: int | None
+    """None: never."""
+    at: int
+    """When it was seen."""
+
+    @property
+    def counter(self) -> str:
+        """Field that counts it."""
+        return grant_field(self.grant_id)
+
+    @property
+    def window_starts_at(self) -> int:
+        """Since when it is counted."""
+        return self.granted_at
+
+    @property
+    def alert_id(self) -> str:
+        """As of a quota."""
+        return _alert_id(self.customer_id, self.counter, self.granted_at, self.percent, self.units)
+
+
+Alert: TypeAlias = QuotaAlert | CreditAlert
+
+
+def _alert_id(*what: str | int) -> str:
+    return f"alert_{sha256(repr(what).encode()).hexdigest()[:32]}"
 
 
 def threshold_units(limit: int, percent: int) -> int:
@@ -95,8 +143,25 @@ def next_units(*, used: int, limit: int, percents: Sequence[int]) -> int | None:
     return min(ahead, default=None) if limit > 0 else None
 
 
-def alert_body(alert: QuotaAlert) -> str:
+def alert_body(alert: Alert) -> str:
     """The event as it is sent: JSON. Source: Standard Webhooks, "Payload structure"."""
+    if isinstance(alert, CreditAlert):
+        return _event(
+            CREDITS_REACHED,
+            alert.at,
+            {
+                "customer_id": alert.customer_id,
+                "user_id": alert.user_id,
+                "tier": alert.tier,
+                "grant_id": alert.grant_id,
+                "meter": alert.meter,
+                "used": alert.used,
+                "units": alert.units,
+                "percent": alert.percent,
+                "granted_at": alert.granted_at,
+                "expires_at": alert.expires_at,
+            },
+        )
     return _event(
         THRESHOLD_REACHED,
         alert.at,

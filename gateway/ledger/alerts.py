@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import delete, func, select, tuple_, update
 
-from gateway.core.alerts import QuotaAlert, Told, alert_body
+from gateway.core.alerts import Told, alert_body
 from gateway.ledger.part import LedgerPart, is_storable, note, unbroken
 from gateway.ledger.rows import AlertRow
 from gateway.ledger.tables import ALERTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from gateway.core.alerts import Alert
 
 KEPT_S: Final = 400 * 86_400
 """How long an alert is remembered: longer than the longest window, in which it must not be told again."""
@@ -34,7 +36,7 @@ class Alerts(LedgerPart):
     """What was told, and what is still to be sent."""
 
     @unbroken
-    async def record_alert(self, alert: QuotaAlert, channels: Sequence[str]) -> bool:
+    async def record_alert(self, alert: Alert, channels: Sequence[str]) -> bool:
         """Remember that something is told, and queue it for every channel.
 
         Returns:

@@ -13,7 +13,7 @@ from email.message import EmailMessage
 from email.utils import format_datetime
 from typing import Any, Literal
 
-from gateway.core.alerts import THRESHOLD_REACHED
+from gateway.core.alerts import CREDITS_REACHED, THRESHOLD_REACHED
 from gateway.notify.channel import NotTaken
 
 
@@ -96,14 +96,32 @@ def write_message(event_id: str, event: dict[str, Any], *, sender: str, to: tupl
 
 
 def _words(event: dict[str, Any]) -> tuple[str, str]:
+    data = event["data"]
+    if event["type"] == CREDITS_REACHED:
+        return _credit_words(data)
     if event["type"] != THRESHOLD_REACHED:
         return "Tiergate: a test", "This is a test. Alerts of your gateway reach you on this way."
-    data = event["data"]
     whose = f"{data['user_id']} (customer {data['customer_id']})"
     of_key = f" of key {data['key_id']}" if data["key_id"] is not None else ""
-    ends = datetime.fromtimestamp(data["window_ends_at"], UTC).strftime("%Y-%m-%d %H:%M UTC")
+    ends = _instant_words(data["window_ends_at"])
     text = (
         f"{whose} has used {data['used']:,} of {data['limit']:,} {data['meter']}, the limit {data['limit_name']!r}"
         f"{of_key} of tier {data['tier']!r}. The count starts again at {ends}."
     )
     return f"{data['user_id']}: {data['percent']} % of {data['limit_name']} used", text
+
+
+def _credit_words(data: dict[str, Any]) -> tuple[str, str]:
+    whose = f"{data['user_id']} (customer {data['customer_id']})"
+    ends = (
+        "They do not expire" if data["expires_at"] is None else f"They expire at {_instant_words(data['expires_at'])}"
+    )
+    text = (
+        f"{whose} has used {data['used']:,} of {data['units']:,} {data['meter']} in credits, of grant"
+        f" {data['grant_id']}. {ends}."
+    )
+    return f"{data['user_id']}: {data['percent']} % of credits in {data['meter']} used", text
+
+
+def _instant_words(instant: int) -> str:
+    return datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%d %H:%M UTC")

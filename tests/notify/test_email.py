@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from gateway.core.alerts import QuotaAlert, alert_body, trial_body
+from gateway.core.alerts import CreditAlert, QuotaAlert, alert_body, trial_body
 from gateway.notify import EmailChannel, NotTaken
 from gateway.notify import MailServer as Place
 from tests.fakes.certificate import certificate
@@ -52,6 +52,31 @@ async def test_an_alert_is_a_sentence_for_people_and_the_event_below():
     assert "has used 80,100 of 100,000 requests" in text
     assert "2027-01-15 08:00 UTC" in text
     assert json.loads(text[text.index("{") :])["data"]["percent"] == 80
+
+
+@pytest.mark.parametrize(
+    ("expires_at", "words"), [(1_800_000_000, "They expire at 2027-01-15 08:00 UTC."), (None, "They do not expire.")]
+)
+async def test_an_alert_about_credits_says_whose_how_many_and_until_when(expires_at, words):
+    alert = CreditAlert(
+        customer_id="c1",
+        user_id="zoë",
+        tier="pro",
+        grant_id="cr_1",
+        meter="tokens",
+        used=4_000,
+        units=5_000,
+        percent=80,
+        granted_at=1_799_000_000,
+        expires_at=expires_at,
+        at=1_799_500_000,
+    )
+    async with MailServer() as server:
+        await channel(server).send(alert.alert_id, alert_body(alert))
+    (mail,) = server.mails
+    assert mail.message["Subject"] == "zoë: 80 % of credits in tokens used"
+    text = mail.message.get_content()
+    assert f"has used 4,000 of 5,000 tokens in credits, of grant cr_1. {words}" in text
 
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])
