@@ -244,7 +244,7 @@ def test_any_history_of_credits_matches_the_model(shared_cache_url: str) -> None
         url = f"sqlite:///{folder}/ledger.sqlite3"
         migrate(url)
         ledger = runner.run(Ledger.open(url, deadline_s=PATIENT_S))
-        cache = runner.run(Cache.connect(shared_cache_url, deadline_s=5.0, on_reconnect=None))
+        cache = runner.run(Cache.connect(shared_cache_url, deadline_s=PATIENT_S, on_reconnect=None))
         parts = Parts(ledger, cache, TestClock(1_800_000_000.0), policies, KeyCodec(PEPPER, "test"), shared_cache_url)
 
         class LifeHere(Life):

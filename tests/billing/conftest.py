@@ -152,7 +152,7 @@ def through(url: str) -> Handler:
 
     async def handler(request: Request) -> Answer:
         kept = {name: request.headers[name] for name in request.headers if name not in {"host", "content-length"}}
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
             answer = await client.request(request.method, url + request.target, headers=kept, content=request.body)
         return Answer(status=answer.status_code, body=answer.content)
 

@@ -31,7 +31,7 @@ KINDS = ["valkey", pytest.param("redis", marks=pytest.mark.slow), pytest.param("
 if KIND is not Kind.SERVER:
     KINDS = ["cluster"]
 
-PATIENT_S = 5.0
+PATIENT_S = 30.0
 """Deadline in tests that are not about deadlines: the machine may be busy."""
 
 

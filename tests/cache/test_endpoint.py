@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-PATIENT_S = 5.0
+PATIENT_S = 30.0
 
 
 class TlsLine(Line):

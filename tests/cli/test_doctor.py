@@ -199,7 +199,7 @@ def test_an_upstream_that_is_the_gateway_itself_is_a_failure_however_it_is_writt
 
 
 def test_a_billing_portal_that_was_never_set_up_is_a_warning(migrated: Run, sandbox: Any) -> None:
-    httpx.post(f"{sandbox.url}/_sandbox/rules", json={"portal_is_set_up": False}).raise_for_status()
+    httpx.post(f"{sandbox.url}/_sandbox/rules", json={"portal_is_set_up": False}, timeout=60).raise_for_status()
     _, findings = examine(migrated)
     assert "never set up" in about(findings, "portal", "warn")[0]
 

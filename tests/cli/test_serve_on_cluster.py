@@ -53,9 +53,9 @@ def test_a_gateway_serves_from_a_cluster_and_loses_nobody_but_for_as_long_as_a_m
     do(cluster.masters[0].kill())
     until(lambda: served.call(keys[0]).status_code == 503, served.log)
     assert {served.call(key).status_code for key in keys[1:] for _ in range(4)} == {200}
-    assert httpx.get(f"{served.url}/_tiergate/ready").status_code == 200
+    assert httpx.get(f"{served.url}/_tiergate/ready", timeout=60).status_code == 200
     bearer = {"authorization": f"Bearer {environment['TIERGATE_ADMIN_TOKEN']}"}
-    told = httpx.get(f"{served.url}/_tiergate/ready", headers=bearer).text
+    told = httpx.get(f"{served.url}/_tiergate/ready", headers=bearer, timeout=60).text
     assert f"127.0.0.1:{cluster.masters[0].port}" in told
     do(cluster.masters[0].start())
     until(lambda: served.call(keys[0]).status_code == 200, served.log)

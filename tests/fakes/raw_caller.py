@@ -138,6 +138,16 @@ class RawCaller:
         self._buffer += data
 
 
+def listens(url: str) -> bool:
+    """Whether anybody takes connections there."""
+    place = urlsplit(url)
+    try:
+        socket.create_connection((place.hostname, place.port), timeout=10).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
 def request(first: str, *fields: str, body: bytes = b"") -> bytes:
     """A request: `GET /x`, field lines, and what follows. With Host, and HTTP/1.1 unless `first` says another."""
     line = first if " HTTP/" in first else f"{first} HTTP/1.1"

@@ -41,7 +41,7 @@ class RelayServer:
 
     async def outcome(self) -> dict[str, Any]:
         """How the one WebSocket since the last call ended; waits for it."""
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
             for _ in range(400):
                 found = json.loads((await client.get(f"http://127.0.0.1:{self.port}/outcomes")).content)
                 if found:

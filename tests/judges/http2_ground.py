@@ -59,7 +59,7 @@ def running_under_granian(settings: dict[str, str], folder: Path) -> Iterator[Ht
             stderr=subprocess.STDOUT,
         )
     try:
-        with httpx.Client(base_url=url, verify=trusting, trust_env=False) as client:
+        with httpx.Client(base_url=url, verify=trusting, trust_env=False, timeout=60) as client:
             _await_start(client, process, log)
             client.headers["authorization"] = f"Bearer {ADMIN_TOKEN}"
             created = client.post("/_tiergate/admin/customers", json={"user_id": f"h2-{port}"}).json()

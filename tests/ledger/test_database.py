@@ -204,7 +204,7 @@ async def test_a_writer_that_waits_too_long_says_busy_and_readers_never_wait(sql
             *(sqlite_ledger.record_audit(at=1, customer_id=None, actor="x", action="x", because="x") for _ in range(8)),
             return_exceptions=True,
         )
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 8 * 0.3, "all wait at once, not one after the other"
         assert {str(result) for result in results} == {"The ledger is busy."}
         assert all(isinstance(result, LedgerUnavailable) and result.__cause__ for result in results)
         await sqlite_ledger.ping()
@@ -303,7 +303,7 @@ async def test_a_server_that_stops_answering_is_given_up_at_the_deadline(relay, 
     began = time.monotonic()
     with pytest.raises(LedgerUnavailable, match="did not answer"):
         await ledger.take_fence("c1")
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 60, "not the system's patience, which is minutes"
     relay.cut()
 
 

@@ -140,6 +140,8 @@ async def test_a_migration_of_a_file_waits_for_the_one_that_runs(tmp_path):
     running = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(running, fcntl.LOCK_EX)
     waiting = asyncio.create_task(asyncio.to_thread(migrate, f"sqlite:///{tmp_path}/ledger.sqlite3"))
+    while not (tmp_path / "ledger.sqlite3").exists():  # noqa: ASYNC110 - another thread makes it
+        await asyncio.sleep(0.005)
     await asyncio.sleep(0.3)
     assert (tmp_path / "ledger.sqlite3").stat().st_size == 0
     os.close(running)

@@ -143,7 +143,7 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
 async def sandbox(tmp_path: Any) -> AsyncIterator[Sandbox]:
     rules = DeliveryRules(first_retry_s=0.02, longest_retry_s=0.1, attempts=4, hold_s=0.1, timeout_s=2)
     listening = Listening(seeded=True, run="t", clock_file=tmp_path / "clock", delivery_rules=rules)
-    async with running(listening) as now, httpx.AsyncClient(trust_env=False, verify=False) as http:
+    async with running(listening) as now, httpx.AsyncClient(trust_env=False, verify=False, timeout=60) as http:
         transport = stripe.HTTPXClient(timeout=5)
         client = stripe.StripeClient(
             now.key, base_addresses={"api": now.stripe_url}, max_network_retries=0, http_client=transport

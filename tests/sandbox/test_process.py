@@ -44,13 +44,13 @@ def test_it_prints_one_line_when_it_is_ready_and_serves_both(start: Any, tmp_pat
     assert set(ready) == {"stripe_url", "upstream_url", "key", "clock_file"}
     assert (tmp_path / "a clock").read_bytes() == bytes(8)
     headers = {"Authorization": f"Bearer {ready['key']}"}
-    prices = httpx.get(f"{ready['stripe_url']}/v1/prices", headers=headers).json()["data"]
+    prices = httpx.get(f"{ready['stripe_url']}/v1/prices", headers=headers, timeout=60).json()["data"]
     assert {one["lookup_key"]: one["unit_amount"] for one in prices} == {
         "pro_monthly": 2900,
         "pro_yearly": 29_000,
         "enterprise_monthly": 49_900,
     }
-    assert httpx.get(f"{ready['upstream_url']}/v1/echo").status_code == 200
+    assert httpx.get(f"{ready['upstream_url']}/v1/echo", timeout=60).status_code == 200
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=10) == 0
     assert process.stdout.read() == b""

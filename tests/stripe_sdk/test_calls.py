@@ -77,6 +77,6 @@ async def make_every_call(billing: Billing) -> None:
 
 
 async def pay(url: str) -> None:
-    async with httpx.AsyncClient(trust_env=False) as browser:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as browser:
         answer = await browser.post(url, data={"card_number": "4242424242424242", "email": "buyer@example.com"})
     assert answer.status_code == 303

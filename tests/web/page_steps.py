@@ -51,4 +51,4 @@ def sign_in(gateway: Any, key: str) -> httpx.Client:
 
 def call(gateway: Any, key: str) -> int:
     """Status of one call of the API."""
-    return httpx.get(f"{gateway.url}/v1/echo", headers={"x-api-key": key}).status_code
+    return httpx.get(f"{gateway.url}/v1/echo", headers={"x-api-key": key}, timeout=60).status_code

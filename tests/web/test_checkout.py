@@ -292,7 +292,7 @@ def test_the_portal_opens_for_who_has_been_at_the_checkout(gateway):
         client.post("/api/v1/portal-session"),
         gateway.server.post("/api/v1/portal-session", json={"user_id": user_id}),
     ):
-        assert httpx.get(answer.json()["portal_url"]).status_code == 200
+        assert httpx.get(answer.json()["portal_url"], timeout=60).status_code == 200
 
 
 def test_the_seller_names_one_customer(gateway):

@@ -23,7 +23,7 @@ def test_ready_names_every_part_it_needs(gateway):
 
 
 def test_ready_tells_details_to_the_admin_token_only(gateway):
-    stranger = httpx.get(f"{gateway.url}/_tiergate/ready").json()["checks"]
+    stranger = httpx.get(f"{gateway.url}/_tiergate/ready", timeout=60).json()["checks"]
     assert all(check.keys() == {"name", "ok"} for check in stranger)
     assert all(check["detail"] for check in gateway.admin.get("/_tiergate/ready").json()["checks"])
 
@@ -60,7 +60,7 @@ def test_metrics_are_for_the_admin_token_wherever_the_caller_is(gateway):
     """A proxy on this machine that adds no forwarding field looks like a caller on this machine."""
     told = gateway.admin.get("/_tiergate/metrics")
     assert (told.status_code, told.headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
-    assert httpx.get(f"{gateway.url}/_tiergate/metrics").status_code == 401
+    assert httpx.get(f"{gateway.url}/_tiergate/metrics", timeout=60).status_code == 401
     assert gateway.server.get("/_tiergate/metrics").status_code == 403
 
 

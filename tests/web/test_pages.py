@@ -149,7 +149,7 @@ def test_the_session_is_a_cookie_that_scripts_and_other_sites_do_not_get_and_hol
 
 def test_without_a_session_the_account_leads_to_sign_in(gateway):
     for cookies in ({}, {"tiergate_session": "8fK2mQ9xLpTa.0123456789ab.9999999999." + "0" * 64}):
-        answer = httpx.get(f"{gateway.url}/_tiergate/account", cookies=cookies)
+        answer = httpx.get(f"{gateway.url}/_tiergate/account", cookies=cookies, timeout=60)
         assert (answer.status_code, answer.headers["location"]) == (303, "/_tiergate/sign-in")
 
 

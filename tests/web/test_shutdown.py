@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import signal
-import time
 from contextlib import ExitStack
 
 import httpx
 import pytest
 
-from tests.fakes.raw_caller import RawCaller, request
+from tests.fakes.raw_caller import RawCaller, listens, request
 from tests.web.policy_files import write_policy
 
 pytestmark = pytest.mark.slow
@@ -75,7 +74,7 @@ def test_an_upload_in_progress_is_finished_and_its_connection_closed(stopping, u
     caller = call(client, "POST /v1/x", "Transfer-Encoding: chunked", body=b"2\r\nhi\r\n")
     until(lambda: api.busy == ["/v1/x"])
     stopper.process.terminate()
-    time.sleep(0.2)
+    until(lambda: not listens(stopper.url))
     answer = caller.send(b"0\r\n\r\n").read()
     assert (answer.status, answer.get("connection"), answer.json()["body"]) == (200, "close", "hi")
     assert caller.rest() == b""

@@ -65,6 +65,8 @@ async def test_an_answer_is_not_cut_because_the_caller_takes_its_time(url, asked
 async def test_the_next_request_waits_until_the_answer_before_it_is_taken(url, app):
     with RawCaller(url) as caller:
         caller.send(request("GET /large") + request("GET /next"))
+        while not app.served:  # noqa: ASYNC110 - the app offers a list only
+            await asyncio.sleep(0.005)
         await asyncio.sleep(0.5)
         assert app.served == ["/large"]
         await asyncio.to_thread(lambda: (caller.read(), caller.read()))

@@ -215,7 +215,7 @@ def test_a_minute_is_charged_and_a_revoked_key_notices_although_nothing_is_sent(
         free = stack.enter_context(open_socket(gateway.url, "/chat", key_of(other)))
         assert other.delete(f"/api/v1/api-keys/{told['key_id']}").is_success
         assert used(client, "minutes") == 0
-        deadline = time.monotonic() + 75
+        deadline = time.monotonic() + 150
         while used(client, "minutes") < 7:
             assert time.monotonic() < deadline
             time.sleep(1)
