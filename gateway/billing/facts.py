@@ -51,6 +51,14 @@ class FactReader:
                 tiers |= {product.id: tier for product in page.data if (tier := read_tier(product)) is not None}
         return tiers
 
+    async def fetch_entitlements(self, stripe_customer_id: str) -> tuple[str, ...]:
+        """Lookup keys of all features that a customer is entitled to, sorted. Every page of them."""
+        async with stripe_call("list entitlements", self._deadline_s):
+            page = await self._client.v1.entitlements.active_entitlements.list_async(
+                {"customer": stripe_customer_id, "limit": _PAGE}
+            )
+            return tuple(sorted({one.lookup_key async for one in page.auto_paging_iter()}))
+
     async def fetch_dispute(self, dispute_id: str) -> DisputeFacts | None:
         """One dispute with whose payment it is; None if Stripe does not have it."""
         async with stripe_call("read a dispute", self._deadline_s):

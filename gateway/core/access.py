@@ -90,6 +90,8 @@ def decide_access(account: Account, policy: Policy, now: float) -> Access:
     access = _by_status(account, subscription, policy, now)
     for flag, since in subscription.flags:
         access = _lowered(access, flag, since, policy, now)
+    if subscription.entitlements and access.plan_id is not None:
+        access = _with_entitlements(access, policy.entitlements.intersection(subscription.entitlements))
     return access
 
 
@@ -167,6 +169,13 @@ def _lowered(access: Access, flag: str, since: int, policy: Policy, now: float) 
     if access.tier is None or access.tier.rank <= tier.rank:
         return access
     return Access(tier=tier, standing=standing, warning=lapsed_words(flag))
+
+
+def _with_entitlements(access: Access, entitled: frozenset[str]) -> Access:
+    """The tier with what Stripe entitles to beside it. A fallback tier has none of it: it is not what was bought."""
+    if access.tier is None or entitled <= access.tier.features:
+        return access
+    return replace(access, tier=replace(access.tier, features=access.tier.features | entitled))
 
 
 def _kept_beside(access: Access, flag: str, until: int | None) -> Access:

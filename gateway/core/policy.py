@@ -112,6 +112,8 @@ class Policy:
     """For credits that are granted without an expiry of their own."""
     plan_change: PlanChange = "keep"
     """What a change of plan does to the quota of its billing period."""
+    entitlements: frozenset[str] = frozenset()
+    """Lookup keys of Stripe's features that count as features here, for customers whose plan is in force."""
     takes_encoded_slashes: bool = field(init=False, repr=False, compare=False)
     """Whether any route does: else a path with one need not be read twice (`core.target`)."""
     needs_settings_upstream: bool = field(init=False, repr=False, compare=False)

@@ -31,6 +31,7 @@ from gateway.policyfiles.consistency import (
 from gateway.policyfiles.cors import read_cors
 from gateway.policyfiles.credits import read_credits, read_plan_change
 from gateway.policyfiles.document import Node, Text, read_document
+from gateway.policyfiles.entitlements import read_entitlements
 from gateway.policyfiles.faults import FaultLog, Place
 from gateway.policyfiles.lifecycle import check_lifecycle, complete_lifecycle, read_lifecycle
 from gateway.policyfiles.once import bears_keys, read_once
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
 
 GRAMMAR_VERSION = "1"
 _NAMED_SECTIONS = ("meters", "tiers", "plans", "lifecycle", "upstreams")
-_ONCE = ("cors", "billable", "idempotency", "alerts", "credits", "plan_change")
+_ONCE = ("cors", "billable", "idempotency", "alerts", "credits", "plan_change", "entitlements")
 _SECTIONS = ("version", "default_tier", *_NAMED_SECTIONS, *_ONCE, "routes")
 _LATER_SECTIONS = ("tests", "enforce", "overrides", "compat")
 
@@ -124,10 +125,13 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
     once = read_once(merged.once["idempotency"], faults).terms if "idempotency" in merged.once else None
     plan_change = read_plan_change(merged.once["plan_change"], faults) if "plan_change" in merged.once else "keep"
     credits_ = read_credits(merged.once["credits"], faults) if "credits" in merged.once else NEVER_EXPIRE
+    entitlements: frozenset[str] = frozenset()
+    if "entitlements" in merged.once:
+        entitlements = read_entitlements(merged.once["entitlements"], faults)
     if not faults.is_partial:
         check_default_tier(merged.default_tier, tiers, faults)
         check_plans(plans.values(), tiers, faults)
-        check_features(routes, tiers, faults)
+        check_features(routes, tiers, entitlements, faults)
         check_costs(routes, tiers, faults)
         check_groups(routes, upstreams, faults)
         check_route_groups(routes, tiers, faults)
@@ -150,6 +154,7 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
         "alerts": alerts,
         "credits": credits_,
         "plan_change": plan_change,
+        "entitlements": entitlements,
     }
     policy = Policy(policy_hash=_hash(content), **content)  # type: ignore[arg-type]  # the sections above
     return CompiledPolicy(

@@ -36,9 +36,11 @@ def check_plans(plans: Iterable[PlanDraft], tiers: dict[str, TierDraft], faults:
             faults.add_unknown(plan.tier.place, message, plan.tier.value, tiers)
 
 
-def check_features(routes: Iterable[RouteDraft], tiers: dict[str, TierDraft], faults: FaultLog) -> None:
-    """A feature that no tier has would make a route that nobody can call."""
-    features = {feature.value for tier in tiers.values() for feature in tier.features}
+def check_features(
+    routes: Iterable[RouteDraft], tiers: dict[str, TierDraft], entitlements: frozenset[str], faults: FaultLog
+) -> None:
+    """A feature that no tier has and Stripe cannot grant would make a route that nobody can call."""
+    features = entitlements | {feature.value for tier in tiers.values() for feature in tier.features}
     for route in routes:
         if route.requires is not None and route.requires.value not in features:
             message = f"no tier has the feature {route.requires.value[:40]!r}"

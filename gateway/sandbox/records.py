@@ -218,6 +218,28 @@ class Invoice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Feature:
+    """Something that subscribers of a product may use. `active` is False when it is archived."""
+
+    id: str
+    created: int
+    name: str
+    lookup_key: str
+    active: bool = True
+    metadata: Labels = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProductFeature:
+    """A feature that a product has."""
+
+    id: str
+    product_id: str
+    feature_id: str
+    created: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Charge:
     """A payment that a card made."""
 

@@ -69,7 +69,11 @@ def _http_error(request: _Request, error: HTTPException) -> Response[Json]:
 
 
 def _handler(simulator: Simulator, endpoint: Endpoint) -> HTTPRouteHandler:
-    path = endpoint.path.replace("{id}", "{id:str}").replace("{method}", "{method:str}")
+    path = (
+        endpoint.path.replace("{id}", "{id:str}")
+        .replace("{method}", "{method:str}")
+        .replace("{feature}", "{feature:str}")
+    )
 
     @route(path, http_method=endpoint.method, status_code=200)  # type: ignore[arg-type]  # a verb from our own table
     async def handle(request: _Request) -> Response[bytes]:

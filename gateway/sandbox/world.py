@@ -15,12 +15,14 @@ from gateway.sandbox.records import (
     Customer,
     Dispute,
     Event,
+    Feature,
     Invoice,
     PaymentMethod,
     PendingLine,
     PortalSession,
     Price,
     Product,
+    ProductFeature,
     Refund,
     Subscription,
     WebhookEndpoint,
@@ -49,6 +51,8 @@ class Tables:
     subscriptions: dict[str, Subscription] = field(default_factory=dict)
     pending_lines: dict[str, PendingLine] = field(default_factory=dict)
     invoices: dict[str, Invoice] = field(default_factory=dict)
+    features: dict[str, Feature] = field(default_factory=dict)
+    product_features: dict[str, ProductFeature] = field(default_factory=dict)
     charges: dict[str, Charge] = field(default_factory=dict)
     refunds: dict[str, Refund] = field(default_factory=dict)
     disputes: dict[str, Dispute] = field(default_factory=dict)

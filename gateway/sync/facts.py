@@ -1,6 +1,7 @@
 """Everything that a customer's access is projected from, read of Stripe in as few requests as it takes.
 
-One request for a customer whose prices policy sells and who disputes nothing. Whoever records the
+One request for a customer whose prices policy sells and who disputes nothing, and one for its
+entitlements if policy counts any. Whoever records the
 result has taken a fence before: what the ledger notes for a read is looked up after that.
 """
 
@@ -38,6 +39,8 @@ async def read_facts(
     products = unmapped_products(facts, policy)
     if products:
         facts = with_product_tiers(facts, await billing.facts.fetch_product_tiers(products))
+    if policy.entitlements and facts.subscriptions:
+        facts = replace(facts, entitlements=await billing.facts.fetch_entitlements(stripe_customer_id))
     if not noted or not facts.exists:
         return Facts(of_customer=facts, closed_disputes=())
     found = [await billing.facts.fetch_dispute(dispute_id) for dispute_id in noted]

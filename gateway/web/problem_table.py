@@ -252,7 +252,7 @@ TABLE: dict[str, Kind] = {
     "invalid-payload": Kind(
         status=400,
         title="The webhook payload is not an event",
-        advice="Point this endpoint at snapshot events of the Stripe API.",
+        advice="Point this endpoint at snapshot or thin events of Stripe.",
     ),
     "unknown-plan": Kind(status=422, title="No such plan", advice="Choose a plan_id from 'GET plans'."),
     "already-subscribed": Kind(

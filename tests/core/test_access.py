@@ -211,3 +211,19 @@ def test_access_is_a_tier_or_a_refusal_and_ends_when_it_says(facts: dict[str, An
 def test_only_good_standing_outlives_every_grace(facts: dict[str, Any]) -> None:
     access = decide_access(account(**facts), POLICY, START + 400 * DAY_S)
     assert (access.plan_id is not None) == (access.standing == "good")
+
+
+def test_what_stripe_entitles_to_counts_beside_the_plans_tier_and_only_there() -> None:
+    policy = replace(POLICY, entitlements=frozenset({"exports", "sso"}))
+    entitled = account(entitlements=("exports", "unknown"), past_due_since=NOW)
+    access = decide_access(entitled, policy, NOW)
+    assert access.tier is not None
+    assert access.tier.features == {"exports"}
+    assert decide_access(entitled, POLICY, NOW).tier is POLICY.tiers["pro"]
+    for status in ("canceled", "unpaid", "incomplete"):
+        lapsed = decide_access(account(status, entitlements=("exports",)), policy, NOW).tier
+        assert lapsed is None or lapsed.features == frozenset()
+    overdue = account("past_due", entitlements=("exports",), past_due_since=NOW)
+    kept = decide_access(overdue, policy, NOW).tier
+    assert kept is not None
+    assert kept.features == {"exports"}

@@ -193,6 +193,15 @@ def test_without_a_default_tier_a_fallback_is_a_refusal(policies: Callable[..., 
     ("line", "expected"),
     [
         ("unpaid: free", Standing(keep_s=0, then="free", refusal="payment-required")),
+        ("unpaid: {keep: 2d}", Standing(keep_s=172_800, then=None, refusal="payment-required")),
+        ("canceled: {keep: 3d, then: free}", Standing(keep_s=259_200, then="free", refusal="subscription-required")),
+        ("disputed: flag", Standing(keep_s=None, then=None, refusal="account-suspended")),
+        ("disputed: refuse", Standing(keep_s=0, then=None, refusal="account-suspended")),
+        ("disputed: {keep: 3d}", Standing(keep_s=259_200, then=None, refusal="account-suspended")),
+        ("first_payment_pending: keep", Standing(keep_s=None, then=None, refusal="payment-required")),
+        ("pause_collection_void: free", Standing(keep_s=0, then="free", refusal="payment-required")),
+        ("pending_update: refuse", Standing(keep_s=0, then=None, refusal="payment-required")),
+        ("customer_deleted: refuse", Standing(keep_s=0, then=None, refusal="subscription-required")),
         ("unpaid: keep", Standing(keep_s=None, then=None, refusal="payment-required")),
         ("paused: {then: free}", Standing(keep_s=0, then="free", refusal="payment-required")),
         ("canceled: refuse", Standing(keep_s=0, then=None, refusal="subscription-required")),
@@ -257,3 +266,10 @@ def test_a_document_that_says_nothing_is_empty(policies: Callable[..., Path]) ->
 def test_an_unlimited_tier_is_said_in_words(policies: Callable[..., Path], good: str) -> None:
     text = good.replace("[50 per second burst 100, 1_000 requests per billing period]", "unlimited")
     assert load_policy(policies(api=text)).tiers["pro"].limits == ()
+
+
+def test_a_route_may_require_a_feature_that_only_stripe_grants(policies: Callable[..., Path], good: str) -> None:
+    text = good.replace("requires: exports", "requires: sso") + "entitlements: [sso]\n"
+    policy = load_policy(policies(api=text))
+    assert policy.entitlements == {"sso"}
+    assert load_policy(policies(api=good)).entitlements == frozenset()

@@ -56,6 +56,7 @@ async def make_every_call(billing: Billing) -> None:
     await pay(link.url)
     facts = await billing.fetch_subscription_facts(cus)
     await billing.facts.fetch_product_tiers([item.product_id for one in facts.subscriptions for item in one.items])
+    assert await billing.facts.fetch_entitlements(cus) == ()
     assert await billing.facts.fetch_dispute("du_none") is None
     assert await billing.facts.list_open_disputes(0) == []
     assert await billing.facts.fetch_refund("ch_none") is None

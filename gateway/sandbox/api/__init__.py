@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from gateway.sandbox.api import catalog, charges, customers, events, invoices, methods, sessions, subscriptions
+from gateway.sandbox.api import (
+    catalog,
+    charges,
+    customers,
+    events,
+    features,
+    invoices,
+    methods,
+    sessions,
+    subscriptions,
+)
 from gateway.sandbox.api.endpoint import Call, Endpoint
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -13,6 +23,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *subscriptions.ENDPOINTS,
     *invoices.ENDPOINTS,
     *charges.ENDPOINTS,
+    *features.ENDPOINTS,
     *events.ENDPOINTS,
 )
 

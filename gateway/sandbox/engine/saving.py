@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.sandbox.engine.agenda import note_checkout, note_invoice, note_subscription
+from gateway.sandbox.engine.entitled import entitled
 from gateway.sandbox.records import (
     CheckoutSession,
     Customer,
     Event,
+    Feature,
     Invoice,
     Json,
     PaymentMethod,
@@ -19,6 +21,7 @@ from gateway.sandbox.records import (
 )
 from gateway.sandbox.shapes.catalog import price_shape, product_shape
 from gateway.sandbox.shapes.customers import customer_shape, payment_method_shape
+from gateway.sandbox.shapes.features import summary_shape
 from gateway.sandbox.shapes.invoices import invoice_shape
 from gateway.sandbox.shapes.sessions import checkout_shape
 from gateway.sandbox.shapes.subscriptions import subscription_shape
@@ -124,25 +127,38 @@ def put_payment_method(world: World, method: PaymentMethod) -> None:
         _emit_update(world, "payment_method.updated", payment_method_shape(known), shape)
 
 
+def tell_entitlements(world: World, customer_id: str, before: list[Feature]) -> None:
+    """entitlements.active_entitlement_summary.updated, unless the customer is entitled to what it was before."""
+    after = entitled(world, customer_id)
+    if after != before:
+        emit(world, "entitlements.active_entitlement_summary.updated", summary_shape(customer_id, after))
+
+
 def add_subscription(world: World, subscription: Subscription) -> None:
     """customer.subscription.created."""
+    had = entitled(world, subscription.customer_id)
     world.tables.subscriptions[subscription.id] = subscription
     note_subscription(world, subscription)
     emit(world, "customer.subscription.created", subscription_shape(world, subscription))
+    tell_entitlements(world, subscription.customer_id, had)
 
 
 def change_subscription(world: World, subscription: Subscription) -> None:
     """customer.subscription.updated, unless nothing that Stripe shows has changed."""
     before = subscription_shape(world, world.tables.subscriptions[subscription.id])
+    had = entitled(world, subscription.customer_id)
     world.tables.subscriptions[subscription.id] = subscription
     note_subscription(world, subscription)
     _emit_update(world, "customer.subscription.updated", before, subscription_shape(world, subscription))
+    tell_entitlements(world, subscription.customer_id, had)
 
 
 def end_subscription(world: World, subscription: Subscription) -> None:
     """customer.subscription.deleted."""
+    had = entitled(world, subscription.customer_id)
     world.tables.subscriptions[subscription.id] = subscription
     emit(world, "customer.subscription.deleted", subscription_shape(world, subscription))
+    tell_entitlements(world, subscription.customer_id, had)
 
 
 def add_invoice(world: World, invoice: Invoice) -> None:
