@@ -112,6 +112,12 @@ class Deliverer:
         if held:
             self._run(held)
 
+    def drop_held(self) -> None:
+        """Never send what is held."""
+        for delivery in self._held:
+            delivery.status = "dropped"
+        self._held = []
+
     def set_faults(self, faults: Faults) -> None:
         """Change what goes wrong; the end of a pause releases what was held."""
         self._shuffler.seed(faults.seed)

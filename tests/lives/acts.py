@@ -1,0 +1,183 @@
+"""What happens in a life: what buyers do, what the seller does in Stripe's dashboard, what time does.
+
+One line each in `ACTS`. An act may be impossible at the moment; then nothing happens. Whatever an act changes
+at Stripe, the gateway hears of it by events only, unless it did it itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from gateway.sandbox.cards import read_number
+from gateway.sandbox.engine.checkout import Payment, pay
+
+if TYPE_CHECKING:
+    from gateway.sandbox.records import Subscription
+    from tests.lives.town import Buyer, Town
+
+Act: TypeAlias = Callable[["Town", "Buyer"], Awaitable[None]]
+PLANS = ("pro-monthly", "pro-yearly", "enterprise-monthly")
+_GOOD, _FAILS_LATER = "4242424242424242", "4000000000000341"
+_LATEST = 12 * 86_400
+
+
+async def buy(town: Town, buyer: Buyer) -> None:
+    """By the gateway's checkout; the buyer may go away, or have a card that fails at the renewal."""
+    plan = town.chance.choice(PLANS)
+    link = await town.act_as_web(town.checkouts.for_customer(buyer.customer_id, plan))
+    if link is not None and town.chance.random() < 0.9:
+        pay_at(town, link.session_id, town.chance.choice((_GOOD, _GOOD, _FAILS_LATER)))
+
+
+def pay_at(town: Town, session_id: str, card: str) -> None:
+    """On the hosted page."""
+    payment = Payment(card=read_number(card), exp_month=12, exp_year=2099)
+    town.simulator.carry_out(lambda world: pay(world, session_id, payment))
+
+
+async def buy_twice(town: Town, buyer: Buyer) -> None:
+    """Two pages are opened, and both are paid if they let themselves be paid."""
+    await buy(town, buyer)
+    await buy(town, buyer)
+
+
+async def subscribe_by_hand(town: Town, buyer: Buyer) -> None:
+    """The seller makes a subscription in the dashboard, with a trial or without, paid or not."""
+    cus = await town.stripe_customer(buyer)
+    price = town.chance.choice(("price_pro_monthly", "price_enterprise_monthly"))
+    fields: dict[str, Any] = {"customer": cus, "items": {"0": {"price": price}}}
+    if town.chance.random() < 0.5:
+        fields["trial_period_days"] = "5"
+    if town.chance.random() < 0.6:
+        fields["default_payment_method"] = _card(
+            town, cus, town.chance.choice(("pm_card_visa", "pm_card_chargeCustomerFail"))
+        )
+    if not _live(town, buyer):
+        town.stripe("POST", "/v1/subscriptions", **fields)
+
+
+async def change_plan(town: Town, buyer: Buyer) -> None:
+    """Up, down, or to another interval, by the gateway."""
+    plan = town.chance.choice(PLANS)
+    await town.act_as_web(town.changes.apply(buyer.customer_id, plan, actor="buyer"))
+
+
+async def change_plan_in_the_portal(town: Town, buyer: Buyer) -> None:
+    """The same at Stripe, without us."""
+    for one in _live(town, buyer):
+        price = f"price_{town.chance.choice(PLANS).replace('-', '_')}"
+        items = {"0": {"id": one.items[0].id, "price": price}}
+        behavior = town.chance.choice(("allow_incomplete", "pending_if_incomplete"))
+        town.stripe("POST", f"/v1/subscriptions/{one.id}", items=items, payment_behavior=behavior)
+
+
+async def let_the_card_fail(town: Town, buyer: Buyer) -> None:
+    """From the next renewal on."""
+    await _use_card(town, buyer, "pm_card_chargeCustomerFail")
+
+
+async def mend_the_card(town: Town, buyer: Buyer) -> None:
+    """And pay what is due."""
+    await _use_card(town, buyer, "pm_card_visa")
+    await pay_what_is_due(town, buyer)
+
+
+async def pay_what_is_due(town: Town, buyer: Buyer) -> None:
+    """The open invoice."""
+    for one in _live(town, buyer):
+        town.stripe("POST", f"/v1/invoices/{one.latest_invoice_id}/pay")
+
+
+async def give_the_payment_up(town: Town, buyer: Buyer) -> None:
+    """The seller writes the open invoice off, one way or the other."""
+    for one in _live(town, buyer):
+        how = town.chance.choice(("void", "mark_uncollectible"))
+        town.stripe("POST", f"/v1/invoices/{one.latest_invoice_id}/{how}")
+
+
+async def pause_collection(town: Town, buyer: Buyer) -> None:
+    """For good, or until a date."""
+    for one in _live(town, buyer):
+        pause = {"behavior": town.chance.choice(("keep_as_draft", "mark_uncollectible", "void"))}
+        if town.chance.random() < 0.5:
+            pause["resumes_at"] = str(town.simulator.world.now + _LATEST)
+        town.stripe("POST", f"/v1/subscriptions/{one.id}", pause_collection=pause)
+
+
+async def resume_collection(town: Town, buyer: Buyer) -> None:
+    """If it is paused."""
+    for one in _live(town, buyer):
+        town.stripe("POST", f"/v1/subscriptions/{one.id}", pause_collection="")
+
+
+async def cancel_at_period_end(town: Town, buyer: Buyer) -> None:
+    """By a date, or by the period's end."""
+    for one in _live(town, buyer):
+        how = town.chance.choice(({"cancel_at_period_end": "true"}, {"cancel_at": "min_period_end"}))
+        town.stripe("POST", f"/v1/subscriptions/{one.id}", **how)
+
+
+async def stay_after_all(town: Town, buyer: Buyer) -> None:
+    """The cancellation is taken back."""
+    for one in _live(town, buyer):
+        town.stripe("POST", f"/v1/subscriptions/{one.id}", cancel_at_period_end="false")
+
+
+async def cancel_now(town: Town, buyer: Buyer) -> None:
+    """At once."""
+    for one in _live(town, buyer):
+        town.stripe("DELETE", f"/v1/subscriptions/{one.id}")
+
+
+async def delete_the_customer(town: Town, buyer: Buyer) -> None:
+    """In the dashboard; everything it had goes with it."""
+    if buyer.stripe_customer_id is not None:
+        town.stripe("DELETE", f"/v1/customers/{buyer.stripe_customer_id}")
+
+
+async def come_back_from_the_checkout(town: Town, buyer: Buyer) -> None:
+    """The success page asks for a sync without waiting for an event."""
+    await town.act_as_web(town.sync.sync_customer(buyer.customer_id, "came back"))
+
+
+async def wait(_town: Town, _buyer: Buyer) -> None:
+    """Only time passes."""
+
+
+ACTS: tuple[tuple[Act, int], ...] = (
+    (wait, 5),
+    (buy, 6),
+    (buy_twice, 1),
+    (subscribe_by_hand, 3),
+    (change_plan, 3),
+    (change_plan_in_the_portal, 3),
+    (let_the_card_fail, 4),
+    (mend_the_card, 3),
+    (pay_what_is_due, 2),
+    (give_the_payment_up, 1),
+    (pause_collection, 1),
+    (resume_collection, 1),
+    (cancel_at_period_end, 2),
+    (stay_after_all, 1),
+    (cancel_now, 2),
+    (delete_the_customer, 1),
+    (come_back_from_the_checkout, 1),
+)
+"""Each act, and how often it happens beside the others."""
+
+
+def _live(town: Town, buyer: Buyer) -> list[Subscription]:
+    found = town.simulator.world.subscriptions_of(buyer.stripe_customer_id or "")
+    return [one for one in found if one.ended_at is None and one.status != "canceled"]
+
+
+def _card(town: Town, cus: str, name: str) -> str:
+    attached: str = town.stripe("POST", f"/v1/payment_methods/{name}/attach", customer=cus)["id"]
+    return attached
+
+
+async def _use_card(town: Town, buyer: Buyer, name: str) -> None:
+    for one in _live(town, buyer):
+        method = _card(town, one.customer_id, name)
+        town.stripe("POST", f"/v1/subscriptions/{one.id}", default_payment_method=method)

@@ -1,0 +1,160 @@
+"""A town: everything real but the sockets between."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from redis.asyncio import Redis
+
+from gateway.billing import SUBSCRIBED_TYPES, Billing, StripeOptions
+from gateway.cache import Cache, CacheServer
+from gateway.checkout import Checkouts
+from gateway.core.keys import KeyCodec
+from gateway.ledger import Ledger, migrate
+from gateway.policyfiles import PolicyHolder
+from gateway.provisioning import Provisioning
+from gateway.publishing import Publisher
+from gateway.sandbox import DeliveryRules, Simulator, create_stripe
+from gateway.sandbox.rules import Rules
+from gateway.sandbox.seed import seed
+from gateway.sync import PlanChanges, Sync
+from tests.lives.asking import ask_app
+from tests.lives.steps import watched
+from tests.lives.town import Buyer, SimulatorClock, Town
+from tests.lives.truth import truth_of
+
+POLICIES = Path(__file__).parents[2] / "policies"
+PEPPER = b"a pepper of at least thirty-two bytes"
+NewTown = Callable[..., Awaitable[Town]]
+
+
+@pytest.fixture(scope="session")
+def memory() -> Iterator[Path]:
+    """A folder in memory where there is one: a disk would take the ledger's `synchronous=FULL` at its word."""
+    shared = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(prefix="tg", dir=shared if shared.is_dir() else None))
+    migrate(f"sqlite:///{folder / 'migrated.sqlite3'}")
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def cache_url() -> Iterator[str]:
+    """One server: what a cluster adds is nothing to billing, and accounts are looked up many at once."""
+    folder = Path(tempfile.mkdtemp(prefix="tg"))
+    with CacheServer.start(folder) as server:
+        yield server.url
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Thousands of outages make as many warnings."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+async def new_town(memory: Path, cache_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[NewTown]:
+    apps: dict[str, Any] = {}
+    lateness: dict[str, Town] = {}
+
+    async def ask(method: str, url: str, headers: Any, post_data: Any) -> Any:
+        answer = await ask_app(apps["stripe"], method, url, headers, post_data)
+        town = lateness.get("town")
+        for _ in range(town.fates.randint(0, town.trouble.late) if town is not None else 0):
+            await asyncio.sleep(0)
+        return answer
+
+    async with AsyncExitStack() as stack:
+        stack.enter_context(watched(monkeypatch, ask))
+
+        async def make(number: int, buyers: int, heard: Sequence[str] = SUBSCRIBED_TYPES) -> Town:
+            file = memory / f"{number}-{secrets.token_hex(4)}.sqlite3"
+            shutil.copy(memory / "migrated.sqlite3", file)
+            ledger = await Ledger.open(f"sqlite:///{file}")
+            stack.callback(file.unlink)
+            stack.push_async_callback(ledger.aclose)
+            cache = await Cache.connect(cache_url, deadline_s=5.0, on_reconnect=None)
+            stack.push_async_callback(cache.aclose)
+            reader = Redis.from_url(cache_url)
+            stack.push_async_callback(reader.aclose)
+            town = await found(random.Random(number), ledger, cache, reader, stack)
+            listen(town, heard)
+            apps["stripe"], lateness["town"] = create_stripe(town.simulator), town
+            for _ in range(buyers):
+                town.buyers.append(await move_in(town))
+            town.calm_at = town.now()
+            return town
+
+        yield make
+
+
+async def found(chance: random.Random, ledger: Ledger, cache: Cache, reader: Redis, stack: AsyncExitStack) -> Town:
+    """A town without buyers."""
+    towns: list[Town] = []
+    rules = DeliveryRules(on_test_clock=True, hold_s=0.005, concurrency=4)
+
+    async def send(*delivery: Any) -> int | str:
+        return await towns[0].deliver(*delivery)
+
+    simulator = Simulator(run=f"r{chance.getrandbits(40):x}", delivery_rules=rules, send=send)
+    stack.push_async_callback(simulator.aclose)
+    simulator.set_rules(Rules(final_action=chance.choice(("cancel", "cancel", "unpaid", "leave"))))
+    simulator.carry_out(seed)
+    clock, policy = SimulatorClock(simulator), PolicyHolder(POLICIES)
+    billing = await Billing.open(StripeOptions(secret_key=simulator.key, base_url="http://127.0.0.1"))
+    stack.push_async_callback(billing.aclose)
+    publisher, codec = Publisher(ledger, cache, clock), KeyCodec(PEPPER, "test")
+    sync = Sync(ledger=ledger, billing=billing, policy=policy, publish=publisher.publish, clock=clock)
+    town = Town(
+        chance=chance,
+        fates=random.Random(chance.getrandbits(40)),
+        simulator=simulator,
+        ledger=ledger,
+        cache=reader,
+        billing=billing,
+        publisher=publisher,
+        sync=sync,
+        checkouts=Checkouts(
+            ledger=ledger,
+            billing=billing,
+            cache=cache,
+            policy=policy,
+            sync=sync,
+            provisioning=Provisioning(ledger, publisher, codec, clock),
+            codec=codec,
+            clock=clock,
+            base_url="http://127.0.0.1",
+        ),
+        changes=PlanChanges(sync=sync, clock=clock),
+        secret="",
+    )
+    towns.append(town)
+    return town
+
+
+def listen(town: Town, types: Sequence[str]) -> None:
+    """Have Stripe send events of these types."""
+    url = "http://127.0.0.1/webhook"
+    town.secret = town.stripe("POST", "/v1/webhook_endpoints", url=url, enabled_events=list(types))["secret"]
+
+
+async def move_in(town: Town) -> Buyer:
+    """A new customer of the gateway, whom Stripe does not know yet."""
+    customer_id = secrets.token_hex(6)  # the cache is shared by all tests, and remembers
+    await town.ledger.create_customer(
+        customer_id=customer_id, user_id=f"user-{customer_id}", now=int(town.now()), actor="test"
+    )
+    return Buyer(customer_id=customer_id, truths=[truth_of(town.simulator.world, None)])

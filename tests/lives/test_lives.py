@@ -1,0 +1,34 @@
+"""Random lives under random trouble: when it is quiet again, everybody has what Stripe says, and never had more."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.lives.conftest import NewTown
+
+LIVES = int(os.environ.get("TIERGATE_TEST_LIVES", "2000"))
+BUYERS = 50
+TOWNS_A_TEST = 5
+ROUNDS = 3
+
+
+async def live(new_town: NewTown, number: int) -> None:
+    town = await new_town(number, BUYERS)
+    for _ in range(ROUNDS):
+        await town.live_a_round()
+        await town.come_to_rest()
+        await town.check_in_step()
+
+
+async def test_a_town_full_of_lives_ends_as_stripe_says(new_town: NewTown) -> None:
+    await live(new_town, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("first", range(2, 2 + LIVES // BUYERS, TOWNS_A_TEST))
+async def test_two_thousand_lives_end_as_stripe_says_whatever_goes_wrong(new_town: NewTown, first: int) -> None:
+    for number in range(first, first + TOWNS_A_TEST):
+        await live(new_town, number)
