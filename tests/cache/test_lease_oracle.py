@@ -7,7 +7,8 @@ Nothing here knows how leases are counted. What was let through, and when, is he
   no more than the burst and the gain were admitted; a cache clock that is set forward adds what it skips, until
   that bucket has been empty after every lease of before was over;
 - nothing is let through under an account that changed a lease's time ago, although nobody was told;
-- who waits for as long as refusals say is admitted, if nobody else calls and no lease is left;
+- who waits for as long as refusals say is admitted, if nobody else calls, no lease is left, and the cache's clock is
+  not behind what it was;
 - nothing stored is negative.
 
 A history that breaks one is told as it was found: to make it shorter takes longer than a test may, and a test that is
@@ -155,6 +156,10 @@ class Life(RuleBasedStateMachine):
         self.credit = 0
         """What a rate gained by steps of the cache's clock, for as long as it has an effect."""
         self.stepped_at = 0
+        self.furthest_ms = 0
+        """The cache's clock, before it was set back: as far as that goes, it stands still."""
+        self.latest_window = 0
+        """The cache had it when it was lost, and with it the time: it counts in no earlier one."""
         self.cache, self.raw = self.do(self._connect())
         self.workers = [Worker(self) for _ in range(WORKERS)]
 
@@ -226,6 +231,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(ms=st.sampled_from([-300, -60, 60, 700]))
     def step_the_cache_clock(self, ms: int) -> None:
+        self.furthest_ms = max(self.furthest_ms, self.cache_now_ms())
         self.skew_ms += ms
         if ms > 0:  # buckets gained what never passed, with the calls that leases hold in them
             self.credit += ms * UNITS
@@ -257,6 +263,7 @@ class Life(RuleBasedStateMachine):
         """Everything was settled just before: the ledger gives back the count, and buckets begin empty."""
         fields = self.do(self.raw.hgetall(f"tg:{{{self.customer_id}}}:use"))
         starts_at, used = map(int, fields.get("q:m:20", "0|0").split("|"))
+        self.latest_window = max(self.latest_window, starts_at)
         self.do(self.raw.delete(f"tg:{{{self.customer_id}}}:use"))
         self.publish({"q:m:20": (starts_at, used)}, int(fields.get("s", 0)))
         self.real = -float("inf")  # what is held counts in no bucket any more
@@ -317,6 +324,7 @@ class Life(RuleBasedStateMachine):
         raise AssertionError("the account does not change by itself")
 
     async def _be_patient(self, worker: Worker) -> None:
+        await self._pass(max(0, self.furthest_ms - self.cache_now_ms()))
         for _ in range(4):  # a quota, and then a rate; a lease may be followed once, for calls that do not come
             refused = await self._call(worker)
             if not isinstance(refused, ChargeRefused):
@@ -327,6 +335,7 @@ class Life(RuleBasedStateMachine):
         assert not isinstance(await self._call(worker), ChargeRefused)
 
     def _admit(self, starts_at: int) -> None:
+        starts_at = max(starts_at, self.latest_window)
         self.admitted[starts_at] = self.admitted.get(starts_at, 0) + 1
         gained = (self.true_ms - self.real_at) * UNITS
         if 0 <= self.real <= gained and self.true_ms >= self.stepped_at + TTL_MS:
