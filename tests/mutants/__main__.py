@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from tests.mutants.catalogue import MUTANTS
-from tests.mutants.mutant import ROOT, Mutant, MutantInvalid, Verdict, copied, first_failure, try_mutant
+from tests.mutants.mutant import ROOT, Mutant, MutantInvalid, Verdict, copied, first_failure, is_slow, try_mutant
 
 
 def say(text: str) -> None:
@@ -47,7 +47,9 @@ def _passes_unchanged(mutants: list[Mutant]) -> bool:
     begun = time.monotonic()
     try:
         with copied(ROOT) as tree:
-            failed = first_failure(tree, tests)
+            slow = tuple(test for test in tests if is_slow(tree, test))
+            quick = tuple(test for test in tests if test not in slow)
+            failed = (quick and first_failure(tree, quick)) or (slow and first_failure(tree, slow)) or None
     except MutantInvalid as invalid:
         failed = str(invalid)
     say(f"{time.monotonic() - begun:6.1f} s  {failed or 'all tests pass'}  without a fault")

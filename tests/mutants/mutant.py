@@ -26,6 +26,7 @@ TEST_PATIENCE_S = 60
 """For one test."""
 
 _LEFT_OUT = shutil.ignore_patterns(".venv*", ".git", ".tiergate", ".*_cache", ".hypothesis", "__pycache__", "dist")
+_SLOW = "\npytestmark = pytest.mark.slow\n"
 _VERDICT = re.compile(r"^(FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
 
 
@@ -91,6 +92,11 @@ def try_mutant(mutant: Mutant, root: Path = ROOT) -> Verdict:
     return Verdict(killed_by, time.monotonic() - begun)
 
 
+def is_slow(tree: Path, test: str) -> bool:
+    """Whether all tests of a test's file are slow ones: then a mutant that names it is tried with them."""
+    return _SLOW in (tree / test.partition("::")[0]).read_text(encoding="utf-8")
+
+
 def first_failure(tree: Path, tests: tuple[str, ...]) -> str | None:
     """The first test of a tree that fails; None: all pass.
 
@@ -98,7 +104,9 @@ def first_failure(tree: Path, tests: tuple[str, ...]) -> str | None:
         MutantInvalid: They cannot be run.
     """
     program = (sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "--tb=no", "-rfE")
-    quick = ("-p", "tests.mutants.quick", "-p", "no:cacheprovider", "-m", "not slow")
+    quick = ("-p", "tests.mutants.quick", "-p", "no:cacheprovider")
+    if not all(is_slow(tree, test) for test in tests):
+        quick += ("-m", "not slow")
     patience = ("-o", f"timeout={TEST_PATIENCE_S}")
     # Bytecode would be taken for that of the text before: it goes by size and second.
     environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}

@@ -43,6 +43,11 @@ def test_a_mutant_that_no_test_sees_survives(tree):
     assert try_mutant(mutant("n * 2", "n + n"), tree).killed_by is None
 
 
+def test_a_mutant_whose_tests_are_all_slow_is_tried_with_them(tree):
+    (tree / "test_double.py").write_text("import pytest\n\npytestmark = pytest.mark.slow\n" + TESTS)
+    assert try_mutant(mutant("n * 2", "n * 3"), tree).killed_by == "test_double.py::test_double"
+
+
 def test_a_text_that_is_not_there_once_is_an_error(tree):
     for text in ("n * 4", "n"):
         with pytest.raises(MutantInvalid, match=r"not once"):
