@@ -35,8 +35,9 @@ test: $(STAMP) ## Run the tests, and play a whole customer life against real pro
 test-all: $(STAMP) ## As test, with the long-running cases too (PYTEST_ARGS="-m slow": only these)
 	@"$(BIN)/python" -m pytest -n 4 --dist worksteal -m "not judge" $(PYTEST_ARGS)
 
-test-cluster: $(STAMP) ## Run every test that has a cache on a cluster of three masters
+test-cluster: $(STAMP) ## Run every test that has a cache on a cluster, and again while slots move and masters fail over
 	@TIERGATE_TEST_CACHE=cluster "$(BIN)/python" -m pytest -n 4 --dist worksteal -m "not judge" $(PYTEST_ARGS)
+	@TIERGATE_TEST_CACHE=disturbed "$(BIN)/python" -m pytest -n 4 --dist worksteal -m "not judge" $(PYTEST_ARGS)
 
 accuracy: $(STAMP) ## Hammer one customer's quota for ACCURACY_SECONDS (600) with 4 workers that get killed, and compare every count
 	@"$(BIN)/python" -m tests.accuracy --seconds $(ACCURACY_SECONDS) $(ACCURACY_ARGS)

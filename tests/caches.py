@@ -10,10 +10,12 @@ open one without a fixture. With a cluster, these tests are run and no others (`
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import os
 import shutil
 import tempfile
+from collections import Counter
 from contextlib import ExitStack, contextmanager
 from enum import Enum
 from pathlib import Path
@@ -23,6 +25,7 @@ from urllib.parse import unquote, urlsplit
 from gateway.cache import CacheServer
 from gateway.core.cache_url import is_of_several
 from tests.fakes.cluster_line import ClusterLine
+from tests.fakes.disturber import Disturber
 from tests.fakes.line import Line
 from tests.fakes.valkey_cluster import ValkeyCluster
 
@@ -42,6 +45,8 @@ KIND = Kind(os.environ.get("TIERGATE_TEST_CACHE") or "server")
 
 _opened = ExitStack()
 _clusters: list[ValkeyCluster] = []
+DISTURBANCE = Counter[str]()
+"""What was done to the cluster: that it was disturbed at all is seen here."""
 
 
 @contextmanager
@@ -64,9 +69,22 @@ def shared_cluster() -> ValkeyCluster:
         folder = tempfile.mkdtemp(prefix="tg")
         _opened.callback(shutil.rmtree, folder, ignore_errors=True)
         running = ValkeyCluster.running(Path(folder), has_replicas=KIND is Kind.DISTURBED)
-        _clusters.append(_opened.enter_context(running)[0])
+        cluster, do = _opened.enter_context(running)
+        _clusters.append(cluster)
+        if KIND is Kind.DISTURBED:
+            disturbing = do(_begin(Disturber(cluster, DISTURBANCE)))
+            _opened.callback(lambda: do(_end(disturbing)))
         atexit.register(close_shared_cluster)
     return _clusters[0]
+
+
+async def _begin(disturber: Disturber) -> asyncio.Task[None]:
+    return asyncio.create_task(disturber.run())
+
+
+async def _end(disturbing: asyncio.Task[None]) -> None:
+    disturbing.cancel()
+    await asyncio.gather(disturbing, return_exceptions=True)
 
 
 def close_shared_cluster() -> None:

@@ -10,14 +10,11 @@ left out only the ones that say so, with the reason, and each reason is printed 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from tests.caches import KIND, Kind, close_shared_cluster
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.caches import DISTURBANCE, KIND, Kind, close_shared_cluster
 
 _ANY_CACHE = "any_cache"
 _LEFT_OUT: Counter[str] = Counter()
@@ -37,12 +34,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     told: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
     if told is not None:
         told["left_out"] = dict(_LEFT_OUT)
+        told["disturbance"] = dict(DISTURBANCE)
     close_shared_cluster()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    _LEFT_OUT.update({reason: max(0, count - _LEFT_OUT[reason]) for reason, count in _told(node)})
+    told = getattr(node, "workeroutput", {})
+    _LEFT_OUT.update({reason: max(0, count - _LEFT_OUT[reason]) for reason, count in told.get("left_out", {}).items()})
+    DISTURBANCE.update(told.get("disturbance", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -51,10 +51,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section(f"tests with a cache that are not run on this one ({KIND.value})")
     for reason, count in _LEFT_OUT.most_common():
         terminalreporter.write_line(f"{count:5}  {reason}")
-
-
-def _told(node: Any) -> Iterator[tuple[str, int]]:
-    yield from getattr(node, "workeroutput", {}).get("left_out", {}).items()
+    for what, count in DISTURBANCE.items():
+        terminalreporter.write_line(f"Meanwhile: {count} {what}")
 
 
 def _is_left_out(item: pytest.Item) -> bool:

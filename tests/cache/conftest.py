@@ -43,6 +43,15 @@ def cache_server() -> Iterator[CacheServer]:
     shutil.rmtree(folder)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """These tests ask the cache below the use cases."""
+    why = "after a slot has moved the cache says that it does not know the customer, and here nobody publishes again"
+    for item in items:
+        if Path(__file__).parent in item.path.parents and "any_cache" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.not_on("disturbed", because=why))
+
+
 @pytest.fixture(scope="session")
 def redis_program() -> str:
     program = shutil.which("redis-server")

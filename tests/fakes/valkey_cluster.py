@@ -43,12 +43,12 @@ class ValkeyCluster:
         self.ids: dict[int, str] = {}
 
     async def __aenter__(self) -> Self:
-        await asyncio.gather(*(server.start() for server in self._servers))
+        await asyncio.gather(*(server.start() for server in self.servers))
         step = SLOTS // _MASTERS
         for number, server in enumerate(self.masters):
             last = SLOTS - 1 if number == _MASTERS - 1 else (number + 1) * step - 1
             await ask(server, "CLUSTER", "ADDSLOTSRANGE", number * step, last)
-        for server in self._servers:
+        for server in self.servers:
             self.ids[server.port] = await ask(server, "CLUSTER", "MYID")
         await self._acquaint()
         for replica, master in zip(self.replicas, self.masters, strict=False):
@@ -59,7 +59,7 @@ class ValkeyCluster:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for server in self._servers:
+        for server in self.servers:
             await server.aclose()
 
     @classmethod
@@ -90,7 +90,7 @@ class ValkeyCluster:
     @property
     def ports(self) -> list[int]:
         """Where its servers listen, masters and replicas."""
-        return [server.port for server in self._servers]
+        return [server.port for server in self.servers]
 
     def client(self) -> RedisCluster:
         """All of it, without our code in between."""
@@ -98,7 +98,7 @@ class ValkeyCluster:
 
     async def owner(self, tag: str) -> PortServer:
         """The server that has the keys of a customer now."""
-        for server in self._servers:
+        for server in self.servers:
             try:
                 if (await ask(server, "ROLE"))[0] == "master" and await self._has(server, slot_of_tag(tag)):
                     return server
@@ -123,7 +123,8 @@ class ValkeyCluster:
             await ask(server, "CLUSTER", "SETSLOT", slot_of_tag(tag), "NODE", self.ids[target.port])
 
     @property
-    def _servers(self) -> list[PortServer]:
+    def servers(self) -> list[PortServer]:
+        """Masters and replicas, as they were at the beginning."""
         return [*self.masters, *self.replicas]
 
     def _server(self, directory: Path) -> PortServer:
@@ -146,22 +147,22 @@ class ValkeyCluster:
         first = self.masters[0].port
         async with asyncio.timeout(PATIENCE_S):
             while True:
-                for server in self._servers:
+                for server in self.servers:
                     await ask(server, "CLUSTER", "MEET", "127.0.0.1", first, self._buses[first])
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_ACQUAINTED_S):
-                        await until(lambda: self._all_know(len(self._servers)))
+                        await until(lambda: self._all_know(len(self.servers)))
                     return
 
     async def _all_know(self, count: int) -> bool:
-        return all([int((await info(server))["cluster_known_nodes"]) == count for server in self._servers])
+        return all([int((await info(server))["cluster_known_nodes"]) == count for server in self.servers])
 
     async def _is_well(self) -> bool:
-        for server in self._servers:
+        for server in self.servers:
             if (await info(server))["cluster_state"] != "ok":
                 return False
             shown = {node[2] for _, _, *nodes in await ask(server, "CLUSTER", "SLOTS") for node in nodes}
-            if len(shown) != len(self._servers):
+            if len(shown) != len(self.servers):
                 return False
         return all(
             [(await replica.client.info("replication"))["master_link_status"] == "up" for replica in self.replicas]
