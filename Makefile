@@ -8,6 +8,8 @@ BENCH_VENV := .venv-bench
 JUDGES_VENV := .venv-judges
 FUZZ_SECONDS ?= 60
 ACCURACY_SECONDS ?= 600
+# Kept compiled: else each worker compiles all tests, and each gateway that a test starts compiles itself.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all test-cluster lint types judges accuracy bench bench-limits bench-peers fuzz differential mutants profile lock clean

@@ -14,6 +14,12 @@ GIVEN = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 OFFICE, HOME = {"x-forwarded-for": "203.0.113.7"}, {"x-forwarded-for": "198.51.100.7"}
 
 
+@pytest.fixture(scope="module")
+def untrusting(start_shared):
+    """A gateway that does not know who calls it."""
+    return start_shared(TIERGATE_TRUSTED_PROXIES="192.0.2.1")
+
+
 @pytest.fixture
 def signing(start_gateway):
     """A gateway that signs who calls."""
@@ -60,8 +66,7 @@ def test_a_metered_call_is_refused_from_an_address_that_is_not_on_the_keys_list(
     assert (why["verdict"], why.get("limits")) == ("address-not-allowed", None)
 
 
-def test_the_word_of_an_untrusted_peer_about_its_address_is_not_taken(start_gateway):
-    untrusting = start_gateway(TIERGATE_TRUSTED_PROXIES="192.0.2.1")
+def test_the_word_of_an_untrusted_peer_about_its_address_is_not_taken(untrusting):
     _, _, client = untrusting.customer(allow_ips=["203.0.113.0/24"])
     answer = client.get("/v1/echo", headers=OFFICE)
     assert answer.status_code == 403
@@ -75,8 +80,7 @@ def test_a_trusted_proxys_request_id_is_kept_and_a_bad_one_replaced(gateway):
     assert seen(answer, "x-request-id") == [answer.headers["tiergate-decision"]]
 
 
-def test_an_untrusted_callers_request_id_is_replaced(start_gateway):
-    untrusting = start_gateway(TIERGATE_TRUSTED_PROXIES="192.0.2.1")
+def test_an_untrusted_callers_request_id_is_replaced(untrusting):
     _, _, client = untrusting.customer()
     answer = client.get("/v1/echo", headers={"x-request-id": "req-42"})
     assert seen(answer, "x-request-id") == [answer.headers["tiergate-decision"]]

@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 
-@pytest.fixture
-def inside(start_gateway):
-    return start_gateway(target="tests.fakes.inside_app:create", TIERGATE_MAX_BODY_BYTES="1000")
+@pytest.fixture(scope="module")
+def inside(start_shared):
+    return start_shared(target="tests.fakes.inside_app:create", TIERGATE_MAX_BODY_BYTES="1000")
 
 
 def used(client: httpx.Client) -> int:
