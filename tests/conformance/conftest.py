@@ -14,9 +14,10 @@ import pytest_asyncio
 from gateway.ledger import migrate
 from tests.conformance.recorder import Recorder
 from tests.conformance.rig import Rig
-from tests.conformance.servers import ADMIN_TOKEN, MAX_BODY_BYTES, POLICY, running
+from tests.conformance.servers import MAX_BODY_BYTES, POLICY, running
 from tests.conftest import OpenCache
 from tests.fakes.raw import open_raw_blocking
+from tests.fakes.serving import ADMIN_TOKEN
 
 
 @pytest.fixture(scope="session")

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,10 +11,8 @@ from pathlib import Path
 
 from gateway.cli.ports import free_port
 from tests.conformance.impatient import SHORT_S
+from tests.fakes.serving import serving
 
-ROOT = Path(__file__).parent.parent.parent
-ADMIN_TOKEN = "admin-0123456789abcdefghij"
-START_S = 40.0
 POLICY = """\
 version: 1
 default_tier: free
@@ -72,56 +65,11 @@ def running(server: str, world: dict[str, str], upstream_url: str, *, impatient:
     port = free_port()
     log = Path(world["TIERGATE_DATA_DIR"]) / f"{server}-{port}.log"
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("TIERGATE_", "STRIPE_"))}
-    own = {"TIERGATE_UPSTREAM_URL": upstream_url, "TIERGATE_PUBLIC_URL": f"http://127.0.0.1:{port}"}
+    own = {"TIERGATE_UPSTREAM_URL": upstream_url}
     command = [sys.executable, *COMMANDS[server], "--port", str(port), _IMPATIENT_APP if impatient else _APP]
     if impatient:
         own |= _SHORT
         command += _SHORT_OPTIONS.get(server, ())
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            env=inherited | world | own | {"PYTHONPATH": str(ROOT)},
-            cwd=world["TIERGATE_DATA_DIR"],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        _await_start(process, port, log)
-        customer = _admin(port, "customers", {"user_id": f"{server}-{port}"})
-        issued = _admin(port, f"customers/{customer['customer_id']}/keys", {})
-        yield Gateway(port=port, customer_id=customer["customer_id"], key=issued["key"].encode())
-    finally:
-        _end(process)
-
-
-def _await_start(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline:
-        assert process.poll() is None, log.read_text()
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/_tiergate/health", timeout=2):
-                return
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            time.sleep(0.03)
-    raise AssertionError(log.read_text())
-
-
-def _admin(port: int, path: str, body: dict[str, str]) -> dict[str, str]:
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/_tiergate/admin/{path}",
-        json.dumps(body).encode(),
-        {"authorization": f"Bearer {ADMIN_TOKEN}", "content-type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        told: dict[str, str] = json.load(answer)
-        return told
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    env, folder = inherited | world | own, Path(world["TIERGATE_DATA_DIR"])
+    with serving(command, env, port=port, folder=folder, log=log, user_id=f"{server}-{port}") as served:
+        yield Gateway(port=port, customer_id=served.customer_id, key=served.key)

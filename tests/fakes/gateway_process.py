@@ -8,9 +8,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,10 +16,7 @@ from pathlib import Path
 from gateway.cli.ports import free_port
 from gateway.ledger import migrate
 from tests.caches import opened_cache
-
-ROOT = Path(__file__).parent.parent.parent
-ADMIN_TOKEN = "admin-0123456789abcdefghij"
-_START_S = 60.0
+from tests.fakes.serving import ADMIN_TOKEN, serving
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +74,6 @@ def running_gateway(
 def _environment(folder: Path, cache_url: str, ledger_url: str, upstream_port: int) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("TIERGATE_", "STRIPE_"))}
     return inherited | {
-        "PYTHONPATH": str(ROOT),
         "STRIPE_SECRET_KEY": "sk_test_0123456789abcdefghijklmn",
         "STRIPE_WEBHOOK_SECRET": "whsec_0123456789abcdefghijklmnopqrstuv",
         "TIERGATE_STRIPE_URL": "http://127.0.0.1:9",  # nothing is billed here
@@ -113,55 +106,13 @@ def _process(folder: Path, env: Mapping[str, str], workers: int | None) -> Itera
         ]
     else:
         command = [sys.executable, "-m", "gateway.cli", "serve", "--port", str(port), "--workers", str(workers)]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            env={**env, "TIERGATE_PUBLIC_URL": f"http://127.0.0.1:{port}"},
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        _await_start(process, port, log)
-        customer = _ask(port, "admin/customers", {"user_id": "fuzz"})
-        issued = _ask(port, f"admin/customers/{customer['customer_id']}/keys", {})
+    with serving(command, env, port=port, folder=folder, log=log, user_id="fuzz") as served:
         yield Gateway(
             port=port,
-            customer_id=customer["customer_id"],
-            key=issued["key"].encode(),
+            customer_id=served.customer_id,
+            key=served.key,
             log=log,
-            process=process,
+            process=served.process,
             cache_url=env["TIERGATE_REDIS_URL"],
             ledger_file=folder / "ledger.sqlite3",
         )
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _await_start(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + _START_S
-    while time.monotonic() < deadline:
-        assert process.poll() is None, log.read_text()
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/_tiergate/health", timeout=2):
-                return
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            time.sleep(0.03)
-    raise AssertionError(log.read_text())
-
-
-def _ask(port: int, path: str, body: dict[str, str]) -> dict[str, str]:
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/_tiergate/{path}",
-        json.dumps(body).encode(),
-        {"authorization": f"Bearer {ADMIN_TOKEN}", "content-type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        told: dict[str, str] = json.load(answer)
-        return told

@@ -16,7 +16,8 @@ from random import Random
 from typing import Any
 
 from gateway.core.keys import KEY_LENGTH
-from tests.fakes.gateway_process import ADMIN_TOKEN, Gateway, running_gateway
+from tests.fakes.gateway_process import Gateway, running_gateway
+from tests.fakes.serving import ADMIN_TOKEN
 from tests.fuzz import answering
 from tests.fuzz.calls import Canary, calling
 from tests.fuzz.judging import Judgement, Verdict, judge_answers, judge_by_others, judge_forwarded
