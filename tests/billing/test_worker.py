@@ -1,7 +1,7 @@
 """Stored events, worked off: whatever order they come in, however often, and whoever dies meanwhile."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from gateway.core.errors import LedgerUnavailable
 from gateway.ledger import InboxRow, Ledger
+from gateway.ledger.database import Database
 from gateway.sync import EventWorker, Sync
 
 NOW = 1_800_000_000
@@ -470,3 +471,23 @@ async def ended(running: asyncio.Task[None]) -> None:
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
+
+
+@pytest.mark.usefixtures("customer")
+async def test_a_sweep_that_the_ledger_refused_finds_the_event_again(
+    new_worker: NewWorker, account: Any, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = {"object": "event", "created": NOW, "livemode": False, "api_version": None, "data": {"object": SUB}}
+    account.undelivered = [lost | {"id": "evt_lost", "type": "customer.subscription.updated"}]
+    worker = new_worker()
+    with monkeypatch.context() as away:
+        away.setattr(Database, "see_through", unavailable)
+        with pytest.raises(LedgerUnavailable):
+            await worker.sweep()
+    assert await worker.sweep() == 1
+    assert await ledger.find_event("evt_lost") is not None
+
+
+async def unavailable(_: Database, work: Coroutine[Any, Any, object]) -> None:
+    work.close()
+    raise LedgerUnavailable("The ledger does not answer.")

@@ -7,9 +7,11 @@ at Stripe, the gateway hears of it by events only, unless it did it itself.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gateway.sandbox.cards import read_number
+from gateway.sandbox.engine.charges import last_charge_of, move_dispute, open_dispute
 from gateway.sandbox.engine.checkout import Payment, pay
 
 if TYPE_CHECKING:
@@ -136,6 +138,21 @@ async def delete_the_customer(town: Town, buyer: Buyer) -> None:
         town.stripe("DELETE", f"/v1/customers/{buyer.stripe_customer_id}")
 
 
+async def dispute_a_payment(town: Town, buyer: Buyer) -> None:
+    """With the bank. By default the seller is told, and access stays."""
+    cus = buyer.stripe_customer_id or ""
+    town.simulator.carry_out(lambda world: open_dispute(world, last_charge_of(world, cus).id, reason="fraudulent"))
+
+
+async def end_a_dispute(town: Town, buyer: Buyer) -> None:
+    """For the seller or against it."""
+    disputes = town.simulator.world.tables.disputes.values()
+    charges = town.simulator.world.tables.charges
+    for one in [one for one in disputes if charges[one.charge_id].customer_id == buyer.stripe_customer_id]:
+        how, number = town.chance.choice(("won", "lost")), one.id
+        town.simulator.carry_out(partial(move_dispute, dispute_id=number, status=how))
+
+
 async def come_back_from_the_checkout(town: Town, buyer: Buyer) -> None:
     """The success page asks for a sync without waiting for an event."""
     await town.act_as_web(town.sync.sync_customer(buyer.customer_id, "came back"))
@@ -162,6 +179,8 @@ ACTS: tuple[tuple[Act, int], ...] = (
     (stay_after_all, 1),
     (cancel_now, 2),
     (delete_the_customer, 1),
+    (dispute_a_payment, 1),
+    (end_a_dispute, 1),
     (come_back_from_the_checkout, 1),
 )
 """Each act, and how often it happens beside the others."""

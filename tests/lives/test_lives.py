@@ -18,7 +18,6 @@ async def live(new_town: NewTown, number: int) -> None:
     town = await new_town(number, BUYERS)
     for _ in range(ROUNDS):
         await town.live_a_round()
-        await town.come_to_rest()
         await town.check_in_step()
 
 

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from tests.mutants import of_credits, of_leases, of_outages, of_places, of_prices, of_programs, of_scripts, of_usage
+from tests.mutants import (
+    of_billing,
+    of_credits,
+    of_leases,
+    of_outages,
+    of_places,
+    of_prices,
+    of_programs,
+    of_scripts,
+    of_usage,
+)
 
 MUTANTS = (
+    *of_billing.MUTANTS,
     *of_scripts.MUTANTS,
     *of_programs.MUTANTS,
     *of_leases.MUTANTS,

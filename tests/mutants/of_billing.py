@@ -1,0 +1,167 @@
+"""Faults on the way from a Stripe event to access."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_ACCESS, _PROJECTION = "gateway/core/access.py", "gateway/core/projection.py"
+_SUBSCRIPTIONS, _INBOX = "gateway/ledger/subscriptions.py", "gateway/ledger/inbox.py"
+_CUSTOMERS, _WORKER, _JUDGING = "gateway/sync/customers.py", "gateway/sync/worker.py", "gateway/sync/judging.py"
+_RECEIVING, _WEBHOOK = "gateway/sync/receiving.py", "gateway/billing/webhook.py"
+_OF_ACCESS, _OF_PROJECTION = ("tests/core/test_access.py",), ("tests/core/test_projection.py",)
+_OF_SYNC, _OF_WORKER = ("tests/billing/test_sync.py",), ("tests/billing/test_worker.py",)
+_OF_RECEIVING, _OF_LIVES = ("tests/billing/test_receiving.py",), ("tests/lives/test_lives.py",)
+_READ = (
+    "        facts = await read_facts(self.billing, self._ledger, self.policy, customer_id, row.stripe_customer_id)\n"
+)
+
+MUTANTS = (
+    Mutant(
+        "there is no fence: what was read last is written last",
+        _SUBSCRIPTIONS,
+        "    if fence <= row.applied_fence:\n",
+        "    if fence < 0:\n",
+        _OF_SYNC,
+    ),
+    Mutant(
+        "the fence is taken after Stripe was read",
+        _CUSTOMERS,
+        f"        fence = await self._ledger.take_fence(customer_id)\n{_READ}",
+        f"{_READ}        fence = await self._ledger.take_fence(customer_id)\n",
+        _OF_SYNC,
+    ),
+    Mutant(
+        "what an event says is applied and Stripe is not read again",
+        _JUDGING,
+        '        outcome = await self._sync.sync_customer(customer_id, f"{last.type} {last.event_id}")\n',
+        "        import json, stripe\n"
+        "        from gateway.billing.reading import read_subscription\n"
+        "        from gateway.core.billing_facts import CustomerFacts\n"
+        '        told = json.loads(last.payload)["data"]["object"]\n'
+        "        outcome = None\n"
+        '        if told["object"] == "subscription" and "items" in told:\n'
+        "            one = stripe.Subscription.construct_from(told, None)\n"
+        "            facts = CustomerFacts(\n"
+        '                stripe_customer_id=told["customer"],\n'
+        "                exists=True,\n"
+        '                subscriptions=(read_subscription(one, one["items"].data),),\n'
+        "            )\n"
+        "            row = await self._ledger.find_customer(customer_id)\n"
+        "            fence = await self._ledger.take_fence(customer_id)\n"
+        '            outcome = await self._sync._record(row, fence, facts, last.event_id, "stripe")\n'
+        "        if outcome is None:\n"
+        '            outcome = await self._sync.sync_customer(customer_id, f"{last.type} {last.event_id}")\n',
+        _OF_LIVES,
+    ),
+    Mutant(
+        "an event is done before its work is",
+        _WORKER,
+        "            verdicts = await self._judge.judge(rows)\n",
+        "            for row in rows:\n"
+        '                await self._settle(row, Verdict(outcome="applied"))\n'
+        "            verdicts = await self._judge.judge(rows)\n",
+        _OF_WORKER,
+    ),
+    Mutant(
+        "every event begins the grace period again",
+        _PROJECTION,
+        "        return previous.past_due_since\n    return now\n",
+        "        return now\n    return now\n",
+        _OF_PROJECTION,
+    ),
+    Mutant(
+        "any invoice begins the quota again",
+        _PROJECTION,
+        "        quota_anchor_at=_quota_anchor(facts, own),\n",
+        "        quota_anchor_at=now,\n",
+        _OF_PROJECTION,
+    ),
+    Mutant(
+        "a period that has not ended grants access whatever the status is",
+        _ACCESS,
+        "    if until is not None and now >= until:\n",
+        "    if until is not None and now >= max(until, subscription.period_ends_at):\n",
+        _OF_ACCESS,
+    ),
+    Mutant(
+        "a grace period does not end by itself",
+        _ACCESS,
+        "    return None if rule.keep_s is None else since + rule.keep_s\n",
+        "    return None if rule.keep_s is None or rule.keep_s else since\n",
+        _OF_ACCESS,
+    ),
+    Mutant(
+        "a dead letter is dropped",
+        _INBOX,
+        'status="dead", finished_at=now, error=note(error))',
+        'status="done", finished_at=now, error=note(error))',
+        _OF_WORKER,
+    ),
+    Mutant(
+        "the claim of a worker that died never ends",
+        _INBOX,
+        "            .where(INBOX.c.status.in_(_OPEN), INBOX.c.due_at <= now)\n",
+        '            .where(INBOX.c.status == "pending", INBOX.c.due_at <= now)\n',
+        _OF_WORKER,
+    ),
+    Mutant(
+        "a claim that ran out is finished by its old owner",
+        _INBOX,
+        'INBOX.c.event_id == event_id, INBOX.c.status == "claimed", INBOX.c.claimed_by == worker)',
+        'INBOX.c.event_id == event_id, INBOX.c.status == "claimed")',
+        ("tests/ledger/test_inbox.py",),
+    ),
+    Mutant(
+        "an outage uses up the tries of an event",
+        _WORKER,
+        "            failed = not isinstance(error, _OUTAGES)\n",
+        "            failed = True\n",
+        _OF_WORKER,
+    ),
+    Mutant(
+        "a sweep takes an event for stored that the ledger refused",
+        _WORKER,
+        "            fate = await keep_event(",
+        "            self._swept[envelope.event_id] = True\n            fate = await keep_event(",
+        _OF_WORKER,
+    ),
+    Mutant(
+        "an event that cannot be stored is answered as if it were",
+        _RECEIVING,
+        "    fate = await keep_event(envelope, is_live=is_live, ledger=ledger, now=now)\n    if fate",
+        "    try:\n"
+        "        fate = await keep_event(envelope, is_live=is_live, ledger=ledger, now=now)\n"
+        "    except Exception:\n"
+        '        fate = "ignored"\n'
+        "    if fate",
+        _OF_RECEIVING,
+    ),
+    Mutant(
+        "an event of the other mode is ours",
+        _RECEIVING,
+        "    if envelope.livemode != is_live:\n",
+        "    if envelope.livemode is None:\n",
+        _OF_RECEIVING,
+    ),
+    Mutant(
+        "a signature from the future is good",
+        _WEBHOOK,
+        "abs(now - int(signed_at)) > tolerance_s",
+        "now - int(signed_at) > tolerance_s",
+        ("tests/billing/test_webhook.py",),
+    ),
+    Mutant(
+        "a customer that Stripe does not have keeps what it had",
+        _PROJECTION,
+        "        return _deleted(previous, now), (\n",
+        "        return previous, (\n",
+        _OF_SYNC,
+    ),
+    Mutant(
+        "a change is not carried to the cache",
+        _CUSTOMERS,
+        "            await self._publish(customer_id)\n",
+        "            pass\n",
+        _OF_SYNC,
+    ),
+)
