@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from gateway.core.alerts import (
     DEFAULT_PERCENTS,
-    QuotaAlert,
     Told,
     alert_body,
     due_percent,
     next_units,
     threshold_units,
 )
+from tests.fakes.alerts import alert
 
 
 def due(used, limit, *told, percents=DEFAULT_PERCENTS):
@@ -123,25 +123,6 @@ def test_below_the_next_units_nothing_new_is_reached(used, limit):
         assert due(ahead, limit) != before
 
 
-def alert(**changes):
-    values = {
-        "customer_id": "c1",
-        "user_id": "ada",
-        "tier": "pro",
-        "limit_name": "period",
-        "counter": "q:requests:period",
-        "meter": "requests",
-        "key_id": None,
-        "used": 801,
-        "limit": 1000,
-        "percent": 80,
-        "window_starts_at": 10,
-        "window_ends_at": 20,
-        "at": 1_800_000_000,
-    }
-    return QuotaAlert(**values | changes)
-
-
 def test_whoever_notices_the_same_gives_it_the_same_id():
     assert alert().alert_id == alert(used=850, at=1, user_id="x").alert_id
     others = [{"customer_id": "c2"}, {"counter": "q"}, {"window_starts_at": 11}, {"percent": 81}, {"limit": 1001}]
@@ -149,7 +130,7 @@ def test_whoever_notices_the_same_gives_it_the_same_id():
 
 
 def test_an_event_says_who_and_what():
-    event = json.loads(alert_body(alert()))
+    event = json.loads(alert_body(alert(at=1_800_000_000)))
     assert (event["type"], event["timestamp"]) == ("quota.threshold_reached", "2027-01-15T08:00:00Z")
     assert event["data"]["percent"] == 80
     assert event["data"]["user_id"] == "ada"

@@ -4,28 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.core.alerts import QuotaAlert, Told
+from gateway.core.alerts import Told
+from tests.fakes.alerts import alert
 
 WAYS = ("email", "webhook")
-
-
-def alert(**changes):
-    values = {
-        "customer_id": "c1",
-        "user_id": "ada",
-        "tier": "pro",
-        "limit_name": "period",
-        "counter": "q:requests:period",
-        "meter": "requests",
-        "key_id": None,
-        "used": 801,
-        "limit": 1000,
-        "percent": 80,
-        "window_starts_at": 10,
-        "window_ends_at": 20,
-        "at": 100,
-    }
-    return QuotaAlert(**values | changes)
 
 
 async def claim(ledger, worker="w1", *, now=100, channels=WAYS, limit=10):
