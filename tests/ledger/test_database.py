@@ -54,6 +54,16 @@ def write_lock(url: str):
         holder.close()
 
 
+class LineToPostgresql(Line):
+    def __init__(self, socket_path, path):
+        super().__init__(socket_path)
+        self._path = path
+
+    @property
+    def url(self):
+        return f"postgresql://postgres@127.0.0.1:{self.port}{self._path}?sslmode=disable"
+
+
 @pytest.fixture
 async def relay(postgresql_database, migrated_postgresql):
     url = await asyncio.to_thread(postgresql_database, migrated_postgresql)
@@ -61,8 +71,7 @@ async def relay(postgresql_database, migrated_postgresql):
     host = parse_qs(parts.query).get("host", [""])[0]
     if not host.startswith("/"):
         not_tested("through a line that can be cut", "it stands before a unix socket, and this server has none")
-    async with Line(f"{host}/.s.PGSQL.5432") as line:
-        line.url = f"postgresql://postgres@127.0.0.1:{line.port}{parts.path}?sslmode=disable"
+    async with LineToPostgresql(f"{host}/.s.PGSQL.5432", parts.path) as line:
         yield line
 
 

@@ -90,7 +90,8 @@ MUTANTS = (
     Mutant(
         "an outage ends although the cache is away",
         _OUTAGES,
-        "        if not self._cache.is_ready:\n            self._failed_at = self._monotonic()\n        if not self",
+        "        if not self._cache.is_ready or not all(self._cache.is_reachable(name) for name in self._customers):\n"
+        "            self._failed_at = self._monotonic()\n        if not self",
         "        if not self",
         _ACTS,
     ),

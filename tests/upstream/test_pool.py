@@ -162,7 +162,8 @@ async def test_many_exchanges_at_once_get_their_own_answers(serve):
                 await asyncio.sleep(0)
             await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(target), target))
 
-    rig = await serve(echo, max_connections=8)
+    patient = UpstreamTimeouts(connect_s=60, first_byte_s=60, idle_s=60, pool_wait_s=60)
+    rig = await serve(echo, max_connections=8, timeouts=patient)
     targets = [b"/%d" % number for number in range(300)]
     results = await asyncio.gather(*(rig.ask(target=target) for target in targets))
     assert [caller.body for caller, _ in results] == targets
