@@ -97,6 +97,7 @@ class Town:
     buyers: list[Buyer] = field(default_factory=list)
     planned: list[Process] = field(default_factory=list)
     trouble: Trouble = CALM
+    swept_at: float = 0.0
     calm_at: float = 0.0
     """When everything was last seen to be in step."""
 
@@ -168,11 +169,15 @@ class Town:
         await self.simulator.deliverer.drain(20)
         for _ in range(2):
             await run_in(self.process(), self.work_off())
-        with suppress(TiergateError):
-            await run_in(self.process(), self.worker().sweep())
+        await self._sweep()
         await run_in(self.process(), self.work_off())
         with suppress(TiergateError):
             await run_in(self.process(), self.publisher.repair())
+
+    async def _sweep(self) -> None:
+        with suppress(TiergateError):
+            if await run_in(self.process(), self.worker().sweep()) is not None:
+                self.swept_at = self.now()
 
     async def work_off(self) -> None:
         """One worker until nothing is due, or the ledger is away."""
@@ -201,10 +206,14 @@ class Town:
         await self.let_time_pass(self.chance.choice((HOUR_S, DAY_S, 3 * DAY_S, 9 * DAY_S, 33 * DAY_S)))
 
     async def let_time_pass(self, seconds: float) -> None:
-        """In stretches shorter than what a sweep looks back."""
+        """In stretches, such that no outage is longer than what a sweep looks back: the rest is reconciliation's."""
         until = self.now() + seconds
         while (left := until - self.now()) > 0:
-            await self.simulator.advance(min(left, 2.4 * DAY_S))
+            stretch_s = min(left, 2.4 * DAY_S)
+            if self.now() + stretch_s > self.swept_at + 2.9 * DAY_S:
+                self._begin(CALM)
+                await self._sweep()
+            await self.simulator.advance(stretch_s)
             self._note_truths()
             await self.work()
             self._note_truths()
