@@ -31,7 +31,7 @@ async def server():
 
 @pytest.fixture
 async def aged(parts, server):
-    cache = await Cache.connect(server.url, deadline_s=5.0)
+    cache = await Cache.connect(server.url, deadline_s=30)
     yield Parts(parts.ledger, cache, parts.clock, parts.policy_dir, KeyCodec(PEPPER, "test"), server.url)
     await cache.aclose()
 
@@ -108,7 +108,7 @@ async def test_what_is_published_is_not_older_than_what_the_ledger_learnt_meanwh
     customer_id, _, key_id = await parts.customer()
     now = int(parts.clock.time)
     async with line_to(parts.cache_url) as line:
-        cache = await Cache.connect(line.url, deadline_s=5.0)
+        cache = await Cache.connect(line.url, deadline_s=30)
         await cache.ping()
         line.hang()
         publishing = asyncio.create_task(Publisher(parts.ledger, cache, parts.clock).publish(customer_id))

@@ -86,7 +86,7 @@ class Worker:
 
 @asynccontextmanager
 async def working(parts: Parts, ttl_ms: int = 500, cache_url: str | None = None) -> AsyncIterator[Worker]:
-    cache = await Cache.connect(cache_url or parts.cache_url, deadline_s=5.0)
+    cache = await Cache.connect(cache_url or parts.cache_url, deadline_s=30)
     worker = Worker(parts, cache, ttl_ms)
     news = asyncio.create_task(cache.news(worker.leasing.drop, worker.leasing.inform).run())
     try:

@@ -65,7 +65,7 @@ class Stage:
         raw = open_raw(cache_url)
         self.stack.push_async_callback(raw.aclose)
         line = await self.stack.enter_async_context(line_to(cache_url))
-        cache = await Cache.connect(line.url, deadline_s=5.0)
+        cache = await Cache.connect(line.url, deadline_s=30)
         self.stack.push_async_callback(cache.aclose)
         await all_back(cache)
         return Parts(ledger, cache, TestClock(1_800_000_000.0), folder, KeyCodec(PEPPER, "test"), cache_url), line, raw

@@ -133,7 +133,7 @@ def test_chains_and_their_refunds_are_as_a_plain_model_says(cache_url, steps):
 
 
 async def compare(url, steps):
-    cache, model = await Cache.connect(url, deadline_s=5), Model(used=[0] * 4)
+    cache, model = await Cache.connect(url, deadline_s=30), Model(used=[0] * 4)
     customer_id = await known(cache)
     for cost, limits, gives_back in steps:
         claims = chain(cost, *limits)

@@ -19,7 +19,7 @@ NOW_MS = 1_700_000_000_000
 async def charge_in_turn(
     url: str, claims: list[RateClaim | QuotaClaim], instants: list[int]
 ) -> list[Charged | ChargeRefused]:
-    cache = await Cache.connect(url, deadline_s=5)
+    cache = await Cache.connect(url, deadline_s=30)
     customer_id = secrets.token_hex(6)
     account = Account(customer_id=customer_id, user_id="u", version=1, created_at=0)
     await cache.publish(account, counters={}, seq_floor=0, expires_s=60)

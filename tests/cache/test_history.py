@@ -40,7 +40,7 @@ async def server(short_dir: Path, binary: str | None) -> AsyncIterator[SnapshotS
 
 @pytest.fixture
 async def aged(server: SnapshotServer) -> AsyncIterator[Cache]:
-    cache = await Cache.connect(server.url, deadline_s=5.0)
+    cache = await Cache.connect(server.url, deadline_s=30)
     yield cache
     await cache.aclose()
 
@@ -164,7 +164,7 @@ async def test_an_account_can_be_replaced_by_one_of_the_same_version(cache: Cach
 async def test_a_server_that_hides_its_history_is_used_as_it_is(server: SnapshotServer, account: Account) -> None:
     await server.client.acl_setuser("tiergate", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-info"])
     path = server.url.removeprefix("unix://")
-    cache = await Cache.connect(f"unix://tiergate:x@{path}", deadline_s=5.0)
+    cache = await Cache.connect(f"unix://tiergate:x@{path}", deadline_s=30)
     await publish(cache, account)
     assert isinstance(await charge(cache, account, QUOTA), Charged)
     stored = await server.client.hgetall(f"tg:{{{account.customer_id}}}:use")
@@ -177,7 +177,7 @@ async def test_who_is_told_the_history_and_who_is_not_do_not_believe_what_the_ot
 ) -> None:
     await server.client.acl_setuser("tiergate", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-info"])
     path = server.url.removeprefix("unix://")
-    blind = await Cache.connect(f"unix://tiergate:x@{path}", deadline_s=5.0)
+    blind = await Cache.connect(f"unix://tiergate:x@{path}", deadline_s=30)
     await publish(blind, account)
     assert isinstance(await charge(aged, account, QUOTA), AccountMissing)
     assert await publish(aged, account)

@@ -175,7 +175,7 @@ async def test_who_waits_too_long_for_others_is_refused_and_the_connection_goes_
 
 async def test_a_server_that_cannot_count_as_far_as_we_is_refused(server: ScriptedServer) -> None:
     server.integers = b"-2147483648"
-    cache = await Cache.connect(f"redis://127.0.0.1:{server.port}", deadline_s=5)
+    cache = await Cache.connect(f"redis://127.0.0.1:{server.port}", deadline_s=30)
     with pytest.raises(CacheUnavailable) as refusal:
         await cache.settle_packed(command())
     assert "64-bit" in refusal.value.reason

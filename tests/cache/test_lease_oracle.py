@@ -164,7 +164,7 @@ class Life(RuleBasedStateMachine):
         self.workers = [Worker(self) for _ in range(WORKERS)]
 
     async def _connect(self) -> tuple[Cache, Redis]:
-        return await Cache.connect(self.url, deadline_s=5), open_raw(self.url)
+        return await Cache.connect(self.url, deadline_s=30), open_raw(self.url)
 
     def teardown(self) -> None:
         type(self).leased_at_all += sum(worker.calls("admitted") for worker in self.workers)

@@ -62,7 +62,7 @@ class Life(RuleBasedStateMachine):
         self.cache, self.raw = self.runner.run(self._connect())
 
     async def _connect(self) -> tuple[Cache, Redis]:
-        return await Cache.connect(self.url, deadline_s=5, on_reconnect=None), open_raw(self.url)
+        return await Cache.connect(self.url, deadline_s=30, on_reconnect=None), open_raw(self.url)
 
     def teardown(self) -> None:
         self.do(self.cache.aclose())

@@ -294,7 +294,7 @@ async def test_the_list_of_keys_lives_as_long_as_the_longest_of_them(customer, r
 
 
 async def test_of_many_at_the_same_moment_one_is_charged(cache_url, customer):
-    workers = [await Cache.connect(cache_url, deadline_s=5) for _ in range(3)]
+    workers = [await Cache.connect(cache_url, deadline_s=30) for _ in range(3)]
     others = [Customer(worker, customer.account) for worker in workers]
     answers = await asyncio.gather(*(each.ask(f"r{n}") for n, each in enumerate(others * 20)))
     assert sorted(type(answer).__name__ for answer in answers) == ["Charged"] + ["OnceBusy"] * 59
@@ -365,7 +365,7 @@ def test_in_any_order_every_answer_and_the_count_are_the_oracles(cache_url, step
 
 
 async def play(url, steps):
-    cache = await Cache.connect(url, deadline_s=5)
+    cache = await Cache.connect(url, deadline_s=30)
     customer, oracle = Customer(cache, await publish(cache), (QUOTA,)), Oracle()
     open_calls: list[tuple[str, str, int]] = []
     for number, (what, first, second) in enumerate(steps):

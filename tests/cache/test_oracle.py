@@ -218,7 +218,7 @@ class Life(RuleBasedStateMachine):
         self.history = self.do(history_at(self.raw, f"tg:{{{self.customer_id}}}:use"))
 
     async def _connect(self) -> tuple[Cache, Redis]:
-        return await Cache.connect(self.url, deadline_s=5), open_raw(self.url)
+        return await Cache.connect(self.url, deadline_s=30), open_raw(self.url)
 
     def teardown(self) -> None:
         self.do(self.cache.aclose())

@@ -258,7 +258,7 @@ async def test_a_server_that_may_not_be_written_is_unavailable(
 
 
 async def test_closing_fails_what_is_under_way(line: Line, request_: ChargeRequest) -> None:
-    cache = await Cache.connect(line.url, deadline_s=5)
+    cache = await Cache.connect(line.url, deadline_s=30)
     assert await cache.wait_ready(5)
     line.hang()
     charge = asyncio.ensure_future(cache.charge(request_))

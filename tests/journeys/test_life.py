@@ -12,7 +12,7 @@ from gateway.cli.life_steps import LIFE
 from tests.fakes.raw import open_raw_blocking
 from tests.processes import descendants, living
 
-pytestmark = [pytest.mark.journey, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.journey, pytest.mark.timeout(900)]
 
 
 def play(world, between=None):

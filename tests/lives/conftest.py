@@ -86,7 +86,7 @@ async def new_town(memory: Path, cache_url: str, monkeypatch: pytest.MonkeyPatch
             ledger = await Ledger.open(f"sqlite:///{file}")
             stack.callback(file.unlink)
             stack.push_async_callback(ledger.aclose)
-            cache = await Cache.connect(cache_url, deadline_s=5.0, on_reconnect=None)
+            cache = await Cache.connect(cache_url, deadline_s=30, on_reconnect=None)
             stack.push_async_callback(cache.aclose)
             reader = Redis.from_url(cache_url)
             stack.push_async_callback(reader.aclose)
