@@ -310,8 +310,10 @@ class Outages:
 
 
 def _could_not_pay(limit: PlannedLimit, exhausted: dict[str, _Exhausted]) -> bool:
-    """Whether it lacks credits, or was asked for no more than this when it last said no, in this window and size."""
-    if not isinstance(limit.claim, QuotaClaim) or limit.lacks_credits:
-        return limit.lacks_credits
+    """Whether it never holds so much, or was asked for no more than this when it last said no, in this window."""
+    if not isinstance(limit.claim, QuotaClaim):
+        return False
+    if limit.claim.cost > limit.quota:
+        return True
     seen = exhausted.get(limit.claim.field)
     return seen is not None and seen.covers(limit.claim, limit.quota)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -14,7 +15,7 @@ from gateway.outages import CALM_S
 from tests.caches import line_to
 from tests.conftest import PEPPER, Parts
 from tests.fakes.raw import everywhere, open_raw
-from tests.steps import admit, admitted, all_back, left, pro, subscribe
+from tests.steps import DAY_S, admit, admitted, all_back, left, pro, subscribe
 
 DEADLINE_S = 0.3
 LOCAL = 10
@@ -96,6 +97,26 @@ async def test_a_tier_that_lives_on_credits_lets_nobody_in_who_has_none(remote, 
     await line.close()
     with pytest.raises(CapacityReduced, match="used up when they last were"):
         await admit(remote.admission, key)
+
+
+@pytest.mark.parametrize("mode", ["local 500", "allow"])
+async def test_a_call_that_costs_more_than_the_share_of_this_window_is_not_let_in_either(remote, line, mode):
+    text = (remote.policy_dir / "policy.yaml").read_text()
+    text = text.replace("default_tier", "plan_change: prorate\ndefault_tier").replace("cost: 5", "cost: 45")
+    text = text.replace("    features: [exports]\n", f"    features: [exports]\n    when_cache_fails: {mode}\n")
+    text = text.replace("10 requests per billing", "2 requests per billing")
+    text = text.replace("plans:\n", "plans:\n  small: {tier: free, price: lookup_key small}\n")
+    (remote.policy_dir / "policy.yaml").write_text(text)
+    assert remote.policy.reload()
+    customer_id, key, _ = await remote.customer()
+    starts_at = int(remote.clock.time)
+    remote.clock.time += 15 * DAY_S
+    changed = pro(remote.clock, period_starts_at=starts_at, period_ends_at=starts_at + 30 * DAY_S, anchor_at=starts_at)
+    await subscribe(remote, customer_id, replace(changed, plan_changes=((int(remote.clock.time), "small"),)))
+    await admit(remote.admission, key)
+    await line.close()
+    assert await admitted(remote.admission, key, 3, "POST", "/v1/render/a") == 0, "26 units, whatever the cache counted"
+    await admit(remote.admission, key)
 
 
 async def test_a_call_takes_of_the_allowance_what_it_costs(remote, line, paying):

@@ -39,11 +39,6 @@ class PlannedLimit:
     is_passing: bool = False
     """A change of plan gave it its size, for this window only: a larger cost waits for the next."""
 
-    @property
-    def lacks_credits(self) -> bool:
-        """It lives on credits, and there were never enough of them for this cost."""
-        return self.lives_on_credits and self.claim.cost > self.quota
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:

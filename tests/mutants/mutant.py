@@ -26,7 +26,7 @@ TEST_PATIENCE_S = 60
 """For one test."""
 
 _LEFT_OUT = shutil.ignore_patterns(".venv*", ".git", ".tiergate", ".*_cache", ".hypothesis", "__pycache__", "dist")
-_SLOW = "\npytestmark = pytest.mark.slow\n"
+_SLOW = re.compile(r"^pytestmark = .*\bpytest\.mark\.slow\b", re.MULTILINE)
 _VERDICT = re.compile(r"^(FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
 
 
@@ -94,7 +94,7 @@ def try_mutant(mutant: Mutant, root: Path = ROOT) -> Verdict:
 
 def is_slow(tree: Path, test: str) -> bool:
     """Whether all tests of a test's file are slow ones: then a mutant that names it is tried with them."""
-    return _SLOW in (tree / test.partition("::")[0]).read_text(encoding="utf-8")
+    return _SLOW.search((tree / test.partition("::")[0]).read_text(encoding="utf-8")) is not None
 
 
 def first_failure(tree: Path, tests: tuple[str, ...]) -> str | None:

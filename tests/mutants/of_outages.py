@@ -96,6 +96,13 @@ MUTANTS = (
         _ACTS,
     ),
     Mutant(
+        "an outage of one master ends when the others are well",
+        _OUTAGES,
+        " or not all(self._cache.is_reachable(name) for name in self._customers):",
+        ":",
+        ("tests/test_outages_on_cluster.py",),
+    ),
+    Mutant(
         "a charge-back that did not arrive is not sent again",
         _OUTAGES,
         "receipt = customer.sending = Receipt(",
@@ -115,6 +122,27 @@ MUTANTS = (
         "if any(_could_not_pay(",
         "if False and any(_could_not_pay(",
         _ACTS,
+    ),
+    Mutant(
+        "a call that no window's share covers is let in by an outage",
+        _OUTAGES,
+        "    if limit.claim.cost > limit.quota:\n        return True\n",
+        "",
+        _ACTS,
+    ),
+    Mutant(
+        "a rate is not held while the cache is away",
+        _OUTAGES,
+        "if waits := self._paces.waits_ms(",
+        "if waits := {} and self._paces.waits_ms(",
+        _ACTS,
+    ),
+    Mutant(
+        "a rate that a worker holds by itself does not drain",
+        "gateway/core/pace.py",
+        "debt.units - max(0, now_ms - debt.at_ms) * claim.units",
+        "debt.units",
+        ("tests/core/test_pace.py",),
     ),
     Mutant(
         "a quota that is used up makes forget the others",

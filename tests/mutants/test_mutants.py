@@ -43,8 +43,9 @@ def test_a_mutant_that_no_test_sees_survives(tree):
     assert try_mutant(mutant("n * 2", "n + n"), tree).killed_by is None
 
 
-def test_a_mutant_whose_tests_are_all_slow_is_tried_with_them(tree):
-    (tree / "test_double.py").write_text("import pytest\n\npytestmark = pytest.mark.slow\n" + TESTS)
+@pytest.mark.parametrize("marks", ["pytest.mark.slow", "[pytest.mark.slow, pytest.mark.timeout(9)]"])
+def test_a_mutant_whose_tests_are_all_slow_is_tried_with_them(tree, marks):
+    (tree / "test_double.py").write_text(f"import pytest\n\npytestmark = {marks}\n" + TESTS)
     assert try_mutant(mutant("n * 2", "n * 3"), tree).killed_by == "test_double.py::test_double"
 
 
