@@ -10,6 +10,8 @@ from gateway.core.account import Subscription
 from gateway.core.errors import CapacityReduced
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.admission import Admission, Attempt
     from gateway.cache import Cache
     from gateway.core.errors import TiergateError
@@ -71,9 +73,14 @@ def pro(clock: TestClock, **changes: Any) -> Subscription:
     return Subscription(**(facts | changes))
 
 
+def found(subscription: Subscription | None) -> Callable[[Subscription | None], Subscription | None]:
+    """What a read of Stripe is recorded as, whatever was recorded before."""
+    return lambda _: subscription
+
+
 async def subscribe(parts: Parts, customer_id: str, subscription: Subscription) -> None:
     fence = await parts.ledger.take_fence(customer_id)
     await parts.ledger.apply_subscription(
-        customer_id, fence, subscription, now=int(parts.clock.time), actor="test", because="test"
+        customer_id, fence, found(subscription), now=int(parts.clock.time), actor="test", because="test"
     )
     await parts.publisher.publish(customer_id)

@@ -21,6 +21,7 @@ from gateway.core.limit_text import parse_limit
 from gateway.core.scope import ScopeInvalid
 from gateway.provisioning import MAX_KEYS_PER_CUSTOMER, KeyNotFound, TooManyKeys
 from tests.fakes.raw import open_raw
+from tests.steps import subscribe
 
 DAY_S = 86_400
 
@@ -47,14 +48,6 @@ def pro(clock, **changes):
         "anchor_at": int(clock.time),
     }
     return Subscription(**(facts | changes))
-
-
-async def subscribe(parts, customer_id, subscription):
-    fence = await parts.ledger.take_fence(customer_id)
-    await parts.ledger.apply_subscription(
-        customer_id, fence, subscription, now=int(parts.clock.time), actor="test", because="test"
-    )
-    await parts.publisher.publish(customer_id)
 
 
 async def test_a_live_key_is_admitted_and_charged(parts):

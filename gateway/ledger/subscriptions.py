@@ -6,7 +6,7 @@ was written before, so a slow answer never replaces a newer one.
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import RowMapping, delete, select, update
@@ -18,9 +18,19 @@ from gateway.ledger.part import LedgerPart, append_audit, raise_version, unbroke
 from gateway.ledger.tables import CUSTOMERS, SUBSCRIPTIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 SUBSCRIPTION_COLUMNS: Final = tuple(SUBSCRIPTIONS.c[one.name] for one in fields(Subscription))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """A snapshot that was recorded."""
+
+    before: Subscription | None
+    after: Subscription | None
 
 
 def read_subscription(row: RowMapping | dict[str, Any]) -> Subscription | None:
@@ -61,12 +71,12 @@ class Subscriptions(LedgerPart):
         self,
         customer_id: str,
         fence: int,
-        subscription: Subscription | None,
+        project: Callable[[Subscription | None], Subscription | None],
         *,
         now: int,
         actor: str,
         because: str,
-    ) -> bool:
+    ) -> Recorded | None:
         """Record what a read of Stripe found, unless a later read was recorded before.
 
         The version is raised and the audit log written only if the snapshot changed.
@@ -74,13 +84,15 @@ class Subscriptions(LedgerPart):
         Args:
             customer_id: Whose subscription it is.
             fence: From `take_fence`, taken before the read began.
-            subscription: What was found; None if there is none (any more).
+            project: Makes what is to be recorded, None for no subscription (any more), of what is recorded now. It is
+                asked in the middle of the transaction, so nobody else writes between the two; a grace period, say,
+                begins when it was first seen. It may be asked twice, and must do nothing else.
             now: Unix seconds.
             actor: Who caused the read.
             because: What caused it, for the audit log.
 
         Returns:
-            False if a later read (or this one) was recorded before; then nothing was written.
+            None if a later read (or this one) was recorded before; then nothing was written.
 
         Raises:
             CustomerUnknown: No such customer.
@@ -89,10 +101,12 @@ class Subscriptions(LedgerPart):
         """
         async with self._database.writing() as connection:
             if not await _advance_fence(connection, customer_id, fence):
-                return False
+                return None
             before = await _load(connection, customer_id)
+            subscription = project(before)
+            recorded = Recorded(before=before, after=subscription)
             if before == subscription:
-                return True
+                return recorded
             await self._store(connection, customer_id, subscription, now)
             await raise_version(connection, customer_id)
             await append_audit(
@@ -105,7 +119,7 @@ class Subscriptions(LedgerPart):
                 before=None if before is None else asdict(before),
                 after=None if subscription is None else asdict(subscription),
             )
-        return True
+        return recorded
 
     @unbroken
     async def load_subscription(self, customer_id: str) -> Subscription | None:

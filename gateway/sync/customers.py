@@ -217,20 +217,25 @@ class Sync:
     async def _record(
         self, row: CustomerRow, fence: int, facts: CustomerFacts, because: str, actor: str
     ) -> SyncOutcome:
-        now = int(self._clock.now())
-        previous = await self._ledger.load_subscription(row.customer_id)
-        subscription, findings = project(facts, self.policy, previous, now)
-        applied = await self._ledger.apply_subscription(
-            row.customer_id, fence, subscription, now=now, actor=actor, because=because
+        now, policy = int(self._clock.now()), self.policy
+        findings: tuple[Finding, ...] = ()
+
+        def of_previous(previous: Subscription | None) -> Subscription | None:
+            nonlocal findings
+            subscription, findings = project(facts, policy, previous, now)
+            return subscription
+
+        recorded = await self._ledger.apply_subscription(
+            row.customer_id, fence, of_previous, now=now, actor=actor, because=because
         )
         for finding in findings:
             log.warning("sync finding", customer_id=row.customer_id, code=finding.code, detail=finding.detail)
         await self._carry_to_cache(row.customer_id)
-        if not applied:
+        if recorded is None:
             self.superseded += 1
-            return SyncOutcome(result="superseded", subscription=previous)
+            return SyncOutcome(result="superseded", subscription=await self._ledger.load_subscription(row.customer_id))
         self.applied += 1
-        changed = subscription != previous
+        subscription, changed = recorded.after, recorded.after != recorded.before
         if changed:
             log.info("subscription changed", customer_id=row.customer_id, because=because, **_in_short(subscription))
         return SyncOutcome(result="applied", subscription=subscription, changed=changed, findings=findings)

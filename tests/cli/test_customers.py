@@ -11,6 +11,7 @@ from click.testing import Result
 
 from gateway.core.account import Subscription
 from gateway.ledger import Ledger, UsageTotal
+from tests.steps import found
 
 Run = Callable[..., Result]
 MONTH_S = 30 * 86_400
@@ -108,7 +109,9 @@ def test_a_paying_customer_is_shown_with_plan_period_and_use(migrated: Run, envi
             period_ends_at=now + MONTH_S,
             anchor_at=now,
         )
-        await ledger.apply_subscription(customer_id, fence, subscription, now=now, actor="stripe", because="test")
+        await ledger.apply_subscription(
+            customer_id, fence, found(subscription), now=now, actor="stripe", because="test"
+        )
         total = UsageTotal(customer_id=customer_id, field="q:requests:period", window_starts_at=now, used=40, seq=1)
         await ledger.settle([total])
 

@@ -13,6 +13,7 @@ from click.testing import Result
 
 from gateway.core.account import Subscription
 from gateway.ledger import Ledger
+from tests.steps import found
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +51,9 @@ def paying(migrated: Run, environment: dict[str, str]) -> Run:
             anchor_at=1_000,
         )
         fence = await ledger.take_fence(customer_id)
-        await ledger.apply_subscription(customer_id, fence, subscription, now=1_000, actor="stripe", because="test")
+        await ledger.apply_subscription(
+            customer_id, fence, found(subscription), now=1_000, actor="stripe", because="test"
+        )
         await ledger.aclose()
 
     asyncio.run(subscribe())

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from functools import partial
 
+from gateway.core.account import Subscription
 from gateway.ledger import Ledger, migrate
 
 
@@ -90,8 +92,15 @@ async def sync(ledger: Ledger, customer_id: str, count: str) -> None:
             anchor_at=0,
         )
         await asyncio.sleep(0.001 * (fence % 5))
-        lost += not await ledger.apply_subscription(customer_id, fence, read, now=1, actor="stripe", because="race")
+        recorded = await ledger.apply_subscription(
+            customer_id, fence, partial(_as_read, read), now=1, actor="stripe", because="race"
+        )
+        lost += recorded is None
     say(lost)
+
+
+def _as_read(read: Subscription, _before: Subscription | None) -> Subscription:
+    return read
 
 
 async def main(command: str, url: str, *arguments: str) -> None:

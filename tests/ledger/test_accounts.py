@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.core.account import Account
 from gateway.ledger import KeyEnded
+from tests.steps import found
 
 NOW = 1_000
 
@@ -69,10 +70,10 @@ async def test_the_version_is_raised_exactly_when_the_account_changes(  # noqa: 
                 await ledger.touch_keys(dict.fromkeys(keys, value))
             case "sync" | "late sync":
                 fence = await ledger.take_fence(customer)
-                found = None if value is None else replace(subscription, status=value)
+                snapshot = None if value is None else replace(subscription, status=value)
                 if kind == "late sync":
                     fence -= 1
-                await ledger.apply_subscription(customer, fence, found, now=NOW, actor="stripe", because="x")
+                await ledger.apply_subscription(customer, fence, found(snapshot), now=NOW, actor="stripe", because="x")
             case "bind":
                 await ledger.bind_stripe_customer(customer, f"cus_{customer}")
             case "settle":

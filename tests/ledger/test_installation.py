@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 
 from gateway.ledger import Ledger
+from tests.steps import found
 
 
 async def test_facts_are_kept_as_they_were_first_recorded(ledger: Ledger) -> None:
@@ -31,7 +32,7 @@ async def test_leaving_stripe_unbinds_customers_and_leaves_the_others_alone(
 ) -> None:
     bound, free = await new_customer(ledger, stripe_customer_id="cus_1"), await new_customer(ledger)
     fence = await ledger.take_fence(bound)
-    await ledger.apply_subscription(bound, fence, subscription, now=1_000, actor="stripe", because="test")
+    await ledger.apply_subscription(bound, fence, found(subscription), now=1_000, actor="stripe", because="test")
     version = (await ledger.find_customer(bound)).version
     await ledger.keep_facts({"mode": "test", "account": "acct_1"}, now=1)
     assert await ledger.leave_stripe({"mode": "live"}, without=("account",), now=2, actor="operator") == 1

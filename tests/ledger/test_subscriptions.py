@@ -2,16 +2,22 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict, replace
-from functools import partial
 
 import pytest
 
+from gateway.core.account import Subscription
 from gateway.ledger import CustomerUnknown
+from tests.steps import found
 
 
 @pytest.fixture
 def apply(ledger):
-    return partial(ledger.apply_subscription, now=9, actor="stripe", because="evt_1")
+    def apply(customer_id, fence, subscription):
+        return ledger.apply_subscription(
+            customer_id, fence, found(subscription), now=9, actor="stripe", because="evt_1"
+        )
+
+    return apply
 
 
 async def test_fences_rise_and_never_repeat_between_processes(ledger, customer, ledger_url, open_ledger):
@@ -44,6 +50,22 @@ async def test_the_older_of_two_interleaved_reads_never_wins(ledger, customer, s
     assert await apply(customer, newer, replace(subscription, status="canceled"))
     assert not await apply(customer, older, subscription)
     assert (await ledger.load_subscription(customer)).status == "canceled"
+
+
+async def test_what_is_recorded_is_made_of_what_the_read_before_it_recorded(ledger, customer, subscription):
+    older, newer = await ledger.take_fence(customer), await ledger.take_fence(customer)
+    saw: list[Subscription | None] = []
+
+    def note(before: Subscription | None) -> Subscription | None:
+        saw.append(before)
+        return replace(subscription, status="past_due", past_due_since=5 if before is None else before.past_due_since)
+
+    for fence in (older, newer):
+        recorded = await ledger.apply_subscription(customer, fence, note, now=9, actor="stripe", because="evt_1")
+        assert (recorded.before, recorded.after) == (saw[-1], await ledger.load_subscription(customer))
+    assert [before and before.past_due_since for before in saw] == [None, 5]
+    assert await ledger.apply_subscription(customer, newer, note, now=9, actor="stripe", because="evt_1") is None
+    assert len(saw) == 2, "what came too late is not made"
 
 
 async def test_a_fence_is_used_once(ledger, customer, subscription, apply):
@@ -123,7 +145,7 @@ async def test_customers_are_found_whose_plan_hangs_on_prices_and_products(ledge
             customer_id=name, user_id=name, now=1, stripe_customer_id=f"cus_{name}", actor="test"
         )
         fence = await ledger.take_fence(name)
-        await ledger.apply_subscription(name, fence, record, now=2, actor="test", because="test")
+        await ledger.apply_subscription(name, fence, found(record), now=2, actor="test", because="test")
     assert await ledger.list_by_plan_map(None) == ["cus_by-product", "cus_unmapped"]
     assert await ledger.list_by_plan_map("price_sold") == ["cus_by-product", "cus_sold", "cus_unmapped"]
     assert await ledger.list_by_plan_map("price_sold", after="cus_by-product", limit=1) == ["cus_sold"]
