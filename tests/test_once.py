@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -101,6 +102,23 @@ async def test_a_call_that_takes_longer_than_any_bound_is_in_flight_until_it_end
     assert len(live) == 1
     live.end(first.decision_id)
     assert len(live) == 0
+
+
+async def test_a_call_that_takes_longer_than_its_key_is_kept_is_waited_for_all_the_same(parts):
+    customer_id, key, _ = await parts.customer()
+    short = replace(CALL, terms=OnceTerms(window_s=BUSY_S))
+    first = await admit(parts.admission, key, short)
+    await parts.admission.live.renew()
+    for _ in range(3):
+        parts.clock.time += BUSY_S - 1
+        await parts.admission.live.renew()
+    with pytest.raises(IdempotencyKeyInFlight):
+        await admit(parts.another_worker(), key, short)
+    parts.admission.end_once(first)
+    assert (await admit(parts.another_worker(), key, short)).is_repeat
+    parts.clock.time += BUSY_S
+    assert not (await admit(parts.another_worker(), key, short)).is_repeat
+    assert await used(parts, customer_id) == 2
 
 
 async def test_a_call_whose_worker_died_is_taken_for_lost_in_time(parts):

@@ -407,3 +407,13 @@ async def test_what_has_ended_or_is_anothers_does_not_go_on(raw, customer):
     assert await customer.go_on("r1") == 0
     assert await everything(raw, customer) == before
     assert isinstance(await customer.ask("r3"), Repeated)
+
+
+async def test_a_key_lives_as_long_as_the_call_that_goes_on_under_it(raw, customer):
+    short = call(terms=OnceTerms(window_s=20))
+    await customer.ask("r1", once=short)
+    customer.now_ms += 19_999
+    assert await customer.go_on("r1", short) == 1
+    assert await raw.pttl(once_key(customer.account.customer_id, "key")) > BUSY_MS // 2
+    customer.now_ms += BUSY_MS - 1
+    assert await customer.ask("r2", once=short) == OnceBusy(wait_ms=1)

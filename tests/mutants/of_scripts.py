@@ -262,6 +262,13 @@ MUTANTS = (
         _ONCES,
     ),
     Mutant(
+        "an Idempotency-Key ends while its call goes on",
+        _ONCE_RENEW,
+        "math.max(ends_at + 0, lost_at)",
+        "ends_at + 0",
+        _ONCES,
+    ),
+    Mutant(
         "a worker keeps another's Idempotency-Key in flight",
         _ONCE_RENEW,
         "if receipt ~= ARGV[1] or busy_until",
