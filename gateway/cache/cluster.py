@@ -24,11 +24,13 @@ from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError,
 
 from gateway.cache.asking import ask
 from gateway.cache.cluster_node import ClusterNode
+from gateway.cache.endpoint import check_tls_files
 from gateway.cache.errors import CacheUnavailable
 from gateway.cache.library import connection_options, time_limits
 from gateway.cache.slots import (
     SLOTS,
     Range,
+    named_host,
     read_redirection,
     read_slots,
     slot_of_command,
@@ -95,6 +97,7 @@ class Cluster:
         self._tasks: set[asyncio.Task[None]] = set()
         self._surveying: asyncio.Task[None] | None = None
         self._is_doubted = self._is_lost = False
+        self._silence = ""
         self._patience_ends_at: float | None = None
         self._closed = asyncio.Event()
         self._changed = asyncio.Event()
@@ -272,7 +275,8 @@ class Cluster:
             with suppress(TimeoutError):
                 async with asyncio.timeout(left_s):
                     await self._changed.wait()
-        raise CacheUnavailable(reason="no server of the cluster says who has a key")
+        why = f": {self._silence}" if self._silence else ""
+        raise CacheUnavailable(reason=f"no server of the cluster says who has a key{why}")
 
     async def _survey(self) -> None:
         """Ask who has which slots, until everybody who has some is there."""
@@ -294,6 +298,7 @@ class Cluster:
 
     async def _ask_around(self) -> list[Range] | None:
         """What the first says who answers: masters that are well, before all others that were heard of."""
+        told = self._silence
         well = [host for host, node in self._nodes.items() if node.is_ready]
         for host in dict.fromkeys((*well, *self._replicas, *self._nodes, *self._address.hosts)):
             if self._closed.is_set():
@@ -301,11 +306,14 @@ class Cluster:
             try:
                 return await fetch_slots(self._address, host, _ANSWER_S)
             except (RedisError, OSError, ValueError) as error:
-                log.debug("a server of the cluster says nothing", server=host[0], port=host[1], reason=str(error))
+                self._silence = str(error) or type(error).__name__
+                log.debug("a server of the cluster says nothing", server=host[0], port=host[1], reason=self._silence)
+        if self._silence != told:
+            log.warning("no server of the cluster says who has which keys", reason=self._silence)
         return None
 
     def _take_over(self, ranges: list[Range]) -> None:
-        self._patience_ends_at = None
+        self._patience_ends_at, self._silence = None, ""
         owners: list[ClusterNode | None] = [None] * SLOTS
         for span in ranges:
             owners[span.first : span.last + 1] = [self._node(span.master)] * (span.last + 1 - span.first)
@@ -373,9 +381,9 @@ class Cluster:
         """Where to do what a server has refused, if there is such a place: a server to be asked, or None, its owner."""
         error = refusal.__cause__
         if isinstance(error, MovedError):
-            self._moved(slot, (error.host or node.host[0], error.port))
+            self._moved(slot, named_host(error.host, error.port, node.host))
         elif isinstance(error, AskError):
-            return self._kept((error.host or node.host[0], error.port))
+            return self._kept(named_host(error.host, error.port, node.host))
         elif isinstance(error, (TryAgainError, ClusterDownError)) and self._loop.time() < due:
             self.doubt()
             await asyncio.sleep(_AGAIN_S)
@@ -415,9 +423,13 @@ async def fetch_slots(address: CacheUrl, host: Host, limit_s: float) -> list[Ran
         RedisError, OSError: It does not answer, or refuses.
         ValueError: It is no server of a cluster that has slots.
     """
-    limits = {**connection_options(), **time_limits(limit_s)}
-    async with asyncio.timeout(limit_s), Redis.from_url(address.server(*host), **limits) as client:
-        return read_slots(await client.execute_command("CLUSTER", "SLOTS"), host)  # type: ignore[no-untyped-call]
+    url, limits = address.server(*host), {**connection_options(), **time_limits(limit_s)}
+    try:
+        async with asyncio.timeout(limit_s), Redis.from_url(url, **limits) as client:
+            return read_slots(await client.execute_command("CLUSTER", "SLOTS"), host)  # type: ignore[no-untyped-call]
+    except (RedisError, OSError):
+        check_tls_files(url)
+        raise
 
 
 def _with_tags(

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 P = TypeVar("P", bound=asyncio.Protocol)
 
+_HANDSHAKE_S = 1.5
+"""Less than an attempt to connect may take: so a server that knows no TLS, and waits for more, is told from others."""
+
 
 class Endpoint:
     """One server, and who we are to it.
@@ -53,7 +56,9 @@ class Endpoint:
         if isinstance(facts, UnixDomainSocketConnection):
             return (await loop.create_unix_connection(make, facts.path))[1]
         host, port = await self.find()
-        transport, protocol = await loop.create_connection(make, host, port, ssl=self._tls())
+        tls = self.load_tls()
+        limit_s = _HANDSHAKE_S if tls else None
+        transport, protocol = await loop.create_connection(make, host, port, ssl=tls, ssl_handshake_timeout=limit_s)
         if facts.socket_keepalive:
             _keep_alive(transport.get_extra_info("socket"), facts.socket_keepalive_options)
         return protocol
@@ -88,8 +93,31 @@ class Endpoint:
     async def aclose(self) -> None:
         """Close what was needed to find it."""
 
-    def _tls(self) -> ssl.SSLContext | None:
-        return self._facts.ssl_context.get() if isinstance(self._facts, SSLConnection) else None
+    def load_tls(self) -> ssl.SSLContext | None:
+        """What TLS is spoken with, if it is: the files that the URL names are read by the first call.
+
+        Raises:
+            OSError: They cannot be used.
+        """
+        if not isinstance(self._facts, SSLConnection):
+            return None
+        try:
+            context: ssl.SSLContext = self._facts.ssl_context.get()
+        except (OSError, ValueError) as error:  # which does not name the file
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise ConnectionRefusedError(
+                f"a file of certificates or keys that the cache's URL names cannot be used: {reason}"
+            ) from None
+        return context
+
+
+def check_tls_files(url: str) -> None:
+    """See whether the files of certificates and keys that a server's URL names can be used: redis-py blames the server.
+
+    Raises:
+        OSError: They cannot.
+    """
+    Endpoint(url, {}).load_tls()
 
 
 def _keep_alive(line: socket.socket, options: dict[int, int]) -> None:

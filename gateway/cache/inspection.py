@@ -14,6 +14,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import MovedError, RedisError, ResponseError
 
 from gateway.cache.cluster import fetch_slots
+from gateway.cache.endpoint import check_tls_files
 from gateway.cache.errors import CacheUnavailable
 from gateway.cache.keyspace import probe_key
 from gateway.cache.sentinel import SentinelEndpoint, ask_sentinels
@@ -75,7 +76,7 @@ async def inspect_cache(url: str, *, deadline_s: float = 2.0) -> CacheReport:
         report = await _inspect(address.server(*master), deadline_s)
         answering = await endpoint.count_answering()
     except OSError as error:
-        raise CacheUnavailable(f"The cache did not answer: {error}.") from None
+        raise _unanswered(error) from None
     finally:
         await endpoint.aclose()
     return replace(report, sentinels=(answering, len(address.hosts)))
@@ -89,6 +90,8 @@ class ClusterReport:
     """Those that answer."""
     silent: tuple[str, ...]
     """Masters that have slots and do not answer, as host:port."""
+    why_silent: str
+    """What happened when the first of these was asked."""
     without_replica: tuple[str, ...]
     """Masters that nobody could take the place of."""
     uncovered: int
@@ -109,21 +112,23 @@ async def inspect_cluster(address: CacheUrl, *, deadline_s: float = 2.0) -> Clus
     )
     views = [answer for answer in answers if not isinstance(answer, BaseException)]
     if not views:
-        raise CacheUnavailable(f"No server of the cluster answered as one: {answers[0]}.")
+        reason = str(answers[0]) or type(answers[0]).__name__
+        raise CacheUnavailable(f"No server of the cluster answered as one: {reason.rstrip('.')}.", reason=reason)
     masters = {span.master: span.replicas for span in views[0]}
     owned: dict[Host, set[int]] = {master: set() for master in masters}
     for span in views[0]:
         owned[span.master].update(range(span.first, span.last + 1))
     reports: list[CacheReport] = []
-    silent: list[str] = []
+    silent: dict[str, str] = {}
     for master in masters:
         try:
             reports.append(await _inspect(address.server(*master), deadline_s, owned[master]))
-        except CacheUnavailable:
-            silent.append(_place(master))
+        except CacheUnavailable as error:
+            silent[_place(master)] = error.reason
     return ClusterReport(
         masters=tuple(reports),
         silent=tuple(silent),
+        why_silent=next(iter(silent.values()), ""),
         without_replica=tuple(_place(master) for master, replicas in masters.items() if not replicas),
         uncovered=SLOTS - sum(span.last + 1 - span.first for span in views[0]),
         named=(len(views), len(address.hosts)),
@@ -153,8 +158,20 @@ async def _inspect(url: str, deadline_s: float, owns: Collection[int] = range(SL
             persistence, refusal = await _persistence(client, info), await _try_write(client, _probe(owns))
             return _report(info, persistence, trips[len(trips) // 2], skew_s, refusal)
     except (RedisError, OSError) as error:
-        reason = str(error) or type(error).__name__
-        raise CacheUnavailable(f"The cache did not answer: {reason}.", reason=reason) from None
+        raise _unanswered(_cause(url, error)) from None
+
+
+def _cause(url: str, error: Exception) -> Exception:
+    try:
+        check_tls_files(url)
+    except OSError as unusable:
+        return unusable
+    return error
+
+
+def _unanswered(error: Exception) -> CacheUnavailable:
+    reason = str(error) or type(error).__name__
+    return CacheUnavailable(f"The cache did not answer: {reason.rstrip('.')}.", reason=reason)
 
 
 def _probe(owns: Collection[int]) -> str:

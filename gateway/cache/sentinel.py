@@ -58,7 +58,10 @@ class SentinelEndpoint(Endpoint):
         try:
             host, port = await self._sentinels.discover_master(self._service)
         except MasterNotFoundError:
-            raise ConnectionRefusedError("no sentinel names a master that is up") from None
+            self.load_tls()
+            asked = (sentinel for sentinel in self._sentinels.sentinels if isinstance(sentinel, _Asked))
+            why = next((f": {sentinel.silence}" for sentinel in asked if sentinel.silence), "")
+            raise ConnectionRefusedError(f"no sentinel names a master that is up{why}") from None
         except RedisError as error:
             raise ConnectionRefusedError(f"a sentinel refused: {error}") from None
         self.found = str(host), int(port)
@@ -116,6 +119,20 @@ class SentinelNode(Node):
                 self.give_up("the sentinels name another master")
 
 
+class _Asked(Redis):
+    """One sentinel, and why it did not answer last time: redis-py tells the kind of error only."""
+
+    silence = ""
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        self.silence = ""
+        try:
+            return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        except (RedisError, OSError) as error:
+            self.silence = str(error) or type(error).__name__
+            raise
+
+
 def ask_sentinels(address: CacheUrl) -> Sentinel:
     """All sentinels of a URL, to be asked one after the other.
 
@@ -124,7 +141,7 @@ def ask_sentinels(address: CacheUrl) -> Sentinel:
     """
     sentinels = Sentinel([])  # type: ignore[no-untyped-call]
     limits = {**connection_options(), **time_limits(_ANSWER_S)}
-    sentinels.sentinels = [Redis.from_url(address.sentinel(*host), **limits) for host in address.hosts]
+    sentinels.sentinels = [_Asked.from_url(address.sentinel(*host), **limits) for host in address.hosts]
     return sentinels
 
 

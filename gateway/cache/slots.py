@@ -96,9 +96,19 @@ def read_redirection(text: str, asked: Host) -> Redirection | None:
     host, _, port = place.rpartition(":")
     if word not in {"MOVED", "ASK"} or not (slot.isdecimal() and port.isdecimal()):
         return None
-    return Redirection(is_asking=word == "ASK", slot=int(slot), host=(host.strip("[]") or asked[0], int(port)))
+    return Redirection(is_asking=word == "ASK", slot=int(slot), host=named_host(host.strip("[]"), int(port), asked))
+
+
+def named_host(name: str, port: int, asked: Host) -> Host:
+    """Where a server is that another one has named.
+
+    Args:
+        name: Empty or `?` for one that announces no name: it is where the other one was found.
+        port: Of the named one.
+        asked: As `read_slots`.
+    """
+    return (name if name not in {"", "?"} else asked[0], port)
 
 
 def _host(node: list[Any], asked: Host) -> Host:
-    name = node[0].decode() if node[0] else ""
-    return (name if name not in {"", "?"} else asked[0], node[1])
+    return named_host(node[0].decode() if node[0] else "", node[1], asked)

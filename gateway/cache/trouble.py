@@ -26,10 +26,56 @@ _NO_PERMISSION = Trouble(
     what="Its user may not do what Tiergate needs.",
     fix="Allow the keys tg:*, and the commands of strings and hashes, scripts, INFO, TIME and SCAN.",
 )
-_CLOSED = Trouble(what="It closed the connection.", fix="Does it restart? Its log says why.")
+_UNTRUSTED = Trouble(
+    what="This machine does not trust who has signed its certificate.",
+    fix="Name the file of its authority (PEM) at the end of TIERGATE_REDIS_URL: ?ssl_ca_certs=/path/ca.pem.",
+)
+_OTHER_NAME = Trouble(
+    what="Its certificate is for another name than the one it was called by.",
+    fix="Write the name that its certificate has into TIERGATE_REDIS_URL. Servers of a cluster are called as they "
+    "announce themselves (cluster-announce-hostname, with cluster-preferred-endpoint-type hostname), "
+    "masters as the sentinels do (sentinel announce-hostnames yes).",
+)
+_PLAIN = Trouble(
+    what="It does not speak TLS.", fix="Write redis for rediss in TIERGATE_REDIS_URL, or turn TLS on there."
+)
+_NO_HANDSHAKE = Trouble(
+    what="It does not answer in time.",
+    fix="Check address, firewall and network. If it speaks TLS, that is rediss:// in TIERGATE_REDIS_URL, else redis://.",
+)
+_CLIENT_WANTED = Trouble(
+    what="It wants a certificate of ours.",
+    fix="Add ssl_certfile=/path/own.pem and ssl_keyfile=/path/own.key to what follows the ? of TIERGATE_REDIS_URL.",
+)
+_CLOSED = Trouble(
+    what="It closed the connection.",
+    fix="Does it restart? Its log says why. Does it want TLS? Then begin TIERGATE_REDIS_URL with rediss:// "
+    "(rediss+cluster://, rediss+sentinel://).",
+)
 _NOBODY = Trouble(what="Nobody listens there.", fix=_ADDRESS)
 
 _TROUBLES: tuple[tuple[str, Trouble], ...] = (
+    (
+        "that the cache's url names cannot be used",
+        Trouble(
+            what="A file of certificates or keys that the URL names cannot be used.",
+            fix="Correct ssl_ca_certs, ssl_certfile or ssl_keyfile in TIERGATE_REDIS_URL: PEM, readable by this user.",
+        ),
+    ),
+    ("hostname mismatch", _OTHER_NAME),
+    ("ip address mismatch", _OTHER_NAME),
+    (
+        "certificate has expired",
+        Trouble(what="Its certificate has expired.", fix="Renew it there; and is this machine's clock right?"),
+    ),
+    ("certificate verify failed", _UNTRUSTED),
+    ("certificate required", _CLIENT_WANTED),
+    ("wrong version number", _PLAIN),
+    ("ssl handshake is taking longer", _NO_HANDSHAKE),
+    ("timeout connecting", _NO_HANDSHAKE),
+    ("timeouterror", _NO_HANDSHAKE),
+    ("record layer failure", _PLAIN),
+    ("packet length too long", _PLAIN),
     (
         "no answer in time",
         Trouble(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.cache import explain_trouble
 from gateway.cli.findings import Finding, fail, ok, warn
 
 if TYPE_CHECKING:
@@ -40,10 +41,12 @@ def judge_cluster(report: ClusterReport) -> Iterator[Finding]:
     count = len(report.masters) + len(report.silent)
     yield ok("cache", f"a cluster of {count} masters; {answering} of the {named} servers in the URL answer")
     if report.silent:
+        trouble = explain_trouble(report.why_silent)
         yield fail(
             "cache",
-            f"these masters do not answer: {', '.join(report.silent)}",
-            "Start them, or let replicas take over. Until then their customers get 503, and nobody else does.",
+            f"these masters do not answer: {', '.join(report.silent)} ({trouble.what} {report.why_silent})",
+            f"{trouble.fix} Start those that are down, or let replicas take over. Until then their customers get 503, "
+            "and nobody else does.",
         )
     if report.uncovered:
         yield fail("cache", f"{report.uncovered} of 16,384 slots belong to no server", _SLOTS_FIX)

@@ -132,6 +132,9 @@ def test_a_server_that_does_not_know_its_name_is_where_it_was_found() -> None:
     redirection = read_redirection("MOVED 7 :6381", asked)
     assert redirection is not None
     assert redirection.host == ("10.0.0.1", 6381)
+    redirection = read_redirection("MOVED 7 ?:6381", asked)
+    assert redirection is not None
+    assert redirection.host == ("10.0.0.1", 6381)
     redirection = read_redirection("ASK 7 fe80::1:6381", asked)
     assert redirection is not None
     assert (redirection.host, redirection.is_asking) == (("fe80::1", 6381), True)

@@ -1,7 +1,7 @@
 """The ways to all servers of a cluster, cut and slowed down together; whoever comes this way is sent no other.
 
 A cluster tells its callers where its servers are. What it tells is changed on the way, so that it names these
-lines: same length, other port.
+lines: same length, other port. They may speak TLS, which the servers behind them do not.
 """
 
 from __future__ import annotations
@@ -12,18 +12,30 @@ from typing import TYPE_CHECKING
 from tests.fakes.line import Line
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Sequence
     from types import TracebackType
     from typing import Self
 
 
-class _Way(Line):
-    """To one server."""
+_NAMES = (b"127.0.0.1", b"localhost", b"?", b"$-1", b" ")
+"""What comes before the port where a server is told of, also one that does not know its own name."""
 
-    def __init__(self, port: int, change: Callable[[bytes], bytes]) -> None:
+
+class Way(Line):
+    """To one server.
+
+    Args:
+        port: Where it listens.
+        change: What is done to what it says.
+        tls: What is spoken with who comes this way, if not plain text.
+    """
+
+    def __init__(self, port: int, change: Callable[[bytes], bytes], tls: ssl.SSLContext | None = None) -> None:
         super().__init__("")
         self._target = port
         self._change = change
+        self._options = {"ssl": tls} if tls else {}
 
     async def _dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self._target)
@@ -37,10 +49,14 @@ class ClusterLine:
 
     Args:
         ports: Where the servers listen.
+        tls: As a `Way`'s.
+        host: What `url` calls them.
     """
 
-    def __init__(self, ports: Sequence[int]) -> None:
-        self._ways = {port: _Way(port, self._change) for port in ports}
+    def __init__(self, ports: Sequence[int], tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
+        self._ways = {port: Way(port, self._change, tls) for port in ports}
+        self._scheme = "rediss+cluster" if tls else "redis+cluster"
+        self._host = host
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -54,7 +70,7 @@ class ClusterLine:
     @property
     def url(self) -> str:
         """How a client names it."""
-        return "redis+cluster://" + ",".join(f"127.0.0.1:{way.port}" for way in self._ways.values())
+        return f"{self._scheme}://" + ",".join(f"{self._host}:{way.port}" for way in self._ways.values())
 
     @property
     def is_open(self) -> bool:
@@ -118,9 +134,9 @@ class ClusterLine:
 
     def _change(self, data: bytes) -> bytes:
         """Name these lines where the servers are named: in `CLUSTER SLOTS`, and in `MOVED` and `ASK`."""
-        if b"127.0.0.1" not in data:
-            return data
-        for port, way in self._ways.items():
-            data = data.replace(b"127.0.0.1\r\n:%d\r\n" % port, b"127.0.0.1\r\n:%d\r\n" % way.port)
-            data = data.replace(b"127.0.0.1:%d\r\n" % port, b"127.0.0.1:%d\r\n" % way.port)
+        for name in _NAMES:
+            if name in data:
+                for port, way in self._ways.items():
+                    data = data.replace(b"%b\r\n:%d\r\n" % (name, port), b"%b\r\n:%d\r\n" % (name, way.port))
+                    data = data.replace(b"%b:%d\r\n" % (name, port), b"%b:%d\r\n" % (name, way.port))
         return data
