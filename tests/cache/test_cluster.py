@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.cache import Cache, CacheUnavailable, Receipt
+from gateway.cache import Cache, CacheUnavailable, Receipt, explain_trouble
 from gateway.cache.inspection import inspect_cache, inspect_cluster
 from gateway.cache.slots import slot_of_command, slot_of_key, slot_of_tag
 from gateway.cli.deployment_checks import judge_cluster, judge_deployment
 from gateway.core.cache_url import parse_cache_url
 from gateway.core.charge import AccountMissing
+from tests.cache.conftest import PATIENT_S
 from tests.fakes.caller import Caller
 from tests.fakes.cluster_line import ClusterLine
 from tests.fakes.port_server import until
@@ -309,10 +310,18 @@ async def test_the_doctor_looks_at_every_master(replicated: ValkeyCluster) -> No
 
 async def test_the_doctor_says_whose_customers_are_refused(cluster: ValkeyCluster) -> None:
     await cluster.masters[2].kill()
-    report = await inspect_cluster(parse_cache_url(cluster.url), deadline_s=1.0)
+    report = await inspect_cluster(parse_cache_url(cluster.url), deadline_s=PATIENT_S)
     assert report.silent == (f"127.0.0.1:{cluster.masters[2].port}",)
     assert report.named == (2, 3)
     assert [finding.grade.value for finding in judge_cluster(report)] == ["ok", "fail", "warn"]
+
+
+async def test_the_doctor_says_that_a_cluster_hangs_and_what_to_look_at(cluster: ValkeyCluster) -> None:
+    async with ClusterLine(cluster.ports) as line:
+        line.hang()
+        with pytest.raises(CacheUnavailable, match="answered as one: Time") as refusal:
+            await inspect_cluster(parse_cache_url(line.url), deadline_s=0.3)
+    assert explain_trouble(refusal.value.reason).what == "It does not answer in time."
 
 
 async def test_a_server_that_is_down_keeps_no_other_from_being_repaired(cluster: ValkeyCluster) -> None:
