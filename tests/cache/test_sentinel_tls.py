@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,7 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.slow, pytest.mark.not_on("cluster", because="is about the one master that sentinels name")]
+pytestmark = [
+    # redis-py leaves a connection open whose handshake is cut off by a time limit
+    pytest.mark.filterwarnings("ignore:Exception ignored.*AbstractConnection:pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.slow,
+    pytest.mark.not_on("cluster", because="is about the one master that sentinels name"),
+]
 
 PATIENT_S = 30.0
 LOGIN = ":p%40ss%2Fword@"
@@ -58,12 +62,8 @@ async def test_the_master_is_found_charged_and_followed_over_tls_with_a_password
         assert await cache.read_usage(customer_id) is not None
         assert secure.servers[sentinels.master.port].accepted >= 2
         assert secure.servers[sentinels.replica.port].accepted == 0
-        users = Counter(
-            client["user"]
-            for client in await sentinels.sentinels[0].client.client_list()
-            if client["name"] == "tiergate"
-        )
-        assert set(users) == {ASKER}
+        clients = [one for sentinel in sentinels.sentinels for one in await sentinel.client.client_list()]
+        assert {client["user"] for client in clients if client["name"] == "tiergate"} == {ASKER}
         report = await inspect_cache(url)
         assert report.sentinels == (3, 3)
         await sentinels.take_over()
