@@ -394,7 +394,7 @@ def life(cache_url: str) -> Iterator[Life]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ms", [700, 6000])
+@pytest.mark.parametrize("ms", [1500, 6000])
 def test_what_a_clock_that_is_set_forward_adds_lasts_until_the_bucket_was_empty(life: Life, ms: int) -> None:
     life.call(0, 9, 450)
     life.rush(2, 370)

@@ -2,7 +2,6 @@
 
 import json
 import socket
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
@@ -300,16 +299,12 @@ def test_an_upstream_that_is_too_slow_is_a_504(start_gateway):
 
 
 @pytest.mark.slow
-def test_an_upstream_whose_connections_are_all_taken_is_a_503_that_costs_no_quota(start_gateway, until):
+def test_an_upstream_whose_connections_are_all_taken_is_a_503_that_costs_no_quota(start_gateway):
     gateway = start_gateway(TIERGATE_UPSTREAM_MAX_CONNECTIONS="1")
     _, _, client = gateway.customer()
     _, _, other = gateway.customer()
-    taken = threading.Thread(target=lambda: other.get("/v1/slow?seconds=7"))
-    _, _, third = gateway.customer()
-    taken.start()
-    until(lambda: third.get("/v1/echo").status_code == 503)
-    busy = client.get("/v1/echo")
-    taken.join()
+    with other.stream("GET", "/v1/stream?n=1000"):
+        busy = client.get("/v1/echo")
     assert (busy.status_code, busy.json()["code"]) == (503, "upstream-busy")
     assert int(busy.headers["retry-after"]) >= 1
     assert '"period";r=100;' in busy.headers["ratelimit"]
