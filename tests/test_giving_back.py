@@ -11,12 +11,12 @@ from gateway.core.charge import QuotaClaim
 from gateway.core.lease import Draw, quota_parts
 from gateway.leasing.giving_back import GivingBack, Owed
 from tests.caches import line_to
+from tests.conftest import PATIENT_S
 from tests.fakes.cluster_line import ClusterLine
 from tests.fakes.line import Line
+from tests.patience import impatient
 from tests.steps import all_back
 from tests.test_leasing import LIMIT, LONG_MS, Worker, limits, until, used
-
-DEADLINE_S = 0.3
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ async def line(shared_cache_url):
 @pytest.fixture
 async def worker(real, line):
     """One whose way to the cache can be cut. It is told of changes, whatever becomes of the news."""
-    cache = await Cache.connect(line.url, deadline_s=DEADLINE_S)
+    cache = await Cache.connect(line.url, deadline_s=PATIENT_S)
     await all_back(cache)
     worker = Worker(real, cache, LONG_MS)
     worker.leasing.is_informed = True
@@ -69,9 +69,10 @@ async def test_what_a_draw_without_an_answer_was_granted_goes_back(real, line, w
     await worker.call_until_leased(key)
     await until(lambda: not worker.leasing.asking.under_way)
     getattr(line, fault)()
-    while not worker.leasing.asking.under_way:
-        assert (await worker.call(key)).is_leased
-    await until(lambda: not worker.leasing.asking.under_way)
+    with impatient(worker.cache):
+        while not worker.leasing.asking.under_way:
+            assert (await worker.call(key)).is_leased
+        await until(lambda: not worker.leasing.asking.under_way)
     assert len(worker.leasing.asking.owed) == 1
     await heal(worker, line)
     assert await used(real, customer_id) == worker.numbers
@@ -85,8 +86,9 @@ async def test_a_give_back_without_an_answer_is_done_once(real, line, worker, fa
     await worker.call_until_leased(key)
     await until(lambda: not worker.leasing.asking.under_way)
     getattr(line, fault)()
-    worker.leasing.drop_all()
-    await until(lambda: not worker.leasing.asking.under_way)
+    with impatient(worker.cache):
+        worker.leasing.drop_all()
+        await until(lambda: not worker.leasing.asking.under_way)
     assert len(worker.leasing.asking.owed) == 1
     await heal(worker, line)
     assert await used(real, customer_id) == worker.numbers

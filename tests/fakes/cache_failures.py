@@ -18,9 +18,7 @@ from gateway.cli.ports import free_port
 from tests.conftest import Parts
 from tests.fakes.line import Line
 from tests.fakes.snapshot_server import SnapshotServer
-
-DEADLINE_S = 0.3
-"""Of the gateway's cache."""
+from tests.patience import SHORT_S
 
 PASSWORD = "a-password-that-is-right"
 """Of the server's user `tiergate`."""
@@ -55,7 +53,7 @@ class Slow:
     words = "took|longer"
 
     async def begin(self, world: World) -> None:
-        world.line.slow_down(2 * DEADLINE_S)
+        world.line.slow_down(2 * SHORT_S)
 
     async def end(self, world: World) -> None:
         world.line.slow_down(0)
