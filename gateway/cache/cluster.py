@@ -6,6 +6,7 @@ Laws:
 - who has a slot is learned from any server, again after a connection is lost, and from `MOVED`;
 - a call that was answered with `MOVED`, `ASK`, `TRYAGAIN` or `CLUSTERDOWN` was not done: sending it
   to where it belongs, or once more, within its deadline, repeats nothing;
+- with a slot that nobody has, servers are soon asked once a second at most, and its calls fail by their deadline;
 - nobody waits for servers that do not say who has a slot, once somebody has for as long as a call may take;
 - script calls pass at a server only after the repair has been awaited for it, also if `MOVED`
   has just named it.
@@ -20,23 +21,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError, TryAgainError
+from redis.exceptions import AskError, ClusterDownError, MovedError, TryAgainError
 
 from gateway.cache.asking import ask
 from gateway.cache.cluster_node import ClusterNode
-from gateway.cache.endpoint import check_tls_files
 from gateway.cache.errors import CacheUnavailable
-from gateway.cache.library import connection_options, time_limits
 from gateway.cache.slots import (
     SLOTS,
     Range,
     named_host,
     read_redirection,
-    read_slots,
     slot_of_command,
     slot_of_key,
     slot_of_tag,
 )
+from gateway.cache.survey import Survey
 from gateway.cache.wire import fail_call
 
 if TYPE_CHECKING:
@@ -52,9 +51,6 @@ _MOST_HOPS = 4
 """Servers that disagree send a call back and forth: `MOVED`, `ASK` and another `MOVED` can be needed."""
 _AGAIN_S = 0.01
 _NAMES_TRIED = 200
-_ANSWER_S = 0.5
-_FIRST_PAUSE_S = 0.05
-_LONGEST_PAUSE_S = 1.0
 _KEPT_S = 60.0
 """A server that `ASK` named is kept this long, also while it has no slots."""
 _GRACE_S = 1.0
@@ -97,9 +93,9 @@ class Cluster:
         self._tasks: set[asyncio.Task[None]] = set()
         self._surveying: asyncio.Task[None] | None = None
         self._is_doubted = self._is_lost = False
-        self._silence = ""
         self._patience_ends_at: float | None = None
         self._closed = asyncio.Event()
+        self._survey = Survey(address, self._closed)
         self._changed = asyncio.Event()
         self._retired_trips = 0
         self._node(address.hosts[0])  # refuses at once what is wrong with the URL
@@ -257,7 +253,7 @@ class Cluster:
         """Who has which slots may have changed: ask."""
         self._is_doubted = True
         if self._surveying is None and not self._closed.is_set():
-            self._surveying = self._loop.create_task(self._survey())
+            self._surveying = self._loop.create_task(self._look_around())
 
     # Who has what.
 
@@ -275,45 +271,34 @@ class Cluster:
             with suppress(TimeoutError):
                 async with asyncio.timeout(left_s):
                     await self._changed.wait()
-        why = f": {self._silence}" if self._silence else ""
+        why = f": {self._survey.silence}" if self._survey.silence else ""
         raise CacheUnavailable(reason=f"no server of the cluster says who has a key{why}")
 
-    async def _survey(self) -> None:
+    async def _look_around(self) -> None:
         """Ask who has which slots, until everybody who has some is there."""
-        pause_s = _FIRST_PAUSE_S
         try:
             while not self._closed.is_set():
+                if rest_s := self._survey.rest_s():
+                    await self._pause(rest_s)
+                    continue
                 self._is_doubted = False
-                ranges = await self._ask_around()
+                ranges = await self._survey.ask(self._hosts())
                 self._is_lost = ranges is None and not self._masters
                 if ranges is not None:
                     self._take_over(ranges)
                 self._changed.set()
                 if ranges is not None and not self._is_doubted and all(node.is_ready for node in self._masters):
                     return
-                await self._pause(pause_s)
-                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         finally:
             self._surveying = None
 
-    async def _ask_around(self) -> list[Range] | None:
-        """What the first says who answers: masters that are well, before all others that were heard of."""
-        told = self._silence
+    def _hosts(self) -> list[Host]:
+        """Whom to ask: masters that are well, before all others that were heard of."""
         well = [host for host, node in self._nodes.items() if node.is_ready]
-        for host in dict.fromkeys((*well, *self._replicas, *self._nodes, *self._address.hosts)):
-            if self._closed.is_set():
-                break
-            try:
-                return await fetch_slots(self._address, host, _ANSWER_S)
-            except (RedisError, OSError, ValueError) as error:
-                self._silence = str(error) or type(error).__name__
-                log.debug("a server of the cluster says nothing", server=host[0], port=host[1], reason=self._silence)
-        if self._silence != told:
-            log.warning("no server of the cluster says who has which keys", reason=self._silence)
-        return None
+        return list(dict.fromkeys((*well, *self._replicas, *self._nodes, *self._address.hosts)))
 
     def _take_over(self, ranges: list[Range]) -> None:
-        self._patience_ends_at, self._silence = None, ""
+        self._patience_ends_at = None
         owners: list[ClusterNode | None] = [None] * SLOTS
         for span in ranges:
             owners[span.first : span.last + 1] = [self._node(span.master)] * (span.last + 1 - span.first)
@@ -414,22 +399,6 @@ class Cluster:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-async def fetch_slots(address: CacheUrl, host: Host, limit_s: float) -> list[Range]:
-    """Ask one server who has which slots.
-
-    Raises:
-        RedisError, OSError: It does not answer, or refuses.
-        ValueError: It is no server of a cluster that has slots.
-    """
-    url, limits = address.server(*host), {**connection_options(), **time_limits(limit_s)}
-    try:
-        async with asyncio.timeout(limit_s), Redis.from_url(url, **limits) as client:
-            return read_slots(await client.execute_command("CLUSTER", "SLOTS"), host)  # type: ignore[no-untyped-call]
-    except (RedisError, OSError):
-        check_tls_files(url)
-        raise
 
 
 def _with_tags(

@@ -13,12 +13,12 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import MovedError, RedisError, ResponseError
 
-from gateway.cache.cluster import fetch_slots
 from gateway.cache.endpoint import check_tls_files
 from gateway.cache.errors import CacheUnavailable
 from gateway.cache.keyspace import probe_key
 from gateway.cache.sentinel import SentinelEndpoint, ask_sentinels
 from gateway.cache.slots import SLOTS, slot_of_key
+from gateway.cache.survey import fetch_slots
 from gateway.core.cache_url import is_of_several, parse_cache_url
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from tests.fakes.caller import Caller
 from tests.fakes.cluster_line import ClusterLine
 from tests.fakes.port_server import until
 from tests.fakes.valkey_cluster import ValkeyCluster, ask
+from tests.steps import all_back
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -322,6 +323,34 @@ async def test_the_doctor_says_that_a_cluster_hangs_and_what_to_look_at(cluster:
         with pytest.raises(CacheUnavailable, match="answered as one: Time") as refusal:
             await inspect_cluster(parse_cache_url(line.url), deadline_s=0.3)
     assert explain_trouble(refusal.value.reason).what == "It does not answer in time."
+
+
+async def test_a_slot_that_nobody_has_costs_few_questions_and_its_calls_end_by_their_deadline(
+    cluster: ValkeyCluster,
+) -> None:
+    async with ClusterLine(cluster.ports) as line:
+        cache = await Cache.connect(line.url, deadline_s=1.0)
+        await all_back(cache)
+        lost, kept = [Caller(cache, await customer_at(cluster, master), LIMIT) for master in cluster.masters[:2]]
+        await kept.publish()
+        slot = slot_of_tag(lost.account.customer_id)
+        for master in cluster.masters:
+            await ask(master, "CLUSTER", "DELSLOTS", slot)
+        for _ in range(2):  # from here on the cache knows
+            await lost.call()
+        before = line.accepted
+        await asyncio.gather(*(lost.call() for _ in range(200)))
+        assert await kept.call()
+        with pytest.raises(CacheUnavailable, match="limits cannot be checked") as refusal:
+            await cache.charge(lost.request)
+        assert "no server of the cluster" in refusal.value.reason
+        assert line.accepted - before < 20, "one survey after the other, each a little later"
+        await ask(cluster.masters[0], "CLUSTER", "ADDSLOTS", slot)
+        async with asyncio.timeout(20):
+            while not lost.missing:
+                await lost.call()
+                await asyncio.sleep(0.01)
+        await cache.aclose()
 
 
 async def test_a_server_that_is_down_keeps_no_other_from_being_repaired(cluster: ValkeyCluster) -> None:
