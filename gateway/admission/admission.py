@@ -207,6 +207,10 @@ class Admission:
         """Correct what was charged to what it cost: see `Ending.settle`."""
         return self._ending.settle(attempt, costs)
 
+    def owe(self, attempt: Attempt, costs: Mapping[str, int]) -> Awaitable[bool]:
+        """Count what was used although nothing could be charged for it: see `Ending.owe`."""
+        return self._ending.owe(attempt, costs)
+
     def end_once(self, attempt: Attempt) -> None:
         """Let repeats of a call pass that has ended: see `Ending.end_once`."""
         self._ending.end_once(attempt)

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.admission.attempt import Attempt, Returned, Settled, receipt_of
-from gateway.cache import Cache, prepare_once_end, prepare_once_refund
+from gateway.cache import Cache, Receipt, prepare_once_end, prepare_once_refund
+from gateway.core.charge import QuotaClaim
 from gateway.core.errors import CapacityReduced
 from gateway.core.planned import real_costs
 from gateway.outages import Outages
@@ -65,6 +66,30 @@ class Ending:
         except CapacityReduced:
             return "lost"
         return "settled" if given or taken else "nothing"
+
+    async def owe(self, attempt: Attempt, costs: Mapping[str, int]) -> bool:
+        """Count what was used although nothing could be charged for it, once for each attempt. No limit is asked.
+
+        Args:
+            attempt: With the plan by whose quotas it is counted.
+            costs: Units by meter.
+
+        Returns:
+            False if the cache did not answer, or knows nobody: then it is lost.
+        """
+        account, plan = attempt.account, attempt.plan
+        if account is None or plan is None:
+            return False
+        parts = tuple(
+            (limit.claim.field, limit.claim.starts_at, costs[limit.meter])
+            for limit in plan.limits
+            if isinstance(limit.claim, QuotaClaim) and costs.get(limit.meter)
+        )
+        receipt = Receipt(customer_id=account.customer_id, receipt_id=attempt.decision_id, parts=parts)
+        try:
+            return not parts or await self._cache.charge_back(receipt) is not None
+        except CapacityReduced:
+            return False
 
     def end_once(self, attempt: Attempt) -> None:
         """The call was charged under its Idempotency-Key and has ended: repeats may pass.

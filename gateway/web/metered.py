@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from gateway.core.upstream_policy import Cors
     from gateway.web.asgi import Headers, Receive, Scope, Send
     from gateway.web.runtime import Runtime
+    from gateway.web.websocket_bytes import ByteCharges
 
 log = structlog.get_logger(__name__)
 
@@ -80,12 +81,13 @@ class Metered:
         "_record",
         "_runtime",
         "_scope",
-        "_settling",
         "_started_at",
         "_status",
         "attempt",
+        "by_minute",
         "plan",
         "request_id",
+        "settling",
     )
 
     def __init__(self, runtime: Runtime, forward: Forwarder, scope: Scope, path: str, address: str | None) -> None:
@@ -104,7 +106,10 @@ class Metered:
         """Set once it is admitted."""
         self._cors: Cors | None = None
         self._entered: str | None = None
-        self._settling: Settling | None = None
+        self.settling: Settling | None = None
+        """Set once a response has begun whose cost is settled."""
+        self.by_minute: ByteCharges | None = None
+        """Of an open WebSocket that is settled by bytes."""
         self._record: Record | None = None
         self._facts: Facts | None = None
         self._page: Page | None = None
@@ -240,7 +245,7 @@ class Metered:
             await self._conclude(None)
             raise
         else:
-            unsettled = self._settling is not None or self.plan is None or outcome.status not in self.plan.billed
+            unsettled = self.settling is not None or self.plan is None or outcome.status not in self.plan.billed
             if unsettled or outcome.ended != "complete":
                 await self._conclude(outcome)
 
@@ -253,8 +258,10 @@ class Metered:
         billable = route.billable if route is not None else BELOW_500
         if not is_billed(self._status, complete=complete, payload=payload, by_caller=by_caller, billable=billable):
             await self._give_back()
-        elif self._settling is not None and outcome is not None:
-            await self._settle(self._settling.costs(outcome))
+        elif self.settling is not None and outcome is not None:
+            if self.by_minute is not None:
+                await self.by_minute.end(outcome)
+            await self._settle(self.settling.costs(outcome))
 
     async def _cut_off(self, send: Send, outcome: Outcome | None) -> None:
         """This process ends: a caller who was not answered yet is told to come back."""
@@ -307,7 +314,7 @@ class Metered:
             raise AssertionError("only an admitted request is answered by an upstream")
         said, told = head.lines, NOTHING_TOLD
         if plan.settle and (rules := plan.settle if status != _SWITCHING else counted_rules(plan.settle)):
-            settling = self._settling = Settling(rules, self._runtime.metrics, plan.facts.route or "-")
+            settling = self.settling = Settling(rules, self._runtime.metrics, plan.facts.route or "-")
             said = settling.hear(said)
             told = settling.heard
         lines = [*said, _VARIES, b"tiergate-decision: " + attempt.decision_id.encode()]

@@ -28,20 +28,22 @@ class Settling:
         route: What it is counted under.
     """
 
-    __slots__ = ("_metrics", "_route", "_rules", "_unheard", "heard")
+    __slots__ = ("_metrics", "_route", "_unheard", "heard", "paid", "rules")
 
     def __init__(self, rules: tuple[Settle, ...], metrics: Metrics, route: str) -> None:
-        self._rules = rules
+        self.rules = rules
         self._metrics = metrics
         self._route = route
         self._unheard: set[str] = set()
         """Meters of which the head says nothing: it may come as a trailer field."""
         self.heard: dict[str, int] = {}
         """Units by meter, as the response's head told them."""
+        self.paid: dict[str, int] = {}
+        """Units by meter that were charged beside its own charge, while it went on."""
 
     def hear(self, lines: list[bytes]) -> list[bytes]:
         """Read the response's head. Returns its lines without the fields that callers do not get."""
-        lines, self.heard, faults = hear_costs(self._rules, lines)
+        lines, self.heard, faults = hear_costs(self.rules, lines)
         for meter, fault in faults:
             if fault == "missing":
                 self._unheard.add(meter)
@@ -51,12 +53,14 @@ class Settling:
 
     def costs(self, outcome: Outcome) -> dict[str, int]:
         """Units by meter of a call that is billed; what is not in it cost what was reserved."""
-        counted = count_costs(self._rules, response_bytes=outcome.response_bytes, request_bytes=outcome.request_bytes)
+        counted = count_costs(self.rules, response_bytes=outcome.response_bytes, request_bytes=outcome.request_bytes)
+        for meter, units in self.paid.items():
+            counted[meter] -= units
         if outcome.ended in {"upstream-broke", "timeout"}:
             return counted
         told: dict[str, int] = {}
         if self._unheard and outcome.ended == "complete":
-            late = [rule for rule in self._rules if rule.meter in self._unheard]
+            late = [rule for rule in self.rules if rule.meter in self._unheard]
             _, told, faults = hear_costs(late, list(outcome.trailers))
             for _, fault in faults:
                 self._metrics.cost_faults.labels(self._route, fault).inc()

@@ -42,12 +42,13 @@ class WebSocketCharges:
     WebSockets there.
     """
 
-    __slots__ = ("_handshake", "_policy", "_presented", "_runtime", "_to_look", "_to_send", "_to_stay")
+    __slots__ = ("_handshake", "_policy", "_runtime", "_to_look", "_to_send", "_to_stay", "presented")
 
     def __init__(self, runtime: Runtime, handshake: Attempt, presented: bytes | None) -> None:
         self._runtime = runtime
         self._handshake = handshake
-        self._presented = presented
+        self.presented = presented
+        """As sent."""
         self._policy = handshake.policy
         self._to_send: Route | None
         """The route at the price of a message; None if that is nothing."""
@@ -99,7 +100,7 @@ class WebSocketCharges:
         while True:
             attempt = Attempt(handshake.decision_id, handshake.method, handshake.path, policy, handshake.address)
             try:
-                await runtime.admission.admit(attempt, self._presented, route)
+                await runtime.admission.admit(attempt, self.presented, route)
             except RateLimited as refused:
                 waits = (state.reset_ms / 1000 for state in attempt.states if not state.allowed)
                 wait_s = max(waits, default=float(refused.retry_after_s))  # without the cache there are no states

@@ -16,6 +16,7 @@ from gateway.upstream.websocket_limits import Tally
 from gateway.web.asgi import Receive, Scope, Send
 from gateway.web.metered import Metered
 from gateway.web.presented_key import presented_key
+from gateway.web.websocket_bytes import ByteCharges
 from gateway.web.websocket_charges import WebSocketCharges
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class WebSocketSession:
         for upstream in (candidates := group.candidates(began_at)):
 
             def on_start(head: ResponseHead, upstream: Upstream = upstream) -> list[bytes]:
-                return self._started(metered, head, group, upstream, began_at)
+                return self._started(metered, charges, head, group, upstream, began_at)
 
             try:
                 with upstream.websocket():
@@ -93,7 +94,7 @@ class WebSocketSession:
                         upstream=upstream,
                         on_start=on_start,
                         on_message=charges.message,
-                        on_minute=lambda: self._on_minute(charges),
+                        on_minute=lambda: self._on_minute(metered, charges),
                         limits=self._limits(metered, scope, upstream),
                         tally=self._tally,
                     )
@@ -105,7 +106,13 @@ class WebSocketSession:
         raise AssertionError("a group has at least one server")
 
     def _started(
-        self, metered: Metered, head: ResponseHead, group: Group, upstream: Upstream, began_at: float
+        self,
+        metered: Metered,
+        charges: WebSocketCharges,
+        head: ResponseHead,
+        group: Group,
+        upstream: Upstream,
+        began_at: float,
     ) -> list[bytes]:
         """The upstream has answered."""
         self._is_answered = True
@@ -113,11 +120,16 @@ class WebSocketSession:
         if head.status == _SWITCHING:
             self._is_open = True
             self._runtime.metrics.websockets.inc()
-        return metered.on_start(head)
+        lines = metered.on_start(head)
+        if self._is_open and metered.settling is not None:
+            metered.by_minute = ByteCharges(self._runtime, metered.attempt, charges.presented, metered.settling)
+        return lines
 
-    async def _on_minute(self, charges: WebSocketCharges) -> None:
+    async def _on_minute(self, metered: Metered, charges: WebSocketCharges) -> None:
         self._count_messages()
         await charges.minute()
+        if metered.by_minute is not None:
+            await metered.by_minute.minute(self._tally.bytes_down, self._tally.bytes_up)
 
     def _count_messages(self) -> None:
         up, down = self._tally.messages_up, self._tally.messages_down

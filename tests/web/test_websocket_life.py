@@ -95,7 +95,7 @@ def test_a_websocket_that_is_settled_by_bytes_costs_those_of_the_apis_messages_w
         for message in ("héllo", b"x" * 250):
             opened.send(message)
             assert opened.recv(timeout=10) == message
-        assert used(client, "bytes") == 9, "what was reserved, until it ends"
+        assert used(client, "bytes") == 9, "what was reserved, in the first minute"
         if who != "the caller":
             other = api.connections[0]
             lose = other.transport.abort if "lost" in who else other.transport.close
@@ -205,18 +205,23 @@ def test_an_edit_of_the_policy_holds_for_open_websockets(start, tmp_path, until)
 
 @pytest.mark.slow
 @pytest.mark.timeout(200)
-def test_a_minute_is_charged_and_a_revoked_key_notices_although_nothing_is_sent(start):
+def test_a_minute_and_its_bytes_are_charged_and_a_revoked_key_notices_although_nothing_is_sent(start):
     gateway = start()
     _, _, client = gateway.customer()
     _, _, other = gateway.customer()
+    _, _, third = gateway.customer()
     [told] = other.get("/api/v1/api-keys").json()["keys"]
     with ExitStack() as stack:
         timed = stack.enter_context(open_socket(gateway.url, "/timed", key_of(client)))
         free = stack.enter_context(open_socket(gateway.url, "/chat", key_of(other)))
+        settled = stack.enter_context(open_socket(gateway.url, "/settled", key_of(third)))
+        settled.send(b"x" * 250)
+        assert settled.recv(timeout=10)
         assert other.delete(f"/api/v1/api-keys/{told['key_id']}").is_success
         assert used(client, "minutes") == 0
         deadline = time.monotonic() + 150
-        while used(client, "minutes") < 7:
+        assert used(third, "bytes") == 9
+        while used(client, "minutes") < 7 or used(third, "bytes") < 250:
             assert time.monotonic() < deadline
             time.sleep(1)
         assert closed(free) == (1008, "invalid-api-key")
