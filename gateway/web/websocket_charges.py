@@ -11,7 +11,7 @@ quota ends the WebSocket.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import structlog
@@ -21,6 +21,7 @@ from gateway.core.errors import CapacityReduced, ChargeDenied, RateLimited, Rout
 from gateway.core.route import Route, priced
 
 if TYPE_CHECKING:
+    from gateway.core.charge import LimitState
     from gateway.core.policy import Policy
     from gateway.web.runtime import Runtime
 
@@ -37,18 +38,26 @@ class WebSocketCharges:
         runtime: The opened parts.
         handshake: Admitted.
         presented: The key, as sent.
+        sleep: Waits so many seconds.
 
     Every method raises what `Admission.admit` raises, RouteNotFound, and UpgradeRefused if policy has no more
     WebSockets there.
     """
 
-    __slots__ = ("_handshake", "_policy", "_runtime", "_to_look", "_to_send", "_to_stay", "presented")
+    __slots__ = ("_handshake", "_policy", "_runtime", "_sleep", "_to_look", "_to_send", "_to_stay", "presented")
 
-    def __init__(self, runtime: Runtime, handshake: Attempt, presented: bytes | None) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        handshake: Attempt,
+        presented: bytes | None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._runtime = runtime
         self._handshake = handshake
         self.presented = presented
         """As sent."""
+        self._sleep = sleep
         self._policy = handshake.policy
         self._to_send: Route | None
         """The route at the price of a message; None if that is nothing."""
@@ -102,14 +111,19 @@ class WebSocketCharges:
             try:
                 await runtime.admission.admit(attempt, self.presented, route)
             except RateLimited as refused:
-                waits = (state.reset_ms / 1000 for state in attempt.states if not state.allowed)
-                wait_s = max(waits, default=float(refused.retry_after_s))  # without the cache there are no states
+                waits = (state.reset_ms / 1000 for state in _states(attempt) if not state.allowed)
+                wait_s = max(waits, default=float(refused.retry_after_s))
                 waited_s += wait_s
                 if waited_s > PATIENCE_S:
                     raise
-                await asyncio.sleep(wait_s)
+                await self._sleep(wait_s)
             else:
                 if attempt.account is not None and attempt.plan is not None:
                     runtime.settlement.note(attempt.account.customer_id, attempt.plan.key.key_id, attempt.now)
                     runtime.tallies.spent(attempt.account, attempt.plan, attempt.now)
                 return
+
+
+def _states(attempt: Attempt) -> tuple[LimitState, ...]:
+    """The limits that refused it: the cache's, or this worker's own while the cache cannot decide."""
+    return attempt.outage.too_fast if attempt.outage is not None else attempt.states
