@@ -8,9 +8,17 @@ from dataclasses import replace
 import pytest
 
 from gateway.cache import Cache, Receipt
-from gateway.core.errors import AccountSuspended, CapacityReduced, InvalidKey, QuotaExceeded, RateLimited
+from gateway.core.errors import (
+    AccountSuspended,
+    CapacityReduced,
+    IdempotencyKeyInFlight,
+    InvalidKey,
+    QuotaExceeded,
+    RateLimited,
+)
 from gateway.core.key_order import KeyOrder
 from gateway.core.keys import KeyCodec
+from gateway.core.once import BUSY_S, OnceCall, OnceTerms
 from gateway.outages import CALM_S
 from tests.caches import line_to
 from tests.conftest import PATIENT_S, PEPPER, Parts
@@ -379,6 +387,48 @@ async def test_a_call_that_may_have_been_counted_is_not_counted_twice(remote, pa
     assert await remote.outages.charge_back() == []
     reading = await parts.cache.read_usage(customer_id)
     assert reading.quotas["q:requests:period"][1] == 2
+
+
+async def test_a_call_whose_charge_had_no_answer_keeps_its_idempotency_key_until_it_ends(remote, parts, line, paying):
+    _, key = paying
+    clock, live = remote.clock, remote.admission.live
+    live_for_long = 3 * BUSY_S // 10
+
+    async def post(admission, digest, number):
+        attempt = admission.attempt(number, "POST", "/v1/echo")
+        attempt.once = OnceCall(digest=digest, fingerprint="print", terms=OnceTerms())
+        await admission.admit(attempt, key)
+        return attempt
+
+    await post(remote.admission, "another", "dec_1")  # the server has the script
+    line.deafen()
+    attempt = await post(remote.admission, "key", "dec_2")
+    assert (attempt.outage.mode, attempt.outage.parts) == ("local", ())
+    line.hear()
+    await all_back(remote.cache)
+    other = parts.another_worker()
+    for _ in range(live_for_long):
+        with pytest.raises(IdempotencyKeyInFlight):
+            await post(other, "key", "dec_3")
+        await live.renew()
+        clock.time += 10
+    live.end(attempt.decision_id)
+    assert await remote.admission.refund(attempt) == "nothing"
+    remote.admission.end_once(attempt)
+    await remote.cache.ping()
+    assert (await post(other, "key", "dec_4")).is_repeat
+    assert len(live) == 1  # the first of all
+
+
+async def test_a_call_whose_charge_was_not_sent_holds_no_idempotency_key(remote, line, paying):
+    _, key = paying
+    await line.close()
+    attempt = remote.admission.attempt("dec_1", "POST", "/v1/echo")
+    attempt.once = OnceCall(digest="key", fingerprint="print", terms=OnceTerms())
+    await admitted(remote.admission, key, 1)  # the loss is noticed
+    await remote.admission.admit(attempt, key)
+    assert attempt.once is None
+    assert len(remote.admission.live) == 0
 
 
 async def test_a_charge_back_whose_answer_is_lost_is_counted_once(remote, parts, line, paying):

@@ -142,12 +142,15 @@ class Admission:
             raise AssertionError("an account makes a plan or a refusal")
         if attempt.gate is not None:
             attempt.gate(held.account, attempt.plan)
-        attempt.once = None  # nobody knows what was charged under its Idempotency-Key
+        call, attempt.once = attempt.once, None  # nobody knows what was charged under its Idempotency-Key
         attempt.outage = self._outages.judge(held.account, attempt.plan, receipt_of(attempt).parts, error)
         if attempt.outage.too_fast:
             raise charge_denied(attempt.plan, attempt.outage.too_fast) from error
         if attempt.outage.refusal is not None:
             raise CacheUnavailable(attempt.outage.refusal, reason=error.reason) from error
+        if call is not None and error.may_have_happened:  # then the key says that this call is in flight
+            attempt.once = call
+            self._charging.hold_key(attempt, held.account.customer_id)
 
     async def follow_ledger(self) -> None:
         """While the cache cannot decide, take what the ledger knows of those who call; run it every moment.

@@ -94,7 +94,7 @@ class Attempt:
         """Whether it was let through by a lease."""
         self.now = 0.0
         self.once: OnceCall | None = None
-        """Its Idempotency-Key, while the charge under it is this attempt's."""
+        """Its Idempotency-Key, while the charge under it is this attempt's, or may be: the cache knows."""
         self.is_repeat = False
         """It was charged before under that key: its plan takes nothing from quotas."""
         self.outage: Passed | None = None

@@ -105,6 +105,10 @@ class Charging:
             self._hold(attempt, account.customer_id, plan.live, attempt.once if reply[0] == CHARGED else None)
         return reply
 
+    def hold_key(self, attempt: Attempt, customer_id: str) -> None:
+        """Hold the Idempotency-Key of a call that goes on, and may have been charged under it."""
+        self._hold(attempt, customer_id, (), attempt.once)
+
     def _hold(self, attempt: Attempt, customer_id: str, fields: tuple[str, ...], once: OnceCall | None) -> None:
         self._live.begin(attempt.decision_id, customer_id, fields, once)
         attempt.holds_places = True
