@@ -8,7 +8,8 @@ died; whoever ends its charge (`admission.ending`) lets it go. Laws:
 
 - nobody waits for a place to be given back; one whose giving back was lost heals by itself;
 - what may have been taken without an answer is given back;
-- all that is said of a call is said on one connection, so that a call that has ended is not held.
+- a call that has ended is not held: all that is said of a call is said on one connection; and where a cluster has
+  a renewal sent once more, or elsewhere, the release may have been before it, and is said again after it.
 """
 
 from __future__ import annotations
@@ -99,10 +100,12 @@ class LiveCalls:
     async def _hold(self, call_ids: list[str]) -> list[BaseException]:
         places: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
         renewals: list[bytes] = []
+        holding: dict[str, _Held] = {}
         now_ms = self._clock.cache_now_ms()
         for call_id in call_ids:
             if (held := self._old.get(call_id)) is None:  # it has ended meanwhile
                 continue
+            holding[call_id] = held
             for field in held.fields:
                 places[held.customer_id, field].append(call_id)
             if held.once is not None:
@@ -111,6 +114,9 @@ class LiveCalls:
             prepare_renewal(customer_id, field, renewed, now_ms) for (customer_id, field), renewed in places.items()
         ]
         answers = await asyncio.gather(*map(self._cache.send_packed, renewals), return_exceptions=True)
+        for call_id, held in holding.items():
+            if call_id not in self._old and held.fields:  # it has ended meanwhile
+                self.give_back(call_id, held.customer_id, held.fields)
         return [answer for answer in answers if isinstance(answer, BaseException)]
 
 

@@ -10,7 +10,11 @@ import hiredis
 import pytest
 
 from gateway.cache import Cache, CacheUnavailable
+from gateway.cache.scripts import RELEASE, RENEW
 from gateway.cache.slots import SLOTS, read_redirection, read_slots
+from gateway.clock import SystemClock
+from gateway.live_calls import LiveCalls
+from tests.cache.conftest import PATIENT_S
 from tests.fakes.listener import Listener
 
 if TYPE_CHECKING:
@@ -98,6 +102,40 @@ async def test_what_passes_is_waited_for(
 ) -> None:
     servers[0].answers += [b"-%b\r\n" % word] * 3 + [b":7\r\n"]
     assert await calling.settle_packed(COMMAND) == 7
+
+
+class MovingServer(ClusterServer):
+    """Puts off renewals until a release has come: the slot moves meanwhile."""
+
+    def _answer(self, command: list[bytes]) -> bytes:
+        if command[0] == b"EVALSHA" and not (self._was_asked(RELEASE.sha) or command[1] == RELEASE.sha):
+            self.answers.append(b"-TRYAGAIN\r\n")
+        elif command[0] == b"EVALSHA":
+            self.answers.append(b":1\r\n")
+        return super()._answer(command)
+
+    def _was_asked(self, sha: bytes) -> bool:
+        return any(command[1] == sha for command in self.asked)
+
+
+async def test_a_place_that_was_given_back_is_not_held_by_a_renewal_that_is_sent_again() -> None:
+    async with MovingServer() as server:
+        cache = await Cache.connect(f"redis+cluster://127.0.0.1:{server.port}", deadline_s=PATIENT_S)
+        assert await cache.wait_ready(PATIENT_S)
+        live = LiveCalls(cache, SystemClock())
+        live.begin("dec_1", "c", ("live",))
+        await live.renew()
+        renewing = asyncio.create_task(live.renew())
+        while not server.asked:  # noqa: ASYNC110 - it waits for another connection's end
+            await asyncio.sleep(0.001)
+        live.end("dec_1")
+        await renewing
+        renewed_last = max(place for place, command in enumerate(server.asked) if command[1] == RENEW.sha)
+        async with asyncio.timeout(PATIENT_S):
+            while len(server.asked) == renewed_last + 1:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.001)
+        assert server.asked[-1][1] == RELEASE.sha
+        await cache.aclose()
 
 
 async def test_what_does_not_pass_is_told_by_the_deadline(
