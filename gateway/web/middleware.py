@@ -23,7 +23,7 @@ from gateway.web.problems import problem_response
 from gateway.web.reserved import ReservedPaths
 from gateway.web.runtime import Runtime
 from gateway.web.sending import date_field, send_problem
-from gateway.web.unread import ends_unread
+from gateway.web.unread import Unread, ends_unread
 from gateway.web.websockets import refuse_upgrade
 
 if TYPE_CHECKING:
@@ -66,8 +66,15 @@ class Edge:
         if scope["type"] != "http":
             await (self._websockets if scope["type"] == "websocket" else self._app)(scope, receive, send)
             return
+        unread = await self._answer(scope, receive, send)
+        if unread is not None:
+            await unread.finish()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> Unread | None:
+        """One request, to the end of its call. What its connection still has to do is returned."""
         runtime = self._runtime()
         policy = runtime.policy.current
+        unread: Unread | None = None
         try:
             if CALLER not in scope.get("extensions", ()):
                 # A copy: some servers append trailer fields to their own list later, unchecked. What such a server
@@ -76,7 +83,9 @@ class Edge:
                 version = "1.0" if scope["http_version"] == "1" else scope["http_version"]  # as Granian says it
                 scope = {**scope, "headers": list(scope["headers"]), "http_version": version}
                 check_request(scope["method"], scope["raw_path"], scope["headers"], scope["http_version"])
-                receive, send = ends_unread(scope, receive, send)
+                unread = ends_unread(scope, receive, send)
+                if unread is not None:
+                    receive, send = unread.receive, unread.send
                 if wants_websocket(scope["headers"], scope["http_version"]):
                     refuse_upgrade(scope)
             raw_path, query = scope["raw_path"], scope["query_string"]
@@ -88,10 +97,10 @@ class Edge:
             runtime.metrics.decided("-", "-", error.code).n += 1
             readable = call_lines(policy.cors, scope["headers"]) if policy.cors is not None else []
             await send_problem(runtime, scope, send, error, None, pairs_of(readable))
-            return
+            return unread
         if ours:
             await self._app(scope, receive, _with_date(send))
-            return
+            return unread
         peer = scope["client"][0] if scope.get("client") else None
         rules = runtime.rules
         trusted, address = rules.proxies.known_peer(peer)
@@ -102,8 +111,9 @@ class Edge:
             metered.request_id = (request_id(scope["headers"], trusted) or b"").decode("ascii")
         if policy.has_cors and await _answers_preflight(policy, metered, scope, send):
             runtime.metrics.decided("-", "-", "preflight").n += 1
-            return
+            return unread
         await metered.run(receive, send)
+        return unread
 
     def _locate(self, raw_path: bytes, *, keeps_encoded_slashes: bool) -> tuple[str, bool]:
         """The path that policy matches, and whether it is ours.

@@ -3,7 +3,8 @@
 Somebody has to read the rest of such a body, or no other request is found behind it. Our own front does
 (web/front), but an app under another server cannot know: stock uvicorn reads on, Granian closes without
 a word, and the caller's next request on that connection is lost now and then. A caller that still sends
-when its connection closes may lose the answer too, so what it sends is read for a while longer.
+when its connection closes may lose the answer too, so what it sends is read for a while longer: by then the
+call has ended, and holds nothing.
 
 Source: RFC 9112 sections 9.3 and 9.6.
 """
@@ -24,26 +25,32 @@ _LINGER_S = 1.0
 """How long a caller may go on sending after its answer. Longer only holds the connection for who never ends."""
 
 
-def ends_unread(scope: Scope, receive: Receive, send: Send) -> tuple[Receive, Send]:
-    """A request's two functions, by which its answer closes the connection unless all of the body was received."""
+def ends_unread(scope: Scope, receive: Receive, send: Send) -> Unread | None:
+    """What closes a request's connection with the answer unless all of its body was received. None: it has none."""
     if scope["http_version"] in _WITHOUT_CONNECTION_FIELDS or not body_framing(scope["headers"], scope["http_version"]):
-        return receive, send
-    call = _Unread(receive, send, waits=any(name == b"expect" for name, _ in scope["headers"]))
-    return call.receive, call.send
+        return None
+    return Unread(receive, send, waits=any(name == b"expect" for name, _ in scope["headers"]))
 
 
-class _Unread:
-    """A request with a body, and its answer."""
+class Unread:
+    """A request with a body, and its answer.
 
-    __slots__ = ("_closes", "_is_unread", "_receive", "_receiving", "_send", "_waits")
+    Args:
+        receive: ASGI's.
+        send: ASGI's.
+        waits: It sends its body only when it is asked to.
+    """
+
+    __slots__ = ("_closes", "_is_complete", "_is_unread", "_receive", "_receiving", "_send", "_waits")
 
     def __init__(self, receive: Receive, send: Send, *, waits: bool) -> None:
         self._receive, self._send = receive, send
         self._waits = waits
-        """It sends its body only when it is asked to; to receive asks."""
+        """Still so: to receive asks."""
         self._receiving = 0
         self._is_unread = True
         self._closes = False
+        self._is_complete = False
 
     async def receive(self) -> dict[str, Any]:
         """ASGI's."""
@@ -64,10 +71,16 @@ class _Unread:
             fields = [field for field in message.get("headers", ()) if field[0] != b"connection"]
             message = {**message, "headers": [*fields, (b"connection", b"close")]}
         elif self._closes and message["type"] == "http.response.body" and not message.get("more_body", False):
-            await self._send({**message, "more_body": True})
-            await self._linger()
-            message = {"type": "http.response.body", "body": b""}
+            self._is_complete = True
+            message = {**message, "more_body": True}
         await self._send(message)
+
+    async def finish(self) -> None:
+        """Close the connection, if its answer says so; to be called when the call has ended."""
+        if self._is_complete:
+            self._is_complete = False
+            await self._linger()
+            await self._send({"type": "http.response.body", "body": b""})
 
     async def _linger(self) -> None:
         if self._waits or self._receiving:

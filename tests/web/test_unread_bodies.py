@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.web.unread import ends_unread
 from tests.fakes.raw_caller import RawCaller
 
 HEAD = b"POST %b HTTP/1.1\r\nHost: api.test\r\n%b\r\n\r\n"
@@ -56,3 +57,27 @@ def test_a_body_that_was_read_ends_no_connection(refusing):
         for _ in range(2):
             refused = caller.send(head + body).read()
             assert (refused.status, refused.get("connection")) == (400, None)
+
+
+async def test_an_answer_is_sent_before_anybody_waits_for_the_rest_of_the_body():
+    asked, sent = [], []
+
+    async def receive():
+        asked.append(len(sent))
+        return {"type": "http.request", "body": b"hello", "more_body": False}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"http_version": "1.1", "headers": [(b"content-length", b"5")]}
+    call = ends_unread(scope, receive, send)
+    assert call is not None
+    await call.send({"type": "http.response.start", "status": 502, "headers": []})
+    await call.send({"type": "http.response.body", "body": b"no"})
+    assert asked == [], "whoever sends it can end its call first"
+    assert [message.get("more_body", False) for message in sent] == [False, True]
+    await call.finish()
+    assert asked == [2]
+    assert sent[-1] == {"type": "http.response.body", "body": b""}
+    await call.finish()
+    assert len(sent) == 3
