@@ -20,6 +20,8 @@ class _Debt(NamedTuple):
 
     at_ms: int
     units: int
+    empty_at_ms: int
+    """From then on it is as if it had never been used."""
 
 
 class Paces:
@@ -33,6 +35,10 @@ class Paces:
         self._entries = entries
         self._buckets: dict[str, dict[str, _Debt]] = {}
 
+    def __len__(self) -> int:
+        """Buckets that are remembered."""
+        return sum(map(len, self._buckets.values()))
+
     def waits_ms(self, customer_id: str, claims: Iterable[RateClaim], now_ms: int) -> dict[str, int]:
         """The claims, by field, that are too fast, with the milliseconds until each would pass. Writes nothing."""
         buckets = self._buckets.get(customer_id, {})
@@ -44,10 +50,15 @@ class Paces:
         return waits
 
     def spend(self, customer_id: str, claims: Iterable[RateClaim], now_ms: int) -> None:
-        """Put the costs into the buckets. Only of claims that all pass."""
-        buckets = self._buckets.pop(customer_id, None) or {}
+        """Put the costs into the buckets, and forget those that are empty. Only of claims that all pass."""
+        known = self._buckets.pop(customer_id, None) or {}
+        buckets = {field: debt for field, debt in known.items() if debt.empty_at_ms > now_ms}
         for claim in claims:
-            buckets[claim.field] = _Debt(now_ms, _drained(buckets, claim, now_ms) + claim.cost * claim.window_ms)
+            units = _drained(buckets, claim, now_ms) + claim.cost * claim.window_ms
+            if units:
+                buckets[claim.field] = _Debt(now_ms, units, now_ms - (-units // claim.units))
+        if not buckets:
+            return
         self._buckets[customer_id] = buckets
         if len(self._buckets) > self._entries:
             del self._buckets[next(iter(self._buckets))]

@@ -80,3 +80,12 @@ def test_no_more_customers_are_remembered_than_are_allowed_for(entries):
         paces.spend(f"customer-{number}", [claim(cost=5)], 0)
     remembered = [bool(paces.waits_ms(f"customer-{number}", [claim()], 0)) for number in range(entries + 1)]
     assert remembered == [False] + [True] * entries
+
+
+def test_buckets_that_are_empty_are_forgotten():
+    paces = Paces(10)
+    for number in range(100):
+        assert ask(paces, number * 100, claim(field=f"rate of key {number}")) == {}
+    assert len(paces) == 4, "each is empty after 334 ms"
+    assert ask(paces, 20_000, claim(cost=0)) == {}
+    assert len(paces) == 0
