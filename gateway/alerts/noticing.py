@@ -165,7 +165,7 @@ class Noticing:
             window_ends_at=ends_at,
             at=int(now),
         )
-        await self._record(alert, limit.name)
+        await self._record(alert, "quota threshold reached", limit=limit.name)
 
     async def _tell_of_credits(
         self, grant: Grant, used: int, account: Account, access: Access, policy: Policy, now: float
@@ -189,17 +189,11 @@ class Noticing:
             expires_at=grant.expires_at,
             at=int(now),
         )
-        await self._record(alert, grant.grant_id)
+        await self._record(alert, "credits threshold reached", grant_id=grant.grant_id)
 
-    async def _record(self, alert: Alert, of: str) -> None:
+    async def _record(self, alert: Alert, said: str, **of: str) -> None:
         if await self._ledger.record_alert(alert, self._channels):
-            log.info(
-                "quota threshold reached",
-                alert_id=alert.alert_id,
-                customer_id=alert.customer_id,
-                limit=of,
-                percent=alert.percent,
-            )
+            log.info(said, alert_id=alert.alert_id, customer_id=alert.customer_id, percent=alert.percent, **of)
 
     def _now(self, reading: UsageReading) -> float:
         """The instant that rules the reading's windows: the cache's, unless the clock is simulated."""

@@ -30,6 +30,7 @@ from gateway.policyfiles.faults import PolicyInvalid
 from gateway.policyfiles.sources import read_sources
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from gateway.core.policy import Policy
@@ -73,7 +74,7 @@ class PolicyHolder:
         self._taken = (last_good.find() if last_good else None) or read_sources(directory)
         compiled = self._compile(self._taken)
         self._current = compiled.policy
-        _say_cautions(compiled)
+        _say_cautions(_log.info, compiled)  # each worker says it, and nothing has changed
         self._taken = replace(self._taken, attachments=compiled.attachments)
         self._keep()
         self._candidate: Sources | None = None
@@ -155,7 +156,7 @@ class PolicyHolder:
             before, self._current = self._current, policy
             self.reloads += 1
             _log.info("policy reloaded", before=before.policy_hash, running=policy.policy_hash)
-            _say_cautions(compiled, find_restarts(before, policy, compiled.limit_places))
+            _say_cautions(_log.warning, compiled, find_restarts(before, policy, compiled.limit_places))
         elif was_refused:
             _log.info("policy files are valid again and say what is running", running=policy.policy_hash)
         return True
@@ -168,8 +169,8 @@ class PolicyHolder:
             self._last_good.keep(self._taken)
 
 
-def _say_cautions(compiled: CompiledPolicy, restarts: tuple[Caution, ...] = ()) -> None:
+def _say_cautions(say: Callable[..., None], compiled: CompiledPolicy, restarts: tuple[Caution, ...] = ()) -> None:
     cautions = (*restarts, *compiled.cautions)
     if cautions:
         said = [str(caution) for caution in cautions]
-        _log.warning("policy in force may surprise", running=compiled.policy.policy_hash, cautions=said)
+        say("policy in force may surprise", running=compiled.policy.policy_hash, cautions=said)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from structlog.testing import capture_logs
+
 from gateway.crediting import CreditOrder
 from tests.alerts.test_alerts import Worker
 
@@ -47,6 +49,14 @@ async def test_each_share_of_a_grant_is_told_when_it_is_reached_and_once(parts):
     for other in (worker, Worker(parts)):
         await other.settlement.settle_all()
     assert len(await told(parts)) == 3, "neither the next look nor a restart tells it again"
+
+
+async def test_the_log_says_of_what_a_threshold_was_reached(parts):
+    with capture_logs() as logs:
+        _, key, worker, given = await customer_with_credits(parts)
+        await worker.call(key, 10)
+    said = {(one["event"], one.get("grant_id") or one["limit"]) for one in logs if "alert_id" in one}
+    assert said == {("quota threshold reached", "period"), ("credits threshold reached", given.grant_id)}
 
 
 async def test_credits_that_are_used_up_between_two_settlements_are_told_of_although_they_have_left_the_account(parts):
