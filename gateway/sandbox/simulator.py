@@ -76,6 +76,7 @@ class Simulator:
     """One simulated account in real time. Must be made within the event loop that it is to use.
 
     `run` goes into every id; see `World`. `send` takes the place of HTTP on the way to webhook endpoints.
+    `real_now` takes the place of the real clock; signatures do not go by it.
     """
 
     def __init__(
@@ -86,7 +87,9 @@ class Simulator:
         clock_file: Path | None = None,
         delivery_rules: DeliveryRules | None = None,
         send: Send | None = None,
+        real_now: Callable[[], float] = time.time,
     ) -> None:
+        self._real_now = real_now
         self.key = check_key(key)
         self.offset_s = 0.0 if clock_file is None else _read_offset(clock_file)
         self.answers = AnswerBook()
@@ -107,7 +110,7 @@ class Simulator:
 
     def now(self) -> float:
         """Simulated Unix seconds."""
-        return time.time() + self.offset_s
+        return self._real_now() + self.offset_s
 
     def new_request_id(self) -> str:
         """`req_...`, counted."""
@@ -158,9 +161,9 @@ class Simulator:
         while settle:
             self.catch_up()
             due = self.next_due_at()
-            if due is None or due > time.time() + target:
+            if due is None or due > self._real_now() + target:
                 break
-            self._move_to(max(self.offset_s, min(target, due - time.time())))
+            self._move_to(max(self.offset_s, min(target, due - self._real_now())))
             await self.deliverer.drain(settle_timeout_s)
         self._move_to(max(self.offset_s, target))
 
@@ -170,7 +173,7 @@ class Simulator:
         return min((due for due in dues if due is not None), default=None)
 
     def _move_to(self, offset_s: float) -> None:
-        reach(self.world, int(time.time() + offset_s))
+        reach(self.world, int(self._real_now() + offset_s))
         self._set_offset(offset_s)
         self._hand_over()
 

@@ -36,6 +36,10 @@ from tests.lives.truth import truth_of
 POLICIES = Path(__file__).parents[2] / "policies"
 PEPPER = b"a pepper of at least thirty-two bytes"
 NewTown = Callable[..., Awaitable[Town]]
+FOUNDED_AT = 1_800_000_000.0
+"""The real clock of a town stands still: time passes only when it is moved, and months are as long in every run."""
+PATIENCE_S = 600.0
+"""Longer than a test may take: what a busy machine delays is no outage."""
 
 
 @pytest.fixture(scope="session")
@@ -67,6 +71,7 @@ def quiet() -> Iterator[None]:
 
 @pytest.fixture
 async def new_town(memory: Path, cache_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[NewTown]:
+    before = random.getstate()
     apps: dict[str, Any] = {}
     lateness: dict[str, Town] = {}
 
@@ -81,12 +86,13 @@ async def new_town(memory: Path, cache_url: str, monkeypatch: pytest.MonkeyPatch
         stack.enter_context(watched(monkeypatch, ask))
 
         async def make(number: int, buyers: int, heard: Sequence[str] = SUBSCRIBED_TYPES) -> Town:
+            random.seed(number)  # the pauses of the worker are drawn from there
             file = memory / f"{number}-{secrets.token_hex(4)}.sqlite3"
             shutil.copy(memory / "migrated.sqlite3", file)
-            ledger = await Ledger.open(f"sqlite:///{file}")
+            ledger = await Ledger.open(f"sqlite:///{file}", deadline_s=PATIENCE_S)
             stack.callback(file.unlink)
             stack.push_async_callback(ledger.aclose)
-            cache = await Cache.connect(cache_url, deadline_s=30, on_reconnect=None)
+            cache = await Cache.connect(cache_url, deadline_s=PATIENCE_S, on_reconnect=None)
             stack.push_async_callback(cache.aclose)
             reader = Redis.from_url(cache_url)
             stack.push_async_callback(reader.aclose)
@@ -95,30 +101,36 @@ async def new_town(memory: Path, cache_url: str, monkeypatch: pytest.MonkeyPatch
             apps["stripe"], lateness["town"] = create_stripe(town.simulator), town
             for _ in range(buyers):
                 town.buyers.append(await move_in(town))
-            town.calm_at = town.now()
+            town.seen_at.append(town.now())
             return town
 
         yield make
+    random.setstate(before)
 
 
 async def found(chance: random.Random, ledger: Ledger, cache: Cache, reader: Redis, stack: AsyncExitStack) -> Town:
     """A town without buyers."""
     towns: list[Town] = []
-    rules = DeliveryRules(on_test_clock=True, hold_s=0.005, concurrency=4)
+    rules = DeliveryRules(on_test_clock=True, hold_s=PATIENCE_S, concurrency=4)  # held until `drain` releases it
 
     async def send(*delivery: Any) -> int | str:
         return await towns[0].deliver(*delivery)
 
-    simulator = Simulator(run=f"r{chance.getrandbits(40):x}", delivery_rules=rules, send=send)
+    run = f"r{chance.getrandbits(40):x}"
+    simulator = Simulator(run=run, delivery_rules=rules, send=send, real_now=lambda: FOUNDED_AT)
     stack.push_async_callback(simulator.aclose)
     simulator.set_rules(Rules(final_action=chance.choice(("cancel", "cancel", "unpaid", "leave"))))
     simulator.carry_out(seed)
     clock, policy = SimulatorClock(simulator), PolicyHolder(POLICIES)
-    billing = await Billing.open(StripeOptions(secret_key=simulator.key, base_url="http://127.0.0.1"))
+    options = StripeOptions(
+        secret_key=simulator.key, base_url="http://127.0.0.1", price_ttl_s=PATIENCE_S, deadline_s=PATIENCE_S
+    )
+    billing = await Billing.open(options)
     stack.push_async_callback(billing.aclose)
     publisher, codec = Publisher(ledger, cache, clock), KeyCodec(PEPPER, "test")
     sync = Sync(ledger=ledger, billing=billing, policy=policy, publish=publisher.publish, clock=clock)
     town = Town(
+        name=secrets.token_hex(4),  # the cache is shared by all tests, and remembers
         chance=chance,
         fates=random.Random(chance.getrandbits(40)),
         simulator=simulator,
@@ -153,7 +165,7 @@ def listen(town: Town, types: Sequence[str]) -> None:
 
 async def move_in(town: Town) -> Buyer:
     """A new customer of the gateway, whom Stripe does not know yet."""
-    customer_id = secrets.token_hex(6)  # the cache is shared by all tests, and remembers
+    customer_id = f"{town.name}-{next(town.numbers):04}"
     await town.ledger.create_customer(
         customer_id=customer_id, user_id=f"user-{customer_id}", now=int(town.now()), actor="test"
     )

@@ -22,6 +22,7 @@ from gateway.billing.transport import Transport
 from gateway.cache import Cache, CacheUnavailable
 from gateway.core.errors import LedgerUnavailable
 from gateway.ledger.database import Database
+from tests.lives.order import OneAtATime, work_in_the_loop
 
 Result = TypeVar("Result")
 Fate: TypeAlias = Literal["done", "refused", "unknown", "killed before", "killed after"]
@@ -41,6 +42,7 @@ class Process:
     is_dead: bool = False
     under_way: int = 0
     """Steps that have begun and not ended."""
+    step_ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def take(self, kind: str, name: str, do: Callable[[], Awaitable[Result]]) -> Result:
         """One step."""
@@ -54,6 +56,7 @@ class Process:
             result = await do() if happens else None
         finally:
             self.under_way -= 1
+            self.step_ended.set()
         if fate.startswith("killed") or self.is_dead:
             self.is_dead = True
             raise Killed
@@ -78,8 +81,9 @@ async def run_in(process: Process, work: Coroutine[Any, Any, Result]) -> Result 
     try:
         return await work
     except Killed:
-        while process.under_way:  # noqa: ASYNC110 - it signals nothing, and only a kill waits for it
-            await asyncio.sleep(0.001)
+        while process.under_way:
+            process.step_ended.clear()
+            await process.step_ended.wait()
         return None
     finally:
         RUNNING.reset(token)
@@ -95,6 +99,7 @@ async def pass_through(kind: str, name: str, do: Callable[[], Awaitable[Result]]
 def watched(monkeypatch: pytest.MonkeyPatch, ask_stripe: Callable[..., Coroutine[Any, Any, Any]]) -> Iterator[None]:
     """Every step of every process passes through here; requests to Stripe are answered by `ask_stripe`."""
     see_through, publish = Database.see_through, Cache.publish
+    one_at_a_time = OneAtATime()
 
     async def ledger_step(database: Database, work: Coroutine[Any, Any, Any]) -> Any:
         try:
@@ -104,12 +109,16 @@ def watched(monkeypatch: pytest.MonkeyPatch, ask_stripe: Callable[..., Coroutine
                 work.close()
 
     async def cache_step(cache: Cache, account: Any, **options: Any) -> bool:
-        return await pass_through("cache", "publish", lambda: publish(cache, account, **options))
+        def do() -> Awaitable[bool]:
+            return one_at_a_time.run(lambda: publish(cache, account, **options))
+
+        return await pass_through("cache", "publish", do)
 
     async def stripe_step(_: Transport, method: str, url: str, headers: Any, post_data: Any = None) -> Any:
         name = f"{method} {url.partition('?')[0].partition('/v1/')[2]}"
         return await pass_through("stripe", name, lambda: ask_stripe(method, url, headers, post_data))
 
+    work_in_the_loop(monkeypatch)
     monkeypatch.setattr(Database, "see_through", ledger_step)
     monkeypatch.setattr(Cache, "publish", cache_step)
     monkeypatch.setattr(Transport, "request_async", stripe_step)

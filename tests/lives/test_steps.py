@@ -55,7 +55,7 @@ async def in_step(town: Town, buyer: Buyer) -> None:
 
 async def webhook(town: Town, _buyer: Buyer) -> None:
     town.let_events_go()
-    await town.simulator.deliverer.drain(30)
+    await town.simulator.deliverer.drain(600)
 
 
 async def worker(town: Town, _buyer: Buyer) -> None:

@@ -9,9 +9,10 @@ the trouble of that stretch.
 from __future__ import annotations
 
 import random
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, TypeVar
 
 from redis.asyncio import Redis
@@ -42,14 +43,14 @@ from gateway.sync.facts import read_facts
 from tests.lives.acts import ACTS
 from tests.lives.steps import Process, run_in
 from tests.lives.trouble import CALM, Trouble, draw_trouble
-from tests.lives.truth import REFUSED, Truth, truth_of
+from tests.lives.truth import REFUSED, Truth, owed_since, truth_of
 from tests.stripe_sdk.params import template_of
 
 Result = TypeVar("Result")
 HOUR_S, DAY_S = 3600, 86_400
 _REFUSALS = (TiergateError, StripeProblem, CardRefused, Refused, NoSuchRecord)
 _BY_PATH = {(one.method, one.path): one for one in ENDPOINTS}
-_MOST_RESTS = 5
+_PATIENCE_S = 600
 _MOST_TURNS = 300
 """Of the worker, until nothing is due any more: more is no progress."""
 
@@ -74,6 +75,8 @@ class Buyer:
     customer_id: str
     stripe_customer_id: str | None = None
     truths: list[Truth] = field(default_factory=list)
+    owed_since: int | None = None
+    """The earliest instant from which the gateway, at the last rest, may have counted a payment that is due."""
     acts: list[str] = field(default_factory=list)
 
 
@@ -81,10 +84,11 @@ class Buyer:
 class Town:
     """Buyers, a gateway, and Stripe."""
 
+    name: str
     chance: random.Random
     """Draws what happens."""
     fates: random.Random
-    """Draws what becomes of steps: tasks take them in an order that nobody can repeat."""
+    """Draws what becomes of steps."""
     simulator: Simulator
     ledger: Ledger
     cache: Redis
@@ -98,8 +102,9 @@ class Town:
     planned: list[Process] = field(default_factory=list)
     trouble: Trouble = CALM
     swept_at: float = 0.0
-    calm_at: float = 0.0
-    """When everything was last seen to be in step."""
+    seen_at: list[float] = field(default_factory=list)
+    """When the gateway had seen all that Stripe had: nothing went wrong, and nothing was left to do."""
+    numbers: Iterator[int] = field(default_factory=count)
 
     @property
     def policy(self) -> Policy:
@@ -166,7 +171,7 @@ class Town:
 
     async def work(self) -> None:
         """What the background does in a stretch of time: deliveries, the inbox, a sweep, and the cache's repair."""
-        await self.simulator.deliverer.drain(20)
+        await self.simulator.deliverer.drain(_PATIENCE_S)
         for _ in range(2):
             await run_in(self.process(), self.work_off())
         await self._sweep()
@@ -217,6 +222,8 @@ class Town:
             self._note_truths()
             await self.work()
             self._note_truths()
+            if self.trouble is CALM and not await self._left_to_do():
+                self.seen_at.append(self.now())
             await self.check_bounds()
             self._begin(CALM if self.chance.random() < 0.5 else draw_trouble(self.chance))
 
@@ -225,12 +232,15 @@ class Town:
         self._begin(CALM)
         for _ in range(20):
             await self.work()
-            counts = await self.ledger.inbox_counts()
-            if counts.by_status["pending"] == counts.by_status["claimed"] == 0:
+            if not (left := await self._left_to_do()):
                 return
             await self.simulator.advance(600)
             self._note_truths()
-        raise AssertionError(f"still in the inbox: {counts}")
+        raise AssertionError(f"still in the inbox: {left}")
+
+    async def _left_to_do(self) -> int:
+        counts = await self.ledger.inbox_counts()
+        return counts.by_status["pending"] + counts.by_status["claimed"]
 
     def _note_truths(self) -> None:
         for buyer in self.buyers:
@@ -269,38 +279,24 @@ class Town:
     async def check_bounds(self) -> None:
         """At any time: what is granted is what Stripe had since all was in step; grace ends at most so much late."""
         now = self.now()
-        accounts = await self._recorded()
+        accounts = await self.recorded()
         for buyer in self.buyers:
-            granted = self._granted(accounts[buyer.customer_id], now)
-            allowed = {one for truth in buyer.truths for one in truth.allowed(now, now - self.calm_at)}
+            granted = self.granted(accounts[buyer.customer_id], now)
+            allowed = {one for truth in buyer.truths for one in truth.allowed(now, self.seen_at, buyer.owed_since)}
             assert granted in allowed, f"{granted} is not one of {allowed}: {self._told(buyer)}"
 
     async def check_in_step(self) -> None:
-        """At rest: ledger and cache grant what Stripe says, and a read of Stripe would change nothing.
-
-        Time goes on while this looks: if something falls due meanwhile it was no rest, and is waited for again.
-        """
-        for _ in range(_MOST_RESTS):
-            await self.come_to_rest()
-            events = self.simulator.world.tables.events
-            before = len(events)
-            try:
-                return await self._check_in_step()
-            except AssertionError:
-                self.simulator.catch_up()
-                if len(events) == before:
-                    raise
-        raise AssertionError("something always falls due")
-
-    async def _check_in_step(self) -> None:
+        """At rest: ledger and cache grant what Stripe says, and a read of Stripe would change nothing."""
+        await self.come_to_rest()
         now = self.now()
-        recorded = await self._recorded()
+        self.seen_at.append(now)
+        recorded = await self.recorded()
         blobs = await self.cache.mget([acct_key(buyer.customer_id) for buyer in self.buyers])
         for buyer, blob in zip(self.buyers, blobs, strict=True):
             told = self._told(buyer)
             truth = truth_of(self.simulator.world, buyer.stripe_customer_id)
             account = recorded[buyer.customer_id]
-            assert self._granted(account, now) in truth.allowed(now, now - self.calm_at), told
+            assert self.granted(account, now) in truth.allowed(now, self.seen_at, buyer.owed_since), told
             if buyer.stripe_customer_id is not None:
                 who = (buyer.customer_id, buyer.stripe_customer_id)
                 facts = await read_facts(self.billing, self.ledger, self.policy, *who)
@@ -308,10 +304,11 @@ class Town:
                 assert read == account.subscription, f"{told}; recorded {account.subscription}; read {read}"
             cached = None if blob is None else decode_account(blob)
             assert cached is None or cached == await self.ledger.load_account(buyer.customer_id), told
+            buyer.owed_since = owed_since(buyer.owed_since, [*buyer.truths, truth])
             buyer.truths = [truth]
-        self.calm_at = now
+        await self.simulator.advance(1)  # what happens at the instant of a rest was seen at it
 
-    async def _recorded(self) -> dict[str, Account]:
+    async def recorded(self) -> dict[str, Account]:
         """Every account as the ledger has it, as far as access goes."""
         query = select(SUBSCRIPTIONS.c.customer_id, *SUBSCRIPTION_COLUMNS)
         async with self.ledger._database.reading() as connection:
@@ -328,7 +325,7 @@ class Town:
             for one in self.buyers
         }
 
-    def _granted(self, account: Account, now: float) -> str:
+    def granted(self, account: Account, now: float) -> str:
         access = decide_access(account, self.policy, now)
         if access.tier is None:
             assert access.refusal is not None

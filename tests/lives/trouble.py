@@ -71,8 +71,6 @@ def _draw_faults(chance: random.Random, *, delivery: bool, api: bool) -> Faults:
         order=chance.choice(("forward", "reverse", "shuffle", "shuffle")),
         drop=chance.choice(((), ("*",))),
         drop_share=chance.choice((0.1, 0.5, 1.0)),
-        delay_s=chance.choice((0.0, 0.003)),
-        delay_share=0.3,
         unreached=chance.choice((0.0, 0.3)),
         unanswered=chance.choice((0.0, 0.3)),
         api_version=chance.choice((None, None, "2024-06-20", "2099-12-31.unheard")),

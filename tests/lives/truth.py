@@ -4,10 +4,15 @@ active, trialing      the plan's tier
 past_due              the plan's tier for 7 days since it was first seen, then the free one
 unpaid, paused        refused until it is paid
 anything else         the free tier
+
+When it was first seen: at the latest when all was seen for the first time after Stripe had it, and to see it
+again later changes nothing. Not before Stripe had it; but who saw a payment due, then nothing of
+how it was paid, and then the next one due, cannot tell the two apart, and goes on counting from the first.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -27,21 +32,44 @@ class Truth:
     at: int
     subscriptions: tuple[tuple[str, str, int | None], ...]
 
-    def allowed(self, now: float, lag_s: float) -> set[str]:
-        """What may be granted `now` by one who saw this, and saw each change at most `lag_s` after it happened."""
-        options = [_of_status(one, now, lag_s) for one in self.subscriptions]
+    def allowed(self, now: float, seen_at: Sequence[float], owed_since: int | None = None) -> set[str]:
+        """What may be granted `now` by one who saw this.
+
+        Args:
+            now: Unix seconds.
+            seen_at: When all was seen, in order.
+            owed_since: Since when one who was not told of a payment may count what is due.
+        """
+        options = [_of_status(one, now, seen_at, owed_since) for one in self.subscriptions]
         return {_best(combination) for combination in product(*options)}
 
+    @property
+    def dues(self) -> list[int]:
+        """Since when payments are due."""
+        return [since for status, _, since in self.subscriptions if status == "past_due" and since is not None]
 
-def _of_status(subscription: tuple[str, str, int | None], now: float, lag_s: float) -> list[tuple[int, int, str]]:
+
+def owed_since(before: int | None, truths: Sequence[Truth]) -> int | None:
+    """Since when one may count what is due who has seen the last of these truths, and any of the others or none."""
+    if not truths[-1].dues:
+        return None
+    dues = [since for truth in truths for since in truth.dues]
+    return min(dues) if before is None else min(before, *dues)
+
+
+def _of_status(
+    subscription: tuple[str, str, int | None], now: float, seen_at: Sequence[float], owed: int | None
+) -> list[tuple[int, int, str]]:
     """(rank of the tier, how near to being paid, answer): more than one while nobody can say which."""
     status, tier, since = subscription
     if status in {"active", "trialing"}:
         return [(RANK[tier], 4, tier)]
     if status == "past_due":
-        ends_at = (since or 0) + GRACE_S
+        assert since is not None
+        first = since if owed is None else min(owed, since)
+        last = next((seen for seen in seen_at if seen >= since), now)
         paying, lapsed = (RANK[tier], 4, tier), (0, 3, FREE)
-        return [one for one, may_be in ((paying, now < ends_at + lag_s), (lapsed, now >= ends_at)) if may_be]
+        return [one for one, may_be in ((paying, now < last + GRACE_S), (lapsed, now >= first + GRACE_S)) if may_be]
     if status in {"unpaid", "paused"}:
         return [(0, 2 if status == "unpaid" else 1, REFUSED)]
     return [(0, 0, FREE)]
