@@ -81,9 +81,9 @@ TABLE: dict[str, Kind] = {
     "idempotency-key-in-flight": Kind(
         status=409,
         title="The first call with this Idempotency-Key is in progress",
-        advice="Try again after the seconds in Retry-After: once the first call has ended, however long it takes, a "
-        "repeat passes and is not charged again. If the gateway that had the first call was lost, that takes a minute. "
-        "Nothing was charged.",
+        advice="Try again after the seconds in Retry-After, never more than 5: once the first call has ended, however "
+        "long it takes, a repeat passes and is not charged again. If the gateway that had the first call was lost, "
+        "that takes a minute. Nothing was charged.",
         retry_after_s=1,
     ),
     "upgrade-not-supported": Kind(

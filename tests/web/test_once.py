@@ -301,6 +301,7 @@ def test_a_call_that_goes_on_for_longer_than_a_lost_one_is_waited_for_is_forward
     def wait_s():
         refused = ada.post(second, once, path)
         assert (refused.status, refused.code) == (409, "idempotency-key-in-flight")
+        assert 1 <= int(refused.get("retry-after")) <= 5, "it may end at any moment"
         return int(re.search(r"(\d+) s", refused.json()["detail"])[1])
 
     with RawCaller(first.url) as caller:
