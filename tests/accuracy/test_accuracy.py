@@ -16,3 +16,10 @@ async def test_the_count_ends_exactly_at_the_limit_although_workers_are_killed()
     verdict = await run_trial(Trial(seconds=12, workers=2, pace=500, kill_every_s=3), print)
     assert verdict.faults() == []
     assert verdict.killed
+
+
+async def test_the_count_ends_exactly_at_the_limit_although_workers_that_hold_leases_are_killed() -> None:
+    settings = (("TIERGATE_LEASES", "on"),)
+    verdict = await run_trial(Trial(seconds=12, workers=2, pace=500, kill_every_s=3, settings=settings), print)
+    assert verdict.faults() == []
+    assert verdict.killed

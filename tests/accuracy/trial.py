@@ -30,7 +30,9 @@ from tests.fakes.raw import open_raw
 _CONNECTIONS = 64
 _LOOK_S = 0.5
 _STILL_S = 5.0
-"""The counters do not move for so long: all that was left has been spent."""
+"""Callers are answered, and nothing was passed on for so long: all that was left has been spent."""
+_DEAD_S = 90.0
+"""The same, whatever callers are answered: a worker needs up to 20 s to start on a busy machine."""
 _SETTLED_S = 60.0
 _LEASED_S = 2 * 0.5
 """A worker holds a lease and the one after it, each for `TIERGATE_LEASE_TTL_MS`, which is 500 unless set."""
@@ -123,7 +125,7 @@ async def run_trial(trial: Trial, tell: Callable[[str], None]) -> Verdict:
     try:
         callers = Callers(gateway.port, gateway.key, connections=_CONNECTIONS, pace=trial.pace)
         callers.start()
-        killed = await _let_run(trial, gateway, api, tell)
+        killed = await _let_run(trial, gateway, (api, callers), tell)
         await callers.stop()
         counted = await _counted(gateway)
         settled = await _settled(gateway, counted)
@@ -145,17 +147,23 @@ async def run_trial(trial: Trial, tell: Callable[[str], None]) -> Verdict:
     )
 
 
-async def _let_run(trial: Trial, gateway: Gateway, api: CountingApi, tell: Callable[[str], None]) -> int:
-    """Until the time is over and nothing moves any more. Returns how many workers were killed."""
+async def _let_run(
+    trial: Trial, gateway: Gateway, ends: tuple[CountingApi, Callers], tell: Callable[[str], None]
+) -> int:
+    """Until the time is over and everybody is refused. Returns how many workers were killed."""
+    api, callers = ends
     loop, chance = asyncio.get_running_loop(), random.Random(1)
     began_at = moved_at = told_at = loop.time()
     kill_at = began_at + trial.kill_every_s if trial.kill_every_s is not None else None
-    killed, seen = 0, -1
-    while loop.time() < began_at + trial.seconds or loop.time() < moved_at + _STILL_S:
+    killed, seen, is_spent = 0, -1, False
+    while loop.time() < began_at + trial.seconds or not is_spent:
+        refused = callers.answers[429]
         await asyncio.sleep(_LOOK_S)
         now = loop.time()
         if api.requests != seen:
             seen, moved_at = api.requests, now
+        is_refusing = callers.answers[429] > refused  # else it is the workers that are missing, not the units
+        is_spent = now >= moved_at + (_STILL_S if is_refusing else _DEAD_S)
         if kill_at is not None and trial.kill_every_s is not None and kill_at <= now < began_at + trial.seconds:
             killed += _kill_one(gateway, chance)
             kill_at = now + trial.kill_every_s
