@@ -73,7 +73,8 @@ class Rig:
 
     async def nothing_is_late(self) -> None:
         """No charge moved after the case that it belongs to."""
-        assert self._units() == self._expected_units
+        units = self._units()
+        assert units == self._expected_units, f"{units} units are charged, and {self._expected_units} were seen"
 
     async def _play(self, case: Case, way: str) -> Outcome:
         recorder = self._recorder
