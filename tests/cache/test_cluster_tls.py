@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.slow,
-    # redis-py leaves a connection open whose handshake is cut off by a time limit
-    pytest.mark.filterwarnings("ignore:Exception ignored.*AbstractConnection:pytest.PytestUnraisableExceptionWarning"),
 ]
 
 PATIENT_S = 30.0

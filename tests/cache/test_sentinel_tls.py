@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = [
-    # redis-py leaves a connection open whose handshake is cut off by a time limit
-    pytest.mark.filterwarnings("ignore:Exception ignored.*AbstractConnection:pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.slow,
     pytest.mark.not_on("cluster", because="is about the one master that sentinels name"),
 ]
