@@ -11,6 +11,7 @@ them are lost. So the sentinels are asked again all the time.
 from __future__ import annotations
 
 import asyncio
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import hiredis
@@ -133,13 +134,30 @@ class _Asked(Redis):
             raise
 
 
+class _Sentinels(Sentinel):
+    """Those of a URL, whoever was right last first.
+
+    redis-py exchanges two places of the list that it goes through. Of two that ask at once the second would put one
+    sentinel in both places, and the other were never asked again, nor closed. So each goes through a list of its own.
+    """
+
+    async def discover_master(self, service_name: str) -> tuple[str, int]:
+        """Raises as in redis-py."""
+        asking = copy(self)
+        asking.sentinels = list(self.sentinels)
+        found: tuple[str, int] = await Sentinel.discover_master(asking, service_name)
+        right = asking.sentinels[0]
+        self.sentinels.sort(key=lambda sentinel: sentinel is not right)
+        return found
+
+
 def ask_sentinels(address: CacheUrl) -> Sentinel:
     """All sentinels of a URL, to be asked one after the other.
 
     Raises:
         ValueError: An option that cannot be used.
     """
-    sentinels = Sentinel([])  # type: ignore[no-untyped-call]
+    sentinels = _Sentinels([])  # type: ignore[no-untyped-call]
     limits = {**connection_options(), **time_limits(_ANSWER_S)}
     sentinels.sentinels = [_Asked.from_url(address.sentinel(*host), **limits) for host in address.hosts]
     return sentinels

@@ -9,7 +9,9 @@ import pytest
 
 from gateway.cache import Cache, CacheUnavailable
 from gateway.cache.inspection import inspect_cache
+from gateway.cache.sentinel import SentinelEndpoint, ask_sentinels
 from gateway.cli.deployment_checks import judge_deployment
+from gateway.core.cache_url import parse_cache_url
 from tests.fakes.caller import Caller
 from tests.fakes.sentinels import Sentinels
 
@@ -56,6 +58,20 @@ async def test_a_sentinel_that_is_away_is_passed_over(sentinels: Sentinels, cust
     assert await cache.wait_ready(5)
     await Caller(cache, customer_id, LIMIT).publish()
     await cache.aclose()
+
+
+async def test_no_sentinel_is_forgotten_when_many_ask_at_once_while_it_is_away(sentinels: Sentinels) -> None:
+    first, *others = sentinels.sentinels
+    address = parse_cache_url(sentinels.url)
+    endpoint = SentinelEndpoint(address, ask_sentinels(address))
+    await first.kill()
+    await asyncio.gather(*(endpoint.find() for _ in range(AT_ONCE)))
+    await first.start()
+    for other in others:
+        await other.kill()
+    found = await endpoint.find()
+    await endpoint.aclose()
+    assert found == ("127.0.0.1", sentinels.master.port)
 
 
 async def test_without_a_sentinel_nothing_is_decided(sentinels: Sentinels, customer_id: str) -> None:
