@@ -20,6 +20,7 @@ from gateway.core.keys import KeyCodec
 from gateway.core.load import Load
 from gateway.crediting import Crediting
 from gateway.explaining import DecisionLog
+from gateway.granting import Granting
 from gateway.installation import check_installation
 from gateway.leasing import Leasing
 from gateway.ledger import Ledger, migrate
@@ -139,6 +140,7 @@ async def open_runtime(settings: Settings, *, proxies: bool = True) -> AsyncIter
             provisioning=Provisioning(ledger, publisher, codec, clock),
             admission=admission,
             crediting=Crediting(ledger, publisher, clock),
+            granting=Granting(ledger, publisher, clock),
             assertions=Assertions(
                 settings.assertion_seeds,
                 issuer=settings.base_url,

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import msgspec
 
 from gateway.cache.errors import CacheUnavailable
-from gateway.core.account import Account, Grant, KeyRecord, Subscription
+from gateway.core.account import Account, Grant, KeyRecord, Subscription, TierGrant
 from gateway.core.limits import Concurrency, Limit, Quota, Rate
 
 
@@ -61,6 +61,7 @@ class _Account(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     subscription: Subscription | None = None
     keys: dict[str, _Key] = msgspec.field(default_factory=dict)
     grants: tuple[Grant, ...] = ()
+    tier_grant: TierGrant | None = None
 
 
 _encoder = msgspec.json.Encoder()
@@ -79,6 +80,7 @@ def encode_account(account: Account) -> bytes:
             subscription=account.subscription,
             keys={digest: _pack_key(key) for digest, key in account.keys.items()},
             grants=account.grants,
+            tier_grant=account.tier_grant,
         )
     )
 
@@ -102,6 +104,7 @@ def decode_account(blob: bytes) -> Account:
         subscription=stored.subscription,
         keys={digest: _unpack_key(key) for digest, key in stored.keys.items()},
         grants=stored.grants,
+        tier_grant=stored.tier_grant,
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gateway.cli.granting import grant, ungrant
 from gateway.cli.opening import ACTOR, open_parts, run, say_if_unpublished
 from gateway.cli.options import Who, examples, json_option, who_options
 from gateway.cli.portrait import draw_portrait, print_portrait
@@ -24,10 +25,11 @@ _AUDIT_ROWS = 10
 
 @click.group("customers")
 def customers_group() -> None:
-    """Create, list, show, block and unblock customers, and look back at what they used."""
+    """Create, list, show, block and unblock customers, grant tiers by hand, and look back at what was used."""
 
 
-customers_group.add_command(usage)
+for _command in (usage, grant, ungrant):
+    customers_group.add_command(_command)
 
 
 @customers_group.command("create", epilog=examples("tiergate customers create --user-id user_42"))

@@ -10,6 +10,7 @@ import click
 from gateway.cli.keys import key_json, print_keys
 from gateway.cli.printing import duration_words, instant_words, note, policy_check_words, print_columns, print_facts
 from gateway.core.access import Access, decide_access
+from gateway.core.tier_grant import GrantState, grant_state
 from gateway.policyfiles import PolicyInvalid, load_policy
 from gateway.usage import CreditUsage, LimitUsage, count_calls, list_credits, list_usage, read_counters
 
@@ -30,6 +31,8 @@ class Portrait:
     now: int
     access: Access | None
     """None: the policy is not valid, so nobody can say."""
+    grant_state: GrantState | None
+    """What has become of a tier that was granted by hand; None: nobody can say, or none was."""
     limits: tuple[LimitUsage, ...]
     credits: tuple[CreditUsage, ...]
     usage_from: str
@@ -38,6 +41,7 @@ class Portrait:
     def as_json(self, keys: Sequence[KeyRow]) -> dict[str, Any]:
         """For a program."""
         row, access, subscription = self.customer, self.access, self.account.subscription
+        grant = self.account.tier_grant
         return {
             "customer_id": row.customer_id,
             "user_id": row.user_id,
@@ -52,6 +56,7 @@ class Portrait:
             "refusal": access and access.refusal,
             "warning": access and access.warning,
             "grace_until": access and access.grace_until,
+            "tier_grant": grant and {**asdict(grant), "state": self.grant_state},
             "subscription": subscription and asdict(subscription),
             "limits": [asdict(limit) for limit in self.limits],
             "credits": [{**asdict(one.grant), "used": one.used, "left": one.left} for one in self.credits],
@@ -66,8 +71,12 @@ async def draw_portrait(parts: Parts, row: CustomerRow) -> Portrait:
     if account is None:
         raise click.ClickException(f"Customer {row.customer_id} has just gone.")
     reading = await read_counters(row.customer_id, cache=parts.cache, ledger=parts.ledger, clock=parts.clock)
+    state: GrantState | None = None
     try:
-        access = decide_access(account, load_policy(parts.settings.policy_dir), reading.now)
+        policy = load_policy(parts.settings.policy_dir)
+        access = decide_access(account, policy, reading.now)
+        if account.tier_grant is not None:
+            state = grant_state(account.tier_grant, access, policy, reading.now)
     except PolicyInvalid:
         check = policy_check_words(parts.settings.policy_dir)
         note(f"The policy is not valid, so tier and limits are unknown. See {check}.")
@@ -78,6 +87,7 @@ async def draw_portrait(parts: Parts, row: CustomerRow) -> Portrait:
         account=account,
         now=int(reading.now),
         access=access,
+        grant_state=state,
         limits=list_usage(account, access, reading),
         credits=list_credits(account, reading),
         usage_from=reading.source,
@@ -86,7 +96,9 @@ async def draw_portrait(parts: Parts, row: CustomerRow) -> Portrait:
 
 def print_portrait(portrait: Portrait, keys: list[KeyRow], audit: Sequence[AuditRow]) -> None:
     """For people."""
-    print_facts([*_customer_facts(portrait), *_access_facts(portrait), *_subscription_facts(portrait)])
+    print_facts(
+        [*_customer_facts(portrait), *_access_facts(portrait), *_grant_facts(portrait), *_subscription_facts(portrait)]
+    )
     click.echo()
     print_columns(
         ("LIMIT", "USED", "LEFT", "WINDOW ENDS"), [_limit_row(limit, portrait.now) for limit in portrait.limits]
@@ -142,6 +154,23 @@ def _access_facts(portrait: Portrait) -> list[tuple[str, object]]:
     if access.warning is not None:
         facts.append(("Warning", access.warning))
     return facts
+
+
+_GRANT_WORDS: dict[GrantState, str] = {
+    "in-force": "in force",
+    "below": "the subscription grants as much",
+    "over": "over",
+    "unknown-tier": "grants nothing: the policy has no tier of that name",
+    "suspended": "grants nothing while the customer is suspended",
+}
+
+
+def _grant_facts(portrait: Portrait) -> list[tuple[str, object]]:
+    grant, state = portrait.account.tier_grant, portrait.grant_state
+    if grant is None:
+        return []
+    words = "" if state is None else f", {_GRANT_WORDS[state]}"
+    return [("By hand", f"{grant.tier} until {instant_words(grant.ends_at)}{words}")]
 
 
 def _subscription_facts(portrait: Portrait) -> list[tuple[str, object]]:

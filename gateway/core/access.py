@@ -4,7 +4,8 @@ Access is granted by the subscription's status, never by a period's end, and a g
 ends without any event: the same snapshot simply answers differently later. What each status
 does is the policy's `lifecycle`; this module knows only the order of the questions:
 blocked, then status, then how long, then whether the plan can be read, then what else is
-true of the subscription (its flags). A flag lowers what the status grants and never raises it.
+true of the subscription (its flags), then whether a tier was granted by hand (`core.tier_grant`).
+A flag lowers what the status grants and never raises it; a granted tier only raises it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from gateway.core.plan_change import tier_after_changes
 from gateway.core.standing_words import kept_words, lapsed_words
+from gateway.core.tier_grant import raised
 
 if TYPE_CHECKING:
     from gateway.core.account import Account, Subscription
@@ -69,7 +71,7 @@ class Access:
     warning: str | None = None
     """One sentence for the caller about its standing, plain ASCII without quotes or line ends."""
     plan_id: str | None = None
-    """The plan that grants `tier`; None when the tier is a fallback."""
+    """The plan that grants `tier`, or that a tier granted by hand is above; None when the tier is a fallback."""
     grace_until: int | None = None
     """Unix seconds at which this access ends without any event; None: not by itself."""
 
@@ -84,14 +86,21 @@ def decide_access(account: Account, policy: Policy, now: float) -> Access:
     """
     if account.blocked:
         return Access(tier=None, standing="suspended", refusal="account-suspended")
+    access = _by_subscription(account, policy, now)
+    if account.tier_grant is not None:
+        access = raised(access, account.tier_grant, policy, now)
+    if account.subscription is not None and account.subscription.entitlements and access.plan_id is not None:
+        access = _with_entitlements(access, policy.entitlements.intersection(account.subscription.entitlements))
+    return access
+
+
+def _by_subscription(account: Account, policy: Policy, now: float) -> Access:
     subscription = account.subscription
     if subscription is None:
         return _fall_back(policy, NO_SUBSCRIPTION)
     access = _by_status(account, subscription, policy, now)
     for flag, since in subscription.flags:
         access = _lowered(access, flag, since, policy, now)
-    if subscription.entitlements and access.plan_id is not None:
-        access = _with_entitlements(access, policy.entitlements.intersection(subscription.entitlements))
     return access
 
 

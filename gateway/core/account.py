@@ -91,6 +91,17 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TierGrant:
+    """A tier that the seller gives a customer by hand, for a time. What it does is said in `core.tier_grant`."""
+
+    tier: str
+    """As policy called it when it was granted; a later policy may have no tier of that name."""
+    granted_at: int
+    ends_at: int
+    """The first second at which it grants nothing; no event says so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """A customer as decisions see it."""
 
@@ -105,3 +116,5 @@ class Account:
     """Live keys by digest (64 hex digits). Never mutated after construction."""
     grants: tuple[Grant, ...] = ()
     """Credits that are not used up or revoked, in the order in which they are spent (`core.credits`)."""
+    tier_grant: TierGrant | None = None
+    """The last tier that was granted by hand and not taken back, also after its end."""

@@ -16,6 +16,7 @@ _BECAUSE = {
     "pending_update": "A change of plan waits for its payment; until then the old plan stays.",
 }
 """Statuses that are not here ended on purpose and are not repeated on every response."""
+_ENDS = "Access at this level ends at"
 _TOLD_WHILE_KEPT = frozenset({"disputed", "first_payment_pending", "pending_update"})
 _HELPED_BY_PAYING = frozenset({"past_due", "unpaid", "incomplete", "paused"})
 
@@ -34,4 +35,9 @@ def kept_words(row: str, until: int | None) -> str | None:
         return problem
     end = datetime.fromtimestamp(until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     unless = " unless it is paid" if row in _HELPED_BY_PAYING else ""
-    return f"{problem} Access at this level ends at {end}{unless}.".lstrip()
+    return f"{problem} {_ENDS} {end}{unless}.".lstrip()
+
+
+def without_end(words: str | None) -> str | None:
+    """What `kept_words` said, without when it ends; None if that was all."""
+    return (words or "").partition(_ENDS)[0].rstrip() or None

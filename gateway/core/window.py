@@ -17,6 +17,7 @@ and nothing else does:
 | past due, unpaid, paused, fallback to a lower tier | stays on the subscription's dates | kept |
 | cancelled | stays on the subscription's dates, for good | kept |
 | a checkout that was never paid | stays on the sign-up date | kept |
+| a tier is granted by hand, or that grant ends | stays | kept |
 
 Policy may say that a rise of the tier restarts the count too (`core.plan_change`).
 

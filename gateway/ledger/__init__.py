@@ -39,6 +39,7 @@ from gateway.ledger.rows import (
     InboxRow,
     KeyRow,
     NewKey,
+    TierGrantRow,
     UsageTotal,
 )
 
@@ -71,6 +72,7 @@ __all__ = [
     "LedgerUrlInvalid",
     "NewKey",
     "Tables",
+    "TierGrantRow",
     "UsageTotal",
     "UserExists",
     "back_up",

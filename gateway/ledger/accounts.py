@@ -10,7 +10,8 @@ from gateway.ledger.credits import GRANT_COLUMNS, read_grant
 from gateway.ledger.key_records import RECORD_COLUMNS, read_record
 from gateway.ledger.part import LedgerPart, unbroken
 from gateway.ledger.subscriptions import SUBSCRIPTION_COLUMNS, read_subscription
-from gateway.ledger.tables import API_KEYS, CREDIT_GRANTS, CUSTOMERS, SUBSCRIPTIONS
+from gateway.ledger.tables import API_KEYS, CREDIT_GRANTS, CUSTOMERS, SUBSCRIPTIONS, TIER_GRANTS
+from gateway.ledger.tier_grants import TIER_GRANT_COLUMNS, read_tier_grant
 
 # Both tables say created_at; these labels keep a customer's apart from a key's.
 _CUSTOMER_COLUMNS = (
@@ -22,7 +23,7 @@ _CUSTOMER_COLUMNS = (
 
 
 class Accounts(LedgerPart):
-    """Customer, live keys, subscription and credits together."""
+    """Customer, live keys, subscription, credits and a tier by hand together."""
 
     @unbroken
     async def load_account(self, customer_id: str) -> Account | None:
@@ -35,9 +36,17 @@ class Accounts(LedgerPart):
             LedgerUnavailable: The ledger cannot be used.
         """
         query = (
-            select(*_CUSTOMER_COLUMNS, *SUBSCRIPTION_COLUMNS, API_KEYS.c.digest, *RECORD_COLUMNS, *GRANT_COLUMNS)
+            select(
+                *_CUSTOMER_COLUMNS,
+                *SUBSCRIPTION_COLUMNS,
+                *TIER_GRANT_COLUMNS,
+                API_KEYS.c.digest,
+                *RECORD_COLUMNS,
+                *GRANT_COLUMNS,
+            )
             .select_from(CUSTOMERS)
             .outerjoin(SUBSCRIPTIONS, SUBSCRIPTIONS.c.customer_id == CUSTOMERS.c.customer_id)
+            .outerjoin(TIER_GRANTS, TIER_GRANTS.c.customer_id == CUSTOMERS.c.customer_id)
             .outerjoin(
                 API_KEYS,
                 and_(API_KEYS.c.customer_id == CUSTOMERS.c.customer_id, API_KEYS.c.revoked_at.is_(None)),
@@ -63,4 +72,5 @@ class Accounts(LedgerPart):
             subscription=read_subscription(first),
             keys={row["digest"]: read_record(row) for row in rows if row["digest"] is not None},
             grants=tuple(sorted({grant for row in rows if (grant := read_grant(row)) is not None}, key=grant_order)),
+            tier_grant=read_tier_grant(first),
         )

@@ -13,10 +13,10 @@ from sqlalchemy import RowMapping, and_, func, literal, or_, select, update
 
 from gateway.core.account import Grant
 from gateway.core.credits import grant_field
-from gateway.ledger.errors import CustomerUnknown, GrantsFull
-from gateway.ledger.part import LedgerPart, append_audit, note, raise_version, unbroken
+from gateway.ledger.errors import GrantsFull
+from gateway.ledger.part import LedgerPart, append_audit, lock_customer, note, raise_version, unbroken
 from gateway.ledger.rows import GrantRow
-from gateway.ledger.tables import CREDIT_GRANTS, CUSTOMERS, USAGE_TOTALS
+from gateway.ledger.tables import CREDIT_GRANTS, USAGE_TOTALS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -79,7 +79,7 @@ class Credits(LedgerPart):
         """
         customer_id, grant = row.customer_id, row.grant
         async with self._database.writing() as connection:
-            await _lock_customer(connection, customer_id)
+            await lock_customer(connection, customer_id)
             before = await _find(connection, customer_id, CREDIT_GRANTS.c.reference == row.reference)
             if before is not None:
                 return before
@@ -135,7 +135,7 @@ class Credits(LedgerPart):
             LedgerUnavailable: The ledger cannot be used.
         """
         async with self._database.writing() as connection:
-            await _lock_customer(connection, customer_id)
+            await lock_customer(connection, customer_id)
             row = await _find(connection, customer_id, CREDIT_GRANTS.c.grant_id == grant_id)
             if row is None or row.ended in {"expired", "revoked"}:
                 return False
@@ -178,7 +178,7 @@ class Credits(LedgerPart):
 
 
 async def _settle_within(connection: AsyncConnection, customer_id: str, now: int) -> bool:
-    await _lock_customer(connection, customer_id)
+    await lock_customer(connection, customer_id)
     rows = update(CREDIT_GRANTS).where(CREDIT_GRANTS.c.customer_id == customer_id)
     spent = await connection.execute(rows.where(_IS_NEWLY_SPENT).values(ended="spent", ended_at=now))
     returned = await connection.execute(rows.where(_IS_SPENT_NO_MORE).values(ended=None, ended_at=None))
@@ -186,12 +186,6 @@ async def _settle_within(connection: AsyncConnection, customer_id: str, now: int
         return False
     await raise_version(connection, customer_id)
     return True
-
-
-async def _lock_customer(connection: AsyncConnection, customer_id: str) -> None:
-    query = select(CUSTOMERS.c.customer_id).where(CUSTOMERS.c.customer_id == customer_id).with_for_update()
-    if await connection.scalar(query) is None:
-        raise CustomerUnknown(customer_id)
 
 
 async def _find(connection: AsyncConnection, customer_id: str, which: ColumnElement[bool]) -> GrantRow | None:

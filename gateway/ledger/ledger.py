@@ -23,6 +23,7 @@ from gateway.ledger.keys import Keys
 from gateway.ledger.part import unbroken
 from gateway.ledger.subscriptions import Subscriptions
 from gateway.ledger.tables import CUSTOMERS, SCHEMA_REVISION
+from gateway.ledger.tier_grants import TierGrants
 from gateway.ledger.usage import Usage
 
 DEADLINE_S = 5.0
@@ -42,6 +43,7 @@ class Ledger(
     UsageHistory,
     Alerts,
     Credits,
+    TierGrants,
     Installation,
     Audit,
 ):

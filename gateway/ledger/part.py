@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select, update
 
 from gateway.ledger.errors import CustomerUnknown
 from gateway.ledger.tables import AUDIT_LOG, CUSTOMERS
@@ -59,6 +59,17 @@ def note(text: str) -> str:
     """Free text, cut to `NOTE_LENGTH`, with what cannot be stored replaced."""
     cut = text[:NOTE_LENGTH]
     return cut if is_storable(cut) else cut.replace("\x00", "�").encode(errors="replace").decode()
+
+
+async def lock_customer(connection: AsyncConnection, customer_id: str) -> None:
+    """Keep the customer's row locked to the transaction's end, before it is known whether anything changes.
+
+    Raises:
+        CustomerUnknown: No such customer.
+    """
+    query = select(CUSTOMERS.c.customer_id).where(CUSTOMERS.c.customer_id == customer_id).with_for_update()
+    if await connection.scalar(query) is None:
+        raise CustomerUnknown(customer_id)
 
 
 async def raise_version(connection: AsyncConnection, customer_id: str, **changes: Any) -> int:

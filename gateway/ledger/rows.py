@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.core.account import Grant, KeyRecord
+from gateway.core.account import Grant, KeyRecord, TierGrant
 
 LAST_POSITION = 2**63 - 1
 """Rows of the inbox and of the audit log are numbered from 1, in 64 bits."""
@@ -128,6 +128,15 @@ class GrantRow:
     ended: str | None = None
     """Why it is no part of the account any more: `spent`, `expired` or `revoked`."""
     ended_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierGrantRow:
+    """The tier that a customer has by hand, in force or over."""
+
+    customer_id: str
+    grant: TierGrant
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

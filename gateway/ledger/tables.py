@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-SCHEMA_REVISION: Final = "0006"
+SCHEMA_REVISION: Final = "0007"
 """The newest migration: what `alembic_version` holds when the tables are those below.
 
 Revisions are four digits and rise, so that one which is not known here is known to be newer.
@@ -259,6 +259,18 @@ CREDIT_GRANTS: Final = Table(
     CheckConstraint("expires_at IS NULL OR expires_at > granted_at", name="lasts"),
     CheckConstraint("ended IN ('spent', 'expired', 'revoked')", name="ended"),
     CheckConstraint("(ended IS NULL) = (ended_at IS NULL)", name="end"),
+)
+
+TIER_GRANTS: Final = Table(
+    "tier_grants",
+    METADATA,
+    # The tier that a customer has by hand. At most one: another replaces it, and the audit log has those before.
+    Column("customer_id", IDENTIFIER, ForeignKey("customers.customer_id"), primary_key=True),
+    Column("tier", Text, nullable=False),
+    _instant("granted_at"),
+    _instant("ends_at"),
+    Column("reason", Text, nullable=False),
+    CheckConstraint("ends_at > granted_at", name="lasts"),
 )
 
 INSTALLATION: Final = Table(

@@ -14,6 +14,7 @@ from gateway.core.account import Account
 from gateway.core.key_order import KeyOrder
 from gateway.core.limits import Quota
 from gateway.core.policy import Policy
+from gateway.core.tier_grant import grant_state
 from gateway.ledger import DAY_S, KeyRow
 from gateway.provisioning import IssuedKey
 from gateway.usage import LimitUsage, Usage, read_usage
@@ -168,6 +169,7 @@ async def _account_page(
         tier=access.tier.title if access.tier is not None else None,
         plan=plan.title if (plan := policy.find_plan(access.plan_id)) is not None else None,
         standing=STANDING_WORDS[access.standing],
+        granted_until=_granted_until(account, access, policy, runtime.clock.now()),
         paces=_paces(access, policy),
         period_ends=moment(subscription.period_ends_at) if subscription is not None and access.plan_id else None,
         cancels=moment(subscription.cancel_at) if subscription is not None and access.plan_id else None,
@@ -180,6 +182,14 @@ async def _account_page(
         keys=[_key_line(row, who, policy) for row in rows if _is_live(row, runtime.clock.now())],
         may_manage=who.may_manage,
     )
+
+
+def _granted_until(account: Account, access: Access, policy: Policy, now: float) -> Moment | None:
+    """Until when the tier is one that the seller granted by hand; None: it is not."""
+    grant = account.tier_grant
+    if grant is None or grant_state(grant, access, policy, now) != "in-force":
+        return None
+    return moment(grant.ends_at)
 
 
 async def _choices(visit: Visit, policy: Policy, access: Access) -> list[PlanChoice]:

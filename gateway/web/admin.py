@@ -1,4 +1,4 @@
-"""The seller's own routes: customers, their keys and credits, Stripe's events, the audit log. Admin token only."""
+"""The seller's own routes: customers, what they have, Stripe's events, the audit log. Admin token only."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ from gateway.web.paging import Limit, Position
 from gateway.web.problem_shape import problems
 from gateway.web.refusals import CustomerNotFound
 from gateway.web.reserved import OPERATIONS
+from gateway.web.tier_grants import HANDLERS as TIER_GRANT_HANDLERS
 
 ACTOR = "admin"
 
@@ -247,6 +248,7 @@ def admin_router() -> Router:
             rotate_key,
             revoke_key,
             *CREDIT_HANDLERS,
+            *TIER_GRANT_HANDLERS,
             *EVENT_HANDLERS,
             list_audit,
         ],

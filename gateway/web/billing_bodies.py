@@ -79,6 +79,16 @@ class PortalLink(msgspec.Struct, kw_only=True):
     portal_url: str
 
 
+class TierGrantView(msgspec.Struct, kw_only=True):
+    """A tier that the seller granted by hand. Instants are Unix seconds."""
+
+    tier: str
+    granted_at: int
+    ends_at: int
+    state: str
+    """in-force; below: the subscription grants as much; over; unknown-tier; suspended: nothing holds now."""
+
+
 class SubscriptionView(msgspec.Struct, kw_only=True):
     """What a customer has, and how it stands. Instants are Unix seconds."""
 
@@ -99,6 +109,8 @@ class SubscriptionView(msgspec.Struct, kw_only=True):
     grace_until: int | None
     flags: list[str]
     """What else holds: disputed, first_payment_pending, pause_collection, pause_collection_void, pending_update."""
+    tier_grant: TierGrantView | None
+    """Null: nothing was granted by hand."""
     warning: str | None
 
 

@@ -12,11 +12,12 @@ from litestar.params import FromQuery, JSONBody, SkipValidation
 
 from gateway.billing import ChangePreview, CheckoutLink, PriceFacts, money_text
 from gateway.checkout import Checkouts
-from gateway.core.access import decide_access
+from gateway.core.access import Access, decide_access
 from gateway.core.account import Account
 from gateway.core.errors import BillingRefused, BillingUnavailable
 from gateway.core.limit_text import limit_words
 from gateway.core.policy import Plan, Policy, Tier
+from gateway.core.tier_grant import grant_state
 from gateway.sync import PlanChanges
 from gateway.web.billing_bodies import (
     ChangeAnswer,
@@ -30,6 +31,7 @@ from gateway.web.billing_bodies import (
     PortalLink,
     Price,
     SubscriptionView,
+    TierGrantView,
     TierOffer,
 )
 from gateway.web.callers import (
@@ -236,8 +238,17 @@ def view_subscription(account: Account, runtime: Runtime) -> SubscriptionView:
         cancel_at=subscription.cancel_at if subscription is not None else None,
         grace_until=access.grace_until,
         flags=[flag for flag, _ in subscription.flags] if subscription is not None else [],
+        tier_grant=_tier_grant(account, access, runtime),
         warning=access.warning,
     )
+
+
+def _tier_grant(account: Account, access: Access, runtime: Runtime) -> TierGrantView | None:
+    grant = account.tier_grant
+    if grant is None:
+        return None
+    state = grant_state(grant, access, runtime.policy.current, runtime.clock.now())
+    return TierGrantView(tier=grant.tier, granted_at=grant.granted_at, ends_at=grant.ends_at, state=state)
 
 
 def _started(link: CheckoutLink) -> CheckoutStarted:

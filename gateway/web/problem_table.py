@@ -298,6 +298,16 @@ TABLE: dict[str, Kind] = {
         title="Too many live grants of credits",
         advice="Grant fewer and larger ones, or revoke one that is not needed.",
     ),
+    "invalid-tier-grant": Kind(
+        status=400,
+        title="There can be no such grant of a tier",
+        advice="Name a tier of the policy, and an end in the future.",
+    ),
+    "tier-grant-not-found": Kind(
+        status=404,
+        title="No tier was granted by hand",
+        advice="Look at the customer: 'subscription.tier_grant' is what was granted, if anything was.",
+    ),
     "event-not-found": Kind(status=404, title="No such event", advice="List the events to see their ids."),
     "event-busy": Kind(
         status=409, title="A worker has this event", advice="Look at it again in a minute.", retry_after_s=60

@@ -15,6 +15,7 @@ from gateway.core.keys import KeyCodec
 from gateway.core.load import Load
 from gateway.crediting import Crediting
 from gateway.explaining import DecisionLog
+from gateway.granting import Granting
 from gateway.leasing import Leasing
 from gateway.ledger import Ledger
 from gateway.outages import Outages
@@ -59,6 +60,7 @@ class Runtime:
     publisher: Publisher
     provisioning: Provisioning
     crediting: Crediting
+    granting: Granting
     admission: Admission
     assertions: Assertions
     outages: Outages

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from gateway.core.account import Subscription
-from gateway.ledger import Ledger, UsageTotal
+from gateway.core.account import Subscription, TierGrant
+from gateway.ledger import Ledger, TierGrantRow, UsageTotal
 from tests.steps import found
 
 Run = Callable[..., Result]
@@ -160,3 +160,65 @@ def test_a_user_id_cannot_steer_the_terminal(migrated: Run, environment: dict[st
     listed = migrated("customers", "list").stdout
     assert "\x1b" not in listed
     assert "a?[2J[red]b" in listed
+
+
+def test_a_tier_is_granted_by_hand_shown_and_taken_back(migrated: Run) -> None:
+    create(migrated, "ada")
+    order = ("customers", "grant", "--user-id", "ada", "--tier", "pro", "--because", "pays by invoice")
+    granted = migrated(*order, "--until", "2127-01-01")
+    assert granted.exit_code == 0, granted.output
+    assert "has the tier 'pro' until 2127-01-01 00:00:00 UTC." in granted.stdout
+    portrait = shown(migrated, "ada")
+    assert (portrait["tier"], portrait["standing"], portrait["tier_grant"]["state"]) == ("pro", "good", "in-force")
+    assert "pro until 2127-01-01 00:00:00 UTC, in force" in migrated("customers", "show", "--user-id", "ada").stdout
+    assert "nothing was changed" in migrated(*order, "--until", "2127-01-01").stderr
+    replaced = migrated(*order, "--for", "30d")
+    assert "It replaces the tier 'pro' until 2127-01-01" in replaced.stderr
+    assert migrated("customers", "ungrant", "--user-id", "ada").exit_code == 0
+    portrait = shown(migrated, "ada")
+    assert (portrait["tier"], portrait["tier_grant"]) == ("free", None)
+    assert [row["action"] for row in portrait["audit"]] == [
+        "tier-ungranted",
+        "tier-granted",
+        "tier-granted",
+        "customer-created",
+    ]
+    again = migrated("customers", "ungrant", "--user-id", "ada")
+    assert (again.exit_code, "No tier was granted" in again.output) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--tier", "prro", "--for", "30d"), "Did you mean 'pro'?"),
+        (("--tier", "pro", "--until", "2001-01-01"), "ends in the future"),
+        (("--tier", "pro"), "either --until DATE or --for 30d"),
+        (("--tier", "pro", "--for", "30d", "--until", "2127-01-01"), "either --until DATE or --for 30d"),
+    ],
+    ids=["no such tier", "past", "no end", "two ends"],
+)
+def test_a_tier_that_cannot_be_granted_is_refused_in_words(
+    migrated: Run, arguments: tuple[str, ...], words: str
+) -> None:
+    create(migrated, "ada")
+    refused = migrated("customers", "grant", "--user-id", "ada", "--because", "a present", *arguments)
+    assert refused.exit_code != 0
+    assert words in refused.output
+    assert shown(migrated, "ada")["tier_grant"] is None
+
+
+def test_a_granted_tier_that_the_policy_has_no_more_is_told(migrated: Run, environment: dict[str, str]) -> None:
+    create(migrated, "ada")
+
+    async def grant(ledger: Ledger) -> None:
+        customer = await ledger.find_customer_by_user("ada")
+        assert customer is not None
+        tier = TierGrant(tier="legacy", granted_at=1, ends_at=4_000_000_000)
+        row = TierGrantRow(customer_id=customer.customer_id, grant=tier, reason="long ago")
+        await ledger.grant_tier(row, now=1, actor="test")
+
+    in_ledger(environment, grant)
+    portrait = shown(migrated, "ada")
+    assert (portrait["tier"], portrait["tier_grant"]["state"]) == ("free", "unknown-tier")
+    text = migrated("customers", "show", "--user-id", "ada").stdout
+    assert "the policy has no tier of that name" in " ".join(text.split())
