@@ -10,7 +10,8 @@ from gateway.billing.client import API_VERSION, DEADLINE_S, Billing, StripeOptio
 from gateway.billing.events import PLANS_CHANGED, REASONS, SUBSCRIBED_TYPES, Meaning, meaning_of
 from gateway.billing.failures import WrongStripeMode
 from gateway.billing.health import EndpointFacts, StripeReport
-from gateway.billing.reading import ChangePreview, CheckoutFacts, PriceFacts, money_text
+from gateway.billing.previewing import ChangePreview, PreviewLine
+from gateway.billing.reading import CheckoutFacts, PriceFacts, money_text
 from gateway.billing.values import ChangeResult, CheckoutLink, PlanChange
 from gateway.billing.webhook import (
     MAX_PAYLOAD_BYTES,
@@ -45,6 +46,7 @@ __all__ = [
     "InvalidSignature",
     "Meaning",
     "PlanChange",
+    "PreviewLine",
     "PriceFacts",
     "StripeOptions",
     "StripeReport",

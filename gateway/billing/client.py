@@ -13,22 +13,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 import stripe
-import structlog
 
 from gateway.billing.facts import FactReader
 from gateway.billing.failures import is_missing, stripe_call
 from gateway.billing.health import StripeReport, examine
+from gateway.billing.plan_changes import PlanChanger
 from gateway.billing.prices import PriceList
 from gateway.billing.reading import (
-    ChangePreview,
     CheckoutFacts,
     PriceFacts,
     read_checkout,
-    read_preview,
 )
 from gateway.billing.transport import Transport
 from gateway.billing.undelivered import list_undelivered
-from gateway.billing.values import ChangeResult, CheckoutLink, PlanChange
+from gateway.billing.values import CheckoutLink
 from gateway.billing.webhook import (
     METADATA_CUSTOMER,
     METADATA_PLAN,
@@ -40,7 +38,6 @@ from gateway.core.errors import BillingRefused
 from gateway.core.policy import Plan
 
 if TYPE_CHECKING:
-    from stripe.params import InvoiceCreatePreviewParams, SubscriptionUpdateParams
     from stripe.params.checkout import SessionCreateParams
 
 API_VERSION = "2026-10-28.endive"
@@ -53,8 +50,6 @@ DEADLINE_S = 20.0
 """Seconds for a whole call, its retries included. Longer than three time-outs and their pauses."""
 _PAGE = 100
 _LONGEST_METADATA = 500
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +92,8 @@ class Billing:
         self.facts = FactReader(self._client, deadline_s=options.deadline_s)
         """What a customer has at Stripe."""
         self._prices = PriceList(self._client, ttl_s=options.price_ttl_s, deadline_s=options.deadline_s)
+        self.changes = PlanChanger(self._client, self._prices, deadline_s=options.deadline_s)
+        """Changes of running subscriptions."""
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -222,42 +219,6 @@ class Billing:
         """All subscriptions of a customer; see `FactReader.fetch_subscriptions`."""
         return await self.facts.fetch_subscriptions(stripe_customer_id)
 
-    async def preview_change(self, change: PlanChange) -> ChangePreview:
-        """What a plan change would cost. Nothing is changed."""
-        price_id = await self._price_for_sale(change.plan)
-        params: InvoiceCreatePreviewParams = {
-            "subscription": change.subscription_id,
-            "subscription_details": {
-                "items": [{"id": change.item_id, "price": price_id}],
-                "proration_behavior": "create_prorations",
-                "proration_date": change.at,
-            },
-        }
-        async with stripe_call("preview a change", self._deadline_s):
-            invoice = await self._client.v1.invoices.create_preview_async(params)
-            lines = [line async for line in invoice.lines.auto_paging_iter()]
-            return read_preview(invoice, lines, change.at)
-
-    async def apply_change(self, change: PlanChange) -> ChangeResult:
-        """Change the plan now. Sent twice, the second finds the plan there and changes nothing.
-
-        What it costs is on the next invoice. If it must be paid at once (another billing
-        interval) and is not, the old plan stays until it is.
-        """
-        price_id = await self._price_for_sale(change.plan)
-        params: SubscriptionUpdateParams = {
-            "items": [{"id": change.item_id, "price": price_id}],
-            "proration_behavior": "create_prorations",
-            "payment_behavior": "pending_if_incomplete",
-            "expand": ["latest_invoice"],
-        }
-        async with stripe_call("change a subscription", self._deadline_s):
-            changed = await self._client.v1.subscriptions.update_async(change.subscription_id, params)
-            invoice = changed.latest_invoice
-            is_pending = changed.pending_update is not None
-            url = invoice.hosted_invoice_url if is_pending and isinstance(invoice, stripe.Invoice) else None
-            return ChangeResult(is_pending=is_pending, payment_url=url)
-
     async def fetch_prices(self, plans: Iterable[Plan]) -> dict[str, PriceFacts]:
         """What each plan costs, by plan id; remembered for a while. Plans without a price are left out."""
         return await self._prices.of(plans)
@@ -279,8 +240,4 @@ class Billing:
         return await examine(self._client, is_live=self.is_live, deadline_s=self._deadline_s)
 
     async def _price_for_sale(self, plan: Plan) -> str:
-        price_id = await self._prices.fetch_id(plan)
-        if price_id is None:
-            log.error("plan has no active price in stripe", plan_id=plan.plan_id, lookup_key=plan.lookup_key)
-            raise BillingRefused(f"The plan {plan.plan_id!r} has no price for sale at the payment provider.")
-        return price_id
+        return plan.price_id or (await self._prices.fetch_for_sale(plan)).price_id

@@ -11,12 +11,15 @@ from collections.abc import Iterable
 from time import monotonic
 
 import stripe
+import structlog
 from cachetools import LRUCache, TTLCache
 
 from gateway.billing.failures import is_missing, stripe_call
 from gateway.billing.reading import PriceFacts, read_price
-from gateway.core.errors import BillingUnavailable
+from gateway.core.errors import BillingRefused, BillingUnavailable
 from gateway.core.policy import Plan
+
+log = structlog.get_logger(__name__)
 
 _ENTRIES = 1000
 _LOOKUP_KEYS_A_CALL = 10
@@ -48,19 +51,21 @@ class PriceList:
         found = {plan.plan_id: self._fresh.get(_name(plan), self._known.get(_name(plan))) for plan in wanted}
         return {plan_id: price for plan_id, price in found.items() if price is not None}
 
-    async def fetch_id(self, plan: Plan) -> str | None:
-        """The price a new subscription to this plan gets, asked of Stripe now; None if it has none for sale.
+    async def fetch_for_sale(self, plan: Plan) -> PriceFacts:
+        """The price that whoever buys this plan now gets, asked of Stripe now.
 
         Raises:
-            BillingUnavailable, BillingRefused: Stripe did not say.
+            BillingRefused: Also if Stripe has no active price for the plan.
+            BillingUnavailable: Stripe did not say.
         """
-        if plan.price_id is not None:
-            return plan.price_id
-        async with stripe_call("look up a price", self._deadline_s):
-            page = await self._client.v1.prices.list_async(
-                {"lookup_keys": [plan.lookup_key or ""], "active": True, "limit": 1}
-            )
-            return page.data[0].id if page.data else None
+        if plan.price_id is None:
+            found = (await self._by_lookup_key([plan.lookup_key or ""])).get(_name(plan))
+        else:
+            found = (await self._by_id([plan.price_id])).get(_name(plan))
+        if found is None:
+            log.error("plan has no active price in stripe", plan_id=plan.plan_id, lookup_key=plan.lookup_key)
+            raise BillingRefused(f"The plan {plan.plan_id!r} has no price for sale at the payment provider.")
+        return found
 
     def forget(self) -> None:
         """Read every price again when it is next asked for."""

@@ -81,30 +81,6 @@ class CheckoutFacts:
     expires_at: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChangePreview:
-    """What a plan change would cost if it were made at `at`. Amounts are in the currency's smallest unit."""
-
-    at: int
-    currency: str
-    prorated: int
-    """What the change itself costs for the rest of the current period, tax aside. Negative: a credit.
-    Prorations of earlier changes, which wait for the same invoice, do not count."""
-    next_invoice: int
-    """What the next invoice will ask for, the coming period included."""
-    next_invoice_at: int | None
-
-    @property
-    def prorated_text(self) -> str:
-        """`prorated` with its currency, for people."""
-        return money_text(self.prorated, self.currency)
-
-    @property
-    def next_invoice_text(self) -> str:
-        """`next_invoice` with its currency, for people."""
-        return money_text(self.next_invoice, self.currency)
-
-
 def money_text(amount: int, currency: str) -> str:
     """`1900, "usd"` -> `19.00 USD`, by the currency's number of digits."""
     digits = 0 if currency in _WITHOUT_MINOR_UNIT else 3 if currency in _THREE_DIGITS else 2
@@ -126,6 +102,7 @@ def read_subscription(subscription: stripe.Subscription, items: list[stripe.Subs
         ended_at=subscription.ended_at,
         paused_collection=None if subscription.pause_collection is None else subscription.pause_collection.behavior,
         has_pending_update=subscription.pending_update is not None,
+        is_invoiced=subscription.collection_method == "send_invoice",
         first_payment_open=_first_payment_open(subscription),
     )
 
@@ -167,17 +144,6 @@ def read_checkout(session: stripe.checkout.Session) -> CheckoutFacts:
     )
 
 
-def read_preview(invoice: stripe.Invoice, lines: list[stripe.InvoiceLineItem], at: int) -> ChangePreview:
-    """What a previewed invoice says about a change at `at`."""
-    return ChangePreview(
-        at=at,
-        currency=invoice.currency,
-        prorated=sum(line.amount for line in lines if _is_proration(line) and line.period.start == at),
-        next_invoice=invoice.amount_due,
-        next_invoice_at=invoice.next_payment_attempt or invoice.period_end,
-    )
-
-
 def read_dispute(dispute: stripe.Dispute) -> DisputeFacts:
     """Facts of a dispute whose charge was expanded. A status that we do not know counts as open."""
     charge = dispute.charge
@@ -200,6 +166,7 @@ def _first_payment_open(subscription: stripe.Subscription) -> bool:
 
 
 def _read_item(item: stripe.SubscriptionItem) -> ItemFacts:
+    recurring = item.price.recurring
     return ItemFacts(
         item_id=item.id,
         price_id=item.price.id,
@@ -207,15 +174,10 @@ def _read_item(item: stripe.SubscriptionItem) -> ItemFacts:
         product_id=id_of(item.price.product),
         period_starts_at=item.current_period_start,
         period_ends_at=item.current_period_end,
+        interval=None if recurring is None else recurring.interval,
+        interval_count=1 if recurring is None else recurring.interval_count,
+        amount=item.price.unit_amount,
     )
-
-
-def _is_proration(line: stripe.InvoiceLineItem) -> bool:
-    parent = line.parent
-    if parent is None:
-        return False
-    details = parent.subscription_item_details or parent.invoice_item_details
-    return details is not None and details.proration
 
 
 def id_of(value: str | stripe.StripeObject | None) -> str | None:

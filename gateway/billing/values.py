@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gateway.core.policy import Plan
+from gateway.core.switching import Proration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,13 +19,17 @@ class CheckoutLink:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanChange:
-    """One item of one subscription is to be sold at another plan's price."""
+    """One item of one subscription is to be sold at another price."""
 
     subscription_id: str
     item_id: str
-    plan: Plan
+    price_id: str
+    """Read of Stripe for a plan of the policy; never from a caller."""
     at: int
     """The instant a preview is prorated at. The change itself is prorated when Stripe makes it."""
+    proration: Proration = "next invoice"
+    is_invoiced: bool = False
+    """Its invoices are sent by mail, so no change waits for a payment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

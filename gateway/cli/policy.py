@@ -209,6 +209,7 @@ def _print_policy(policy: Policy, directory: Path) -> None:
         [
             ("credits expire", _expiry_words(policy.credits)),
             ("a change of plan", f"{policy.plan_change} (plan_change)"),
+            ("its money", f"{policy.switching.proration} (switching)"),
             ("entitlements", ", ".join(sorted(policy.entitlements)) or "none"),
         ],
     )

@@ -21,6 +21,11 @@ class ItemFacts:
     product_id: str | None = None
     product_tier: str | None = None
     """`tier` in the product's metadata. None: it names none, or was not read because the price maps without it."""
+    interval: str | None = None
+    """Stripe's word for how often the price is paid; None: it is not known."""
+    interval_count: int = 1
+    amount: int | None = None
+    """For one of it and one interval, in the smallest unit of the currency. It orders prices and finds no plan."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +44,8 @@ class SubscriptionFacts:
     """What becomes of invoices while their collection is paused, in Stripe's word: `void`; None: it is not paused."""
     has_pending_update: bool = False
     """A change waits for its payment."""
+    is_invoiced: bool = False
+    """Its invoices are sent by mail and paid by hand: Stripe collects nothing by itself."""
     first_payment_open: bool = False
     """Stripe's status runs ahead: the first invoice waits for a payment that takes days, or that failed."""
 

@@ -18,6 +18,7 @@ from gateway.core.outage_policy import DENY, OutageRule
 from gateway.core.route import Route
 from gateway.core.route_table import RouteTable
 from gateway.core.settle import Settle
+from gateway.core.switching import AS_EVER, SwitchTerms
 from gateway.core.target import ENCODED_SLASH, ENCODED_SLASH_REFUSED
 from gateway.core.upstream_policy import (
     DEFAULT_GROUP,
@@ -112,6 +113,8 @@ class Policy:
     """For credits that are granted without an expiry of their own."""
     plan_change: PlanChange = "keep"
     """What a change of plan does to the quota of its billing period."""
+    switching: SwitchTerms = AS_EVER
+    """What a change of plan does to the bill."""
     entitlements: frozenset[str] = frozenset()
     """Lookup keys of Stripe's features that count as features here, for customers whose plan is in force."""
     takes_encoded_slashes: bool = field(init=False, repr=False, compare=False)

@@ -51,6 +51,7 @@ class Candidate:
     """One subscription as it would be recorded, with the item that decides its plan."""
 
     record: Subscription
+    facts: SubscriptionFacts
     item: ItemFacts | None
     plan: Plan | None
 
@@ -132,7 +133,7 @@ def _candidate(
         flags=flags_of(customer, facts, own, now),
         entitlements=customer.entitlements,
     )
-    return Candidate(record=record, item=item, plan=plan)
+    return Candidate(record=record, facts=facts, item=item, plan=plan)
 
 
 def _plan_changes(plan: Plan | None, own: Subscription | None, now: int) -> tuple[tuple[int, str], ...]:

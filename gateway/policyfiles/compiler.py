@@ -39,6 +39,7 @@ from gateway.policyfiles.plans import read_plans
 from gateway.policyfiles.routes import read_routes
 from gateway.policyfiles.shapes import as_fields, as_list, as_mapping, as_text
 from gateway.policyfiles.sources import read_sources
+from gateway.policyfiles.switching import read_switching
 from gateway.policyfiles.tiers import read_meters, read_tiers
 from gateway.policyfiles.upstreams import read_upstreams
 
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
 
 GRAMMAR_VERSION = "1"
 _NAMED_SECTIONS = ("meters", "tiers", "plans", "lifecycle", "upstreams")
-_ONCE = ("cors", "billable", "idempotency", "alerts", "credits", "plan_change", "entitlements")
+_ONCE = ("cors", "billable", "idempotency", "alerts", "credits", "plan_change", "switching", "entitlements")
 _SECTIONS = ("version", "default_tier", *_NAMED_SECTIONS, *_ONCE, "routes")
 _LATER_SECTIONS = ("tests", "enforce", "overrides", "compat")
 
@@ -124,6 +125,7 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
     billable = read_billable(merged.once["billable"], faults) if "billable" in merged.once else BELOW_500
     once = read_once(merged.once["idempotency"], faults).terms if "idempotency" in merged.once else None
     plan_change = read_plan_change(merged.once["plan_change"], faults) if "plan_change" in merged.once else "keep"
+    switching = read_switching(merged.once.get("switching"), faults)
     credits_ = read_credits(merged.once["credits"], faults) if "credits" in merged.once else NEVER_EXPIRE
     entitlements: frozenset[str] = frozenset()
     if "entitlements" in merged.once:
@@ -154,6 +156,7 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
         "alerts": alerts,
         "credits": credits_,
         "plan_change": plan_change,
+        "switching": switching,
         "entitlements": entitlements,
     }
     policy = Policy(policy_hash=_hash(content), **content)  # type: ignore[arg-type]  # the sections above

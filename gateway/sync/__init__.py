@@ -8,7 +8,7 @@ events off in the background and looks for those that never arrived.
 
 from __future__ import annotations
 
-from gateway.sync.changing import NoSubscription, PlanChanged, PlanChanges, SubscriptionEnding, UnknownPlan
+from gateway.sync.changing import NoSubscription, PlanChanged, PlanChanges, PlanPreview, SubscriptionEnding, UnknownPlan
 from gateway.sync.customers import HoldsPolicy, Sync, SyncOutcome, SyncReport
 from gateway.sync.receiving import Received, accepts, receive_event
 from gateway.sync.worker import EventWorker, WorkerOptions
@@ -19,6 +19,7 @@ __all__ = [
     "NoSubscription",
     "PlanChanged",
     "PlanChanges",
+    "PlanPreview",
     "Received",
     "SubscriptionEnding",
     "Sync",

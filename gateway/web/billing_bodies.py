@@ -126,6 +126,9 @@ class ChangeOrder(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class InvoiceLine(msgspec.Struct, kw_only=True):
     """Part of the next invoice."""
 
+    kind: str
+    """change: the rest of this period is settled; period: a whole period; earlier: another change's, which waits for
+    the same invoice; tax, discount; balance: credit of the account that is used, or that is kept."""
     description: str
     amount: int
     text: str
@@ -136,11 +139,15 @@ class ChangeAnswer(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     plan_id: str
     applied: bool
+    direction: str | None = None
+    """upgrade, downgrade, or same: it is the plan that there is."""
+    takes_effect_at: int | None = None
     currency: str | None = None
     amount_due: int | None = None
-    """What the next invoice will ask for."""
+    """What the next invoice will ask for: the sum of `lines`."""
     amount_due_text: str | None = None
     lines: list[InvoiceLine] = []
+    """As Stripe computes them."""
     next_invoice_at: int | None = None
     pending: bool = False
     """The change waits for a payment; until then the old plan stays."""

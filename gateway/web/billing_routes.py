@@ -10,7 +10,7 @@ from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromQuery, JSONBody, SkipValidation
 
-from gateway.billing import ChangePreview, CheckoutLink, PriceFacts, money_text
+from gateway.billing import CheckoutLink, PriceFacts
 from gateway.checkout import Checkouts
 from gateway.core.access import Access, decide_access
 from gateway.core.account import Account
@@ -18,7 +18,7 @@ from gateway.core.errors import BillingRefused, BillingUnavailable
 from gateway.core.limit_text import limit_words
 from gateway.core.policy import Plan, Policy, Tier
 from gateway.core.tier_grant import grant_state
-from gateway.sync import PlanChanges
+from gateway.sync import PlanChanges, PlanPreview
 from gateway.web.billing_bodies import (
     ChangeAnswer,
     ChangeOrder,
@@ -255,24 +255,22 @@ def _started(link: CheckoutLink) -> CheckoutStarted:
     return CheckoutStarted(checkout_url=link.url, session_id=link.session_id, expires_at=link.expires_at)
 
 
-def _previewed(plan_id: str, preview: ChangePreview) -> ChangeAnswer:
-    rest = preview.next_invoice - preview.prorated
+def _previewed(plan_id: str, preview: PlanPreview) -> ChangeAnswer:
+    cost = preview.cost
     return ChangeAnswer(
         plan_id=plan_id,
         applied=False,
-        currency=preview.currency,
-        amount_due=preview.next_invoice,
-        amount_due_text=preview.next_invoice_text,
+        direction=preview.direction,
+        takes_effect_at=cost.at,
+        currency=cost.currency,
+        amount_due=cost.next_invoice,
+        amount_due_text=cost.next_invoice_text,
         lines=[
-            _line("The change, for the rest of this period", preview.prorated, preview.currency),
-            _line("Everything else on the next invoice", rest, preview.currency),
+            InvoiceLine(kind=line.kind, description=line.description, amount=line.amount, text=line.text)
+            for line in cost.lines
         ],
-        next_invoice_at=preview.next_invoice_at,
+        next_invoice_at=cost.next_invoice_at,
     )
-
-
-def _line(description: str, amount: int, currency: str) -> InvoiceLine:
-    return InvoiceLine(description=description, amount=amount, text=money_text(amount, currency))
 
 
 def _plan_offer(plan: Plan, tier: Tier, price: PriceFacts | None) -> PlanOffer:

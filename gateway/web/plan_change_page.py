@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from litestar import get, post
 
-from gateway.billing import money_text
 from gateway.core.access import decide_access
 from gateway.sync import PlanChanges
 from gateway.web.page_frame import FromVisit, Page, Visit
@@ -22,7 +21,7 @@ async def show_change(visit: FromVisit, plan_id: str = "") -> Page:
     current_id = decide_access(visit.signed_in.account, policy, visit.runtime.clock.now()).plan_id
     if plan.plan_id == current_id:
         return visit.see("/account?done=current")
-    preview = await _changes(visit).preview(visit.signed_in.customer_id, plan_id)
+    cost = (await _changes(visit).preview(visit.signed_in.customer_id, plan_id)).cost
     tier = policy.tiers[plan.tier]
     return visit.page(
         "change.html",
@@ -31,11 +30,9 @@ async def show_change(visit: FromVisit, plan_id: str = "") -> Page:
         tier=tier.title,
         limits=[limit_sentence(limit, policy.meters) for limit in tier.limits],
         features=feature_words(tier),
-        prorated=preview.prorated_text,
-        is_credit=preview.prorated < 0,
-        rest=money_text(preview.next_invoice - preview.prorated, preview.currency),
-        total=preview.next_invoice_text,
-        next_invoice=moment(preview.next_invoice_at),
+        lines=cost.lines,
+        total=cost.next_invoice_text,
+        next_invoice=moment(cost.next_invoice_at),
     )
 
 

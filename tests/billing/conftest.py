@@ -222,7 +222,14 @@ class Account:
         """The next reads of subscriptions wait for these, one each, after they have seen the state."""
 
     def put(self, stripe_customer_id: str, status: str, lookup_key: str | None = "pro_monthly", **changes: Any) -> None:
-        price = {"id": f"price_{lookup_key}", "object": "price", "lookup_key": lookup_key, "product": "prod_1"}
+        price = {
+            "id": f"price_{lookup_key}",
+            "object": "price",
+            "lookup_key": lookup_key,
+            "product": "prod_1",
+            "recurring": {"interval": "month", "interval_count": 1},
+            "unit_amount": 2900,
+        }
         item = {
             "id": "si_1",
             "object": "subscription_item",

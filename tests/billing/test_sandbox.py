@@ -67,7 +67,7 @@ async def test_a_declined_card_buys_nothing(shop: Any) -> None:
 
 async def test_an_upgrade_costs_what_was_previewed_and_holds_at_once(shop: Any, published: list[str]) -> None:
     customer_id = await shop.buyer("pro-monthly")
-    preview = await changes_of(shop).preview(customer_id, "enterprise-monthly")
+    preview = (await changes_of(shop).preview(customer_id, "enterprise-monthly")).cost
     assert preview.prorated > 0
     assert preview.next_invoice > preview.prorated
     published.clear()
@@ -75,28 +75,28 @@ async def test_an_upgrade_costs_what_was_previewed_and_holds_at_once(shop: Any, 
     assert (changed.result.is_pending, changed.is_recorded) == (False, True)
     assert await granted(shop, customer_id) == "enterprise"
     assert published == [customer_id]
-    again = await changes_of(shop).preview(customer_id, "enterprise-monthly")
+    again = (await changes_of(shop).preview(customer_id, "enterprise-monthly")).cost
     assert again.next_invoice == preview.next_invoice
 
 
 async def test_a_preview_tells_what_this_change_costs_whatever_else_waits_for_the_invoice(shop: Any) -> None:
     customer_id = await shop.buyer("pro-monthly")
-    first = await changes_of(shop).preview(customer_id, "enterprise-monthly")
+    first = (await changes_of(shop).preview(customer_id, "enterprise-monthly")).cost
     for plan_id in ("enterprise-monthly", "pro-monthly"):
         await changes_of(shop).apply(customer_id, plan_id, actor="customer")
         await shop.sandbox.control("clock/advance", seconds=3600)
-    again = await changes_of(shop).preview(customer_id, "enterprise-monthly")
+    again = (await changes_of(shop).preview(customer_id, "enterprise-monthly")).cost
     assert 0.98 * first.prorated < again.prorated < first.prorated
 
 
 async def test_an_hour_on_a_higher_tier_is_paid_for_and_a_change_made_twice_is_made_once(shop: Any) -> None:
     customer_id = await shop.buyer("pro-monthly")
-    preview = await changes_of(shop).preview(customer_id, "pro-yearly")
+    preview = (await changes_of(shop).preview(customer_id, "pro-yearly")).cost
     for _ in range(2):
         await changes_of(shop).apply(customer_id, "enterprise-monthly", actor="customer")
     await shop.sandbox.control("clock/advance", seconds=3600)
     await changes_of(shop).apply(customer_id, "pro-monthly", actor="customer")
-    due = (await changes_of(shop).preview(customer_id, "pro-yearly")).next_invoice - preview.next_invoice
+    due = (await changes_of(shop).preview(customer_id, "pro-yearly")).cost.next_invoice - preview.next_invoice
     an_hour = (49_900 - 2_900) / (31 * 24)
     assert 0.5 * an_hour < due < 3 * an_hour
 
@@ -104,7 +104,7 @@ async def test_an_hour_on_a_higher_tier_is_paid_for_and_a_change_made_twice_is_m
 async def test_a_downgrade_is_a_credit_and_keeps_the_period(shop: Any) -> None:
     customer_id = await shop.buyer("enterprise-monthly")
     before = await shop.load(customer_id)
-    preview = await changes_of(shop).preview(customer_id, "pro-monthly")
+    preview = (await changes_of(shop).preview(customer_id, "pro-monthly")).cost
     assert preview.prorated < 0
     assert preview.prorated_text.startswith("-")
     await changes_of(shop).apply(customer_id, "pro-monthly", actor="customer")

@@ -66,11 +66,11 @@ async def make_every_call(billing: Billing) -> None:
     change = PlanChange(
         subscription_id=subscription.subscription_id,
         item_id=subscription.items[0].item_id,
-        plan=plan("enterprise-monthly"),
+        price_id=(await billing.changes.fetch_price(plan("enterprise-monthly"))).price_id,
         at=subscription.items[0].period_starts_at,
     )
-    await billing.preview_change(change)
-    await billing.apply_change(change)
+    await billing.changes.preview(change)
+    await billing.changes.apply(change)
     await billing.create_portal_session(cus, "http://127.0.0.1/account")
     await billing.fetch_prices([plan("pro-monthly"), plan("by-id", "price_pro_yearly")])
     assert [one async for one in billing.list_undelivered(0)] == []

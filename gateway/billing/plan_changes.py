@@ -1,0 +1,82 @@
+"""Changes of a running subscription, as Stripe makes them.
+
+A change names the item and the price it is to have, so that a second one which asks for the same
+finds it there and does nothing. It is sent with what Stripe lets wait for a payment and with nothing else
+(https://docs.stripe.com/billing/subscriptions/pending-updates-reference): no metadata, no end, no payment method.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import stripe
+
+from gateway.billing.failures import stripe_call
+from gateway.billing.previewing import ChangePreview, read_preview
+from gateway.billing.prices import PriceList
+from gateway.billing.reading import PriceFacts
+from gateway.billing.values import ChangeResult, PlanChange
+from gateway.core.policy import Plan
+from gateway.core.switching import Proration
+
+if TYPE_CHECKING:
+    from stripe.params import InvoiceCreatePreviewParams, SubscriptionUpdateParams
+
+_BEHAVIORS: dict[Proration, Literal["create_prorations", "always_invoice", "none"]] = {
+    "next invoice": "create_prorations",
+    "now": "always_invoice",
+    "none": "none",
+}
+
+
+class PlanChanger:
+    """Previews and makes changes. Every call fails as `failures.stripe_call` says."""
+
+    def __init__(self, client: stripe.StripeClient, prices: PriceList, *, deadline_s: float) -> None:
+        self._client = client
+        self._prices = prices
+        self._deadline_s = deadline_s
+
+    async def fetch_price(self, plan: Plan) -> PriceFacts:
+        """The price that a change to this plan is sold at, read now.
+
+        Raises:
+            BillingRefused: Also if Stripe has no active price for the plan.
+        """
+        return await self._prices.fetch_for_sale(plan)
+
+    async def preview(self, change: PlanChange) -> ChangePreview:
+        """What a plan change would cost. Nothing is changed."""
+        params: InvoiceCreatePreviewParams = {
+            "subscription": change.subscription_id,
+            "subscription_details": {
+                "items": [{"id": change.item_id, "price": change.price_id}],
+                "proration_behavior": _BEHAVIORS[change.proration],
+            },
+        }
+        if change.proration != "none":
+            params["subscription_details"]["proration_date"] = change.at
+        async with stripe_call("preview a change", self._deadline_s):
+            invoice = await self._client.v1.invoices.create_preview_async(params)
+            lines = [line async for line in invoice.lines.auto_paging_iter()]
+            return read_preview(invoice, lines, change.at)
+
+    async def apply(self, change: PlanChange) -> ChangeResult:
+        """Change the plan now. Sent twice, the second finds the plan there and changes nothing.
+
+        What is to be paid at once (another billing interval, or by the policy's word) and is not leaves the
+        old plan until it is. Invoices that are sent by mail hold nothing up: there Stripe lets no change wait.
+        """
+        params: SubscriptionUpdateParams = {
+            "items": [{"id": change.item_id, "price": change.price_id}],
+            "proration_behavior": _BEHAVIORS[change.proration],
+            "expand": ["latest_invoice"],
+        }
+        if not change.is_invoiced:
+            params["payment_behavior"] = "pending_if_incomplete"
+        async with stripe_call("change a subscription", self._deadline_s):
+            changed = await self._client.v1.subscriptions.update_async(change.subscription_id, params)
+            invoice = changed.latest_invoice
+            is_pending = changed.pending_update is not None
+            url = invoice.hosted_invoice_url if is_pending and isinstance(invoice, stripe.Invoice) else None
+            return ChangeResult(is_pending=is_pending, payment_url=url)

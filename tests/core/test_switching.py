@@ -1,0 +1,51 @@
+"""Which way a change of plan goes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gateway.core.switching import Rung, direction_of
+
+PRO = Rung(price_id="price_pro", rank=1, interval="month", interval_count=1, amount=2900)
+OTHER = replace(PRO, price_id="price_other")
+
+
+@pytest.mark.parametrize(
+    ("after", "direction"),
+    [
+        (PRO, "same"),
+        (replace(PRO, amount=1), "same"),
+        (replace(OTHER, rank=2, amount=1, interval="week"), "upgrade"),
+        (replace(OTHER, rank=0, amount=9_900, interval="year"), "downgrade"),
+        (replace(OTHER, interval="year", amount=100), "upgrade"),
+        (replace(OTHER, interval="week", amount=9_900), "downgrade"),
+        (replace(OTHER, interval_count=3), "upgrade"),
+        (replace(OTHER, amount=3_000), "upgrade"),
+        (replace(OTHER, amount=2_800), "downgrade"),
+        (OTHER, "upgrade"),
+    ],
+    ids=[
+        "the same price",
+        "the same price read again",
+        "a higher tier",
+        "a lower tier",
+        "a longer interval",
+        "a shorter interval",
+        "more intervals",
+        "dearer",
+        "cheaper",
+        "alike in everything",
+    ],
+)
+def test_a_change_goes_by_tier_then_interval_then_price(after: Rung, direction: str) -> None:
+    assert direction_of(PRO, after) == direction
+
+
+def test_whoever_has_a_price_that_grants_no_tier_goes_up_to_any_that_does() -> None:
+    assert direction_of(replace(PRO, rank=-1), replace(OTHER, rank=0)) == "upgrade"
+
+
+def test_an_interval_or_an_amount_that_is_not_known_counts_as_nothing() -> None:
+    assert direction_of(replace(PRO, interval=None, amount=None), replace(OTHER, amount=None)) == "upgrade"
