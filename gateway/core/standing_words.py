@@ -33,11 +33,15 @@ def kept_words(row: str, until: int | None) -> str | None:
     problem = "The last payment failed." if row == "past_due" else _BECAUSE.get(row, "")
     if until is None:
         return problem
-    end = datetime.fromtimestamp(until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     unless = " unless it is paid" if row in _HELPED_BY_PAYING else ""
-    return f"{problem} {_ENDS} {end}{unless}.".lstrip()
+    return f"{problem} {_ENDS} {instant_text(until)}{unless}.".lstrip()
 
 
 def without_end(words: str | None) -> str | None:
     """What `kept_words` said, without when it ends; None if that was all."""
     return (words or "").partition(_ENDS)[0].rstrip() or None
+
+
+def instant_text(at: int) -> str:
+    """`2026-03-05T14:03:00Z`, as the words above write it."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

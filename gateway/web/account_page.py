@@ -18,6 +18,7 @@ from gateway.core.tier_grant import grant_state
 from gateway.ledger import DAY_S, KeyRow
 from gateway.provisioning import IssuedKey
 from gateway.usage import LimitUsage, Usage, read_usage
+from gateway.web.account_notes import account_note
 from gateway.web.billing_routes import read_prices
 from gateway.web.page_frame import FromVisit, Page, SignedIn, Visit
 from gateway.web.page_words import (
@@ -165,12 +166,13 @@ async def _account_page(
         cookies=cookies,
         notice=notice,
         new_key=issued,
-        warning=access.warning,
+        note=account_note(account, access, policy),
         tier=access.tier.title if access.tier is not None else None,
         plan=plan.title if (plan := policy.find_plan(access.plan_id)) is not None else None,
         standing=STANDING_WORDS[access.standing],
         granted_until=_granted_until(account, access, policy, runtime.clock.now()),
         paces=_paces(access, policy),
+        kept_until=moment(access.grace_until),
         period_ends=moment(subscription.period_ends_at) if subscription is not None and access.plan_id else None,
         cancels=moment(subscription.cancel_at) if subscription is not None and access.plan_id else None,
         has_billing=row is not None and row.stripe_customer_id is not None,

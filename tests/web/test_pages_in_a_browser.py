@@ -116,11 +116,11 @@ def test_a_page_is_readable_on_desk_and_phone_by_day_and_by_night(looks, browser
         browser.resize(1280, 900, is_dark=is_dark)
         assert browser.run(CONTRAST) == []
     browser.run("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
-    browser.resize(390, 844)
-    assert browser.run("return document.documentElement.scrollWidth") <= 390
+    browser.resize(360, 780)
+    assert browser.run("return document.documentElement.scrollWidth") <= 360
     widest = browser.run(
         "return [...document.querySelectorAll('main *')].filter((one) => !one.closest('.scroll'))"
-        ".filter((one) => one.checkVisibility() && one.getBoundingClientRect().right > 391).map((one) => one.outerHTML)"
+        ".filter((one) => one.checkVisibility() && one.getBoundingClientRect().right > 361).map((one) => one.outerHTML)"
     )
     assert widest == []
     assert browser.run(SMALL) == []

@@ -1,0 +1,76 @@
+"""What the account page says first, for each way that a subscription can stand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gateway.core.access import decide_access
+from gateway.web.account_notes import Note, account_note
+from tests.core.test_access import DAY_S, NOW, PAID_ONLY, POLICY, START, account
+
+MEND = "Update the payment method"
+
+
+def note(found, policy=POLICY, now=NOW):
+    return account_note(found, decide_access(found, policy, now), policy)
+
+
+def test_of_a_subscription_that_is_as_it_was_bought_nothing_is_said():
+    assert note(account("active")) is None
+    assert note(account("trialing")) is None
+    assert note(account(None)) is None
+
+
+def test_a_failed_payment_says_until_when_the_tier_is_kept_in_words_for_people_and_how_to_mend_it():
+    said = note(account("past_due", past_due_since=START))
+    text = "The last payment failed. Access at this level ends on 16 October 2025, 08:53 UTC unless it is paid."
+    assert said == Note(text=text, is_urgent=True, portal_button=MEND)
+
+
+@pytest.mark.parametrize("status", ["past_due", "unpaid", "paused", "incomplete"])
+def test_whoever_lost_access_over_a_payment_is_led_to_the_card_form(status):
+    said = note(account(status, past_due_since=START), PAID_ONLY, START + 60 * DAY_S)
+    assert (said.is_urgent, said.portal_button) == (True, MEND)
+    assert said.text.endswith("Calls are refused until there is a paid plan.")
+
+
+def test_when_grace_is_over_the_tier_that_is_left_is_named():
+    said = note(account("past_due", past_due_since=START), POLICY, START + 8 * DAY_S)
+    text = "The last payment failed and was not made up in time. The account has the free tier now."
+    assert said == Note(text=text, is_urgent=True, portal_button=MEND)
+
+
+def test_a_cancelled_subscription_says_when_it_ends_and_what_comes_then():
+    cancelled = account("active", cancel_at=START + 30 * DAY_S)
+    begins = "The subscription is cancelled: it ends on 8 November 2025, 08:53 UTC. After that, "
+    assert note(cancelled).text == f"{begins}the account has the free tier. Keys and usage stay."
+    assert note(cancelled, PAID_ONLY).text == f"{begins}calls are refused. Keys and usage stay."
+    assert note(cancelled).portal_button == "Keep the subscription"
+    assert not note(cancelled).is_urgent
+
+
+def test_a_failed_payment_is_told_before_a_cancellation():
+    both = account("past_due", past_due_since=START, cancel_at=START + 30 * DAY_S)
+    assert note(both).portal_button == MEND
+
+
+def test_a_subscription_that_ended_says_when_and_what_holds_now():
+    ended = account("canceled", status_since=START)
+    text = "The subscription ended on 9 October 2025, 08:53 UTC. The account has the free tier now."
+    assert note(ended) == Note(text=text)
+    assert note(ended, PAID_ONLY).text.endswith("Calls are refused until there is a paid plan.")
+
+
+def test_an_account_that_may_call_nothing_is_told_so():
+    assert note(account(None), PAID_ONLY) == Note(text="Calls are refused until there is a paid plan.", is_urgent=True)
+
+
+def test_a_suspended_account_is_told_whom_to_ask():
+    assert note(replace(account("active"), blocked=True)).text.startswith("This account is suspended.")
+
+
+def test_a_change_that_waits_for_its_payment_leads_to_the_portal():
+    assert note(account("active", flags=(("pending_update", START),))).portal_button == MEND
+    assert note(account("active", flags=(("disputed", START),))).portal_button is None
