@@ -63,6 +63,17 @@ def opened_cache(folder: Path) -> Iterator[str]:
         yield shared_cluster().url
 
 
+@contextmanager
+def own_cache(folder: Path) -> Iterator[str]:
+    """As `opened_cache`, but nobody else flushes it: for what is kept from test to test."""
+    if KIND is Kind.SERVER:
+        with CacheServer.start(folder) as server:
+            yield server.url
+    else:
+        with ValkeyCluster.running(folder) as (cluster, _):
+            yield cluster.url
+
+
 def shared_cluster() -> ValkeyCluster:
     """The cluster of this process. It is started when it is first asked for, and stays."""
     if not _clusters:

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+_FIRST_CONNECT_S = 5.0
+
 
 def make_clock(settings: Settings) -> Clock:
     """The system's clock, or the sandbox's if settings name one."""
@@ -81,14 +83,12 @@ async def open_runtime(settings: Settings, *, proxies: bool = True) -> AsyncIter
         may_trust_cache = run is not None
 
         async def repair() -> None:
-            nonlocal may_trust_cache
             try:
                 await publisher.repair()
             except LedgerUnavailable:
                 if not may_trust_cache:
                     raise
                 log.warning("the ledger does not answer; the cache is trusted as the other workers trust it")
-            may_trust_cache = False
 
         cache_url = await _cache_url(settings, stack)
         cache = await Cache.connect(cache_url, deadline_s=settings.cache_deadline_ms / 1000, on_reconnect=repair)
@@ -123,6 +123,8 @@ async def open_runtime(settings: Settings, *, proxies: bool = True) -> AsyncIter
         if leasing is not None:
             publisher.published, leasing.asking.moved = leasing.drop, settlement.note_moved
         sync = Sync(ledger=ledger, billing=billing, policy=policy, publish=publisher.publish_soon, clock=clock)
+        await _repair_first(cache)
+        may_trust_cache = False  # a cache that comes later may have been away, or be one that was
         yield Runtime(
             settings=settings,
             clock=clock,
@@ -156,6 +158,12 @@ async def open_runtime(settings: Settings, *, proxies: bool = True) -> AsyncIter
             sync=sync,
             events=EventWorker(ledger=ledger, sync=sync, clock=clock),
         )
+
+
+async def _repair_first(cache: Cache) -> None:
+    """Connect the cache, and bring it what it has missed, before the first request; without a cache, go on."""
+    if not await cache.wait_ready(_FIRST_CONNECT_S):
+        log.warning("the cache is not there; requests are refused until it is")
 
 
 def _leasing(settings: Settings, cache: Cache, clock: Clock, metrics: Metrics) -> Leasing | None:

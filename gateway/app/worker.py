@@ -24,14 +24,12 @@ log = structlog.get_logger(__name__)
 
 _GC_THRESHOLD = 10_000
 _LAST_WORDS_S = 5.0
-_FIRST_CONNECT_S = 5.0
 
 
 @asynccontextmanager
 async def serving(settings: Settings, *, proxies: bool = True) -> AsyncIterator[Runtime]:
     """Everything open, and everything that goes on beside requests running. `proxies`: as for `open_runtime`."""
     async with open_runtime(settings, proxies=proxies) as runtime:
-        await _repair_first(runtime)
         async with Background(runtime.metrics) as background:
             start_tasks(background, runtime)
             with _reload_on_hangup(runtime):
@@ -48,12 +46,6 @@ def _spare_the_garbage_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD, 20, 20)
-
-
-async def _repair_first(runtime: Runtime) -> None:
-    """Connect the cache, and bring it what it has missed, before the first request; without a cache, go on."""
-    if not await runtime.cache.wait_ready(_FIRST_CONNECT_S):
-        log.warning("the cache is not there; requests are refused until it is")
 
 
 @contextmanager

@@ -200,7 +200,8 @@ async def _settled(gateway: Gateway, counted: int) -> int:
     deadline = asyncio.get_running_loop().time() + _SETTLED_S
     while True:
         with closing(sqlite3.connect(f"file:{gateway.ledger_file}?mode=ro", uri=True, timeout=30)) as ledger:
-            held: int = ledger.execute("SELECT coalesce(sum(used), 0) FROM usage_totals").fetchone()[0]
+            totals = "SELECT coalesce(sum(used), 0) FROM usage_totals WHERE customer_id = ?"
+            held: int = ledger.execute(totals, (gateway.customer_id,)).fetchone()[0]
         if held == counted or asyncio.get_running_loop().time() > deadline:
             return held
         await asyncio.sleep(_LOOK_S)

@@ -22,13 +22,18 @@ async def charge_in_turn(
     cache = await Cache.connect(url, deadline_s=30)
     customer_id = secrets.token_hex(6)
     account = Account(customer_id=customer_id, user_id="u", version=1, created_at=0)
-    await cache.publish(account, counters={}, seq_floor=0, expires_s=60)
     answers = []
-    for claim, now_ms in zip(claims, instants, strict=True):
-        answer = await cache.charge(ChargeRequest(customer_id=customer_id, version=1, claims=(claim,), now_ms=now_ms))
-        assert isinstance(answer, Charged | ChargeRefused)
-        answers.append(answer)
-    await cache.aclose()
+    try:
+        assert await cache.wait_ready(30)
+        await cache.publish(account, counters={}, seq_floor=0, expires_s=60)
+        for claim, now_ms in zip(claims, instants, strict=True):
+            answer = await cache.charge(
+                ChargeRequest(customer_id=customer_id, version=1, claims=(claim,), now_ms=now_ms)
+            )
+            assert isinstance(answer, Charged | ChargeRefused)
+            answers.append(answer)
+    finally:
+        await cache.aclose()
     return answers
 
 

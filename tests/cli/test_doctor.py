@@ -46,6 +46,7 @@ def public(environment: dict[str, str]) -> None:
     environment["TIERGATE_PUBLIC_URL"] = PUBLIC_URL
 
 
+@pytest.mark.not_on("cluster", because="masters without replicas or a file are warned of")
 @pytest.mark.usefixtures("public")
 def test_a_gateway_that_is_set_up_has_nothing_but_good_findings(
     migrated: Run, sandbox: Any, cache: str, environment: dict[str, str]

@@ -13,6 +13,7 @@ import pytest
 from click.testing import Result
 
 from tests.cli.test_serve import until
+from tests.cli.test_supervisor import kill, ready, started
 from tests.fakes.valkey_cluster import ValkeyCluster
 
 Run = Callable[..., Result]
@@ -59,4 +60,22 @@ def test_a_gateway_serves_from_a_cluster_and_loses_nobody_but_for_as_long_as_a_m
     assert f"127.0.0.1:{cluster.masters[0].port}" in told
     do(cluster.masters[0].start())
     until(lambda: served.call(keys[0]).status_code == 200, served.log)
+    assert served.stop() == 0
+
+
+def test_workers_that_start_while_the_ledger_is_away_serve_the_customers_of_every_master(
+    serve: Serve, tiergate: Run, tmp_path: Path, running: tuple[ValkeyCluster, Callable[[Any], Any]]
+) -> None:
+    served = serve("--workers", "2")
+    served.wait_for("gateway serves")
+    keys = [key_at(tiergate, master.port, running) for master in running[0].masters]
+    assert [served.call(key).status_code for key in keys] == [200] * 3
+    ledger = tmp_path / "data of the test" / "ledger.sqlite3"
+    ledger.rename(tmp_path / "away")
+    ledger.mkdir()  # a file in its place could be opened, or made anew
+    kill(*started(served))
+    until(lambda: ready(served) == 4, served.log)
+    assert [served.call(key).status_code for key in keys for _ in range(4)] == [200] * 12, served.log()
+    ledger.rmdir()
+    (tmp_path / "away").rename(ledger)
     assert served.stop() == 0

@@ -12,23 +12,24 @@ import pytest
 import pytest_asyncio
 
 from gateway.ledger import migrate
+from tests.caches import own_cache
 from tests.conformance.recorder import Recorder
 from tests.conformance.rig import Rig
 from tests.conformance.servers import MAX_BODY_BYTES, POLICY, running
-from tests.conftest import OpenCache
 from tests.fakes.raw import open_raw_blocking
 from tests.fakes.serving import ADMIN_TOKEN
 
 
 @pytest.fixture(scope="session")
-def world(any_cache: OpenCache) -> Iterator[dict[str, str]]:
+def world(any_cache: object) -> Iterator[dict[str, str]]:
+    del any_cache  # one of its kind, but its own: other tests flush theirs
     folder = Path(tempfile.mkdtemp(prefix="tg"))
     ledger_url = f"sqlite:///{folder / 'ledger.sqlite3'}"
     migrate(ledger_url)
     policies = folder / "policies"
     policies.mkdir()
     (policies / "policy.yaml").write_text(POLICY)
-    with any_cache(folder) as cache_url:
+    with own_cache(folder) as cache_url:
         yield {
             "STRIPE_SECRET_KEY": "sk_test_0123456789abcdefghijklmn",
             "STRIPE_WEBHOOK_SECRET": "whsec_0123456789abcdefghijklmnopqrstuv",
