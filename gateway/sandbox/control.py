@@ -16,7 +16,7 @@ from msgspec import structs
 from gateway.sandbox.delivery.faults import Faults
 from gateway.sandbox.happenings import happening_handlers
 from gateway.sandbox.records import Json
-from gateway.sandbox.rules import FINAL_ACTIONS, Rules
+from gateway.sandbox.rules import FINAL_ACTIONS, METER_ERRORS, Rules
 from gateway.sandbox.simulator import Simulator
 from gateway.sandbox.world import NoSuchRecord, find
 
@@ -47,6 +47,7 @@ class RulesPatch(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     delayed_s: int | None = None
     portal_is_set_up: bool | None = None
     portal_cancels_by: str | None = None
+    meter_errors: str | None = None
 
 
 class DeliveryPatch(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -69,6 +70,12 @@ def control_handlers(simulator: Simulator) -> list[HTTPRouteHandler]:
         *_delivery_handlers(simulator),
         *happening_handlers(simulator),
     ]
+
+
+def _check_words(rules: Rules) -> None:
+    for name, words in (("final_action", FINAL_ACTIONS), ("meter_errors", METER_ERRORS)):
+        if getattr(rules, name) not in words:
+            raise ClientException(f"{name} must be one of {', '.join(words)}")
 
 
 def _given(patch: msgspec.Struct) -> Json:
@@ -110,8 +117,7 @@ def _clock_handlers(simulator: Simulator) -> list[HTTPRouteHandler]:
         if "retry_after_days" in changes:
             changes["retry_after_days"] = tuple(changes["retry_after_days"])
         rules = Rules(**{**asdict(simulator.world.rules), **changes})
-        if rules.final_action not in FINAL_ACTIONS:
-            raise ClientException(f"final_action must be one of {', '.join(FINAL_ACTIONS)}")
+        _check_words(rules)
         simulator.set_rules(rules)
         return asdict(rules)
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
+
+from gateway.sandbox.tariffs import Tariff
 
 Json = dict[str, Any]
 Labels = Mapping[str, str]
@@ -30,7 +33,11 @@ class Product:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """What a product costs, once (`interval` is None) or every `interval_count` intervals."""
+    """What a product costs, once (`interval` is None) or every `interval_count` intervals.
+
+    `tariff` is there when it is not whole cents for each unit; `unit_amount` is then the whole part.
+    `meter_id`: usage that the meter counts is billed in arrears, instead of a quantity ahead.
+    """
 
     id: str
     product_id: str
@@ -43,7 +50,14 @@ class Price:
     nickname: str | None = None
     tax_behavior: str = "unspecified"
     active: bool = True
+    tariff: Tariff | None = None
+    meter_id: str | None = None
     metadata: Labels = field(default_factory=dict)
+
+    @property
+    def rates(self) -> Tariff:
+        """How a quantity is priced."""
+        return self.tariff or Tariff(unit_amount=Decimal(self.unit_amount))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +99,10 @@ class PaymentMethod:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One price within a subscription, with the period that is paid or due."""
+    """One price within a subscription, with the period that is paid or due.
+
+    A metered one has no quantity (0 here). `usage_since`: since when its usage counts, when it came within a period.
+    """
 
     id: str
     price_id: str
@@ -93,6 +110,7 @@ class Item:
     created: int
     period_starts_at: int
     period_ends_at: int
+    usage_since: int | None = None
     metadata: Labels = field(default_factory=dict)
 
 
@@ -149,7 +167,10 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceLine:
-    """One amount on an invoice, or (before there is one) a pending proration."""
+    """One amount on an invoice, or (before there is one) a pending proration.
+
+    `is_usage`: it is measured again when its draft is finalized. `unit_amount` is None where it is the price's own.
+    """
 
     id: str
     amount: int
@@ -163,6 +184,9 @@ class InvoiceLine:
     item_id: str
     proration: bool = False
     invoice_item_id: str | None = None
+    unit_amount: Decimal | None = None
+    is_usage: bool = False
+    is_free: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -346,13 +370,18 @@ class WebhookEndpoint:
     metadata: Labels = field(default_factory=dict)
 
     def wants(self, event_type: str) -> bool:
-        """Whether this endpoint is enabled for that type of event."""
-        return self.enabled and ("*" in self.enabled_events or event_type in self.enabled_events)
+        """Whether this endpoint is enabled for that type of event. One that exists only thinly begins with `v1.`."""
+        names = {"*", event_type, event_type.removeprefix("v1.")}
+        is_fit = self.thin or not event_type.startswith("v1.")
+        return self.enabled and is_fit and not names.isdisjoint(self.enabled_events)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """A change as it was seen when it happened. `endpoint_ids` is who was to be told."""
+    """A change as it was seen when it happened. `endpoint_ids` is who was to be told.
+
+    `thin_data`: there is no snapshot of it; what it says is fetched from /v2/core/events.
+    """
 
     id: str
     type: str
@@ -362,3 +391,4 @@ class Event:
     request_id: str | None = None
     idempotency_key: str | None = None
     endpoint_ids: tuple[str, ...] = ()
+    thin_data: Json | None = None

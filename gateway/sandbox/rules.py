@@ -9,6 +9,7 @@ API_VERSION = "2026-10-28.endive"
 """The version that stripe-python 16.1.0 pins; every object has its shape."""
 
 FINAL_ACTIONS = ("cancel", "unpaid", "leave")
+METER_ERRORS = ("refused", "reported")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,10 @@ class Rules:
 
     portal_is_set_up: bool = True
     """Whether the account's billing portal was ever saved in the dashboard; without, it makes no sessions."""
+
+    meter_errors: str = "refused"
+    """`refused`: a meter event that cannot count is answered with an error. `reported`: it is taken, and
+    v1.billing.meter.error_report_triggered tells of it afterwards, as with events that are sent by the stream."""
 
     portal_cancels_by: str = "cancel_at"
     """`cancel_at` (flexible billing mode, the default of new accounts) or `cancel_at_period_end`."""

@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field, fields
 from typing import TypeVar
 
+from gateway.sandbox.meters import Meter, MeterEvent
 from gateway.sandbox.records import (
     Charge,
     CheckoutSession,
@@ -48,6 +49,8 @@ class Tables:
     prices: dict[str, Price] = field(default_factory=dict)
     customers: dict[str, Customer] = field(default_factory=dict)
     payment_methods: dict[str, PaymentMethod] = field(default_factory=dict)
+    meters: dict[str, Meter] = field(default_factory=dict)
+    meter_events: dict[str, MeterEvent] = field(default_factory=dict)
     subscriptions: dict[str, Subscription] = field(default_factory=dict)
     pending_lines: dict[str, PendingLine] = field(default_factory=dict)
     invoices: dict[str, Invoice] = field(default_factory=dict)

@@ -49,6 +49,7 @@ def test_it_prints_one_line_when_it_is_ready_and_serves_both(start: Any, tmp_pat
         "pro_monthly": 2900,
         "pro_yearly": 29_000,
         "enterprise_monthly": 49_900,
+        "api_overage": None,
     }
     assert httpx.get(f"{ready['upstream_url']}/v1/echo", timeout=60).status_code == 200
     process.send_signal(signal.SIGTERM)

@@ -44,6 +44,8 @@ async def _live_a_full_life(sandbox: Any, receiver: Any) -> Any:
             "payment_behavior": "pending_if_incomplete",
         },
     )
+    metered = await sandbox.open_checkout(line_items=[{"price": "price_api_overage"}])
+    await sandbox.pay(metered)
     trial = await sandbox.open_checkout(subscription_data={"trial_period_days": 5})
     await sandbox.pay(trial)
     paid = (await sandbox.v1.charges.list_async({"customer": subscription.customer})).data[0]
@@ -61,7 +63,8 @@ async def test_every_object_on_the_wire_is_one_that_the_sdk_knows(sandbox: Any, 
         await _raw(sandbox, path)
         for path in (
             "/v1/products",
-            "/v1/prices?expand[]=data.product",
+            "/v1/prices?expand[]=data.product&expand[]=data.tiers",
+            "/v1/billing/meters",
             "/v1/customers?expand[]=data.subscriptions&expand[]=data.invoice_settings.default_payment_method",
             f"/v1/payment_methods?customer={customer}&expand[]=data.customer",
             "/v1/subscriptions?status=all&expand[]=data.latest_invoice&expand[]=data.default_payment_method",

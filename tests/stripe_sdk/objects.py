@@ -19,6 +19,7 @@ from typing import Any, Literal, Union
 import stripe
 from stripe._object_classes import OBJECT_CLASSES
 from stripe._stripe_object import StripeObject, UntypedStripeObject
+from stripe.events._event_classes import get_v2_event_class
 
 
 @cache
@@ -93,7 +94,15 @@ def _faults_of_object(value: Any, cls: type, path: str) -> list[str]:
         return [f"{path}: not an object"]
     if value.get("deleted") is True:
         return []  # what is left of a deleted object is its id; the class describes living ones
-    fields = fields_of(cls)
+    return _faults_of_fields(value, fields_of(cls), path)
+
+
+def _told_fields(event_type: str) -> dict[str, Any]:
+    """Of an event that is fetched: what they all have, and what those of its type have besides."""
+    return fields_of(stripe.v2.core.Event) | fields_of(get_v2_event_class(event_type))
+
+
+def _faults_of_fields(value: dict[str, Any], fields: dict[str, Any], path: str) -> list[str]:
     found = [f"{path}.{name}: unknown to the SDK" for name in value if name not in fields]
     for name, hint in fields.items():
         if name in value:
@@ -105,6 +114,8 @@ def _faults_of_object(value: Any, cls: type, path: str) -> list[str]:
 
 def faults_of(value: dict[str, Any]) -> list[str]:
     """Check an object as it came over the wire, and what an event carries."""
+    if value["object"] == "v2.core.event":
+        return _faults_of_fields(value, _told_fields(value["type"]), value["type"])
     if value["object"] == "list":
         return [fault for one in value["data"] for fault in faults_of(one)]
     found = _faults_of_object(value, class_of(value["object"]), value["object"])

@@ -65,6 +65,15 @@ REQUESTS = {
     ("POST", "/v1/products/{id}/features"): "ProductFeatureCreateParams",
     ("GET", "/v1/products/{id}/features"): "ProductFeatureListParams",
     ("DELETE", "/v1/products/{id}/features/{feature}"): "ProductFeatureDeleteParams",
+    ("POST", "/v1/billing/meters"): "billing.MeterCreateParams",
+    ("GET", "/v1/billing/meters"): "billing.MeterListParams",
+    ("GET", "/v1/billing/meters/{id}"): "billing.MeterRetrieveParams",
+    ("POST", "/v1/billing/meters/{id}"): "billing.MeterUpdateParams",
+    ("POST", "/v1/billing/meters/{id}/deactivate"): "billing.MeterDeactivateParams",
+    ("POST", "/v1/billing/meters/{id}/reactivate"): "billing.MeterReactivateParams",
+    ("GET", "/v1/billing/meters/{id}/event_summaries"): "billing.MeterEventSummaryListParams",
+    ("POST", "/v1/billing/meter_events"): "billing.MeterEventCreateParams",
+    ("POST", "/v1/billing/meter_event_adjustments"): "billing.MeterEventAdjustmentCreateParams",
     ("GET", "/v1/charges"): "ChargeListParams",
     ("GET", "/v1/charges/{id}"): "ChargeRetrieveParams",
     ("POST", "/v1/refunds"): "RefundCreateParams",
@@ -82,6 +91,7 @@ REQUESTS = {
     ("DELETE", "/v1/webhook_endpoints/{id}"): "WebhookEndpointDeleteParams",
     ("GET", "/v1/account"): "AccountRetrieveCurrentParams",
     ("GET", "/v1/accounts/{id}"): "AccountRetrieveParams",
+    ("GET", "/v2/core/events/{id}"): "v2.core.EventRetrieveParams",
 }
 
 

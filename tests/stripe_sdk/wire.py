@@ -49,8 +49,8 @@ class Wire:
         return ask_and_note
 
     def note_event(self, event: dict[str, Any]) -> None:
-        """Judge a delivered event, unless it is of another version."""
-        if event["api_version"] == API_VERSION:
+        """Judge a delivered event, unless it is of another version, or thin: then there is little to judge."""
+        if event.get("api_version") == API_VERSION:
             self.faults += faults_of(event)
 
     def _note_request(self, method: str, url: str, post_data: Any, *, was_taken: bool) -> None:

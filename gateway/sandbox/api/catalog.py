@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.sandbox.api.endpoint import Call, Endpoint
+from gateway.sandbox.api.tariffs import TARIFF, read_meter, read_tariff
 from gateway.sandbox.engine.saving import add_price, add_product, change_price, change_product
 from gateway.sandbox.periods import INTERVALS
 from gateway.sandbox.records import Json, Price, Product
 from gateway.sandbox.shapes.catalog import price_shape, product_shape
 from gateway.sandbox.wire.paging import CREATED, PAGE, page
 from gateway.sandbox.wire.params import Flag, Labels, Shape, Spec, Text, Texts, Whole, merge_labels
-from gateway.sandbox.wire.problems import StripeProblem, invalid, missing
+from gateway.sandbox.wire.problems import StripeProblem, invalid
 from gateway.sandbox.world import World
 
 _PRODUCT_FIELDS: Spec = {
@@ -24,7 +25,8 @@ _PRODUCT_FIELDS: Spec = {
 _RECURRING: Spec = {
     "interval": Text(required=True, choices=INTERVALS),
     "interval_count": Whole(least=1),
-    "usage_type": Text(choices=("licensed",)),
+    "usage_type": Text(choices=("licensed", "metered")),
+    "meter": Text(),
 }
 _TAX = Text(choices=("exclusive", "inclusive", "unspecified"))
 
@@ -80,17 +82,16 @@ def create_price(call: Call) -> Json:
     """A new price of a product."""
     world, params = call.world, call.params
     product = world.product(params["product"])
-    if "unit_amount" not in params:
-        raise missing("unit_amount")
+    recurring = params.get("recurring", {})
+    tariff = read_tariff(params)
     lookup_key = params.get("lookup_key")
     _free_lookup_key(world, lookup_key, transfer=params.get("transfer_lookup_key", False))
-    recurring = params.get("recurring", {})
     price = Price(
         id=world.new_id("price"),
         product_id=product.id,
         created=world.now,
         currency=params["currency"].lower(),
-        unit_amount=params["unit_amount"],
+        unit_amount=int(tariff.unit_amount),
         interval=recurring.get("interval"),
         interval_count=recurring.get("interval_count", 1),
         lookup_key=lookup_key,
@@ -98,6 +99,8 @@ def create_price(call: Call) -> Json:
         tax_behavior=params.get("tax_behavior", "unspecified"),
         active=params.get("active", True),
         metadata=merge_labels({}, params),
+        tariff=tariff,
+        meter_id=read_meter(world, recurring),
     )
     add_price(world, price)
     return price_shape(price)
@@ -144,13 +147,16 @@ def _list_prices(call: Call) -> Json:
 
 def _price_matches(price: Price, wanted: Mapping[str, Any]) -> bool:
     kind = "one_time" if price.interval is None else "recurring"
-    interval = wanted.get("recurring", {}).get("interval", price.interval)
+    recurring = wanted.get("recurring", {})
+    usage_type = "licensed" if price.meter_id is None else "metered"
     return (
         price.active == wanted.get("active", price.active)
         and price.currency == wanted.get("currency", price.currency)
         and price.product_id == wanted.get("product", price.product_id)
         and kind == wanted.get("type", kind)
-        and price.interval == interval
+        and price.interval == recurring.get("interval", price.interval)
+        and price.meter_id == recurring.get("meter", price.meter_id)
+        and usage_type == recurring.get("usage_type", usage_type)
         and ("lookup_keys" not in wanted or price.lookup_key in wanted["lookup_keys"])
     )
 
@@ -182,7 +188,7 @@ ENDPOINTS = (
         spec={
             "currency": Text(required=True),
             "product": Text(required=True),
-            "unit_amount": Whole(),
+            **TARIFF,
             "recurring": Shape(fields=_RECURRING),
             "lookup_key": Text(),
             "transfer_lookup_key": Flag(),
@@ -201,7 +207,13 @@ ENDPOINTS = (
             "currency": Text(),
             "lookup_keys": Texts(),
             "product": Text(),
-            "recurring": Shape(fields={"interval": Text(choices=INTERVALS)}),
+            "recurring": Shape(
+                fields={
+                    "interval": Text(choices=INTERVALS),
+                    "meter": Text(),
+                    "usage_type": Text(choices=("licensed", "metered")),
+                }
+            ),
             "type": Text(choices=("one_time", "recurring")),
             **CREATED,
             **PAGE,

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from gateway.sandbox.api.endpoint import Call, Endpoint
 from gateway.sandbox.records import Event, Json, WebhookEndpoint
 from gateway.sandbox.rules import API_VERSION
-from gateway.sandbox.shapes.events import account_shape, deleted_shape, endpoint_shape, event_shape
+from gateway.sandbox.shapes.events import account_shape, deleted_shape, endpoint_shape, event_shape, told_event_shape
 from gateway.sandbox.shapes.versions import OLDER
 from gateway.sandbox.wire.paging import CREATED, PAGE, page
 from gateway.sandbox.wire.params import Flag, Labels, Spec, Text, Texts, merge_labels
@@ -26,7 +26,14 @@ def shown_event(world: World, event: Event) -> Json:
 
 
 def _retrieve_event(call: Call) -> Json:
-    return shown_event(call.world, find(call.world.tables.events, "event", call.id))
+    event = find(call.world.tables.events, "event", call.id)
+    if event.thin_data is not None:
+        raise NoSuchRecord("event", call.id)
+    return shown_event(call.world, event)
+
+
+def _retrieve_told_event(call: Call) -> Json:
+    return told_event_shape(find(call.world.tables.events, "event", call.id))
 
 
 def _list_events(call: Call) -> Json:
@@ -36,7 +43,9 @@ def _list_events(call: Call) -> Json:
     found = [
         one
         for one in world.tables.events.values()
-        if _type_matches(one.type, types) and (wanted is None or (world.pending_webhooks(one) == 0) == wanted)
+        if one.thin_data is None
+        and _type_matches(one.type, types)
+        and (wanted is None or (world.pending_webhooks(one) == 0) == wanted)
     ]
     return page(found, params, "/v1/events", lambda one: shown_event(world, one))
 
@@ -129,6 +138,7 @@ ENDPOINTS = (
         spec={"type": Text(), "types": Texts(), "delivery_success": Flag(), **CREATED, **PAGE},
     ),
     Endpoint(method="GET", path="/v1/events/{id}", act=_retrieve_event),
+    Endpoint(method="GET", path="/v2/core/events/{id}", act=_retrieve_told_event),
     Endpoint(
         method="POST",
         path="/v1/webhook_endpoints",

@@ -111,7 +111,12 @@ def _create_checkout(call: Call) -> Json:
 
 def _line(world: World, at: int, item: dict[str, Any]) -> CheckoutLine:
     price = recurring_price(world, item["price"], f"line_items[{at}][price]")
-    return CheckoutLine(id=world.new_id("li"), price_id=price.id, quantity=item.get("quantity", 1))
+    if price.meter_id is not None and "quantity" in item:
+        where = f"line_items[{at}]"
+        message = f"Quantity should not be specified where usage_type is `metered`. Remove quantity from `{where}`"
+        raise Refused(message, param=f"{where}[quantity]")
+    quantity = 0 if price.meter_id is not None else item.get("quantity", 1)
+    return CheckoutLine(id=world.new_id("li"), price_id=price.id, quantity=quantity)
 
 
 def _check_url(url: str, param: str) -> None:

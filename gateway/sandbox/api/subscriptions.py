@@ -109,6 +109,9 @@ def _create(call: Call) -> Json:
     for at, item in enumerate(params["items"]):
         if "price" not in item:
             raise missing(f"items[{at}][price]")
+        if "quantity" in item and world.price(item["price"]).meter_id is not None:
+            message = "You cannot set the quantity for metered plans. Instead, you should report usage to its meter."
+            raise Refused(message, param=f"items[{at}][quantity]")
         prices.append((item["price"], item.get("quantity", 1)))
     subscription = start(
         world,

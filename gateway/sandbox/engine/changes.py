@@ -15,7 +15,8 @@ from gateway.sandbox.engine.lines import full_line, remaining_line, unused_line
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.saving import add_pending_line, change_subscription
 from gateway.sandbox.engine.subscriptions import next_end, recurring_price
-from gateway.sandbox.records import InvoiceLine, Item, PendingLine, PendingUpdate, Subscription
+from gateway.sandbox.engine.usage import as_invoice_item, is_metered, licensed, usage_lines
+from gateway.sandbox.records import InvoiceLine, Item, PendingLine, PendingUpdate, Price, Subscription
 from gateway.sandbox.world import World
 
 
@@ -72,7 +73,9 @@ def plan_change(world: World, subscription: Subscription, change: Change) -> Pla
     prorations: tuple[InvoiceLine, ...] = ()
     if not free_of_charge:
         prorations = _prorations(world, subscription, after, at, whole_credit=resets)
-    full = tuple(full_line(world, subscription, item) for item in after) if resets else ()
+    if not free_of_charge or resets:
+        prorations += _used_until_now(world, subscription, after, resets=resets)
+    full = tuple(full_line(world, subscription, item) for item in licensed(world, after)) if resets else ()
     always = change.proration_behavior == "always_invoice" and bool(prorations)
     return Planned(
         items=after,
@@ -121,27 +124,42 @@ def _new_item(world: World, subscription: Subscription, asked: ItemChange) -> It
     return Item(
         id=world.new_id("si"),
         price_id=price.id,
-        quantity=1 if asked.quantity is None else asked.quantity,
+        quantity=_quantity(price, asked, 1),
         created=world.now,
         period_starts_at=subscription.items[0].period_starts_at,
         period_ends_at=next_end(price, subscription.anchor, world.now),
+        usage_since=world.now,
         metadata=asked.metadata or {},
     )
 
 
+def _quantity(price: Price, asked: ItemChange, otherwise: int) -> int:
+    if price.meter_id is None:
+        return otherwise if asked.quantity is None else asked.quantity
+    if asked.quantity is not None:
+        message = "You cannot set the quantity for metered plans. Instead, you should report usage to its meter."
+        raise Refused(message, param="items")
+    return 0
+
+
 def _changed_item(world: World, item: Item, asked: ItemChange) -> Item:
-    if asked.price_id is not None and asked.price_id != item.price_id:
-        recurring_price(world, asked.price_id, "items")
+    price_id = asked.price_id or item.price_id
+    moves = price_id != item.price_id
+    had = 1 if is_metered(world, item) else item.quantity
+    price = recurring_price(world, price_id, "items") if moves else world.price(price_id)
     return replace(
         item,
-        price_id=asked.price_id or item.price_id,
-        quantity=item.quantity if asked.quantity is None else asked.quantity,
+        price_id=price.id,
+        quantity=_quantity(price, asked, had),
+        usage_since=world.now if moves else item.usage_since,
         metadata=item.metadata if asked.metadata is None else asked.metadata,
     )
 
 
 def _resets(world: World, old: Item, new: Item) -> bool:
     before, after = world.price(old.price_id), world.price(new.price_id)
+    if before.meter_id is not None or after.meter_id is not None:
+        return False
     same_rhythm = (before.interval, before.interval_count) == (after.interval, after.interval_count)
     starts_to_cost = before.unit_amount == 0 and after.unit_amount > 0
     return not same_rhythm or starts_to_cost
@@ -149,26 +167,43 @@ def _resets(world: World, old: Item, new: Item) -> bool:
 
 def _from_now(world: World, item: Item, anchor: int) -> Item:
     ends_at = next_end(world.price(item.price_id), anchor, world.now)
-    return replace(item, period_starts_at=world.now, period_ends_at=ends_at)
+    return replace(item, period_starts_at=world.now, period_ends_at=ends_at, usage_since=None)
 
 
 def _prorations(
     world: World, subscription: Subscription, after: tuple[Item, ...], at: int, *, whole_credit: bool
 ) -> tuple[InvoiceLine, ...]:
-    """Credits for what is given up, then charges for what replaces it; a reset is charged by full lines."""
-    kept = {item.id: item for item in after}
+    """Credits for what is given up, then charges for what replaces it; a reset is charged by full lines.
+
+    What is metered is neither given back nor charged ahead.
+    """
+    kept = {item.id: item for item in licensed(world, after)}
     lines: list[InvoiceLine] = []
     for old in subscription.items:
         new = kept.pop(old.id, None)
         same = new is not None and (new.price_id, new.quantity) == (old.price_id, old.quantity)
         if same and not whole_credit:
             continue
-        lines.append(unused_line(world, subscription, old, at))
+        if not is_metered(world, old):
+            lines.append(unused_line(world, subscription, old, at))
         if new is not None and not whole_credit:
             lines.append(remaining_line(world, subscription, new, at))
     if not whole_credit:
         lines.extend(remaining_line(world, subscription, added, at) for added in kept.values())
     return tuple(lines)
+
+
+def _used_until_now(
+    world: World, subscription: Subscription, after: tuple[Item, ...], *, resets: bool
+) -> tuple[InvoiceLine, ...]:
+    """What metered prices that go now have counted so far; with a reset, what all of them have."""
+    kept = {item.id: item.price_id for item in after}
+    is_trial = subscription.status == "trialing"
+    lines: tuple[InvoiceLine, ...] = ()
+    for item in subscription.items:
+        if is_metered(world, item) and (resets or kept.get(item.id) != item.price_id):
+            lines += usage_lines(world, subscription, item, world.now, is_free=is_trial)
+    return as_invoice_item(world, lines)
 
 
 def apply_change(world: World, subscription: Subscription, change: Change) -> Subscription:

@@ -8,6 +8,7 @@ from gateway.sandbox.cards import CardRefused
 from gateway.sandbox.engine.charges import add_charge
 from gateway.sandbox.engine.saving import add_invoice, change_customer, change_invoice, change_subscription
 from gateway.sandbox.engine.standing import after_failure, after_payment, after_promise
+from gateway.sandbox.engine.usage import measured_again
 from gateway.sandbox.records import Invoice, InvoiceLine, PaymentMethod, Subscription
 from gateway.sandbox.rules import DAY_S
 from gateway.sandbox.shapes.customers import invoice_prefix
@@ -55,8 +56,8 @@ def take_pending(world: World, subscription_id: str) -> tuple[InvoiceLine, ...]:
 
 
 def finalize(world: World, invoice_id: str) -> Invoice:
-    """Fix the amounts and use up the customer's credit; an invoice with nothing due is paid at once."""
-    invoice = world.invoice(invoice_id)
+    """Fix what was used and the amounts, and use up the customer's credit; what comes to nothing is paid at once."""
+    invoice = measured_again(world, world.invoice(invoice_id))
     customer = world.customer(invoice.customer_id)
     balance = min(invoice.total + customer.balance, 0)
     invoice = replace(

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from gateway.sandbox.proration import prorate
 from gateway.sandbox.records import InvoiceLine, Item, Subscription
+from gateway.sandbox.tariffs import cost_of
 from gateway.sandbox.world import World
 
 
@@ -13,7 +14,7 @@ def full_line(world: World, subscription: Subscription, item: Item, *, amount: i
     """The item's whole period, at its price, or at `amount` (a trial costs 0)."""
     price = world.price(item.price_id)
     name = world.product(price.product_id).name
-    total = price.unit_amount * item.quantity if amount is None else amount
+    total = cost_of(price.rates, item.quantity) if amount is None else amount
     each = f"${price.unit_amount / 100:.2f} / {price.interval}"
     return InvoiceLine(
         id=world.new_id("il"),
@@ -41,7 +42,7 @@ def remaining_line(world: World, subscription: Subscription, item: Item, at: int
 
 def _part(world: World, subscription: Subscription, item: Item, at: int, *, credit: bool) -> InvoiceLine:
     price = world.price(item.price_id)
-    whole = price.unit_amount * item.quantity
+    whole = cost_of(price.rates, item.quantity)
     part = prorate(whole, item.period_ends_at - at, item.period_ends_at - item.period_starts_at)
     name = world.product(price.product_id).name
     product = name if item.quantity == 1 else f"{item.quantity} \u00d7 {name}"

@@ -93,9 +93,9 @@ def switch_plan(world: World, session: PortalSession, subscription_id: str, pric
 
 
 def plans_on_offer(world: World) -> list[Price]:
-    """Every active recurring price of an active product, in the order of creation."""
+    """Every active recurring price of an active product, in the order of creation; nothing that is metered."""
     return [
         price
         for price in world.tables.prices.values()
-        if price.active and price.interval and world.product(price.product_id).active
+        if price.active and price.interval and price.meter_id is None and world.product(price.product_id).active
     ]

@@ -8,6 +8,7 @@ from gateway.sandbox.engine.changes import Change, plan_change
 from gateway.sandbox.engine.lines import full_line
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.subscriptions import next_end, recurring_price
+from gateway.sandbox.engine.usage import licensed, metered, usage_lines
 from gateway.sandbox.records import Customer, Invoice, InvoiceLine, Item, Subscription
 from gateway.sandbox.world import World
 
@@ -28,7 +29,9 @@ def preview_change(world: World, subscription: Subscription, change: Change) -> 
         if subscription.cancel_at is not None and subscription.cancel_at <= subscription.period_ends_at:
             raise Refused("No upcoming invoices for customer", code="invoice_upcoming_none")
         due_at = min(item.period_ends_at for item in planned.items)
-        lines += tuple(_next_period(world, subscription, item) for item in planned.items)
+        lines += tuple(_next_period(world, subscription, item) for item in licensed(world, planned.items))
+        for item in metered(world, planned.items):
+            lines += usage_lines(world, subscription, item, item.period_ends_at)
     reason = "subscription_update" if planned.bills_now else "upcoming"
     customer = world.customer(subscription.customer_id)
     return _upcoming(world, customer, subscription, lines, due_at=due_at, reason=reason)
@@ -55,6 +58,8 @@ def preview_start(world: World, customer: Customer, change: Change) -> Invoice:
         if asked.price_id is None:
             raise Refused("You must pass a price for each item.", param="subscription_details[items]")
         price = recurring_price(world, asked.price_id, "subscription_details[items]")
+        if price.meter_id is not None:
+            continue
         item = Item(
             id=world.new_id("si"),
             price_id=price.id,

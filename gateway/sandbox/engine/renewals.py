@@ -16,9 +16,10 @@ from gateway.sandbox.engine.invoices import (
 )
 from gateway.sandbox.engine.lines import full_line
 from gateway.sandbox.engine.saving import change_subscription, emit
-from gateway.sandbox.engine.subscriptions import cancel, next_end
+from gateway.sandbox.engine.subscriptions import cancel, has_pending, next_end
 from gateway.sandbox.engine.trials import end_trial, ends_without_method
-from gateway.sandbox.records import Item, Subscription
+from gateway.sandbox.engine.usage import licensed, metered, usage_lines
+from gateway.sandbox.records import InvoiceLine, Item, Subscription
 from gateway.sandbox.shapes.subscriptions import subscription_shape
 from gateway.sandbox.world import World
 
@@ -35,7 +36,7 @@ def subscription_falls_due(world: World, subscription: Subscription) -> None:
     elif _at(subscription.pause_resumes_at, now):
         change_subscription(world, replace(subscription, pause_behavior=None, pause_resumes_at=None))
     elif _at(subscription.cancel_at, now):
-        cancel(world, subscription.id)
+        _end_as_scheduled(world, subscription)
     elif _at(final_action_at(world, subscription), now):
         _give_up(world, subscription)
     elif ends_without_method(world, subscription):
@@ -88,7 +89,10 @@ def _renew(world: World, subscription: Subscription) -> None:
     if rolled.cancel_at_period_end:
         rolled = replace(rolled, cancel_at=rolled.period_ends_at)
     collects = subscription.status != "unpaid" and subscription.pause_behavior != "keep_as_draft"
-    lines = tuple(full_line(world, rolled, item) for item in items if item.id in due)
+    lines = tuple(full_line(world, rolled, item) for item in licensed(world, items) if item.id in due)
+    for ended in metered(world, subscription.items):
+        if ended.id in due:
+            lines += usage_lines(world, subscription, ended, ended.period_ends_at, is_free=trial_is_over)
     invoice = draft(
         world,
         rolled,
@@ -103,7 +107,20 @@ def _renew(world: World, subscription: Subscription) -> None:
 def _rolled(world: World, subscription: Subscription, item: Item) -> Item:
     starts_at = item.period_ends_at
     ends_at = next_end(world.price(item.price_id), subscription.anchor, starts_at)
-    return replace(item, period_starts_at=starts_at, period_ends_at=ends_at)
+    return replace(item, period_starts_at=starts_at, period_ends_at=ends_at, usage_since=None)
+
+
+def _end_as_scheduled(world: World, subscription: Subscription) -> None:
+    """Cancel it; what was used, and what waited for an invoice, is billed by a last one."""
+    is_trial = subscription.status == "trialing"
+    lines: tuple[InvoiceLine, ...] = ()
+    for item in metered(world, subscription.items):
+        lines += usage_lines(world, subscription, item, world.now, is_free=is_trial)
+    ended = cancel(world, subscription.id)
+    if lines or has_pending(world, subscription.id):
+        finalizes_at = world.now + world.rules.draft_s
+        invoice = draft(world, ended, lines, reason="subscription_cycle", finalizes_at=finalizes_at)
+        change_subscription(world, replace(ended, latest_invoice_id=invoice.id))
 
 
 def invoice_falls_due(world: World, invoice_id: str) -> None:

@@ -30,8 +30,10 @@ from gateway.sandbox.world import World
 _ABSENT: Any = object()
 
 
-def emit(world: World, event_type: str, data_object: Json, previous: Json | None = None) -> None:
-    """Record that something happened, at the world's present instant."""
+def emit(
+    world: World, event_type: str, data_object: Json, previous: Json | None = None, *, thin_data: Json | None = None
+) -> None:
+    """Record that something happened, at the world's present instant; `thin_data`: for event destinations only."""
     endpoints = tuple(one.id for one in world.tables.endpoints.values() if one.wants(event_type))
     event = Event(
         id=world.new_id("evt"),
@@ -42,6 +44,7 @@ def emit(world: World, event_type: str, data_object: Json, previous: Json | None
         request_id=world.cause.request_id if world.cause else None,
         idempotency_key=world.cause.idempotency_key if world.cause else None,
         endpoint_ids=endpoints,
+        thin_data=thin_data,
     )
     world.tables.events[event.id] = event
     world.fresh_events.append(event)

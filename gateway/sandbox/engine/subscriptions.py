@@ -10,15 +10,16 @@ from gateway.sandbox.engine.invoices import bill_now, collect, draft, finalize, 
 from gateway.sandbox.engine.lines import full_line, unused_line
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.saving import add_pending_line, add_subscription, change_subscription, end_subscription
+from gateway.sandbox.engine.usage import licensed, metered, usage_lines
 from gateway.sandbox.periods import period_end
-from gateway.sandbox.records import Invoice, Item, Labels, PendingLine, Price, Subscription
+from gateway.sandbox.records import Invoice, InvoiceLine, Item, Labels, PendingLine, Price, Subscription
 from gateway.sandbox.rules import DAY_S
 from gateway.sandbox.world import World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """What a new subscription is to be. `prices` are (price id, quantity) pairs."""
+    """What a new subscription is to be. `prices` are (price id, quantity) pairs; a metered one's quantity is 0."""
 
     customer_id: str
     prices: Sequence[tuple[str, int]]
@@ -32,7 +33,7 @@ class Start:
 
 
 def start(world: World, wanted: Start) -> Subscription:
-    """Create a subscription with its first invoice, and collect that.
+    """Create a subscription with its first invoice, and collect that; all metered, it has none and is active.
 
     Raises:
         CardRefused: with `error_if_incomplete` only; else the subscription stays incomplete.
@@ -42,14 +43,23 @@ def start(world: World, wanted: Start) -> Subscription:
     subscription = _opened(world, wanted, prices)
     add_subscription(world, subscription)
     lines = tuple(
-        full_line(world, subscription, item, amount=0 if wanted.trial_days else None) for item in subscription.items
+        full_line(world, subscription, item, amount=0 if wanted.trial_days else None)
+        for item in licensed(world, subscription.items)
     )
+    if not lines:
+        return _began_unbilled(world, subscription)
     invoice = bill_now(world, subscription, lines, reason="subscription_create")
     refusal = None
     if wanted.payment_behavior != "default_incomplete":
         refusal = collect(world, invoice.id, on_session=wanted.on_session)
     if refusal is not None and wanted.payment_behavior == "error_if_incomplete":
         raise refusal
+    return world.subscription(subscription.id)
+
+
+def _began_unbilled(world: World, subscription: Subscription) -> Subscription:
+    if subscription.status == "incomplete":
+        change_subscription(world, replace(subscription, status="active"))
     return world.subscription(subscription.id)
 
 
@@ -60,7 +70,7 @@ def _opened(world: World, wanted: Start, prices: Sequence[Price]) -> Subscriptio
         Item(
             id=world.new_id("si"),
             price_id=price.id,
-            quantity=quantity,
+            quantity=quantity if price.meter_id is None else 0,
             created=world.now,
             period_starts_at=world.now,
             period_ends_at=trial_ends_at or next_end(price, anchor, world.now),
@@ -129,12 +139,18 @@ def cancel(
     prorate: bool = False,
     invoice_now: bool = False,
 ) -> Subscription:
-    """End a subscription now. Unpaid invoices stay open, but nobody tries to collect them any more."""
+    """End a subscription now. Unpaid invoices stay open, but nobody tries to collect them any more.
+
+    What was used and is on no invoice is billed with `invoice_now` only; else it is never billed.
+    """
     subscription = world.subscription(subscription_id)
     if prorate:
         _credit_unused(world, subscription)
-    if invoice_now and _has_pending(world, subscription_id):
-        invoice = draft(world, subscription, (), reason="subscription_update")
+    lines: tuple[InvoiceLine, ...] = ()
+    for item in metered(world, subscription.items):
+        lines += usage_lines(world, subscription, item, world.now)
+    if invoice_now and (lines or has_pending(world, subscription_id)):
+        invoice = draft(world, subscription, lines, reason="subscription_update")
         finalize(world, invoice.id)
         collect(world, invoice.id)
     ended = replace(
@@ -151,7 +167,7 @@ def cancel(
 
 
 def _credit_unused(world: World, subscription: Subscription) -> None:
-    for item in subscription.items:
+    for item in licensed(world, subscription.items):
         line = unused_line(world, subscription, item, world.now)
         pending = PendingLine(
             id=line.invoice_item_id or line.id,
@@ -162,7 +178,8 @@ def _credit_unused(world: World, subscription: Subscription) -> None:
         add_pending_line(world, pending)
 
 
-def _has_pending(world: World, subscription_id: str) -> bool:
+def has_pending(world: World, subscription_id: str) -> bool:
+    """Whether something waits for the subscription's next invoice."""
     return any(one.line.subscription_id == subscription_id for one in world.tables.pending_lines.values())
 
 

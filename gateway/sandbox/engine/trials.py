@@ -9,6 +9,7 @@ from gateway.sandbox.engine.lines import full_line
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.saving import change_subscription, emit
 from gateway.sandbox.engine.subscriptions import cancel, next_end
+from gateway.sandbox.engine.usage import licensed
 from gateway.sandbox.records import Subscription
 from gateway.sandbox.shapes.subscriptions import subscription_shape
 from gateway.sandbox.world import World
@@ -46,11 +47,12 @@ def resume(world: World, subscription_id: str) -> Subscription:
             item,
             period_starts_at=world.now,
             period_ends_at=next_end(world.price(item.price_id), world.now, world.now),
+            usage_since=None,
         )
         for item in subscription.items
     )
     resumed = replace(subscription, items=items, anchor=world.now)
-    lines = tuple(full_line(world, resumed, item) for item in items)
+    lines = tuple(full_line(world, resumed, item) for item in licensed(world, items))
     change_subscription(world, resumed)
     invoice = bill_now(world, resumed, lines, reason="subscription_cycle")
     refusal = collect(world, invoice.id)

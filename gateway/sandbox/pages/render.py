@@ -35,7 +35,10 @@ def day(at: int) -> str:
 def price_text(price: Price) -> str:
     """`$29.00 per month`."""
     each = price.interval if price.interval_count == 1 else f"{price.interval_count} {price.interval}s"
-    return f"{money(price.unit_amount, price.currency)} per {each}"
+    if price.meter_id is None:
+        return f"{money(price.unit_amount, price.currency)} per {each}"
+    rates = price.rates
+    return f"{'by tiers of usage' if rates.tiers else 'by usage'}, each {each}"
 
 
 def product_name(world: World, price: Price) -> str:

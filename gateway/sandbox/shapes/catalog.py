@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from gateway.sandbox.records import Json, Price, Product
+from gateway.sandbox.tariffs import Tier, decimal_text
 
 
 def product_shape(product: Product) -> Json:
@@ -36,7 +39,7 @@ def price_shape(price: Price) -> Json:
         "id": price.id,
         "object": "price",
         "active": price.active,
-        "billing_scheme": "per_unit",
+        "billing_scheme": "tiered" if price.rates.tiers else "per_unit",
         "created": price.created,
         "currency": price.currency,
         "custom_unit_amount": None,
@@ -47,12 +50,46 @@ def price_shape(price: Price) -> Json:
         "product": price.product_id,
         "recurring": _recurring(price),
         "tax_behavior": price.tax_behavior,
-        "tiers_mode": None,
-        "transform_quantity": None,
+        "tiers_mode": price.rates.tiers_mode,
+        "transform_quantity": _transform(price),
         "type": "one_time" if price.interval is None else "recurring",
-        "unit_amount": price.unit_amount,
-        "unit_amount_decimal": str(price.unit_amount),
+        "unit_amount": _whole(price),
+        "unit_amount_decimal": _exact(price),
     }
+
+
+def _whole(price: Price) -> int | None:
+    """None where there is no single amount of whole cents."""
+    each = price.rates.unit_amount
+    return None if price.rates.tiers or each != each.to_integral_value() else int(each)
+
+
+def _exact(price: Price) -> str | None:
+    return None if price.rates.tiers else decimal_text(price.rates.unit_amount)
+
+
+def _transform(price: Price) -> Json | None:
+    rates = price.rates
+    return {"divide_by": rates.divide_by, "round": rates.rounds} if rates.divide_by > 1 else None
+
+
+def tiers_shape(price: Price) -> list[Json]:
+    """A price's `tiers`, which are shown only where they are expanded."""
+    return [_tier(tier) for tier in price.rates.tiers]
+
+
+def _tier(tier: Tier) -> Json:
+    return {
+        **_amounts("flat_amount", tier.flat_amount or None),
+        **_amounts("unit_amount", tier.unit_amount),
+        "up_to": tier.up_to,
+    }
+
+
+def _amounts(name: str, exact: Decimal | None) -> Json:
+    if exact is None:
+        return {name: None, f"{name}_decimal": None}
+    return {name: int(exact) if exact == exact.to_integral_value() else None, f"{name}_decimal": decimal_text(exact)}
 
 
 def _recurring(price: Price) -> Json | None:
@@ -61,10 +98,14 @@ def _recurring(price: Price) -> Json | None:
     return {
         "interval": price.interval,
         "interval_count": price.interval_count,
-        "meter": None,
+        "meter": price.meter_id,
         "trial_period_days": None,
-        "usage_type": "licensed",
+        "usage_type": _usage_type(price),
     }
+
+
+def _usage_type(price: Price) -> str:
+    return "licensed" if price.meter_id is None else "metered"
 
 
 def plan_shape(price: Price) -> Json:
@@ -73,20 +114,20 @@ def plan_shape(price: Price) -> Json:
         "id": price.id,
         "object": "plan",
         "active": price.active,
-        "amount": price.unit_amount,
-        "amount_decimal": str(price.unit_amount),
-        "billing_scheme": "per_unit",
+        "amount": _whole(price),
+        "amount_decimal": _exact(price),
+        "billing_scheme": "tiered" if price.rates.tiers else "per_unit",
         "created": price.created,
         "currency": price.currency,
         "interval": price.interval,
         "interval_count": price.interval_count,
         "livemode": False,
         "metadata": dict(price.metadata),
-        "meter": None,
+        "meter": price.meter_id,
         "nickname": price.nickname,
         "product": price.product_id,
-        "tiers_mode": None,
-        "transform_usage": None,
+        "tiers_mode": price.rates.tiers_mode,
+        "transform_usage": _transform(price),
         "trial_period_days": None,
-        "usage_type": "licensed",
+        "usage_type": _usage_type(price),
     }

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from gateway.sandbox.records import Event, Json, WebhookEndpoint
 from gateway.sandbox.rules import API_VERSION
+from gateway.sandbox.shapes.meters import instant_text
 from gateway.sandbox.shapes.versions import in_version
 
-_COLLECTIONS = {"checkout.session": "checkout/sessions"}
+_COLLECTIONS = {"billing.meter": "billing/meters", "checkout.session": "checkout/sessions"}
 
 
 def event_shape(event: Event, *, pending_webhooks: int, api_version: str | None = None) -> Json:
@@ -41,10 +40,10 @@ def notification_shape(event: Event) -> Json:
         "id": event.id,
         "object": "v2.core.event",
         "context": None,
-        "created": datetime.fromtimestamp(event.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+        "created": instant_text(event.created),
         "livemode": False,
         "reason": None,
-        "type": f"v1.{event.type}",
+        "type": f"v1.{event.type.removeprefix('v1.')}",
     }
     if event.request_id is not None:
         request = {"id": event.request_id, "idempotency_key": event.idempotency_key or ""}
@@ -53,6 +52,12 @@ def notification_shape(event: Event) -> Json:
         url = f"/v1/{_COLLECTIONS.get(subject['object'], subject['object'] + 's')}/{subject['id']}"
         shape["related_object"] = {"id": subject["id"], "type": subject["object"], "url": url}
     return shape
+
+
+def told_event_shape(event: Event) -> Json:
+    """`v2.core.event` as it is fetched: with its data, where it has any of its own."""
+    shape = notification_shape(event)
+    return shape if event.thin_data is None else shape | {"data": event.thin_data}
 
 
 def endpoint_shape(endpoint: WebhookEndpoint, *, with_secret: bool = False) -> Json:

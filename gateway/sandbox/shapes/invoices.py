@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from gateway.sandbox.records import Invoice, InvoiceLine, Json
 from gateway.sandbox.shapes.lists import list_shape
+from gateway.sandbox.tariffs import decimal_text
 from gateway.sandbox.world import World
 
 
 def line_shape(world: World, invoice_id: str, line: InvoiceLine) -> Json:
     """`line_item` of an invoice."""
     price = world.price(line.price_id)
+    each = price.rates.unit_amount if line.unit_amount is None else line.unit_amount
     return {
         "id": line.id,
         "object": "line_item",
@@ -38,7 +40,7 @@ def line_shape(world: World, invoice_id: str, line: InvoiceLine) -> Json:
         "pricing": {
             "price_details": {"price": price.id, "product": price.product_id},
             "type": "price_details",
-            "unit_amount_decimal": str(price.unit_amount),
+            "unit_amount_decimal": decimal_text(each),
         },
         "quantity": line.quantity,
         "quantity_decimal": str(line.quantity),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gateway.sandbox.records import CheckoutLine, CheckoutSession, Json, PortalSession
 from gateway.sandbox.shapes.catalog import price_shape
 from gateway.sandbox.shapes.lists import list_shape
+from gateway.sandbox.tariffs import cost_of
 from gateway.sandbox.world import World
 
 
@@ -12,7 +13,13 @@ def checkout_total(world: World, session: CheckoutSession) -> int:
     """What the payer sees; nothing is collected at once when there is a trial."""
     if session.trial_days:
         return 0
-    return sum(world.price(line.price_id).unit_amount * line.quantity for line in session.lines)
+    return sum(_amount(world, line) for line in session.lines)
+
+
+def _amount(world: World, line: CheckoutLine) -> int:
+    """What is due at once: nothing of what is metered."""
+    price = world.price(line.price_id)
+    return cost_of(price.rates, line.quantity) if price.meter_id is None else 0
 
 
 def checkout_shape(world: World, session: CheckoutSession) -> Json:
@@ -113,7 +120,7 @@ def checkout_lines_shape(world: World, session: CheckoutSession) -> Json:
 
 def _line(world: World, line: CheckoutLine) -> Json:
     price = world.price(line.price_id)
-    amount = price.unit_amount * line.quantity
+    amount = _amount(world, line)
     return {
         "id": line.id,
         "object": "item",
@@ -126,7 +133,7 @@ def _line(world: World, line: CheckoutLine) -> Json:
         "description": world.product(price.product_id).name,
         "metadata": {},
         "price": price_shape(price),
-        "quantity": line.quantity,
+        "quantity": line.quantity if price.meter_id is None else None,
     }
 
 

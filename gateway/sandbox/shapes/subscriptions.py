@@ -9,8 +9,9 @@ from gateway.sandbox.world import World
 
 
 def item_shape(world: World, subscription_id: str, item: Item) -> Json:
-    """`subscription_item`, with its price in full. The billing period lives here."""
+    """`subscription_item`, with its price in full. The billing period lives here; a metered one has no quantity."""
     price = world.price(item.price_id)
+    quantity = {"quantity": item.quantity} if price.meter_id is None else {}
     return {
         "id": item.id,
         "object": "subscription_item",
@@ -23,7 +24,7 @@ def item_shape(world: World, subscription_id: str, item: Item) -> Json:
         "metadata": dict(item.metadata),
         "plan": plan_shape(price),
         "price": price_shape(price),
-        "quantity": item.quantity,
+        **quantity,
         "subscription": subscription_id,
         "tax_rates": [],
     }

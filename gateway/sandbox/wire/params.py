@@ -6,14 +6,17 @@ absent, and the empty string, where Stripe takes it as "unset", becomes None.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Protocol
 
 from gateway.sandbox.wire.form import Tree
 from gateway.sandbox.wire.problems import invalid, missing, unknown_param
 
 _LONGEST_TEXT = 5000
+_DECIMAL = re.compile(r"\d{1,15}(\.\d{1,12})?")
 _MOST_LABELS = 50
 
 
@@ -88,6 +91,19 @@ class Whole:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Exact:
+    """A decimal of at least 0, with at most 12 places."""
+
+    required: bool = False
+
+    def read(self, param: str, raw: Any) -> Decimal:
+        """The number, exactly."""
+        if not isinstance(raw, str) or _DECIMAL.fullmatch(raw) is None:
+            raise invalid(f"Invalid decimal: {raw}", param, "parameter_invalid_decimal")
+        return Decimal(raw)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Flag:
     """`true` or `false`."""
 
@@ -128,6 +144,19 @@ class Labels:
             raise invalid("Invalid hash", param)
         if len(raw) > _MOST_LABELS:
             raise invalid(f"Metadata can have up to {_MOST_LABELS} keys", param)
+        return raw
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payload:
+    """An object with whatever names, each with a string."""
+
+    required: bool = False
+
+    def read(self, param: str, raw: Any) -> dict[str, str]:
+        """The strings by name."""
+        if not isinstance(raw, dict) or not all(isinstance(value, str) for value in raw.values()):
+            raise invalid("Invalid object", param)
         return raw
 
 
