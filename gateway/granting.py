@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.core.account import LAST_INSTANT, TierGrant
+from gateway.core.audited import assess_by
 from gateway.core.errors import Rejected, TiergateError
 from gateway.core.nearest import nearest_name
 from gateway.ledger import Ledger, TierGrantRow
@@ -87,19 +88,22 @@ class Granting:
             grant=TierGrant(tier=order.tier, granted_at=now, ends_at=order.ends_at),
             reason=order.reason,
         )
-        before = await self._ledger.grant_tier(wanted, now=now, actor=actor)
+        before = await self._ledger.grant_tier(wanted, now=now, actor=actor, assess=assess_by(policy, now))
         is_there = before is not None and (before.grant.tier, before.grant.ends_at) == (order.tier, order.ends_at)
         row = before if before is not None and is_there else wanted
         return TierGranted(row=row, before=before, in_force=await self._publisher.publish_soon(customer_id))
 
-    async def take_back(self, customer_id: str, *, actor: str, because: str) -> bool:
+    async def take_back(self, customer_id: str, policy: Policy | None, *, actor: str, because: str) -> bool:
         """End what was granted, from the customer's next call on. Returns whether the cache knows already.
+
+        Without a policy the audit log does not say what that did to access.
 
         Raises:
             TierGrantNotFound: Nothing was granted, or it was taken back before.
             CustomerUnknown: No such customer.
         """
         now = int(self._clock.now())
-        if not await self._ledger.take_tier_back(customer_id, now=now, actor=actor, because=because):
+        assess = None if policy is None else assess_by(policy, now)
+        if not await self._ledger.take_tier_back(customer_id, now=now, actor=actor, because=because, assess=assess):
             raise TierGrantNotFound("No tier was granted to this customer by hand.")
         return await self._publisher.publish_soon(customer_id)

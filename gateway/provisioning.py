@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 from gateway.clock import Clock
 from gateway.core.account import KeyRecord
+from gateway.core.audited import assess_by
 from gateway.core.errors import TiergateError
 from gateway.core.key_order import KeyOrder, check_issuer, checked_order
 from gateway.core.keys import ALPHABET, CUSTOMER_ID_LENGTH, SECRET_LENGTH, KeyCodec, MintedKey
+from gateway.core.policy import Policy
 from gateway.core.user_id import OWN_PREFIX
 from gateway.ledger import CustomerRow, KeyEnded, KeyRow, KeysFull, Ledger, NewKey
 from gateway.publishing import Publisher
@@ -195,9 +197,16 @@ class Provisioning:
         await self._ledger.revoke_key(customer_id, key_id, now=self._now(), actor=actor, because=because)
         return await self._publisher.publish_soon(customer_id)
 
-    async def set_blocked(self, customer_id: str, *, blocked: bool, actor: str, because: str) -> bool:
-        """Suspend a customer, or lift the suspension, whatever Stripe says. Returns whether the cache knows."""
-        await self._ledger.set_blocked(customer_id, blocked, now=self._now(), actor=actor, because=because)
+    async def set_blocked(
+        self, customer_id: str, policy: Policy | None, *, blocked: bool, actor: str, because: str
+    ) -> bool:
+        """Suspend a customer, or lift the suspension, whatever Stripe says. Returns whether the cache knows.
+
+        Without a policy the audit log does not say what that did to access.
+        """
+        now = self._now()
+        assess = None if policy is None else assess_by(policy, now)
+        await self._ledger.set_blocked(customer_id, blocked, now=now, actor=actor, because=because, assess=assess)
         return await self._publisher.publish_soon(customer_id)
 
     def _mint(self, customer_id: str, order: KeyOrder) -> IssuedKey:

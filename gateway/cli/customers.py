@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway.cli.granting import grant, ungrant
-from gateway.cli.opening import ACTOR, open_parts, run, say_if_unpublished
+from gateway.cli.opening import ACTOR, find_policy, open_parts, run, say_if_unpublished
 from gateway.cli.options import Who, examples, json_option, who_options
 from gateway.cli.portrait import draw_portrait, print_portrait
 from gateway.cli.printing import instant_words, note, print_columns, print_json
@@ -131,7 +131,7 @@ async def _set_blocked(settings: Settings, who: Who, because: str, *, blocked: b
     async with open_parts(settings) as parts:
         row = await parts.find_customer(who)
         is_published = await parts.provisioning.set_blocked(
-            row.customer_id, blocked=blocked, actor=ACTOR, because=because
+            row.customer_id, find_policy(settings), blocked=blocked, actor=ACTOR, because=because
         )
         if as_json:
             print_json({"customer_id": row.customer_id, "blocked": blocked, "in_cache": is_published})

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.opening import ACTOR, open_parts, run, say_if_unpublished
+from gateway.cli.opening import ACTOR, find_policy, open_parts, run, say_if_unpublished
 from gateway.cli.options import DURATION, ENDING, Ending, Who, examples, json_option, who_options
 from gateway.cli.printing import instant_words, note, print_json, printable
 from gateway.granting import Granting, TierGrantInvalid, TierGrantNotFound, TierOrder
@@ -88,7 +88,9 @@ async def _ungrant(settings: Settings, who: Who, because: str, *, as_json: bool)
     async with open_parts(settings) as parts:
         row = await parts.find_customer(who)
         try:
-            is_published = await _granting(parts).take_back(row.customer_id, actor=ACTOR, because=because)
+            is_published = await _granting(parts).take_back(
+                row.customer_id, find_policy(settings), actor=ACTOR, because=because
+            )
         except TierGrantNotFound as error:
             raise click.ClickException(str(error)) from None
         if as_json:

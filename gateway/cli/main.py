@@ -25,6 +25,7 @@ _COMMANDS = {
     "credits": "gateway.cli.credits:credits_group",
     "sync": "gateway.cli.sync:sync",
     "events": "gateway.cli.events:events_group",
+    "audit": "gateway.cli.audit:audit_group",
     "alerts": "gateway.cli.alerts:alerts_group",
     "migrate": "gateway.cli.migrate:migrate",
     "ledger": "gateway.cli.ledger:ledger_group",

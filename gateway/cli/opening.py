@@ -19,7 +19,7 @@ from gateway.cli.printing import note, policy_check_words
 from gateway.clock import Clock, SimulatedClock, SystemClock
 from gateway.core.keys import KeyCodec
 from gateway.ledger import Ledger, LedgerConflict, LedgerUrlInvalid
-from gateway.policyfiles import PolicyInvalid
+from gateway.policyfiles import PolicyInvalid, load_policy
 from gateway.provisioning import Provisioning
 from gateway.publishing import Publisher
 from gateway.settings import find_policy_dir
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
 
     from gateway.cli.options import Who
+    from gateway.core.policy import Policy
     from gateway.ledger import CustomerRow
     from gateway.settings import Settings
 
@@ -122,6 +123,14 @@ def find_running_cache(settings: Settings) -> str | None:
     if settings.redis_url is None and not CacheServer(settings.data_dir).is_running:
         return None
     return find_cache(settings)
+
+
+def find_policy(settings: Settings) -> Policy | None:
+    """The policy, for the audit log; None if it is not valid, which keeps nobody from blocking a customer."""
+    try:
+        return load_policy(settings.policy_dir)
+    except PolicyInvalid:
+        return None
 
 
 def say_if_unpublished(is_published: bool) -> None:  # noqa: FBT001 - the answer of the call before it

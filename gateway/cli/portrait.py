@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gateway.cli.audit import access_words
 from gateway.cli.keys import key_json, print_keys
 from gateway.cli.printing import duration_words, instant_words, note, policy_check_words, print_columns, print_facts
 from gateway.core.access import Access, decide_access
@@ -112,8 +113,11 @@ def print_portrait(portrait: Portrait, keys: list[KeyRow], audit: Sequence[Audit
     print_keys(keys, portrait.now)
     click.echo()
     print_columns(
-        ("WHEN", "WHO", "WHAT", "WHY"),
-        [(instant_words(entry.at), entry.actor, entry.action, entry.because) for entry in audit],
+        ("WHEN", "WHO", "WHAT", "WHY", "AFTER"),
+        [
+            (instant_words(entry.at), entry.actor, entry.action, entry.because, access_words(entry.access_after))
+            for entry in audit
+        ],
     )
 
 

@@ -29,6 +29,7 @@ from gateway.ledger.migrate import migrate
 from gateway.ledger.rows import (
     LAST_POSITION,
     AlertRow,
+    AuditFilter,
     AuditRow,
     CheckoutRow,
     CustomerRow,
@@ -50,6 +51,7 @@ __all__ = [
     "HOUR_S",
     "LAST_POSITION",
     "AlertRow",
+    "AuditFilter",
     "AuditRow",
     "BackupRefused",
     "CheckoutClaimed",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sqlalchemy import and_, select
 
 from gateway.core.account import Account
@@ -12,6 +14,11 @@ from gateway.ledger.part import LedgerPart, unbroken
 from gateway.ledger.subscriptions import SUBSCRIPTION_COLUMNS, read_subscription
 from gateway.ledger.tables import API_KEYS, CREDIT_GRANTS, CUSTOMERS, SUBSCRIPTIONS, TIER_GRANTS
 from gateway.ledger.tier_grants import TIER_GRANT_COLUMNS, read_tier_grant
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from gateway.core.audited import Assess, AuditedAccess
 
 # Both tables say created_at; these labels keep a customer's apart from a key's.
 _CUSTOMER_COLUMNS = (
@@ -35,6 +42,16 @@ class Accounts(LedgerPart):
         Raises:
             LedgerUnavailable: The ledger cannot be used.
         """
+        async with self._database.reading() as connection:
+            return await self._read(connection, customer_id)
+
+    async def _access(
+        self, connection: AsyncConnection, customer_id: str, assess: Assess | None
+    ) -> AuditedAccess | None:
+        account = None if assess is None else await self._read(connection, customer_id)
+        return None if assess is None or account is None else assess(account)
+
+    async def _read(self, connection: AsyncConnection, customer_id: str) -> Account | None:
         query = (
             select(
                 *_CUSTOMER_COLUMNS,
@@ -58,8 +75,7 @@ class Accounts(LedgerPart):
             .where(CUSTOMERS.c.customer_id == customer_id)
             .order_by(API_KEYS.c.created_at, API_KEYS.c.key_id)
         )
-        async with self._database.reading() as connection:
-            rows = (await connection.execute(query)).mappings().all()
+        rows = (await connection.execute(query)).mappings().all()
         if not rows:
             return None
         first = rows[0]

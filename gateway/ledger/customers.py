@@ -15,6 +15,8 @@ from gateway.ledger.tables import CUSTOMERS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gateway.core.audited import Assess
+
 _NAMED_A_STATEMENT: Final = 500
 
 
@@ -134,6 +136,7 @@ class Customers(LedgerPart):
         now: int,
         actor: str,
         because: str,
+        assess: Assess | None = None,
     ) -> bool:
         """Block or unblock a customer, whatever Stripe says.
 
@@ -152,6 +155,7 @@ class Customers(LedgerPart):
                 raise CustomerUnknown(customer_id)
             if blocked_before == blocked:
                 return False
+            access_before = await self._access(connection, customer_id, assess)
             await raise_version(connection, customer_id, blocked=blocked)
             await append_audit(
                 connection,
@@ -162,6 +166,8 @@ class Customers(LedgerPart):
                 because=because,
                 before={"blocked": blocked_before},
                 after={"blocked": blocked},
+                access_before=access_before,
+                access_after=await self._access(connection, customer_id, assess),
             )
         return True
 

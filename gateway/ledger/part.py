@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from gateway.core.audited import Assess, AuditedAccess
     from gateway.ledger.database import Database
 
 NOTE_LENGTH = 2000
@@ -26,6 +27,12 @@ class LedgerPart:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    async def _access(
+        self, connection: AsyncConnection, customer_id: str, assess: Assess | None
+    ) -> AuditedAccess | None:
+        """What the account grants as the caller's transaction sees it; None if `assess` is. `Accounts` knows."""
+        raise NotImplementedError
 
 
 _Part = TypeVar("_Part", bound=LedgerPart)
@@ -95,7 +102,7 @@ async def raise_version(connection: AsyncConnection, customer_id: str, **changes
     return int(version)
 
 
-async def append_audit(
+async def append_audit(  # noqa: PLR0913 - by name: as many as a row has columns
     connection: AsyncConnection,
     *,
     at: int,
@@ -105,6 +112,9 @@ async def append_audit(
     because: str,
     before: Mapping[str, Any] | None = None,
     after: Mapping[str, Any] | None = None,
+    access_before: AuditedAccess | None = None,
+    access_after: AuditedAccess | None = None,
+    event_id: str | None = None,
 ) -> int:
     """Add one row to the audit log within the caller's transaction, and return its number."""
     audit_id = await connection.scalar(
@@ -117,6 +127,9 @@ async def append_audit(
             because=note(because),
             before=None if before is None else dict(before),
             after=None if after is None else dict(after),
+            access_before=access_before,
+            access_after=access_after,
+            event_id=event_id,
         )
         .returning(AUDIT_LOG.c.audit_id)
     )

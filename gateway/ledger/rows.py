@@ -211,6 +211,19 @@ class AlertRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditFilter:
+    """Which rows of the audit log are asked for. None: whatever it is."""
+
+    customer_id: str | None = None
+    actor: str | None = None
+    action: str | None = None
+    since: int | None = None
+    """Unix seconds; rows of that second and later."""
+    until: int | None = None
+    """Unix seconds; rows before that second."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditRow:
     """Who changed what, when and why. Rows are never altered or removed."""
 
@@ -223,3 +236,8 @@ class AuditRow:
     because: str
     before: dict[str, Any] | None
     after: dict[str, Any] | None
+    access_before: dict[str, Any] | None
+    """`tier`, `standing`, `plan_id`, `refusal`, `until` and `policy`; None: it was not asked, or nobody could say."""
+    access_after: dict[str, Any] | None
+    event_id: str | None
+    """Of the Stripe event that brought it about."""

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from gateway.core.audited import Assess
+
 SUBSCRIPTION_COLUMNS: Final = tuple(SUBSCRIPTIONS.c[one.name] for one in fields(Subscription))
 
 
@@ -76,6 +78,8 @@ class Subscriptions(LedgerPart):
         now: int,
         actor: str,
         because: str,
+        event_id: str | None = None,
+        assess: Assess | None = None,
     ) -> Recorded | None:
         """Record what a read of Stripe found, unless a later read was recorded before.
 
@@ -90,6 +94,8 @@ class Subscriptions(LedgerPart):
             now: Unix seconds.
             actor: Who caused the read.
             because: What caused it, for the audit log.
+            event_id: Stripe's, if an event caused it.
+            assess: What an account grants, for the audit log.
 
         Returns:
             None if a later read (or this one) was recorded before; then nothing was written.
@@ -107,6 +113,7 @@ class Subscriptions(LedgerPart):
             recorded = Recorded(before=before, after=subscription)
             if before == subscription:
                 return recorded
+            access_before = await self._access(connection, customer_id, assess)
             await self._store(connection, customer_id, subscription, now)
             await raise_version(connection, customer_id)
             await append_audit(
@@ -118,6 +125,9 @@ class Subscriptions(LedgerPart):
                 because=because,
                 before=None if before is None else asdict(before),
                 after=None if subscription is None else asdict(subscription),
+                access_before=access_before,
+                access_after=await self._access(connection, customer_id, assess),
+                event_id=event_id,
             )
         return recorded
 

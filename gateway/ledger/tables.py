@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-SCHEMA_REVISION: Final = "0007"
+SCHEMA_REVISION: Final = "0008"
 """The newest migration: what `alembic_version` holds when the tables are those below.
 
 Revisions are four digits and rise, so that one which is not known here is known to be newer.
@@ -294,6 +294,12 @@ AUDIT_LOG: Final = Table(
     Column("because", Text, nullable=False),
     Column("before", JSON(none_as_null=True)),
     Column("after", JSON(none_as_null=True)),
+    # What the customer had, and has since: tier and standing, by the policy of that moment.
+    Column("access_before", JSON(none_as_null=True)),
+    Column("access_after", JSON(none_as_null=True)),
+    # Stripe's, if an event brought it about.
+    Column("event_id", IDENTIFIER),
     Index("ix_audit_log_customer_id_audit_id", "customer_id", "audit_id"),
+    Index("ix_audit_log_action_audit_id", "action", "audit_id"),
     sqlite_autoincrement=True,
 )

@@ -18,6 +18,8 @@ from gateway.ledger.tables import TIER_GRANTS
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from gateway.core.audited import Assess
+
 # Credits have an instant of the same name; these labels keep a tier's apart.
 TIER_GRANT_COLUMNS: Final = (
     TIER_GRANTS.c.tier.label("granted_tier"),
@@ -37,7 +39,9 @@ class TierGrants(LedgerPart):
     """The tier that each customer has by hand."""
 
     @unbroken
-    async def grant_tier(self, row: TierGrantRow, *, now: int, actor: str) -> TierGrantRow | None:
+    async def grant_tier(
+        self, row: TierGrantRow, *, now: int, actor: str, assess: Assess | None = None
+    ) -> TierGrantRow | None:
         """Grant a tier, in the place of what was granted before.
 
         The same tier to the same end again changes nothing, so an answer that got lost is asked for again.
@@ -54,6 +58,7 @@ class TierGrants(LedgerPart):
             before = await _find(connection, row.customer_id)
             if before is not None and _terms(before) == _terms(row):
                 return before
+            access_before = await self._access(connection, row.customer_id, assess)
             await raise_version(connection, row.customer_id)
             values = {
                 "tier": row.grant.tier,
@@ -75,11 +80,15 @@ class TierGrants(LedgerPart):
                 because=row.reason,
                 before=None if before is None else _shown(before),
                 after=_shown(row),
+                access_before=access_before,
+                access_after=await self._access(connection, row.customer_id, assess),
             )
         return before
 
     @unbroken
-    async def take_tier_back(self, customer_id: str, *, now: int, actor: str, because: str) -> bool:
+    async def take_tier_back(
+        self, customer_id: str, *, now: int, actor: str, because: str, assess: Assess | None = None
+    ) -> bool:
         """End what was granted, now.
 
         Returns:
@@ -94,6 +103,7 @@ class TierGrants(LedgerPart):
             before = await _find(connection, customer_id)
             if before is None:
                 return False
+            access_before = await self._access(connection, customer_id, assess)
             await raise_version(connection, customer_id)
             await connection.execute(delete(TIER_GRANTS).where(TIER_GRANTS.c.customer_id == customer_id))
             await append_audit(
@@ -104,6 +114,8 @@ class TierGrants(LedgerPart):
                 action="tier-ungranted",
                 because=because,
                 before=_shown(before),
+                access_before=access_before,
+                access_after=await self._access(connection, customer_id, assess),
             )
         return True
 

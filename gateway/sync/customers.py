@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from time import monotonic
 from typing import Literal, Protocol, TypeAlias
 
@@ -18,6 +18,7 @@ import structlog
 from gateway.billing import Billing
 from gateway.clock import Clock
 from gateway.core.account import Subscription
+from gateway.core.audited import assess_by
 from gateway.core.billing_facts import CustomerFacts
 from gateway.core.errors import BillingRefused, BillingUnavailable, CapacityReduced, LedgerUnavailable
 from gateway.core.policy import Policy
@@ -80,6 +81,15 @@ class SyncReport:
     """Why it ended early; None: it is complete, or still running."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """Why a customer is read, for the audit log."""
+
+    because: str
+    actor: str = "stripe"
+    event_id: str | None = None
+
+
 class Sync:
     """Reads customers from Stripe and records what they may do.
 
@@ -117,7 +127,13 @@ class Sync:
         return self._policy.current
 
     async def sync_customer(
-        self, customer_id: str, because: str, *, actor: str = "stripe", end_if_missing: bool = True
+        self,
+        customer_id: str,
+        because: str,
+        *,
+        actor: str = "stripe",
+        end_if_missing: bool = True,
+        event_id: str | None = None,
     ) -> SyncOutcome:
         """Read one customer's subscriptions and record them, unless a later read was recorded meanwhile.
 
@@ -126,6 +142,7 @@ class Sync:
             because: For the audit log: the event, the person, the schedule.
             actor: For the audit log.
             end_if_missing: Whether a customer that Stripe does not have loses its subscription.
+            event_id: Stripe's, if an event asks for it. For the audit log.
 
         Raises:
             BillingUnavailable, BillingRefused: Stripe did not say; access stays as it was.
@@ -141,7 +158,9 @@ class Sync:
         facts = await read_facts(self.billing, self._ledger, self.policy, customer_id, row.stripe_customer_id)
         if not facts.of_customer.exists and not end_if_missing:
             return SyncOutcome(result="missing")
-        outcome = await self._record(row, fence, facts.of_customer, because, actor)
+        outcome = await self._record(
+            row, fence, facts.of_customer, Cause(because=because, actor=actor, event_id=event_id)
+        )
         if facts.closed_disputes:
             await self._ledger.forget_disputes(facts.closed_disputes)
         return outcome
@@ -214,9 +233,7 @@ class Sync:
         previous = await self._ledger.load_subscription(customer_id)
         return choose(facts.of_customer, self.policy, previous, int(self._clock.now()))
 
-    async def _record(
-        self, row: CustomerRow, fence: int, facts: CustomerFacts, because: str, actor: str
-    ) -> SyncOutcome:
+    async def _record(self, row: CustomerRow, fence: int, facts: CustomerFacts, cause: Cause) -> SyncOutcome:
         now, policy = int(self._clock.now()), self.policy
         findings: tuple[Finding, ...] = ()
 
@@ -226,7 +243,7 @@ class Sync:
             return subscription
 
         recorded = await self._ledger.apply_subscription(
-            row.customer_id, fence, of_previous, now=now, actor=actor, because=because
+            row.customer_id, fence, of_previous, now=now, assess=assess_by(policy, now), **asdict(cause)
         )
         for finding in findings:
             log.warning("sync finding", customer_id=row.customer_id, code=finding.code, detail=finding.detail)
@@ -237,7 +254,9 @@ class Sync:
         self.applied += 1
         subscription, changed = recorded.after, recorded.after != recorded.before
         if changed:
-            log.info("subscription changed", customer_id=row.customer_id, because=because, **_in_short(subscription))
+            log.info(
+                "subscription changed", customer_id=row.customer_id, because=cause.because, **_in_short(subscription)
+            )
         return SyncOutcome(result="applied", subscription=subscription, changed=changed, findings=findings)
 
     async def _carry_to_cache(self, customer_id: str) -> None:

@@ -105,6 +105,7 @@ class Judge:
                 action="payment-refunded",
                 because=because,
                 after=await self._sync.billing.facts.fetch_refund(subject[1]),
+                event_id=row.event_id,
             )
         return Verdict(outcome="recorded")
 
@@ -126,7 +127,7 @@ class Judge:
         if isinstance(customer_id, Verdict):
             return [customer_id] * len(rows)
         last = rows[-1]
-        outcome = await self._sync.sync_customer(customer_id, f"{last.type} {last.event_id}")
+        outcome = await self._sync.sync_customer(customer_id, f"{last.type} {last.event_id}", event_id=last.event_id)
         self.coalesced += len(rows) - 1
         verdicts = [Verdict(outcome=outcome.result)] * len(rows)
         if outcome.needs_attention:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Annotated
-
 from litestar import Response, Router, delete, get, post
-from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.params import FromPath, FromQuery, JSONBody
 
 from gateway.core.user_id import check_user_id
 from gateway.ledger import CustomerRow
+from gateway.web.admin_audit import HANDLERS as AUDIT_HANDLERS
+from gateway.web.admin_audit import CustomerId
 from gateway.web.admin_bodies import (
-    AuditPage,
     Blocked,
     CustomerDetail,
     CustomerOrder,
@@ -38,16 +36,13 @@ from gateway.web.billing_routes import view_subscription
 from gateway.web.callers import FromRuntime, find_row, require_admin
 from gateway.web.credentials import WITH_TOKEN
 from gateway.web.credits import HANDLERS as CREDIT_HANDLERS
-from gateway.web.paging import Limit, Position
+from gateway.web.paging import Limit
 from gateway.web.problem_shape import problems
 from gateway.web.refusals import CustomerNotFound
 from gateway.web.reserved import OPERATIONS
 from gateway.web.tier_grants import HANDLERS as TIER_GRANT_HANDLERS
 
 ACTOR = "admin"
-
-
-CustomerId = Annotated[str | None, QueryParameter(pattern="^[0-9A-Za-z]*$", max_length=64)]
 
 
 @get("/customers", responses=problems(400, 401, 403, 404, 409), summary="List customers")
@@ -182,23 +177,10 @@ async def revoke_key(customer_id: FromPath[str], key_id: FromPath[str], runtime:
     return await revoked(runtime, customer_id, key_id, actor=ACTOR)
 
 
-@get("/audit", responses=problems(400, 401, 403, 404, 409), summary="Read the audit log")
-async def list_audit(
-    runtime: FromRuntime,
-    customer_id: CustomerId = None,
-    limit: Limit = 100,
-    before: Position = None,
-) -> AuditPage:
-    """Who changed what, when and why, of one customer or of all."""
-    rows = await runtime.ledger.list_audit(customer_id, limit, before=before)
-    return AuditPage(
-        entries=[asdict(row) for row in rows],
-        next_before=rows[-1].audit_id if len(rows) == limit else None,
-    )
-
-
 async def _set_blocked(customer_id: str, runtime: FromRuntime, reason: Reason, *, blocked: bool) -> Blocked:
-    in_force = await runtime.provisioning.set_blocked(customer_id, blocked=blocked, actor=ACTOR, because=reason.because)
+    in_force = await runtime.provisioning.set_blocked(
+        customer_id, runtime.policy.current, blocked=blocked, actor=ACTOR, because=reason.because
+    )
     return Blocked(customer_id=customer_id, blocked=blocked, in_force=in_force)
 
 
@@ -250,6 +232,6 @@ def admin_router() -> Router:
             *CREDIT_HANDLERS,
             *TIER_GRANT_HANDLERS,
             *EVENT_HANDLERS,
-            list_audit,
+            *AUDIT_HANDLERS,
         ],
     )

@@ -13,14 +13,15 @@ _RUNS = ("=", "+", "-", "@", "\t", "\r", "\n")
 """A cell that begins so is taken for a formula, also in quotes. Source: OWASP, "CSV Injection"."""
 
 
-def csv_text(header: Sequence[str], rows: Iterable[Sequence[str | int | None]]) -> str:
-    """A table with its header, lines ended by CR LF, cells quoted where they must be.
+def csv_text(header: Sequence[str] | None, rows: Iterable[Sequence[str | int | None]]) -> str:
+    """A table with its header (None: it was given before), lines ended by CR LF, cells quoted where they must be.
 
     Text that a spreadsheet would run gets an apostrophe before it; numbers stay numbers. None is an empty cell.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow(header)
+    if header is not None:
+        writer.writerow(header)
     writer.writerows([_cell(value) for value in row] for row in rows)
     return out.getvalue()
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from gateway.cache import CacheUnavailable, Trouble, explain_trouble
+from gateway.core.audited import policy_facts
 from gateway.core.errors import BillingRefused, BillingUnavailable, LedgerUnavailable
 
 if TYPE_CHECKING:
@@ -82,6 +84,7 @@ async def watch_dependencies(runtime: Runtime) -> None:
     metrics.up.labels("ledger").set(ledger.ok)
     if ledger.ok:
         await _count_in_ledger(runtime)
+        await _note_policy(runtime)
     metrics.policy_reloads.labels("taken").inc(runtime.policy.reloads - watch.policy_taken)
     metrics.policy_reloads.labels("refused").inc(runtime.policy.refusals - watch.policy_refused)
     watch.policy_taken, watch.policy_refused = runtime.policy.reloads, runtime.policy.refusals
@@ -89,6 +92,16 @@ async def watch_dependencies(runtime: Runtime) -> None:
         is_up = await _stripe_answers(runtime)
         metrics.up.labels("stripe").set(is_up)
         watch.stripe_due_at = monotonic() + (_STRIPE_CHECK_S if is_up else _STRIPE_PAUSE_S)
+
+
+async def _note_policy(runtime: Runtime) -> None:
+    """Have the audit log say which policy is in force since when: an edit moves tiers without any event."""
+    policy = runtime.policy.current
+    if runtime.watch.policy_noted == policy.policy_hash:
+        return
+    with suppress(LedgerUnavailable):
+        await runtime.ledger.note_policy(policy_facts(policy), now=int(runtime.clock.now()))
+        runtime.watch.policy_noted = policy.policy_hash
 
 
 async def _check_cache(runtime: Runtime) -> Check:

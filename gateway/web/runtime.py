@@ -39,6 +39,8 @@ class Watch:
     """Monotonic seconds."""
     policy_taken: int = 0
     policy_refused: int = 0
+    policy_noted: str = ""
+    """Hash of the policy that the audit log is known to have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,7 +78,9 @@ async def grant_tier(
 async def take_tier_back(customer_id: FromPath[str], runtime: FromRuntime) -> TierTakenBack:
     """End a grant now; from its next call on the customer has what its subscription grants."""
     await find_row(runtime, customer_id=customer_id)
-    in_force = await runtime.granting.take_back(customer_id, actor=_ACTOR, because="taken back through the admin API")
+    in_force = await runtime.granting.take_back(
+        customer_id, runtime.policy.current, actor=_ACTOR, because="taken back through the admin API"
+    )
     return TierTakenBack(customer_id=customer_id, in_force=in_force)
 
 

@@ -25,7 +25,12 @@ async def test_a_sync_records_publishes_and_audits(
     assert recorded is not None
     assert (recorded.plan_id, recorded.status, recorded.price_id) == ("pro-monthly", "active", "price_pro_monthly")
     assert published == [customer]
-    assert "customer.subscription.created evt_1" in [row.because for row in await ledger.list_audit(customer)]
+    [row] = [row for row in await ledger.list_audit(customer) if row.because == "customer.subscription.created evt_1"]
+    assert row.access_before is not None
+    assert row.access_after is not None
+    assert (row.access_before["tier"], row.access_before["standing"]) == ("free", "lapsed")
+    assert (row.access_after["tier"], row.access_after["standing"]) == ("pro", "good")
+    assert row.access_after["policy"] == sync.policy.policy_hash
 
 
 async def test_a_sync_that_finds_nothing_new_publishes_nothing(

@@ -6,6 +6,10 @@ from tests.mutants.mutant import Mutant
 
 _ACCESS, _PROJECTION = "gateway/core/access.py", "gateway/core/projection.py"
 _SUBSCRIPTIONS, _INBOX = "gateway/ledger/subscriptions.py", "gateway/ledger/inbox.py"
+_SYNCED = (
+    "        outcome = await self._sync.sync_customer("
+    'customer_id, f"{last.type} {last.event_id}", event_id=last.event_id)\n'
+)
 _CUSTOMERS, _WORKER, _JUDGING = "gateway/sync/customers.py", "gateway/sync/worker.py", "gateway/sync/judging.py"
 _RECEIVING, _WEBHOOK = "gateway/sync/receiving.py", "gateway/billing/webhook.py"
 _OF_ACCESS, _OF_PROJECTION = ("tests/core/test_access.py",), ("tests/core/test_projection.py",)
@@ -33,10 +37,11 @@ MUTANTS = (
     Mutant(
         "what an event says is applied and Stripe is not read again",
         _JUDGING,
-        '        outcome = await self._sync.sync_customer(customer_id, f"{last.type} {last.event_id}")\n',
+        _SYNCED,
         "        import json, stripe\n"
         "        from gateway.billing.reading import read_subscription\n"
         "        from gateway.core.billing_facts import CustomerFacts\n"
+        "        from gateway.sync.customers import Cause\n"
         '        told = json.loads(last.payload)["data"]["object"]\n'
         "        outcome = None\n"
         '        if told["object"] == "subscription" and "items" in told:\n'
@@ -48,7 +53,7 @@ MUTANTS = (
         "            )\n"
         "            row = await self._ledger.find_customer(customer_id)\n"
         "            fence = await self._ledger.take_fence(customer_id)\n"
-        '            outcome = await self._sync._record(row, fence, facts, last.event_id, "stripe")\n'
+        "            outcome = await self._sync._record(row, fence, facts, Cause(because=last.event_id))\n"
         "        if outcome is None:\n"
         '            outcome = await self._sync.sync_customer(customer_id, f"{last.type} {last.event_id}")\n',
         _OF_LIVES,
