@@ -11,7 +11,7 @@ from gateway.billing.events import PLANS_CHANGED, REASONS, SUBSCRIBED_TYPES, Mea
 from gateway.billing.failures import WrongStripeMode
 from gateway.billing.health import EndpointFacts, StripeReport
 from gateway.billing.previewing import ChangePreview, PreviewLine
-from gateway.billing.reading import CheckoutFacts, PriceFacts, money_text
+from gateway.billing.reading import CheckoutFacts, PriceFacts
 from gateway.billing.values import ChangeResult, CheckoutLink, PlanChange
 from gateway.billing.webhook import (
     MAX_PAYLOAD_BYTES,
@@ -53,7 +53,6 @@ __all__ = [
     "WrongStripeMode",
     "claimed_customer",
     "meaning_of",
-    "money_text",
     "remapped_price",
     "subject_of",
     "verify",

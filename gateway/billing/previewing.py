@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 import stripe
 
-from gateway.billing.reading import money_text
+from gateway.core.money import money_text
 
 LineKind: TypeAlias = Literal["change", "period", "earlier", "tax", "discount", "balance"]
 """Why an amount is there: `change`: the rest of this period is settled; `period`: a whole period; `earlier`: another

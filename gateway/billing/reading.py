@@ -13,32 +13,11 @@ import stripe
 
 from gateway.billing.webhook import METADATA_CUSTOMER, METADATA_PLAN, METADATA_TIER
 from gateway.core.billing_facts import DisputeFacts, ItemFacts, SubscriptionFacts
+from gateway.core.money import money_text
 
-_WITHOUT_MINOR_UNIT = frozenset(
-    [
-        "bif",
-        "clp",
-        "djf",
-        "gnf",
-        "jpy",
-        "kmf",
-        "krw",
-        "mga",
-        "pyg",
-        "rwf",
-        "ugx",
-        "vnd",
-        "vuv",
-        "xaf",
-        "xof",
-        "xpf",
-    ]
-)
 _CLOSED_DISPUTES = frozenset({"won", "lost", "warning_closed", "prevented", "charge_refunded"})
 _BEGINS_UNPAID = frozenset({"incomplete", "incomplete_expired", "canceled"})
 """Statuses that say themselves that nothing is paid."""
-_THREE_DIGITS = frozenset(["bhd", "jod", "kwd", "omr", "tnd"])
-"""Source: https://docs.stripe.com/currencies#minor-units"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,14 +58,6 @@ class CheckoutFacts:
     """Ours, from the metadata that we set."""
     plan_id: str | None
     expires_at: int
-
-
-def money_text(amount: int, currency: str) -> str:
-    """`1900, "usd"` -> `19.00 USD`, by the currency's number of digits."""
-    digits = 0 if currency in _WITHOUT_MINOR_UNIT else 3 if currency in _THREE_DIGITS else 2
-    sign = "-" if amount < 0 else ""
-    whole, rest = divmod(abs(amount), 10**digits)
-    return f"{sign}{whole}{f'.{rest:0{digits}d}' if digits else ''} {currency.upper()}"
 
 
 def read_subscription(subscription: stripe.Subscription, items: list[stripe.SubscriptionItem]) -> SubscriptionFacts:

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import msgspec
 
 from gateway.cache.errors import CacheUnavailable
-from gateway.core.account import Account, Grant, KeyRecord, Subscription, TierGrant
+from gateway.core.account import Account, Grant, KeyRecord, SpendCap, Subscription, TierGrant
 from gateway.core.limits import Concurrency, Limit, Quota, Rate
 
 
@@ -62,6 +62,7 @@ class _Account(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     keys: dict[str, _Key] = msgspec.field(default_factory=dict)
     grants: tuple[Grant, ...] = ()
     tier_grant: TierGrant | None = None
+    spend_caps: tuple[SpendCap, ...] = ()
 
 
 _encoder = msgspec.json.Encoder()
@@ -81,6 +82,7 @@ def encode_account(account: Account) -> bytes:
             keys={digest: _pack_key(key) for digest, key in account.keys.items()},
             grants=account.grants,
             tier_grant=account.tier_grant,
+            spend_caps=account.spend_caps,
         )
     )
 
@@ -105,6 +107,7 @@ def decode_account(blob: bytes) -> Account:
         keys={digest: _unpack_key(key) for digest, key in stored.keys.items()},
         grants=stored.grants,
         tier_grant=stored.tier_grant,
+        spend_caps=stored.spend_caps,
     )
 
 

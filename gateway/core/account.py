@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gateway.core.limits import Limit
+from gateway.core.tariff import Tariff
 
 LAST_INSTANT = 253_402_300_799
 """The last second of the year 9999: dates are written up to here, and databases count further."""
@@ -40,6 +41,27 @@ class KeyRecord:
         held to its own networks and expiry instead.
         """
         return not self.scopes and not self.limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeteredItem:
+    """An item of a subscription at whose price usage is billed that Stripe's Billing Meters counted."""
+
+    price_id: str
+    lookup_key: str | None = None
+    tariff: Tariff | None = None
+    """What it asks for; None: in a way that this version does not read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpendCap:
+    """The most that a customer wants to pay for the overage of a meter in a billing period."""
+
+    meter: str
+    amount: int
+    """In the currency's smallest unit; 0: no overage."""
+    currency: str
+    """Three lower-case letters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +97,8 @@ class Subscription:
     """What else policy has a line for, and since when, in the order of names (`core.access.FLAG_ROWS`)."""
     entitlements: tuple[str, ...] = ()
     """Lookup keys of the features that Stripe entitles the customer to. They count beside a plan's tier only."""
+    metered: tuple[MeteredItem, ...] = ()
+    """Its metered items, in the order of their prices' ids (`core.overage`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,5 +140,7 @@ class Account:
     """Live keys by digest (64 hex digits). Never mutated after construction."""
     grants: tuple[Grant, ...] = ()
     """Credits that are not used up or revoked, in the order in which they are spent (`core.credits`)."""
+    spend_caps: tuple[SpendCap, ...] = ()
+    """Those that the customer set, in the order of meters (`core.overage`)."""
     tier_grant: TierGrant | None = None
     """The last tier that was granted by hand and not taken back, also after its end."""

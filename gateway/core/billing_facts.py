@@ -7,6 +7,10 @@ prices are ids that policy may or may not map. Instants are Unix seconds.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gateway.core.tariff import Tariff
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +30,10 @@ class ItemFacts:
     interval_count: int = 1
     amount: int | None = None
     """For one of it and one interval, in the smallest unit of the currency. It orders prices and finds no plan."""
+    is_metered: bool = False
+    """Its price bills usage, so it is no plan by its product: what a product sells is sold at its other prices."""
+    tariff: Tariff | None = None
+    """Of a metered price; None too if it asks in a way that this version does not read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

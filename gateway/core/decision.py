@@ -11,6 +11,7 @@ from dataclasses import replace
 from gateway.core.access import Access, decide_access
 from gateway.core.account import Account, KeyRecord
 from gateway.core.allow_list import allows
+from gateway.core.allowance import Allowance, find_allowance, with_overage
 from gateway.core.charge import Claim, ConcurrencyClaim, LimitState, QuotaClaim, RateClaim
 from gateway.core.credits import credit_claims, lives_on_credits, next_grant_at
 from gateway.core.errors import (
@@ -21,6 +22,7 @@ from gateway.core.errors import (
     Denied,
     FeatureNotInTier,
     InvalidKey,
+    OverageCapReached,
     PaymentRequired,
     QuotaExceeded,
     RateLimited,
@@ -115,7 +117,17 @@ def plan_request(
     cost = dict(route.cost)
     of_route = {None, route.group}
     planned = [
-        _planned(limit, account, None, cost, now, tier.limits) for limit in tier.limits if limit.group in of_route
+        _planned(
+            limit,
+            account,
+            None,
+            cost,
+            now,
+            tier.limits,
+            allowance=find_allowance(policy, account, access, limit) if tier.overages else None,
+        )
+        for limit in tier.limits
+        if limit.group in of_route
     ]
     planned += [_planned(limit, account, key.key_id, cost, now) for limit in key.limits if limit.group in of_route]
     if not route.begins:
@@ -138,6 +150,8 @@ def charge_denied(plan: Plan, states: tuple[LimitState, ...]) -> ChargeDenied:
     names = tuple(limit.name for limit, _ in refused)
     wait_s = max(1, *(seconds_up(state.reset_ms) for _, state in refused))
     first = min((limit for limit, _ in refused), key=lambda limit: _LONGEST_WAIT_FIRST.index(type(limit.claim)))
+    if first.allowance is not None:
+        return _cap_reached(first, first.allowance, wait_s, names)
     if isinstance(first.claim, QuotaClaim):
         return QuotaExceeded(
             f"The {first.name!r} quota of {first.quota:,} units{', credits included,' if first.credits else ''} cannot"
@@ -162,6 +176,20 @@ def charge_denied(plan: Plan, states: tuple[LimitState, ...]) -> ChargeDenied:
         retry_after_s=wait_s,
         violated=names,
         of_key=first.of_key,
+    )
+
+
+def _cap_reached(limit: PlannedLimit, allowance: Allowance, wait_s: int, names: tuple[str, ...]) -> OverageCapReached:
+    """Says whose cap it is, and what moves it."""
+    helps = "A spend cap is raised on the account page, or with PUT on 'spend-cap' of the billing API."
+    if allowance.bound != "spend-cap":
+        helps = "Another plan may have more; so does the next window."
+    return OverageCapReached(
+        f"What the {limit.name!r} quota includes is used up, and beyond it {allowance.words} allows {allowance.units:,}"
+        f" units, which cannot cover this call's {limit.claim.cost}. {helps}",
+        retry_after_s=wait_s,
+        violated=names,
+        of_key=False,
     )
 
 
@@ -194,8 +222,10 @@ def _planned(
     cost: dict[str, int],
     now: float,
     extended: tuple[Limit, ...] = (),
+    *,
+    allowance: Allowance | None = None,
 ) -> PlannedLimit | None:
-    """`extended`: the limits among which credits may stand behind this one."""
+    """`extended`: the limits among which credits may stand behind this one; `allowance`: what may beside them."""
     field = limit_field(limit, key_id)
     name = limit.name if key_id is None else f"key-{limit.name}"
     if isinstance(limit, Concurrency):
@@ -208,6 +238,8 @@ def _planned(
             return None
         starts_at, ends_at = counted_window(account, now, limit)
         behind = credit_claims(account, limit, extended, units, now) if account.grants and extended else ()
+        if allowance is not None:
+            behind = with_overage(behind, allowance, account, units, now)
         claim = QuotaClaim(
             field=field, cost=units, limit=limit.units, starts_at=starts_at, ends_at=ends_at, passes_on=bool(behind)
         )
@@ -221,6 +253,7 @@ def _planned(
             credits=behind,
             lives_on_credits=lives_on_credits(limit, extended),
             is_passing=isinstance(limit, ChangedQuota),
+            allowance=allowance,
         )
     pace = RateClaim(field=field, cost=units, units=limit.units, window_ms=limit.window_ms, burst=limit.burst)
     refill_ms = -(-limit.burst * limit.window_ms // limit.units)

@@ -36,7 +36,7 @@ def plan_of_item(item: ItemFacts, policy: Policy, own: Subscription | None) -> P
     plan = _plan_of_price(item, policy)
     if plan is None and own is not None and own.plan_id is not None and own.price_id == item.price_id:
         plan = policy.plans.get(own.plan_id)
-    if plan is None and item.product_tier is not None:
+    if plan is None and item.product_tier is not None and not item.is_metered:
         plan = policy.find_plan(tier_plan_id(item.product_tier))
     return plan
 
@@ -47,7 +47,10 @@ def unmapped_products(facts: CustomerFacts, policy: Policy) -> tuple[str, ...]:
         item.product_id
         for one in facts.subscriptions
         for item in one.items
-        if one.status not in ENDED_STATUSES and item.product_id is not None and _plan_of_price(item, policy) is None
+        if one.status not in ENDED_STATUSES
+        and item.product_id is not None
+        and not item.is_metered
+        and _plan_of_price(item, policy) is None
     }
     return tuple(sorted(found))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gateway.core.access import Access
 from gateway.core.account import KeyRecord
+from gateway.core.allowance import Allowance
 from gateway.core.charge import Claim, QuotaClaim
 from gateway.core.policy import Tier
 from gateway.core.route import Route
@@ -33,11 +34,13 @@ class PlannedLimit:
     of_key: bool
     """The key's own, besides the customer's."""
     credits: tuple[QuotaClaim, ...] = ()
-    """What covers the rest of the cost when the quota is used up; with `claim`, a chain."""
+    """What covers the rest of the cost when the quota is used up; with `claim`, a chain. Overage is its last."""
     lives_on_credits: bool = False
     """It is a quota of nothing that credits extend: a cost that it cannot cover now waits for credits."""
     is_passing: bool = False
     """A change of plan gave it its size, for this window only: a larger cost waits for the next."""
+    allowance: Allowance | None = None
+    """How far it may be exceeded; None: it is a plain limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from gateway.core.errors import TargetRejected
 from gateway.core.forward_rules import host_name
 from gateway.core.limits import Limit
 from gateway.core.outage_policy import DENY, OutageRule
+from gateway.core.overage import Overage, PriceName
 from gateway.core.route import Route
 from gateway.core.route_table import RouteTable
 from gateway.core.settle import Settle
@@ -57,6 +58,8 @@ class Tier:
     """What its customers' requests get where their route says nothing: time-outs and the body cap only."""
     when_cache_fails: OutageRule = DENY
     """Who is let in while the cache cannot decide."""
+    overages: tuple[Overage, ...] = ()
+    """Which of its quotas may be exceeded, one for each meter at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,8 @@ class Plan:
     title: str
     price_id: str | None
     lookup_key: str | None
+    overage_prices: tuple[tuple[str, PriceName], ...] = ()
+    """By meter, where overage is billed at another price than the tier says: of another interval or currency."""
 
 
 def tier_plan_id(tier: str) -> str:

@@ -25,6 +25,7 @@ from gateway.ledger.errors import (
 from gateway.ledger.history import DAY_S, HOUR_S
 from gateway.ledger.inbox import KEPT_S as EVENTS_KEPT_S
 from gateway.ledger.ledger import Ledger, Tables
+from gateway.ledger.meter_rows import MeteredWindowRow, MeterReportRow, MeterTurn, SpendCapRow
 from gateway.ledger.migrate import migrate
 from gateway.ledger.rows import (
     LAST_POSITION,
@@ -72,7 +73,11 @@ __all__ = [
     "Ledger",
     "LedgerConflict",
     "LedgerUrlInvalid",
+    "MeterReportRow",
+    "MeterTurn",
+    "MeteredWindowRow",
     "NewKey",
+    "SpendCapRow",
     "Tables",
     "TierGrantRow",
     "UsageTotal",

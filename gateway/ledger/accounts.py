@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, select
 
-from gateway.core.account import Account
+from gateway.core.account import Account, SpendCap
 from gateway.core.credits import grant_order
 from gateway.ledger.credits import GRANT_COLUMNS, read_grant
 from gateway.ledger.key_records import RECORD_COLUMNS, read_record
+from gateway.ledger.meter_tables import SPEND_CAPS
 from gateway.ledger.part import LedgerPart, unbroken
+from gateway.ledger.spend_caps import SPEND_CAP_COLUMNS, read_spend_cap
 from gateway.ledger.subscriptions import SUBSCRIPTION_COLUMNS, read_subscription
 from gateway.ledger.tables import API_KEYS, CREDIT_GRANTS, CUSTOMERS, SUBSCRIPTIONS, TIER_GRANTS
 from gateway.ledger.tier_grants import TIER_GRANT_COLUMNS, read_tier_grant
@@ -30,7 +32,7 @@ _CUSTOMER_COLUMNS = (
 
 
 class Accounts(LedgerPart):
-    """Customer, live keys, subscription, credits and a tier by hand together."""
+    """Customer, live keys, subscription, credits, spend caps and a tier by hand together."""
 
     @unbroken
     async def load_account(self, customer_id: str) -> Account | None:
@@ -60,6 +62,7 @@ class Accounts(LedgerPart):
                 API_KEYS.c.digest,
                 *RECORD_COLUMNS,
                 *GRANT_COLUMNS,
+                *SPEND_CAP_COLUMNS,
             )
             .select_from(CUSTOMERS)
             .outerjoin(SUBSCRIPTIONS, SUBSCRIPTIONS.c.customer_id == CUSTOMERS.c.customer_id)
@@ -72,6 +75,7 @@ class Accounts(LedgerPart):
                 CREDIT_GRANTS,
                 and_(CREDIT_GRANTS.c.customer_id == CUSTOMERS.c.customer_id, CREDIT_GRANTS.c.ended.is_(None)),
             )
+            .outerjoin(SPEND_CAPS, SPEND_CAPS.c.customer_id == CUSTOMERS.c.customer_id)
             .where(CUSTOMERS.c.customer_id == customer_id)
             .order_by(API_KEYS.c.created_at, API_KEYS.c.key_id)
         )
@@ -89,4 +93,9 @@ class Accounts(LedgerPart):
             keys={row["digest"]: read_record(row) for row in rows if row["digest"] is not None},
             grants=tuple(sorted({grant for row in rows if (grant := read_grant(row)) is not None}, key=grant_order)),
             tier_grant=read_tier_grant(first),
+            spend_caps=tuple(sorted({cap for row in rows if (cap := read_spend_cap(row)) is not None}, key=_meter)),
         )
+
+
+def _meter(cap: SpendCap) -> str:
+    return cap.meter

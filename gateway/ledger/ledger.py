@@ -20,7 +20,9 @@ from gateway.ledger.history import UsageHistory
 from gateway.ledger.inbox import Inbox
 from gateway.ledger.installation import Installation
 from gateway.ledger.keys import Keys
+from gateway.ledger.metering import Metering
 from gateway.ledger.part import unbroken
+from gateway.ledger.spend_caps import SpendCaps
 from gateway.ledger.subscriptions import Subscriptions
 from gateway.ledger.tables import CUSTOMERS, SCHEMA_REVISION
 from gateway.ledger.tier_grants import TierGrants
@@ -44,6 +46,8 @@ class Ledger(
     Alerts,
     Credits,
     TierGrants,
+    SpendCaps,
+    Metering,
     Installation,
     Audit,
 ):

@@ -14,6 +14,7 @@ from sqlalchemy import RowMapping, delete, select, update
 from gateway.core.account import Subscription
 from gateway.core.policy import tier_plan_id
 from gateway.ledger.errors import CustomerUnknown
+from gateway.ledger.metered_json import load_metered
 from gateway.ledger.part import LedgerPart, append_audit, raise_version, unbroken
 from gateway.ledger.tables import CUSTOMERS, SUBSCRIPTIONS
 
@@ -43,6 +44,7 @@ def read_subscription(row: RowMapping | dict[str, Any]) -> Subscription | None:
     facts["plan_changes"] = tuple((at, plan_id) for at, plan_id in facts["plan_changes"] or ())
     facts["flags"] = tuple((name, since) for name, since in facts["flags"] or ())
     facts["entitlements"] = tuple(facts["entitlements"] or ())
+    facts["metered"] = load_metered(facts["metered"] or ())
     return Subscription(**facts)
 
 

@@ -115,6 +115,7 @@ SUBSCRIPTIONS: Final = Table(
     _instant("status_since", optional=True),
     Column("flags", JSON(none_as_null=True)),
     Column("entitlements", JSON(none_as_null=True)),
+    Column("metered", JSON(none_as_null=True)),
     _instant("changed_at"),
 )
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import func, select
 
+from gateway.core.overage import meter_of_field
+from gateway.ledger.metering import settle_overage
 from gateway.ledger.part import LedgerPart, unbroken
 from gateway.ledger.rows import UsageTotal
 from gateway.ledger.tables import USAGE_TOTALS
@@ -36,7 +38,9 @@ class Usage(LedgerPart):
         written = 0
         latest = _latest(readings)
         for start in range(0, len(latest), _ROWS_A_STATEMENT):
-            rows = [_row(total) for total in latest[start : start + _ROWS_A_STATEMENT]]
+            some = latest[start : start + _ROWS_A_STATEMENT]
+            rows = [_row(total) for total in some]
+            overage = [(meter, total) for total in some if (meter := meter_of_field(total.field)) is not None]
             insert = self._database.insert(USAGE_TOTALS)
             upsert = insert.on_conflict_do_update(
                 index_elements=_KEY,
@@ -45,6 +49,8 @@ class Usage(LedgerPart):
             ).returning(USAGE_TOTALS.c.seq)
             async with self._database.writing_once() as connection:
                 written += len((await connection.execute(upsert, rows)).all())
+                if overage:
+                    await settle_overage(self._database, connection, overage)
         return written
 
     @unbroken

@@ -168,6 +168,12 @@ TABLE: dict[str, Kind] = {
         advice="Wait until the window ends (Retry-After), upgrade at 'links.upgrade', or, if the limit is this key's "
         "own, use another key ('links.keys'). Nothing was charged.",
     ),
+    "overage-cap-reached": Kind(
+        status=429,
+        title="The overage that is allowed is used up",
+        advice="Raise the spend cap or the plan at 'links.account', or wait until the window ends (Retry-After). The "
+        "answer says whose cap it is. Nothing was charged.",
+    ),
     "too-many-concurrent": Kind(
         status=429,
         title="Too many calls at once",

@@ -20,6 +20,7 @@ from gateway.web.refusals import RequestInvalid
 _KEYS = ("keys", "account#keys-title")
 _NEXT = {
     "quota-exceeded": ("upgrade", "account"),
+    "overage-cap-reached": ("account", "account"),
     "cost-above-limit": _KEYS,
     "address-not-allowed": _KEYS,
     "feature-not-in-tier": ("upgrade", "account"),

@@ -95,7 +95,12 @@ async def test_a_change_is_audited_with_both_sides(ledger, customer, subscriptio
     await apply(customer, await ledger.take_fence(customer), subscription)
     await apply(customer, await ledger.take_fence(customer), None)
     ended, began, _ = await ledger.list_audit(customer)
-    lists = {"plan_changes": [list(change) for change in subscription.plan_changes], "flags": [], "entitlements": []}
+    lists = {
+        "plan_changes": [list(change) for change in subscription.plan_changes],
+        "flags": [],
+        "entitlements": [],
+        "metered": [],
+    }
     shown = asdict(subscription) | lists
     assert (began.before, began.after) == (None, shown)
     assert (ended.before, ended.after) == (shown, None)

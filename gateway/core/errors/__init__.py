@@ -32,6 +32,7 @@
         ChargeDenied             429
           RateLimited                 rate-limited
           QuotaExceeded               quota-exceeded
+            OverageCapReached         overage-cap-reached
           TooManyConcurrent           too-many-concurrent
       Failed                     we or somebody behind us broke
         CapacityReduced          503  temporary-reduced-capacity
@@ -60,6 +61,7 @@ from gateway.core.errors.denied import (
     IdempotencyKeyInFlight,
     IdempotencyKeyReused,
     OriginNotAllowed,
+    OverageCapReached,
     PaymentRequired,
     QuotaExceeded,
     RateLimited,
@@ -127,6 +129,7 @@ __all__ = [
     "MalformedRequest",
     "MethodRefused",
     "OriginNotAllowed",
+    "OverageCapReached",
     "Overloaded",
     "PaymentRequired",
     "QuotaExceeded",

@@ -129,6 +129,12 @@ class QuotaExceeded(ChargeDenied):
     code = "quota-exceeded"
 
 
+class OverageCapReached(QuotaExceeded):
+    """What is included is used up, and so is the overage that a cap allows: the customer's own, or the plan's."""
+
+    code = "overage-cap-reached"
+
+
 class TooManyConcurrent(ChargeDenied):
     """As many calls are in progress as may be at once: over all workers by policy, or in this one by its settings."""
 

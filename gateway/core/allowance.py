@@ -1,0 +1,151 @@
+"""Overage: units beyond the quota of a billing period, which are billed at a metered price of Stripe. Pure.
+
+Laws:
+- they are counted by a counter of their own, which stands at the end of a chain: a call's cost is covered by what is
+  included first, by credits then, which are paid for already, and by overage last; together they cover it, or
+  nothing is spent. So the counter *is* the number of units to bill: nothing is subtracted to find it;
+- therefore a change of plan bills nobody for units that were included when they were used: a rise gives room in what
+  is included again, and overage goes on where it stood; after a fall, only what is used from then on is overage;
+- overage counts in the billing period, also where a change of plan restarted the count of what is included: so a cap
+  holds for the period;
+- only who bought it may have it: the subscription is active with a plan of the tier, nothing else is true of it,
+  and it carries the metered item. Without all of that the plain quota holds;
+- of all caps the lowest holds. One that cannot be worked out is 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from gateway.core.charge import QuotaClaim
+from gateway.core.limits import Quota
+from gateway.core.money import money_text
+from gateway.core.overage import meter_of_field, overage_field
+from gateway.core.tariff import MOST_UNITS, units_within
+from gateway.core.window import quota_window
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.core.access import Access
+    from gateway.core.account import Account, MeteredItem, SpendCap
+    from gateway.core.limits import Limit
+    from gateway.core.overage import Overage, PriceName
+    from gateway.core.policy import Policy
+
+_BESIDE_OVERAGE = frozenset({"pending_update"})
+"""What may be true of a subscription beside its status, and it still has overage: the old plan is paid for."""
+
+Bound: TypeAlias = Literal["none", "policy", "spend-cap"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """How far a customer may exceed one quota."""
+
+    overage: Overage
+    units: int
+    """Beyond what is included, in this billing period. 0: not at all, and `bound` says who wants that."""
+    bound: Bound
+    """Whose cap is the lowest."""
+    words: str
+    """The cap for people: `the spend cap of 50.00 USD`."""
+
+
+def find_allowance(policy: Policy, account: Account, access: Access, limit: Limit) -> Allowance | None:
+    """How far a limit of the tier that `access` grants may be exceeded; None: it is a plain limit.
+
+    Args:
+        policy: That granted the access.
+        account: Of the customer.
+        access: With the tier that `limit` is of, as it is in this window.
+        limit: Any.
+    """
+    if access.tier is None or not isinstance(limit, Quota) or limit.window_s is not None or limit.group is not None:
+        return None
+    overage = next((each for each in access.tier.overages if each.meter == limit.meter), None)
+    item = None if overage is None else carried_item(policy, account, access, overage)
+    if overage is None or item is None:
+        return None
+    return _lowest(overage, item, limit.units, find_cap(account, overage))
+
+
+def carried_item(policy: Policy, account: Account, access: Access, overage: Overage) -> MeteredItem | None:
+    """The item at whose price overage is billed; None: it is not bought, or not in good standing."""
+    subscription = account.subscription
+    if subscription is None or access.standing != "good" or subscription.status != "active":
+        return None
+    plan = policy.find_plan(access.plan_id)
+    if plan is None or access.tier is None or access.tier.name != plan.tier:  # it was granted by hand: not sold
+        return None
+    if any(flag not in _BESIDE_OVERAGE for flag, _ in subscription.flags):
+        return None
+    price = dict(plan.overage_prices).get(overage.meter, overage.price)
+    return next((item for item in subscription.metered if is_price(item, price)), None)
+
+
+def is_price(item: MeteredItem, price: PriceName) -> bool:
+    """Whether an item has the price that policy names."""
+    if price.price_id is not None:
+        return item.price_id == price.price_id
+    return item.lookup_key == price.lookup_key
+
+
+def find_cap(account: Account, overage: Overage) -> SpendCap | None:
+    """The customer's own cap; None: it set none."""
+    return next((cap for cap in account.spend_caps if cap.meter == overage.meter), None)
+
+
+def _lowest(overage: Overage, item: MeteredItem, included: int, own: SpendCap | None) -> Allowance:
+    units, bound, words = MOST_UNITS - included, "none", "what can be counted"
+    if overage.cap_units is not None:
+        units, bound, words = min(units, overage.cap_units), "policy", f"the plan's cap of {overage.cap_units:,} units"
+    elif overage.cap_percent is not None:
+        most = included * overage.cap_percent // 100
+        units, bound = min(units, max(0, most - included)), "policy"
+        words = f"the plan's cap of {overage.cap_percent / 100:g} times what is included"
+    spend = overage.spend_cap if own is None else (own.amount, own.currency)
+    if spend is not None and (bought := units_of_cap(item, *spend)) <= units:
+        units, bound, words = bought, "spend-cap", f"the spend cap of {money_text(*spend)}"
+    return Allowance(overage=overage, units=units, bound=bound, words=words)  # type: ignore[arg-type]  # words of Bound
+
+
+def units_of_cap(item: MeteredItem, amount: int, currency: str) -> int:
+    """What an amount buys at an item's price: nothing if the price is not known, or is of another currency."""
+    tariff = item.tariff
+    if tariff is None or tariff.currency != currency:
+        return 0
+    return units_within(tariff, amount)
+
+
+def with_overage(
+    behind: tuple[QuotaClaim, ...], allowance: Allowance | None, account: Account, cost: int, now: float
+) -> tuple[QuotaClaim, ...]:
+    """What stands behind a quota, with overage at its end.
+
+    Args:
+        behind: The credits, a chain's end.
+        allowance: Of the quota. None, or of no units: nothing is added.
+        account: Whose billing period it is.
+        cost: Units of the quota's meter, >= 1.
+        now: Unix seconds.
+    """
+    if allowance is None or allowance.units <= 0:
+        return behind
+    starts_at, ends_at = quota_window(account, now, None)
+    claim = QuotaClaim(
+        field=overage_field(allowance.overage.meter),
+        cost=cost,
+        limit=allowance.units,
+        starts_at=starts_at,
+        ends_at=ends_at,
+    )
+    return (*behind[:-1], replace(behind[-1], passes_on=True), claim) if behind else (claim,)
+
+
+def units_beyond(claims: Sequence[QuotaClaim], taken: Sequence[int]) -> int:
+    """Units of overage among what a chain took."""
+    return sum(
+        units for claim, units in zip(claims, taken, strict=True) if meter_of_field(claim.field) is not None and units
+    )
