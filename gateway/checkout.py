@@ -7,7 +7,8 @@ Laws, which hold for any number of workers and clicks:
   Stripe, not of our record, because a payment a second ago is not in our record yet; and of
   a customer's checkout pages only the latest can be paid;
 - a buyer whom nobody vouches for becomes a *new* customer whose `user_id` is our own, so it
-  can neither take a seller's user nor find out whether there is one.
+  can neither take a seller's user nor find out whether there is one; a browser that proves that
+  it began an earlier checkout goes on as that customer, while nobody has a key of it.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ _TAKES_NO_MONEY = frozenset({"canceled", "incomplete_expired", "incomplete", "pa
 """Statuses beside which a new subscription may be sold. An `unpaid` one revives when its invoice is paid."""
 _SIGNUPS = RateClaim(field="r:signup:60000", cost=1, units=5, window_ms=60_000, burst=10)
 _CLAIM_BYTES = 32
+_LONGEST_ECHO = 80
 _IPV6_SITE_BITS = 64
 
 
@@ -139,17 +141,22 @@ class Checkouts:
             row = await self._create(user_id, actor)
         return await self._open(row, plan, claim_digest=None)
 
-    async def for_newcomer(self, plan_id: str, *, address: str | None, name: str | None = None) -> Signup:
+    async def for_newcomer(
+        self, plan_id: str, *, address: str | None, name: str | None = None, begun_as: str | None = None
+    ) -> Signup:
         """A checkout for somebody unknown, as a new customer.
 
         Args:
             plan_id: What to buy.
             address: Network address of the buyer, by which sign-ups are paced.
             name: What the buyer calls itself; kept in the audit log and never believed.
+            begun_as: The customer of an earlier checkout, if the buyer has proved that it began that one: so
+                two tabs of one browser are one customer, and only the page that was opened last can be paid.
 
         Raises:
             UserIdInvalid: No customer can be called that.
-            UnknownPlan: It is not sold.
+            UnknownPlan, AccountSuspended: It is not sold.
+            AlreadySubscribed: The earlier checkout is paid.
             TooManySignups: From this address.
             CapacityReduced: The pace cannot be checked.
             BillingUnavailable, BillingRefused, LedgerUnavailable: Nobody can say.
@@ -158,7 +165,8 @@ class Checkouts:
         if name is not None:
             check_name(name)
         await self._pace(address)
-        row = await self._provisioning.create_customer(None, actor="signup")
+        known = None if begun_as is None else await self._ledger.find_customer(begun_as)
+        row = known or await self._provisioning.create_customer(None, actor="signup")
         if name is not None:
             await self._ledger.record_audit(
                 at=int(self._clock.now()),
@@ -201,7 +209,8 @@ class Checkouts:
         plans = self._policy.current.plans
         plan = plans.get(plan_id)
         if plan is None:
-            raise UnknownPlan(f"There is no plan {plan_id!r}. The plans are: {', '.join(plans) or 'none'}.")
+            named = f"There is no plan {plan_id[:_LONGEST_ECHO]!r}." if plan_id else "No plan was chosen."
+            raise UnknownPlan(f"{named} The plans are: {', '.join(plans) or 'none'}.")
         return plan
 
     async def _create(self, user_id: str, actor: str) -> CustomerRow:

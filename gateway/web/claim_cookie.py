@@ -5,6 +5,11 @@ another has paid for: neither one in a second tab, nor one that was begun by a r
 browser's cookies, as a form of another site sends it. A checkout always gets a fresh secret: one
 that was planted in the browser by somebody else opens nothing.
 
+    <secret, 43 characters>.<session id>
+
+The session id is no secret to that browser; by it the browser is known again when it begins
+another checkout before it has a key.
+
 They are for our pages only: no browser sends them with a call of the proxied API.
 """
 
@@ -26,18 +31,25 @@ _PREFIX = "tiergate_claim_"
 _SHORT_ID_DIGITS = 16
 _MOST = 8
 """Claims that a browser keeps, so that its Cookie field stays small."""
-_SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
+_VALUE = re.compile(r"([A-Za-z0-9_-]{43})(?:\.(cs_[A-Za-z0-9_]{1,200}))?")
+"""Claims of earlier releases are the secret alone."""
 
 
 def claim_secret(cookies: Mapping[str, str], session_id: str) -> str | None:
     """The secret of a checkout among the cookies that a browser sent."""
-    secret = cookies.get(_name(session_id), "")
-    return secret if _SECRET.fullmatch(secret) else None
+    value = _VALUE.fullmatch(cookies.get(_name(session_id), ""))
+    return None if value is None else value[1]
+
+
+def begun_sessions(cookies: Mapping[str, str]) -> list[str]:
+    """Session ids of the checkouts that a browser says it began, the newest first. Its secrets are to be checked."""
+    values = [_VALUE.fullmatch(value) for name, value in cookies.items() if name.startswith(_PREFIX)]
+    return [value[2] for value in reversed(values) if value is not None and value[2] is not None][:_MOST]
 
 
 def claim_cookie(session_id: str, secret: str, *, is_secure: bool) -> Cookie:
     """The cookie to set when a checkout begins. `is_secure`: browsers reach this gateway over https."""
-    return _cookie(_name(session_id), secret, KEPT_DAYS * _DAY_S, is_secure=is_secure)
+    return _cookie(_name(session_id), f"{secret}.{session_id}", KEPT_DAYS * _DAY_S, is_secure=is_secure)
 
 
 def old_claims(names: Iterable[str], *, fresh: int = 0, is_secure: bool) -> list[Cookie]:

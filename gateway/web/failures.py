@@ -14,6 +14,7 @@ from litestar.types import ExceptionHandlersMap
 from gateway.core.errors import BodyTooLarge, Failed, TiergateError
 from gateway.ledger import CustomerUnknown, LedgerConflict, UserExists
 from gateway.web.callers import AnyRequest
+from gateway.web.page_errors import show_error
 from gateway.web.problems import problem_response
 from gateway.web.refusals import (
     Conflict,
@@ -24,6 +25,7 @@ from gateway.web.refusals import (
     RequestInvalid,
     UserTaken,
 )
+from gateway.web.reserved import OPERATIONS
 
 log = structlog.get_logger(__name__)
 
@@ -34,8 +36,12 @@ _SERVER_ERROR = 500
 _SET_BY_RESPONSE = frozenset({"content-type", "content-length"})
 
 
-def answer_error(request: AnyRequest, error: TiergateError) -> Response[bytes]:
-    """The problem document of one of our errors."""
+def answer_error(request: AnyRequest, error: TiergateError) -> Response[Any]:
+    """The problem document of one of our errors; the page of it for a person who looked for a page."""
+    if isinstance(error, NothingHere) and _wants_page(request):
+        page = show_error(request, error)
+        page.headers["vary"] = "accept"
+        return page
     return problem(request, error)
 
 
@@ -48,10 +54,10 @@ def answer_conflict(request: AnyRequest, error: LedgerConflict) -> Response[byte
     return problem(request, Conflict(f"{str(error)[:1].upper()}{str(error)[1:]}."))
 
 
-def answer_http(request: AnyRequest, error: HTTPException) -> Response[bytes]:
+def answer_http(request: AnyRequest, error: HTTPException) -> Response[Any]:
     """The problem document of what the router or the decoding of a request refused."""
     if error.status_code == _NOT_FOUND:
-        return problem(request, NothingHere("There is nothing at this address."))
+        return answer_error(request, NothingHere("There is nothing at this address."))
     if error.status_code == _METHOD_NOT_ALLOWED:
         refusal = MethodNotAllowed(f"{request.method} is not possible here.")
         return problem(request, refusal, headers=error.headers)
@@ -96,6 +102,12 @@ def problem(
     for name, value in (headers or {}).items():
         sent[name.lower()] = value
     return Response(content=body, status_code=status, headers=sent, media_type="application/problem+json")
+
+
+def _wants_page(request: AnyRequest) -> bool:
+    """Whether a browser shows the answer to somebody: there are no pages but ours, under `/_tiergate`."""
+    is_ours = request.url.path.startswith(f"{OPERATIONS}/")
+    return is_ours and request.method in {"GET", "HEAD"} and "text/html" in request.headers.get("accept", "")
 
 
 def _new_request_id() -> str:

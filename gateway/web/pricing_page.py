@@ -16,6 +16,7 @@ from gateway.web.claim_cookie import claim_cookie, old_claims
 from gateway.web.page_frame import FromVisit, Page, Visit
 from gateway.web.page_words import feature_words, limit_sentence, price_words
 from gateway.web.refusals import NotAuthorized
+from gateway.web.returning import begun_before, paid_before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +105,17 @@ def _card(tier: Tier, policy: Policy, prices: dict[str, PriceFacts], current_pla
 async def _sign_up(visit: Visit, plan_id: str) -> Page:
     if not _can_buy(visit):
         raise NotAuthorized("Plans are bought through the provider's own site, or with a key: sign in first.")
-    signup = await visit.checkouts.for_newcomer(plan_id, address=client_address(visit.request, visit.runtime))
+    begun = await begun_before(visit)
+    try:
+        signup = await visit.checkouts.for_newcomer(
+            plan_id,
+            address=client_address(visit.request, visit.runtime),
+            begun_as=begun[0].customer_id if begun else None,
+        )
+    except AlreadySubscribed:
+        if not begun:
+            raise
+        return visit.see(f"/success?session_id={(await paid_before(visit, begun)).session_id}")
     claim = claim_cookie(signup.link.session_id, signup.claim_secret, is_secure=visit.is_secure)
     old = old_claims(visit.request.cookies, fresh=1, is_secure=visit.is_secure)
     return visit.leave_for(signup.link.url, cookies=[claim, *old])

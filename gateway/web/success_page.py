@@ -28,11 +28,11 @@ async def show_success(visit: FromVisit, session_id: str = "") -> Page:
 
 
 async def _outcome(visit: Visit, session_id: str) -> Page:
-    keys = _first_keys(visit)
+    keys = first_keys(visit)
     checkout = await visit.runtime.ledger.find_checkout(session_id)
     if checkout is None:
         return _not_yours(visit)
-    if _is_claimant(visit, keys, checkout):
+    if is_claimant(visit, keys, checkout):
         claim = await keys.claim(checkout)
         if claim.issued is not None:
             return await _show_key(visit, checkout, claim.issued)
@@ -47,9 +47,9 @@ async def _outcome(visit: Visit, session_id: str) -> Page:
 async def replace_key(visit: FromVisit) -> Page:
     """The key was shown and not copied: end it and show another, in the same browser."""
     session_id = (await visit.form()).get("session_id", "")
-    keys = _first_keys(visit)
+    keys = first_keys(visit)
     checkout = await visit.runtime.ledger.find_checkout(session_id)
-    if checkout is None or not _is_claimant(visit, keys, checkout):
+    if checkout is None or not is_claimant(visit, keys, checkout):
         return _not_yours(visit)
     try:
         issued = await keys.replace(checkout)
@@ -108,7 +108,8 @@ def _not_yours(visit: Visit) -> Page:
     )
 
 
-def _is_claimant(visit: Visit, keys: FirstKeys, checkout: CheckoutRow) -> bool:
+def is_claimant(visit: Visit, keys: FirstKeys, checkout: CheckoutRow) -> bool:
+    """Whether the browser proves that it began the checkout."""
     return keys.may_claim(checkout, claim_secret(visit.request.cookies, checkout.session_id))
 
 
@@ -116,7 +117,8 @@ def _is_owner(visit: Visit, checkout: CheckoutRow) -> bool:
     return visit.signed_in is not None and visit.signed_in.customer_id == checkout.customer_id
 
 
-def _first_keys(visit: Visit) -> FirstKeys:
+def first_keys(visit: Visit) -> FirstKeys:
+    """The use case, for a visit."""
     runtime = visit.runtime
     return FirstKeys(
         billing=runtime.billing,

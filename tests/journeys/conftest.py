@@ -11,6 +11,8 @@ from gateway.cli.house import House, example_policies, temporary_house_directory
 from gateway.cli.life import World
 from tests.caches import KIND, Kind
 from tests.conftest import OpenCache
+from tests.journeys.buyers import Street
+from tests.web.browser import Browser, open_browser
 
 
 @pytest.fixture
@@ -45,3 +47,24 @@ def world(house: House) -> Iterator[World]:
 @pytest.fixture
 def shipped_policies() -> Path:
     return example_policies()
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[Street]:
+    """The shipped policies behind two workers, with their pages. Its clock goes forward only."""
+    with temporary_house_directory() as directory:
+        house = House(directory, policy_dir=example_policies(), workers=2)
+        house.start()
+        made = Street(house)
+        try:
+            yield made
+        finally:
+            made.http.close()
+            house.stop()
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    """Somebody's, who was never here."""
+    with open_browser() as opened:
+        yield opened

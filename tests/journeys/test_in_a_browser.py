@@ -6,79 +6,27 @@ the months between are jumped over, by Stripe's test clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import httpx
 import pytest
 
-from gateway.cli.house import House, example_policies, temporary_house_directory
-from tests.journeys.buyers import DAY_S, Street
-from tests.web.browser import Browser, open_browser
+from tests.journeys.buyers import DAY_S
+from tests.journeys.shopping import BACK, FAILS_AT_RENEWAL, GOOD_CARD, buy, call, page, sign_in
 
 pytestmark = [pytest.mark.journey, pytest.mark.slow, pytest.mark.timeout(300)]
 
-GOOD_CARD = "4242 4242 4242 4242"
-FAILS_AT_RENEWAL = "4000 0000 0000 0341"
-BACK = "main > p:last-child a"
-"""On the portal's page: to where the customer came from."""
 
-
-@pytest.fixture(scope="module")
-def street() -> Iterator[Street]:
-    with temporary_house_directory() as directory:
-        house = House(directory, policy_dir=example_policies(), workers=2)
-        house.start()
-        made = Street(house)
-        try:
-            yield made
-        finally:
-            made.http.close()
-            house.stop()
-
-
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    with open_browser() as opened:
-        yield opened
-
-
-def page(street: Street, path: str) -> str:
-    return f"{street.house.url}/_tiergate/{path}"
-
-
-def call(street: Street, key: str) -> httpx.Response:
-    return street.http.get(f"{street.house.url}/v1/echo", headers={"x-api-key": key})
-
-
-def sign_in(street: Street, browser: Browser, key: str) -> None:
-    """A session lasts for hours, and months have passed."""
-    browser.open(page(street, "account"))
-    assert browser.title == "Sign in"
-    browser.fill("#key", key)
-    browser.follow("form button")
-    assert browser.title == "Account"
-
-
-def test_a_whole_life(street, browser):
-    key = buy_and_call(street, browser)
-    upgrade_in_the_portal(street, browser, key)
-    let_the_card_fail(street, browser, key)
-    mend_it_by_the_banner(street, browser, key)
-    ends = cancel_in_the_portal(street, browser, key)
-    let_it_end(street, browser, key, ends)
+def test_a_whole_life(shop, browser):
+    key = buy_and_call(shop, browser)
+    upgrade_in_the_portal(shop, browser, key)
+    let_the_card_fail(shop, browser, key)
+    mend_it_by_the_banner(shop, browser, key)
+    ends = cancel_in_the_portal(shop, browser, key)
+    let_it_end(shop, browser, key, ends)
     assert browser.console() == []
 
 
-def buy_and_call(street, browser):
-    browser.open(page(street, "pricing"))
-    browser.follow("input[value='pro-monthly'] + button")
-    assert browser.url.startswith(street.house.stripe_url)
-    assert "Pro" in browser.text("main")
-    browser.fill("#card_number", GOOD_CARD)
-    browser.follow("form button")
-    assert browser.title == "Your API key"
-    key = browser.text("pre.key")
-    first = call(street, key)
+def buy_and_call(shop, browser):
+    key = buy(shop, browser)
+    first = call(shop, key)
     assert (first.status_code, '"period";r=999;' in first.headers["ratelimit"]) == (200, True)
     browser.follow("main a[href$='/account']")
     assert "1 of 1,000 used" in browser.text("main")
@@ -86,61 +34,66 @@ def buy_and_call(street, browser):
     return key
 
 
-def upgrade_in_the_portal(street, browser, key):
+def upgrade_in_the_portal(shop, browser, key):
     browser.follow("form[action$='portal'] button")
     browser.click("select[name=price] option[value='price_enterprise_monthly']")
     browser.follow("form[action$='/plan'] button")
     assert "Enterprise" in browser.text("main section")
-    street.deliver()
-    assert '"period";r=999998;' in call(street, key).headers["ratelimit"], "the next call, not a later one"
+    shop.deliver()
+    assert '"period";r=999998;' in call(shop, key).headers["ratelimit"], "the next call, not a later one"
 
 
-def let_the_card_fail(street, browser, key):
-    browser.fill("#card_number", FAILS_AT_RENEWAL)
-    browser.follow("form[action$='/card'] button")
+def let_the_card_fail(shop, browser, key):
+    save_card(browser, FAILS_AT_RENEWAL)
     browser.follow(BACK)
     assert "2 of 1,000,000 used" in browser.text("main")
-    street.advance(32 * DAY_S)
-    warned = call(street, key)
+    shop.advance(32 * DAY_S)
+    warned = call(shop, key)
     assert warned.status_code == 200
     assert "The last payment failed." in warned.headers["tiergate-warning"]
 
 
-def mend_it_by_the_banner(street, browser, key):
-    sign_in(street, browser, key)
+def mend_it_by_the_banner(shop, browser, key):
+    browser.open(page(shop, "account"))
+    assert browser.title == "Sign in", "a session lasts for hours, and a month has passed"
+    sign_in(shop, browser, key)
     banner = browser.text("[role=alert]")
     assert banner.startswith("The last payment failed. Access at this level ends on ")
     assert "UTC unless it is paid." in banner, "a date for people"
     browser.follow("[role=alert] button")
     assert "is unpaid" in browser.text("main")
-    browser.fill("#card_number", GOOD_CARD)
-    browser.follow("form[action$='/card'] button")
+    save_card(browser, GOOD_CARD)
     assert "is unpaid" not in browser.text("main")
-    street.deliver()
+    shop.deliver()
     browser.follow(BACK)
     assert "Active" in browser.text("main")
     assert not browser.has("[role=alert]")
-    assert "tiergate-warning" not in call(street, key).headers
+    assert "tiergate-warning" not in call(shop, key).headers
 
 
-def cancel_in_the_portal(street, browser, key):
+def cancel_in_the_portal(shop, browser, key):
     browser.follow("form[action$='portal'] button")
     browser.follow("form[action$='/cancel'] button")
-    street.deliver()
+    shop.deliver()
     browser.follow(BACK)
     ends = browser.text(".facts time")
     assert f"cancelled: it ends on {ends}. After that, the account has the Free tier." in browser.text(".note")
     assert browser.text(".note button") == "Keep the subscription"
-    assert call(street, key).status_code == 200
+    assert call(shop, key).status_code == 200
     return ends
 
 
-def let_it_end(street, browser, key, ends):
-    street.advance(33 * DAY_S)
-    ended = call(street, key)
+def let_it_end(shop, browser, key, ends):
+    shop.advance(33 * DAY_S)
+    ended = call(shop, key)
     assert (ended.status_code, '"period";r=99;' in ended.headers["ratelimit"]) == (200, True)
-    sign_in(street, browser, key)
+    sign_in(shop, browser, key)
     assert browser.text(".note") == f"The subscription ended on {ends}. The account has the Free tier now."
     assert "no paid plan" in browser.text("main")
     assert "1 of 100 used" in browser.text("main")
     assert browser.text("label[for=plan]") == "Subscribe"
+
+
+def save_card(browser, number):
+    browser.fill("#card_number", number)
+    browser.follow("form[action$='/card'] button")

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,22 @@ class Browser:
     def reload(self) -> None:
         self._ask("POST", "/refresh", {})
 
+    def back(self) -> None:
+        self._ask("POST", "/back", {})
+
+    def new_tab(self) -> str:
+        """Open a tab and look at it from now on; returns the one that was looked at before."""
+        before = str(self._ask("GET", "/window"))
+        self.look_at(self._ask("POST", "/window/new", {"type": "tab"})["handle"])
+        return before
+
+    def look_at(self, tab: str) -> None:
+        self._ask("POST", "/window", {"handle": tab})
+
+    def forbid_scripts(self) -> None:
+        """As for a visitor who has turned JavaScript off; `run` still asks pages."""
+        self._command("Emulation.setScriptExecutionDisabled", {"value": True})
+
     @property
     def url(self) -> str:
         return str(self._ask("GET", "/url"))
@@ -68,11 +84,14 @@ class Browser:
 
     def follow(self, selector: str) -> None:
         """Click, and wait for the page that this leads to."""
+        self._leave(lambda: self.click(selector), f"a click on {selector}")
+
+    def _leave(self, act: Callable[[], None], what: str) -> None:
         self.run("window.isTheOldPage = true")
-        self.click(selector)
+        act()
         deadline = time.monotonic() + PAGE_S
         while not self._is_loaded("return !window.isTheOldPage && document.readyState === 'complete'"):
-            assert time.monotonic() < deadline, f"no new page after a click on {selector}; still {self.url}"
+            assert time.monotonic() < deadline, f"no new page after {what}; still {self.url}"
             time.sleep(0.05)
 
     def wait_for(self, selector: str) -> None:
@@ -90,12 +109,20 @@ class Browser:
 
     def press_tab(self) -> str:
         """Move the focus on; returns what has it then, as tag and text."""
-        keys = [{"type": "keyDown", "value": "\ue004"}, {"type": "keyUp", "value": "\ue004"}]
-        self._ask("POST", "/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": keys}]})
+        self.press("\ue004")
         found = self._ask("GET", "/element/active")
         element = found[_ELEMENT]
         name, text = self._ask("GET", f"/element/{element}/name"), self._ask("GET", f"/element/{element}/text")
         return f"{name} {text}".strip()
+
+    def press(self, keys: str) -> None:
+        """Type with whatever has the focus. Keys without a character: https://www.w3.org/TR/webdriver2/#keyboard-actions."""
+        strokes = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
+        self._ask("POST", "/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": strokes}]})
+
+    def press_enter(self) -> None:
+        """Press Enter, and wait for the page that this leads to."""
+        self._leave(lambda: self.press("\ue007"), "Enter")
 
     def run(self, script: str) -> Any:
         """Ask the page something. The pages bring no script of their own."""

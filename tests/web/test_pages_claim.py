@@ -87,14 +87,44 @@ def test_before_the_payment_the_page_waits_and_asks_again_by_itself(gateway):
     assert len(keys_in(browser.get(address).text)) == 1
 
 
-def test_two_tabs_of_one_browser_both_get_what_they_paid_for(gateway):
+def test_two_tabs_of_one_browser_are_one_customer_and_only_the_later_page_can_be_paid(gateway):
     browser = gateway.browser()
     first, second = start_checkout(browser), start_checkout(browser, "enterprise-monthly")
-    gateway.sandbox.pay(first[0])
+    assert gateway.sandbox.pay(first[0]).status_code == 410
     gateway.sandbox.pay(second[0])
-    keys = [keys_in(browser.get(f"/_tiergate/success?session_id={session}").text) for _, session in (first, second)]
-    assert [len(found) for found in keys] == [1, 1]
-    assert keys[0] != keys[1]
+    (key,) = keys_in(browser.get(f"/_tiergate/success?session_id={second[1]}").text)
+    assert gateway.bearer(key).get("/api/v1/subscription").json()["plan_id"] == "enterprise-monthly"
+    sessions = [gateway.sandbox.ask("GET", f"/v1/checkout/sessions/{session}") for _, session in (first, second)]
+    assert sessions[0]["customer"] == sessions[1]["customer"]
+
+
+def test_whoever_paid_and_begins_again_is_shown_the_key_instead_of_a_second_bill(gateway):
+    browser = gateway.browser()
+    begun, paid = start_checkout(browser), start_checkout(browser)
+    gateway.sandbox.pay(paid[0])
+    again = browser.post("/_tiergate/pricing", data={"plan_id": "pro-monthly"})
+    assert (again.status_code, again.headers["location"]) == (303, f"/_tiergate/success?session_id={paid[1]}")
+    assert len(keys_in(browser.get(again.headers["location"]).text)) == 1
+    assert begun[1] != paid[1]
+
+
+def test_a_browser_without_its_session_buys_as_somebody_new_when_the_first_key_was_shown(gateway):
+    browser, key, _ = signed_up(gateway)
+    browser.cookies.delete("tiergate_session")
+    (other,) = keys_in(browser.get(paid_checkout(gateway, browser)).text)
+    ids = {gateway.bearer(one).get("/api/v1/usage").json()["customer_id"] for one in (key, other)}
+    assert len(ids) == 2
+
+
+def test_a_claim_with_a_wrong_secret_makes_nobody_the_customer_of_that_checkout(gateway):
+    victim, thief = gateway.browser(), gateway.browser()
+    _, session_id = start_checkout(victim)
+    (name,) = (cookie for cookie in victim.cookies if cookie.startswith("tiergate_claim_"))
+    thief.cookies.set(name, f"{'A' * 43}.{session_id}")
+    _, theirs = start_checkout(thief)
+    customers = [gateway.sandbox.ask("GET", f"/v1/checkout/sessions/{one}")["customer"] for one in (session_id, theirs)]
+    assert customers[0] != customers[1]
+    assert gateway.sandbox.ask("GET", f"/v1/checkout/sessions/{session_id}")["status"] == "open"
 
 
 @pytest.mark.parametrize("path", ["/_tiergate/pricing", "/api/v1/create-checkout"])
