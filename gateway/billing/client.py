@@ -144,7 +144,7 @@ class Billing:
             "mode": "subscription",
             "customer": stripe_customer_id,
             "client_reference_id": customer_id,
-            "line_items": [{"price": price_id, "quantity": 1}],
+            "line_items": [{"price": price_id, "quantity": 1 if plan.seats is None else plan.seats.least}],
             "metadata": metadata,
             "subscription_data": {"metadata": metadata},
             "success_url": success_url,

@@ -142,6 +142,7 @@ def _read_item(item: stripe.SubscriptionItem) -> ItemFacts:
         item_id=item.id,
         price_id=item.price.id,
         lookup_key=item.price.lookup_key,
+        quantity=_quantity(item),
         product_id=id_of(item.price.product),
         period_starts_at=item.current_period_start,
         period_ends_at=item.current_period_end,
@@ -149,6 +150,12 @@ def _read_item(item: stripe.SubscriptionItem) -> ItemFacts:
         interval_count=1 if recurring is None else recurring.interval_count,
         amount=item.price.unit_amount,
     )
+
+
+def _quantity(item: stripe.SubscriptionItem) -> int:
+    """Items that are billed by use have none."""
+    quantity = item.quantity if "quantity" in item else None
+    return 1 if quantity is None else quantity
 
 
 def id_of(value: str | stripe.StripeObject | None) -> str | None:

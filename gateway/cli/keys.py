@@ -14,7 +14,7 @@ from gateway.cli.options import ENDING, DurationType, Ending, Who, examples, jso
 from gateway.cli.printing import instant_words, note, print_columns, print_json
 from gateway.core.key_order import KeyOrder
 from gateway.core.webhook_signature import SECRET_PREFIX
-from gateway.policyfiles import LimitInvalid, PolicyInvalid, load_policy, parse_limit
+from gateway.policyfiles import LimitInvalid, PolicyInvalid, load_policy, parse_key_limit
 from gateway.settings import load_settings
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _parse_limits(texts: tuple[str, ...], settings: Settings) -> tuple[Limit, ..
         return ()
     try:
         policy = load_policy(settings.policy_dir)
-        return tuple(parse_limit(text, policy.meters, policy.route_groups) for text in texts)
+        return tuple(parse_key_limit(text, policy.meters, policy.route_groups) for text in texts)
     except LimitInvalid as error:
         hint = f" Did you mean {error.suggestion!r}?" if error.suggestion else ""
         raise click.BadParameter(f"{error}.{hint}", param_hint="'--limit'") from None

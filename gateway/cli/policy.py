@@ -13,6 +13,7 @@ import click
 from gateway.cli.charge_words import billed_words, cost_words, settle_words
 from gateway.cli.faults import count_words, print_cautions, print_faults
 from gateway.cli.forward_words import forwarding_lines, group_words
+from gateway.cli.offer_words import add_on_words, plan_words
 from gateway.core.errors import TargetRejected
 from gateway.core.limits import Concurrency, Rate
 from gateway.core.nearest import nearest_name
@@ -196,13 +197,9 @@ def _print_policy(policy: Policy, directory: Path) -> None:
             click.echo(f"    features: {', '.join(sorted(tier.features))}")
     if policy.default_tier is None:
         click.echo("  (no default tier: 402 without a subscription)")
-    _print_table(
-        "Plans",
-        [
-            (plan.plan_id, f"{plan.tier}  {_price_words(plan.price_id, plan.lookup_key)}")
-            for plan in policy.plans.values()
-        ],
-    )
+    _print_table("Plans", [(plan.plan_id, plan_words(plan)) for plan in policy.plans.values()])
+    if policy.add_ons:
+        _print_table("Add-ons", [(add_on.name, add_on_words(add_on)) for add_on in policy.add_ons.values()])
     _print_table("Routes, first match wins", [(route.pattern, _route_words(route)) for route in policy.routes])
     _print_table(
         "Beside the quotas",
@@ -255,10 +252,6 @@ def _print_cost(route: Route, tier: Tier) -> None:
         click.echo(f"limit    {limit_words(limit)}: {often}{f' {kind}' if units else ''}")
     if not tier.limits:
         click.echo("limit    none: this tier is unlimited")
-
-
-def _price_words(price_id: str | None, lookup_key: str | None) -> str:
-    return f"price {price_id}" if lookup_key is None else f"lookup key {lookup_key}"
 
 
 def _route_words(route: Route) -> str:

@@ -6,6 +6,7 @@ does is the policy's `lifecycle`; this module knows only the order of the questi
 blocked, then status, then how long, then whether the plan can be read, then what else is
 true of the subscription (its flags), then whether a tier was granted by hand (`core.tier_grant`).
 A flag lowers what the status grants and never raises it; a granted tier only raises it.
+Seats and add-ons widen the tier of a plan that is in force, or one granted above it (`core.bought`), and give none.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from gateway.core.bought import tier_as_bought
 from gateway.core.plan_change import tier_after_changes
 from gateway.core.standing_words import kept_words, lapsed_words
 from gateway.core.tier_grant import raised
@@ -89,8 +91,13 @@ def decide_access(account: Account, policy: Policy, now: float) -> Access:
     access = _by_subscription(account, policy, now)
     if account.tier_grant is not None:
         access = raised(access, account.tier_grant, policy, now)
-    if account.subscription is not None and account.subscription.entitlements and access.plan_id is not None:
-        access = _with_entitlements(access, policy.entitlements.intersection(account.subscription.entitlements))
+    subscription = account.subscription
+    if subscription is None or access.plan_id is None or access.tier is None:
+        return access
+    if access.tier.is_per_seat or subscription.add_ons:
+        access = replace(access, tier=tier_as_bought(access.tier, subscription, policy))
+    if subscription.entitlements:
+        access = _with_entitlements(access, policy.entitlements.intersection(subscription.entitlements))
     return access
 
 

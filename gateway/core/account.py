@@ -99,6 +99,12 @@ class Subscription:
     """Lookup keys of the features that Stripe entitles the customer to. They count beside a plan's tier only."""
     metered: tuple[MeteredItem, ...] = ()
     """Its metered items, in the order of their prices' ids (`core.overage`)."""
+    seats: int = 1
+    """Quantity of the plan's price, as Stripe has it, whatever policy sells."""
+    add_ons: tuple[tuple[str, int], ...] = ()
+    """What else is paid for, by policy's names, and how many of each; in the order of names."""
+    add_on_prices: tuple[tuple[str, str], ...] = ()
+    """Stripe prices that `add_ons` were read from, and the name that each gave: kept as `price_id` is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

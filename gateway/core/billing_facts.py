@@ -22,6 +22,8 @@ class ItemFacts:
     lookup_key: str | None
     period_starts_at: int
     period_ends_at: int
+    quantity: int = 1
+    """How many were bought. A price that is billed by use has none; that counts as one."""
     product_id: str | None = None
     product_tier: str | None = None
     """`tier` in the product's metadata. None: it names none, or was not read because the price maps without it."""

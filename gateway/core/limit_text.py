@@ -1,10 +1,11 @@
 """Limits as sentences, both ways: `2 per second burst 10`, `1_000 requests per billing period`.
 
-    <units> [<meter>] per [<n>] <second|minute|hour|day>[s] [burst <units>]
-    <units> [<meter>] per billing period
+    <units> [<meter>] [per seat] per [<n>] <second|minute|hour|day>[s] [burst <units>]
+    <units> [<meter>] [per seat] per billing period
     <calls> concurrent [requests]
 
-Each may end in `on <group>`, and is then for the routes of that group only.
+Each may end in `on <group>`, and is then for the routes of that group only. Units and burst of a
+limit per seat are those of one seat.
 
 Windows shorter than an hour are rates, from an hour on they are quotas; `burst` makes a rate
 of any window. Hours and days are aligned to UTC. Without `burst`, a rate may spend one
@@ -36,7 +37,8 @@ _LONGEST_WINDOW_S = 366 * 86_400
 _SLOWEST_REFILL_MS = 86_400_000
 
 _SENTENCE = re.compile(
-    r"(?P<units>[^\s]+)(?: (?P<meter>(?!per )[^\s]+))? per (?P<window>.+?)(?: burst (?P<burst>[^\s]+))?"
+    r"(?P<units>[^\s]+)(?: (?P<meter>(?!per )[^\s]+))?(?P<per_seat> per seat)? per (?P<window>.+?)"
+    r"(?: burst (?P<burst>[^\s]+))?"
 )
 _AT_ONCE = re.compile(r"(?P<calls>[^\s]+) concurrent(?: (?P<what>[^\s]+))?")
 _OF_GROUP = re.compile(r"(?P<limit>.+) on (?P<group>[^\s]+)")
@@ -75,6 +77,18 @@ def parse_limit(text: str, meters: Collection[str], groups: Collection[str] | No
     return replace(limit, name=f"{group}-{limit.name}", group=group)
 
 
+def parse_key_limit(text: str, meters: Collection[str], groups: Collection[str]) -> Limit:
+    """Read a limit of a key's own, which has no seats.
+
+    Raises:
+        LimitInvalid: As `parse_limit`; or it is per seat.
+    """
+    limit = parse_limit(text, meters, groups)
+    if not isinstance(limit, Concurrency) and limit.per_seat:
+        raise LimitInvalid("a key has no seats: only the limits of a tier can be 'per seat'")
+    return limit
+
+
 def check_group(name: str, groups: Collection[str]) -> None:
     """Refuse a group of routes that is not there.
 
@@ -96,9 +110,10 @@ def _parse(sentence: str, meters: Collection[str]) -> Limit:
     units = _parse_units(match["units"])
     burst = None if match["burst"] is None else _parse_units(match["burst"])
     window_s = _parse_window(match["window"])
+    per_seat = match["per_seat"] is not None
     if burst is not None or (window_s is not None and window_s < _QUOTA_FROM_S):
-        return _rate(meter, units, window_s, burst)
-    return Quota(name=_name(meter, window_s), meter=meter, units=units, window_s=window_s)
+        return replace(_rate(meter, units, window_s, burst), per_seat=per_seat)
+    return Quota(name=_name(meter, window_s), meter=meter, units=units, window_s=window_s, per_seat=per_seat)
 
 
 def limit_words(limit: Limit) -> str:
@@ -107,7 +122,8 @@ def limit_words(limit: Limit) -> str:
     if isinstance(limit, Concurrency):
         return f"{limit.units:_} concurrent{group}"
     window_s = limit.window_ms // 1000 if isinstance(limit, Rate) else limit.window_s
-    sentence = f"{limit.units:_} {limit.meter} per {_window_words(window_s)}"
+    seat = " per seat" if limit.per_seat else ""
+    sentence = f"{limit.units:_} {limit.meter}{seat} per {_window_words(window_s)}"
     return f"{sentence} burst {limit.burst:_}{group}" if isinstance(limit, Rate) else f"{sentence}{group}"
 
 
@@ -127,6 +143,10 @@ def parse_duration_s(text: str) -> int:
 
 def _concurrency(sentence: str) -> Concurrency:
     match = _AT_ONCE.fullmatch(sentence)
+    if sentence.endswith(" per seat"):
+        raise LimitInvalid(
+            "calls at once are not counted per seat: only rates and quotas are", sentence.removesuffix(" per seat")
+        )
     if match is None or match["what"] not in {None, REQUESTS}:
         right = None if match is None else f"{match['calls']} concurrent"
         raise LimitInvalid(

@@ -28,6 +28,8 @@ class Rate:
     """Units that may be spent at once, >= 1. `burst * window_ms` stays below 2**53."""
     group: str | None = None
     """The routes that it counts (`core.route`), and no others; None: every call."""
+    per_seat: bool = False
+    """Units and burst are those of one seat; `core.bought` multiplies them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,8 @@ class Quota:
     None for the customer's billing period, whose bounds come from the subscription."""
     group: str | None = None
     """The routes that it counts (`core.route`), and no others; None: every call."""
+    per_seat: bool = False
+    """Units are those of one seat; `core.bought` multiplies them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,8 @@ Laws:
 - only changes within the window count, so the next window is whole again;
 - under `prorate` a rise never lowers the quota, so nobody who could call is refused for it;
 - under `reset` each tier gives a fresh count once a window at most: to and fro wins nothing;
-- quotas of hours and days, rates and the limits of keys are those of the plan in force, at once.
+- quotas of hours and days, rates and the limits of keys are those of the plan in force, at once;
+- seats and add-ons are those of now, for every plan there was: more of them count from the window's start.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
+from gateway.core.bought import units_of_seats
 from gateway.core.limits import Quota, limit_field
 from gateway.core.window import quota_window
 
@@ -74,36 +76,37 @@ def tier_after_changes(policy: Policy, account: Account, tier: Tier, plan_id: st
     plans = [*(plan for _, plan in recent), plan_id]
     stretches = [(bounds[place], bounds[place + 1], plan) for place, plan in enumerate(plans)]
     is_known = len(changes) < MOST_CHANGES or changes[0][0] <= starts_at
-    limits = tuple(_changed(limit, policy, stretches, is_known=is_known) for limit in tier.limits)
+    seats = 1 if account.subscription is None else account.subscription.seats
+    limits = tuple(_changed(limit, policy, stretches, seats, is_known=is_known) for limit in tier.limits)
     return replace(tier, limits=limits)
 
 
-def _changed(limit: Limit, policy: Policy, stretches: list[Stretch], *, is_known: bool) -> Limit:
+def _changed(limit: Limit, policy: Policy, stretches: list[Stretch], seats: int, *, is_known: bool) -> Limit:
     if not isinstance(limit, Quota) or limit.window_s is not None:
         return limit
-    units, since = limit.units, stretches[0][0]
+    units, since = units_of_seats(limit, seats), stretches[0][0]
     if policy.plan_change == "prorate":
-        units = _share(limit, policy, stretches, is_known=is_known)
+        units = _share(limit, policy, stretches, seats, is_known=is_known)
     elif policy.plan_change == "reset" and is_known:
         since = _last_rise(policy, stretches)
     return ChangedQuota(name=limit.name, meter=limit.meter, units=units, window_s=None, group=limit.group, since=since)
 
 
-def _share(limit: Quota, policy: Policy, stretches: list[Stretch], *, is_known: bool) -> int:
-    units = [_units_of(plan, limit, policy) for _, _, plan in stretches]
+def _share(limit: Quota, policy: Policy, stretches: list[Stretch], seats: int, *, is_known: bool) -> int:
+    units = [_units_of(plan, limit, policy, seats) for _, _, plan in stretches]
     if not is_known:
         units[0] = min(units)
     total = sum(count * (until - since) for count, (since, until, _) in zip(units, stretches, strict=True))
     return total // (stretches[-1][1] - stretches[0][0])
 
 
-def _units_of(plan_id: str, limit: Quota, policy: Policy) -> int:
+def _units_of(plan_id: str, limit: Quota, policy: Policy, seats: int) -> int:
     """What a plan has of the same quota; one without it, or that is not sold any more, counts as the plan in force."""
     plan = policy.find_plan(plan_id)
     for other in policy.tiers[plan.tier].limits if plan is not None else ():
         if isinstance(other, Quota) and limit_field(other) == limit_field(limit):
-            return other.units
-    return limit.units
+            return units_of_seats(other, seats)
+    return units_of_seats(limit, seats)
 
 
 def _last_rise(policy: Policy, stretches: list[Stretch]) -> int:

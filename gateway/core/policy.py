@@ -13,7 +13,8 @@ from gateway.core.alerts import DEFAULT_PERCENTS
 from gateway.core.credits import NEVER_EXPIRE, CreditTerms
 from gateway.core.errors import TargetRejected
 from gateway.core.forward_rules import host_name
-from gateway.core.limits import Limit
+from gateway.core.limits import Concurrency, Limit
+from gateway.core.offer import AddOn, SeatRange
 from gateway.core.outage_policy import DENY, OutageRule
 from gateway.core.overage import Overage, PriceName
 from gateway.core.route import Route
@@ -60,6 +61,12 @@ class Tier:
     """Who is let in while the cache cannot decide."""
     overages: tuple[Overage, ...] = ()
     """Which of its quotas may be exceeded, one for each meter at most."""
+    is_per_seat: bool = field(init=False, repr=False, compare=False, hash=False)
+    """Whether any limit is that of one seat."""
+
+    def __post_init__(self) -> None:
+        counted = any(not isinstance(limit, Concurrency) and limit.per_seat for limit in self.limits)
+        object.__setattr__(self, "is_per_seat", counted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +84,10 @@ class Plan:
     lookup_key: str | None
     overage_prices: tuple[tuple[str, PriceName], ...] = ()
     """By meter, where overage is billed at another price than the tier says: of another interval or currency."""
+    seats: SeatRange | None = None
+    """How many are sold, as the quantity of its price. None: seats are not sold, and there is one."""
+    add_ons: tuple[str, ...] = ()
+    """Names of what may be bought with it, in `Policy.add_ons`."""
 
 
 def tier_plan_id(tier: str) -> str:
@@ -120,6 +131,8 @@ class Policy:
     """What a change of plan does to the quota of its billing period."""
     switching: SwitchTerms = AS_EVER
     """What a change of plan does to the bill."""
+    add_ons: dict[str, AddOn] = field(default_factory=dict)
+    """By name."""
     entitlements: frozenset[str] = frozenset()
     """Lookup keys of Stripe's features that count as features here, for customers whose plan is in force."""
     takes_encoded_slashes: bool = field(init=False, repr=False, compare=False)

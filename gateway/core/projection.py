@@ -4,6 +4,7 @@ Laws:
   A price becomes a plan by `core.plan_map`: never by amount or currency.
   What cannot be read is recorded as unreadable since the first time, with a finding; the
   last plan that was good is remembered, never guessed.
+  What is bought beside a plan widens its tier (`core.item_map`); what nobody knows there is left out, with a finding.
   Of several subscriptions the one that grants the highest tier *now* is recorded.
 """
 
@@ -16,6 +17,8 @@ from gateway.core.access import CUSTOMER_DELETED, KNOWN_STATUSES, decide_access
 from gateway.core.account import Account, MeteredItem, Subscription
 from gateway.core.billing_facts import CustomerFacts, ItemFacts, SubscriptionFacts
 from gateway.core.flags import flags_of
+from gateway.core.item_map import read_items, stray_items
+from gateway.core.offer import SeatRange
 from gateway.core.plan_change import with_change
 from gateway.core.plan_map import ENDED_STATUSES, plan_of_item, price_words
 from gateway.core.policy import Plan, Policy
@@ -33,7 +36,14 @@ _LIVELIEST_LAST = (
     "active",
 )
 
-FindingCode: TypeAlias = Literal["unmapped-price", "unknown-status", "several-subscriptions", "no-such-customer"]
+FindingCode: TypeAlias = Literal[
+    "unmapped-price",
+    "unknown-status",
+    "several-subscriptions",
+    "no-such-customer",
+    "unmapped-item",
+    "seats-not-sold",
+]
 NEEDS_ATTENTION: frozenset[FindingCode] = frozenset({"unmapped-price", "unknown-status", "several-subscriptions"})
 """Findings after which somebody must act: a customer has a tier only for a while, or pays twice."""
 
@@ -105,6 +115,7 @@ def _deleted(previous: Subscription | None, now: int) -> Subscription | None:
         flags=(),
         entitlements=(),
         metered=(),
+        add_ons=(),
     )
 
 
@@ -112,7 +123,8 @@ def _candidate(
     customer: CustomerFacts, facts: SubscriptionFacts, policy: Policy, previous: Subscription | None, now: int
 ) -> Candidate:
     own = previous if previous is not None and previous.subscription_id == facts.subscription_id else None
-    item, plan = _base_item(facts, policy, own)
+    items = read_items(facts, policy, own)
+    item, plan = items.base, items.plan
     readable = facts.status in KNOWN_STATUSES and (plan is not None or facts.status in ENDED_STATUSES)
     starts_at = item.period_starts_at if item is not None else facts.started_at
     ends_at = item.period_ends_at if item is not None else facts.started_at
@@ -134,6 +146,9 @@ def _candidate(
         flags=flags_of(customer, facts, own, now),
         entitlements=customer.entitlements,
         metered=_metered(facts),
+        seats=items.seats,
+        add_ons=items.add_ons,
+        add_on_prices=items.add_on_prices,
     )
     return Candidate(record=record, facts=facts, item=item, plan=plan)
 
@@ -149,17 +164,6 @@ def _plan_changes(plan: Plan | None, own: Subscription | None, now: int) -> tupl
         return ()
     before, after = own.plan_id or own.last_good_plan_id, None if plan is None else plan.plan_id
     return with_change(own.plan_changes, before, after, now)
-
-
-def _base_item(
-    facts: SubscriptionFacts, policy: Policy, own: Subscription | None
-) -> tuple[ItemFacts | None, Plan | None]:
-    """The item whose plan has the highest tier; items that policy does not map are add-ons beside it."""
-    mapped = [(item, plan) for item in facts.items if (plan := plan_of_item(item, policy, own)) is not None]
-    if mapped:
-        return max(mapped, key=lambda pair: (_rank(pair[1], policy), pair[0].period_ends_at, pair[0].item_id))
-    first = max(facts.items, key=lambda item: (item.period_ends_at, item.item_id), default=None)
-    return first, None
 
 
 def _cancel_at(facts: SubscriptionFacts, period_ends_at: int) -> int | None:
@@ -222,10 +226,6 @@ def _granted_rank(record: Subscription, policy: Policy, now: int) -> int:
     return -1 if access.plan_id is None or access.tier is None else access.tier.rank
 
 
-def _rank(plan: Plan, policy: Policy) -> int:
-    return policy.tiers[plan.tier].rank
-
-
 def _findings(facts: CustomerFacts, chosen: Candidate, policy: Policy) -> tuple[Finding, ...]:
     found = [
         Finding(code="unknown-status", detail=f"{one.subscription_id} has the status {one.status[:40]!r}")
@@ -234,17 +234,38 @@ def _findings(facts: CustomerFacts, chosen: Candidate, policy: Policy) -> tuple[
     ]
     record = chosen.record
     if record.status in KNOWN_STATUSES and record.unreadable_since is not None:
-        prices = ", ".join(price_words(item) for item in _items(facts, record))
+        prices = ", ".join(price_words(item) for item in _subscription(facts, record).items)
         detail = f"no plan sells {prices or 'an empty subscription'} of {record.subscription_id}"
         found.append(Finding(code="unmapped-price", detail=detail))
+    found += _findings_beside(_subscription(facts, record), record, chosen.plan, policy)
     paying = [one.subscription_id for one in facts.subscriptions if _is_sold(one, policy)]
     if len(paying) > 1:
         found.append(Finding(code="several-subscriptions", detail=f"paid for at once: {', '.join(sorted(paying))}"))
     return tuple(found)
 
 
-def _items(facts: CustomerFacts, record: Subscription) -> tuple[ItemFacts, ...]:
-    return next(one.items for one in facts.subscriptions if one.subscription_id == record.subscription_id)
+def _findings_beside(
+    facts: SubscriptionFacts, record: Subscription, plan: Plan | None, policy: Policy
+) -> list[Finding]:
+    """About a plan that runs: a number of seats that policy does not sell, and items that nothing there explains."""
+    if plan is None or record.status in ENDED_STATUSES:
+        return []
+    found = []
+    sold = plan.seats or SeatRange(least=1, most=1)
+    if not sold.holds(record.seats):
+        detail = (
+            f"{record.subscription_id} has {record.seats} seats of {plan.plan_id!r}, which is sold with {sold.words}"
+        )
+        found.append(Finding(code="seats-not-sold", detail=detail))
+    strays = stray_items(facts, policy, record)
+    if strays:
+        prices = ", ".join(price_words(item) for item in strays)
+        found.append(Finding(code="unmapped-item", detail=f"no plan or add-on sells {prices} beside {plan.plan_id!r}"))
+    return found
+
+
+def _subscription(facts: CustomerFacts, record: Subscription) -> SubscriptionFacts:
+    return next(one for one in facts.subscriptions if one.subscription_id == record.subscription_id)
 
 
 def _is_sold(facts: SubscriptionFacts, policy: Policy) -> bool:

@@ -20,6 +20,7 @@ def dump_limits(limits: Sequence[Limit]) -> list[dict[str, Any]]:
     for one in objects:
         if one["group"] is None:
             del one["group"]
+        one.pop("per_seat", None)  # a key's limits never are
     return objects
 
 

@@ -45,6 +45,9 @@ def read_subscription(row: RowMapping | dict[str, Any]) -> Subscription | None:
     facts["flags"] = tuple((name, since) for name, since in facts["flags"] or ())
     facts["entitlements"] = tuple(facts["entitlements"] or ())
     facts["metered"] = load_metered(facts["metered"] or ())
+    facts["seats"] = 1 if facts["seats"] is None else facts["seats"]
+    facts["add_ons"] = tuple((name, count) for name, count in facts["add_ons"] or ())
+    facts["add_on_prices"] = tuple((price_id, name) for price_id, name in facts["add_on_prices"] or ())
     return Subscription(**facts)
 
 

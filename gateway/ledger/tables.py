@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-SCHEMA_REVISION: Final = "0009"
+SCHEMA_REVISION: Final = "0010"
 """The newest migration: what `alembic_version` holds when the tables are those below.
 
 Revisions are four digits and rise, so that one which is not known here is known to be newer.
@@ -116,6 +116,9 @@ SUBSCRIPTIONS: Final = Table(
     Column("flags", JSON(none_as_null=True)),
     Column("entitlements", JSON(none_as_null=True)),
     Column("metered", JSON(none_as_null=True)),
+    Column("seats", BigInteger),
+    Column("add_ons", JSON(none_as_null=True)),
+    Column("add_on_prices", JSON(none_as_null=True)),
     _instant("changed_at"),
 )
 

@@ -5,7 +5,7 @@ plans, routes, lifecycle), consistency (what holds between sections) and compile
 that everything else reads). `PolicyHolder` repeats this when the files change.
 """
 
-from gateway.core.limit_text import LimitInvalid, limit_words, parse_limit
+from gateway.core.limit_text import LimitInvalid, limit_words, parse_key_limit
 from gateway.policyfiles.cautions import find_restarts
 from gateway.policyfiles.compiler import CompiledPolicy, compile_policy, load_policy
 from gateway.policyfiles.faults import Caution, Fault, Place, PolicyInvalid
@@ -27,6 +27,6 @@ __all__ = [
     "find_restarts",
     "limit_words",
     "load_policy",
-    "parse_limit",
+    "parse_key_limit",
     "read_sources",
 ]

@@ -14,8 +14,9 @@ from gateway.core.limits import limit_field
 from gateway.core.once import OnceTerms
 from gateway.core.outage_policy import default_rule
 from gateway.core.outcome import BELOW_500
-from gateway.core.policy import Plan, Policy, Tier
+from gateway.core.policy import Policy, Tier
 from gateway.core.route import Route
+from gateway.policyfiles.add_ons import read_add_ons
 from gateway.policyfiles.alerts import read_alerts
 from gateway.policyfiles.billable import read_billable
 from gateway.policyfiles.cautions import find_overshoots
@@ -34,8 +35,10 @@ from gateway.policyfiles.document import Node, Text, read_document
 from gateway.policyfiles.entitlements import read_entitlements
 from gateway.policyfiles.faults import FaultLog, Place
 from gateway.policyfiles.lifecycle import check_lifecycle, complete_lifecycle, read_lifecycle
+from gateway.policyfiles.offers import check_offers
 from gateway.policyfiles.once import bears_keys, read_once
 from gateway.policyfiles.plans import read_plans
+from gateway.policyfiles.prices import SoldPrices
 from gateway.policyfiles.routes import read_routes
 from gateway.policyfiles.shapes import as_fields, as_list, as_mapping, as_text
 from gateway.policyfiles.sources import read_sources
@@ -51,13 +54,12 @@ if TYPE_CHECKING:
     from gateway.core.outcome import Billable
     from gateway.policyfiles.faults import Caution
     from gateway.policyfiles.named_files import Attachment
-    from gateway.policyfiles.plans import PlanDraft
     from gateway.policyfiles.routes import RouteDraft
     from gateway.policyfiles.sources import Sources
     from gateway.policyfiles.tiers import TierDraft
 
 GRAMMAR_VERSION = "1"
-_NAMED_SECTIONS = ("meters", "tiers", "plans", "lifecycle", "upstreams")
+_NAMED_SECTIONS = ("meters", "tiers", "plans", "add_ons", "lifecycle", "upstreams")
 _ONCE = ("cors", "billable", "idempotency", "alerts", "credits", "plan_change", "switching", "entitlements")
 _SECTIONS = ("version", "default_tier", *_NAMED_SECTIONS, *_ONCE, "routes")
 _LATER_SECTIONS = ("tests", "enforce", "overrides", "compat")
@@ -116,7 +118,9 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
     merged = _merge(sources, faults)
     meters = read_meters(merged.named["meters"], faults)
     tiers = read_tiers(merged.named["tiers"], meters, faults)
-    plans = read_plans(merged.named["plans"], faults)
+    sold_at = SoldPrices()
+    plans = read_plans(merged.named["plans"], sold_at, faults)
+    add_ons = read_add_ons(merged.named["add_ons"], meters, sold_at, faults)
     routes = read_routes(merged.routes, meters, faults)
     lifecycle = read_lifecycle(merged.named["lifecycle"], faults)
     alerts = read_alerts(merged.once["alerts"], faults) if "alerts" in merged.once else DEFAULT_PERCENTS
@@ -133,10 +137,11 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
     if not faults.is_partial:
         check_default_tier(merged.default_tier, tiers, faults)
         check_plans(plans.values(), tiers, faults)
-        check_features(routes, tiers, entitlements, faults)
+        check_offers(plans.values(), tiers, add_ons, faults)
+        check_features(routes, (*tiers.values(), *add_ons.values()), entitlements, faults)
         check_costs(routes, tiers, faults)
         check_groups(routes, upstreams, faults)
-        check_route_groups(routes, tiers, faults)
+        check_route_groups(routes, (*tiers.values(), *add_ons.values()), faults)
         if not has_default_upstream:
             check_default_group(routes, upstreams, faults)
         check_lifecycle(lifecycle, tiers, faults)
@@ -148,7 +153,8 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
         "default_tier": default_tier,
         "meters": meters,
         "tiers": {name: _tier(rank, draft, is_sold=name in sold) for rank, (name, draft) in enumerate(tiers.items())},
-        "plans": {name: _plan(draft) for name, draft in plans.items()},
+        "plans": {name: draft.compiled() for name, draft in plans.items()},
+        "add_ons": {name: draft.compiled() for name, draft in add_ons.items()},
         "routes": tuple(_route(draft, billable, once) for draft in routes),
         "lifecycle": complete_lifecycle(lifecycle, default_tier),
         "upstreams": upstreams,
@@ -255,16 +261,6 @@ def _tier(rank: int, draft: TierDraft, *, is_sold: bool) -> Tier:
         features=features,
         forward=draft.forward,
         when_cache_fails=draft.when_cache_fails or default_rule(limits, is_sold=is_sold),
-    )
-
-
-def _plan(draft: PlanDraft) -> Plan:
-    return Plan(
-        plan_id=draft.name.value,
-        tier=draft.tier.value,
-        title=draft.title,
-        price_id=draft.price_id,
-        lookup_key=draft.lookup_key,
     )
 
 

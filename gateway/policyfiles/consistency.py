@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gateway.core.upstream_policy import UpstreamGroup
+    from gateway.policyfiles.add_ons import AddOnDraft
     from gateway.policyfiles.document import Text
     from gateway.policyfiles.faults import FaultLog, Place
     from gateway.policyfiles.plans import PlanDraft
@@ -37,10 +38,13 @@ def check_plans(plans: Iterable[PlanDraft], tiers: dict[str, TierDraft], faults:
 
 
 def check_features(
-    routes: Iterable[RouteDraft], tiers: dict[str, TierDraft], entitlements: frozenset[str], faults: FaultLog
+    routes: Iterable[RouteDraft],
+    granting: Iterable[TierDraft | AddOnDraft],
+    entitlements: frozenset[str],
+    faults: FaultLog,
 ) -> None:
-    """A feature that no tier has and Stripe cannot grant would make a route that nobody can call."""
-    features = entitlements | {feature.value for tier in tiers.values() for feature in tier.features}
+    """A feature that nothing on sale has and Stripe cannot grant would make a route that nobody can call."""
+    features = entitlements | {feature.value for one in granting for feature in one.features}
     for route in routes:
         if route.requires is not None and route.requires.value not in features:
             message = f"no tier has the feature {route.requires.value[:40]!r}"
@@ -57,11 +61,13 @@ def check_groups(routes: Iterable[RouteDraft], groups: dict[str, UpstreamGroup],
             faults.add_unknown(name.place, message, name.value, groups)
 
 
-def check_route_groups(routes: Iterable[RouteDraft], tiers: dict[str, TierDraft], faults: FaultLog) -> None:
+def check_route_groups(
+    routes: Iterable[RouteDraft], limited: Iterable[TierDraft | AddOnDraft], faults: FaultLog
+) -> None:
     """A limit on a group that no route is in would count nothing."""
     groups = {route.group.value for route in routes if route.group is not None}
-    for tier in tiers.values():
-        for limit, place in tier.limits:
+    for one in limited:
+        for limit, place in one.limits:
             if limit.group is None:
                 continue
             try:

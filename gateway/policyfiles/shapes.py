@@ -89,10 +89,10 @@ def as_texts(node: Node, what: str, faults: FaultLog) -> tuple[Text, ...]:
 def check_name(key: Text, what: str, faults: FaultLog) -> bool:
     """Whether a name may be used: it appears in response fields, metrics and links."""
     if key.value in RESERVED_NAMES:
-        faults.add(key.place, f"{key.value!r} is a word of the policy language and cannot name a {what}")
+        faults.add(key.place, f"{key.value!r} is a word of the policy language and cannot name {_a(what)}")
         return False
     if _NAME.fullmatch(key.value) is None:
-        message = f"{shown(key.value)} cannot name a {what}: small letters, digits, '-' and '_', a letter first"
+        message = f"{shown(key.value)} cannot name {_a(what)}: small letters, digits, '-' and '_', a letter first"
         faults.add(key.place, message)
         return False
     return True
@@ -101,6 +101,10 @@ def check_name(key: Text, what: str, faults: FaultLog) -> bool:
 def title_of(name: str) -> str:
     """What a thing is called on pages if nobody said: `pro-monthly` is `Pro monthly`."""
     return name.replace("-", " ").replace("_", " ").capitalize()
+
+
+def _a(what: str) -> str:
+    return f"an {what}" if what[0] in "aeiou" else f"a {what}"
 
 
 def _kind(node: Node) -> str:

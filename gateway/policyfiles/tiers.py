@@ -77,7 +77,7 @@ def _read_tier(key: Text, node: Node, meters: Collection[str], faults: FaultLog)
         title=title_of(key.value) if title is None else title.value.strip(),
         description="" if about is None else about.value.strip(),
         limits=_read_limits(fields["limits"], what, meters, faults) if "limits" in fields else (),
-        features=_read_features(fields["features"], what, faults) if "features" in fields else (),
+        features=read_features(fields["features"], what, faults) if "features" in fields else (),
         forward=read_tier_forwarding(fields["upstream"], what, faults) if "upstream" in fields else NO_OPTIONS,
         when_cache_fails=(
             read_outage_rule(fields["when_cache_fails"], what, faults) if "when_cache_fails" in fields else None
@@ -121,7 +121,8 @@ def _what_counts(limit: Limit) -> str:
     return "calls at once, beside" if isinstance(limit, Concurrency) else "the same meter and window as"
 
 
-def _read_features(node: Node, what: str, faults: FaultLog) -> tuple[Text, ...]:
+def read_features(node: Node, what: str, faults: FaultLog) -> tuple[Text, ...]:
+    """The features that a tier or an add-on has, each once."""
     features: dict[str, Text] = {}
     for item in as_list(node, f"'features' of {what}", faults):
         text = as_text(item, f"a feature of {what}", faults)

@@ -11,7 +11,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 
 from gateway.core.account import LAST_INSTANT, KeyRecord
 from gateway.core.key_order import KeyOrder
-from gateway.core.limit_text import LimitInvalid, limit_words, parse_limit
+from gateway.core.limit_text import LimitInvalid, limit_words, parse_key_limit
 from gateway.core.limits import Limit
 from gateway.ledger import KeyRow
 from gateway.provisioning import IssuedKey
@@ -241,7 +241,7 @@ def _created(runtime: Runtime, key: NewKey) -> Response[NewKey]:
 def _parse_limits(texts: list[str], runtime: Runtime) -> tuple[Limit, ...]:
     policy = runtime.policy.current
     try:
-        return tuple(parse_limit(text, policy.meters, policy.route_groups) for text in texts)
+        return tuple(parse_key_limit(text, policy.meters, policy.route_groups) for text in texts)
     except LimitInvalid as error:
         hint = f"; did you mean {error.suggestion!r}?" if error.suggestion else ""
         raise RequestInvalid(f"limits: {error}{hint}") from None

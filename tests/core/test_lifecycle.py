@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import chain, combinations, product
+from typing import TypeAlias
 
 import pytest
 
@@ -21,6 +22,9 @@ from gateway.core.access import (
     Access,
     decide_access,
 )
+from gateway.core.limit_text import parse_limit
+from gateway.core.limits import Quota
+from gateway.core.offer import AddOn
 from gateway.core.policy import Policy, Standing
 from tests.core.test_access import DAY_S, NOW, POLICY, account
 
@@ -34,12 +38,26 @@ LINES = {
 STATUSES = (*KNOWN_STATUSES, CUSTOMER_DELETED, "a word nobody coined")
 FLAG_SETS = tuple(chain.from_iterable(combinations(FLAG_ROWS, size) for size in range(len(FLAG_ROWS) + 1)))
 SINCE = NOW
+AddOns: TypeAlias = tuple[tuple[str, int], ...]
+BOUGHT: tuple[tuple[int, AddOns], ...] = ((1, ()), (4, ()), (1, (("pack", 2),)), (4, (("pack", 1), ("sso", 1))))
+"""Seats and add-ons."""
 INSTANTS = (SINCE, SINCE + 3 * DAY_S - 1, SINCE + 3 * DAY_S, SINCE + 400 * DAY_S)
 
 
 def with_lines(status_line: Standing, flag_line: Standing) -> Policy:
     lines = {row: flag_line if row in FLAG_ROWS else status_line for row in LIFECYCLE_ROWS}
     return replace(POLICY, lifecycle=lines)
+
+
+def selling_seats(policy: Policy) -> Policy:
+    """Every tier has limits per seat, and there are add-ons."""
+    per_seat = parse_limit("100 requests per seat per billing period", ())
+    quota = parse_limit("30 requests per billing period", ())
+    assert isinstance(quota, Quota)
+    pack = AddOn(name="pack", title="", price_id=None, lookup_key="pack", limits=(quota,))
+    sso = AddOn(name="sso", title="", price_id=None, lookup_key="sso", features=frozenset({"sso"}))
+    tiers = {name: replace(tier, limits=(per_seat,)) for name, tier in policy.tiers.items()}
+    return replace(policy, tiers=tiers, add_ons={"pack": pack, "sso": sso})
 
 
 def expected(status: str, flags: tuple[str, ...], now: int, policy: Policy) -> str | None:
@@ -56,7 +74,14 @@ def expected(status: str, flags: tuple[str, ...], now: int, policy: Policy) -> s
     return min((name for name in worst if name is not None), key=lambda name: policy.tiers[name].rank)
 
 
-def answered(status: str, flags: tuple[str, ...], now: int, policy: Policy) -> Access:
+def answered(
+    status: str,
+    flags: tuple[str, ...],
+    now: int,
+    policy: Policy,
+    seats: int = 1,
+    add_ons: AddOns = (),
+) -> Access:
     readable = status in {*KNOWN_STATUSES, CUSTOMER_DELETED}
     customer = account(
         status,
@@ -64,6 +89,8 @@ def answered(status: str, flags: tuple[str, ...], now: int, policy: Policy) -> A
         status_since=SINCE,
         unreadable_since=None if readable else SINCE,
         flags=tuple((flag, SINCE) for flag in flags),
+        seats=seats,
+        add_ons=add_ons,
     )
     return decide_access(customer, policy, now)
 
@@ -82,6 +109,26 @@ def test_access_is_the_lowest_that_status_and_flags_leave(status_line: Standing,
             assert access.plan_id is not None, case
             assert now < access.grace_until, case
             assert answered(status, flags, access.grace_until, policy).plan_id is None, case
+
+
+@pytest.mark.parametrize("flag_line", LINES.values(), ids=LINES)
+@pytest.mark.parametrize("status_line", LINES.values(), ids=LINES)
+def test_seats_and_add_ons_widen_a_plan_that_is_in_force_and_change_nothing_else(
+    status_line: Standing, flag_line: Standing
+) -> None:
+    policy = selling_seats(with_lines(status_line, flag_line))
+    for status, flags, now in product(STATUSES, FLAG_SETS, INSTANTS):
+        plain = answered(status, flags, now, policy)
+        for seats, add_ons in BOUGHT:
+            access = answered(status, flags, now, policy, seats, add_ons)
+            case = (status, flags, now - SINCE, seats, add_ons)
+            assert replace(access, tier=None) == replace(plain, tier=None), case
+            if access.tier is None or access.plan_id is None:
+                assert access.tier is plain.tier, case
+                continue
+            units = 100 * seats + 30 * dict(add_ons).get("pack", 0)
+            assert [getattr(limit, "units", None) for limit in access.tier.limits] == [units], case
+            assert access.tier.features == ({"sso"} if ("sso", 1) in add_ons else set()), case
 
 
 def test_a_dispute_is_only_flagged_unless_policy_suspends() -> None:

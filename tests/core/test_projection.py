@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from gateway.core.access import FLAG_ROWS, KNOWN_STATUSES, LIFECYCLE_ROWS, decide_access
 from gateway.core.account import Account, Subscription
 from gateway.core.billing_facts import CustomerFacts, ItemFacts, SubscriptionFacts
+from gateway.core.offer import AddOn, SeatRange
 from gateway.core.policy import Plan, Policy, Standing, Tier
 from gateway.core.projection import NEEDS_ATTENTION, project
 from gateway.core.window import month_window, quota_window
@@ -36,6 +37,10 @@ POLICY = Policy(
         "pro-monthly": plan("pro-monthly", "pro", lookup_key="pro_monthly"),
         "pro-yearly": plan("pro-yearly", "pro", lookup_key="pro_yearly"),
         "enterprise": plan("enterprise", "enterprise", price_id="price_enterprise"),
+    },
+    add_ons={
+        "pack": AddOn(name="pack", title="", price_id=None, lookup_key="pack"),
+        "sso": AddOn(name="sso", title="", price_id="price_sso", lookup_key=None),
     },
     meters={},
     routes=(),
@@ -185,10 +190,11 @@ def test_an_ended_subscription_with_an_unmapped_price_is_no_finding() -> None:
     assert codes(customer(subscription("canceled", item("who_knows")))) == []
 
 
-def test_items_that_policy_does_not_sell_are_add_ons() -> None:
+def test_an_item_that_policy_does_not_sell_is_left_out_beside_a_plan_and_said() -> None:
     facts = customer(subscription("active", item("seats", item_id="si_0"), item("pro_yearly", item_id="si_9")))
     assert recorded(facts).plan_id == "pro-yearly"
-    assert codes(facts) == []
+    assert codes(facts) == ["unmapped-item"]
+    assert "unmapped-item" not in NEEDS_ATTENTION
 
 
 def test_a_subscription_without_items_is_unreadable() -> None:
@@ -263,6 +269,76 @@ def test_when_a_subscription_will_end(at: int | None, at_period_end: bool, expec
     assert granted(recorded(facts)) == "pro"
 
 
+def test_seats_are_the_quantity_of_the_plans_item() -> None:
+    facts = customer(subscription("active", item(quantity=12), item("pack", item_id="si_2", quantity=3)))
+    record = recorded(facts)
+    assert (record.plan_id, record.seats, record.add_ons) == ("pro-monthly", 12, (("pack", 3),))
+
+
+@pytest.mark.parametrize(
+    ("sold", "found"),
+    [
+        (None, ["seats-not-sold"]),
+        (SeatRange(least=1, most=11), ["seats-not-sold"]),
+        (SeatRange(least=1, most=12), []),
+    ],
+)
+def test_seats_that_policy_does_not_sell_count_and_are_said(sold: SeatRange | None, found: list[str]) -> None:
+    seated = replace(POLICY.plans["pro-monthly"], seats=sold)
+    policy = replace(POLICY, plans=POLICY.plans | {"pro-monthly": seated})
+    record, findings = project(customer(subscription("active", item(quantity=12))), policy, None, NOW)
+    assert record is not None
+    assert record.seats == 12
+    assert [one.code for one in findings] == found
+
+
+def test_an_add_on_is_found_by_the_id_or_the_lookup_key_of_its_price_and_counted_over_its_items() -> None:
+    facts = customer(
+        subscription(
+            "active",
+            item(),
+            item("pack", item_id="si_2", quantity=2),
+            item("pack", item_id="si_3", price_id="price_of_last_year"),
+            item(None, item_id="si_4", price_id="price_sso"),
+        )
+    )
+    assert recorded(facts).add_ons == (("pack", 3), ("sso", 1))
+    assert codes(facts) == []
+
+
+def test_an_add_on_keeps_its_price_after_stripe_has_moved_the_lookup_key() -> None:
+    before = recorded(customer(subscription("active", item(), item("pack", item_id="si_2"))))
+    moved = customer(subscription("active", item(), item(None, item_id="si_2", price_id="price_pack")))
+    assert recorded(moved, before).add_ons == (("pack", 1),)
+    assert recorded(moved).add_ons == ()
+
+
+def test_none_of_an_add_on_is_none() -> None:
+    facts = customer(subscription("active", item(), item("pack", item_id="si_2", quantity=0)))
+    assert recorded(facts).add_ons == ()
+    assert codes(facts) == []
+
+
+def test_an_add_on_is_never_a_tier_whatever_its_product_says() -> None:
+    facts = customer(subscription("active", item("pack", product_tier="enterprise")))
+    record = recorded(facts)
+    assert (record.plan_id, record.add_ons) == (None, (("pack", 1),))
+    assert granted(record) == "free"
+    assert codes(facts) == ["unmapped-price"]
+
+
+def test_while_a_plan_cannot_be_read_its_last_seats_count() -> None:
+    before = recorded(customer(subscription("active", item(quantity=12))))
+    lost = recorded(customer(subscription("active", item("who_knows", quantity=40))), before)
+    assert (lost.plan_id, lost.seats) == (None, 12)
+
+
+def test_of_a_deleted_customer_no_add_on_is_left() -> None:
+    before = recorded(customer(subscription("active", item(), item("pack", item_id="si_2"))))
+    gone = CustomerFacts(stripe_customer_id="cus_1", exists=False)
+    assert recorded(gone, before).add_ons == ()
+
+
 STATUSES = st.sampled_from([*KNOWN_STATUSES, "hibernating"])
 PRICES = st.sampled_from(["pro_monthly", "pro_yearly", "who_knows"])
 
@@ -271,7 +347,8 @@ PRICES = st.sampled_from(["pro_monthly", "pro_yearly", "who_knows"])
 def subscriptions(draw: st.DrawFn) -> SubscriptionFacts:
     return subscription(
         draw(STATUSES),
-        item(draw(PRICES), period_ends_at=NOW + draw(st.integers(0, 3)) * DAY),
+        item(draw(PRICES), period_ends_at=NOW + draw(st.integers(0, 3)) * DAY, quantity=draw(st.integers(0, 3))),
+        *draw(st.sampled_from([(), (item("pack", item_id="si_2", quantity=2),), (item("odd", item_id="si_3"),)])),
         subscription_id=draw(st.sampled_from(["sub_1", "sub_2", "sub_3"])),
         cancel_at=draw(st.none() | st.just(NOW + DAY)),
         cancel_at_period_end=draw(st.booleans()),

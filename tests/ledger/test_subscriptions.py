@@ -39,6 +39,9 @@ async def test_a_snapshot_is_read_back_whole(ledger, customer, subscription, app
         status_since=8,
         flags=(("disputed", 9), ("pending_update", 10)),
         entitlements=("exports",),
+        seats=12,
+        add_ons=(("exports", 1), ("more-requests", 3)),
+        add_on_prices=(("price_2", "exports"), ("price_3", "more-requests")),
     )
     assert await apply(customer, await ledger.take_fence(customer), full)
     assert await ledger.load_subscription(customer) == full
@@ -95,12 +98,9 @@ async def test_a_change_is_audited_with_both_sides(ledger, customer, subscriptio
     await apply(customer, await ledger.take_fence(customer), subscription)
     await apply(customer, await ledger.take_fence(customer), None)
     ended, began, _ = await ledger.list_audit(customer)
-    lists = {
-        "plan_changes": [list(change) for change in subscription.plan_changes],
-        "flags": [],
-        "entitlements": [],
-        "metered": [],
-    }
+    changes = [list(change) for change in subscription.plan_changes]
+    empty = {name: [] for name in ("flags", "entitlements", "metered", "add_ons", "add_on_prices")}
+    lists = {"plan_changes": changes, **empty}
     shown = asdict(subscription) | lists
     assert (began.before, began.after) == (None, shown)
     assert (ended.before, ended.after) == (shown, None)
