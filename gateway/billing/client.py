@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Self
 
 import stripe
@@ -17,6 +18,7 @@ import stripe
 from gateway.billing.facts import FactReader
 from gateway.billing.failures import is_missing, stripe_call
 from gateway.billing.health import StripeReport, examine
+from gateway.billing.pace import Pace
 from gateway.billing.plan_changes import PlanChanger
 from gateway.billing.prices import PriceList
 from gateway.billing.reading import (
@@ -64,6 +66,8 @@ class StripeOptions:
     """Seconds a price is shown before it is read again."""
     timeout_s: float = TIMEOUT_S
     deadline_s: float = DEADLINE_S
+    background_per_s: float = inf
+    """Requests a second that background work of this process may send. By default it has no pace of its own."""
 
 
 class Billing:
@@ -81,7 +85,9 @@ class Billing:
         self.is_live = "_live_" in options.secret_key[:8]
         """Whether real money moves."""
         self._deadline_s = options.deadline_s
-        self._transport = Transport(timeout_s=options.timeout_s, through_proxy=options.base_url is None)
+        self.pace = Pace(options.background_per_s)
+        """Background work takes its turn here before it asks."""
+        self._transport = Transport(timeout_s=options.timeout_s, through_proxy=options.base_url is None, pace=self.pace)
         self._client = stripe.StripeClient(
             options.secret_key,
             stripe_version=API_VERSION,

@@ -13,6 +13,9 @@ from typing import Any
 import httpx
 import stripe
 
+from gateway.billing.pace import Pace
+
+_TOO_MANY = 429
 _MAX_CONNECTIONS = 20
 _KEEPALIVE_S = 30
 
@@ -23,12 +26,14 @@ class Transport(stripe.HTTPClient):
     Args:
         timeout_s: Seconds to connect, to send, to wait for each byte, and for a free connection.
         through_proxy: Whether proxies named in the environment are used.
+        pace: Told of every request.
     """
 
     name = "httpx"
 
-    def __init__(self, *, timeout_s: float, through_proxy: bool) -> None:
+    def __init__(self, *, timeout_s: float, through_proxy: bool, pace: Pace) -> None:
         super().__init__()
+        self._pace = pace
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(timeout_s),
             limits=httpx.Limits(max_connections=_MAX_CONNECTIONS, keepalive_expiry=_KEEPALIVE_S),
@@ -46,11 +51,14 @@ class Transport(stripe.HTTPClient):
         if self._http.is_closed:
             message = "No answer: closed at shutdown"
             raise stripe.APIConnectionError(message, should_retry=False)  # type: ignore[no-untyped-call]  # as below
+        self._pace.count()
         try:
             response = await self._http.request(method, url, headers=dict(headers), content=post_data or None)
         except httpx.HTTPError as error:
             message = f"No answer: {type(error).__name__}"
             raise stripe.APIConnectionError(message, should_retry=True) from None  # type: ignore[no-untyped-call]  # the SDK leaves it untyped
+        if response.status_code == _TOO_MANY:
+            self._pace.slow_down()
         return response.content, response.status_code, response.headers
 
     def sleep_async(self, secs: float) -> Awaitable[None]:

@@ -6,18 +6,24 @@
     A claim that ran out may be claimed by anyone: a crashed worker loses what it held.
     replay: pending, done or dead -> pending, due now.
 
+Events that come at the same time are stored in one transaction (`together`). A claim takes the oldest
+events that are due, and with them what else is due about the same customers: one sync serves all of it.
+
 Nothing here reads a clock: callers pass `now`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select, union, update
 
+from gateway.ledger.database import Database
 from gateway.ledger.part import LedgerPart, is_storable, note, unbroken
 from gateway.ledger.rows import InboxCounts, InboxRow
 from gateway.ledger.tables import INBOX
+from gateway.ledger.together import Together
 
 KEPT_S: Final = 35 * 86_400
 """How long an event is kept after it was done: longer than the 30 days for which Stripe shows and resends it."""
@@ -26,10 +32,17 @@ _COUNTED: Final = (*_OPEN, "dead")
 _FORGOTTEN_AT_ONCE: Final = 500
 """Rows one deletion may take: it holds SQLite's write lock for some 40 ms, and a webhook waits behind it."""
 _FORGOTTEN_A_CALL: Final = 10_000
+_STORED_AT_ONCE: Final = 100
+_CLAIMED_BESIDE: Final = 200
+"""What a claim takes with it that is about the same: to rewrite it holds SQLite's write lock for a while, too."""
 
 
 class Inbox(LedgerPart):
     """Stripe events, as they arrived."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._storing = Together(self._store_all, most=_STORED_AT_ONCE)
 
     @unbroken
     async def store_event(
@@ -42,8 +55,11 @@ class Inbox(LedgerPart):
         api_version: str | None,
         payload: str,
         now: int,
+        about: str | None = None,
     ) -> bool:
         """Keep an event. When this returns, it survives a crash and a power cut.
+
+        `about` is what events that one sync serves have in common, where it is not the Stripe customer.
 
         Returns:
             False if it is here already, whatever became of it.
@@ -51,26 +67,22 @@ class Inbox(LedgerPart):
         Raises:
             LedgerUnavailable: It was not stored, or nobody knows: it must not be acknowledged.
         """
-        insert = (
-            self._database.insert(INBOX)
-            .values(
-                event_id=event_id,
-                type=type,
-                stripe_customer_id=stripe_customer_id,
-                livemode=livemode,
-                api_version=api_version,
-                payload=payload,
-                received_at=now,
-                status="pending",
-                attempts=0,
-                failures=0,
-                due_at=now,
-            )
-            .on_conflict_do_nothing()
-            .returning(INBOX.c.position)
+        return await self._storing.add(
+            {
+                "event_id": event_id,
+                "type": type,
+                "stripe_customer_id": stripe_customer_id,
+                "about": about or stripe_customer_id,
+                "livemode": livemode,
+                "api_version": api_version,
+                "payload": payload,
+                "received_at": now,
+                "status": "pending",
+                "attempts": 0,
+                "failures": 0,
+                "due_at": now,
+            }
         )
-        async with self._database.writing_once() as connection:
-            return await connection.scalar(insert) is not None
 
     @unbroken
     async def claim_events(self, *, worker: str, now: int, lease_s: int, limit: int) -> list[InboxRow]:
@@ -80,22 +92,33 @@ class Inbox(LedgerPart):
             worker: Unique to one process's lifetime: a restarted worker must not pass for the crashed one.
             now: Unix seconds.
             lease_s: How long the claims last.
-            limit: At most so many.
+            limit: At most so many, and a bounded number that are about the same as these.
 
         Raises:
             LedgerUnavailable: The ledger cannot be used.
         """
-        due = (
-            select(INBOX.c.position)
-            .where(INBOX.c.status.in_(_OPEN), INBOX.c.due_at <= now)
+        is_due = (INBOX.c.status.in_(_OPEN), INBOX.c.due_at <= now)
+        # skip_locked: PostgreSQL only; SQLite has one writer at a time anyway
+        oldest = (
+            select(INBOX.c.position, INBOX.c.about)
+            .where(*is_due)
             .order_by(INBOX.c.position)
             .limit(limit)
-            .with_for_update(skip_locked=True)  # PostgreSQL only; SQLite has one writer at a time anyway
-            .cte("due")
+            .with_for_update(skip_locked=True)
+            .cte("oldest")
         )
+        beside = (
+            select(INBOX.c.position)
+            .where(*is_due, INBOX.c.about.in_(select(oldest.c.about)))
+            .order_by(INBOX.c.position)
+            .limit(limit + _CLAIMED_BESIDE)
+            .with_for_update(skip_locked=True)
+            .cte("beside")
+        )
+        due = union(select(oldest.c.position), select(beside.c.position))
         claim = (
             update(INBOX)
-            .where(INBOX.c.position.in_(select(due.c.position)))
+            .where(INBOX.c.position.in_(due))
             .values(status="claimed", claimed_by=worker, due_at=now + lease_s, attempts=INBOX.c.attempts + 1)
             .returning(INBOX)
         )
@@ -104,9 +127,13 @@ class Inbox(LedgerPart):
         return sorted((InboxRow(**row) for row in rows), key=lambda row: row.position)
 
     @unbroken
-    async def finish_event(self, event_id: str, worker: str, *, now: int, outcome: str) -> bool:
-        """Mark a claimed event done. False if the claim was lost."""
-        return await self._release(event_id, worker, status="done", finished_at=now, outcome=note(outcome), error=None)
+    async def finish_events(self, event_ids: Collection[str], worker: str, *, now: int, outcome: str) -> set[str]:
+        """Mark claimed events done, all at once.
+
+        Returns:
+            Those that are: the claims of the others were lost.
+        """
+        return await self._release(event_ids, worker, status="done", finished_at=now, outcome=note(outcome), error=None)
 
     @unbroken
     async def retry_event(
@@ -122,14 +149,13 @@ class Inbox(LedgerPart):
             failed: Whether the event itself failed: counted in `failures`.
         """
         failures = INBOX.c.failures + int(failed)
-        return await self._release(
-            event_id, worker, status="pending", due_at=next_attempt_at, error=note(error), failures=failures
-        )
+        changes = {"status": "pending", "due_at": next_attempt_at, "error": note(error), "failures": failures}
+        return bool(await self._release([event_id], worker, **changes))
 
     @unbroken
     async def bury_event(self, event_id: str, worker: str, *, now: int, error: str) -> bool:
         """Mark a claimed event dead: only `replay_event` tries it again. False if the claim was lost."""
-        return await self._release(event_id, worker, status="dead", finished_at=now, error=note(error))
+        return bool(await self._release([event_id], worker, status="dead", finished_at=now, error=note(error)))
 
     @unbroken
     async def replay_event(self, event_id: str, now: int) -> bool:
@@ -206,12 +232,23 @@ class Inbox(LedgerPart):
                 break
         return forgotten
 
-    async def _release(self, event_id: str, worker: str, **changes: Any) -> bool:
+    async def _release(self, event_ids: Collection[str], worker: str, **changes: Any) -> set[str]:
         release = (
             update(INBOX)
-            .where(INBOX.c.event_id == event_id, INBOX.c.status == "claimed", INBOX.c.claimed_by == worker)
+            .where(INBOX.c.event_id.in_(event_ids), INBOX.c.status == "claimed", INBOX.c.claimed_by == worker)
             .values(claimed_by=None, **changes)
-            .returning(INBOX.c.position)
+            .returning(INBOX.c.event_id)
         )
         async with self._database.writing_once() as connection:
-            return await connection.scalar(release) is not None
+            return set((await connection.scalars(release)).all())
+
+    async def _store_all(self, rows: Sequence[Mapping[str, Any]]) -> list[bool]:
+        """Store events in one statement. Of two with one id, only the first is new."""
+        insert = self._database.insert(INBOX).on_conflict_do_nothing().returning(INBOX.c.event_id)
+        async with self._database.writing_once() as connection:
+            new = set((await connection.scalars(insert, list(rows))).all())
+        told = []
+        for row in rows:
+            told.append(row["event_id"] in new)
+            new.discard(row["event_id"])
+        return told

@@ -87,6 +87,8 @@ class InboxRow:
     outcome: str | None
     error: str | None
     """Why the last attempt failed."""
+    about: str | None = None
+    """What events that one sync serves have in common: the Stripe customer, or an object that does not name it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-SCHEMA_REVISION: Final = "0010"
+SCHEMA_REVISION: Final = "0011"
 """The newest migration: what `alembic_version` holds when the tables are those below.
 
 Revisions are four digits and rise, so that one which is not known here is known to be newer.
@@ -150,6 +150,8 @@ INBOX: Final = Table(
     _instant("finished_at", optional=True),
     Column("outcome", Text),
     Column("error", Text),
+    # What events that one sync serves have in common: the Stripe customer, or an object that does not name it.
+    Column("about", IDENTIFIER),
     CheckConstraint("status IN ('pending', 'claimed', 'done', 'dead')", name="status"),
     CheckConstraint("(status = 'claimed') = (claimed_by IS NOT NULL)", name="claim"),
     Index("ix_inbox_status_position", "status", "position"),
@@ -160,6 +162,13 @@ Index(
     "ix_inbox_open",
     INBOX.c.position,
     INBOX.c.due_at,
+    sqlite_where=INBOX.c.status.in_(("pending", "claimed")),
+    postgresql_where=INBOX.c.status.in_(("pending", "claimed")),
+)
+Index(
+    "ix_inbox_open_about",
+    INBOX.c.about,
+    INBOX.c.position,
     sqlite_where=INBOX.c.status.in_(("pending", "claimed")),
     postgresql_where=INBOX.c.status.in_(("pending", "claimed")),
 )

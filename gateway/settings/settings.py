@@ -169,6 +169,9 @@ class Settings(BaseSettings):
     """Days for which usage can be looked back at at all; then it is deleted. Not less than the hours are kept."""
     price_ttl_s: float = Field(default=300.0, ge=0, le=86400)
     """Seconds a price read from Stripe is shown before it is read again. Never used to charge."""
+    stripe_requests_per_s: float = Field(default=20.0, ge=1, le=1000)
+    """Requests a second that work on events sends to Stripe, of all workers together; checkouts go before it. Stripe
+    allows 25 per endpoint, test mode 25 in all. Several machines share it: divide."""
     event_sweep_interval_s: float = Field(default=300.0, ge=5, le=86400)
     """Seconds between sweeps for events that Stripe could not deliver."""
     shutdown_grace_s: int = Field(default=30, ge=1, le=3600)

@@ -9,12 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import structlog
+from cachetools import LRUCache
 
 from gateway.billing import PLANS_CHANGED, Meaning, claimed_customer, meaning_of, remapped_price, subject_of
 from gateway.ledger import CustomerExists, InboxRow, Ledger
 from gateway.sync.customers import Sync
 
 log = structlog.get_logger(__name__)
+
+_ABOUT_CUSTOMERS = frozenset({Meaning.SYNC, Meaning.REFUND})
+_OWNERS_REMEMBERED = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,23 +36,57 @@ class Judge:
     def __init__(self, *, ledger: Ledger, sync: Sync) -> None:
         self._ledger = ledger
         self._sync = sync
+        self._owners: LRUCache[tuple[str, str], str] = LRUCache(_OWNERS_REMEMBERED)
         self.coalesced = 0
         """Events that needed no sync of their own."""
         self.not_ours = 0
         """Events about customers that are not in the ledger."""
 
-    async def judge(self, rows: list[InboxRow]) -> list[Verdict]:
+    async def judge(self, rows: list[InboxRow], owner: str | None) -> list[Verdict]:
         """What becomes of events that share one Stripe customer, in their order.
+
+        Args:
+            rows: The events.
+            owner: The Stripe customer: what `owner_of` said of each of them.
 
         Raises:
             TiergateError: Nothing became of any of them; they must be tried again.
         """
-        verdicts = [await self._simple_verdict(row) for row in rows]
+        verdicts = [await self._simple_verdict(row, owner) for row in rows]
         asking = [row for row, verdict in zip(rows, verdicts, strict=True) if verdict is None]
-        synced = iter(await self._sync_for(asking) if asking else ())
+        synced = iter(await self._sync_for(asking, owner) if asking else ())
         return [verdict if verdict is not None else next(synced) for verdict in verdicts]
 
-    async def _simple_verdict(self, row: InboxRow) -> Verdict | None:
+    def unnamed_subject(self, row: InboxRow) -> tuple[str, str] | None:
+        """The object that must be asked for to know whom an event is about; None if it is known, or does not matter."""
+        is_ours = row.livemode == self._sync.billing.is_live
+        if row.stripe_customer_id is not None or not is_ours or meaning_of(row.type) not in _ABOUT_CUSTOMERS:
+            return None
+        subject = subject_of(row.payload)
+        return None if subject is None or subject in self._owners else subject
+
+    async def find_owner(self, subject: tuple[str, str]) -> str | None:
+        """The Stripe customer of an object, which is asked for. Remembered: objects do not change their customer.
+
+        Raises:
+            BillingUnavailable, BillingRefused: Stripe did not say.
+        """
+        owner = await self._sync.billing.facts.find_customer_of(*subject)
+        if owner is not None:
+            self._owners[subject] = owner
+        return owner
+
+    def owner_of(self, row: InboxRow) -> str | None:
+        """The Stripe customer of an event, as far as it is known without asking.
+
+        One about a dispute, and a thin one, does not name it.
+        """
+        if row.stripe_customer_id is not None:
+            return row.stripe_customer_id
+        subject = subject_of(row.payload)
+        return None if subject is None else self._owners.get(subject)
+
+    async def _simple_verdict(self, row: InboxRow, owner: str | None) -> Verdict | None:
         """The verdict on an event that asks for no sync; None if it asks for one."""
         if row.livemode != self._sync.billing.is_live:
             return Verdict(outcome="wrong-mode")
@@ -56,7 +94,7 @@ class Judge:
         if meaning is Meaning.PRICES:
             return await self._follow_prices(row)
         if meaning is Meaning.REFUND:
-            return await self._write_down_refund(row)
+            return await self._write_down_refund(row, owner)
         if meaning is Meaning.ALERT:
             return Verdict(
                 outcome=f"{row.type}: look at {subject_of(row.payload) or 'the event'} in Stripe", is_dead=True
@@ -88,10 +126,9 @@ class Judge:
             now=row.received_at,
         )
 
-    async def _write_down_refund(self, row: InboxRow) -> Verdict:
+    async def _write_down_refund(self, row: InboxRow, owner: str | None) -> Verdict:
         """Audited once, however often the event is worked on. What is written was read of Stripe now."""
         subject = subject_of(row.payload)
-        owner = await self._owner_of(row)
         customer = None if owner is None else await self._ledger.find_customer_by_stripe(owner)
         if customer is None or subject is None:
             self.not_ours += 1
@@ -109,21 +146,14 @@ class Judge:
             )
         return Verdict(outcome="recorded")
 
-    async def _owner_of(self, row: InboxRow) -> str | None:
-        """The Stripe customer of an event. One about a dispute, and a thin one, does not say; then Stripe is asked."""
-        if row.stripe_customer_id is not None:
-            return row.stripe_customer_id
-        subject = subject_of(row.payload)
-        return None if subject is None else await self._sync.billing.facts.find_customer_of(*subject)
-
     async def _note_dispute(self, row: InboxRow, customer_id: str) -> None:
         """Have every read from now on look at the dispute that an event is about, if it is about one."""
         subject = subject_of(row.payload)
         if subject is not None and subject[0] == "dispute":
             await self._ledger.note_dispute(subject[1], customer_id, row.received_at)
 
-    async def _sync_for(self, rows: list[InboxRow]) -> list[Verdict]:
-        customer_id = await self._find_customer(rows)
+    async def _sync_for(self, rows: list[InboxRow], owner: str | None) -> list[Verdict]:
+        customer_id = await self._find_customer(rows, owner)
         if isinstance(customer_id, Verdict):
             return [customer_id] * len(rows)
         last = rows[-1]
@@ -135,9 +165,8 @@ class Judge:
             verdicts[-1] = Verdict(outcome=reasons, is_dead=True)
         return verdicts
 
-    async def _find_customer(self, rows: list[InboxRow]) -> str | Verdict:
+    async def _find_customer(self, rows: list[InboxRow], stripe_customer_id: str | None) -> str | Verdict:
         """Ours, by its Stripe customer, or adopted by what an event says of it; else the verdict on all."""
-        stripe_customer_id = await self._owner_of(rows[0])
         if stripe_customer_id is None:
             self.not_ours += len(rows)
             return Verdict(outcome="no-customer")

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 import structlog
 
-from gateway.billing import EventEnvelope, Meaning, meaning_of, verify
+from gateway.billing import EventEnvelope, Meaning, meaning_of, subject_of, verify
 from gateway.ledger import Ledger
 
 log = structlog.get_logger(__name__)
@@ -72,6 +72,7 @@ async def keep_event(envelope: EventEnvelope, *, is_live: bool, ledger: Ledger, 
         if refusal != "ignored":
             log.warning("event of another mode or account", event_id=envelope.event_id, fate=refusal)
         return refusal
+    subject = subject_of(envelope.payload) if envelope.stripe_customer_id is None else None
     is_new = await ledger.store_event(
         event_id=envelope.event_id,
         type=envelope.type,
@@ -80,6 +81,7 @@ async def keep_event(envelope: EventEnvelope, *, is_live: bool, ledger: Ledger, 
         api_version=envelope.api_version,
         payload=envelope.payload,
         now=int(now),
+        about=None if subject is None else subject[1],
     )
     return "stored" if is_new else "duplicate"
 

@@ -4,7 +4,9 @@ Laws:
   An event is done only after the ledger has recorded what Stripe says *now*. So events may
   come twice, late or in any order, and a worker may die at any point: its claim runs out,
   and another worker does the same work again, which changes nothing.
-  Several events of one customer are one sync.
+  Several events of one customer are one sync, and several about one object that does not name its customer
+  are one question.
+  Nothing here asks Stripe faster than its pace (`billing.pace`) allows.
   An outage is waited for; anything else is tried a few times and then set aside as dead,
   where people see it and can replay it.
 """
@@ -44,7 +46,7 @@ class WorkerOptions:
     """How the worker paces itself."""
 
     batch: int = 20
-    """Events claimed at once."""
+    """Events claimed at once; what else is due for the same customers comes with them."""
     at_once: int = 5
     """Customers synced at the same time by one worker."""
     lease_s: int = int(6 * DEADLINE_S)
@@ -143,17 +145,37 @@ class EventWorker:
             limit=self._options.batch,
         )
         self._held = {row.event_id: row for row in rows}
-        groups: defaultdict[str, list[InboxRow]] = defaultdict(list)
-        for row in rows:
-            groups[row.stripe_customer_id or row.event_id].append(row)
         slots = asyncio.Semaphore(self._options.at_once)
+        groups: defaultdict[str, list[InboxRow]] = defaultdict(list)
+        for row in await self._name_owners(rows, slots):
+            groups[self._judge.owner_of(row) or row.event_id].append(row)
 
         async def work(group: list[InboxRow]) -> None:
-            async with slots:
+            async with slots, self._sync.billing.pace.turn():
                 await self._work_group(group)
 
         await asyncio.gather(*(work(group) for group in groups.values()))
         return len(rows)
+
+    async def _name_owners(self, rows: list[InboxRow], slots: asyncio.Semaphore) -> list[InboxRow]:
+        """Ask, once for each object, whom events that name nobody are about. Returns what can be worked on."""
+        subjects: defaultdict[tuple[str, str], list[InboxRow]] = defaultdict(list)
+        for row in rows:
+            subject = self._judge.unnamed_subject(row)
+            if subject is not None:
+                subjects[subject].append(row)
+        failed: set[str] = set()
+
+        async def ask(subject: tuple[str, str], about: list[InboxRow]) -> None:
+            try:
+                async with slots, self._sync.billing.pace.turn():
+                    await self._judge.find_owner(subject)
+            except TiergateError as error:
+                failed.update(row.event_id for row in about)
+                await self._put_back(about, error)
+
+        await asyncio.gather(*(ask(subject, about) for subject, about in subjects.items()))
+        return [row for row in rows if row.event_id not in failed]
 
     async def sweep(self) -> int:
         """Store events that Stripe could not deliver.
@@ -184,23 +206,34 @@ class EventWorker:
 
     async def _work_group(self, rows: list[InboxRow]) -> None:
         try:
-            verdicts = await self._judge.judge(rows)
+            verdicts = await self._judge.judge(rows, self._judge.owner_of(rows[0]))
         except TiergateError as error:
             await self._put_back(rows, error)
         except Exception as error:  # whatever it is, the events must not be lost and the worker must go on
             log.exception("event could not be worked on", event_ids=[row.event_id for row in rows])
             await self._put_back(rows, error)
         else:
-            for row, verdict in zip(rows, verdicts, strict=True):
-                await self._settle(row, verdict)
+            await self._settle(rows, verdicts)
 
-    async def _settle(self, row: InboxRow, verdict: Verdict) -> None:
-        if verdict.is_dead:
-            await self._bury(row, verdict.outcome)
+    async def _settle(self, rows: list[InboxRow], verdicts: list[Verdict]) -> None:
+        done: defaultdict[str, list[InboxRow]] = defaultdict(list)
+        for row, verdict in zip(rows, verdicts, strict=True):
+            if verdict.is_dead:
+                await self._bury(row, verdict.outcome)
+            else:
+                done[verdict.outcome].append(row)
+        for outcome, finished in done.items():
+            await self._finish(finished, outcome)
+
+    async def _finish(self, rows: list[InboxRow], outcome: str) -> None:
+        event_ids, now = [row.event_id for row in rows], int(self._clock.now())
+        try:
+            released = await self._ledger.finish_events(event_ids, self._worker, now=now, outcome=outcome)
+        except LedgerUnavailable:
+            log.warning("events not released; their claims will run out", event_ids=event_ids)
             return
-        now = int(self._clock.now())
-        answer = self._ledger.finish_event(row.event_id, self._worker, now=now, outcome=verdict.outcome)
-        self.processed += await self._release(row, answer)
+        for row in rows:
+            self.processed += self._was_ours(row, still_ours=row.event_id in released)
 
     async def _put_back(self, rows: list[InboxRow], error: Exception) -> None:
         reason = f"{type(error).__name__}: {error}" if isinstance(error, TiergateError) else type(error).__name__
@@ -230,6 +263,9 @@ class EventWorker:
         except LedgerUnavailable:
             log.warning("event not released; its claim will run out", event_id=row.event_id)
             return False
+        return self._was_ours(row, still_ours=still_ours)
+
+    def _was_ours(self, row: InboxRow, *, still_ours: bool) -> bool:
         self._held.pop(row.event_id, None)
         if not still_ours:
             self.lost += 1

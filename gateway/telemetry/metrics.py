@@ -91,6 +91,11 @@ class Metrics:
         self.events = Counter(
             "tiergate_stripe_events", "Webhook deliveries by result.", ("result",), registry=self.registry
         )
+        self.stripe_limited = Counter(
+            "tiergate_stripe_limited",
+            "Answers of Stripe that said there were too many requests.",
+            registry=self.registry,
+        )
         self.policy_reloads = Counter(
             "tiergate_policy_reloads",
             "Policy edits by result (taken, refused).",

@@ -18,6 +18,7 @@ import pytest
 import stripe
 
 from gateway.billing import Billing, CheckoutLink, StripeOptions
+from gateway.billing.pace import Pace
 from gateway.billing.transport import Transport
 from gateway.clock import SimulatedClock
 from gateway.core.access import FLAG_ROWS, LIFECYCLE_ROWS
@@ -431,7 +432,7 @@ class Sandbox:
         self.key = key
         self.clock = SimulatedClock(clock_file)
         self.http = httpx.AsyncClient(base_url=url, trust_env=False, timeout=30)
-        self.transport = Transport(timeout_s=30, through_proxy=False)
+        self.transport = Transport(timeout_s=30, through_proxy=False, pace=Pace(1000.0))
         self.stripe = stripe.StripeClient(key, base_addresses={"api": url}, http_client=self.transport)
 
     async def aclose(self) -> None:

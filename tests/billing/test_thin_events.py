@@ -10,9 +10,11 @@ import pytest
 import stripe
 
 from gateway.billing import InvalidPayload, Meaning, meaning_of, verify
+from gateway.billing.webhook import parse_event
 from gateway.core.access import decide_access
 from gateway.ledger import Ledger
-from gateway.sync import EventWorker, accepts
+from gateway.sync import EventWorker, WorkerOptions, accepts
+from gateway.sync.receiving import keep_event
 from tests.billing.conftest import NOW
 
 SECRETS = ("whsec_old", "whsec_new")
@@ -126,6 +128,21 @@ async def test_an_error_of_a_meter_is_set_aside_where_people_see_it(new_worker: 
 )
 async def test_an_object_that_is_gone_is_nobodys(shop: Any, kind: str, object_id: str) -> None:
     assert await shop.billing.facts.find_customer_of(kind, object_id) is None
+
+
+async def test_thin_events_of_one_object_are_one_question_and_one_sync(shop: Any) -> None:
+    customer_id = await shop.buyer("pro-monthly")
+    await shop.settle()
+    subscription = (await shop.load(customer_id)).subscription_id
+    related = {"id": subscription, "type": "subscription", "url": f"/v1/subscriptions/{subscription}"}
+    for number in range(30):
+        body = json.dumps(thin(id=f"evt_thin_{number}", created="2026-11-01T00:00:00.000Z", related_object=related))
+        await keep_event(parse_event(body.encode()), is_live=False, ledger=shop.ledger, now=shop.sandbox.clock.now())
+    worker = EventWorker(ledger=shop.ledger, sync=shop.sync, clock=shop.sandbox.clock, options=WorkerOptions(batch=5))
+    before = shop.billing.pace.turns
+    assert await worker.work_once() == 30
+    assert (worker.processed, worker.coalesced) == (30, 29)
+    assert shop.billing.pace.turns == before + 2
 
 
 async def test_a_life_told_in_thin_events_alone_ends_where_stripe_is(shop: Any) -> None:

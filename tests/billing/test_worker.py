@@ -56,6 +56,26 @@ async def test_many_events_of_one_customer_are_one_sync(
 
 
 @pytest.mark.usefixtures("customer")
+async def test_more_events_of_one_customer_than_a_batch_holds_are_one_sync(
+    new_worker: NewWorker, deliver: Deliver, account: Any
+) -> None:
+    for number in range(50):
+        await deliver(f"evt_{number}", "invoice.paid", {"object": "invoice", "customer": CUS})
+    worker = new_worker(batch=20)
+    assert await worker.work_once() == 50
+    assert account.reads == 1
+    assert worker.processed == 50
+
+
+@pytest.mark.usefixtures("customer")
+async def test_no_customer_is_read_without_a_turn(new_worker: NewWorker, deliver: Deliver, sync: Sync) -> None:
+    await deliver("evt_1", "invoice.paid", {"object": "invoice", "customer": CUS})
+    before = sync.billing.pace.turns
+    await new_worker().work_once()
+    assert sync.billing.pace.turns == before + 1
+
+
+@pytest.mark.usefixtures("customer")
 async def test_a_duplicate_is_kept_once_and_worked_once(new_worker: NewWorker, deliver: Deliver, account: Any) -> None:
     assert await deliver("evt_1", "invoice.paid", SUB) is True
     worker = new_worker()

@@ -29,7 +29,7 @@ def inbox(migrated: Run, environment: dict[str, str]) -> Run:
                 now=1_000 + number,
             )
         await ledger.claim_events(worker="w", now=4_102_444_800, lease_s=600, limit=3)
-        await ledger.finish_event("evt_1", "w", now=1_010, outcome="synchronised")
+        await ledger.finish_events(["evt_1"], "w", now=1_010, outcome="synchronised")
         await ledger.bury_event("evt_2", "w", now=1_010, error="Stripe refused")
         await ledger.aclose()
 

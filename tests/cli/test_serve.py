@@ -317,7 +317,7 @@ def test_events_that_were_done_long_ago_are_deleted(serve: Serve, migrated: Run,
                 now=1_000,
             )
             await ledger.claim_events(worker="w", now=2_000, lease_s=60, limit=1)
-            await ledger.finish_event(event_id, "w", now=done_at, outcome="synced")
+            await ledger.finish_events([event_id], "w", now=done_at, outcome="synced")
         await ledger.aclose()
 
     asyncio.run(fill())

@@ -32,8 +32,8 @@ from tests.optional import not_tested
 
 _START = """
 "$1/initdb" -D "$2/data" -U postgres -A trust -E UTF8 --locale=C --no-sync >"$2/initdb.log" 2>&1 || exit 1
-"$1/postgres" -D "$2/data" -k "$2" -c listen_addresses= -c fsync=off -c synchronous_commit=off \
-    -c full_page_writes=off -c max_connections=60 -c shared_buffers=16MB -c autovacuum=off >"$2/server.log" 2>&1 &
+"$1/postgres" -D "$2/data" -k "$2" -c listen_addresses= -c fsync=$3 -c synchronous_commit=$3 \
+    -c full_page_writes=$3 -c max_connections=60 -c shared_buffers=16MB -c autovacuum=off >"$2/server.log" 2>&1 &
 server=$!
 tries=0
 until "$1/pg_isready" -q -h "$2"; do
@@ -59,9 +59,9 @@ def find_binaries() -> Path | None:
 
 
 class PostgresqlServer:
-    """A running server. Stop it with `stop`."""
+    """A running server. Stop it with `stop`. What it has written survives a power cut only if it `is_durable`."""
 
-    def __init__(self, binaries: Path) -> None:
+    def __init__(self, binaries: Path, *, is_durable: bool = False) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="tgpg", dir="/tmp"))
         identity: dict[str, object] = {}
         if os.geteuid() == 0:
@@ -69,7 +69,7 @@ class PostgresqlServer:
             os.chown(self.directory, account.pw_uid, account.pw_gid)
             identity = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
         self._shell = subprocess.Popen(
-            ["/bin/sh", "-c", _START, "sh", str(binaries), str(self.directory)],
+            ["/bin/sh", "-c", _START, "sh", str(binaries), str(self.directory), "on" if is_durable else "off"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=self.directory,
@@ -259,13 +259,13 @@ def subscription() -> Subscription:
 
 @pytest.fixture
 def store(ledger: Ledger) -> Callable[..., Awaitable[bool]]:
-    """Stores an event that only its id tells from others."""
+    """Stores an event that is told from others by its id, and by a customer of its own unless one is given."""
 
-    async def store_event(event_id: str, *, now: int = 100, payload: str = "{}") -> bool:
+    async def store_event(event_id: str, *, now: int = 100, payload: str = "{}", cus: str | None = None) -> bool:
         return await ledger.store_event(
             event_id=event_id,
             type="invoice.paid",
-            stripe_customer_id="cus_1",
+            stripe_customer_id=cus or f"cus_{event_id.removeprefix('evt_')}",
             livemode=False,
             api_version="2026-10-28.endive",
             payload=payload,

@@ -29,7 +29,7 @@ async def claim(ledger: Ledger, worker: str, now: str) -> None:
     while rows := await ledger.claim_events(worker=worker, now=int(now), lease_s=60, limit=3):
         for row in rows:
             say(row.event_id)
-            if not await ledger.finish_event(row.event_id, worker, now=int(now), outcome="done"):
+            if not await ledger.finish_events([row.event_id], worker, now=int(now), outcome="done"):
                 say(f"lost {row.event_id}")
 
 

@@ -27,10 +27,55 @@ async def test_of_many_deliveries_at_once_one_is_new(store):
     assert sorted(answers) == [False] * 19 + [True]
 
 
+async def test_events_that_come_at_once_are_all_stored(ledger, store):
+    names = [f"evt_{number}" for number in range(250)]
+    assert await asyncio.gather(*(store(name) for name in names)) == [True] * 250
+    assert {row.event_id for row in await ledger.list_events(limit=500)} == set(names)
+
+
+async def test_a_claim_takes_what_else_is_due_about_the_same_customers(ledger, store):
+    for number, cus in enumerate(("cus_a", "cus_b", "cus_a", "cus_c", "cus_a")):
+        await store(f"evt_{number}", cus=cus)
+    await store("evt_later", now=200, cus="cus_a")
+    assert await claim(ledger, limit=1) == ["evt_0", "evt_2", "evt_4"]
+    assert await claim(ledger, "w2", limit=1) == ["evt_1"]
+    assert await claim(ledger, "w3", now=120, limit=1) == ["evt_3"]
+
+
+async def test_a_claim_takes_what_else_is_due_about_the_same_object_where_no_customer_is_named(ledger):
+    for number, about in enumerate(("sub_1", None, "sub_1", None)):
+        await ledger.store_event(
+            event_id=f"evt_{number}",
+            type="v1.customer.subscription.updated",
+            stripe_customer_id=None,
+            livemode=False,
+            api_version=None,
+            payload="{}",
+            now=100,
+            about=about,
+        )
+    assert await claim(ledger, limit=1) == ["evt_0", "evt_2"]
+    assert await claim(ledger, limit=1) == ["evt_1"]
+
+
+async def test_a_claim_does_not_take_without_bound_what_is_about_one_customer(ledger, store):
+    await asyncio.gather(*(store(f"evt_{number}", cus="cus_a") for number in range(300)))
+    assert len(await claim(ledger, limit=20)) == 220
+    assert len(await claim(ledger, limit=20)) == 80
+
+
+async def test_of_events_that_are_finished_together_those_whose_claims_were_lost_are_told(ledger, store):
+    await store("evt_1")
+    await store("evt_2")
+    await claim(ledger, limit=1)
+    await claim(ledger, "w2", limit=1)
+    assert await ledger.finish_events(["evt_1", "evt_2"], "w1", now=101, outcome="synced") == {"evt_1"}
+
+
 async def test_a_done_event_is_still_a_duplicate(ledger, store):
     await store("evt_1")
     await claim(ledger)
-    assert await ledger.finish_event("evt_1", "w1", now=101, outcome="synced")
+    assert await ledger.finish_events(["evt_1"], "w1", now=101, outcome="synced")
     assert not await store("evt_1")
     assert await claim(ledger, now=10_000) == []
 
@@ -56,10 +101,10 @@ async def test_a_claim_ends_by_itself_and_its_holder_can_do_nothing_more(ledger,
     assert await claim(ledger, "w2", now=159) == []
     [row] = await ledger.claim_events(worker="w2", now=160, lease_s=60, limit=10)
     assert (row.claimed_by, row.attempts) == ("w2", 2)
-    assert not await ledger.finish_event("evt_1", "crashed", now=161, outcome="late")
+    assert not await ledger.finish_events(["evt_1"], "crashed", now=161, outcome="late")
     assert not await ledger.retry_event("evt_1", "crashed", next_attempt_at=1, error="late")
     assert not await ledger.bury_event("evt_1", "crashed", now=161, error="late")
-    assert await ledger.finish_event("evt_1", "w2", now=161, outcome="synced")
+    assert await ledger.finish_events(["evt_1"], "w2", now=161, outcome="synced")
     done = await ledger.find_event("evt_1")
     assert (done.status, done.outcome, done.claimed_by, done.finished_at) == ("done", "synced", None, 161)
 
@@ -84,7 +129,7 @@ async def test_a_dead_event_is_tried_again_only_on_request(ledger, store):
     row = await ledger.find_event("evt_1")
     assert (row.status, row.attempts, row.error) == ("pending", 0, "unmapped price")
     assert await claim(ledger, now=300) == ["evt_1"]
-    assert await ledger.finish_event("evt_1", "w1", now=301, outcome="synced")
+    assert await ledger.finish_events(["evt_1"], "w1", now=301, outcome="synced")
     assert (await ledger.find_event("evt_1")).error is None
 
 
@@ -94,14 +139,14 @@ async def test_an_event_that_a_worker_has_is_not_replayed(ledger, store):
     assert not await ledger.replay_event("evt_1", 159)
     assert await ledger.replay_event("evt_1", 160)
     assert not await ledger.replay_event("evt_unknown", 160)
-    assert not await ledger.finish_event("evt_1", "w1", now=161, outcome="late")
+    assert not await ledger.finish_events(["evt_1"], "w1", now=161, outcome="late")
 
 
 async def test_events_are_listed_newest_first_and_page_by_page(ledger, store):
     for number in range(5):
         await store(f"evt_{number}")
     await claim(ledger, limit=1)
-    await ledger.finish_event("evt_0", "w1", now=101, outcome="synced")
+    await ledger.finish_events(["evt_0"], "w1", now=101, outcome="synced")
     first = await ledger.list_events(limit=2)
     assert [row.event_id for row in first] == ["evt_4", "evt_3"]
     rest = await ledger.list_events(before=first[-1].position)
@@ -116,7 +161,7 @@ async def test_the_counts_tell_how_long_the_oldest_open_event_waits(ledger, stor
     for number in range(4):
         await store(f"evt_{number}", now=10 + number)
     await claim(ledger, limit=3)
-    await ledger.finish_event("evt_0", "w1", now=101, outcome="synced")
+    await ledger.finish_events(["evt_0"], "w1", now=101, outcome="synced")
     await ledger.bury_event("evt_1", "w1", now=101, error="broken")
     assert await ledger.inbox_counts() == InboxCounts(
         by_status={"pending": 1, "claimed": 1, "dead": 1}, oldest_open_at=12
@@ -127,8 +172,8 @@ async def test_only_events_done_long_ago_are_forgotten(ledger, store):
     for name in ("old", "recent", "dead", "open"):
         await store(name)
     await claim(ledger, limit=3)
-    await ledger.finish_event("old", "w1", now=100, outcome="synced")
-    await ledger.finish_event("recent", "w1", now=200, outcome="synced")
+    await ledger.finish_events(["old"], "w1", now=100, outcome="synced")
+    await ledger.finish_events(["recent"], "w1", now=200, outcome="synced")
     await ledger.bury_event("dead", "w1", now=100, error="broken")
     assert await ledger.forget_events(150) == 1
     assert {row.event_id for row in await ledger.list_events()} == {"recent", "dead", "open"}
@@ -139,7 +184,7 @@ async def test_many_events_are_forgotten_in_small_steps(ledger, store, monkeypat
     for number in range(5):
         await store(f"evt_{number}")
         await claim(ledger)
-        await ledger.finish_event(f"evt_{number}", "w1", now=100, outcome="synced")
+        await ledger.finish_events([f"evt_{number}"], "w1", now=100, outcome="synced")
     assert await ledger.forget_events(101) == 5
     assert await ledger.list_events() == []
 
@@ -150,7 +195,7 @@ async def test_one_call_forgets_a_bounded_number(ledger, store, monkeypatch):
     for number in range(5):
         await store(f"evt_{number}")
         await claim(ledger)
-        await ledger.finish_event(f"evt_{number}", "w1", now=100, outcome="synced")
+        await ledger.finish_events([f"evt_{number}"], "w1", now=100, outcome="synced")
     assert [await ledger.forget_events(101) for _ in range(3)] == [4, 1, 0]
 
 
@@ -175,7 +220,7 @@ async def test_a_number_of_an_event_is_never_given_again(ledger, store):
     await store("evt_1")
     first = (await ledger.find_event("evt_1")).position
     await claim(ledger)
-    await ledger.finish_event("evt_1", "w1", now=100, outcome="synced")
+    await ledger.finish_events(["evt_1"], "w1", now=100, outcome="synced")
     await ledger.forget_events(101)
     await store("evt_2")
     assert (await ledger.find_event("evt_2")).position > first
