@@ -88,7 +88,8 @@ async def fetch_slots(address: CacheUrl, host: Host, limit_s: float) -> list[Ran
     """
     url, limits = address.server(*host), {**connection_options(), **time_limits(limit_s)}
     try:
-        async with asyncio.timeout(limit_s), Redis.from_url(url, **limits) as client:
+        # The limit does not hold for closing: redis-py leaves open what is cancelled while it closes.
+        async with Redis.from_url(url, **limits) as client, asyncio.timeout(limit_s):
             return read_slots(await client.execute_command("CLUSTER", "SLOTS"), host)  # type: ignore[no-untyped-call]
     except (RedisError, OSError):
         check_tls_files(url)

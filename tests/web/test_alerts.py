@@ -55,7 +55,7 @@ def test_two_workers_and_a_restart_tell_the_seller_once_under_one_id(start_gatew
     client.get("/v1/echo").raise_for_status()
     other.get("/v1/echo").raise_for_status()
     until(lambda: len(receiver.got) >= 1)
-    until(lambda: second.metric("tiergate_alerts", status="pending") == 1)
+    until(lambda: second.metric("tiergate_alerts", status="pending") >= 1 or len(receiver.got) >= 2)
     first.process.kill()
     first.process.wait(timeout=20)
     start_gateway(**settings)
