@@ -75,7 +75,19 @@ class Customer:
     currency: str | None = None
     invoice_count: int = 0
     deleted: bool = False
+    test_clock_id: str | None = None
     metadata: Labels = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestClock:
+    """A clock of the API. `target_time`: it is on its way there."""
+
+    id: str
+    created: int
+    frozen_time: int
+    name: str | None = None
+    target_time: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,7 @@ from gateway.sandbox.delivery.deliverer import Deliverer
 from gateway.sandbox.delivery.faults import ApiFault, Faults
 from gateway.sandbox.delivery.sending import Send
 from gateway.sandbox.engine.agenda import note_all
+from gateway.sandbox.engine.test_clocks import end_advances
 from gateway.sandbox.engine.timeline import next_due_at, reach
 from gateway.sandbox.rules import DeliveryRules, Rules
 from gateway.sandbox.wire.idempotency import AnswerBook
@@ -137,14 +138,25 @@ class Simulator:
         before = self.world.snapshot()
         self.world.cause = cause
         try:
-            return act(self.world)
+            answer = act(self.world)
+            self._advance_as_asked()
         except Exception:
             if not keeps_failures:
                 self.world.restore(before)
             raise
+        else:
+            return answer
         finally:
             self.world.cause = None
             self._hand_over()
+
+    def _advance_as_asked(self) -> None:
+        """What an act on a test clock of the API left to do."""
+        target, self.world.advance_to = self.world.advance_to, None
+        if target is not None:
+            self.world.cause = None
+            self._move_to(max(self.offset_s, target - self._real_now()))
+            end_advances(self.world)
 
     async def advance(self, seconds: float, *, settle: bool = False, settle_timeout_s: float = 30.0) -> None:
         """Move the clock forward.

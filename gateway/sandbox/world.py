@@ -26,6 +26,7 @@ from gateway.sandbox.records import (
     ProductFeature,
     Refund,
     Subscription,
+    TestClock,
     WebhookEndpoint,
 )
 from gateway.sandbox.rules import Rules
@@ -48,6 +49,7 @@ class Tables:
     products: dict[str, Product] = field(default_factory=dict)
     prices: dict[str, Price] = field(default_factory=dict)
     customers: dict[str, Customer] = field(default_factory=dict)
+    test_clocks: dict[str, TestClock] = field(default_factory=dict)
     payment_methods: dict[str, PaymentMethod] = field(default_factory=dict)
     meters: dict[str, Meter] = field(default_factory=dict)
     meter_events: dict[str, MeterEvent] = field(default_factory=dict)
@@ -82,7 +84,8 @@ class World:
 
     Ids read `cus_<run>0001`: counted, so that a log can be followed, and `run` keeps two lives of the
     sandbox apart, so that what a gateway remembers of the first is not taken for the second's.
-    `taken` holds (event id, endpoint id) of every delivery that was answered with success.
+    `taken` holds (event id, endpoint id) of every delivery that was answered with success. `advance_to` is where
+    an act wants the time to be moved when it is done.
     """
 
     def __init__(self, *, now: int, run: str, public_url: str = "http://127.0.0.1") -> None:
@@ -92,6 +95,7 @@ class World:
         self.rules = Rules()
         self.tables = Tables()
         self.cause: Cause | None = None
+        self.advance_to: int | None = None
         self.fresh_events: list[Event] = []
         self.agenda: list[tuple[int, str, str]] = []
         self.taken: set[tuple[str, str]] = set()
@@ -121,6 +125,7 @@ class World:
         The agenda may keep what was noted since; an entry that is not true is dropped when it is reached.
         """
         self.tables, self.fresh_events, self._counts = snapshot
+        self.advance_to = None
 
     def customer(self, customer_id: str) -> Customer:
         """Raises NoSuchRecord, also for a deleted customer."""

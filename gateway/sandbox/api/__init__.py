@@ -13,6 +13,7 @@ from gateway.sandbox.api import (
     methods,
     sessions,
     subscriptions,
+    test_clocks,
 )
 from gateway.sandbox.api.endpoint import Call, Endpoint
 
@@ -27,6 +28,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *charges.ENDPOINTS,
     *features.ENDPOINTS,
     *events.ENDPOINTS,
+    *test_clocks.ENDPOINTS,
 )
 
 __all__ = ["ENDPOINTS", "Call", "Endpoint"]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gateway.sandbox.api.endpoint import Call, Endpoint
+from gateway.sandbox.engine.leaving import delete_customer
 from gateway.sandbox.engine.methods import attach
 from gateway.sandbox.engine.refusals import Refused
-from gateway.sandbox.engine.saving import add_customer, change_customer, emit, shape_of_customer
-from gateway.sandbox.engine.subscriptions import cancel
+from gateway.sandbox.engine.saving import add_customer, change_customer, shape_of_customer
+from gateway.sandbox.engine.test_clocks import check_place
 from gateway.sandbox.records import Customer, Json
 from gateway.sandbox.shapes.events import deleted_shape
 from gateway.sandbox.wire.paging import CREATED, PAGE, page
@@ -25,9 +26,14 @@ _FIELDS: Spec = {
     "metadata": Labels(),
 }
 
+_CREATE: Spec = {"payment_method": Text(), "test_clock": Text(), **_FIELDS}
+_LIST: Spec = {"email": Text(), "test_clock": Text(), **CREATED, **PAGE}
+
 
 def _create(call: Call) -> Json:
     world, params = call.world, call.params
+    if "test_clock" in params:
+        check_place(world, params["test_clock"])
     customer = Customer(
         id=world.new_id("cus"),
         created=world.now,
@@ -37,6 +43,7 @@ def _create(call: Call) -> Json:
         description=params.get("description"),
         balance=params.get("balance", 0),
         metadata=merge_labels({}, params),
+        test_clock_id=params.get("test_clock"),
     )
     add_customer(world, customer)
     settings = params.get("invoice_settings", {})
@@ -90,29 +97,24 @@ def _must_be_attached(world: World, customer: Customer, method_id: str | None) -
 
 
 def _delete(call: Call) -> Json:
-    world = call.world
-    customer = world.customer(call.id)
-    for subscription in world.subscriptions_of(customer.id):
-        if subscription.ended_at is None:
-            cancel(world, subscription.id)
-    last_seen = shape_of_customer(world, customer)
-    world.tables.customers[customer.id] = replace(customer, deleted=True)
-    emit(world, "customer.deleted", last_seen)
-    return deleted_shape("customer", customer.id)
+    delete_customer(call.world, call.id)
+    return deleted_shape("customer", call.id)
 
 
 def _list(call: Call) -> Json:
     customers = [
         one
         for one in call.world.tables.customers.values()
-        if not one.deleted and one.email == call.params.get("email", one.email)
+        if not one.deleted
+        and one.email == call.params.get("email", one.email)
+        and one.test_clock_id == call.params.get("test_clock")
     ]
     return page(customers, call.params, "/v1/customers", lambda one: shape_of_customer(call.world, one))
 
 
 ENDPOINTS = (
-    Endpoint(method="POST", path="/v1/customers", act=_create, spec={"payment_method": Text(), **_FIELDS}),
-    Endpoint(method="GET", path="/v1/customers", act=_list, spec={"email": Text(), **CREATED, **PAGE}),
+    Endpoint(method="POST", path="/v1/customers", act=_create, spec=_CREATE),
+    Endpoint(method="GET", path="/v1/customers", act=_list, spec=_LIST),
     Endpoint(method="GET", path="/v1/customers/{id}", act=_retrieve),
     Endpoint(method="POST", path="/v1/customers/{id}", act=_update, spec=_FIELDS),
     Endpoint(method="DELETE", path="/v1/customers/{id}", act=_delete),

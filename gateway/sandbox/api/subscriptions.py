@@ -208,11 +208,11 @@ def _resume(call: Call) -> Json:
 
 def _list(call: Call) -> Json:
     world, params = call.world, call.params
-    found = [one for one in world.tables.subscriptions.values() if _matches(one, params)]
+    found = [one for one in world.tables.subscriptions.values() if _matches(world, one, params)]
     return page(found, params, "/v1/subscriptions", lambda one: subscription_shape(world, one))
 
 
-def _matches(subscription: Subscription, params: Mapping[str, Any]) -> bool:
+def _matches(world: World, subscription: Subscription, params: Mapping[str, Any]) -> bool:
     status = params.get("status")
     by_status = {
         None: subscription.status not in ENDED,
@@ -223,8 +223,14 @@ def _matches(subscription: Subscription, params: Mapping[str, Any]) -> bool:
     return (
         by_status
         and subscription.customer_id == params.get("customer", subscription.customer_id)
+        and ("customer" in params or _clock(world, subscription) == params.get("test_clock"))
         and (price is None or price in {item.price_id for item in subscription.items})
     )
+
+
+def _clock(world: World, subscription: Subscription) -> str | None:
+    """Without a customer, a list shows what is on the clock it names: none, for real time."""
+    return world.tables.customers[subscription.customer_id].test_clock_id
 
 
 ENDPOINTS = (
@@ -252,6 +258,7 @@ ENDPOINTS = (
             "customer": Text(),
             "price": Text(),
             "status": Text(choices=(*STATUSES, "all", "ended")),
+            "test_clock": Text(),
             **CREATED,
             **PAGE,
         },

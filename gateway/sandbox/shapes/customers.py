@@ -38,7 +38,7 @@ def customer_shape(customer: Customer, *, delinquent: bool) -> Json:
         "preferred_locales": [],
         "shipping": None,
         "tax_exempt": "none",
-        "test_clock": None,
+        "test_clock": customer.test_clock_id,
     }
 
 

@@ -135,7 +135,7 @@ def invoice_shape(world: World, invoice: Invoice) -> Json:
             "paid_at": invoice.paid_at,
             "voided_at": invoice.voided_at,
         },
-        "test_clock": None,
+        "test_clock": customer.test_clock_id,
         "webhooks_delivered_at": None if invoice.preview else invoice.created,
     }
 

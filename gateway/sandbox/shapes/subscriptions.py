@@ -96,7 +96,7 @@ def subscription_shape(world: World, subscription: Subscription) -> Json:
         "schedule": None,
         "start_date": subscription.created,
         "status": subscription.status,
-        "test_clock": None,
+        "test_clock": world.tables.customers[subscription.customer_id].test_clock_id,
         "transfer_data": None,
         "trial_end": subscription.trial_ends_at,
         "trial_settings": {"end_behavior": {"missing_payment_method": subscription.trial_without_method}},
