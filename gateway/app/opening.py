@@ -31,7 +31,7 @@ from gateway.publishing import Publisher
 from gateway.settings import Settings
 from gateway.settlement import Settlement
 from gateway.supervised import run_directory
-from gateway.sync import EventWorker, Sync
+from gateway.sync import EventWorker, Reconciler, Schedule, Sync
 from gateway.tallies import Tallies
 from gateway.telemetry import Metrics
 from gateway.upstream import GroupOptions, Groups, UpstreamTimeouts
@@ -158,6 +158,13 @@ async def open_runtime(settings: Settings, *, proxies: bool = True) -> AsyncIter
             tallies=Tallies(ledger, clock, metrics),
             sync=sync,
             events=EventWorker(ledger=ledger, sync=sync, clock=clock),
+            reconciler=Reconciler(
+                ledger=ledger,
+                sync=sync,
+                clock=clock,
+                schedule=Schedule(interval_s=settings.reconcile_interval_s, hour=settings.reconcile_hour),
+                channels=[channel.name for channel in channels],
+            ),
         )
 
 

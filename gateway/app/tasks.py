@@ -14,6 +14,7 @@ from gateway.ledger import ALERTS_KEPT_S, DAY_S, EVENTS_KEPT_S
 from gateway.live_calls import RENEW_S as HOLD_S
 from gateway.supervised import parent_pid
 from gateway.upstream import HealthChecker
+from gateway.web.billing_watch import watch_billing
 from gateway.web.health import watch_dependencies
 from gateway.web.runtime import Runtime
 
@@ -27,6 +28,7 @@ _RENEW_S = 10.0
 _PARENT_CHECK_S = 0.2
 _DEPENDENCY_CHECK_S = 5.0
 _FORGET_S = 600.0
+_RECONCILE_CHECK_S = 60.0
 
 
 def start_tasks(background: Background, runtime: Runtime) -> None:
@@ -49,6 +51,8 @@ def start_tasks(background: Background, runtime: Runtime) -> None:
     background.run("upstream checks", HealthChecker(runtime.groups).run)
     background.every(_RENEW_S, "upstream groups", lambda: _renew_groups(runtime))
     background.every(settings.event_sweep_interval_s, "undelivered events", runtime.events.sweep)
+    background.every(_RECONCILE_CHECK_S, "reconciliation", runtime.reconciler.run_if_due)
+    background.every(_RECONCILE_CHECK_S, "billing watch", lambda: watch_billing(runtime))
     background.every(_DEPENDENCY_CHECK_S, "dependency checks", lambda: watch_dependencies(runtime))
     background.once("the ledger's tables", lambda: bring_up_to_date(runtime.ledger, settings))
     background.every(_FORGET_S, "old events", lambda: _forget_old_events(runtime))

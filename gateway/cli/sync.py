@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from gateway.cli.audit import access_words
 from gateway.cli.opening import ACTOR, Parts, open_parts, run, say_if_unpublished
 from gateway.cli.opening_stripe import open_sync
 from gateway.cli.options import examples, json_option, name_one
-from gateway.cli.printing import console, note, print_json, printable
+from gateway.cli.printing import console, instant_words, note, print_json, printable
 from gateway.settings import load_settings
-from gateway.sync import SyncReport
+from gateway.sync import Comparing, Reconciler, ReconciliationBusy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from gateway.cli.options import Who
     from gateway.settings import Settings
-    from gateway.sync import Sync, SyncOutcome
+    from gateway.sync import Comparison, SyncOutcome, SyncReport
 
 _PAGE = 1000
 _BECAUSE = "tiergate sync"
@@ -30,34 +34,57 @@ _RESULTS = {
 }
 
 
-@click.command("sync", epilog=examples("tiergate sync --user-id user_42", "tiergate sync --all"))
+@click.command(
+    "sync",
+    epilog=examples(
+        "tiergate sync --user-id user_42",
+        "tiergate sync --all --dry-run",
+        "tiergate sync --all",
+        "tiergate sync --all --resume",
+    ),
+)
 @click.option("--all", "everyone", is_flag=True, help="Every customer.")
 @click.option("--customer", "customer_id", metavar="ID", help="Tiergate's own id of the customer.")
 @click.option("--user-id", metavar="USER", help="The id that your application gave the customer.")
-@click.option("--after", default="", metavar="ID", help="With --all: go on behind this customer.")
+@click.option("--dry-run", is_flag=True, help="With --all: say what would change, and change nothing.")
+@click.option("--resume", is_flag=True, help="With --all: go on with the one that was broken off, wherever it ran.")
+@click.option("--after", metavar="ID", help="With --all: go on behind this customer.")
 @click.option(
     "--per-second",
     type=click.FloatRange(0.1, 80),
     default=10.0,
     show_default=True,
-    help="With --all: customers a second. Stripe allows 100 requests (25 in test mode), all programs together.",
+    help="With --all: requests a second. Stripe allows 100 (25 in test mode), all programs together.",
 )
 @json_option
-def sync(
-    customer_id: str | None, user_id: str | None, after: str, per_second: float, *, everyone: bool, as_json: bool
-) -> None:
+def sync(customer_id: str | None, user_id: str | None, *, everyone: bool, as_json: bool, **options: Any) -> None:
     """Read subscriptions from Stripe now, and put what they grant in force.
 
-    Events do this by themselves; this is for after an outage, a change of price mapping in
-    the policy, or a doubt. Exit code 1 if any customer could not be synchronised, or if it
-    stopped early; then it says how to go on.
+    Events do this by themselves, and a running gateway reads everybody once a day; this is
+    for after an outage, a change of price mapping in the policy, or a doubt. Exit code 1 if
+    any customer could not be synchronised, or if it stopped early; then it says how to go on.
+    With --dry-run, exit code 1 if any customer is not as Stripe has it.
     """
     if everyone and (customer_id is not None or user_id is not None):
         raise click.UsageError("Either --all, or one customer.")
+    if not everyone and (options["dry_run"] or options["resume"] or options["after"] is not None):
+        raise click.UsageError("--dry-run, --resume and --after go with --all.")
+    if options["resume"] and (options["dry_run"] or options["after"] is not None):
+        raise click.UsageError("--resume knows where to go on; it takes neither --after nor --dry-run.")
     if everyone:
-        raise SystemExit(run(_sync_all(load_settings(), after, per_second, as_json=as_json)))
+        wanted = _Wanted(**options)
+        work = _compare_all if wanted.dry_run else _sync_all
+        raise SystemExit(run(work(load_settings(), wanted, as_json=as_json)))
     who = name_one(customer_id, user_id)
     run(_sync_one(load_settings(), who, as_json=as_json))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    dry_run: bool
+    resume: bool
+    after: str | None
+    per_second: float
 
 
 async def _sync_one(settings: Settings, who: Who, *, as_json: bool) -> None:
@@ -74,15 +101,78 @@ async def _sync_one(settings: Settings, who: Who, *, as_json: bool) -> None:
         say_if_unpublished(parts.has_cache or not outcome.changed)
 
 
-async def _sync_all(settings: Settings, after: str, per_second: float, *, as_json: bool) -> int:
+async def _sync_all(settings: Settings, wanted: _Wanted, *, as_json: bool) -> int:
     async with open_parts(settings) as parts, open_sync(parts) as syncing:
-        report = await _with_progress(syncing, await _count(parts, after), after, per_second)
+        reconciler = Reconciler(ledger=parts.ledger, sync=syncing, clock=parts.clock)
+        row = await parts.ledger.find_reconciliation()
+        after = wanted.after
+        if wanted.resume:
+            if row is None or row.cursor is None:
+                raise click.ClickException("None was broken off: `tiergate sync --all` begins one.")
+            after = row.cursor
+        total = await _count(parts, after or "")
+        try:
+            with _progress(total) as show:
+                report = await reconciler.run(
+                    lambda so_far: show(so_far.checked + so_far.unbound + so_far.failed),
+                    anew=not wanted.resume,
+                    after=after,
+                    per_second=wanted.per_second,
+                    because=_BECAUSE,
+                    actor=ACTOR,
+                )
+        except ReconciliationBusy:
+            raise click.ClickException(await _busy_words(parts)) from None
         if as_json:
             print_json(asdict(report))
         else:
             _print_report(report)
         say_if_unpublished(parts.has_cache or not report.changed)
     return int(bool(report.failed) or report.stopped_because is not None)
+
+
+async def _busy_words(parts: Parts) -> str:
+    row = await parts.ledger.find_reconciliation()
+    if row is None or row.claimed_until is None:
+        return "Another program has just reconciled all customers."
+    return (
+        f"Another worker or command is reading all customers: {row.checked:,} are done. If it was killed, "
+        f"its claim runs out at {instant_words(row.claimed_until)}."
+    )
+
+
+async def _compare_all(settings: Settings, wanted: _Wanted, *, as_json: bool) -> int:
+    async with open_parts(settings) as parts, open_sync(parts) as syncing:
+        comparing = Comparing(sync=syncing, ledger=parts.ledger, clock=parts.clock)
+        with _progress(await _count(parts, wanted.after or "")) as show:
+            report = await comparing.compare_all(
+                lambda so_far: show(so_far.checked + so_far.unbound),
+                after=wanted.after or "",
+                per_second=wanted.per_second,
+            )
+    if as_json:
+        print_json(asdict(report))
+    else:
+        _print_comparison(report)
+    return int(bool(report.differences or report.failed) or report.stopped_because is not None)
+
+
+def _print_comparison(report: Comparison) -> None:
+    for one in report.differences:
+        before, after = access_words(one.access_before), access_words(one.access_after)
+        click.echo(f"{one.customer_id} ({printable(one.user_id)}): {before} -> {after}")
+        if one.is_missing:
+            note("  Stripe has no such customer")
+            continue
+        for name, (recorded, told) in one.changes.items():
+            note(f"  {name}: {_shown(recorded)} -> {_shown(told)}")
+    click.echo(
+        f"{report.checked} customers compared, {len(report.differences)} differ, {report.failed} failed; "
+        f"{report.unbound} have nothing to do with Stripe yet. Nothing was changed."
+    )
+    if report.stopped_because is not None:
+        note(f"Stopped early: {report.stopped_because}")
+        note(f"To go on: tiergate sync --all --dry-run --after {report.cursor}" if report.cursor else "")
 
 
 async def _count(parts: Parts, after: str) -> int:
@@ -93,16 +183,17 @@ async def _count(parts: Parts, after: str) -> int:
     return total
 
 
-async def _with_progress(syncing: Sync, total: int, after: str, per_second: float) -> SyncReport:
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
     columns = (TextColumn("synchronising"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     out = console(stderr=True)
     with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as progress:
         task = progress.add_task("sync", total=total)
+        yield lambda done: progress.update(task, completed=done)
 
-        def show(report: SyncReport) -> None:
-            progress.update(task, completed=report.checked + report.unbound + report.failed)
 
-        return await syncing.sync_all(show, after=after, per_second=per_second, because=_BECAUSE, actor=ACTOR)
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else printable(value)
 
 
 def _print_report(report: SyncReport) -> None:
@@ -116,7 +207,7 @@ def _print_report(report: SyncReport) -> None:
         note(f"  {customer_id}: {finding.code}: {printable(finding.detail)}")
     if report.stopped_because is not None:
         note(f"Stopped early: {report.stopped_because}")
-        note(f"To go on: tiergate sync --all --after {report.cursor}" if report.cursor else "Nobody was checked.")
+        note("To go on: tiergate sync --all --resume" if report.cursor else "Nobody was checked.")
 
 
 def _outcome_words(outcome: SyncOutcome) -> str:

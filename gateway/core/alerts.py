@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, TypeAlias
 from gateway.core.credits import grant_field
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+_HOUR_S = 3_600
 
 DEFAULT_PERCENTS = (50, 80, 100)
 """If policy does not say otherwise."""
@@ -31,6 +33,12 @@ THRESHOLD_REACHED = "quota.threshold_reached"
 
 CREDITS_REACHED = "credits.threshold_reached"
 """The same of credits. Never renamed."""
+
+DRIFT_REPAIRED = "billing.drift_repaired"
+"""Customers were not as Stripe had them: events of Stripe did not come or were not worked on. Never renamed."""
+
+EVENTS_DEAD = "billing.events_dead"
+"""Events of Stripe were given up. Never renamed."""
 
 TEST = "alerts.test"
 """Type of the event that `tiergate alerts test` sends."""
@@ -108,7 +116,56 @@ class CreditAlert:
         return _alert_id(self.customer_id, self.counter, self.granted_at, self.percent, self.units)
 
 
-Alert: TypeAlias = QuotaAlert | CreditAlert
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BillingAlert:
+    """Something about the way from Stripe to access that somebody should look at; of no customer in particular."""
+
+    kind: str
+    """`DRIFT_REPAIRED` or `EVENTS_DEAD`."""
+    window_starts_at: int
+    """Of one kind, one alert is told for each of these."""
+    data: tuple[tuple[str, str | int], ...]
+    used: int
+    """How many customers or events."""
+    at: int
+    """When it was seen."""
+    customer_id: str = ""
+    percent: int = 0
+
+    @property
+    def counter(self) -> str:
+        """As lists show it."""
+        return self.kind
+
+    @property
+    def alert_id(self) -> str:
+        """The same for whoever notices the same."""
+        return _alert_id(self.kind, self.window_starts_at)
+
+
+def drift_repaired(*, started_at: int, checked: int, drifted: int, at: int) -> BillingAlert:
+    """A reconciliation changed customers. Told once for each reconciliation."""
+    return BillingAlert(
+        kind=DRIFT_REPAIRED,
+        window_starts_at=started_at,
+        data=(("checked", checked), ("drifted", drifted), ("started_at", started_at)),
+        used=drifted,
+        at=at,
+    )
+
+
+def events_dead(*, dead: int, newest_type: str, newest_id: str, died_at: int, at: int) -> BillingAlert:
+    """Events were given up. Told once for each hour in which some were."""
+    return BillingAlert(
+        kind=EVENTS_DEAD,
+        window_starts_at=died_at - died_at % _HOUR_S,
+        data=(("dead", dead), ("newest_type", newest_type), ("newest_id", newest_id), ("died_at", died_at)),
+        used=dead,
+        at=at,
+    )
+
+
+Alert: TypeAlias = QuotaAlert | CreditAlert | BillingAlert
 
 
 def _alert_id(*what: str | int) -> str:
@@ -145,6 +202,8 @@ def next_units(*, used: int, limit: int, percents: Sequence[int]) -> int | None:
 
 def alert_body(alert: Alert) -> str:
     """The event as it is sent: JSON. Source: Standard Webhooks, "Payload structure"."""
+    if isinstance(alert, BillingAlert):
+        return _event(alert.kind, alert.at, dict(alert.data))
     if isinstance(alert, CreditAlert):
         return _event(
             CREDITS_REACHED,
@@ -186,6 +245,6 @@ def trial_body(at: int) -> str:
     return _event(TEST, at, {})
 
 
-def _event(kind: str, at: int, data: dict[str, str | int | None]) -> str:
+def _event(kind: str, at: int, data: Mapping[str, str | int | None]) -> str:
     stamp = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return json.dumps({"type": kind, "timestamp": stamp, "data": data}, separators=(",", ":"))
+    return json.dumps({"type": kind, "timestamp": stamp, "data": dict(data)}, separators=(",", ":"))

@@ -41,6 +41,7 @@ from gateway.ledger.rows import (
     InboxRow,
     KeyRow,
     NewKey,
+    ReconciliationRow,
     TierGrantRow,
     UsageTotal,
 )
@@ -77,6 +78,7 @@ __all__ = [
     "MeterTurn",
     "MeteredWindowRow",
     "NewKey",
+    "ReconciliationRow",
     "SpendCapRow",
     "Tables",
     "TierGrantRow",

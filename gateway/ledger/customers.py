@@ -47,6 +47,7 @@ class Customers(LedgerPart):
             published_version=0,
             sync_fence=0,
             applied_fence=0,
+            synced_at=None if stripe_customer_id is None else now,
         )
         async with self._database.writing() as connection:
             new = await connection.scalar(
@@ -118,7 +119,10 @@ class Customers(LedgerPart):
                 bound = await connection.scalar(
                     update(CUSTOMERS)
                     .where(CUSTOMERS.c.customer_id == customer_id)
-                    .values(stripe_customer_id=func.coalesce(stays, stripe_customer_id))
+                    .values(
+                        stripe_customer_id=func.coalesce(stays, stripe_customer_id),
+                        synced_at=func.coalesce(CUSTOMERS.c.synced_at, CUSTOMERS.c.created_at),
+                    )
                     .returning(CUSTOMERS.c.stripe_customer_id)
                 )
         except IntegrityError as error:

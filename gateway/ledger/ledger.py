@@ -22,6 +22,7 @@ from gateway.ledger.installation import Installation
 from gateway.ledger.keys import Keys
 from gateway.ledger.metering import Metering
 from gateway.ledger.part import unbroken
+from gateway.ledger.reconciliation import Reconciliation
 from gateway.ledger.spend_caps import SpendCaps
 from gateway.ledger.subscriptions import Subscriptions
 from gateway.ledger.tables import CUSTOMERS, SCHEMA_REVISION
@@ -46,6 +47,7 @@ class Ledger(
     Alerts,
     Credits,
     TierGrants,
+    Reconciliation,
     SpendCaps,
     Metering,
     Installation,

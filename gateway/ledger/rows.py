@@ -29,6 +29,8 @@ class CustomerRow:
     """Newest fence handed out."""
     applied_fence: int
     """Fence of the read of Stripe that was last written; never above `sync_fence`."""
+    synced_at: int | None = None
+    """When a read of Stripe was last recorded; None: it never came near Stripe."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +212,23 @@ class AlertRow:
     finished_at: int | None
     error: str | None
     """Why the last attempt failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconciliationRow:
+    """The reconciliation that goes on, or the last one."""
+
+    started_at: int
+    cursor: str | None
+    """The last customer that is done; None: it is complete, or was never begun."""
+    checked: int
+    drifted: int
+    """Customers that were not as Stripe has them."""
+    failed: int
+    finished_at: int | None
+    """When the last complete one ended, also while another goes on."""
+    claimed_by: str | None
+    claimed_until: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

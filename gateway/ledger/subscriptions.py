@@ -111,7 +111,7 @@ class Subscriptions(LedgerPart):
             ValueError: The fence was never taken.
         """
         async with self._database.writing() as connection:
-            if not await _advance_fence(connection, customer_id, fence):
+            if not await _advance_fence(connection, customer_id, fence, now):
                 return None
             before = await _load(connection, customer_id)
             subscription = project(before)
@@ -180,7 +180,7 @@ class Subscriptions(LedgerPart):
         )
 
 
-async def _advance_fence(connection: AsyncConnection, customer_id: str, fence: int) -> bool:
+async def _advance_fence(connection: AsyncConnection, customer_id: str, fence: int, now: int) -> bool:
     row = (
         await connection.execute(
             select(CUSTOMERS.c.sync_fence, CUSTOMERS.c.applied_fence)
@@ -195,7 +195,7 @@ async def _advance_fence(connection: AsyncConnection, customer_id: str, fence: i
     if fence <= row.applied_fence:
         return False
     await connection.execute(
-        update(CUSTOMERS).where(CUSTOMERS.c.customer_id == customer_id).values(applied_fence=fence)
+        update(CUSTOMERS).where(CUSTOMERS.c.customer_id == customer_id).values(applied_fence=fence, synced_at=now)
     )
     return True
 

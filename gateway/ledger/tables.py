@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-SCHEMA_REVISION: Final = "0011"
+SCHEMA_REVISION: Final = "0012"
 """The newest migration: what `alembic_version` holds when the tables are those below.
 
 Revisions are four digits and rise, so that one which is not known here is known to be newer.
@@ -63,6 +63,8 @@ CUSTOMERS: Final = Table(
     # Numbers handed out before reads of Stripe, and the number of the read that was last written.
     Column("sync_fence", BigInteger, nullable=False),
     Column("applied_fence", BigInteger, nullable=False),
+    # When a read of Stripe was last recorded; when it was created, as long as none was. Null: never came near Stripe.
+    _instant("synced_at", optional=True),
     CheckConstraint("published_version <= version", name="published"),
     CheckConstraint("applied_fence <= sync_fence", name="fence"),
 )
@@ -72,6 +74,8 @@ Index(
     sqlite_where=CUSTOMERS.c.published_version < CUSTOMERS.c.version,
     postgresql_where=CUSTOMERS.c.published_version < CUSTOMERS.c.version,
 )
+
+Index("ix_customers_synced_at", CUSTOMERS.c.synced_at)
 
 API_KEYS: Final = Table(
     "api_keys",
@@ -284,6 +288,23 @@ TIER_GRANTS: Final = Table(
     _instant("ends_at"),
     Column("reason", Text, nullable=False),
     CheckConstraint("ends_at > granted_at", name="lasts"),
+)
+
+RECONCILIATION: Final = Table(
+    "reconciliation",
+    METADATA,
+    # One row: how far the reconciliation of all customers is, and who has it in hand.
+    Column("name", IDENTIFIER, primary_key=True),
+    _instant("started_at"),
+    # The last customer that is done. Null: none is going on.
+    Column("cursor", IDENTIFIER),
+    Column("checked", BigInteger, nullable=False),
+    Column("drifted", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    _instant("finished_at", optional=True),
+    Column("claimed_by", Text),
+    _instant("claimed_until", optional=True),
+    CheckConstraint("(claimed_by IS NULL) = (claimed_until IS NULL)", name="claim"),
 )
 
 INSTALLATION: Final = Table(

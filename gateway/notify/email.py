@@ -13,7 +13,7 @@ from email.message import EmailMessage
 from email.utils import format_datetime
 from typing import Any, Literal
 
-from gateway.core.alerts import CREDITS_REACHED, THRESHOLD_REACHED
+from gateway.core.alerts import CREDITS_REACHED, DRIFT_REPAIRED, EVENTS_DEAD, THRESHOLD_REACHED
 from gateway.notify.channel import NotTaken
 
 
@@ -81,6 +81,17 @@ class EmailChannel:
         return smtp
 
 
+_DRIFT_WORDS = (
+    "A reconciliation of {checked:,} customers found {drifted:,} that were not as Stripe has them, and repaired them."
+    " Events of Stripe did not come, or were not worked on: see `tiergate doctor`, `tiergate events list`, and"
+    " `tiergate audit list --actor reconciliation` for what was changed."
+)
+_DEAD_WORDS = (
+    "{dead:,} events of Stripe are dead, the newest is {newest_id} ({newest_type}). What they told has no effect"
+    " until somebody acts: `tiergate events list --status dead` says why, `tiergate events replay` tries again."
+)
+
+
 def write_message(event_id: str, event: dict[str, Any], *, sender: str, to: tuple[str, ...]) -> EmailMessage:
     """One event for people, with the event itself below."""
     message = EmailMessage()
@@ -99,6 +110,10 @@ def _words(event: dict[str, Any]) -> tuple[str, str]:
     data = event["data"]
     if event["type"] == CREDITS_REACHED:
         return _credit_words(data)
+    if event["type"] == DRIFT_REPAIRED:
+        return f"Tiergate: {data['drifted']:,} customers were not as Stripe had them", _DRIFT_WORDS.format(**data)
+    if event["type"] == EVENTS_DEAD:
+        return f"Tiergate: {data['dead']:,} events of Stripe were given up", _DEAD_WORDS.format(**data)
     if event["type"] != THRESHOLD_REACHED:
         return "Tiergate: a test", "This is a test. Alerts of your gateway reach you on this way."
     whose = f"{data['user_id']} (customer {data['customer_id']})"

@@ -21,6 +21,7 @@ EXAMPLES = {
     "TIERGATE_SMTP_PASSWORD": "TIERGATE_SMTP_PASSWORD=<of your mail server>",
     "TIERGATE_ALERT_EMAIL_FROM": "TIERGATE_ALERT_EMAIL_FROM=alerts@example.com",
     "TIERGATE_ALERT_EMAIL_TO": "TIERGATE_ALERT_EMAIL_TO=you@example.com",
+    "TIERGATE_RECONCILE_HOUR": "TIERGATE_RECONCILE_HOUR=3",
     "TIERGATE_TRUSTED_PROXIES": "TIERGATE_TRUSTED_PROXIES=10.0.0.0/8,127.0.0.1",
 }
 """Of settings without a default. The others' example is their default."""

@@ -174,6 +174,11 @@ class Settings(BaseSettings):
     allows 25 per endpoint, test mode 25 in all. Several machines share it: divide."""
     event_sweep_interval_s: float = Field(default=300.0, ge=5, le=86400)
     """Seconds between sweeps for events that Stripe could not deliver."""
+    reconcile_interval_s: int = Field(default=86400, ge=0, le=31 * 86400)
+    """Seconds between reads of all customers from Stripe, by one worker of all, at 10 requests a second. 0: never by
+    itself; then an event that was lost is found by `tiergate sync --all` only."""
+    reconcile_hour: int | None = Field(default=None, ge=0, le=23)
+    """Hour of the day, in UTC, at which that begins. Unset: whenever the interval is over."""
     shutdown_grace_s: int = Field(default=30, ge=1, le=3600)
     """Seconds running exchanges may take to end after SIGTERM; then they are aborted."""
 

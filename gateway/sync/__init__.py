@@ -1,6 +1,7 @@
 """Keeping what each customer may do in step with Stripe.
 
 `customers` reads one customer, or all, and records what it found, in the order of fences.
+`reconciling` does so with all of them every day, `comparing` says what that would change.
 `changing` changes the plan of a running subscription.
 `receiving` takes a webhook delivery: verified, stored, answered. `worker` works the stored
 events off in the background and looks for those that never arrived.
@@ -9,11 +10,17 @@ events off in the background and looks for those that never arrived.
 from __future__ import annotations
 
 from gateway.sync.changing import NoSubscription, PlanChanged, PlanChanges, PlanPreview, SubscriptionEnding, UnknownPlan
-from gateway.sync.customers import HoldsPolicy, Sync, SyncOutcome, SyncReport
+from gateway.sync.comparing import Comparing, Comparison, Difference
+from gateway.sync.customers import HoldsPolicy, Sync, SyncOutcome
 from gateway.sync.receiving import Received, accepts, receive_event
+from gateway.sync.reconciling import Reconciler, ReconciliationBusy, Schedule
+from gateway.sync.reporting import SyncReport
 from gateway.sync.worker import EventWorker, WorkerOptions
 
 __all__ = [
+    "Comparing",
+    "Comparison",
+    "Difference",
     "EventWorker",
     "HoldsPolicy",
     "NoSubscription",
@@ -21,6 +28,9 @@ __all__ = [
     "PlanChanges",
     "PlanPreview",
     "Received",
+    "Reconciler",
+    "ReconciliationBusy",
+    "Schedule",
     "SubscriptionEnding",
     "Sync",
     "SyncOutcome",

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass, field
-from time import monotonic
+from dataclasses import asdict, dataclass, replace
 from typing import Literal, Protocol, TypeAlias
 
 import structlog
@@ -25,13 +24,11 @@ from gateway.core.policy import Policy
 from gateway.core.projection import NEEDS_ATTENTION, Candidate, Finding, choose, project
 from gateway.ledger import CustomerRow, CustomerUnknown, Ledger
 from gateway.sync.facts import read_facts
+from gateway.sync.reporting import MAX_PER_SECOND, PAGE, Pace, SyncReport
 
 log = structlog.get_logger(__name__)
 
-MAX_PER_SECOND = 10.0
-"""Customers read a second by `sync_all`: a tenth of what Stripe allows, so that checkouts keep their share."""
-_PAGE = 100
-_DISPUTABLE_S = 540 * 86_400
+DISPUTABLE_S = 540 * 86_400
 """No network takes a dispute later than that after a payment."""
 _OUTAGE_PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 
@@ -57,28 +54,13 @@ class SyncOutcome:
     subscription: Subscription | None = None
     changed: bool = False
     findings: tuple[Finding, ...] = ()
+    requests: int = 0
+    """How many requests of Stripe it took."""
 
     @property
     def needs_attention(self) -> tuple[Finding, ...]:
         """The findings after which somebody must act, or the customer loses its tier."""
         return tuple(finding for finding in self.findings if finding.code in NEEDS_ATTENTION)
-
-
-@dataclass(slots=True, kw_only=True)
-class SyncReport:
-    """How far `sync_all` is. The same value grows until the end."""
-
-    checked: int = 0
-    changed: int = 0
-    unbound: int = 0
-    failed: int = 0
-    missing: list[str] = field(default_factory=list)
-    """Customers that Stripe does not have."""
-    findings: list[tuple[str, Finding]] = field(default_factory=list)
-    cursor: str = ""
-    """Last customer that is done; pass it as `after` to go on from here."""
-    stopped_because: str | None = None
-    """Why it ended early; None: it is complete, or still running."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,13 +139,13 @@ class Sync:
         fence = await self._ledger.take_fence(customer_id)
         facts = await read_facts(self.billing, self._ledger, self.policy, customer_id, row.stripe_customer_id)
         if not facts.of_customer.exists and not end_if_missing:
-            return SyncOutcome(result="missing")
+            return SyncOutcome(result="missing", requests=facts.requests)
         outcome = await self._record(
             row, fence, facts.of_customer, Cause(because=because, actor=actor, event_id=event_id)
         )
         if facts.closed_disputes:
             await self._ledger.forget_disputes(facts.closed_disputes)
-        return outcome
+        return replace(outcome, requests=facts.requests)
 
     async def sync_all(
         self,
@@ -173,6 +155,7 @@ class Sync:
         per_second: float = MAX_PER_SECOND,
         because: str = "reconciliation",
         actor: str = "reconciliation",
+        keep: Callable[[SyncReport], Awaitable[bool]] | None = None,
     ) -> SyncReport:
         """Read every customer again, in the order of their ids.
 
@@ -182,24 +165,28 @@ class Sync:
         Args:
             progress: Called after each customer.
             after: Go on behind this customer: `cursor` of the report that stopped.
-            per_second: At most so many customers a second.
+            per_second: At most so many requests a second.
             because: For the audit log.
             actor: For the audit log.
+            keep: Called after each page, to write down how far it is. False: another goes on with it.
 
         Returns:
             The report. `stopped_because` says whether it is complete.
         """
         report = SyncReport(cursor=after)
-        pace = _Pace(per_second)
+        pace = Pace(per_second)
         try:
             if not after:
                 await self._note_disputes()
-            while page := await self._ledger.list_customers(after=report.cursor, limit=_PAGE):
+            while page := await self._ledger.list_customers(after=report.cursor, limit=PAGE):
                 for row in page:
                     await self._sync_one(row, report, pace, because, actor)
                     report.cursor = row.customer_id
                     if progress is not None:
                         progress(report)
+                if keep is not None and not await keep(report):
+                    report.stopped_because = "another program has taken over"
+                    return report
             await self._end_missing(report, pace, because, actor)
         except (BillingUnavailable, LedgerUnavailable) as error:
             report.stopped_because = str(error)
@@ -209,7 +196,7 @@ class Sync:
         """Find disputes whose event never came. A key that may not read them reconciles everything else."""
         now = int(self._clock.now())
         try:
-            disputes = await self.billing.facts.list_open_disputes(now - _DISPUTABLE_S)
+            disputes = await self.billing.facts.list_open_disputes(now - DISPUTABLE_S)
         except BillingRefused as error:
             log.warning("disputes were not reconciled", reason=str(error))
             return
@@ -272,14 +259,15 @@ class Sync:
         except CapacityReduced:
             log.warning("change not in the cache yet", customer_id=customer_id)
 
-    async def _sync_one(self, row: CustomerRow, report: SyncReport, pace: _Pace, because: str, actor: str) -> None:
+    async def _sync_one(self, row: CustomerRow, report: SyncReport, pace: Pace, because: str, actor: str) -> None:
         if row.stripe_customer_id is None:
             report.unbound += 1
             return
         for pause_s in (*_OUTAGE_PAUSES_S, None):
             await pace.wait()
             try:
-                outcome = await self.sync_customer(row.customer_id, because, actor=actor, end_if_missing=False)
+                async with self.billing.pace.turn():
+                    outcome = await self.sync_customer(row.customer_id, because, actor=actor, end_if_missing=False)
             except BillingUnavailable:
                 if pause_s is None:
                     raise
@@ -289,10 +277,11 @@ class Sync:
                 report.failed += 1
                 log.warning("customer not synced", customer_id=row.customer_id, reason=str(error))
                 return
+            pace.took(outcome.requests)
             _count(report, row.customer_id, outcome)
             return
 
-    async def _end_missing(self, report: SyncReport, pace: _Pace, because: str, actor: str) -> None:
+    async def _end_missing(self, report: SyncReport, pace: Pace, because: str, actor: str) -> None:
         if not report.missing:
             return
         if report.checked == len(report.missing):
@@ -305,22 +294,6 @@ class Sync:
             await pace.wait()
             outcome = await self.sync_customer(customer_id, because, actor=actor)
             report.changed += outcome.changed
-
-
-class _Pace:
-    """At most so many steps a second, evenly spaced; time that was lost is not made up for."""
-
-    def __init__(self, per_second: float) -> None:
-        self._gap_s = 1 / per_second
-        self._next_at = 0.0
-
-    async def wait(self) -> None:
-        """Until the next step may be made."""
-        now = monotonic()
-        wait_s = max(0.0, self._next_at - now)
-        self._next_at = now + wait_s + self._gap_s
-        if wait_s:
-            await asyncio.sleep(wait_s)
 
 
 def _count(report: SyncReport, customer_id: str, outcome: SyncOutcome) -> None:

@@ -115,6 +115,28 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="mostrecent",
         )
+        self.oldest_sync_seconds = Gauge(
+            "tiergate_sync_oldest_seconds",
+            "Age of the oldest read of Stripe among customers that Stripe knows.",
+            registry=self.registry,
+            multiprocess_mode="mostrecent",
+        )
+        self.reconciled_at = Gauge(
+            "tiergate_reconciliation_finished_timestamp_seconds",
+            "When the last complete reconciliation of all customers ended; 0: none has.",
+            registry=self.registry,
+            multiprocess_mode="mostrecent",
+        )
+        self.drift = Counter(
+            "tiergate_reconciliation_drift",
+            "Customers that a reconciliation found not to be as Stripe had them, and repaired.",
+            registry=self.registry,
+        )
+        self.undelivered = Counter(
+            "tiergate_undelivered_events",
+            "Events that Stripe could not deliver, found by a sweep and stored.",
+            registry=self.registry,
+        )
         self.up = Gauge(
             "tiergate_dependency_up",
             "1 if the dependency answered its last check (cache, ledger, stripe).",

@@ -24,7 +24,7 @@ from gateway.provisioning import Provisioning
 from gateway.publishing import Publisher
 from gateway.settings import Settings
 from gateway.settlement import Settlement
-from gateway.sync import EventWorker, Sync
+from gateway.sync import EventWorker, Reconciler, Sync
 from gateway.tallies import Tallies
 from gateway.telemetry import Metrics
 from gateway.upstream import Groups
@@ -39,6 +39,8 @@ class Watch:
     """Monotonic seconds."""
     policy_taken: int = 0
     policy_refused: int = 0
+    events_swept: int = 0
+    drift_found: int = 0
     policy_noted: str = ""
     """Hash of the policy that the audit log is known to have."""
 
@@ -74,5 +76,6 @@ class Runtime:
     alerts: Sending
     sync: Sync
     events: EventWorker
+    reconciler: Reconciler
     watch: Watch = field(default_factory=Watch)
     """What the dependency checks remember."""

@@ -92,3 +92,56 @@ def test_sync_needs_a_policy_to_map_prices_with(migrated: Run, policies: Path, b
     result = migrated("sync", "--user-id", "ada")
     assert result.exit_code == 1
     assert "tiergate.yaml" in result.output
+
+
+def test_a_dry_run_says_what_would_change_and_changes_nothing(
+    migrated: Run, sandbox: Any, bind: Callable[[str, str], str]
+) -> None:
+    bind("ada", sandbox.subscribe())
+    differs = migrated("sync", "--all", "--dry-run")
+    assert differs.exit_code == 1
+    assert "(ada): free, lapsed -> pro, good" in differs.stdout
+    assert "1 customers compared, 1 differ, 0 failed" in differs.stdout
+    assert "plan_id: nothing -> pro-monthly" in differs.stderr
+    assert tier_of(migrated, "ada") == "free"
+    assert migrated("sync", "--all").exit_code == 0
+    again = migrated("sync", "--all", "--dry-run", "--json")
+    assert again.exit_code == 0
+    assert json.loads(again.stdout)["differences"] == []
+
+
+def test_one_that_was_broken_off_is_resumed_where_it_was(
+    migrated: Run, sandbox: Any, bind: Callable[[str, str], str], environment: dict[str, str]
+) -> None:
+    customers = sorted(bind(name, sandbox.subscribe()) for name in ("ada", "bob"))
+    nothing = migrated("sync", "--all", "--resume")
+    assert (nothing.exit_code, "None was broken off" in nothing.output) == (1, True)
+
+    async def break_off(claimed_until: int) -> None:
+        ledger = await Ledger.open(f"sqlite:///{environment['TIERGATE_DATA_DIR']}/ledger.sqlite3")
+        await ledger.claim_reconciliation("another", now=claimed_until - 60, lease_s=60)
+        await ledger.keep_reconciliation(
+            "another", now=claimed_until - 60, lease_s=60, cursor=customers[0], checked=1, drifted=1, failed=0
+        )
+        await ledger.aclose()
+
+    asyncio.run(break_off(4_000_000_000))
+    busy = migrated("sync", "--all")
+    assert busy.exit_code == 1
+    assert "Another worker or command is reading all customers: 1 are done" in busy.output
+    asyncio.run(break_off(1_000_000_000))
+    resumed = migrated("sync", "--all", "--resume", "--json")
+    assert resumed.exit_code == 0, resumed.output
+    assert json.loads(resumed.stdout)["checked"] == 1
+    tiers = {user_id: tier_of(migrated, user_id) for user_id in ("ada", "bob")}
+    assert sorted(tiers.values()) == ["free", "pro"]
+
+
+def test_options_of_reading_everybody_go_with_reading_everybody(migrated: Run) -> None:
+    for arguments in (
+        ["--user-id", "ada", "--dry-run"],
+        ["--user-id", "ada", "--resume"],
+        ["--all", "--resume", "--dry-run"],
+        ["--all", "--resume", "--after", "c"],
+    ):
+        assert migrated("sync", *arguments).exit_code == 2

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from gateway.core.alerts import CreditAlert, QuotaAlert, alert_body, trial_body
+from gateway.core.alerts import CreditAlert, QuotaAlert, alert_body, drift_repaired, events_dead, trial_body
 from gateway.notify import EmailChannel, NotTaken
 from gateway.notify import MailServer as Place
+from gateway.notify.email import write_message
 from tests.fakes.certificate import certificate
 from tests.fakes.mail_server import MailServer
 
@@ -135,3 +136,26 @@ async def test_a_name_with_a_line_end_makes_no_header(tmp_path):
     (mail,) = server.mails
     assert mail.message["Bcc"] is None
     assert mail.to == ["a@example.org", "b@example.org"]
+
+
+@pytest.mark.parametrize(
+    ("alert", "subject", "words"),
+    [
+        (
+            drift_repaired(started_at=1, checked=1200, drifted=3, at=2),
+            "Tiergate: 3 customers were not as Stripe had them",
+            "A reconciliation of 1,200 customers found 3",
+        ),
+        (
+            events_dead(dead=2, newest_type="invoice.paid", newest_id="evt_1", died_at=5000, at=6000),
+            "Tiergate: 2 events of Stripe were given up",
+            "the newest is evt_1 (invoice.paid)",
+        ),
+    ],
+    ids=["drift", "dead events"],
+)
+def test_an_alert_about_billing_says_what_to_look_at(alert, subject, words):
+    event = json.loads(alert_body(alert))
+    message = write_message(alert.alert_id, event, sender="a@example.com", to=("b@example.com",))
+    assert message["Subject"] == subject
+    assert words in message.get_content()

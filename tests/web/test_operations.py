@@ -143,3 +143,14 @@ def test_the_documentation_is_where_it_is_said_to_be(gateway):
     assert schema["info"]["title"] == "Tiergate"
     assert "/api/v1/create-checkout" in schema["paths"]
     assert gateway.browser().get("/schema").status_code == 401  # metered: it belongs to the proxied API
+
+
+def test_metrics_tell_how_far_access_is_in_step_with_stripe(gateway):
+    text = gateway.admin.get("/_tiergate/metrics").raise_for_status().text
+    for name in (
+        "tiergate_sync_oldest_seconds",
+        "tiergate_reconciliation_finished_timestamp_seconds",
+        "tiergate_reconciliation_drift_total",
+        "tiergate_undelivered_events_total",
+    ):
+        assert f"\n{name} " in text, name

@@ -1,0 +1,140 @@
+"""What a reconciliation would change, without changing anything: for a look before, and for a doubt."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from gateway.clock import Clock
+from gateway.core.account import Subscription
+from gateway.core.audited import AuditedAccess, assess_by
+from gateway.core.errors import BillingRefused, BillingUnavailable, LedgerUnavailable
+from gateway.core.projection import project
+from gateway.ledger import CustomerRow, Ledger
+from gateway.sync.customers import DISPUTABLE_S, Sync
+from gateway.sync.facts import read_facts
+from gateway.sync.reporting import MAX_PER_SECOND, PAGE, Pace
+
+_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One customer who is not as Stripe has it."""
+
+    customer_id: str
+    user_id: str
+    changes: dict[str, tuple[Any, Any]]
+    """Facts of the subscription that differ: what is recorded, and what Stripe has. Never mutated."""
+    access_before: AuditedAccess
+    access_after: AuditedAccess
+    is_missing: bool
+    """Stripe has no such customer."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Comparison:
+    """How far a comparison is."""
+
+    checked: int = 0
+    unbound: int = 0
+    failed: int = 0
+    differences: list[Difference] = field(default_factory=list)
+    cursor: str = ""
+    stopped_because: str | None = None
+
+
+class Comparing:
+    """Compares records with Stripe. Writes nothing, takes no fence."""
+
+    def __init__(self, *, sync: Sync, ledger: Ledger, clock: Clock) -> None:
+        self._sync = sync
+        self._ledger = ledger
+        self._clock = clock
+
+    async def compare_all(
+        self,
+        progress: Callable[[Comparison], None] | None = None,
+        *,
+        after: str = "",
+        per_second: float = MAX_PER_SECOND,
+    ) -> Comparison:
+        """Compare every customer, in the order of ids; `stopped_because` says whether that is complete."""
+        report, pace = Comparison(cursor=after), Pace(per_second)
+        try:
+            disputed = await self._disputed()
+            while page := await self._ledger.list_customers(after=report.cursor, limit=PAGE):
+                for row in page:
+                    await self._compare_one(row, disputed[row.stripe_customer_id or ""], report, pace)
+                    report.cursor = row.customer_id
+                    if progress is not None:
+                        progress(report)
+        except (BillingUnavailable, LedgerUnavailable) as error:
+            report.stopped_because = str(error)
+        return report
+
+    async def _disputed(self) -> defaultdict[str, tuple[str, ...]]:
+        """Open disputes by Stripe customer; none if the key may not read them."""
+        found: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
+        try:
+            disputes = await self._sync.billing.facts.list_open_disputes(int(self._clock.now()) - DISPUTABLE_S)
+        except BillingRefused:
+            return found
+        for dispute in disputes:
+            found[dispute.stripe_customer_id or ""] += (dispute.dispute_id,)
+        return found
+
+    async def _compare_one(self, row: CustomerRow, disputed: tuple[str, ...], report: Comparison, pace: Pace) -> None:
+        if row.stripe_customer_id is None:
+            report.unbound += 1
+            return
+        report.checked += 1
+        for _ in range(_TRIES):
+            await pace.wait()
+            try:
+                async with self._sync.billing.pace.turn():
+                    difference, requests = await self._difference(row, row.stripe_customer_id, disputed)
+            except BillingRefused:
+                report.failed += 1
+                return
+            pace.took(requests)
+            now = await self._ledger.find_customer(row.customer_id)
+            if difference is None or now is None:
+                return
+            if now.applied_fence == row.applied_fence:
+                report.differences.append(difference)
+                return
+            row = now  # a read was recorded meanwhile: what differed may be in step by now
+
+    async def _difference(
+        self, row: CustomerRow, stripe_customer_id: str, disputed: tuple[str, ...]
+    ) -> tuple[Difference | None, int]:
+        policy, now = self._sync.policy, int(self._clock.now())
+        account = await self._ledger.load_account(row.customer_id)
+        facts = await read_facts(
+            self._sync.billing, self._ledger, policy, row.customer_id, stripe_customer_id, also_disputed=disputed
+        )
+        if account is None:
+            return None, facts.requests
+        after, _ = project(facts.of_customer, policy, account.subscription, now)
+        if after == account.subscription:
+            return None, facts.requests
+        assess = assess_by(policy, now)
+        difference = Difference(
+            customer_id=row.customer_id,
+            user_id=row.user_id,
+            changes=_changes(account.subscription, after),
+            access_before=assess(account),
+            access_after=assess(replace(account, subscription=after)),
+            is_missing=not facts.of_customer.exists,
+        )
+        return difference, facts.requests
+
+
+def _changes(before: Subscription | None, after: Subscription | None) -> dict[str, tuple[Any, Any]]:
+    old = {} if before is None else asdict(before)
+    new = {} if after is None else asdict(after)
+    both = {name: (old.get(name) or None, new.get(name) or None) for name in {**old, **new}}
+    return {name: pair for name, pair in both.items() if pair[0] != pair[1]}

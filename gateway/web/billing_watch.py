@@ -1,0 +1,41 @@
+"""Is what customers may do in step with Stripe? The gauges about that, and an alert if events were given up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.core.alerts import events_dead
+
+if TYPE_CHECKING:
+    from gateway.web.runtime import Runtime
+
+
+async def watch_billing(runtime: Runtime) -> None:
+    """Refresh the gauges, and tell the seller once for each hour in which events died.
+
+    Raises:
+        LedgerUnavailable: They stay as they were.
+    """
+    metrics, ledger, watch, now = runtime.metrics, runtime.ledger, runtime.watch, int(runtime.clock.now())
+    metrics.undelivered.inc(runtime.events.swept - watch.events_swept)
+    metrics.drift.inc(runtime.reconciler.drifted - watch.drift_found)
+    watch.events_swept, watch.drift_found = runtime.events.swept, runtime.reconciler.drifted
+    oldest_at, row = await ledger.oldest_sync(), await ledger.find_reconciliation()
+    metrics.oldest_sync_seconds.set(0 if oldest_at is None else max(0, now - oldest_at))
+    metrics.reconciled_at.set(0 if row is None else row.finished_at or 0)
+    await _tell_of_dead_events(runtime, now)
+
+
+async def _tell_of_dead_events(runtime: Runtime, now: int) -> None:
+    channels = runtime.reconciler.channels
+    newest = await runtime.ledger.list_events(status="dead", limit=1) if channels else []
+    for row in newest:
+        counts = await runtime.ledger.inbox_counts()
+        alert = events_dead(
+            dead=counts.by_status["dead"],
+            newest_type=row.type,
+            newest_id=row.event_id,
+            died_at=row.finished_at or row.received_at,
+            at=now,
+        )
+        await runtime.ledger.record_alert(alert, channels)

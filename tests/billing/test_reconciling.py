@@ -1,0 +1,132 @@
+"""All customers read again: by one worker of all, from where another broke off, and what it would change."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from gateway.ledger import Ledger
+from gateway.sync import Comparing, Reconciler, ReconciliationBusy, Schedule, Sync
+from tests.billing.conftest import CUS, DAY, NOW, SetClock
+
+FAST = Schedule(interval_s=DAY, per_second=1000)
+
+
+def reconciler(sync: Sync, ledger: Ledger, clock: SetClock, schedule: Schedule = FAST) -> Reconciler:
+    return Reconciler(ledger=ledger, sync=sync, clock=clock, schedule=schedule, channels=["webhook"])
+
+
+async def add(ledger: Ledger, account: Any, number: int) -> str:
+    customer_id = f"customer{number:04d}"
+    await ledger.create_customer(
+        customer_id=customer_id, user_id=f"u{number}", now=NOW, stripe_customer_id=f"cus_{number}", actor="test"
+    )
+    account.put(f"cus_{number}", "active")
+    return customer_id
+
+
+async def test_a_day_after_the_last_one_all_customers_are_read_and_what_drifted_is_told_once(
+    sync: Sync, ledger: Ledger, customer: str, clock: SetClock
+) -> None:
+    one = reconciler(sync, ledger, clock)
+    assert await one.run_if_due() is None
+    clock.at += DAY
+    report = await one.run_if_due()
+    assert report is not None
+    assert (report.checked, report.changed, one.drifted) == (1, 1, 1)
+    assert await one.run_if_due() is None
+    recorded = await ledger.load_subscription(customer)
+    assert recorded is not None
+    assert recorded.plan_id == "pro-monthly"
+    [alert] = await ledger.list_alerts()
+    body = json.loads(alert.body)
+    assert (body["type"], body["data"]["drifted"], body["data"]["checked"]) == ("billing.drift_repaired", 1, 1)
+    clock.at += DAY
+    report = await one.run_if_due()
+    assert report is not None
+    assert (report.checked, report.changed) == (1, 0)
+    assert len(await ledger.list_alerts()) == 1
+
+
+@pytest.mark.usefixtures("customer")
+async def test_of_several_workers_one_reads_all_customers(sync: Sync, ledger: Ledger, clock: SetClock) -> None:
+    workers = [reconciler(sync, ledger, clock) for _ in range(4)]
+    await workers[0].run_if_due()
+    clock.at += DAY
+    reports = await asyncio.gather(*(one.run_if_due() for one in workers))
+    assert sum(report is not None for report in reports) == 1
+
+
+@pytest.mark.usefixtures("customer")
+async def test_an_interval_of_nothing_turns_it_off(sync: Sync, ledger: Ledger, clock: SetClock) -> None:
+    one = reconciler(sync, ledger, clock, Schedule(interval_s=0))
+    clock.at += 900 * DAY
+    assert await one.run_if_due() is None
+    assert await ledger.find_reconciliation() is None
+
+
+async def test_one_that_was_broken_off_is_gone_on_with_by_another_when_its_claim_has_run_out(
+    sync: Sync, ledger: Ledger, account: Any, customer: str, clock: SetClock
+) -> None:
+    second = await add(ledger, account, 2)
+    await ledger.claim_reconciliation("a worker that dies", now=NOW, lease_s=900)
+    await ledger.keep_reconciliation(
+        "a worker that dies", now=NOW, lease_s=900, cursor=customer, checked=1, drifted=1, failed=0
+    )
+    other = reconciler(sync, ledger, clock)
+    assert await other.run_if_due() is None
+    with pytest.raises(ReconciliationBusy):
+        await other.run()
+    clock.at += 900
+    report = await other.run_if_due()
+    assert report is not None
+    assert (report.checked, report.cursor) == (1, second)
+    row = await ledger.find_reconciliation()
+    assert row is not None
+    assert (row.cursor, row.checked, row.drifted, row.finished_at) == (None, 2, 2, int(clock.at))
+
+
+async def test_an_outage_of_stripe_leaves_it_to_be_gone_on_with(
+    sync: Sync, ledger: Ledger, account: Any, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.sync.customers._OUTAGE_PAUSES_S", (0.01,))
+    await add(ledger, account, 2)
+    one = reconciler(sync, ledger, clock)
+    account.is_down = True
+    assert (await one.run()).stopped_because is not None
+    row = await ledger.find_reconciliation()
+    assert row is not None
+    assert (row.cursor, row.claimed_by, row.finished_at) == ("", None, None)
+    account.is_down = False
+    report = await one.run_if_due()
+    assert report is not None
+    assert (report.checked, report.stopped_because) == (1, None)
+
+
+async def test_a_comparison_says_what_differs_and_writes_nothing(
+    sync: Sync, ledger: Ledger, account: Any, customer: str, clock: SetClock
+) -> None:
+    second = await add(ledger, account, 2)
+    await sync.sync_customer(second, "before")
+    before = [await ledger.find_customer(one) for one in (customer, second)], await ledger.list_audit()
+    report = await Comparing(sync=sync, ledger=ledger, clock=clock).compare_all(per_second=1000)
+    assert (report.checked, report.failed, report.stopped_because) == (2, 0, None)
+    [difference] = report.differences
+    assert difference.customer_id == customer
+    assert difference.changes["status"] == (None, "active")
+    assert (difference.access_before["tier"], difference.access_after["tier"]) == ("free", "pro")
+    assert ([await ledger.find_customer(one) for one in (customer, second)], await ledger.list_audit()) == before
+    await sync.sync_customer(customer, "repaired")
+    again = await Comparing(sync=sync, ledger=ledger, clock=clock).compare_all(per_second=1000)
+    assert again.differences == []
+
+
+async def test_a_comparison_tells_of_customers_that_stripe_does_not_have(
+    sync: Sync, ledger: Ledger, account: Any, customer: str, clock: SetClock
+) -> None:
+    await sync.sync_customer(customer, "before")
+    await add(ledger, account, 2)
+    del account.subscriptions[CUS]
+    report = await Comparing(sync=sync, ledger=ledger, clock=clock).compare_all(per_second=1000)
+    assert [(one.customer_id, one.is_missing) for one in report.differences if one.is_missing] == [(customer, True)]

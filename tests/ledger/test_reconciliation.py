@@ -1,0 +1,79 @@
+"""The reconciliation of all customers: one at a time, and none loses its place."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.steps import found
+
+
+async def claim(ledger, worker, now=100, **options):
+    return await ledger.claim_reconciliation(worker, now=now, lease_s=60, **options)
+
+
+async def keep(ledger, worker, cursor, now=110):
+    return await ledger.keep_reconciliation(worker, now=now, lease_s=60, cursor=cursor, checked=5, drifted=1, failed=0)
+
+
+async def test_of_many_that_ask_at_once_one_has_it(ledger, ledger_url, open_ledger):
+    other = await open_ledger(ledger_url)
+    rows = await asyncio.gather(*(claim((ledger, other)[number % 2], f"w{number}") for number in range(8)))
+    assert sum(row is not None for row in rows) == 1
+
+
+async def test_one_that_died_is_gone_on_with_where_it_was(ledger):
+    await claim(ledger, "w1")
+    assert await keep(ledger, "w1", "c5")
+    assert await claim(ledger, "w2", now=169) is None
+    row = await claim(ledger, "w2", now=170)
+    assert (row.cursor, row.checked, row.drifted, row.started_at) == ("c5", 5, 1, 100)
+    assert not await keep(ledger, "w1", "c9", now=171)
+    assert not await ledger.end_reconciliation("w1", now=171, is_complete=True)
+    assert (await ledger.find_reconciliation()).cursor == "c5"
+
+
+async def test_a_complete_one_is_followed_by_a_new_one(ledger):
+    await claim(ledger, "w1")
+    await keep(ledger, "w1", "c5")
+    assert await ledger.end_reconciliation("w1", now=150, is_complete=True)
+    row = await ledger.find_reconciliation()
+    assert (row.cursor, row.finished_at, row.claimed_by) == (None, 150, None)
+    row = await claim(ledger, "w2", now=200)
+    assert (row.cursor, row.checked, row.started_at, row.finished_at) == ("", 0, 200, 150)
+
+
+async def test_one_that_is_given_up_keeps_its_place_unless_one_is_begun_anew(ledger):
+    await claim(ledger, "w1")
+    await keep(ledger, "w1", "c5")
+    await ledger.end_reconciliation("w1", now=150, is_complete=False)
+    assert (await claim(ledger, "w2", now=160)).cursor == "c5"
+    await ledger.end_reconciliation("w2", now=165, is_complete=False)
+    row = await claim(ledger, "w3", now=170, anew=True)
+    assert (row.cursor, row.started_at) == ("", 170)
+
+
+async def test_one_that_another_has_done_meanwhile_is_not_done_twice(ledger):
+    before = await ledger.await_reconciliation(now=50)
+    assert (before.started_at, before.cursor, before.finished_at) == (50, None, None)
+    assert (await ledger.await_reconciliation(now=90)).started_at == 50
+    await claim(ledger, "w1", now=100, started_at=50)
+    await ledger.end_reconciliation("w1", now=110, is_complete=True)
+    assert await claim(ledger, "w2", now=120, started_at=50) is None
+
+
+async def test_the_oldest_read_is_of_those_that_stripe_knows(ledger, subscription):
+    assert await ledger.oldest_sync() is None
+    for number, stripe_customer_id in enumerate(("cus_1", "cus_2", None)):
+        await ledger.create_customer(
+            customer_id=f"c{number}",
+            user_id=f"u{number}",
+            now=10 + number,
+            stripe_customer_id=stripe_customer_id,
+            actor="test",
+        )
+    assert await ledger.oldest_sync() == 10
+    fence = await ledger.take_fence("c0")
+    await ledger.apply_subscription("c0", fence, found(subscription), now=99, actor="stripe", because="")
+    assert await ledger.oldest_sync() == 11
+    await ledger.bind_stripe_customer("c2", "cus_3")
+    assert (await ledger.find_customer("c2")).synced_at == 12
