@@ -12,7 +12,7 @@ ACCURACY_SECONDS ?= 600
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-cluster lint types judges accuracy bench bench-limits bench-events bench-peers fuzz differential mutants profile lock clean
+.PHONY: help demo test test-all test-cluster test-live lint types judges accuracy bench bench-limits bench-events bench-peers fuzz differential mutants profile lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -e 's/:.*## /\t/' | expand -t 12
@@ -32,14 +32,17 @@ demo: $(STAMP) ## Run the whole thing here: sandbox Stripe, sample API, cache, l
 	@"$(BIN)/python" -m gateway.cli demo $(DEMO_ARGS)
 
 test: $(STAMP) ## Run the tests, and play a whole customer life against real processes
-	@"$(BIN)/python" -m pytest -n 4 --dist worksteal -m "not slow and not judge" $(PYTEST_ARGS)
+	@"$(BIN)/python" -m pytest -n 4 --dist worksteal -m "not slow and not judge and not live" $(PYTEST_ARGS)
 
 test-all: $(STAMP) ## As test, with the long-running cases too (PYTEST_ARGS="-m slow": only these)
-	@"$(BIN)/python" -m pytest -n 4 --dist worksteal -m "not judge" $(PYTEST_ARGS)
+	@"$(BIN)/python" -m pytest -n 4 --dist worksteal -m "not judge and not live" $(PYTEST_ARGS)
 
 test-cluster: $(STAMP) ## Run every test that has a cache on a cluster, and again while slots move and masters fail over
-	@TIERGATE_TEST_CACHE=cluster "$(BIN)/python" -m pytest -n 4 --dist worksteal -m "not judge" $(PYTEST_ARGS)
-	@TIERGATE_TEST_CACHE=disturbed "$(BIN)/python" -m pytest -n 4 --dist worksteal -m "not judge" $(PYTEST_ARGS)
+	@TIERGATE_TEST_CACHE=cluster "$(BIN)/python" -m pytest -n 4 --dist worksteal -m "not judge and not live" $(PYTEST_ARGS)
+	@TIERGATE_TEST_CACHE=disturbed "$(BIN)/python" -m pytest -n 4 --dist worksteal -m "not judge and not live" $(PYTEST_ARGS)
+
+test-live: $(STAMP) ## Play journeys against a Stripe account in test mode (TIERGATE_LIVE_TEST_KEY); without a key, say that they are not run
+	@"$(BIN)/python" -m pytest -n 0 -m live tests/live $(PYTEST_ARGS)
 
 accuracy: $(STAMP) ## Hammer one customer's quota for ACCURACY_SECONDS (600) with 4 workers that get killed, and compare every count
 	@"$(BIN)/python" -m tests.accuracy --seconds $(ACCURACY_SECONDS) $(ACCURACY_ARGS)

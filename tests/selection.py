@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.caches import DISTURBANCE, KIND, Kind, close_shared_cluster
+from tests.live.reporting import tell_of_live
 
 _ANY_CACHE = "any_cache"
 _LEFT_OUT: Counter[str] = Counter()
@@ -46,6 +47,7 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    tell_of_live(terminalreporter)
     if KIND is Kind.SERVER:
         return
     terminalreporter.section(f"tests with a cache that are not run on this one ({KIND.value})")
