@@ -41,7 +41,7 @@ test-cluster: $(STAMP) ## Run every test that has a cache on a cluster, and agai
 	@TIERGATE_TEST_CACHE=cluster "$(BIN)/python" -m pytest -n 4 --dist worksteal -m "not judge and not live" $(PYTEST_ARGS)
 	@TIERGATE_TEST_CACHE=disturbed "$(BIN)/python" -m pytest -n 4 --dist worksteal -m "not judge and not live" $(PYTEST_ARGS)
 
-test-live: $(STAMP) ## Play journeys against a Stripe account in test mode (TIERGATE_LIVE_TEST_KEY); without a key, say that they are not run
+test-live: $(STAMP) ## Play journeys against a Stripe account in test mode (TIERGATE_TEST_STRIPE_KEY); without a key, say that they are not run
 	@"$(BIN)/python" -m pytest -n 0 -m live tests/live $(PYTEST_ARGS)
 
 accuracy: $(STAMP) ## Hammer one customer's quota for ACCURACY_SECONDS (600) with 4 workers that get killed, and compare every count

@@ -25,7 +25,7 @@ from gateway.billing.client import API_VERSION
 from gateway.clock import SimulatedClock
 from gateway.core.policy import Plan
 
-VARIABLE = "TIERGATE_LIVE_TEST_KEY"
+VARIABLE = "TIERGATE_TEST_STRIPE_KEY"
 NOT_RUN = f"not run: {VARIABLE} is not set to a key of a Stripe account in test mode"
 _TEST_KEYS = ("sk_test_", "rk_test_")
 PRICES = {
