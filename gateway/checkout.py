@@ -20,7 +20,7 @@ from typing import Protocol
 
 import structlog
 
-from gateway.billing import Billing, CheckoutLink
+from gateway.billing import Billing, Buyer, CheckoutLink
 from gateway.cache import Cache
 from gateway.clock import Clock
 from gateway.core.access import CUSTOMER_DELETED
@@ -28,6 +28,7 @@ from gateway.core.charge import RateClaim
 from gateway.core.errors import AccountSuspended, BillingRefused, Denied
 from gateway.core.keys import KeyCodec
 from gateway.core.policy import Plan, Policy
+from gateway.core.purchase import NO_EXTRAS, Extras, Purchase, check_purchase
 from gateway.core.ratelimit_fields import seconds_up
 from gateway.core.user_id import check_name, check_user_id
 from gateway.ledger import CustomerRow, CustomerUnknown, Ledger, UserExists
@@ -113,36 +114,42 @@ class Checkouts:
         self._clock = clock
         self._base_url = base_url
 
-    async def for_customer(self, customer_id: str, plan_id: str) -> CheckoutLink:
+    async def for_customer(self, customer_id: str, plan_id: str, extras: Extras = NO_EXTRAS) -> CheckoutLink:
         """A checkout for a customer that exists.
 
         Raises:
-            UnknownPlan, AlreadySubscribed, AccountSuspended: It is not sold.
+            UnknownPlan, SeatsNotSold, AddOnNotSold, AlreadySubscribed, AccountSuspended: It is not sold.
             CustomerUnknown: No such customer.
             BillingUnavailable, BillingRefused, LedgerUnavailable: Nobody can say.
         """
-        plan = self.find_plan(plan_id)
+        purchase = self._find_purchase(plan_id, extras)
         row = await self._ledger.find_customer(customer_id)
         if row is None:
             raise CustomerUnknown(customer_id)
-        return await self._open(row, plan, claim_digest=None)
+        return await self._open(row, purchase, claim_digest=None)
 
-    async def for_user(self, user_id: str, plan_id: str, *, actor: str) -> CheckoutLink:
+    async def for_user(self, user_id: str, plan_id: str, *, actor: str, extras: Extras = NO_EXTRAS) -> CheckoutLink:
         """A checkout for a user of the seller, who becomes a customer unless it is one already.
 
         Raises:
             UserIdInvalid: Not a `user_id` that a customer can have.
-            UnknownPlan, AlreadySubscribed, AccountSuspended: It is not sold.
+            UnknownPlan, SeatsNotSold, AddOnNotSold, AlreadySubscribed, AccountSuspended: It is not sold.
             BillingUnavailable, BillingRefused, LedgerUnavailable: Nobody can say.
         """
-        plan = self.find_plan(plan_id)
+        purchase = self._find_purchase(plan_id, extras)
         row = await self._ledger.find_customer_by_user(user_id)
         if row is None:
             row = await self._create(user_id, actor)
-        return await self._open(row, plan, claim_digest=None)
+        return await self._open(row, purchase, claim_digest=None)
 
     async def for_newcomer(
-        self, plan_id: str, *, address: str | None, name: str | None = None, begun_as: str | None = None
+        self,
+        plan_id: str,
+        *,
+        address: str | None,
+        name: str | None = None,
+        begun_as: str | None = None,
+        extras: Extras = NO_EXTRAS,
     ) -> Signup:
         """A checkout for somebody unknown, as a new customer.
 
@@ -152,16 +159,17 @@ class Checkouts:
             name: What the buyer calls itself; kept in the audit log and never believed.
             begun_as: The customer of an earlier checkout, if the buyer has proved that it began that one: so
                 two tabs of one browser are one customer, and only the page that was opened last can be paid.
+            extras: What to buy with it.
 
         Raises:
             UserIdInvalid: No customer can be called that.
-            UnknownPlan, AccountSuspended: It is not sold.
+            UnknownPlan, SeatsNotSold, AddOnNotSold, AccountSuspended: It is not sold.
             AlreadySubscribed: The earlier checkout is paid.
             TooManySignups: From this address.
             CapacityReduced: The pace cannot be checked.
             BillingUnavailable, BillingRefused, LedgerUnavailable: Nobody can say.
         """
-        plan = self.find_plan(plan_id)
+        purchase = self._find_purchase(plan_id, extras)
         if name is not None:
             check_name(name)
         await self._pace(address)
@@ -177,7 +185,7 @@ class Checkouts:
                 after={"name": name},
             )
         claim_secret = secrets.token_urlsafe(_CLAIM_BYTES)
-        link = await self._open(row, plan, claim_digest=self._codec.claim_digest(claim_secret))
+        link = await self._open(row, purchase, claim_digest=self._codec.claim_digest(claim_secret))
         return Signup(link=link, claim_secret=claim_secret)
 
     async def open_portal(self, customer_id: str) -> str:
@@ -213,6 +221,9 @@ class Checkouts:
             raise UnknownPlan(f"{named} The plans are: {', '.join(plans) or 'none'}.")
         return plan
 
+    def _find_purchase(self, plan_id: str, extras: Extras) -> Purchase:
+        return check_purchase(self._policy.current, self.find_plan(plan_id), extras)
+
     async def _create(self, user_id: str, actor: str) -> CustomerRow:
         check_user_id(user_id)
         try:
@@ -223,42 +234,49 @@ class Checkouts:
                 raise
             return row
 
-    async def _open(self, row: CustomerRow, plan: Plan, *, claim_digest: str | None) -> CheckoutLink:
+    async def _open(self, row: CustomerRow, purchase: Purchase, *, claim_digest: str | None) -> CheckoutLink:
         if row.blocked:
             raise AccountSuspended("This account is suspended. Contact the provider of this API.")
         if row.stripe_customer_id is not None:
             await self._refuse_second(row.customer_id)
         stripe_customer_id = row.stripe_customer_id or await self._make_stripe_customer(row)
-        link = await self._begin(row, plan, stripe_customer_id)
+        link = await self._begin(row, purchase, stripe_customer_id)
         if link is None:  # deleted at Stripe since it was made
             stripe_customer_id = await self._make_stripe_customer(row, instead_of=stripe_customer_id)
-            link = await self._begin(row, plan, stripe_customer_id)
+            link = await self._begin(row, purchase, stripe_customer_id)
         if link is None:
             raise BillingRefused("The payment provider does not know the customer it has just made.")
         await self._ledger.add_checkout(
             session_id=link.session_id,
             customer_id=row.customer_id,
-            plan_id=plan.plan_id,
+            plan_id=purchase.plan.plan_id,
             claim_digest=claim_digest,
             now=int(self._clock.now()),
         )
         await self._leave_one_open(row.customer_id, stripe_customer_id, link)
-        log.info("checkout started", customer_id=row.customer_id, plan_id=plan.plan_id, session_id=link.session_id)
+        log.info(
+            "checkout started",
+            customer_id=row.customer_id,
+            plan_id=purchase.plan.plan_id,
+            seats=purchase.seats,
+            add_ons=[add_on.name for add_on in purchase.add_ons],
+            session_id=link.session_id,
+        )
         return link
 
     async def _make_stripe_customer(self, row: CustomerRow, *, instead_of: str | None = None) -> str:
         made = await self._billing.create_customer(row.customer_id, row.user_id, instead_of=instead_of)
         return await self._ledger.bind_stripe_customer(row.customer_id, made, instead_of=instead_of)
 
-    async def _begin(self, row: CustomerRow, plan: Plan, stripe_customer_id: str) -> CheckoutLink | None:
-        return await self._billing.create_checkout(
-            plan,
+    async def _begin(self, row: CustomerRow, purchase: Purchase, stripe_customer_id: str) -> CheckoutLink | None:
+        buyer = Buyer(
             stripe_customer_id=stripe_customer_id,
             customer_id=row.customer_id,
             user_id=row.user_id,
             success_url=f"{self._base_url}/_tiergate/success?session_id={{CHECKOUT_SESSION_ID}}",
             cancel_url=f"{self._base_url}/_tiergate/pricing",
         )
+        return await self._billing.create_checkout(purchase, buyer)
 
     async def _leave_one_open(self, customer_id: str, stripe_customer_id: str, link: CheckoutLink) -> None:
         """Of two pages that can be paid, both may be: close the others, and this one if another was paid meanwhile."""

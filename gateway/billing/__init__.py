@@ -6,6 +6,7 @@ The only package that imports the SDK. It answers in plain values and fails in t
 
 from __future__ import annotations
 
+from gateway.billing.checkout_params import Buyer
 from gateway.billing.client import API_VERSION, DEADLINE_S, Billing, StripeOptions
 from gateway.billing.events import PLANS_CHANGED, REASONS, SUBSCRIBED_TYPES, Meaning, meaning_of
 from gateway.billing.failures import WrongStripeMode
@@ -35,6 +36,7 @@ __all__ = [
     "SUBSCRIBED_TYPES",
     "TOLERANCE_S",
     "Billing",
+    "Buyer",
     "ChangePreview",
     "ChangeResult",
     "CheckoutFacts",

@@ -8,13 +8,14 @@ Prices to be charged come from policy and from nowhere else: no caller names one
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import inf
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import stripe
 
+from gateway.billing.checkout_params import Buyer, checkout_params
 from gateway.billing.facts import FactReader
 from gateway.billing.failures import is_missing, stripe_call
 from gateway.billing.health import StripeReport, examine
@@ -31,16 +32,14 @@ from gateway.billing.undelivered import list_undelivered
 from gateway.billing.values import CheckoutLink
 from gateway.billing.webhook import (
     METADATA_CUSTOMER,
-    METADATA_PLAN,
     METADATA_USER,
     EventEnvelope,
 )
 from gateway.core.billing_facts import CustomerFacts
 from gateway.core.errors import BillingRefused
+from gateway.core.offer import AddOn
 from gateway.core.policy import Plan
-
-if TYPE_CHECKING:
-    from stripe.params.checkout import SessionCreateParams
+from gateway.core.purchase import Purchase
 
 API_VERSION = "2026-10-28.endive"
 """The version every request is made in. It changes with the SDK, on purpose, in one commit."""
@@ -122,40 +121,18 @@ class Billing:
             customer = await self._client.v1.customers.create_async({"metadata": metadata}, {"idempotency_key": key})
             return customer.id
 
-    async def create_checkout(
-        self,
-        plan: Plan,
-        *,
-        stripe_customer_id: str,
-        customer_id: str,
-        user_id: str,
-        success_url: str,
-        cancel_url: str,
-    ) -> CheckoutLink | None:
-        """A hosted checkout page that sells `plan` to a customer of Stripe.
+    async def create_checkout(self, purchase: Purchase, buyer: Buyer) -> CheckoutLink | None:
+        """A hosted checkout page that sells a plan, and what goes with it, to a customer of Stripe.
 
         Returns:
             None if Stripe does not have this customer any more.
 
         Raises:
-            BillingRefused: Also if Stripe has no active price for the plan.
+            BillingRefused: Also if Stripe has no active price for the plan or an add-on.
         """
-        metadata = {
-            METADATA_CUSTOMER: customer_id,
-            METADATA_USER: user_id[:_LONGEST_METADATA],
-            METADATA_PLAN: plan.plan_id,
-        }
-        price_id = await self._price_for_sale(plan)
-        params: SessionCreateParams = {
-            "mode": "subscription",
-            "customer": stripe_customer_id,
-            "client_reference_id": customer_id,
-            "line_items": [{"price": price_id, "quantity": 1 if plan.seats is None else plan.seats.least}],
-            "metadata": metadata,
-            "subscription_data": {"metadata": metadata},
-            "success_url": success_url,
-            "cancel_url": cancel_url,
-        }
+        price_ids = [await self._price_for_sale(purchase.plan)]
+        price_ids += [await self._price_for_sale(add_on) for add_on in purchase.add_ons]
+        params = checkout_params(purchase, buyer, tuple(price_ids))
         async with stripe_call("create a checkout", self._deadline_s):
             try:
                 session = await self._client.v1.checkout.sessions.create_async(params)
@@ -227,7 +204,11 @@ class Billing:
 
     async def fetch_prices(self, plans: Iterable[Plan]) -> dict[str, PriceFacts]:
         """What each plan costs, by plan id; remembered for a while. Plans without a price are left out."""
-        return await self._prices.of(plans)
+        return await self._prices.of({plan.plan_id: plan for plan in plans})
+
+    async def fetch_add_on_prices(self, add_ons: Mapping[str, AddOn]) -> dict[str, PriceFacts]:
+        """What each add-on costs, by its name; as `fetch_prices`."""
+        return await self._prices.of(add_ons)
 
     def forget_prices(self) -> None:
         """Read prices again when they are next asked for."""
@@ -245,5 +226,5 @@ class Billing:
         """
         return await examine(self._client, is_live=self.is_live, deadline_s=self._deadline_s)
 
-    async def _price_for_sale(self, plan: Plan) -> str:
-        return plan.price_id or (await self._prices.fetch_for_sale(plan)).price_id
+    async def _price_for_sale(self, sold: Plan | AddOn) -> str:
+        return sold.price_id or (await self._prices.fetch_for_sale(sold)).price_id

@@ -7,7 +7,7 @@ and the checkout page itself shows what will be charged.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from time import monotonic
 
 import stripe
@@ -17,6 +17,7 @@ from cachetools import LRUCache, TTLCache
 from gateway.billing.failures import is_missing, stripe_call
 from gateway.billing.reading import PriceFacts, read_price
 from gateway.core.errors import BillingRefused, BillingUnavailable
+from gateway.core.offer import AddOn
 from gateway.core.policy import Plan
 
 log = structlog.get_logger(__name__)
@@ -28,7 +29,7 @@ _EXPAND = ["data.product"]
 
 
 class PriceList:
-    """The prices of plans, by plan id, each remembered for `ttl_s` seconds."""
+    """The prices of plans and add-ons, each remembered for `ttl_s` seconds."""
 
     def __init__(self, client: stripe.StripeClient, *, ttl_s: float, deadline_s: float) -> None:
         self._client = client
@@ -37,25 +38,25 @@ class PriceList:
         self._known: LRUCache[str, PriceFacts] = LRUCache(_ENTRIES)
         self._reading = asyncio.Lock()
 
-    async def of(self, plans: Iterable[Plan]) -> dict[str, PriceFacts]:
-        """The price of each plan. A plan whose price Stripe does not have is left out.
+    async def of(self, wanted: Mapping[str, Plan | AddOn]) -> dict[str, PriceFacts]:
+        """The price of each, by the same names. One whose price Stripe does not have is left out.
 
         Raises:
             BillingUnavailable: Stripe is away and a price was never read.
             BillingRefused: Stripe refused.
         """
-        wanted = tuple(plans)
-        if any(_name(plan) not in self._fresh for plan in wanted):
+        missing = [one for one in wanted.values() if _name(one) not in self._fresh]
+        if missing:
             async with self._reading:
-                await self._read([plan for plan in wanted if _name(plan) not in self._fresh])
-        found = {plan.plan_id: self._fresh.get(_name(plan), self._known.get(_name(plan))) for plan in wanted}
-        return {plan_id: price for plan_id, price in found.items() if price is not None}
+                await self._read([one for one in missing if _name(one) not in self._fresh])
+        found = {name: self._fresh.get(_name(one), self._known.get(_name(one))) for name, one in wanted.items()}
+        return {name: price for name, price in found.items() if price is not None}
 
-    async def fetch_for_sale(self, plan: Plan) -> PriceFacts:
-        """The price that whoever buys this plan now gets, asked of Stripe now.
+    async def fetch_for_sale(self, plan: Plan | AddOn) -> PriceFacts:
+        """The price that whoever buys this now gets, asked of Stripe now.
 
         Raises:
-            BillingRefused: Also if Stripe has no active price for the plan.
+            BillingRefused: Also if Stripe has no active price for it.
             BillingUnavailable: Stripe did not say.
         """
         if plan.price_id is None:
@@ -63,15 +64,17 @@ class PriceList:
         else:
             found = (await self._by_id([plan.price_id])).get(_name(plan))
         if found is None:
-            log.error("plan has no active price in stripe", plan_id=plan.plan_id, lookup_key=plan.lookup_key)
-            raise BillingRefused(f"The plan {plan.plan_id!r} has no price for sale at the payment provider.")
+            name = plan.name if isinstance(plan, AddOn) else plan.plan_id
+            log.error("plan has no active price in stripe", plan_id=name, lookup_key=plan.lookup_key)
+            kind = "add-on" if isinstance(plan, AddOn) else "plan"
+            raise BillingRefused(f"The {kind} {name!r} has no price for sale at the payment provider.")
         return found
 
     def forget(self) -> None:
         """Read every price again when it is next asked for."""
         self._fresh.clear()
 
-    async def _read(self, plans: list[Plan]) -> None:
+    async def _read(self, plans: Sequence[Plan | AddOn]) -> None:
         try:
             found = await self._by_lookup_key([plan.lookup_key for plan in plans if plan.lookup_key is not None])
             found |= await self._by_id([plan.price_id for plan in plans if plan.price_id is not None])
@@ -110,5 +113,5 @@ class PriceList:
         return found
 
 
-def _name(plan: Plan) -> str:
+def _name(plan: Plan | AddOn) -> str:
     return f"id {plan.price_id}" if plan.price_id is not None else f"key {plan.lookup_key}"

@@ -317,11 +317,12 @@ class Dispute:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckoutLine:
-    """One price that a checkout page sells."""
+    """One price that a checkout page sells; `range`: within which the payer may choose another quantity."""
 
     id: str
     price_id: str
     quantity: int
+    range: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

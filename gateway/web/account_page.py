@@ -19,7 +19,7 @@ from gateway.ledger import DAY_S, KeyRow
 from gateway.provisioning import IssuedKey
 from gateway.usage import LimitUsage, Usage, read_usage
 from gateway.web.account_notes import account_note
-from gateway.web.billing_routes import read_prices
+from gateway.web.offers import read_prices
 from gateway.web.page_frame import FromVisit, Page, SignedIn, Visit
 from gateway.web.page_words import (
     STANDING_WORDS,

@@ -9,6 +9,10 @@ class CheckoutOrder(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What to buy, and for whom. Prices come from policy: there is no field for one."""
 
     plan_id: str
+    seats: int | None = None
+    """How many, if the plan is sold by the seat; null: the least number. The buyer may change it on the page."""
+    add_ons: list[str] = []
+    """Names of add-ons that the plan is sold with."""
     user_id: str | None = None
     customer_id: str | None = None
 
@@ -32,6 +36,13 @@ class Price(msgspec.Struct, kw_only=True):
     text: str | None
 
 
+class SeatsOffer(msgspec.Struct, kw_only=True):
+    """How many seats are sold, both ends included."""
+
+    least: int
+    most: int
+
+
 class PlanOffer(msgspec.Struct, kw_only=True):
     """One plan on sale."""
 
@@ -41,6 +52,21 @@ class PlanOffer(msgspec.Struct, kw_only=True):
     tier_title: str
     description: str
     limits: list[str]
+    features: list[str]
+    price: Price | None
+    seats: SeatsOffer | None
+    """What its price is multiplied by; null: it is not sold by the seat."""
+    add_ons: list[str]
+    """Names of what may be bought with it."""
+
+
+class AddOnOffer(msgspec.Struct, kw_only=True):
+    """Something that is bought beside a plan that names it."""
+
+    add_on: str
+    title: str
+    limits: list[str]
+    """What each one adds to the quota of the same meter and window."""
     features: list[str]
     price: Price | None
 
@@ -61,6 +87,7 @@ class Plans(msgspec.Struct, kw_only=True):
     """Everything on sale. `prices_as_of` is null when no price could be read."""
 
     plans: list[PlanOffer]
+    add_ons: list[AddOnOffer]
     tiers: list[TierOffer]
     policy: str
     prices_as_of: int | None
@@ -89,6 +116,13 @@ class TierGrantView(msgspec.Struct, kw_only=True):
     """in-force; below: the subscription grants as much; over; unknown-tier; suspended: nothing holds now."""
 
 
+class AddOnCount(msgspec.Struct, kw_only=True):
+    """An add-on, and how many of it."""
+
+    add_on: str
+    count: int
+
+
 class SubscriptionView(msgspec.Struct, kw_only=True):
     """What a customer has, and how it stands. Instants are Unix seconds."""
 
@@ -103,6 +137,10 @@ class SubscriptionView(msgspec.Struct, kw_only=True):
     """Stripe's own word; null without a subscription."""
     subscribed_plan_id: str | None
     """The plan of the subscription, also while it grants nothing."""
+    seats: int | None
+    """Of that plan, as Stripe has them; null without a subscription."""
+    add_ons: list[AddOnCount]
+    """What else is paid for."""
     period_starts_at: int | None
     period_ends_at: int | None
     cancel_at: int | None

@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TypeAlias
 
-import structlog
 from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromQuery, JSONBody, SkipValidation
 
-from gateway.billing import CheckoutLink, PriceFacts
+from gateway.billing import CheckoutLink
 from gateway.checkout import Checkouts
 from gateway.core.access import Access, decide_access
 from gateway.core.account import Account
-from gateway.core.errors import BillingRefused, BillingUnavailable
-from gateway.core.limit_text import limit_words
-from gateway.core.policy import Plan, Policy, Tier
+from gateway.core.purchase import Extras
 from gateway.core.tier_grant import grant_state
 from gateway.sync import PlanChanges, PlanPreview
 from gateway.web.billing_bodies import (
+    AddOnCount,
     ChangeAnswer,
     ChangeOrder,
     CheckoutOrder,
     CheckoutStarted,
     InvoiceLine,
     Named,
-    PlanOffer,
-    Plans,
     PortalLink,
-    Price,
     SubscriptionView,
     TierGrantView,
-    TierOffer,
 )
 from gateway.web.callers import (
     AnyRequest,
@@ -46,17 +39,13 @@ from gateway.web.callers import (
 )
 from gateway.web.claim_cookie import claim_cookie
 from gateway.web.credentials import PUBLIC, WITH_KEY
+from gateway.web.offers import list_plans
 from gateway.web.other_sites import refuse_other_sites
 from gateway.web.problem_shape import problems
 from gateway.web.refusals import NotAuthorized, RequestInvalid
 from gateway.web.runtime import Runtime
 
-log = structlog.get_logger(__name__)
-
 _JSON = "application/json"
-_PRICES_WAIT_S = 3.0
-"""Seconds a list of plans waits for prices; then it comes without."""
-
 
 FromCheckouts: TypeAlias = NamedDependency[SkipValidation[Checkouts]]
 
@@ -107,12 +96,16 @@ async def _checkout_of_known(data: CheckoutOrder, caller: Caller, checkouts: Che
     if caller.account is not None:
         caller.require_manager()
         check_own(caller, data.user_id, data.customer_id)
-        return await checkouts.for_customer(caller.account.customer_id, data.plan_id)
+        return await checkouts.for_customer(caller.account.customer_id, data.plan_id, _extras(data))
     if (data.user_id is None) == (data.customer_id is None):
         raise RequestInvalid("Name one customer: by 'user_id' or by 'customer_id'.")
     if data.user_id is not None:
-        return await checkouts.for_user(data.user_id, data.plan_id, actor=caller.actor)
-    return await checkouts.for_customer(data.customer_id or "", data.plan_id)
+        return await checkouts.for_user(data.user_id, data.plan_id, actor=caller.actor, extras=_extras(data))
+    return await checkouts.for_customer(data.customer_id or "", data.plan_id, _extras(data))
+
+
+def _extras(data: CheckoutOrder) -> Extras:
+    return Extras(seats=data.seats, add_ons=tuple(data.add_ons))
 
 
 async def _sign_up(
@@ -124,7 +117,9 @@ async def _sign_up(
         raise NotAuthorized("Without credentials a checkout is for a new customer only.")
     _require_json(request)
     refuse_other_sites(request)
-    signup = await checkouts.for_newcomer(data.plan_id, address=client_address(request, runtime), name=data.user_id)
+    signup = await checkouts.for_newcomer(
+        data.plan_id, address=client_address(request, runtime), name=data.user_id, extras=_extras(data)
+    )
     is_secure = runtime.site.base_url.startswith("https://")
     cookie = claim_cookie(signup.link.session_id, signup.claim_secret, is_secure=is_secure)
     return Response(_started(signup.link), cookies=[cookie])
@@ -134,35 +129,6 @@ def _require_json(request: AnyRequest) -> None:
     """Any site can make a browser send text or a form; for JSON the browser asks us first, and we do not answer."""
     if request.content_type[0] != _JSON:
         raise RequestInvalid(f"Send the order as JSON, with 'Content-Type: {_JSON}'.")
-
-
-@get("/plans", security=PUBLIC, responses=problems(400), summary="List the plans", tags=["billing"])
-async def list_plans(runtime: FromRuntime) -> Plans:
-    """Everything on sale, with limits in words and prices as last read from Stripe.
-
-    `prices_as_of` is when this answer was made; each price was read at most TIERGATE_PRICE_TTL_S
-    before that, or is the last one known while Stripe is away.
-    """
-    policy = runtime.policy.current
-    prices = await read_prices(runtime, policy)
-    return Plans(
-        plans=[
-            _plan_offer(plan, policy.tiers[plan.tier], (prices or {}).get(id_)) for id_, plan in policy.plans.items()
-        ],
-        tiers=[_tier_offer(tier, policy) for tier in sorted(policy.tiers.values(), key=lambda tier: tier.rank)],
-        policy=policy.policy_hash,
-        prices_as_of=int(runtime.clock.now()) if prices else None,
-    )
-
-
-async def read_prices(runtime: Runtime, policy: Policy) -> dict[str, PriceFacts] | None:
-    """Prices by plan id; None if they cannot be read now. Never an error: they are for display."""
-    try:
-        async with asyncio.timeout(_PRICES_WAIT_S):
-            return await runtime.billing.fetch_prices(policy.plans.values())
-    except (BillingUnavailable, BillingRefused, TimeoutError) as error:
-        log.warning("prices cannot be shown", error=type(error).__name__)
-        return None
 
 
 @post(
@@ -233,6 +199,8 @@ def view_subscription(account: Account, runtime: Runtime) -> SubscriptionView:
         plan_id=access.plan_id,
         status=subscription.status if subscription is not None else None,
         subscribed_plan_id=subscription.plan_id if subscription is not None else None,
+        seats=subscription.seats if subscription is not None else None,
+        add_ons=[AddOnCount(add_on=name, count=count) for name, count in subscription.add_ons] if subscription else [],
         period_starts_at=subscription.period_starts_at if subscription is not None else None,
         period_ends_at=subscription.period_ends_at if subscription is not None else None,
         cancel_at=subscription.cancel_at if subscription is not None else None,
@@ -270,40 +238,6 @@ def _previewed(plan_id: str, preview: PlanPreview) -> ChangeAnswer:
             for line in cost.lines
         ],
         next_invoice_at=cost.next_invoice_at,
-    )
-
-
-def _plan_offer(plan: Plan, tier: Tier, price: PriceFacts | None) -> PlanOffer:
-    return PlanOffer(
-        plan_id=plan.plan_id,
-        title=plan.title,
-        tier=tier.name,
-        tier_title=tier.title,
-        description=tier.description,
-        limits=[limit_words(limit) for limit in tier.limits],
-        features=sorted(tier.features),
-        price=_price(price) if price is not None else None,
-    )
-
-
-def _tier_offer(tier: Tier, policy: Policy) -> TierOffer:
-    return TierOffer(
-        tier=tier.name,
-        title=tier.title,
-        description=tier.description,
-        limits=[limit_words(limit) for limit in tier.limits],
-        features=sorted(tier.features),
-        is_default=tier.name == policy.default_tier,
-    )
-
-
-def _price(price: PriceFacts) -> Price:
-    return Price(
-        amount=price.amount,
-        currency=price.currency,
-        interval=price.interval,
-        interval_count=price.interval_count,
-        text=price.amount_text,
     )
 
 

@@ -9,14 +9,30 @@ from litestar import get, post
 from gateway.billing import PriceFacts
 from gateway.checkout import AlreadySubscribed
 from gateway.core.access import decide_access
+from gateway.core.offer import AddOn, SeatRange
 from gateway.core.policy import Policy, Tier
-from gateway.web.billing_routes import read_prices
+from gateway.core.purchase import Extras
 from gateway.web.callers import client_address
 from gateway.web.claim_cookie import claim_cookie, old_claims
+from gateway.web.offers import read_add_on_prices, read_prices
 from gateway.web.page_frame import FromVisit, Page, Visit
 from gateway.web.page_words import feature_words, limit_sentence, price_words
 from gateway.web.refusals import NotAuthorized
 from gateway.web.returning import begun_before, paid_before
+
+_ADD_ON = "add_on:"
+_LONGEST_NUMBER = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddOnCard:
+    """One add-on that a plan is sold with."""
+
+    name: str
+    title: str
+    price: tuple[str, str] | None
+    adds: str
+    """What it adds, in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +44,8 @@ class PlanCard:
     price: tuple[str, str] | None
     """Amount and interval in words."""
     is_current: bool
+    seats: SeatRange | None
+    add_ons: tuple[AddOnCard, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +71,12 @@ async def show_pricing(visit: FromVisit) -> Page:
     """All tiers with their limits and plans. Without Stripe there are no prices, and the rest still stands."""
     policy = visit.runtime.policy.current
     prices = await read_prices(visit.runtime, policy) if policy.plans else {}
+    extra = await read_add_on_prices(visit.runtime, policy) or {}
+    current_plan = _current_plan(visit, policy)
     return visit.page(
         "pricing.html",
-        tiers=tier_cards(policy, prices or {}, _current_plan(visit, policy)),
+        tiers=tier_cards(policy, prices or {}, extra, current_plan),
+        has_plan=current_plan is not None,
         prices_known=prices is not None,
         can_buy=_can_buy(visit),
         may_manage=visit.signed_in is None or visit.signed_in.may_manage,
@@ -65,24 +86,57 @@ async def show_pricing(visit: FromVisit) -> Page:
 @post("/pricing")
 async def buy(visit: FromVisit) -> Page:
     """Start a checkout: for the customer who is signed in, or for somebody new."""
-    plan_id = (await visit.form()).get("plan_id", "")
+    fields = await visit.form()
+    plan_id, extras = fields.get("plan_id", ""), _extras(fields)
     if visit.signed_in is None:
-        return await _sign_up(visit, plan_id)
+        return await _sign_up(visit, plan_id, extras)
     visit.signed_in.require_manager()
     try:
-        link = await visit.checkouts.for_customer(visit.signed_in.customer_id, plan_id)
+        link = await visit.checkouts.for_customer(visit.signed_in.customer_id, plan_id, extras)
     except AlreadySubscribed:
         return visit.see(f"/account/change?plan_id={visit.checkouts.find_plan(plan_id).plan_id}")
     return visit.leave_for(link.url)
 
 
-def tier_cards(policy: Policy, prices: dict[str, PriceFacts], current_plan: str | None) -> tuple[TierCard, ...]:
-    """The tiers of a policy, lowest first."""
+def _extras(fields: dict[str, str]) -> Extras:
+    """What was chosen beside the plan. A number that is none is refused as one that is not sold."""
+    text = fields.get("seats")
+    picked = tuple(name.removeprefix(_ADD_ON) for name in fields if name.startswith(_ADD_ON))
+    if text is None:
+        return Extras(add_ons=picked)
+    is_number = text.isascii() and text.isdecimal() and len(text) < _LONGEST_NUMBER
+    return Extras(seats=int(text) if is_number else 0, add_ons=picked)
+
+
+def tier_cards(
+    policy: Policy, prices: dict[str, PriceFacts], extra: dict[str, PriceFacts], current_plan: str | None
+) -> tuple[TierCard, ...]:
+    """The tiers of a policy, lowest first.
+
+    Args:
+        policy: Its tiers.
+        prices: By plan.
+        extra: By add-on.
+        current_plan: Of who looks.
+    """
     tiers = sorted(policy.tiers.values(), key=lambda tier: tier.rank)
-    return tuple(_card(tier, policy, prices, current_plan) for tier in tiers)
+    add_ons = {name: _add_on_card(add_on, policy, extra.get(name)) for name, add_on in policy.add_ons.items()}
+    return tuple(_card(tier, policy, prices, add_ons, current_plan) for tier in tiers)
 
 
-def _card(tier: Tier, policy: Policy, prices: dict[str, PriceFacts], current_plan: str | None) -> TierCard:
+def _add_on_card(add_on: AddOn, policy: Policy, price: PriceFacts | None) -> AddOnCard:
+    adds = [*(f"{limit_sentence(limit, policy.meters)} more" for limit in add_on.limits)]
+    adds += [feature.replace("-", " ") for feature in sorted(add_on.features)]
+    return AddOnCard(name=add_on.name, title=add_on.title, price=price_words(price), adds=", ".join(adds))
+
+
+def _card(
+    tier: Tier,
+    policy: Policy,
+    prices: dict[str, PriceFacts],
+    add_ons: dict[str, AddOnCard],
+    current_plan: str | None,
+) -> TierCard:
     return TierCard(
         title=tier.title,
         description=tier.description,
@@ -95,6 +149,8 @@ def _card(tier: Tier, policy: Policy, prices: dict[str, PriceFacts], current_pla
                 title=plan.title,
                 price=price_words(prices.get(plan.plan_id)),
                 is_current=plan.plan_id == current_plan,
+                seats=plan.seats,
+                add_ons=tuple(add_ons[name] for name in plan.add_ons),
             )
             for plan in policy.plans.values()
             if plan.tier == tier.name
@@ -102,7 +158,7 @@ def _card(tier: Tier, policy: Policy, prices: dict[str, PriceFacts], current_pla
     )
 
 
-async def _sign_up(visit: Visit, plan_id: str) -> Page:
+async def _sign_up(visit: Visit, plan_id: str, extras: Extras) -> Page:
     if not _can_buy(visit):
         raise NotAuthorized("Plans are bought through the provider's own site, or with a key: sign in first.")
     begun = await begun_before(visit)
@@ -111,6 +167,7 @@ async def _sign_up(visit: Visit, plan_id: str) -> Page:
             plan_id,
             address=client_address(visit.request, visit.runtime),
             begun_as=begun[0].customer_id if begun else None,
+            extras=extras,
         )
     except AlreadySubscribed:
         if not begun:

@@ -262,6 +262,14 @@ TABLE: dict[str, Kind] = {
         advice="Point this endpoint at snapshot or thin events of Stripe.",
     ),
     "unknown-plan": Kind(status=422, title="No such plan", advice="Choose a plan_id from 'GET plans'."),
+    "seats-not-sold": Kind(
+        status=422, title="So many seats are not sold", advice="Choose a number that 'GET plans' shows for the plan."
+    ),
+    "add-on-not-sold": Kind(
+        status=422,
+        title="No such add-on with this plan",
+        advice="Choose from the plan's 'add_ons' in 'GET plans', each once.",
+    ),
     "already-subscribed": Kind(
         status=409,
         title="There is a subscription already",

@@ -27,6 +27,8 @@ _NEXT = {
     "subscription-required": ("plans", "pricing"),
     "no-subscription": ("plans", "pricing"),
     "unknown-plan": ("plans", "pricing"),
+    "seats-not-sold": ("plans", "pricing"),
+    "add-on-not-sold": ("plans", "pricing"),
     "payment-required": ("billing", "account"),
     "already-subscribed": ("billing", "account"),
     "subscription-ending": ("billing", "account"),

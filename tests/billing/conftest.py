@@ -17,13 +17,14 @@ import httpx
 import pytest
 import stripe
 
-from gateway.billing import Billing, CheckoutLink, StripeOptions
+from gateway.billing import Billing, Buyer, CheckoutLink, StripeOptions
 from gateway.billing.pace import Pace
 from gateway.billing.transport import Transport
 from gateway.clock import SimulatedClock
 from gateway.core.access import FLAG_ROWS, LIFECYCLE_ROWS
 from gateway.core.account import Subscription
 from gateway.core.policy import Plan, Policy, Standing, Tier
+from gateway.core.purchase import NO_EXTRAS, Extras, check_purchase
 from gateway.ledger import Ledger
 from gateway.sync import EventWorker, Sync, WorkerOptions, receive_event
 from tests.conftest import PATIENT_S
@@ -513,18 +514,21 @@ class Shop:
         await self.ledger.bind_stripe_customer(customer_id, made)
         return customer_id
 
-    async def checkout(self, customer_id: str, plan_id: str = "pro-monthly") -> CheckoutLink:
+    async def checkout(
+        self, customer_id: str, plan_id: str = "pro-monthly", extras: Extras = NO_EXTRAS
+    ) -> CheckoutLink:
         row = await self.ledger.find_customer(customer_id)
         assert row is not None
         assert row.stripe_customer_id is not None
-        link = await self.billing.create_checkout(
-            self.sync.policy.plans[plan_id],
+        policy = self.sync.policy
+        buyer = Buyer(
             stripe_customer_id=row.stripe_customer_id,
             customer_id=customer_id,
             user_id=row.user_id,
             success_url="http://localhost/success?session_id={CHECKOUT_SESSION_ID}",
             cancel_url="http://localhost/pricing",
         )
+        link = await self.billing.create_checkout(check_purchase(policy, policy.plans[plan_id], extras), buyer)
         assert link is not None
         return link
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
 import gateway.billing
-from gateway.billing import Billing, PlanChange, StripeOptions
+from gateway.billing import Billing, Buyer, PlanChange, StripeOptions
 from gateway.billing.transport import Transport
+from gateway.core.offer import AddOn, SeatRange
 from gateway.core.policy import Plan
+from gateway.core.purchase import Purchase
 from gateway.sandbox import Listening, Running, running
 from tests.stripe_sdk.calls import requests_in
 from tests.stripe_sdk.wire import Wire
@@ -45,9 +48,11 @@ async def test_every_call_of_stripe_is_one_that_the_sdk_knows(stripe: Running, m
 
 async def make_every_call(billing: Billing) -> None:
     cus = await billing.create_customer("customer0001", "user")
-    buyer = {"stripe_customer_id": cus, "customer_id": "customer0001", "user_id": "user", **URLS}
-    first = await billing.create_checkout(plan("pro-monthly"), **buyer)
-    link = await billing.create_checkout(plan("pro-monthly"), **buyer)
+    buyer = Buyer(stripe_customer_id=cus, customer_id="customer0001", user_id="user", **URLS)
+    pack = AddOn(name="pack", title="Pack", price_id="price_enterprise_monthly", lookup_key=None)
+    first = await billing.create_checkout(Purchase(plan=plan("pro-monthly"), seats=1, add_ons=(pack,)), buyer)
+    seated = replace(plan("pro-monthly"), seats=SeatRange(least=1, most=9))
+    link = await billing.create_checkout(Purchase(plan=seated, seats=3, add_ons=()), buyer)
     assert first is not None
     assert link is not None
     await billing.close_older_checkouts(cus, than=link)

@@ -26,6 +26,7 @@ from gateway.sandbox.wire.problems import invalid, missing
 from gateway.sandbox.world import World
 
 _SHORTEST_S, _LONGEST_S = 30 * 60, 24 * 3600
+_MOST_OF_ONE, _USUAL_MOST = 999_999, 99
 _CHECKOUT: Spec = {
     "mode": Text(required=True, choices=("subscription",)),
     "success_url": Text(required=True),
@@ -33,7 +34,20 @@ _CHECKOUT: Spec = {
     "customer": Text(),
     "customer_email": Text(),
     "client_reference_id": Text(),
-    "line_items": Each(fields={"price": Text(required=True), "quantity": Whole(least=1)}, required=True),
+    "line_items": Each(
+        fields={
+            "price": Text(required=True),
+            "quantity": Whole(least=1),
+            "adjustable_quantity": Shape(
+                fields={
+                    "enabled": Flag(required=True),
+                    "minimum": Whole(most=_MOST_OF_ONE),
+                    "maximum": Whole(least=1, most=_MOST_OF_ONE),
+                }
+            ),
+        },
+        required=True,
+    ),
     "metadata": Labels(),
     "subscription_data": Shape(
         fields={
@@ -116,7 +130,12 @@ def _line(world: World, at: int, item: dict[str, Any]) -> CheckoutLine:
         message = f"Quantity should not be specified where usage_type is `metered`. Remove quantity from `{where}`"
         raise Refused(message, param=f"{where}[quantity]")
     quantity = 0 if price.meter_id is not None else item.get("quantity", 1)
-    return CheckoutLine(id=world.new_id("li"), price_id=price.id, quantity=quantity)
+    adjusted = item.get("adjustable_quantity", {})
+    limits = (adjusted.get("minimum", 0), adjusted.get("maximum", _USUAL_MOST)) if adjusted.get("enabled") else None
+    if limits is not None and not limits[0] <= quantity <= limits[1]:
+        message = f"The quantity must be between {limits[0]} and {limits[1]}, the limits of `adjustable_quantity`."
+        raise invalid(message, f"line_items[{at}][quantity]")
+    return CheckoutLine(id=world.new_id("li"), price_id=price.id, quantity=quantity, range=limits)
 
 
 def _check_url(url: str, param: str) -> None:

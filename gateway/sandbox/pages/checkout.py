@@ -12,6 +12,7 @@ from litestar.response import Redirect
 
 from gateway.sandbox.cards import CardRefused
 from gateway.sandbox.engine.checkout import Payment, needs_method, pay
+from gateway.sandbox.engine.choosing import ChoiceRefused, choose
 from gateway.sandbox.pages.card_form import TypedCard, read_card, read_fields
 from gateway.sandbox.pages.render import message_page, money, price_text, product_name, render
 from gateway.sandbox.records import CheckoutSession
@@ -45,11 +46,14 @@ def checkout_handlers(simulator: Simulator) -> list[HTTPRouteHandler]:
         if closed is not None:
             return closed
         try:
+            session = simulator.carry_out(lambda world: choose(world, session_id, fields))
+            if fields.get("act") == "update":
+                return _page(simulator.world, session, fields, None)
             is_empty = not fields.get("card_number")
-            skips = is_empty and session is not None and not needs_method(simulator.world, session)
+            skips = is_empty and not needs_method(simulator.world, session)
             typed = None if skips else read_card(fields, simulator.now())
             done = simulator.carry_out(lambda world: pay(world, session_id, _payment(typed, fields)))
-        except CardRefused as refused:
+        except (CardRefused, ChoiceRefused) as refused:
             return _page(simulator.world, session, fields, refused.message)
         except NoSuchRecord:
             return message_page("Something is gone", "What was for sale does not exist any more.", status=410)
@@ -90,7 +94,9 @@ def _page(
     lines = [
         {
             "name": product_name(world, world.price(line.price_id)),
+            "id": line.id,
             "quantity": line.quantity,
+            "range": line.range,
             "price": price_text(world.price(line.price_id)),
         }
         for line in session.lines
@@ -102,6 +108,7 @@ def _page(
         "checkout.html",
         status=402 if refusal else 200,
         lines=lines,
+        adjustable=any(line["range"] for line in lines),
         total=money(checkout_total(world, session), session.currency),
         trial_days=session.trial_days,
         email=fields.get("email") or email or "",

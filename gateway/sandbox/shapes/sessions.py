@@ -124,7 +124,7 @@ def _line(world: World, line: CheckoutLine) -> Json:
     return {
         "id": line.id,
         "object": "item",
-        "adjustable_quantity": None,
+        "adjustable_quantity": _range(line),
         "amount_discount": 0,
         "amount_subtotal": amount,
         "amount_tax": 0,
@@ -135,6 +135,12 @@ def _line(world: World, line: CheckoutLine) -> Json:
         "price": price_shape(price),
         "quantity": line.quantity if price.meter_id is None else None,
     }
+
+
+def _range(line: CheckoutLine) -> Json | None:
+    if line.range is None:
+        return None
+    return {"enabled": True, "minimum": line.range[0], "maximum": line.range[1]}
 
 
 def portal_configuration_shape(world: World) -> Json:

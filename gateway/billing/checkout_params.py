@@ -1,0 +1,68 @@
+"""What a checkout page is asked to sell, in Stripe's words. Every number and price in it is policy's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway.billing.webhook import METADATA_CUSTOMER, METADATA_PLAN, METADATA_USER
+
+if TYPE_CHECKING:
+    from stripe.params.checkout import SessionCreateParams, SessionCreateParamsLineItem
+
+    from gateway.core.purchase import Purchase
+
+_LONGEST_METADATA = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Buyer:
+    """Who buys, and where its browser goes afterwards."""
+
+    stripe_customer_id: str
+    customer_id: str
+    """Ours."""
+    user_id: str
+    """The seller's."""
+    success_url: str
+    cancel_url: str
+
+
+def checkout_params(purchase: Purchase, buyer: Buyer, price_ids: tuple[str, ...]) -> SessionCreateParams:
+    """The parameters of a checkout session.
+
+    Args:
+        purchase: What is sold.
+        buyer: To whom.
+        price_ids: Of the plan, then of each add-on.
+    """
+    metadata = {
+        METADATA_CUSTOMER: buyer.customer_id,
+        METADATA_USER: buyer.user_id[:_LONGEST_METADATA],
+        METADATA_PLAN: purchase.plan.plan_id,
+    }
+    return {
+        "mode": "subscription",
+        "customer": buyer.stripe_customer_id,
+        "client_reference_id": buyer.customer_id,
+        "line_items": _lines(purchase, price_ids),
+        "metadata": metadata,
+        "subscription_data": {"metadata": metadata},
+        "success_url": buyer.success_url,
+        "cancel_url": buyer.cancel_url,
+    }
+
+
+def _lines(purchase: Purchase, price_ids: tuple[str, ...]) -> list[SessionCreateParamsLineItem]:
+    base, *others = price_ids
+    add_ons: list[SessionCreateParamsLineItem] = [{"price": price_id, "quantity": 1} for price_id in others]
+    return [_base_line(purchase, base), *add_ons]
+
+
+def _base_line(purchase: Purchase, price_id: str) -> SessionCreateParamsLineItem:
+    """The buyer may still choose another number of seats on the page, within what policy sells."""
+    line: SessionCreateParamsLineItem = {"price": price_id, "quantity": purchase.seats}
+    sold = purchase.plan.seats
+    if sold is not None and sold.least < sold.most:
+        line["adjustable_quantity"] = {"enabled": True, "minimum": sold.least, "maximum": sold.most}
+    return line
