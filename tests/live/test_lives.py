@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from gateway.billing import Buyer
+from gateway.core.purchase import Purchase
 from gateway.sync import PlanChanges
 from tests.live.account import PRICES
 from tests.live.life import FAILS_WHEN_CHARGED, GOOD_CARD, Life
@@ -35,14 +37,15 @@ async def test_a_customer_is_made_once_and_of_its_checkouts_the_last_can_be_paid
     (cus,) = made
     links = []
     for plan_id in ("pro-monthly", "enterprise-monthly"):
-        link = await life.billing.create_checkout(
-            life.account.plans[plan_id],
+        buyer = Buyer(
             stripe_customer_id=cus,
             customer_id=life.customer_id,
             user_id="user",
             success_url="https://localhost/success?session_id={CHECKOUT_SESSION_ID}",
             cancel_url="https://localhost/pricing",
         )
+        purchase = Purchase(plan=life.account.plans[plan_id], seats=1, add_ons=())
+        link = await life.billing.create_checkout(purchase, buyer)
         assert link is not None
         links.append(link)
         await life.billing.close_older_checkouts(cus, than=link)
