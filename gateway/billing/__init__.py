@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from gateway.billing.checkout_params import Buyer
 from gateway.billing.client import API_VERSION, DEADLINE_S, Billing, StripeOptions
+from gateway.billing.endpoints import EndpointFacts, NewEndpoint
 from gateway.billing.events import PLANS_CHANGED, REASONS, SUBSCRIBED_TYPES, Meaning, meaning_of
 from gateway.billing.failures import WrongStripeMode
-from gateway.billing.health import EndpointFacts, StripeReport
+from gateway.billing.health import DestinationFacts, StripeReport
 from gateway.billing.previewing import ChangePreview, PreviewLine
 from gateway.billing.reading import CheckoutFacts, PriceFacts
 from gateway.billing.values import ChangeResult, CheckoutLink, PlanChange
@@ -42,11 +43,13 @@ __all__ = [
     "CheckoutFacts",
     "CheckoutLink",
     "Claimed",
+    "DestinationFacts",
     "EndpointFacts",
     "EventEnvelope",
     "InvalidPayload",
     "InvalidSignature",
     "Meaning",
+    "NewEndpoint",
     "PlanChange",
     "PreviewLine",
     "PriceFacts",

@@ -16,6 +16,7 @@ from typing import Self
 import stripe
 
 from gateway.billing.checkout_params import Buyer, checkout_params
+from gateway.billing.endpoints import EndpointKeeper
 from gateway.billing.facts import FactReader
 from gateway.billing.failures import is_missing, stripe_call
 from gateway.billing.health import StripeReport, examine
@@ -96,6 +97,8 @@ class Billing:
         )
         self.facts = FactReader(self._client, deadline_s=options.deadline_s)
         """What a customer has at Stripe."""
+        self.endpoints = EndpointKeeper(self._client, api_version=API_VERSION, deadline_s=options.deadline_s)
+        """Webhook endpoints."""
         self._prices = PriceList(self._client, ttl_s=options.price_ttl_s, deadline_s=options.deadline_s)
         self.changes = PlanChanger(self._client, self._prices, deadline_s=options.deadline_s)
         """Changes of running subscriptions."""
@@ -218,13 +221,16 @@ class Billing:
         """Events made since then that did not reach every webhook endpoint, of the types we act on."""
         return list_undelivered(self._client, since, self._deadline_s)
 
-    async def describe(self) -> StripeReport:
+    async def describe(self, also: frozenset[str] = frozenset()) -> StripeReport:
         """What this key may do and how the account is set up, for `doctor`. Asks only; changes nothing.
+
+        Args:
+            also: What this policy needs beside: `entitlements`, `billing meters`.
 
         Raises:
             BillingUnavailable: Stripe does not answer, so there is nothing to say.
         """
-        return await examine(self._client, is_live=self.is_live, deadline_s=self._deadline_s)
+        return await examine(self._client, is_live=self.is_live, deadline_s=self._deadline_s, also=also)
 
     async def _price_for_sale(self, sold: Plan | AddOn) -> str:
         return sold.price_id or (await self._prices.fetch_for_sale(sold)).price_id

@@ -10,23 +10,25 @@ from typing import Any
 
 import stripe
 
-from gateway.billing.events import SUBSCRIBED_TYPES
+from gateway.billing.endpoints import EndpointFacts, read_endpoint
 from gateway.billing.failures import stripe_call
 from gateway.core.errors import BillingRefused
 
-_EVERYTHING = "*"
+_DESTINATIONS = 20
+"""An account has 16 at most. Source: https://docs.stripe.com/event-destinations"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EndpointFacts:
-    """One webhook endpoint of the account."""
+class DestinationFacts:
+    """One event destination of the account that is a webhook."""
 
+    destination_id: str
     url: str
     is_enabled: bool
+    is_thin: bool
     api_version: str | None
-    """None: the account's default version."""
-    missing_types: tuple[str, ...]
-    """Event types we act on that this endpoint does not get."""
+    """Of snapshot events; None: thin ones have none."""
+    types: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,14 +41,24 @@ class StripeReport:
     clock_skew_s: float | None = None
     """Stripe's clock minus this machine's, in whole seconds or so; None if Stripe sent no date."""
     endpoints: tuple[EndpointFacts, ...] = ()
+    destinations: tuple[DestinationFacts, ...] | None = None
+    """Event destinations that are webhooks; None: they may not be read."""
     portal_is_set_up: bool | None = None
     """Whether Stripe's customer portal has a default configuration; None if that may not be read."""
     refused: dict[str, str] = field(default_factory=dict)
     """What this key may not read, and what was answered. Never mutated after construction."""
 
 
-async def examine(client: stripe.StripeClient, *, is_live: bool, deadline_s: float) -> StripeReport:
+async def examine(
+    client: stripe.StripeClient, *, is_live: bool, deadline_s: float, also: frozenset[str] = frozenset()
+) -> StripeReport:
     """Read one of everything the gateway needs. Nothing is written, so that it may be written is not known after.
+
+    Args:
+        client: Of Stripe.
+        is_live: Whether real money moves.
+        deadline_s: Seconds for each call.
+        also: What this policy needs beside: `entitlements`, `billing meters`.
 
     Raises:
         BillingUnavailable: Stripe does not answer.
@@ -71,6 +83,10 @@ async def examine(client: stripe.StripeClient, *, is_live: bool, deadline_s: flo
     await ask("charges", lambda: v1.charges.list_async({"limit": 1}))
     await ask("products", lambda: v1.products.list_async({"limit": 1}))
     await ask("events", lambda: v1.events.list_async({"limit": 1}))
+    if "entitlements" in also:
+        await ask("entitlements", lambda: v1.entitlements.features.list_async({"limit": 1}))
+    if "billing meters" in also:
+        await ask("billing meters", lambda: v1.billing.meters.list_async({"limit": 1}))
     portals: Any = await ask(
         "billing portal configurations",
         lambda: v1.billing_portal.configurations.list_async({"active": True, "is_default": True, "limit": 1}),
@@ -82,19 +98,33 @@ async def examine(client: stripe.StripeClient, *, is_live: bool, deadline_s: flo
         account_id=None if account is None else account.id,
         account_name=_name_of(account),
         clock_skew_s=_skew_s(endpoints if endpoints is not None else account, asked_at),
-        endpoints=() if endpoints is None else tuple(_read_endpoint(one) for one in endpoints.data),
+        endpoints=() if endpoints is None else tuple(read_endpoint(one) for one in endpoints.data),
+        destinations=await _read_destinations(client, deadline_s),
         portal_is_set_up=None if portals is None else bool(portals.data),
         refused=refused,
     )
 
 
-def _read_endpoint(endpoint: stripe.WebhookEndpoint) -> EndpointFacts:
-    enabled = set(endpoint.enabled_events)
-    return EndpointFacts(
-        url=endpoint.url,
-        is_enabled=endpoint.status == "enabled",
-        api_version=endpoint.api_version,
-        missing_types=() if _EVERYTHING in enabled else tuple(t for t in SUBSCRIBED_TYPES if t not in enabled),
+async def _read_destinations(client: stripe.StripeClient, deadline_s: float) -> tuple[DestinationFacts, ...] | None:
+    """None: the key may not read them, or this account has none of that API."""
+    try:
+        async with stripe_call("list event destinations", deadline_s):
+            page = await client.v2.core.event_destinations.list_async(
+                {"include": ["webhook_endpoint.url"], "limit": _DESTINATIONS}
+            )
+            return tuple(_read_destination(one) for one in page.data if one.webhook_endpoint is not None)
+    except BillingRefused:
+        return None
+
+
+def _read_destination(one: Any) -> DestinationFacts:
+    return DestinationFacts(
+        destination_id=one.id,
+        url=one.webhook_endpoint.url or "",
+        is_enabled=one.status == "enabled",
+        is_thin=one.event_payload == "thin",
+        api_version=one.snapshot_api_version,
+        types=tuple(one.enabled_events),
     )
 
 

@@ -33,6 +33,8 @@ _SLOW_MS = 5.0
 _SKEW_WARN_S = 2.0
 _FREE_BYTES = 500_000_000
 _GROUP_AND_OTHERS = 0o077
+_DAY_S = 86_400
+_LATE = 2
 _OPEN_EVENT_S = 600
 
 
@@ -153,6 +155,7 @@ async def check_ledger(settings: Settings) -> list[Finding]:
             ok("ledger", f"{ledger.description} answers, with tables of this version"),
             *[fail("ledger", change.what, change.fix) for change in await find_changes(ledger, settings)],
             *await _inbox(ledger, open_clock(settings).now()),
+            *await _staleness(ledger, settings, open_clock(settings).now()),
         ]
     except LedgerUnavailable as error:
         fix = (
@@ -174,6 +177,24 @@ def _other_tables(place: str, tables: Tables) -> Finding:
         f"{place} was brought up to date by a newer version of tiergate: this one ({__version__}) does not start",
         "Use that version or a later one; or restore a backup from before.",
     )
+
+
+async def _staleness(ledger: Ledger, settings: Settings, now: float) -> list[Finding]:
+    """Whether every customer was read of Stripe within twice the time that a reconciliation is due in."""
+    oldest_at = await ledger.oldest_sync()
+    if oldest_at is None:
+        return []
+    interval_s = settings.reconcile_interval_s or _DAY_S
+    if now - oldest_at <= _LATE * interval_s:
+        return [ok("events", f"every customer was read of Stripe within {duration_words(now - oldest_at)}")]
+    return [
+        warn(
+            "events",
+            f"a customer was not read of Stripe for {duration_words(now - oldest_at)}",
+            "`tiergate sync --all` reads everybody now. A gateway that runs does so by itself, unless "
+            "TIERGATE_RECONCILE_INTERVAL_S is 0.",
+        )
+    ]
 
 
 async def _inbox(ledger: Ledger, now: float) -> list[Finding]:

@@ -24,6 +24,7 @@ _COMMANDS = {
     "keys": "gateway.cli.keys:keys_group",
     "credits": "gateway.cli.credits:credits_group",
     "sync": "gateway.cli.sync:sync",
+    "webhook": "gateway.cli.webhook:webhook_group",
     "events": "gateway.cli.events:events_group",
     "audit": "gateway.cli.audit:audit_group",
     "alerts": "gateway.cli.alerts:alerts_group",

@@ -16,11 +16,13 @@ from gateway.ledger import Ledger, LedgerUrlInvalid
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from gateway.billing import Billing, EndpointFacts, PriceFacts, StripeReport
+    from gateway.billing import Billing, DestinationFacts, EndpointFacts, PriceFacts, StripeReport
     from gateway.core.policy import Plan, Policy
     from gateway.settings import Settings
 
 _SKEW_WARN_S = 30
+_ENDPOINT_ID = "we_"
+"""Endpoints may be among the destinations; they are looked at by themselves."""
 _DIAGNOSTIC_ONLY = frozenset({"account", "webhook endpoints"})
 """What only `doctor` reads: a restricted key serves without it."""
 
@@ -29,12 +31,13 @@ async def check_stripe(settings: Settings, policy: Policy | None) -> list[Findin
     """Everything that can be read from Stripe. Changes nothing there."""
     billing = open_billing(settings)
     try:
-        report = await billing.describe()
+        report = await billing.describe(_needed(policy))
         findings = [*_key(settings, report)]
         if "prices" not in report.refused and policy is not None:
             findings += await _prices(billing, policy)
         if "webhook endpoints" not in report.refused:
             findings += _webhook(settings, report.endpoints)
+        findings += _destinations(settings, report.destinations or ())
         findings += await _account(settings, report)
         return [*findings, *_portal(report), *_clock(report.clock_skew_s)]
     except BillingUnavailable as error:
@@ -47,6 +50,15 @@ async def check_stripe(settings: Settings, policy: Policy | None) -> list[Findin
         ]
     finally:
         await billing.aclose()
+
+
+def _needed(policy: Policy | None) -> frozenset[str]:
+    """What a key must be allowed beside, for this policy."""
+    if policy is None:
+        return frozenset()
+    has_overage = any(tier.overages for tier in policy.tiers.values())
+    needs = {"entitlements": bool(policy.entitlements), "billing meters": has_overage}
+    return frozenset(what for what, is_needed in needs.items() if is_needed)
 
 
 def _place(settings: Settings) -> str:
@@ -140,14 +152,14 @@ def _webhook(settings: Settings, endpoints: tuple[EndpointFacts, ...]) -> Iterat
         return
     enabled = [endpoint for endpoint in ours if endpoint.is_enabled]
     if not enabled:
-        yield fail("webhook", f"the endpoint for {url} is disabled", "Enable it (dashboard: Webhooks).")
+        yield fail("webhook", f"the endpoint for {url} is disabled", "`tiergate webhook ensure` enables it.")
         return
     best = min(enabled, key=lambda endpoint: len(endpoint.missing_types))
     if best.missing_types:
         yield fail(
             "webhook",
             f"the endpoint for {url} does not get {len(best.missing_types)} of the events that matter",
-            f"Add to it (dashboard: Webhooks): {', '.join(best.missing_types)}",
+            f"`tiergate webhook ensure` adds them, or the dashboard (Webhooks): {', '.join(best.missing_types)}",
         )
     else:
         yield ok("webhook", f"{url} is enabled and gets every event that matters")
@@ -165,12 +177,34 @@ def _webhook(settings: Settings, endpoints: tuple[EndpointFacts, ...]) -> Iterat
         )
 
 
+def _destinations(settings: Settings, destinations: tuple[DestinationFacts, ...]) -> Iterator[Finding]:
+    """Event destinations of the newer API that lead here: beside an endpoint, for thin events."""
+    url = f"{settings.base_url}{settings.billing_prefix}/webhook"
+    for one in destinations:
+        if one.url.rstrip("/") != url or one.destination_id.startswith(_ENDPOINT_ID):
+            continue
+        kind = "thin" if one.is_thin else "snapshot"
+        if not one.is_enabled:
+            yield warn(
+                "webhook",
+                f"the event destination {one.destination_id} for {url} is disabled",
+                "Enable it (dashboard: Workbench, Event destinations), or delete it.",
+            )
+        elif not one.is_thin and one.api_version not in {None, API_VERSION}:
+            yield warn(
+                "webhook",
+                f"the event destination {one.destination_id} sends API version {one.api_version}, "
+                f"this gateway reads {API_VERSION}",
+                "Nothing breaks: events are only hints. Make one of this version when convenient.",
+            )
+        else:
+            yield ok("webhook", f"{one.destination_id} sends {len(one.types)} types of {kind} events to {url}")
+
+
 def _no_endpoint(settings: Settings, url: str) -> Finding:
     what = f"Stripe has no webhook endpoint for {url}"
     if settings.livemode:
-        return fail(
-            "webhook", what, "Add it (dashboard: Webhooks) and put its signing secret into STRIPE_WEBHOOK_SECRET."
-        )
+        return fail("webhook", what, "`tiergate webhook ensure --write-env .env` makes it; then restart the gateway.")
     return warn(
         "webhook",
         what,

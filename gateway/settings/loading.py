@@ -9,6 +9,7 @@ import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from dotenv import dotenv_values
@@ -19,6 +20,8 @@ from gateway.settings.rules import variable
 from gateway.settings.service_links import service_links
 from gateway.settings.settings import Settings
 
+_WEBHOOK_SECRET = "STRIPE_WEBHOOK_SECRET"  # noqa: S105 - a name
+
 
 class SettingsInvalid(Exception):
     """The process must not start. `faults` are complete sentences, all of them, no secret in any."""
@@ -28,11 +31,13 @@ class SettingsInvalid(Exception):
         self.faults = faults
 
 
-def load_settings(env_file: Path | None = None) -> Settings:
+def load_settings(env_file: Path | None = None, *, needs_webhook_secret: bool = True) -> Settings:
     """Read and check every setting at once.
 
     Args:
         env_file: Read instead of `.env` in the working directory. The environment wins over it.
+        needs_webhook_secret: False: where there is none, one that nobody knows stands in for it. For the command
+            that makes the endpoint whose secret it will be.
 
     Raises:
         SettingsInvalid: With every fault found, none of which echoes a value.
@@ -44,11 +49,17 @@ def load_settings(env_file: Path | None = None) -> Settings:
     try:
         settings = Settings(_env_file=file)  # type: ignore[call-arg]  # a keyword of pydantic-settings, for every model
     except ValidationError as error:
+        if not needs_webhook_secret and [_is_missing_secret(detail) for detail in error.errors()] == [True]:
+            return Settings(_env_file=file, **{_WEBHOOK_SECRET: f"whsec_{token_hex(32)}"})  # type: ignore[arg-type, call-arg]  # as above
         faults = tuple(_sentence(detail) for detail in error.errors(include_input=False))
         raise SettingsInvalid((*faults, *unknown)) from None
     if unknown:
         raise SettingsInvalid(unknown)
     return settings
+
+
+def _is_missing_secret(detail: Mapping[str, Any]) -> bool:
+    return detail["type"] == "missing" and _variable_of(str(detail["loc"][0])) == _WEBHOOK_SECRET
 
 
 def find_policy_dir() -> Path:

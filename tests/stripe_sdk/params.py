@@ -97,6 +97,7 @@ REQUESTS = {
     ("GET", "/v1/account"): "AccountRetrieveCurrentParams",
     ("GET", "/v1/accounts/{id}"): "AccountRetrieveParams",
     ("GET", "/v2/core/events/{id}"): "v2.core.EventRetrieveParams",
+    ("GET", "/v2/core/event_destinations"): "v2.core.EventDestinationListParams",
 }
 
 

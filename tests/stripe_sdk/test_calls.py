@@ -79,7 +79,11 @@ async def make_every_call(billing: Billing) -> None:
     await billing.create_portal_session(cus, "http://127.0.0.1/account")
     await billing.fetch_prices([plan("pro-monthly"), plan("by-id", "price_pro_yearly")])
     assert [one async for one in billing.list_undelivered(0)] == []
-    await billing.describe()
+    await billing.describe(frozenset({"entitlements", "billing meters"}))
+    made = await billing.endpoints.create("http://127.0.0.1:9/webhook")
+    await billing.endpoints.repair(made.endpoint_id)
+    assert [one.missing_types for one in await billing.endpoints.fetch_all()] == [()]
+    await billing.endpoints.remove(made.endpoint_id)
 
 
 async def pay(url: str) -> None:

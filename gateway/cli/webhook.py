@@ -1,0 +1,149 @@
+"""`tiergate webhook`: the endpoint through which Stripe tells what changed."""
+
+from __future__ import annotations
+
+from contextlib import closing, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import click
+
+from gateway.billing import API_VERSION
+from gateway.cli.env_file import EnvFile
+from gateway.cli.opening import run
+from gateway.cli.opening_stripe import open_billing
+from gateway.cli.options import examples
+from gateway.cli.printing import note
+from gateway.core.errors import BillingRefused, BillingUnavailable
+from gateway.settings import load_settings
+
+if TYPE_CHECKING:
+    from gateway.billing import Billing, EndpointFacts, NewEndpoint
+    from gateway.settings import Settings
+
+_SECRET = "STRIPE_WEBHOOK_SECRET"  # noqa: S105 - a setting's name
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@click.group("webhook")
+def webhook_group() -> None:
+    """Make and mend the endpoint through which Stripe tells what changed."""
+
+
+@webhook_group.command(
+    "ensure",
+    epilog=examples("tiergate webhook ensure --write-env .env", "tiergate webhook ensure --print-secret"),
+)
+@click.option(
+    "--write-env",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help=f"Put the secret of a new endpoint first into {_SECRET} in this file, readable by its owner only.",
+)
+@click.option("--print-secret", is_flag=True, help="Print the secret of a new endpoint, once, and keep it nowhere.")
+def ensure(write_env: Path | None, *, print_secret: bool) -> None:
+    """Have Stripe tell this gateway what it acts on, and nothing else.
+
+    Makes the endpoint at TIERGATE_PUBLIC_URL if there is none, in the API version of this
+    release; enables one that is there, and gives it exactly the events that the gateway acts
+    on. Other endpoints are never touched. A restricted key needs write for Webhook Endpoints.
+
+    Stripe tells the signing secret only as it makes an endpoint, so say where it shall go.
+    """
+    if write_env is not None and print_secret:
+        raise click.UsageError("Either --write-env FILE or --print-secret.")
+    run(_ensure(load_settings(needs_webhook_secret=False), write_env, print_secret=print_secret))
+
+
+async def _ensure(settings: Settings, write_env: Path | None, *, print_secret: bool) -> None:
+    url = f"{settings.base_url}{settings.billing_prefix}/webhook"
+    billing = open_billing(settings)
+    try:
+        endpoints = await billing.endpoints.fetch_all()
+        ours = [endpoint for endpoint in endpoints if endpoint.url.rstrip("/") == url]
+        if ours:
+            await _mend(billing, ours, url)
+            return
+        _check_reachable(settings, url)
+        if write_env is None and not print_secret:
+            raise click.ClickException(
+                f"Stripe has no endpoint for {url}. Nothing was made: say where its signing secret shall go, "
+                "--write-env FILE or --print-secret."
+            )
+        await _make(billing, url, write_env)
+    except BillingRefused as error:
+        raise click.ClickException(
+            f"{error} A restricted key needs write for Webhook Endpoints (dashboard: Developers, API keys)."
+        ) from None
+    except BillingUnavailable as error:
+        raise click.ClickException(f"{error} Run it again: it goes on from what is there.") from None
+    finally:
+        await billing.aclose()
+
+
+def _check_reachable(settings: Settings, url: str) -> None:
+    if settings.stripe_url is None and urlsplit(url).hostname in _LOOPBACK:
+        host = url.partition("://")[2]
+        raise click.ClickException(
+            f"Stripe cannot reach {url}. Set TIERGATE_PUBLIC_URL to the address at which the world finds this gateway; "
+            f"on your own machine: stripe listen --forward-to {host}"
+        )
+
+
+async def _mend(billing: Billing, ours: list[EndpointFacts], url: str) -> None:
+    """The best of those that lead here; one is enough, and to delete the others is for people."""
+    best = min(ours, key=lambda one: (not one.is_enabled, one.api_version != API_VERSION, len(one.missing_types)))
+    wrong = [
+        words
+        for words, is_so in (
+            ("enabled it", not best.is_enabled),
+            (f"added {', '.join(best.missing_types)}", bool(best.missing_types)),
+            (f"took out {', '.join(best.extra_types)}", bool(best.extra_types)),
+        )
+        if is_so
+    ]
+    if wrong:
+        await billing.endpoints.repair(best.endpoint_id)
+        click.echo(f"{best.endpoint_id} for {url} is mended: {'; '.join(wrong)}.")
+    else:
+        click.echo(f"{best.endpoint_id} for {url} is enabled and gets exactly what the gateway acts on.")
+    if best.api_version not in {None, API_VERSION}:
+        note(
+            f"It sends API version {best.api_version}, and Stripe changes that of no endpoint. Nothing breaks: events "
+            f"are only hints. For {API_VERSION}, delete it (dashboard: Webhooks) and run this again."
+        )
+    for other in ours:
+        if other is not best:
+            note(f"{other.endpoint_id} leads here too: every event comes twice. Delete one of them.")
+    note(f"Its signing secret is in the dashboard (Webhooks); {_SECRET} must have it.")
+
+
+async def _make(billing: Billing, url: str, write_env: Path | None) -> None:
+    """The place for the secret is opened before: a secret that cannot be kept is lost."""
+    try:
+        file = None if write_env is None else EnvFile(write_env)
+    except (OSError, UnicodeError) as error:
+        raise click.ClickException(f"{write_env} cannot be written ({error}). Nothing was made.") from None
+    with closing(file) if file is not None else nullcontext():
+        made = await billing.endpoints.create(url)
+        if file is None:
+            click.echo(f"{_SECRET}={made.secret}")
+            note(f"{made.endpoint_id} for {url} is made. This is the only time its secret is shown.")
+            return
+        await _keep(billing, made, file)
+    note(f"Its signing secret is in {write_env}, first in {_SECRET}. Restart the gateway.")
+    click.echo(f"{made.endpoint_id} for {url} is made, in API version {API_VERSION}.")
+
+
+async def _keep(billing: Billing, made: NewEndpoint, file: EnvFile) -> None:
+    try:
+        file.put_first(_SECRET, made.secret, _is_secret)
+    except OSError as error:
+        await billing.endpoints.remove(made.endpoint_id)
+        raise click.ClickException(f"The secret could not be written ({error}); the endpoint was taken away.") from None
+
+
+def _is_secret(text: str) -> bool:
+    """A secret of an endpoint before, by which events on their way are signed; no example."""
+    return text.startswith("whsec_") and text.isascii() and text.removeprefix("whsec_").isalnum()
