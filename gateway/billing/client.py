@@ -20,6 +20,7 @@ from gateway.billing.endpoints import EndpointKeeper
 from gateway.billing.facts import FactReader
 from gateway.billing.failures import is_missing, stripe_call
 from gateway.billing.health import StripeReport, examine
+from gateway.billing.invoices import InvoiceReader
 from gateway.billing.pace import Pace
 from gateway.billing.plan_changes import PlanChanger
 from gateway.billing.prices import PriceList
@@ -99,6 +100,8 @@ class Billing:
         """What a customer has at Stripe."""
         self.endpoints = EndpointKeeper(self._client, api_version=API_VERSION, deadline_s=options.deadline_s)
         """Webhook endpoints."""
+        self.invoices = InvoiceReader(self._client, deadline_s=options.deadline_s)
+        """What a customer is billed."""
         self._prices = PriceList(self._client, ttl_s=options.price_ttl_s, deadline_s=options.deadline_s)
         self.changes = PlanChanger(self._client, self._prices, deadline_s=options.deadline_s)
         """Changes of running subscriptions."""

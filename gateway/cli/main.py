@@ -23,6 +23,7 @@ _COMMANDS = {
     "customers": "gateway.cli.customers:customers_group",
     "keys": "gateway.cli.keys:keys_group",
     "credits": "gateway.cli.credits:credits_group",
+    "statement": "gateway.cli.statement:statement",
     "sync": "gateway.cli.sync:sync",
     "webhook": "gateway.cli.webhook:webhook_group",
     "events": "gateway.cli.events:events_group",

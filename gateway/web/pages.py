@@ -19,6 +19,7 @@ from gateway.web.page_frame import STYLE_SHEET, STYLE_VERSION, open_visit
 from gateway.web.plan_change_page import change, show_change
 from gateway.web.pricing_page import buy, show_pricing, show_start
 from gateway.web.sign_in_page import show_sign_in, sign_in, sign_out
+from gateway.web.statement_page import show_account_statement
 from gateway.web.success_page import replace_key, show_success
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ page_handlers: list[ControllerRouterHandler] = [
             revoke_key,
             show_change,
             change,
+            show_account_statement,
         ],
         dependencies={"visit": Provide(open_visit)},
         guards=[refuse_other_sites],

@@ -19,6 +19,7 @@ BILLING_ROUTES = (
     "portal-session",
     "subscription",
     "subscription/change",
+    "statement",
     "usage",
     "usage/history",
     "api-keys",

@@ -11,7 +11,7 @@ from litestar.datastructures import ResponseHeader
 from litestar.di import Provide
 
 from gateway.settings import Settings
-from gateway.web import api_keys, billing_routes, operations, usage, usage_history, webhook
+from gateway.web import api_keys, billing_routes, operations, statement, usage, usage_history, webhook
 from gateway.web.admin import admin_router
 from gateway.web.billing_routes import provide_checkouts
 from gateway.web.callers import provide_caller, provide_runtime
@@ -28,7 +28,14 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES = 1024 * 1024
 """Largest body of our own routes; what is proxied has its own cap."""
 
-_BILLING = (*billing_routes.HANDLERS, *usage.HANDLERS, *usage_history.HANDLERS, *api_keys.HANDLERS, *webhook.HANDLERS)
+_BILLING = (
+    *billing_routes.HANDLERS,
+    *statement.HANDLERS,
+    *usage.HANDLERS,
+    *usage_history.HANDLERS,
+    *api_keys.HANDLERS,
+    *webhook.HANDLERS,
+)
 """Under the billing prefix; `reserved.BILLING_ROUTES` names the same paths."""
 
 

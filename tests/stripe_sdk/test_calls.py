@@ -76,6 +76,11 @@ async def make_every_call(billing: Billing) -> None:
     )
     await billing.changes.preview(change)
     await billing.changes.apply(change)
+    assert len(await billing.invoices.fetch(cus, 0, subscription.started_at + 1)) == 1
+    assert await billing.invoices.fetch("cus_none", 0, 1) == []
+    start = subscription.started_at
+    wanted = [("api_overage", start, start + 60), ("nobody", start, start + 60)]
+    assert await billing.invoices.fetch_counted(cus, wanted) == {("api_overage", start): 0}
     await billing.create_portal_session(cus, "http://127.0.0.1/account")
     await billing.fetch_prices([plan("pro-monthly"), plan("by-id", "price_pro_yearly")])
     assert [one async for one in billing.list_undelivered(0)] == []

@@ -101,6 +101,7 @@ def looks(gateway, browser):
             "pricing": "pricing",
             "account": "account?done=changed",
             "change": "account/change?plan_id=enterprise-monthly",
+            "statement": "account/statement?period=current",
             "sign-in": "sign-in?done=ended",
             "other-browser": "success?session_id=cs_test_none",
             "errors": "errors",
@@ -109,7 +110,9 @@ def looks(gateway, browser):
     }
 
 
-@pytest.mark.parametrize("page", ["pricing", "account", "change", "sign-in", "other-browser", "errors", "problem"])
+@pytest.mark.parametrize(
+    "page", ["pricing", "account", "change", "statement", "sign-in", "other-browser", "errors", "problem"]
+)
 def test_a_page_is_readable_on_desk_and_phone_by_day_and_by_night(looks, browser: Browser, page):
     browser.open(looks[page])
     for is_dark in (False, True):
