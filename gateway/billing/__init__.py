@@ -14,7 +14,7 @@ from gateway.billing.failures import WrongStripeMode
 from gateway.billing.health import DestinationFacts, StripeReport
 from gateway.billing.previewing import ChangePreview, PreviewLine
 from gateway.billing.reading import CheckoutFacts, PriceFacts
-from gateway.billing.values import ChangeResult, CheckoutLink, PlanChange
+from gateway.billing.values import ChangeResult, CheckoutLink, LaterChange, PlanChange
 from gateway.billing.webhook import (
     MAX_PAYLOAD_BYTES,
     TOLERANCE_S,
@@ -48,6 +48,7 @@ __all__ = [
     "EventEnvelope",
     "InvalidPayload",
     "InvalidSignature",
+    "LaterChange",
     "Meaning",
     "NewEndpoint",
     "PlanChange",

@@ -8,7 +8,8 @@ import stripe
 
 from gateway.billing.failures import is_missing, stripe_call
 from gateway.billing.reading import id_of, read_dispute, read_subscription, read_tier
-from gateway.core.billing_facts import CustomerFacts, DisputeFacts
+from gateway.billing.scheduling import fetch_schedule
+from gateway.core.billing_facts import CustomerFacts, DisputeFacts, SubscriptionFacts
 
 _PAGE = 100
 
@@ -35,11 +36,15 @@ class FactReader:
                 if not is_missing(error):
                     raise
                 return CustomerFacts(stripe_customer_id=stripe_customer_id, exists=False)
-            found = [
-                read_subscription(one, [item async for item in one.items.auto_paging_iter()])
-                async for one in page.auto_paging_iter()
-            ]
+            found = [await self._read(one) async for one in page.auto_paging_iter()]
         return CustomerFacts(stripe_customer_id=stripe_customer_id, exists=True, subscriptions=tuple(found))
+
+    async def _read(self, one: stripe.Subscription) -> SubscriptionFacts:
+        """One subscription with every page of its items. A schedule costs a request more."""
+        items = [item async for item in one.items.auto_paging_iter()]
+        schedule_id = id_of(one.schedule)
+        schedule = None if schedule_id is None else await fetch_schedule(self._client, schedule_id)
+        return read_subscription(one, items, schedule)
 
     async def fetch_product_tiers(self, product_ids: Sequence[str]) -> dict[str, str]:
         """The tier that the metadata of each product names; products that name none are left out."""

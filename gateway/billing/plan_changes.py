@@ -15,6 +15,7 @@ from gateway.billing.failures import stripe_call
 from gateway.billing.previewing import ChangePreview, read_preview
 from gateway.billing.prices import PriceList
 from gateway.billing.reading import PriceFacts
+from gateway.billing.scheduling import Scheduler
 from gateway.billing.values import ChangeResult, PlanChange
 from gateway.core.policy import Plan
 from gateway.core.switching import Proration
@@ -36,6 +37,8 @@ class PlanChanger:
         self._client = client
         self._prices = prices
         self._deadline_s = deadline_s
+        self.later = Scheduler(client, deadline_s=deadline_s)
+        """Changes at the end of the period."""
 
     async def fetch_price(self, plan: Plan) -> PriceFacts:
         """The price that a change to this plan is sold at, read now.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import stripe
 
 from gateway.billing.webhook import METADATA_CUSTOMER, METADATA_PLAN, METADATA_TIER
-from gateway.core.billing_facts import DisputeFacts, ItemFacts, SubscriptionFacts
+from gateway.core.billing_facts import DisputeFacts, ItemFacts, ScheduleFacts, SubscriptionFacts
 from gateway.core.money import money_text
 
 _CLOSED_DISPUTES = frozenset({"won", "lost", "warning_closed", "prevented", "charge_refunded"})
@@ -60,8 +60,10 @@ class CheckoutFacts:
     expires_at: int
 
 
-def read_subscription(subscription: stripe.Subscription, items: list[stripe.SubscriptionItem]) -> SubscriptionFacts:
-    """Facts of one subscription with all of its items."""
+def read_subscription(
+    subscription: stripe.Subscription, items: list[stripe.SubscriptionItem], schedule: ScheduleFacts | None = None
+) -> SubscriptionFacts:
+    """Facts of one subscription with all of its items, and what is planned for it."""
     return SubscriptionFacts(
         subscription_id=subscription.id,
         status=subscription.status,
@@ -73,6 +75,7 @@ def read_subscription(subscription: stripe.Subscription, items: list[stripe.Subs
         ended_at=subscription.ended_at,
         paused_collection=None if subscription.pause_collection is None else subscription.pause_collection.behavior,
         has_pending_update=subscription.pending_update is not None,
+        schedule=schedule,
         is_invoiced=subscription.collection_method == "send_invoice",
         first_payment_open=_first_payment_open(subscription),
     )
@@ -134,6 +137,26 @@ def _first_payment_open(subscription: stripe.Subscription) -> bool:
     if not isinstance(invoice, stripe.Invoice):
         return False
     return invoice.status == "open" and invoice.billing_reason == "subscription_create"
+
+
+def read_phase_item(item: stripe.SubscriptionSchedule.Phase.Item, place: int, at: int) -> ItemFacts:
+    """An item that there will be from `at` on, whose price was expanded; `place` is its place in the phase."""
+    price = item.price
+    if not isinstance(price, stripe.Price):
+        raise TypeError("the price of a phase was not expanded")
+    recurring = price.recurring
+    return ItemFacts(
+        item_id=f"phase-{place}",
+        price_id=price.id,
+        lookup_key=price.lookup_key,
+        quantity=1 if item.quantity is None else item.quantity,
+        product_id=id_of(price.product),
+        period_starts_at=at,
+        period_ends_at=at,
+        interval=None if recurring is None else recurring.interval,
+        interval_count=1 if recurring is None else recurring.interval_count,
+        amount=price.unit_amount,
+    )
 
 
 def _read_item(item: stripe.SubscriptionItem) -> ItemFacts:

@@ -23,6 +23,7 @@ class PlanChange:
 
     subscription_id: str
     item_id: str
+    from_price_id: str
     price_id: str
     """Read of Stripe for a plan of the policy; never from a caller."""
     at: int
@@ -30,6 +31,20 @@ class PlanChange:
     proration: Proration = "next invoice"
     is_invoiced: bool = False
     """Its invoices are sent by mail, so no change waits for a payment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaterChange:
+    """A change for the end of the period."""
+
+    change: PlanChange
+    schedule_id: str | None
+    """The schedule that the subscription has, if that is to be planned anew."""
+    lasts: tuple[str, int]
+    """Interval of the new price, and how many of it: then Stripe's schedule is over, and the subscription goes on."""
+    customer_id: str
+    """Ours, with the plan for whoever looks at the schedule in Stripe."""
+    plan_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

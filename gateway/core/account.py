@@ -95,6 +95,10 @@ class Subscription:
     """First time we saw a status that is neither trialing nor active, or when Stripe says that it ended."""
     flags: tuple[tuple[str, int], ...] = ()
     """What else policy has a line for, and since when, in the order of names (`core.access.FLAG_ROWS`)."""
+    scheduled_plan_id: str | None = None
+    """The plan that Stripe will change to by itself, at `scheduled_at`; None with an instant: one that is not sold."""
+    scheduled_at: int | None = None
+    """None: no change is planned, or the subscription ends before."""
     entitlements: tuple[str, ...] = ()
     """Lookup keys of the features that Stripe entitles the customer to. They count beside a plan's tier only."""
     metered: tuple[MeteredItem, ...] = ()

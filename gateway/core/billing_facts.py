@@ -39,6 +39,19 @@ class ItemFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleFacts:
+    """What Stripe will make of a subscription by itself, later."""
+
+    schedule_id: str
+    is_ours: bool
+    """Whether this program made it for the customer; else the seller did, or Stripe's portal."""
+    next_at: int | None
+    """When the next phase begins; None: the last one is running."""
+    next_items: tuple[ItemFacts, ...] = ()
+    """What the next phase is for. Their ids are places, and their period is the instant at which it begins."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionFacts:
     """One subscription. An update that waits for its payment is not in `items` until it is applied."""
 
@@ -54,6 +67,7 @@ class SubscriptionFacts:
     """What becomes of invoices while their collection is paused, in Stripe's word: `void`; None: it is not paused."""
     has_pending_update: bool = False
     """A change waits for its payment."""
+    schedule: ScheduleFacts | None = None
     is_invoiced: bool = False
     """Its invoices are sent by mail and paid by hand: Stripe collects nothing by itself."""
     first_payment_open: bool = False

@@ -19,7 +19,7 @@ from gateway.core.policy import Plan, Policy, tier_plan_id
 
 if TYPE_CHECKING:
     from gateway.core.account import Subscription
-    from gateway.core.billing_facts import CustomerFacts, ItemFacts
+    from gateway.core.billing_facts import CustomerFacts, ItemFacts, SubscriptionFacts
 
 ENDED_STATUSES = frozenset({"canceled", "incomplete_expired"})
 _LONGEST_SHOWN = 40
@@ -46,7 +46,7 @@ def unmapped_products(facts: CustomerFacts, policy: Policy) -> tuple[str, ...]:
     found = {
         item.product_id
         for one in facts.subscriptions
-        for item in one.items
+        for item in _items(one)
         if one.status not in ENDED_STATUSES
         and item.product_id is not None
         and not item.is_metered
@@ -57,17 +57,28 @@ def unmapped_products(facts: CustomerFacts, policy: Policy) -> tuple[str, ...]:
 
 def with_product_tiers(facts: CustomerFacts, tiers: Mapping[str, str]) -> CustomerFacts:
     """The facts with what was read of `unmapped_products`: the tier that each product names, if it names one."""
-    subscriptions = tuple(
-        replace(one, items=tuple(replace(item, product_tier=tiers.get(item.product_id or "")) for item in one.items))
-        for one in facts.subscriptions
-    )
-    return replace(facts, subscriptions=subscriptions)
+
+    def told(items: tuple[ItemFacts, ...]) -> tuple[ItemFacts, ...]:
+        return tuple(replace(item, product_tier=tiers.get(item.product_id or "")) for item in items)
+
+    subscriptions = []
+    for one in facts.subscriptions:
+        schedule = one.schedule
+        if schedule is not None:
+            schedule = replace(schedule, next_items=told(schedule.next_items))
+        subscriptions.append(replace(one, items=told(one.items), schedule=schedule))
+    return replace(facts, subscriptions=tuple(subscriptions))
 
 
 def price_words(item: ItemFacts) -> str:
     """A price that no plan sells, for the person who must map it."""
     tier = "" if item.product_tier is None else f", its product names the tier {item.product_tier[:_LONGEST_SHOWN]!r}"
     return f"{item.price_id} ({item.lookup_key or 'no lookup key'}{tier})"
+
+
+def _items(facts: SubscriptionFacts) -> tuple[ItemFacts, ...]:
+    """What it is for, and what it will be for."""
+    return facts.items if facts.schedule is None else facts.items + facts.schedule.next_items
 
 
 def _plan_of_price(item: ItemFacts, policy: Policy) -> Plan | None:

@@ -128,6 +128,7 @@ def _candidate(
     readable = facts.status in KNOWN_STATUSES and (plan is not None or facts.status in ENDED_STATUSES)
     starts_at = item.period_starts_at if item is not None else facts.started_at
     ends_at = item.period_ends_at if item is not None else facts.started_at
+    scheduled_plan, scheduled_at = _scheduled(facts, policy, own, _cancel_at(facts, ends_at))
     record = Subscription(
         subscription_id=facts.subscription_id,
         status=facts.status,
@@ -137,6 +138,8 @@ def _candidate(
         anchor_at=facts.anchor_at,
         quota_anchor_at=_quota_anchor(facts, own),
         cancel_at=_cancel_at(facts, ends_at),
+        scheduled_plan_id=scheduled_plan,
+        scheduled_at=scheduled_at,
         past_due_since=_past_due_since(facts, previous, now),
         last_good_plan_id=_last_good(facts, plan, own),
         unreadable_since=None if readable else _unreadable_since(own, now),
@@ -171,6 +174,19 @@ def _cancel_at(facts: SubscriptionFacts, period_ends_at: int) -> int | None:
     if facts.cancel_at is not None:
         return facts.cancel_at
     return period_ends_at if facts.cancel_at_period_end else None
+
+
+def _scheduled(
+    facts: SubscriptionFacts, policy: Policy, own: Subscription | None, cancel_at: int | None
+) -> tuple[str | None, int | None]:
+    """The plan that comes by itself, and when; nothing if the subscription ends before."""
+    schedule = facts.schedule
+    if schedule is None or schedule.next_at is None or facts.status in ENDED_STATUSES:
+        return None, None
+    if cancel_at is not None and cancel_at <= schedule.next_at:
+        return None, None
+    plan = read_items(replace(facts, items=schedule.next_items), policy, own).plan
+    return None if plan is None else plan.plan_id, schedule.next_at
 
 
 def _quota_anchor(facts: SubscriptionFacts, own: Subscription | None) -> int | None:

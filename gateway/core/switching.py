@@ -1,6 +1,7 @@
-"""How a running subscription is switched to another plan: which way it goes, and how its money is settled. Pure.
+"""How a running subscription is switched to another plan: which way it goes, when, and how its money is settled. Pure.
 
-What a change does to quotas is said elsewhere (`core.plan_change`); here is what it does to the bill.
+What a change does to quotas is said elsewhere (`core.plan_change`); here is what it does to the bill. A change
+at the end of the period settles nothing: what was paid for is used up, and the renewal is at the new price.
 
 | proration | the rest of the period that is paid for |
 |---|---|
@@ -18,6 +19,8 @@ from typing import Literal, TypeAlias
 
 Proration: TypeAlias = Literal["next invoice", "now", "none"]
 """How the rest of a period is settled."""
+When: TypeAlias = Literal["now", "period-end"]
+"""When a change takes effect."""
 Direction: TypeAlias = Literal["upgrade", "downgrade", "same"]
 """Which way a change goes; `same`: it is the price that there is."""
 
@@ -29,7 +32,14 @@ _DAYS = {"day": 1, "week": 7, "month": 30, "year": 365}
 class SwitchTerms:
     """`switching:` of the policy."""
 
+    upgrade: tuple[When, ...] = ("now",)
+    """When an upgrade may take effect; the first is what a request that says nothing gets."""
+    downgrade: tuple[When, ...] = ("now", "period-end")
     proration: Proration = "next invoice"
+
+    def allowed(self, direction: Direction) -> tuple[When, ...]:
+        """When a change that goes this way may take effect, the usual first."""
+        return self.downgrade if direction == "downgrade" else self.upgrade
 
 
 AS_EVER = SwitchTerms()

@@ -10,6 +10,7 @@ from gateway.core.errors import LedgerUnavailable
 from gateway.ledger.accounts import Accounts
 from gateway.ledger.alerts import Alerts
 from gateway.ledger.audit import Audit
+from gateway.ledger.change_turns import ChangeTurns
 from gateway.ledger.checkouts import Checkouts
 from gateway.ledger.credits import Credits
 from gateway.ledger.customers import Customers
@@ -42,6 +43,7 @@ class Ledger(
     Disputes,
     Inbox,
     Checkouts,
+    ChangeTurns,
     Usage,
     UsageHistory,
     Alerts,

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-SCHEMA_REVISION: Final = "0012"
+SCHEMA_REVISION: Final = "0013"
 """The newest migration: what `alembic_version` holds when the tables are those below.
 
 Revisions are four digits and rise, so that one which is not known here is known to be newer.
@@ -111,6 +111,8 @@ SUBSCRIPTIONS: Final = Table(
     _instant("anchor_at"),
     _instant("quota_anchor_at", optional=True),
     _instant("cancel_at", optional=True),
+    Column("scheduled_plan_id", Text),
+    _instant("scheduled_at", optional=True),
     _instant("past_due_since", optional=True),
     Column("last_good_plan_id", Text),
     _instant("unreadable_since", optional=True),
@@ -305,6 +307,15 @@ RECONCILIATION: Final = Table(
     Column("claimed_by", Text),
     _instant("claimed_until", optional=True),
     CheckConstraint("(claimed_by IS NULL) = (claimed_until IS NULL)", name="claim"),
+)
+
+CHANGE_TURNS: Final = Table(
+    "change_turns",
+    METADATA,
+    # Who is changing a customer's subscription at Stripe, on whichever worker. Over at `until`, given back or not.
+    Column("customer_id", IDENTIFIER, ForeignKey("customers.customer_id"), primary_key=True),
+    Column("holder", IDENTIFIER, nullable=False),
+    _instant("until"),
 )
 
 INSTALLATION: Final = Table(

@@ -168,6 +168,7 @@ class Subscription:
     pause_resumes_at: int | None = None
     past_due_since: int | None = None
     pending_update: PendingUpdate | None = None
+    schedule_id: str | None = None
     description: str | None = None
     metadata: Labels = field(default_factory=dict)
 

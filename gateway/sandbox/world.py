@@ -30,6 +30,7 @@ from gateway.sandbox.records import (
     WebhookEndpoint,
 )
 from gateway.sandbox.rules import Rules
+from gateway.sandbox.schedule_records import Schedule
 
 Record = TypeVar("Record")
 
@@ -54,6 +55,7 @@ class Tables:
     meters: dict[str, Meter] = field(default_factory=dict)
     meter_events: dict[str, MeterEvent] = field(default_factory=dict)
     subscriptions: dict[str, Subscription] = field(default_factory=dict)
+    schedules: dict[str, Schedule] = field(default_factory=dict)
     pending_lines: dict[str, PendingLine] = field(default_factory=dict)
     invoices: dict[str, Invoice] = field(default_factory=dict)
     features: dict[str, Feature] = field(default_factory=dict)

@@ -2,22 +2,34 @@
 
 `customers` reads one customer, or all, and records what it found, in the order of fences.
 `reconciling` does so with all of them every day, `comparing` says what that would change.
-`changing` changes the plan of a running subscription.
+`changing` changes the plan of a running subscription, one change at a time (`turns`).
 `receiving` takes a webhook delivery: verified, stored, answered. `worker` works the stored
 events off in the background and looks for those that never arrived.
 """
 
 from __future__ import annotations
 
-from gateway.sync.changing import NoSubscription, PlanChanged, PlanChanges, PlanPreview, SubscriptionEnding, UnknownPlan
+from gateway.sync.changing import (
+    ChangeTimeRefused,
+    NoSubscription,
+    PlanChanged,
+    PlanChanges,
+    PlanPreview,
+    SubscriptionEnding,
+    SubscriptionScheduled,
+    UnknownPlan,
+)
 from gateway.sync.comparing import Comparing, Comparison, Difference
 from gateway.sync.customers import HoldsPolicy, Sync, SyncOutcome
 from gateway.sync.receiving import Received, accepts, receive_event
 from gateway.sync.reconciling import Reconciler, ReconciliationBusy, Schedule
 from gateway.sync.reporting import SyncReport
+from gateway.sync.turns import ChangeInProgress
 from gateway.sync.worker import EventWorker, WorkerOptions
 
 __all__ = [
+    "ChangeInProgress",
+    "ChangeTimeRefused",
     "Comparing",
     "Comparison",
     "Difference",
@@ -32,6 +44,7 @@ __all__ = [
     "ReconciliationBusy",
     "Schedule",
     "SubscriptionEnding",
+    "SubscriptionScheduled",
     "Sync",
     "SyncOutcome",
     "SyncReport",

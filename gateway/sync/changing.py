@@ -1,27 +1,33 @@
-"""Changing the plan of a running subscription: what it would cost, then doing it.
+"""Changing the plan of a running subscription: what it would cost, then doing it, now or at the period's end.
 
-Both start from what Stripe has now, not from our record, and both find the item to change
-in the same way as the projection that grants the tier.
+All start from what Stripe has now, not from our record, and find the item to change in the same way as the
+projection that grants the tier. Laws, which hold for any number of workers and clicks:
+- a change that is there, or planned, already is not made again;
+- a later change takes the place of a planned one: what was planned is forgotten before anything is changed,
+  so that it cannot undo what the customer asked for since;
+- what somebody else planned for the subscription (the seller, Stripe's portal) is not touched.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
-from gateway.billing import ChangePreview, ChangeResult, PlanChange, PriceFacts
+from gateway.billing import ChangePreview, ChangeResult, LaterChange, PlanChange, PriceFacts
 from gateway.clock import Clock
-from gateway.core.billing_facts import ItemFacts
-from gateway.core.errors import BillingRefused, BillingUnavailable, PaymentRequired, TiergateError
+from gateway.core.billing_facts import ItemFacts, ScheduleFacts
+from gateway.core.errors import BillingRefused, BillingUnavailable, Denied, PaymentRequired, TiergateError
 from gateway.core.policy import Plan, Policy
-from gateway.core.projection import GOOD_STATUSES
-from gateway.core.switching import Direction, Rung, direction_of
+from gateway.core.projection import GOOD_STATUSES, Candidate
+from gateway.core.switching import Direction, Rung, When, direction_of
 from gateway.sync.customers import Sync
+from gateway.sync.turns import own_turn
 
 log = structlog.get_logger(__name__)
 
 _OWING_STATUSES = frozenset({"past_due", "unpaid"})
+_NOTHING_WAITS = ChangeResult(is_pending=False, payment_url=None)
 
 
 class UnknownPlan(TiergateError):
@@ -42,11 +48,26 @@ class SubscriptionEnding(TiergateError):
     code = "subscription-ending"
 
 
+class SubscriptionScheduled(Denied):
+    """Somebody else planned what becomes of the subscription: the seller, or the customer in Stripe's portal."""
+
+    code = "subscription-scheduled"
+
+
+class ChangeTimeRefused(Denied):
+    """Policy does not let a change that goes this way take effect then."""
+
+    code = "change-time-refused"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanChanged:
     """What became of a change, and what we know now."""
 
     result: ChangeResult
+    when: When
+    takes_effect_at: int
+    """Unix seconds. Of a change that waits for a payment: when it was asked for."""
     is_recorded: bool
     """Whether the ledger knows already; if not, Stripe's event brings it within seconds."""
 
@@ -56,7 +77,32 @@ class PlanPreview:
     """What a change would do."""
 
     direction: Direction
+    when: When
+    allowed: tuple[When, ...]
+    """When policy lets such a change take effect, the usual first."""
+    takes_effect_at: int
     cost: ChangePreview
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wish:
+    """A change that can be made."""
+
+    current: Candidate
+    item: ItemFacts
+    plan: Plan
+    price: PriceFacts
+    direction: Direction
+    when: When
+    change: PlanChange
+
+    @property
+    def schedule(self) -> ScheduleFacts | None:
+        return self.current.facts.schedule
+
+    @property
+    def takes_effect_at(self) -> int:
+        return self.change.at if self.when == "now" else self.item.period_ends_at
 
 
 class PlanChanges:
@@ -66,42 +112,114 @@ class PlanChanges:
         self._sync = sync
         self._clock = clock
 
-    async def preview(self, customer_id: str, plan_id: str) -> PlanPreview:
-        """What the change would cost if it were made now.
+    async def preview(self, customer_id: str, plan_id: str, *, when: When | None = None) -> PlanPreview:
+        """What the change would cost if it were asked for now. Nothing is changed.
+
+        Args:
+            customer_id: Ours.
+            plan_id: The plan to change to.
+            when: When it is to take effect; None: as policy has it for such a change.
 
         Raises:
-            UnknownPlan, NoSubscription, SubscriptionEnding, PaymentRequired: It cannot be made.
+            UnknownPlan, ChangeTimeRefused: It is not offered.
+            NoSubscription, SubscriptionEnding, SubscriptionScheduled, PaymentRequired: It cannot be made.
             BillingUnavailable, BillingRefused, CustomerUnknown, LedgerUnavailable: Nobody can say.
         """
-        change, direction = await self._plan_change(customer_id, plan_id)
-        return PlanPreview(direction=direction, cost=await self._sync.billing.changes.preview(change))
+        wish = await self._wish(customer_id, plan_id, when)
+        change = wish.change if wish.when == "now" else replace(wish.change, proration="none")
+        cost = await self._sync.billing.changes.preview(change)
+        if wish.when == "period-end":
+            cost = replace(cost, next_invoice_at=max(cost.next_invoice_at or 0, wish.takes_effect_at))
+        return PlanPreview(
+            direction=wish.direction,
+            when=wish.when,
+            allowed=self._sync.policy.switching.allowed(wish.direction),
+            takes_effect_at=wish.takes_effect_at,
+            cost=cost,
+        )
 
-    async def apply(self, customer_id: str, plan_id: str, *, actor: str) -> PlanChanged:
-        """Change the plan now and record it, so that the very next call has the new tier.
+    async def apply(self, customer_id: str, plan_id: str, *, actor: str, when: When | None = None) -> PlanChanged:
+        """Make or plan the change and record it, so that the very next call has the new tier.
 
         It is prorated at this moment, not at the preview's: who could name the moment could use a
         tier for an hour and give it back from before. The few seconds between make an upgrade no dearer.
+        The plan that there is takes back what was planned instead of it.
 
         Args:
             customer_id: Ours.
             plan_id: The plan to change to.
             actor: For the audit log.
+            when: When it is to take effect; None: as policy has it for such a change.
 
         Raises:
-            UnknownPlan, NoSubscription, SubscriptionEnding, PaymentRequired: It cannot be made.
+            UnknownPlan, ChangeTimeRefused: It is not offered.
+            NoSubscription, SubscriptionEnding, SubscriptionScheduled, PaymentRequired: It cannot be made.
+            ChangeInProgress: Another one is being made.
             BillingUnavailable, BillingRefused, CustomerUnknown, LedgerUnavailable: It was not made, or
                 nobody knows; to send it again is safe, since a plan that is there already costs nothing.
         """
-        change, _ = await self._plan_change(customer_id, plan_id)
-        result = await self._sync.billing.changes.apply(change)
+        async with own_turn(self._sync.ledger, self._clock, customer_id):
+            wish = await self._wish(customer_id, plan_id, when)
+            if wish.when == "period-end":
+                because = f"change to {plan_id} planned"
+                await self._plan(customer_id, wish)
+                result = _NOTHING_WAITS
+            else:
+                because = f"plan changed to {plan_id}" if wish.direction != "same" else f"plan {plan_id} kept"
+                result = await self._make(wish)
+            is_recorded = await self._record(customer_id, because, actor)
+        return PlanChanged(result=result, when=wish.when, takes_effect_at=wish.takes_effect_at, is_recorded=is_recorded)
+
+    async def keep(self, customer_id: str, *, actor: str) -> bool:
+        """Take back what was planned, if something is; the plan stays as it is.
+
+        Returns:
+            Whether the ledger knows already.
+
+        Raises:
+            SubscriptionScheduled: Somebody else planned it.
+            ChangeInProgress: A change is being made.
+            BillingUnavailable, BillingRefused, CustomerUnknown, LedgerUnavailable: It was not taken back, or
+                nobody knows; to send it again is safe.
+        """
+        async with own_turn(self._sync.ledger, self._clock, customer_id):
+            current = await self._sync.fetch_current(customer_id)
+            if current is not None:
+                await self._forget_plan(_touchable(current.facts.schedule))
+            return await self._record(customer_id, "planned change taken back", actor)
+
+    async def _make(self, wish: _Wish) -> ChangeResult:
+        await self._forget_plan(wish.schedule)
+        if wish.direction == "same":
+            return _NOTHING_WAITS
+        return await self._sync.billing.changes.apply(wish.change)
+
+    async def _plan(self, customer_id: str, wish: _Wish) -> None:
+        schedule = wish.schedule
+        if schedule is not None and any(item.price_id == wish.price.price_id for item in schedule.next_items):
+            return
+        later = LaterChange(
+            change=wish.change,
+            schedule_id=None if schedule is None else schedule.schedule_id,
+            lasts=(wish.price.interval or "month", wish.price.interval_count),
+            customer_id=customer_id,
+            plan_id=wish.plan.plan_id,
+        )
+        await self._sync.billing.changes.later.plan(later)
+
+    async def _forget_plan(self, schedule: ScheduleFacts | None) -> None:
+        if schedule is not None:
+            await self._sync.billing.changes.later.release(schedule.schedule_id)
+
+    async def _record(self, customer_id: str, because: str, actor: str) -> bool:
         try:
-            await self._sync.sync_customer(customer_id, f"plan changed to {plan_id}", actor=actor)
+            await self._sync.sync_customer(customer_id, because, actor=actor)
         except (BillingUnavailable, BillingRefused) as error:
             log.warning("plan change not recorded yet", customer_id=customer_id, reason=str(error))
-            return PlanChanged(result=result, is_recorded=False)
-        return PlanChanged(result=result, is_recorded=True)
+            return False
+        return True
 
-    async def _plan_change(self, customer_id: str, plan_id: str) -> tuple[PlanChange, Direction]:
+    async def _wish(self, customer_id: str, plan_id: str, when: When | None) -> _Wish:
         policy = self._sync.policy
         plan = policy.plans.get(plan_id)
         if plan is None:
@@ -113,16 +231,51 @@ class PlanChanges:
             raise NoSubscription("There is no running subscription to change.")
         if current.record.cancel_at is not None:
             raise SubscriptionEnding("The subscription is set to end; resume it in the billing portal, then change it.")
+        _touchable(current.facts.schedule)
         price = await self._sync.billing.changes.fetch_price(plan)
+        direction = direction_of(_rung_of_item(current.item, current.plan, policy), _rung(price, plan, policy))
         change = PlanChange(
             subscription_id=current.record.subscription_id,
             item_id=current.item.item_id,
+            from_price_id=current.item.price_id,
             price_id=price.price_id,
             at=max(current.item.period_starts_at, int(self._clock.now())),
             proration=policy.switching.proration,
             is_invoiced=current.facts.is_invoiced,
         )
-        return change, direction_of(_rung_of_item(current.item, current.plan, policy), _rung(price, plan, policy))
+        return _Wish(
+            current=current,
+            item=current.item,
+            plan=plan,
+            price=price,
+            direction=direction,
+            when=_when(policy, direction, when),
+            change=change,
+        )
+
+
+def _touchable(schedule: ScheduleFacts | None) -> ScheduleFacts | None:
+    """What may be planned anew. One of somebody else's that has nothing more to change stands in nobody's way."""
+    if schedule is not None and not schedule.is_ours and schedule.next_at is not None:
+        raise SubscriptionScheduled(
+            "A change of this subscription was planned elsewhere; take it back in the billing portal, or ask the "
+            "provider of this API."
+        )
+    return schedule
+
+
+def _when(policy: Policy, direction: Direction, asked: When | None) -> When:
+    if direction == "same":
+        return "now"
+    allowed = policy.switching.allowed(direction)
+    if asked is None:
+        return allowed[0]
+    if asked not in allowed:
+        raise ChangeTimeRefused(f"A change like this ({direction}) takes effect {_WORDS[allowed[0]]} only.")
+    return asked
+
+
+_WORDS: dict[When, str] = {"now": "at once", "period-end": "at the end of the billing period"}
 
 
 def _rung_of_item(item: ItemFacts, plan: Plan | None, policy: Policy) -> Rung:

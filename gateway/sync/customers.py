@@ -104,6 +104,11 @@ class Sync:
         """Syncs that came too late to be recorded."""
 
     @property
+    def ledger(self) -> Ledger:
+        """Where it is recorded."""
+        return self._ledger
+
+    @property
     def policy(self) -> Policy:
         """The policy in force now."""
         return self._policy.current

@@ -10,7 +10,7 @@ from litestar.datastructures import Cookie
 from litestar.params import FromPath
 
 from gateway.core.access import Access
-from gateway.core.account import Account
+from gateway.core.account import Account, Subscription
 from gateway.core.key_order import KeyOrder
 from gateway.core.limits import Quota
 from gateway.core.policy import Policy
@@ -39,6 +39,8 @@ _NOTICES = {
     "revoked": "The key is revoked. Calls with it are refused from now on.",
     "changed": "The plan is changed. The new limits apply from now on.",
     "changing": "The plan is changed. The new limits apply within seconds; load this page again to see them.",
+    "planned": "The change is planned. Until then everything stays as it is.",
+    "kept": "The plan stays as it is.",
     "pending": "The change waits for a payment. Until it is made, the old plan stays.",
     "current": "This is your plan already.",
 }
@@ -87,6 +89,14 @@ class KeyLine:
     expires: Moment | None
     is_replaced: bool
     """It has a successor and works until it expires; it cannot be rotated again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedChange:
+    """A change that comes by itself."""
+
+    plan: str
+    at: Moment | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +185,7 @@ async def _account_page(
         kept_until=moment(access.grace_until),
         period_ends=moment(subscription.period_ends_at) if subscription is not None and access.plan_id else None,
         cancels=moment(subscription.cancel_at) if subscription is not None and access.plan_id else None,
+        scheduled=_scheduled(subscription, policy, runtime.clock.now()),
         has_billing=row is not None and row.stripe_customer_id is not None,
         is_subscribed=access.plan_id is not None,
         choices=await _choices(visit, policy, access),
@@ -192,6 +203,13 @@ def _granted_until(account: Account, access: Access, policy: Policy, now: float)
     if grant is None or grant_state(grant, access, policy, now) != "in-force":
         return None
     return moment(grant.ends_at)
+
+
+def _scheduled(subscription: Subscription | None, policy: Policy, now: float) -> PlannedChange | None:
+    if subscription is None or subscription.scheduled_at is None or subscription.scheduled_at <= now:
+        return None
+    plan = policy.find_plan(subscription.scheduled_plan_id)
+    return PlannedChange(plan="another plan" if plan is None else plan.title, at=moment(subscription.scheduled_at))
 
 
 async def _choices(visit: Visit, policy: Policy, access: Access) -> list[PlanChoice]:

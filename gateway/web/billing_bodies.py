@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 
@@ -123,6 +125,14 @@ class AddOnCount(msgspec.Struct, kw_only=True):
     count: int
 
 
+class ScheduledChange(msgspec.Struct, kw_only=True):
+    """A change that comes by itself."""
+
+    plan_id: str | None
+    """Null: a price that no plan sells."""
+    at: int
+
+
 class SubscriptionView(msgspec.Struct, kw_only=True):
     """What a customer has, and how it stands. Instants are Unix seconds."""
 
@@ -144,6 +154,8 @@ class SubscriptionView(msgspec.Struct, kw_only=True):
     period_starts_at: int | None
     period_ends_at: int | None
     cancel_at: int | None
+    scheduled_change: ScheduledChange | None
+    """What becomes of the plan at the end of the period; null: it stays."""
     grace_until: int | None
     flags: list[str]
     """What else holds: disputed, first_payment_pending, pause_collection, pause_collection_void, pending_update."""
@@ -157,6 +169,8 @@ class ChangeOrder(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     plan_id: str
     preview: bool = True
+    when: Literal["now", "period-end"] | None = None
+    """When it is to take effect, if policy leaves the choice; without it, policy has its usual way."""
     user_id: str | None = None
     customer_id: str | None = None
 
@@ -179,6 +193,10 @@ class ChangeAnswer(msgspec.Struct, kw_only=True, omit_defaults=True):
     applied: bool
     direction: str | None = None
     """upgrade, downgrade, or same: it is the plan that there is."""
+    when: str | None = None
+    """now or period-end."""
+    when_allowed: list[str] = []
+    """What the next request may say as `when`, the usual first."""
     takes_effect_at: int | None = None
     currency: str | None = None
     amount_due: int | None = None
@@ -187,6 +205,8 @@ class ChangeAnswer(msgspec.Struct, kw_only=True, omit_defaults=True):
     lines: list[InvoiceLine] = []
     """As Stripe computes them."""
     next_invoice_at: int | None = None
+    scheduled: bool = False
+    """It is planned for the end of the period; until then it can be taken back."""
     pending: bool = False
     """The change waits for a payment; until then the old plan stays."""
     payment_url: str | None = None

@@ -11,19 +11,16 @@ from litestar.params import FromQuery, JSONBody, SkipValidation
 from gateway.billing import CheckoutLink
 from gateway.checkout import Checkouts
 from gateway.core.access import Access, decide_access
-from gateway.core.account import Account
+from gateway.core.account import Account, Subscription
 from gateway.core.purchase import Extras
 from gateway.core.tier_grant import grant_state
-from gateway.sync import PlanChanges, PlanPreview
 from gateway.web.billing_bodies import (
     AddOnCount,
-    ChangeAnswer,
-    ChangeOrder,
     CheckoutOrder,
     CheckoutStarted,
-    InvoiceLine,
     Named,
     PortalLink,
+    ScheduledChange,
     SubscriptionView,
     TierGrantView,
 )
@@ -159,34 +156,6 @@ async def show_subscription(
     return view_subscription(await load_named(runtime, caller, user_id, customer_id), runtime)
 
 
-@post(
-    "/subscription/change",
-    status_code=200,
-    responses=problems(400, 401, 402, 403, 404, 409, 422, 502),
-    summary="Change the plan",
-    tags=["billing"],
-)
-async def change_subscription(
-    data: JSONBody[ChangeOrder], runtime: FromRuntime, caller: FromCaller, checkouts: FromCheckouts
-) -> ChangeAnswer:
-    """Preview a change of plan, or with `preview: false` make it. New limits hold when this returns."""
-    caller.require_manager()
-    checkouts.find_plan(data.plan_id)
-    customer_id = await find_named(runtime, caller, data.user_id, data.customer_id)
-    changes = PlanChanges(sync=runtime.sync, clock=runtime.clock)
-    if data.preview:
-        return _previewed(data.plan_id, await changes.preview(customer_id, data.plan_id))
-    changed = await changes.apply(customer_id, data.plan_id, actor=caller.actor)
-    account = await runtime.ledger.load_account(customer_id)
-    return ChangeAnswer(
-        plan_id=data.plan_id,
-        applied=not changed.result.is_pending,
-        pending=changed.result.is_pending,
-        payment_url=changed.result.payment_url,
-        subscription=view_subscription(account, runtime) if account is not None else None,
-    )
-
-
 def view_subscription(account: Account, runtime: Runtime) -> SubscriptionView:
     """An account's subscription for its owner."""
     access = decide_access(account, runtime.policy.current, runtime.clock.now())
@@ -204,6 +173,7 @@ def view_subscription(account: Account, runtime: Runtime) -> SubscriptionView:
         period_starts_at=subscription.period_starts_at if subscription is not None else None,
         period_ends_at=subscription.period_ends_at if subscription is not None else None,
         cancel_at=subscription.cancel_at if subscription is not None else None,
+        scheduled_change=_scheduled_change(subscription, runtime.clock.now()),
         grace_until=access.grace_until,
         flags=[flag for flag, _ in subscription.flags] if subscription is not None else [],
         tier_grant=_tier_grant(account, access, runtime),
@@ -219,26 +189,15 @@ def _tier_grant(account: Account, access: Access, runtime: Runtime) -> TierGrant
     return TierGrantView(tier=grant.tier, granted_at=grant.granted_at, ends_at=grant.ends_at, state=state)
 
 
+def _scheduled_change(subscription: Subscription | None, now: float) -> ScheduledChange | None:
+    """What is to come. A change whose time has come and that Stripe has not told of yet is none any more."""
+    if subscription is None or subscription.scheduled_at is None or subscription.scheduled_at <= now:
+        return None
+    return ScheduledChange(plan_id=subscription.scheduled_plan_id, at=subscription.scheduled_at)
+
+
 def _started(link: CheckoutLink) -> CheckoutStarted:
     return CheckoutStarted(checkout_url=link.url, session_id=link.session_id, expires_at=link.expires_at)
 
 
-def _previewed(plan_id: str, preview: PlanPreview) -> ChangeAnswer:
-    cost = preview.cost
-    return ChangeAnswer(
-        plan_id=plan_id,
-        applied=False,
-        direction=preview.direction,
-        takes_effect_at=cost.at,
-        currency=cost.currency,
-        amount_due=cost.next_invoice,
-        amount_due_text=cost.next_invoice_text,
-        lines=[
-            InvoiceLine(kind=line.kind, description=line.description, amount=line.amount, text=line.text)
-            for line in cost.lines
-        ],
-        next_invoice_at=cost.next_invoice_at,
-    )
-
-
-HANDLERS = (create_checkout, list_plans, open_portal, show_subscription, change_subscription)
+HANDLERS = (create_checkout, list_plans, open_portal, show_subscription)

@@ -16,7 +16,7 @@ from gateway.web.callers import AnyRequest
 from gateway.web.other_sites import refuse_other_sites
 from gateway.web.page_errors import PAGE_EXCEPTION_HANDLERS
 from gateway.web.page_frame import STYLE_SHEET, STYLE_VERSION, open_visit
-from gateway.web.plan_change_page import change, show_change
+from gateway.web.plan_change_page import change, keep, show_change
 from gateway.web.pricing_page import buy, show_pricing, show_start
 from gateway.web.sign_in_page import show_sign_in, sign_in, sign_out
 from gateway.web.statement_page import show_account_statement
@@ -61,6 +61,7 @@ page_handlers: list[ControllerRouterHandler] = [
             revoke_key,
             show_change,
             change,
+            keep,
             show_account_statement,
         ],
         dependencies={"visit": Provide(open_visit)},

@@ -283,6 +283,22 @@ TABLE: dict[str, Kind] = {
         title="The subscription is about to end",
         advice="Resume it in the billing portal under 'links.billing', then change the plan.",
     ),
+    "subscription-scheduled": Kind(
+        status=409,
+        title="Somebody else planned a change of the subscription",
+        advice="Take it back in the billing portal under 'links.billing', or ask the provider of this API.",
+    ),
+    "change-in-progress": Kind(
+        status=409,
+        title="Another change is being made",
+        advice="Wait for the seconds in Retry-After, look at 'GET subscription', then decide again.",
+        retry_after_s=5,
+    ),
+    "change-time-refused": Kind(
+        status=422,
+        title="Such a change does not take effect then",
+        advice="Leave 'when' out, or send one that a preview names under 'when_allowed'.",
+    ),
     "user-exists": Kind(
         status=409, title="This user_id is taken", advice="Use the customer that has it, or another user_id."
     ),

@@ -32,6 +32,8 @@ _NEXT = {
     "payment-required": ("billing", "account"),
     "already-subscribed": ("billing", "account"),
     "subscription-ending": ("billing", "account"),
+    "subscription-scheduled": ("billing", "account"),
+    "change-in-progress": ("billing", "account"),
 }
 """The page that helps after a refusal: link name and page."""
 

@@ -11,7 +11,16 @@ from litestar.datastructures import ResponseHeader
 from litestar.di import Provide
 
 from gateway.settings import Settings
-from gateway.web import api_keys, billing_routes, operations, statement, usage, usage_history, webhook
+from gateway.web import (
+    api_keys,
+    billing_routes,
+    change_routes,
+    operations,
+    statement,
+    usage,
+    usage_history,
+    webhook,
+)
 from gateway.web.admin import admin_router
 from gateway.web.billing_routes import provide_checkouts
 from gateway.web.callers import provide_caller, provide_runtime
@@ -31,6 +40,7 @@ MAX_BODY_BYTES = 1024 * 1024
 _BILLING = (
     *billing_routes.HANDLERS,
     *statement.HANDLERS,
+    *change_routes.HANDLERS,
     *usage.HANDLERS,
     *usage_history.HANDLERS,
     *api_keys.HANDLERS,

@@ -252,6 +252,7 @@ class Account:
             "latest_invoice": None,
             "pause_collection": None,
             "pending_update": None,
+            "schedule": None,
             "items": listed([item], "/v1/subscription_items"),
         }
         self.subscriptions[stripe_customer_id] = [made | changes]

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 import gateway.billing
-from gateway.billing import Billing, Buyer, PlanChange, StripeOptions
+from gateway.billing import Billing, Buyer, LaterChange, PlanChange, StripeOptions
 from gateway.billing.transport import Transport
 from gateway.core.offer import AddOn, SeatRange
 from gateway.core.policy import Plan
@@ -71,10 +71,18 @@ async def make_every_call(billing: Billing) -> None:
     change = PlanChange(
         subscription_id=subscription.subscription_id,
         item_id=subscription.items[0].item_id,
+        from_price_id=subscription.items[0].price_id,
         price_id=(await billing.changes.fetch_price(plan("enterprise-monthly"))).price_id,
         at=subscription.items[0].period_starts_at,
     )
     await billing.changes.preview(change)
+    later = LaterChange(
+        change=change, schedule_id=None, lasts=("month", 1), customer_id="customer0001", plan_id="enterprise-monthly"
+    )
+    await billing.changes.later.plan(later)
+    [planned] = (await billing.fetch_subscription_facts(cus)).subscriptions
+    assert planned.schedule is not None
+    await billing.changes.later.release(planned.schedule.schedule_id)
     await billing.changes.apply(change)
     assert len(await billing.invoices.fetch(cus, 0, subscription.started_at + 1)) == 1
     assert await billing.invoices.fetch("cus_none", 0, 1) == []

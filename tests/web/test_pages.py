@@ -15,6 +15,7 @@ FORMS = (
     "sign-out",
     "account/portal",
     "account/change",
+    "account/change/keep",
     "account/keys",
     "account/keys/0123456789ab/rotate",
     "account/keys/0123456789ab/revoke",

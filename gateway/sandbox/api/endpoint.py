@@ -13,6 +13,7 @@ from gateway.sandbox.shapes.charges import charge_shape
 from gateway.sandbox.shapes.customers import payment_method_shape
 from gateway.sandbox.shapes.invoices import invoice_shape
 from gateway.sandbox.shapes.lists import list_shape
+from gateway.sandbox.shapes.schedules import schedule_shape
 from gateway.sandbox.shapes.sessions import checkout_lines_shape
 from gateway.sandbox.shapes.subscriptions import subscription_shape
 from gateway.sandbox.wire.params import Spec
@@ -56,6 +57,7 @@ _SHAPES: Mapping[str, Callable[[World, str], Json]] = {
     "latest_invoice": lambda world, one: invoice_shape(world, world.tables.invoices[one]),
     "price": lambda world, one: price_shape(world.tables.prices[one]),
     "product": lambda world, one: product_shape(world.tables.products[one]),
+    "schedule": lambda world, one: schedule_shape(world, world.tables.schedules[one]),
     "subscription": lambda world, one: subscription_shape(world, world.tables.subscriptions[one]),
 }
 _PLAIN = frozenset({("subscription_item", "subscription"), ("line_item", "invoice"), ("line_item", "subscription")})

@@ -12,6 +12,7 @@ from gateway.sandbox.engine.changes import Change, ItemChange, apply_change
 from gateway.sandbox.engine.methods import method_of
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.saving import change_subscription
+from gateway.sandbox.engine.schedules import follow
 from gateway.sandbox.engine.subscriptions import Start, cancel, schedule_end, start, unschedule_end
 from gateway.sandbox.engine.trials import resume
 from gateway.sandbox.records import Json, Subscription
@@ -141,6 +142,7 @@ def _update(call: Call) -> Json:
         raise Refused(message)
     if params.get("items") or "billing_cycle_anchor" in params:
         apply_change(world, subscription, read_change(params))
+        follow(world, world.subscription(call.id))
     current = _with_fields(world, world.subscription(call.id), params)
     current = _with_end(world, current, params)
     change_subscription(world, current)
@@ -168,6 +170,11 @@ def _with_fields(world: World, subscription: Subscription, params: Mapping[str, 
 
 
 def _with_end(world: World, subscription: Subscription, params: Mapping[str, Any]) -> Subscription:
+    if subscription.schedule_id is not None and ("cancel_at" in params or "cancel_at_period_end" in params):
+        raise Refused(
+            f"The subscription is managed by the subscription schedule `{subscription.schedule_id}`, and updating any "
+            "cancelation behavior directly is not allowed. Please update the schedule instead."
+        )
     if "cancel_at" in params and params.get("cancel_at_period_end"):
         raise Refused("You may only specify one of these parameters: cancel_at, cancel_at_period_end.")
     ends = [item.period_ends_at for item in subscription.items]

@@ -10,6 +10,7 @@ import heapq
 
 from gateway.sandbox.records import CheckoutSession, Invoice, Subscription
 from gateway.sandbox.rules import DAY_S
+from gateway.sandbox.schedule_records import Schedule
 from gateway.sandbox.world import World
 
 ENDED = frozenset({"canceled", "incomplete_expired"})
@@ -70,6 +71,13 @@ def checkout_due(session: CheckoutSession) -> int | None:
     return session.expires_at if session.status == "open" else None
 
 
+def schedule_due(schedule: Schedule) -> int | None:
+    """When the phase ends that a schedule is in."""
+    if not schedule.is_running:
+        return None
+    return next((phase.ends_at for phase in schedule.phases if phase.starts_at == schedule.entered_at), None)
+
+
 def _note(world: World, at: int | None, kind: str, record_id: str) -> None:
     if at is not None:
         heapq.heappush(world.agenda, (at, kind, record_id))
@@ -78,6 +86,11 @@ def _note(world: World, at: int | None, kind: str, record_id: str) -> None:
 def note_subscription(world: World, subscription: Subscription) -> None:
     """Remember the subscription's next instant."""
     _note(world, subscription_due(world, subscription), "subscription", subscription.id)
+
+
+def note_schedule(world: World, schedule: Schedule) -> None:
+    """Remember when the schedule's current phase ends."""
+    _note(world, schedule_due(schedule), "schedule", schedule.id)
 
 
 def note_invoice(world: World, invoice: Invoice) -> None:

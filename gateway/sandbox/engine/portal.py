@@ -10,6 +10,7 @@ from gateway.sandbox.engine.changes import Change, ItemChange, apply_change
 from gateway.sandbox.engine.methods import attach, new_method
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.saving import change_customer, change_subscription
+from gateway.sandbox.engine.scheduled import let_go, schedule_of
 from gateway.sandbox.engine.subscriptions import (
     pay_open_invoices,
     schedule_end,
@@ -67,7 +68,7 @@ def update_card(
 
 def cancel_later(world: World, session: PortalSession, subscription_id: str) -> None:
     """Cancel at the end of the period, in the way that the account's portal does it."""
-    subscription = own_subscription(world, session, subscription_id)
+    subscription = _without_schedule(world, own_subscription(world, session, subscription_id))
     by_flag = world.rules.portal_cancels_by == "cancel_at_period_end"
     change_subscription(world, schedule_end(world, subscription, subscription.period_ends_at, at_period_end=by_flag))
 
@@ -84,12 +85,19 @@ def switch_plan(world: World, session: PortalSession, subscription_id: str, pric
         CardRefused: the difference could not be collected; the caller restores the world.
         Refused: no such plan.
     """
-    subscription = own_subscription(world, session, subscription_id)
+    subscription = _without_schedule(world, own_subscription(world, session, subscription_id))
     if price_id not in {price.id for price in plans_on_offer(world)}:
         raise Refused("This plan is not on offer.")
     item = ItemChange(item_id=subscription.items[0].id, price_id=price_id)
     change = Change(items=(item,), proration_behavior="always_invoice", payment_behavior="error_if_incomplete")
     apply_change(world, subscription, change)
+
+
+def _without_schedule(world: World, subscription: Subscription) -> Subscription:
+    """What the customer asks for here takes the place of what was planned."""
+    if subscription.schedule_id is not None:
+        let_go(world, schedule_of(world, subscription.schedule_id))
+    return world.subscription(subscription.id)
 
 
 def plans_on_offer(world: World) -> list[Price]:

@@ -10,6 +10,7 @@ from gateway.sandbox.engine.invoices import bill_now, collect, draft, finalize, 
 from gateway.sandbox.engine.lines import full_line, unused_line
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.saving import add_pending_line, add_subscription, change_subscription, end_subscription
+from gateway.sandbox.engine.scheduled import end_with_subscription
 from gateway.sandbox.engine.usage import licensed, metered, usage_lines
 from gateway.sandbox.periods import period_end
 from gateway.sandbox.records import Invoice, InvoiceLine, Item, Labels, PendingLine, Price, Subscription
@@ -162,6 +163,8 @@ def cancel(
         pending_update=None,
     )
     end_subscription(world, ended)
+    if ended.schedule_id is not None:
+        end_with_subscription(world, ended.schedule_id)
     stop_collecting(world, subscription_id)
     return ended
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import heapq
 
-from gateway.sandbox.engine.agenda import checkout_due, invoice_due, subscription_due
+from gateway.sandbox.engine.agenda import checkout_due, invoice_due, schedule_due, subscription_due
 from gateway.sandbox.engine.checkout import expire
 from gateway.sandbox.engine.renewals import invoice_falls_due, subscription_falls_due
+from gateway.sandbox.engine.schedules import schedule_falls_due
 from gateway.sandbox.world import World
 
 
@@ -43,6 +44,9 @@ def _still_due(world: World, kind: str, record_id: str) -> int | None:
     if kind == "invoice":
         invoice = world.tables.invoices.get(record_id)
         return invoice_due(invoice) if invoice else None
+    if kind == "schedule":
+        schedule = world.tables.schedules.get(record_id)
+        return schedule_due(schedule) if schedule else None
     session = world.tables.checkouts.get(record_id)
     return checkout_due(session) if session else None
 
@@ -52,5 +56,7 @@ def _do(world: World, kind: str, record_id: str) -> None:
         subscription_falls_due(world, world.subscription(record_id))
     elif kind == "invoice":
         invoice_falls_due(world, record_id)
+    elif kind == "schedule":
+        schedule_falls_due(world, world.tables.schedules[record_id])
     else:
         expire(world, record_id)

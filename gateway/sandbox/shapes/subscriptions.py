@@ -93,7 +93,7 @@ def subscription_shape(world: World, subscription: Subscription) -> Json:
         "pending_invoice_item_interval": None,
         "pending_setup_intent": None,
         "pending_update": _pending_update(world, subscription),
-        "schedule": None,
+        "schedule": subscription.schedule_id,
         "start_date": subscription.created,
         "status": subscription.status,
         "test_clock": world.tables.customers[subscription.customer_id].test_clock_id,
