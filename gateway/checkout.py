@@ -14,7 +14,7 @@ Laws, which hold for any number of workers and clicks:
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Protocol
 
@@ -276,7 +276,14 @@ class Checkouts:
             success_url=f"{self._base_url}/_tiergate/success?session_id={{CHECKOUT_SESSION_ID}}",
             cancel_url=f"{self._base_url}/_tiergate/pricing",
         )
-        return await self._billing.create_checkout(purchase, buyer)
+        return await self._billing.create_checkout(await self._with_trial(purchase, stripe_customer_id), buyer)
+
+    async def _with_trial(self, purchase: Purchase, stripe_customer_id: str) -> Purchase:
+        """A trial is had once: Stripe says whether this customer had one, also one that was cancelled long ago."""
+        trial = purchase.plan.terms.trial
+        if trial is None or await self._billing.facts.had_trial(stripe_customer_id):
+            return purchase
+        return replace(purchase, trial=trial)
 
     async def _leave_one_open(self, customer_id: str, stripe_customer_id: str, link: CheckoutLink) -> None:
         """Of two pages that can be paid, both may be: close the others, and this one if another was paid meanwhile."""

@@ -10,6 +10,7 @@ from gateway.billing.webhook import METADATA_CUSTOMER, METADATA_PLAN, METADATA_U
 if TYPE_CHECKING:
     from stripe.params.checkout import SessionCreateParams, SessionCreateParamsLineItem
 
+    from gateway.core.offer import Trial
     from gateway.core.purchase import Purchase
 
 _LONGEST_METADATA = 500
@@ -41,7 +42,7 @@ def checkout_params(purchase: Purchase, buyer: Buyer, price_ids: tuple[str, ...]
         METADATA_USER: buyer.user_id[:_LONGEST_METADATA],
         METADATA_PLAN: purchase.plan.plan_id,
     }
-    return {
+    params: SessionCreateParams = {
         "mode": "subscription",
         "customer": buyer.stripe_customer_id,
         "client_reference_id": buyer.customer_id,
@@ -51,6 +52,21 @@ def checkout_params(purchase: Purchase, buyer: Buyer, price_ids: tuple[str, ...]
         "success_url": buyer.success_url,
         "cancel_url": buyer.cancel_url,
     }
+    if purchase.trial is not None:
+        _offer_trial(params, purchase.trial)
+    if purchase.plan.terms.billing_address:
+        params["billing_address_collection"] = "required"
+        params["customer_update"] = {"address": "auto"}
+    return params
+
+
+def _offer_trial(params: SessionCreateParams, trial: Trial) -> None:
+    """A card is asked for at the beginning, or else what becomes of the trial at its end is said."""
+    data = params["subscription_data"]
+    data["trial_period_days"] = trial.days
+    if trial.without_card is not None:
+        data["trial_settings"] = {"end_behavior": {"missing_payment_method": trial.without_card}}
+        params["payment_method_collection"] = "if_required"
 
 
 def _lines(purchase: Purchase, price_ids: tuple[str, ...]) -> list[SessionCreateParamsLineItem]:

@@ -33,6 +33,7 @@ from gateway.billing.transport import Transport
 from gateway.billing.undelivered import list_undelivered
 from gateway.billing.values import CheckoutLink
 from gateway.billing.webhook import (
+    METADATA_BEFORE,
     METADATA_CUSTOMER,
     METADATA_USER,
     EventEnvelope,
@@ -122,6 +123,8 @@ class Billing:
             Its id. Bind it with `Ledger.bind_stripe_customer`, and use the id which that returns.
         """
         metadata = {METADATA_CUSTOMER: customer_id, METADATA_USER: user_id[:_LONGEST_METADATA]}
+        if instead_of is not None:
+            metadata[METADATA_BEFORE] = instead_of
         key = f"tiergate-customer-{customer_id}" + (f"-after-{instead_of}" if instead_of is not None else "")
         async with stripe_call("create a customer", self._deadline_s):
             customer = await self._client.v1.customers.create_async({"metadata": metadata}, {"idempotency_key": key})

@@ -9,6 +9,7 @@ import stripe
 from gateway.billing.failures import is_missing, stripe_call
 from gateway.billing.reading import id_of, read_dispute, read_subscription, read_tier
 from gateway.billing.scheduling import fetch_schedule
+from gateway.billing.webhook import METADATA_BEFORE
 from gateway.core.billing_facts import CustomerFacts, DisputeFacts, SubscriptionFacts
 
 _PAGE = 100
@@ -45,6 +46,28 @@ class FactReader:
         schedule_id = id_of(one.schedule)
         schedule = None if schedule_id is None else await fetch_schedule(self._client, schedule_id)
         return read_subscription(one, items, schedule)
+
+    async def had_trial(self, stripe_customer_id: str) -> bool:
+        """Whether any subscription of a customer began with a trial: asked of all there ever were.
+
+        One that was made in place of a customer whom Stripe does not have any more counts as having had one:
+        what the other had cannot be asked. One that Stripe does not have had none.
+        """
+        async with stripe_call("list subscriptions", self._deadline_s):
+            try:
+                page = await self._client.v1.subscriptions.list_async(
+                    {"customer": stripe_customer_id, "status": "all", "limit": _PAGE}
+                )
+                if any([one.trial_start is not None async for one in page.auto_paging_iter()]):
+                    return True
+                customer = await self._client.v1.customers.retrieve_async(stripe_customer_id)
+            except stripe.InvalidRequestError as error:
+                if not is_missing(error):
+                    raise
+                return False
+            if "metadata" not in customer or customer.metadata is None:  # what is left of a deleted one has none
+                return False
+            return METADATA_BEFORE in customer.metadata.to_dict()
 
     async def fetch_product_tiers(self, product_ids: Sequence[str]) -> dict[str, str]:
         """The tier that the metadata of each product names; products that name none are left out."""

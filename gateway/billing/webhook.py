@@ -34,6 +34,8 @@ _VERSION = re.compile(r"[A-Za-z0-9_.-]{1,60}")
 _DIGITS = re.compile(r"[0-9]{1,12}")
 _REFERENCE = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
+METADATA_BEFORE = "tiergate_customer_before"
+"""On a Stripe customer: the one that it was made in place of."""
 METADATA_CUSTOMER = "tiergate_customer_id"
 METADATA_USER = "tiergate_user_id"
 METADATA_PLAN = "tiergate_plan_id"

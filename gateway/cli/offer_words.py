@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gateway.core.limit_text import limit_words
 
 if TYPE_CHECKING:
-    from gateway.core.offer import AddOn
+    from gateway.core.offer import AddOn, CheckoutTerms
     from gateway.core.policy import Plan
 
 
@@ -16,7 +16,19 @@ def plan_words(plan: Plan) -> str:
     words = f"{plan.tier}  {_price_words(plan.price_id, plan.lookup_key)}"
     if plan.seats is not None:
         words += f", seats {plan.seats.words}"
-    return f"{words}, with {' and '.join(plan.add_ons)}" if plan.add_ons else words
+    if plan.add_ons:
+        words += f", with {' and '.join(plan.add_ons)}"
+    return words + "".join(f", {term}" for term in _term_words(plan.terms))
+
+
+def _term_words(terms: CheckoutTerms) -> list[str]:
+    words = []
+    if terms.trial is not None:
+        end = "" if terms.trial.without_card is None else f" (without a card: {terms.trial.without_card})"
+        words.append(f"{terms.trial.days} days free{end}")
+    if terms.billing_address:
+        words.append("billing address required")
+    return words
 
 
 def add_on_words(add_on: AddOn) -> str:

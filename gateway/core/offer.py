@@ -1,13 +1,42 @@
-"""What a plan sells beside its tier: seats and add-ons. Frozen values; `gateway.policyfiles` reads them."""
+"""What a plan sells beside its tier: seats, add-ons, and the terms of its checkout page.
+
+Frozen values; `gateway.policyfiles` reads them.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from gateway.core.limits import Quota
 
 MOST_SEATS = 999_999
 """Source: `adjustable_quantity.maximum` of a line item, https://docs.stripe.com/api/checkout/sessions/create"""
+
+MOST_TRIAL_DAYS = 730
+"""Source: `subscription_data.trial_period_days`, in the same place."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """Days that are free before the first period."""
+
+    days: int
+    without_card: Literal["pause", "cancel"] | None = None
+    """No card is asked for, and what becomes of a trial that ends without one. None: a card is asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckoutTerms:
+    """What a checkout page offers and asks for."""
+
+    trial: Trial | None = None
+    """For customers who have not had one before."""
+    billing_address: bool = False
+    """It asks for the whole billing address."""
+
+
+PLAIN_TERMS = CheckoutTerms()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from gateway.core.credits import NEVER_EXPIRE, CreditTerms
 from gateway.core.errors import TargetRejected
 from gateway.core.forward_rules import host_name
 from gateway.core.limits import Concurrency, Limit
-from gateway.core.offer import AddOn, SeatRange
+from gateway.core.offer import PLAIN_TERMS, AddOn, CheckoutTerms, SeatRange
 from gateway.core.outage_policy import DENY, OutageRule
 from gateway.core.overage import Overage, PriceName
 from gateway.core.route import Route
@@ -88,6 +88,8 @@ class Plan:
     """How many are sold, as the quantity of its price. None: seats are not sold, and there is one."""
     add_ons: tuple[str, ...] = ()
     """Names of what may be bought with it, in `Policy.add_ons`."""
+    terms: CheckoutTerms = PLAIN_TERMS
+    """Of its checkout page."""
 
 
 def tier_plan_id(tier: str) -> str:

@@ -13,7 +13,7 @@ from gateway.core.errors import TiergateError
 from gateway.core.nearest import nearest_name
 
 if TYPE_CHECKING:
-    from gateway.core.offer import AddOn
+    from gateway.core.offer import AddOn, Trial
     from gateway.core.policy import Plan, Policy
 
 _LONGEST_ECHO = 60
@@ -50,6 +50,8 @@ class Purchase:
     plan: Plan
     seats: int
     add_ons: tuple[AddOn, ...]
+    trial: Trial | None = None
+    """The plan's, if the customer may have it: `check_purchase` does not know that."""
 
 
 def check_purchase(policy: Policy, plan: Plan, extras: Extras) -> Purchase:

@@ -9,16 +9,17 @@ from gateway.core.policy import Plan
 from gateway.policyfiles.prices import AMOUNT_KEYS, read_price
 from gateway.policyfiles.seats import read_seats
 from gateway.policyfiles.shapes import as_fields, as_list, as_text, check_name, title_of
+from gateway.policyfiles.terms import TERM_KEYS, read_terms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.core.offer import SeatRange
+    from gateway.core.offer import CheckoutTerms, SeatRange
     from gateway.policyfiles.document import Node, Text
     from gateway.policyfiles.faults import FaultLog, Place
 from gateway.policyfiles.prices import SoldPrices
 
-_PLAN_KEYS = ("tier", "price", "title", "seats", "add_ons")
+_PLAN_KEYS = ("tier", "price", "title", "seats", "add_ons", *TERM_KEYS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,7 @@ class PlanDraft:
     seats: SeatRange | None
     seats_place: Place | None
     add_ons: tuple[Text, ...]
+    terms: CheckoutTerms
 
     def compiled(self) -> Plan:
         """The plan."""
@@ -44,6 +46,7 @@ class PlanDraft:
             lookup_key=self.lookup_key,
             seats=self.seats,
             add_ons=tuple(name.value for name in self.add_ons),
+            terms=self.terms,
         )
 
 
@@ -61,7 +64,7 @@ def read_plans(entries: Sequence[tuple[Text, Node]], sold: SoldPrices, faults: F
 
 def _read_plan(key: Text, node: Node, sold: SoldPrices, faults: FaultLog) -> PlanDraft | None:
     what = f"plan {key.value!r}"
-    fields = as_fields(node, what, faults, known=_PLAN_KEYS, later=("grandfather", "trial"), never=AMOUNT_KEYS)
+    fields = as_fields(node, what, faults, known=_PLAN_KEYS, later=("grandfather",), never=AMOUNT_KEYS)
     for missing in ("tier", "price"):
         if missing not in fields:
             faults.add(key.place, f"{what} has no {missing!r}: write '{{tier: pro, price: lookup_key pro_monthly}}'")
@@ -80,6 +83,7 @@ def _read_plan(key: Text, node: Node, sold: SoldPrices, faults: FaultLog) -> Pla
         seats=read_seats(fields["seats"], f"'seats' of {what}", faults) if "seats" in fields else None,
         seats_place=fields["seats"].place if "seats" in fields else None,
         add_ons=_read_names(fields["add_ons"], what, faults) if "add_ons" in fields else (),
+        terms=read_terms(fields, what, faults),
     )
 
 

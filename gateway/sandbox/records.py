@@ -76,6 +76,7 @@ class Customer:
     invoice_count: int = 0
     deleted: bool = False
     test_clock_id: str | None = None
+    address: Labels | None = None
     metadata: Labels = field(default_factory=dict)
 
 
@@ -354,6 +355,9 @@ class CheckoutSession:
     metadata: Labels = field(default_factory=dict)
     payer_email: str | None = None
     payer_name: str | None = None
+    payer_address: Labels | None = None
+    asks_for_address: bool = False
+    saves_to_customer: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

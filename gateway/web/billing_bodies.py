@@ -60,6 +60,8 @@ class PlanOffer(msgspec.Struct, kw_only=True):
     """What its price is multiplied by; null: it is not sold by the seat."""
     add_ons: list[str]
     """Names of what may be bought with it."""
+    trial_days: int | None
+    """How long it is free for who has not had a trial before."""
 
 
 class AddOnOffer(msgspec.Struct, kw_only=True):

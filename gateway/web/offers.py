@@ -77,6 +77,7 @@ def _plan_offer(plan: Plan, tier: Tier, price: PriceFacts | None) -> PlanOffer:
         price=_price(price) if price is not None else None,
         seats=SeatsOffer(least=plan.seats.least, most=plan.seats.most) if plan.seats is not None else None,
         add_ons=list(plan.add_ons),
+        trial_days=plan.terms.trial.days if plan.terms.trial is not None else None,
     )
 
 

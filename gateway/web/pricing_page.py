@@ -45,6 +45,7 @@ class PlanCard:
     """Amount and interval in words."""
     is_current: bool
     seats: SeatRange | None
+    trial_days: int | None
     add_ons: tuple[AddOnCard, ...]
 
 
@@ -150,6 +151,7 @@ def _card(
                 price=price_words(prices.get(plan.plan_id)),
                 is_current=plan.plan_id == current_plan,
                 seats=plan.seats,
+                trial_days=plan.terms.trial.days if plan.terms.trial is not None else None,
                 add_ons=tuple(add_ons[name] for name in plan.add_ons),
             )
             for plan in policy.plans.values()

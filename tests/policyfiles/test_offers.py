@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.core.limits import Quota
-from gateway.core.offer import AddOn, SeatRange
+from gateway.core.offer import AddOn, CheckoutTerms, SeatRange, Trial
 from gateway.policyfiles import load_policy
 
 if TYPE_CHECKING:
@@ -73,3 +73,20 @@ def test_seats_and_add_ons_are_part_of_what_the_hash_is_of(policies: Callable[..
         )
     }
     assert len(hashes) == 4
+
+
+@pytest.mark.parametrize(
+    ("terms", "read"),
+    [
+        ("trial: 14d", CheckoutTerms(trial=Trial(days=14))),
+        ("trial: 2 days", CheckoutTerms(trial=Trial(days=2))),
+        ("trial: 48h", CheckoutTerms(trial=Trial(days=2))),
+        ("trial: {for: 7d, without_card: pause}", CheckoutTerms(trial=Trial(days=7, without_card="pause"))),
+        ("trial: {for: 7d, without_card: cancel}", CheckoutTerms(trial=Trial(days=7, without_card="cancel"))),
+        ("billing_address: required", CheckoutTerms(billing_address=True)),
+        ("title: Team", CheckoutTerms()),
+    ],
+)
+def test_the_terms_of_a_checkout_are_the_plans(policies: Callable[..., Path], terms: str, read: CheckoutTerms) -> None:
+    policy = load_policy(policies(api=TEAM.replace("seats: SEATS", terms)))
+    assert policy.plans["team"].terms == read

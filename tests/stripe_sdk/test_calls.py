@@ -12,7 +12,7 @@ import pytest
 import gateway.billing
 from gateway.billing import Billing, Buyer, LaterChange, PlanChange, StripeOptions
 from gateway.billing.transport import Transport
-from gateway.core.offer import AddOn, SeatRange
+from gateway.core.offer import AddOn, CheckoutTerms, SeatRange, Trial
 from gateway.core.policy import Plan
 from gateway.core.purchase import Purchase
 from gateway.sandbox import Listening, Running, running
@@ -52,6 +52,10 @@ async def make_every_call(billing: Billing) -> None:
     pack = AddOn(name="pack", title="Pack", price_id="price_enterprise_monthly", lookup_key=None)
     first = await billing.create_checkout(Purchase(plan=plan("pro-monthly"), seats=1, add_ons=(pack,)), buyer)
     seated = replace(plan("pro-monthly"), seats=SeatRange(least=1, most=9))
+    for trial in (Trial(days=7), Trial(days=7, without_card="pause"), Trial(days=7, without_card="cancel")):
+        tried = replace(plan("pro-monthly"), terms=CheckoutTerms(trial=trial, billing_address=True))
+        assert await billing.create_checkout(Purchase(plan=tried, seats=1, add_ons=(), trial=trial), buyer) is not None
+    assert not await billing.facts.had_trial(cus)
     link = await billing.create_checkout(Purchase(plan=seated, seats=3, add_ons=()), buyer)
     assert first is not None
     assert link is not None

@@ -21,6 +21,12 @@ tiers:
 plans:
   team: {tier: team, price: lookup_key pro_monthly, seats: 2 to 9, add_ons: [pack, sso]}
   solo: {tier: team, price: lookup_key enterprise_monthly}
+  tried: {tier: team, price: lookup_key pro_yearly, trial: 14d}
+  cardless:
+    tier: team
+    price: lookup_key cardless_monthly
+    trial: {for: 7d, without_card: pause}
+    billing_address: required
 add_ons:
   pack: {title: A pack, price: lookup_key pack_monthly, limits: [5 requests per billing period]}
   sso: {price: lookup_key sso_monthly, features: [sso]}
@@ -32,7 +38,7 @@ routes:
 
 @pytest.fixture(scope="module")
 def seated(start_shared, sandbox, tmp_path_factory, stage):
-    for name, amount in (("pack", 500), ("sso", 900)):
+    for name, amount in (("pack", 500), ("sso", 900), ("cardless", 700)):
         product = sandbox.ask("POST", "/v1/products", data={"name": name.title()})
         price = {"product": product["id"], "currency": "usd", "unit_amount": amount, "lookup_key": f"{name}_monthly"}
         sandbox.ask("POST", "/v1/prices", data=price | {"recurring[interval]": "month"})
@@ -73,9 +79,8 @@ def test_another_number_of_seats_moves_the_limit_and_keeps_the_count(seated, san
     for _ in range(20):
         assert client.get("/v1/x").status_code == 200
     assert client.get("/v1/x").json()["code"] == "quota-exceeded"
-    user_id = client.get("/api/v1/subscription").json()["user_id"]
-    (row,) = seated.admin.get("/_tiergate/admin/customers", params={"user_id": user_id}).json()["customers"]
-    (subscription,) = sandbox.ask("GET", "/v1/subscriptions", params={"customer": row["stripe_customer_id"]})["data"]
+    customer = stripe_customer_of(seated, client)
+    (subscription,) = sandbox.ask("GET", "/v1/subscriptions", params={"customer": customer})["data"]
     item = subscription["items"]["data"][0]["id"]
     change = {"items[0][id]": item, "items[0][quantity]": 30}
     sandbox.ask("POST", f"/v1/subscriptions/{subscription['id']}", data=change)
@@ -164,3 +169,75 @@ def test_a_number_of_seats_that_is_not_sold_is_refused_on_the_page(seated, seats
 def test_a_plan_without_seats_asks_for_none(gateway):
     _, _, _ = signed_up(gateway)
     assert 'name="seats"' not in gateway.browser().get("/_tiergate/pricing").text
+
+
+def trial_days(gateway, client, plan_id="tried"):
+    """What the page of a new checkout offers, as Stripe would have it: days free, or none."""
+    told = client.post(CHECKOUT, json={"plan_id": plan_id})
+    assert told.status_code == 200, told.text
+    url = told.json()["checkout_url"]
+    found = re.search(r"\((\d+) days free\)", gateway.sandbox.http.get(url).text)
+    return url, int(found[1]) if found else 0
+
+
+def stripe_customer_of(gateway, client):
+    user_id = client.get("/api/v1/subscription").json()["user_id"]
+    (row,) = gateway.admin.get("/_tiergate/admin/customers", params={"user_id": user_id}).json()["customers"]
+    return row["stripe_customer_id"]
+
+
+def test_a_trial_is_had_once_also_after_it_was_cancelled(seated, sandbox, until):
+    _, _, client = seated.customer()
+    url, days = trial_days(seated, client)
+    assert days == 14
+    assert sandbox.pay(url).status_code == 303
+    until(lambda: client.get("/api/v1/subscription").json()["status"] == "trialing")
+    customer = stripe_customer_of(seated, client)
+    (subscription,) = sandbox.ask("GET", "/v1/subscriptions", params={"customer": customer})["data"]
+    sandbox.ask("DELETE", f"/v1/subscriptions/{subscription['id']}")
+    until(lambda: client.get("/api/v1/subscription").json()["standing"] == "lapsed")
+    for plan_id in ("tried", "cardless", "tried"):
+        assert trial_days(seated, client, plan_id)[1] == 0
+
+
+def test_a_page_that_was_not_paid_uses_no_trial_up(seated):
+    _, _, client = seated.customer()
+    assert [trial_days(seated, client)[1] for _ in range(2)] == [14, 14]
+
+
+def test_who_paid_from_the_first_day_may_still_try_another_plan_later(seated, sandbox, until):
+    client = bought(seated, until)
+    customer = stripe_customer_of(seated, client)
+    (subscription,) = sandbox.ask("GET", "/v1/subscriptions", params={"customer": customer})["data"]
+    sandbox.ask("DELETE", f"/v1/subscriptions/{subscription['id']}")
+    until(lambda: client.get("/api/v1/subscription").json()["standing"] == "lapsed")
+    assert trial_days(seated, client)[1] == 14
+
+
+def test_a_customer_deleted_at_stripe_gets_no_second_trial_by_that(seated, sandbox):
+    _, _, client = seated.customer()
+    assert trial_days(seated, client)[1] == 14
+    sandbox.ask("DELETE", f"/v1/customers/{stripe_customer_of(seated, client)}")
+    assert [trial_days(seated, client)[1] for _ in range(2)] == [0, 0]
+
+
+def test_a_trial_without_a_card_begins_without_one_and_takes_the_address_that_is_asked_for(seated, sandbox, until):
+    _, _, client = seated.customer()
+    url, days = trial_days(seated, client, "cardless")
+    assert days == 7
+    missing = sandbox.http.post(url, data={"address_line1": "", "address_city": "Bern"})
+    assert missing.status_code == 402
+    assert "Your billing address is incomplete: Address, Postal code" in missing.text
+    address = {"line1": "Gasse 1", "city": "Bern", "postal_code": "3000", "country": "ch"}
+    done = sandbox.http.post(url, data={f"address_{part}": value for part, value in address.items()})
+    assert done.status_code == 303
+    until(lambda: client.get("/api/v1/subscription").json()["status"] == "trialing")
+    customer = sandbox.ask("GET", f"/v1/customers/{stripe_customer_of(seated, client)}")
+    assert customer["address"]["line1"] == "Gasse 1"
+    assert customer["address"]["country"] == "CH"
+
+
+def test_trials_are_shown_where_plans_are(seated):
+    plans = {plan["plan_id"]: plan for plan in httpx.get(f"{seated.url}/api/v1/plans").json()["plans"]}
+    assert (plans["tried"]["trial_days"], plans["cardless"]["trial_days"], plans["team"]["trial_days"]) == (14, 7, None)
+    assert "14 days free, if you have not had a trial before." in seated.browser().get("/_tiergate/pricing").text

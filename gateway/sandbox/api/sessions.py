@@ -62,6 +62,13 @@ _CHECKOUT: Spec = {
     "locale": Text(),
     "payment_method_collection": Text(choices=("always", "if_required")),
     "billing_address_collection": Text(choices=("auto", "required")),
+    "customer_update": Shape(
+        fields={
+            "address": Text(choices=("auto", "never")),
+            "name": Text(choices=("auto", "never")),
+            "shipping": Text(choices=("auto", "never")),
+        }
+    ),
     "ui_mode": Text(choices=("hosted_page",)),
 }
 _PORTAL: Spec = {
@@ -95,6 +102,8 @@ def _create_checkout(call: Call) -> Json:
         if "customer_email" in params:
             raise Refused("You may only specify one of these parameters: customer, customer_email.")
         world.customer(params["customer"])
+    elif "customer_update" in params:
+        raise Refused("`customer_update` can only be used with `customer`.", param="customer_update")
     lines = tuple(_line(world, at, item) for at, item in enumerate(params["line_items"]))
     if not lines:
         raise missing("line_items")
@@ -115,6 +124,8 @@ def _create_checkout(call: Call) -> Json:
         trial_days=subscription.get("trial_period_days", 0),
         trial_without_method=trial_without_method(subscription),
         asks_for_method=params.get("payment_method_collection", "always") == "always",
+        asks_for_address=params.get("billing_address_collection") == "required",
+        saves_to_customer=tuple(part for part, word in params.get("customer_update", {}).items() if word == "auto"),
         subscription_description=subscription.get("description"),
         subscription_metadata=merge_labels({}, subscription),
         metadata=merge_labels({}, params),

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from gateway.sandbox.cards import Card, CardRefused
 from gateway.sandbox.engine.methods import attach, new_method
 from gateway.sandbox.engine.refusals import Refused
-from gateway.sandbox.engine.saving import add_customer, put_checkout
+from gateway.sandbox.engine.saving import add_customer, change_customer, put_checkout
 from gateway.sandbox.engine.subscriptions import Start, start
-from gateway.sandbox.records import CheckoutSession, Customer, PaymentMethod
+from gateway.sandbox.records import CheckoutSession, Customer, Labels, PaymentMethod
 from gateway.sandbox.shapes.sessions import checkout_total
 from gateway.sandbox.world import World, find
 
@@ -23,6 +23,7 @@ class Payment:
     exp_year: int = 2034
     email: str | None = None
     name: str | None = None
+    address: Labels | None = None
 
 
 def checkout_of(world: World, session_id: str) -> CheckoutSession:
@@ -64,6 +65,7 @@ def pay(world: World, session_id: str, payment: Payment) -> CheckoutSession:
         invoice_id=subscription.latest_invoice_id,
         payer_email=payment.email or customer.email,
         payer_name=payment.name,
+        payer_address=payment.address,
     )
     put_checkout(world, done, "checkout.session.completed")
     return done
@@ -103,11 +105,24 @@ def _payment_status(total: int, method: PaymentMethod | None) -> str:
 
 def _payer(world: World, session: CheckoutSession, payment: Payment) -> Customer:
     if session.customer_id is not None:
-        return world.customer(session.customer_id)
+        return _updated(world, session, payment)
     email = payment.email or session.customer_email
     customer = Customer(id=world.new_id("cus"), created=world.now, email=email, name=payment.name)
     add_customer(world, customer)
     return customer
+
+
+def _updated(world: World, session: CheckoutSession, payment: Payment) -> Customer:
+    """The customer, with what the page may write on it (`customer_update`)."""
+    customer = world.customer(session.customer_id or "")
+    saved = customer
+    if "address" in session.saves_to_customer and payment.address is not None:
+        saved = replace(saved, address=payment.address)
+    if "name" in session.saves_to_customer and payment.name is not None:
+        saved = replace(saved, name=payment.name)
+    if saved != customer:
+        change_customer(world, saved)
+    return saved
 
 
 def expire(world: World, session_id: str) -> CheckoutSession:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from litestar import Request, Response, get, post
@@ -13,6 +14,7 @@ from litestar.response import Redirect
 from gateway.sandbox.cards import CardRefused
 from gateway.sandbox.engine.checkout import Payment, needs_method, pay
 from gateway.sandbox.engine.choosing import ChoiceRefused, choose
+from gateway.sandbox.pages.address_form import PARTS, read_address
 from gateway.sandbox.pages.card_form import TypedCard, read_card, read_fields
 from gateway.sandbox.pages.render import message_page, money, price_text, product_name, render
 from gateway.sandbox.records import CheckoutSession
@@ -52,7 +54,9 @@ def checkout_handlers(simulator: Simulator) -> list[HTTPRouteHandler]:
             is_empty = not fields.get("card_number")
             skips = is_empty and not needs_method(simulator.world, session)
             typed = None if skips else read_card(fields, simulator.now())
-            done = simulator.carry_out(lambda world: pay(world, session_id, _payment(typed, fields)))
+            address = read_address(fields) if session.asks_for_address else None
+            payment = replace(_payment(typed, fields), address=address)
+            done = simulator.carry_out(lambda world: pay(world, session_id, payment))
         except (CardRefused, ChoiceRefused) as refused:
             return _page(simulator.world, session, fields, refused.message)
         except NoSuchRecord:
@@ -108,6 +112,8 @@ def _page(
         "checkout.html",
         status=402 if refusal else 200,
         lines=lines,
+        address=PARTS if session.asks_for_address else {},
+        typed=fields,
         adjustable=any(line["range"] for line in lines),
         total=money(checkout_total(world, session), session.currency),
         trial_days=session.trial_days,

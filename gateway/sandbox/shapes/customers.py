@@ -13,7 +13,7 @@ def customer_shape(customer: Customer, *, delinquent: bool) -> Json:
     return {
         "id": customer.id,
         "object": "customer",
-        "address": None,
+        "address": None if customer.address is None else address_shape(customer.address),
         "balance": customer.balance,
         "created": customer.created,
         "currency": customer.currency,

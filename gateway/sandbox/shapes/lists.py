@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from types import MappingProxyType
 
-from gateway.sandbox.records import Json
+from gateway.sandbox.records import Json, Labels
 
 
 def list_shape(data: Iterable[Json], url: str, *, has_more: bool = False) -> Json:
@@ -12,6 +13,9 @@ def list_shape(data: Iterable[Json], url: str, *, has_more: bool = False) -> Jso
     return {"object": "list", "data": list(data), "has_more": has_more, "url": url}
 
 
-def address_shape() -> Json:
-    """An address nobody filled in."""
-    return {"city": None, "country": None, "line1": None, "line2": None, "postal_code": None, "state": None}
+_ADDRESS = ("city", "country", "line1", "line2", "postal_code", "state")
+
+
+def address_shape(filled: Labels = MappingProxyType({})) -> Json:
+    """An address; what nobody filled in is null."""
+    return {part: filled.get(part) for part in _ADDRESS}

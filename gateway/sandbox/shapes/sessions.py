@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.sandbox.records import CheckoutLine, CheckoutSession, Json, PortalSession
 from gateway.sandbox.shapes.catalog import price_shape
-from gateway.sandbox.shapes.lists import list_shape
+from gateway.sandbox.shapes.lists import address_shape, list_shape
 from gateway.sandbox.tariffs import cost_of
 from gateway.sandbox.world import World
 
@@ -35,7 +35,7 @@ def checkout_shape(world: World, session: CheckoutSession) -> Json:
         "amount_subtotal": total,
         "amount_total": total,
         "automatic_tax": {"enabled": False, "liability": None, "provider": None, "status": None},
-        "billing_address_collection": None,
+        "billing_address_collection": "required" if session.asks_for_address else None,
         "cancel_url": session.cancel_url,
         "client_reference_id": session.client_reference_id,
         "client_secret": None,
@@ -101,7 +101,7 @@ def _payer(session: CheckoutSession) -> Json | None:
     if email is None and session.status == "open":
         return None
     return {
-        "address": None,
+        "address": None if session.payer_address is None else address_shape(session.payer_address),
         "business_name": None,
         "email": email,
         "individual_name": None,

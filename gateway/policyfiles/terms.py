@@ -1,0 +1,88 @@
+"""What a plan's checkout page offers and asks for: trial, billing address.
+
+| key | means |
+|---|---|
+| `trial: 14d` | so many days are free for who has not had a trial before; a card is asked for |
+| `trial: {for: 14d, without_card: pause}` | none is asked for; a trial that ends without one is paused, or `cancel` |
+| `billing_address: required` | the whole billing address is asked for |
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from gateway.core.limit_text import LimitInvalid, parse_duration_s
+from gateway.core.offer import MOST_TRIAL_DAYS, CheckoutTerms, Trial
+from gateway.policyfiles.document import Mapping, Text
+from gateway.policyfiles.shapes import as_fields, as_text, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping as Lookup
+
+    from gateway.policyfiles.document import Node
+    from gateway.policyfiles.faults import FaultLog
+
+TERM_KEYS = ("trial", "billing_address")
+_DAY_S = 86_400
+_EXAMPLE = "write '14d' or '{for: 14d, without_card: pause}'"
+
+
+def read_terms(fields: Lookup[str, Node], what: str, faults: FaultLog) -> CheckoutTerms:
+    """The terms among a plan's fields; those that cannot be read are left out, with a fault."""
+    return CheckoutTerms(
+        trial=_read_trial(fields["trial"], what, faults) if "trial" in fields else None,
+        billing_address="billing_address" in fields
+        and _read_word(fields["billing_address"], f"'billing_address' of {what}", "required", faults),
+    )
+
+
+def _read_trial(node: Node, what: str, faults: FaultLog) -> Trial | None:
+    if not isinstance(node, Mapping):
+        days = _read_days(node, what, faults)
+        return None if days is None else Trial(days=days)
+    fields = as_fields(node, f"the trial of {what}", faults, known=("for", "without_card"))
+    if "for" not in fields:
+        faults.add(node.place, f"the trial of {what} has no 'for': {_EXAMPLE}")
+        return None
+    days = _read_days(fields["for"], what, faults)
+    without_card = _read_without_card(fields["without_card"], what, faults) if "without_card" in fields else None
+    return None if days is None else Trial(days=days, without_card=without_card)
+
+
+def _read_days(node: Node, what: str, faults: FaultLog) -> int | None:
+    """Stripe counts a trial in whole days."""
+    text = as_text(node, f"the trial of {what}", faults)
+    if text is None:
+        return None
+    try:
+        seconds = parse_duration_s(text.value)
+    except LimitInvalid:
+        faults.add(text.place, f"the trial of {what} is a number of days, not {shown(text.value)}: {_EXAMPLE}")
+        return None
+    days, rest = divmod(seconds, _DAY_S)
+    if rest or not 1 <= days <= MOST_TRIAL_DAYS:
+        faults.add(text.place, f"the trial of {what} is a number of whole days from 1d to {MOST_TRIAL_DAYS}d")
+        return None
+    return days
+
+
+def _read_without_card(node: Node, what: str, faults: FaultLog) -> Literal["pause", "cancel"] | None:
+    text = as_text(node, f"'without_card' of {what}", faults)
+    if text is None:
+        return None
+    if text.value == "pause":
+        return "pause"
+    if text.value == "cancel":
+        return "cancel"
+    message = f"'without_card' of {what} is 'pause' or 'cancel', not {shown(text.value)}"
+    faults.add_unknown(text.place, message, text.value, ("pause", "cancel"))
+    return None
+
+
+def _read_word(node: Node, what: str, word: str, faults: FaultLog) -> bool:
+    """A key that has one word to say, or is left out."""
+    if isinstance(node, Text) and node.value == word:
+        return True
+    said = shown(node.value) if isinstance(node, Text) else "something else"
+    faults.add(node.place, f"{what} is {word!r}, or left out, not {said}", suggestion=word)
+    return False
