@@ -241,10 +241,10 @@ async def test_grace_ends_by_itself(parts):
 async def test_a_blocked_customer_is_refused_at_once_and_let_in_again(parts):
     customer_id, key, _ = await parts.customer()
     await admit(parts.admission, key)
-    await parts.provisioning.set_blocked(customer_id, blocked=True, actor="test", because="test")
+    await parts.provisioning.set_blocked(customer_id, None, blocked=True, actor="test", because="test")
     with pytest.raises(AccountSuspended):
         await admit(parts.admission, key)
-    await parts.provisioning.set_blocked(customer_id, blocked=False, actor="test", because="test")
+    await parts.provisioning.set_blocked(customer_id, None, blocked=False, actor="test", because="test")
     await admit(parts.admission, key)
 
 

@@ -193,8 +193,8 @@ async def test_an_upgrade_between_a_call_and_its_repeat_is_seen_by_the_repeat(pa
     other = parts.another_worker()
     await admit(other, key, None)
     await ended(parts.admission, key)
-    await parts.provisioning.set_blocked(customer_id, blocked=True, actor="test", because="test")
-    await parts.provisioning.set_blocked(customer_id, blocked=False, actor="test", because="test")
+    await parts.provisioning.set_blocked(customer_id, None, blocked=True, actor="test", because="test")
+    await parts.provisioning.set_blocked(customer_id, None, blocked=False, actor="test", because="test")
     repeat = await admit(other, key)
     assert repeat.is_repeat
     assert repeat.account.version > 1

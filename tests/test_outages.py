@@ -212,7 +212,7 @@ async def test_a_key_that_expires_meanwhile_and_a_customer_that_was_blocked_stay
     blocked_id, blocked, _ = await remote.customer("bob")
     await subscribe(remote, blocked_id, pro(remote.clock))
     await admit(remote.admission, blocked)
-    await remote.provisioning.set_blocked(blocked_id, blocked=True, actor="test", because="test")
+    await remote.provisioning.set_blocked(blocked_id, None, blocked=True, actor="test", because="test")
     assert await admitted(remote.admission, blocked, 1, error=AccountSuspended) == 0
     await admit(remote.admission, key)
     await line.close()
@@ -253,10 +253,10 @@ async def test_what_the_ledger_learns_meanwhile_is_known_while_the_cache_is_away
     await line.close()
     assert [await admitted(remote.admission, one, 1) for one in (key, leaked, new)] == [1, 1, 1]
     await remote.provisioning.revoke(bob_id, leaked_id, actor="test")
-    await remote.provisioning.set_blocked(customer_id, blocked=True, actor="test", because="test")
+    await remote.provisioning.set_blocked(customer_id, None, blocked=True, actor="test", because="test")
     await remote.admission.follow_ledger()
     assert [await admitted(remote.admission, one, 1) for one in (key, leaked, new)] == [0, 0, 0]
-    await remote.provisioning.set_blocked(customer_id, blocked=False, actor="test", because="test")
+    await remote.provisioning.set_blocked(customer_id, None, blocked=False, actor="test", because="test")
     newest = (await remote.provisioning.issue(customer_id, KeyOrder(), actor="test")).minted.text.encode()
     await remote.admission.follow_ledger()
     assert [await admitted(remote.admission, one, 1) for one in (key, leaked, new, newest)] == [1, 0, 1, 1]
