@@ -17,7 +17,7 @@ SECRET = b"a secret of twenty-four b"
 
 
 class Receiver(http.server.BaseHTTPRequestHandler):
-    """Fails at first, then takes everything. Remembers what is about one customer: others have left some in the cache and the ledger."""
+    """Fails at first, then takes everything. Remembers what is about one customer: others have left theirs."""
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
