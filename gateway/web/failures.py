@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from traceback import walk_tb
 from typing import Any
 
 import structlog
@@ -33,6 +34,7 @@ _NOT_FOUND = 404
 _METHOD_NOT_ALLOWED = 405
 _TOO_LARGE = 413
 _SERVER_ERROR = 500
+_PACKAGE = __name__.partition(".")[0]
 _SET_BY_RESPONSE = frozenset({"content-type", "content-length"})
 
 
@@ -70,6 +72,8 @@ def answer_http(request: AnyRequest, error: HTTPException) -> Response[Any]:
 
 def answer_crash(request: AnyRequest, error: Exception) -> Response[bytes]:
     """The problem document of a defect: the traceback goes to the log, the request id to the caller."""
+    if _is_of_the_body(error):
+        return problem(request, RequestInvalid("The body is not JSON in UTF-8, or is nested too deep."))
     request_id = _new_request_id()
     log.error("request crashed", request_id=request_id, method=request.method, path=_route(request), exc_info=error)
     return problem(request, InternalError(), request_id=request_id)
@@ -102,6 +106,14 @@ def problem(
     for name, value in (headers or {}).items():
         sent[name.lower()] = value
     return Response(content=body, status_code=status, headers=sent, media_type="application/problem+json")
+
+
+def _is_of_the_body(error: Exception) -> bool:
+    """The decoder of bodies lets these pass as they are, before code of ours has run; elsewhere they are defects."""
+    if not isinstance(error, UnicodeDecodeError | RecursionError):
+        return False
+    modules = (str(frame.f_globals.get("__name__", "")) for frame, _ in walk_tb(error.__traceback__))
+    return not any(name.partition(".")[0] == _PACKAGE for name in modules)
 
 
 def _wants_page(request: AnyRequest) -> bool:

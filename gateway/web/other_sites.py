@@ -36,4 +36,5 @@ def _is_own_origin(connection: Connection) -> bool:
         return True
     base_url = connection.app.state.runtime.settings.base_url
     ours = {urlsplit(base_url).netloc.lower(), connection.headers.get("host", "").lower()}
-    return urlsplit(origin).netloc.lower() in ours
+    asking = urlsplit(origin).netloc.lower()
+    return bool(asking) and asking in ours  # an opaque origin is "null", which names nobody

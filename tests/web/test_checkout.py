@@ -72,6 +72,15 @@ def test_a_body_that_is_no_order_is_refused(gateway, body):
     assert answer.headers["content-type"] == "application/problem+json"
 
 
+@pytest.mark.parametrize(
+    "body", [b"[" * 100_000, b'{"plan_id": "\xe9"}', b'{"plan_id": "\\ud800"}'], ids=["deep", "latin-1", "surrogate"]
+)
+@pytest.mark.parametrize("route", ["create-checkout", "portal-session", "subscription/change", "api-keys"])
+def test_a_body_that_cannot_be_decoded_is_the_callers_mistake(gateway, route, body):
+    answer = gateway.server.post(f"/api/v1/{route}", content=body, headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid-request")
+
+
 def test_a_huge_body_is_refused(gateway):
     answer = gateway.server.post(CHECKOUT, content=b'{"plan_id": "' + b"x" * 1_100_000 + b'"}')
     assert (answer.status_code, answer.json()["code"]) == (413, "body-too-large")
