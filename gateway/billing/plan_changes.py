@@ -64,6 +64,16 @@ class PlanChanger:
             lines = [line async for line in invoice.lines.auto_paging_iter()]
             return read_preview(invoice, lines, change.at)
 
+    async def give_up(self, invoice_id: str) -> None:
+        """Withdraw the invoice that a change waits for, and the change with it. One that was paid stays paid."""
+        async with stripe_call("give up a change", self._deadline_s):
+            try:
+                await self._client.v1.invoices.void_invoice_async(invoice_id)
+            except stripe.InvalidRequestError:
+                invoice = await self._client.v1.invoices.retrieve_async(invoice_id)
+                if invoice.status == "open":
+                    raise
+
     async def apply(self, change: PlanChange) -> ChangeResult:
         """Change the plan now. Sent twice, the second finds the plan there and changes nothing.
 

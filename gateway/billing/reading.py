@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import stripe
 
 from gateway.billing.webhook import METADATA_CUSTOMER, METADATA_PLAN, METADATA_TIER
-from gateway.core.billing_facts import DisputeFacts, ItemFacts, ScheduleFacts, SubscriptionFacts
+from gateway.core.billing_facts import DisputeFacts, ItemFacts, PendingFacts, ScheduleFacts, SubscriptionFacts
 from gateway.core.money import money_text
 
 _CLOSED_DISPUTES = frozenset({"won", "lost", "warning_closed", "prevented", "charge_refunded"})
@@ -75,6 +75,7 @@ def read_subscription(
         ended_at=subscription.ended_at,
         paused_collection=None if subscription.pause_collection is None else subscription.pause_collection.behavior,
         has_pending_update=subscription.pending_update is not None,
+        pending=_pending(subscription),
         schedule=schedule,
         is_invoiced=subscription.collection_method == "send_invoice",
         first_payment_open=_first_payment_open(subscription),
@@ -137,6 +138,17 @@ def _first_payment_open(subscription: stripe.Subscription) -> bool:
     if not isinstance(invoice, stripe.Invoice):
         return False
     return invoice.status == "open" and invoice.billing_reason == "subscription_create"
+
+
+def _pending(subscription: stripe.Subscription) -> PendingFacts | None:
+    update, invoice = subscription.pending_update, subscription.latest_invoice
+    if update is None or not isinstance(invoice, stripe.Invoice):
+        return None
+    return PendingFacts(
+        items=tuple((item.price.id, _quantity(item)) for item in update.subscription_items or ()),
+        invoice_id=invoice.id,
+        payment_url=invoice.hosted_invoice_url,
+    )
 
 
 def read_phase_item(item: stripe.SubscriptionSchedule.Phase.Item, place: int, at: int) -> ItemFacts:

@@ -52,6 +52,17 @@ class ScheduleFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PendingFacts:
+    """A change that waits for its payment."""
+
+    items: tuple[tuple[str, int], ...]
+    """Prices and how many of each, once it is paid."""
+    invoice_id: str
+    payment_url: str | None
+    """Where it can be paid."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionFacts:
     """One subscription. An update that waits for its payment is not in `items` until it is applied."""
 
@@ -67,6 +78,8 @@ class SubscriptionFacts:
     """What becomes of invoices while their collection is paused, in Stripe's word: `void`; None: it is not paused."""
     has_pending_update: bool = False
     """A change waits for its payment."""
+    pending: PendingFacts | None = None
+    """What it is, if its invoice is the latest one."""
     schedule: ScheduleFacts | None = None
     is_invoiced: bool = False
     """Its invoices are sent by mail and paid by hand: Stripe collects nothing by itself."""

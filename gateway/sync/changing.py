@@ -5,6 +5,7 @@ projection that grants the tier. Laws, which hold for any number of workers and 
 - a change that is there, or planned, already is not made again;
 - a later change takes the place of a planned one: what was planned is forgotten before anything is changed,
   so that it cannot undo what the customer asked for since;
+- a change that waits for a payment is answered with where to pay, and is given up for another one;
 - what somebody else planned for the subscription (the seller, Stripe's portal) is not touched.
 """
 
@@ -16,7 +17,7 @@ import structlog
 
 from gateway.billing import ChangePreview, ChangeResult, LaterChange, PlanChange, PriceFacts
 from gateway.clock import Clock
-from gateway.core.billing_facts import ItemFacts, ScheduleFacts
+from gateway.core.billing_facts import ItemFacts, ScheduleFacts, SubscriptionFacts
 from gateway.core.errors import BillingRefused, BillingUnavailable, Denied, PaymentRequired, TiergateError
 from gateway.core.policy import Plan, Policy
 from gateway.core.projection import GOOD_STATUSES, Candidate
@@ -99,6 +100,14 @@ class _Wish:
     @property
     def schedule(self) -> ScheduleFacts | None:
         return self.current.facts.schedule
+
+    @property
+    def wanted(self) -> tuple[tuple[str, int], ...]:
+        """Prices and how many of each, once it is made."""
+        return tuple(
+            (self.price.price_id if item.item_id == self.item.item_id else item.price_id, item.quantity)
+            for item in self.current.facts.items
+        )
 
     @property
     def takes_effect_at(self) -> int:
@@ -185,11 +194,15 @@ class PlanChanges:
         async with own_turn(self._sync.ledger, self._clock, customer_id):
             current = await self._sync.fetch_current(customer_id)
             if current is not None:
-                await self._forget_plan(_touchable(current.facts.schedule))
+                _touchable(current.facts.schedule)
+                await self._forget(current.facts)
             return await self._record(customer_id, "planned change taken back", actor)
 
     async def _make(self, wish: _Wish) -> ChangeResult:
-        await self._forget_plan(wish.schedule)
+        pending = wish.current.facts.pending
+        if pending is not None and wish.direction != "same" and pending.items == wish.wanted:
+            return ChangeResult(is_pending=True, payment_url=pending.payment_url)
+        await self._forget(wish.current.facts)
         if wish.direction == "same":
             return _NOTHING_WAITS
         return await self._sync.billing.changes.apply(wish.change)
@@ -198,6 +211,7 @@ class PlanChanges:
         schedule = wish.schedule
         if schedule is not None and any(item.price_id == wish.price.price_id for item in schedule.next_items):
             return
+        await self._give_up_waiting(wish.current.facts)
         later = LaterChange(
             change=wish.change,
             schedule_id=None if schedule is None else schedule.schedule_id,
@@ -207,9 +221,15 @@ class PlanChanges:
         )
         await self._sync.billing.changes.later.plan(later)
 
-    async def _forget_plan(self, schedule: ScheduleFacts | None) -> None:
-        if schedule is not None:
-            await self._sync.billing.changes.later.release(schedule.schedule_id)
+    async def _forget(self, facts: SubscriptionFacts) -> None:
+        """Take back what is planned, and what waits for a payment."""
+        if facts.schedule is not None:
+            await self._sync.billing.changes.later.release(facts.schedule.schedule_id)
+        await self._give_up_waiting(facts)
+
+    async def _give_up_waiting(self, facts: SubscriptionFacts) -> None:
+        if facts.pending is not None:
+            await self._sync.billing.changes.give_up(facts.pending.invoice_id)
 
     async def _record(self, customer_id: str, because: str, actor: str) -> bool:
         try:

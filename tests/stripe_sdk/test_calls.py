@@ -83,6 +83,8 @@ async def make_every_call(billing: Billing) -> None:
     later = LaterChange(
         change=change, schedule_id=None, lasts=("month", 1), customer_id="customer0001", plan_id="enterprise-monthly"
     )
+    [paid] = (await billing._client.v1.invoices.list_async({"customer": cus})).data
+    await billing.changes.give_up(paid.id)
     await billing.changes.later.plan(later)
     [planned] = (await billing.fetch_subscription_facts(cus)).subscriptions
     assert planned.schedule is not None

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from gateway.sandbox.cards import CardRefused
-from gateway.sandbox.engine.invoices import bill_now, collect
+from gateway.sandbox.engine.invoices import bill_now, collect, void
 from gateway.sandbox.engine.lines import full_line, remaining_line, unused_line
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.saving import add_pending_line, change_subscription
@@ -214,6 +214,7 @@ def apply_change(world: World, subscription: Subscription, change: Change) -> Su
         Refused: as `plan_change`.
     """
     planned = plan_change(world, subscription, change)
+    subscription = _give_up_waiting(world, subscription)
     changed = replace(subscription, items=planned.items, anchor=planned.anchor)
     if changed.cancel_at_period_end:
         changed = replace(changed, cancel_at=changed.period_ends_at)
@@ -255,6 +256,24 @@ def _wait_for(world: World, subscription_id: str, planned: Planned, invoice_id: 
         items=planned.items,
         anchor=planned.anchor,
         invoice_id=invoice_id,
-        expires_at=world.now + world.rules.incomplete_s,
+        expires_at=_gives_up_at(world, world.subscription(subscription_id)),
     )
     change_subscription(world, replace(world.subscription(subscription_id), pending_update=pending))
+
+
+def _gives_up_at(world: World, subscription: Subscription) -> int:
+    """When an update is given up: with its period or trial, and after 23 hours.
+
+    Source: https://docs.stripe.com/billing/subscriptions/pending-updates-reference
+    """
+    ends = [subscription.period_ends_at, world.now + world.rules.incomplete_s]
+    trial = subscription.trial_ends_at
+    return min(ends if trial is None or trial <= world.now else [*ends, trial])
+
+
+def _give_up_waiting(world: World, subscription: Subscription) -> Subscription:
+    """Another update takes the place of one that waits, and its invoice is void."""
+    pending = subscription.pending_update
+    if pending is not None and world.invoice(pending.invoice_id).status == "open":
+        void(world, pending.invoice_id)
+    return world.subscription(subscription.id)

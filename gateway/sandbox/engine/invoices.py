@@ -7,7 +7,7 @@ from dataclasses import replace
 from gateway.sandbox.cards import CardRefused
 from gateway.sandbox.engine.charges import add_charge
 from gateway.sandbox.engine.saving import add_invoice, change_customer, change_invoice, change_subscription
-from gateway.sandbox.engine.standing import after_failure, after_payment, after_promise
+from gateway.sandbox.engine.standing import after_failure, after_payment, after_promise, after_void
 from gateway.sandbox.engine.usage import measured_again
 from gateway.sandbox.records import Invoice, InvoiceLine, PaymentMethod, Subscription
 from gateway.sandbox.rules import DAY_S
@@ -169,6 +169,7 @@ def void(world: World, invoice_id: str) -> Invoice:
     invoice = world.invoice(invoice_id)
     voided = replace(invoice, status="void", voided_at=world.now, next_attempt_at=None, auto_advance=False)
     change_invoice(world, voided, "invoice.voided")
+    after_void(world, voided)
     return voided
 
 

@@ -65,11 +65,10 @@ def _announce_trial_end(world: World, subscription: Subscription) -> None:
 
 def _expire_update(world: World, subscription: Subscription) -> None:
     pending = subscription.pending_update
-    expired = replace(subscription, pending_update=None)
-    change_subscription(world, expired)
-    emit(world, "customer.subscription.pending_update_expired", subscription_shape(world, expired))
     if pending is not None and world.invoice(pending.invoice_id).status == "open":
         void(world, pending.invoice_id)
+    else:
+        change_subscription(world, replace(subscription, pending_update=None))
 
 
 def _give_up(world: World, subscription: Subscription) -> None:

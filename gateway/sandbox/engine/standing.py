@@ -29,6 +29,17 @@ def after_promise(world: World, invoice: Invoice) -> None:
         change_subscription(world, replace(subscription, status="active"))
 
 
+def after_void(world: World, invoice: Invoice) -> None:
+    """An update that waited for this invoice is given up with it."""
+    subscription = world.tables.subscriptions.get(invoice.subscription_id)
+    pending = None if subscription is None else subscription.pending_update
+    if subscription is None or pending is None or pending.invoice_id != invoice.id:
+        return
+    without = replace(subscription, pending_update=None)
+    change_subscription(world, without)
+    emit(world, "customer.subscription.pending_update_expired", subscription_shape(world, without))
+
+
 def _apply_pending(world: World, subscription: Subscription) -> Subscription:
     pending = subscription.pending_update
     if pending is None:
