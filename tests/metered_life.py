@@ -172,10 +172,12 @@ class Life:
         )
 
     async def advance(self, seconds: float) -> None:
+        """By less than a window, so that none is overlooked."""
         await self.simulator.advance(seconds)
+        assert self.window in self.ends
 
     async def advance_to(self, instant: int) -> None:
-        await self.simulator.advance(max(0, instant - self.simulator.now()))
+        await self.advance(max(0, instant - self.simulator.now()))
 
     async def state(self, since: int, until: int) -> Statement:
         return await draw_up(
