@@ -161,7 +161,7 @@ def read_phase_item(item: stripe.SubscriptionSchedule.Phase.Item, place: int, at
         item_id=f"phase-{place}",
         price_id=price.id,
         lookup_key=price.lookup_key,
-        quantity=1 if item.quantity is None else item.quantity,
+        quantity=_quantity(item),
         product_id=id_of(price.product),
         period_starts_at=at,
         period_ends_at=at,
@@ -187,7 +187,7 @@ def _read_item(item: stripe.SubscriptionItem) -> ItemFacts:
     )
 
 
-def _quantity(item: stripe.SubscriptionItem) -> int:
+def _quantity(item: stripe.SubscriptionItem | stripe.SubscriptionSchedule.Phase.Item) -> int:
     """Items that are billed by use have none."""
     quantity = item.quantity if "quantity" in item else None
     return 1 if quantity is None else quantity

@@ -148,7 +148,7 @@ def _two_phases(
 
 def _item(item: stripe.SubscriptionSchedule.Phase.Item) -> SubscriptionScheduleUpdateParamsPhaseItem:
     echoed: SubscriptionScheduleUpdateParamsPhaseItem = {"price": id_of(item.price) or ""}
-    if item.quantity is not None:
+    if "quantity" in item and item.quantity is not None:
         echoed["quantity"] = item.quantity
     if item.metadata is not None and (metadata := item.metadata.to_dict()):
         echoed["metadata"] = metadata

@@ -9,7 +9,7 @@ from gateway.sandbox.records import Labels
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseItem:
-    """One price of a phase."""
+    """One price of a phase. A metered one has no quantity: 0 here."""
 
     price_id: str
     quantity: int = 1

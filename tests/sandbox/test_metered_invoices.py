@@ -287,3 +287,58 @@ async def test_a_metered_item_takes_no_quantity(sandbox: Any) -> None:
     with pytest.raises(stripe.InvalidRequestError, match="quantity for metered"):
         await sandbox.v1.subscriptions.update_async(subscription.id, {"items": [{"id": item.id, "quantity": 2}]})
     assert item.price.lookup_key == NAME
+
+
+async def plan(sandbox: Any, subscription: Any, *prices: str) -> None:
+    """Other prices from the end of the period on."""
+    schedule = await sandbox.v1.subscription_schedules.create_async({"from_subscription": subscription.id})
+    [now] = schedule.phases
+    assert ["quantity" in item for item in now["items"]] == [True, False]
+    items = [{"price": item.price} for item in now["items"]]
+    await sandbox.v1.subscription_schedules.update_async(
+        schedule.id,
+        {
+            "end_behavior": "release",
+            "phases": [
+                {"items": items, "start_date": now.start_date, "end_date": now.end_date},
+                {"items": [{"price": price} for price in prices], "duration": {"interval": "month"}},
+            ],
+        },
+    )
+
+
+async def test_a_planned_change_of_plan_bills_the_usage_of_the_period_as_ever(sandbox: Any) -> None:
+    subscription = await subscribe(sandbox)
+    end = period(subscription)[1]
+    await plan(sandbox, subscription, "price_enterprise_monthly", METERED)
+    await report(sandbox, subscription.customer, 1_000)
+    await sandbox.advance_to(end + HOUR_S + 60)
+    renewal = (await invoices(sandbox, subscription))[1]
+    assert (renewal.total, metered_lines(renewal)) == (49_900 + 100, [(1_000, 100)])
+
+
+async def test_a_planned_end_of_a_metered_price_bills_its_last_usage_with_the_renewal(sandbox: Any) -> None:
+    subscription = await subscribe(sandbox)
+    end = period(subscription)[1]
+    await plan(sandbox, subscription, "price_pro_monthly")
+    await report(sandbox, subscription.customer, 1_000)
+    await sandbox.advance_to(end + 60)
+    await report(sandbox, subscription.customer, 500, timestamp=end - 10)
+    await sandbox.advance_to(end + HOUR_S + 60)
+    [_, renewal] = await invoices(sandbox, subscription)
+    assert (renewal.total, metered_lines(renewal)) == (2_900 + 150, [(1_500, 150)])
+    assert len((await sandbox.subscription(subscription.id))["items"].data) == 1
+
+
+async def test_a_planned_change_of_a_metered_price_bills_what_was_used_by_the_old_one(sandbox: Any) -> None:
+    dearer = await new_price(sandbox, unit_amount=1)
+    subscription = await subscribe(sandbox)
+    end = period(subscription)[1]
+    await plan(sandbox, subscription, "price_pro_monthly", dearer.id)
+    await report(sandbox, subscription.customer, 1_000)
+    await sandbox.advance_to(end + HOUR_S + 60)
+    renewal = (await invoices(sandbox, subscription))[1]
+    assert (renewal.total, metered_lines(renewal)) == (2_900 + 100, [(1_000, 100)])
+    await report(sandbox, subscription.customer, 10)
+    await sandbox.advance_to(period(await sandbox.subscription(subscription.id))[1] + HOUR_S + 60)
+    assert (await invoices(sandbox, subscription))[2].total == 2_900 + 10

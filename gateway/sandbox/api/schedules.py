@@ -17,6 +17,7 @@ from gateway.sandbox.schedule_records import PhaseItem
 from gateway.sandbox.shapes.schedules import schedule_shape
 from gateway.sandbox.wire.paging import CREATED, PAGE, page
 from gateway.sandbox.wire.params import Each, Flag, Labels, Shape, Text, Whole, merge_labels
+from gateway.sandbox.world import World
 
 _END = Text(choices=("cancel", "none", "release", "renew"))
 _PHASE = Each(
@@ -66,7 +67,7 @@ def _update(call: Call) -> Json:
     if "phases" not in params:
         put_schedule(world, changed)
         return schedule_shape(world, changed)
-    orders = [_order(phase) for phase in params["phases"]]
+    orders = [_order(world, phase) for phase in params["phases"]]
     if not orders:
         raise Refused("A subscription schedule must have at least one phase.", param="phases")
     phases = plan_phases(world, schedule, orders)
@@ -74,15 +75,12 @@ def _update(call: Call) -> Json:
     return schedule_shape(world, replan(world, changed, phases, behavior))
 
 
-def _order(phase: Mapping[str, Any]) -> PhaseOrder:
+def _order(world: World, phase: Mapping[str, Any]) -> PhaseOrder:
     if "duration" in phase and "end_date" in phase:
         raise Refused("You may only specify one of these parameters: duration, end_date.", param="phases")
     duration = phase.get("duration")
     return PhaseOrder(
-        items=tuple(
-            PhaseItem(price_id=item["price"], quantity=item.get("quantity", 1), metadata=merge_labels({}, item))
-            for item in phase["items"]
-        ),
+        items=tuple(_item(world, item) for item in phase["items"]),
         starts_at=phase.get("start_date"),
         ends_at=phase.get("end_date"),
         lasts=None if duration is None else (duration["interval"], duration.get("interval_count", 1)),
@@ -91,6 +89,15 @@ def _order(phase: Mapping[str, Any]) -> PhaseOrder:
         discounts=tuple(one["discount"] for one in phase.get("discounts", ())),
         metadata=merge_labels({}, phase),
     )
+
+
+def _item(world: World, item: Mapping[str, Any]) -> PhaseItem:
+    is_metered = world.price(item["price"]).meter_id is not None
+    if is_metered and "quantity" in item:
+        message = "You cannot set the quantity for metered plans. Instead, you should report usage to its meter."
+        raise Refused(message, param="phases")
+    quantity = 0 if is_metered else item.get("quantity", 1)
+    return PhaseItem(price_id=item["price"], quantity=quantity, metadata=merge_labels({}, item))
 
 
 def _release(call: Call) -> Json:

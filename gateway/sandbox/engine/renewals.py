@@ -90,7 +90,7 @@ def _renew(world: World, subscription: Subscription) -> None:
     collects = subscription.status != "unpaid" and subscription.pause_behavior != "keep_as_draft"
     lines = tuple(full_line(world, rolled, item) for item in licensed(world, items) if item.id in due)
     for ended in metered(world, subscription.items):
-        if ended.id in due:
+        if ended.id in due and (ended.usage_since or 0) < ended.period_ends_at:
             lines += usage_lines(world, subscription, ended, ended.period_ends_at, is_free=trial_is_over)
     invoice = draft(
         world,

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field, replace
 
 from gateway.sandbox.engine.changes import Change, ItemChange, apply_change
 from gateway.sandbox.engine.refusals import Refused
-from gateway.sandbox.engine.saving import change_subscription, emit
+from gateway.sandbox.engine.saving import add_pending_line, change_subscription, emit
 from gateway.sandbox.engine.scheduled import let_go, put_schedule, schedule_of
 from gateway.sandbox.engine.subscriptions import cancel, recurring_price
+from gateway.sandbox.engine.usage import metered, usage_lines
 from gateway.sandbox.periods import period_end
-from gateway.sandbox.records import Item, Labels, Subscription
+from gateway.sandbox.records import Item, Labels, PendingLine, Subscription
 from gateway.sandbox.schedule_records import Phase, PhaseItem, Schedule
 from gateway.sandbox.shapes.schedules import schedule_shape
 from gateway.sandbox.world import World
@@ -159,39 +160,57 @@ def _carry_out(world: World, schedule: Schedule, proration_behavior: str) -> Non
     if _items_of(subscription) == phase.items:
         return
     if subscription.period_ends_at <= world.now:
+        _bill_what_goes(world, subscription, phase)
         items = _at_once(world, subscription, phase)
         moves = _rhythm(world, items[0]) != _rhythm(world, subscription.items[0])
         anchor = subscription.period_ends_at if moves else subscription.anchor
         change_subscription(world, replace(subscription, items=items, anchor=anchor))
         return
-    changes = _item_changes(subscription, phase)
+    changes = _item_changes(world, subscription, phase)
     apply_change(world, subscription, Change(items=changes, proration_behavior=proration_behavior))
 
 
-def _item_changes(subscription: Subscription, phase: Phase) -> tuple[ItemChange, ...]:
+def _bill_what_goes(world: World, subscription: Subscription, phase: Phase) -> None:
+    """The renewal bills what was used of metered prices that the phase does not have, too."""
+    stay = {item.price_id for item in phase.items}
+    for item in metered(world, subscription.items):
+        if item.price_id not in stay:
+            for line in usage_lines(world, subscription, item, item.period_ends_at):
+                pending = PendingLine(id=line.id, customer_id=subscription.customer_id, created=world.now, line=line)
+                add_pending_line(world, pending)
+
+
+def _item_changes(world: World, subscription: Subscription, phase: Phase) -> tuple[ItemChange, ...]:
     changes, free = [], list(subscription.items)
     kept = {item.price_id: item for item in subscription.items}
     wanted = [one for one in phase.items if one.price_id not in kept]
     for one in phase.items:
         if (item := kept.get(one.price_id)) is not None:
             free.remove(item)
-            changes.append(ItemChange(item_id=item.id, quantity=one.quantity))
+            changes.append(ItemChange(item_id=item.id, quantity=_quantity(world, one)))
     for one in wanted:
         item_id = free.pop(0).id if free else None
-        changes.append(ItemChange(item_id=item_id, price_id=one.price_id, quantity=one.quantity))
+        changes.append(ItemChange(item_id=item_id, price_id=one.price_id, quantity=_quantity(world, one)))
     changes += [ItemChange(item_id=item.id, deleted=True) for item in free]
     return tuple(changes)
 
 
+def _quantity(world: World, item: PhaseItem) -> int | None:
+    return None if world.price(item.price_id).meter_id is not None else item.quantity
+
+
 def _at_once(world: World, subscription: Subscription, phase: Phase) -> tuple[Item, ...]:
     items = {item.id: item for item in subscription.items}
-    for change in _item_changes(subscription, phase):
+    for change in _item_changes(world, subscription, phase):
         if change.deleted:
             del items[change.item_id or ""]
         elif change.item_id is not None:
             old = items[change.item_id]
             items[old.id] = replace(
-                old, price_id=change.price_id or old.price_id, quantity=change.quantity or old.quantity
+                old,
+                price_id=change.price_id or old.price_id,
+                quantity=change.quantity or old.quantity,
+                usage_since=old.usage_since if change.price_id is None else old.period_ends_at,
             )
         else:
             first = subscription.items[0]
@@ -202,6 +221,7 @@ def _at_once(world: World, subscription: Subscription, phase: Phase) -> tuple[It
                 price_id=change.price_id or "",
                 quantity=change.quantity or 1,
                 created=world.now,
+                usage_since=first.period_ends_at,
                 metadata={},
             )
     return tuple(items.values())

@@ -48,7 +48,7 @@ def schedule_shape(world: World, schedule: Schedule) -> Json:
         "livemode": False,
         "metadata": dict(schedule.metadata),
         "pause_schedules": [],
-        "phases": [_phase(schedule, phase) for phase in schedule.phases],
+        "phases": [_phase(world, schedule, phase) for phase in schedule.phases],
         "released_at": schedule.released_at,
         "released_subscription": schedule.released_subscription_id,
         "status": schedule.status,
@@ -57,7 +57,7 @@ def schedule_shape(world: World, schedule: Schedule) -> Json:
     }
 
 
-def _phase(schedule: Schedule, phase: Phase) -> Json:
+def _phase(world: World, schedule: Schedule, phase: Phase) -> Json:
     return {
         "add_invoice_items": [],
         "application_fee_percent": None,
@@ -72,7 +72,7 @@ def _phase(schedule: Schedule, phase: Phase) -> Json:
         "discounts": [{"coupon": None, "discount": one, "promotion_code": None} for one in phase.discounts],
         "end_date": phase.ends_at,
         "invoice_settings": None,
-        "items": [_item(item) for item in phase.items],
+        "items": [_item(world, item) for item in phase.items],
         "metadata": dict(phase.metadata),
         "on_behalf_of": None,
         "proration_behavior": phase.proration_behavior,
@@ -82,13 +82,14 @@ def _phase(schedule: Schedule, phase: Phase) -> Json:
     }
 
 
-def _item(item: PhaseItem) -> Json:
+def _item(world: World, item: PhaseItem) -> Json:
+    quantity = {"quantity": item.quantity} if world.price(item.price_id).meter_id is None else {}
     return {
         "billing_thresholds": None,
         "discounts": [],
         "metadata": dict(item.metadata),
         "plan": item.price_id,
         "price": item.price_id,
-        "quantity": item.quantity,
+        **quantity,
         "tax_rates": [],
     }
