@@ -29,7 +29,7 @@ from gateway.clock import Clock
 from gateway.core.errors import BillingUnavailable, CapacityReduced, LedgerUnavailable, TiergateError
 from gateway.ledger import InboxRow, Ledger
 from gateway.sync.customers import Sync
-from gateway.sync.judging import Judge, Verdict
+from gateway.sync.judging import Judge
 from gateway.sync.receiving import keep_event
 
 log = structlog.get_logger(__name__)
@@ -152,7 +152,7 @@ class EventWorker:
 
         async def work(group: list[InboxRow]) -> None:
             async with slots, self._sync.billing.pace.turn():
-                await self._work_group(group)
+                await self._has_worked(group, self._work_group(group))
 
         await asyncio.gather(*(work(group) for group in groups.values()))
         return len(rows)
@@ -167,12 +167,9 @@ class EventWorker:
         failed: set[str] = set()
 
         async def ask(subject: tuple[str, str], about: list[InboxRow]) -> None:
-            try:
-                async with slots, self._sync.billing.pace.turn():
-                    await self._judge.find_owner(subject)
-            except TiergateError as error:
-                failed.update(row.event_id for row in about)
-                await self._put_back(about, error)
+            async with slots, self._sync.billing.pace.turn():
+                if not await self._has_worked(about, self._judge.find_owner(subject)):
+                    failed.update(row.event_id for row in about)
 
         await asyncio.gather(*(ask(subject, about) for subject, about in subjects.items()))
         return [row for row in rows if row.event_id not in failed]
@@ -204,18 +201,21 @@ class EventWorker:
             self.wake()
         return new
 
-    async def _work_group(self, rows: list[InboxRow]) -> None:
+    async def _has_worked(self, rows: list[InboxRow], work: Awaitable[object]) -> bool:
+        """Whether what is done for these events was done; else they are put back."""
         try:
-            verdicts = await self._judge.judge(rows, self._judge.owner_of(rows[0]))
+            await work
         except TiergateError as error:
             await self._put_back(rows, error)
         except Exception as error:  # whatever it is, the events must not be lost and the worker must go on
             log.exception("event could not be worked on", event_ids=[row.event_id for row in rows])
             await self._put_back(rows, error)
         else:
-            await self._settle(rows, verdicts)
+            return True
+        return False
 
-    async def _settle(self, rows: list[InboxRow], verdicts: list[Verdict]) -> None:
+    async def _work_group(self, rows: list[InboxRow]) -> None:
+        verdicts = await self._judge.judge(rows, self._judge.owner_of(rows[0]))
         done: defaultdict[str, list[InboxRow]] = defaultdict(list)
         for row, verdict in zip(rows, verdicts, strict=True):
             if verdict.is_dead:
