@@ -68,11 +68,14 @@ class Provisioning:
         self._codec = codec
         self._clock = clock
 
-    async def create_customer(self, user_id: str | None, *, actor: str) -> CustomerRow:
+    async def create_customer(
+        self, user_id: str | None, *, actor: str, stripe_customer_id: str | None = None
+    ) -> CustomerRow:
         """A new customer. Without a `user_id` it gets one of its own that no seller's id can equal.
 
         Raises:
             UserExists: Another customer has this `user_id`.
+            CustomerExists: Another customer has this Stripe customer.
         """
         customer_id = random_text(CUSTOMER_ID_LENGTH)
         return await self._ledger.create_customer(
@@ -80,6 +83,7 @@ class Provisioning:
             user_id=user_id if user_id is not None else OWN_PREFIX + customer_id,
             now=self._now(),
             actor=actor,
+            stripe_customer_id=stripe_customer_id,
         )
 
     async def issue(

@@ -16,6 +16,7 @@ from typing import Self
 import stripe
 
 from gateway.billing.checkout_params import Buyer, checkout_params
+from gateway.billing.customer_list import CustomerList
 from gateway.billing.endpoints import EndpointKeeper
 from gateway.billing.facts import FactReader
 from gateway.billing.failures import is_missing, stripe_call
@@ -99,6 +100,8 @@ class Billing:
         )
         self.facts = FactReader(self._client, deadline_s=options.deadline_s)
         """What a customer has at Stripe."""
+        self.customers = CustomerList(self._client, deadline_s=options.deadline_s)
+        """All customers of the account."""
         self.endpoints = EndpointKeeper(self._client, api_version=API_VERSION, deadline_s=options.deadline_s)
         """Webhook endpoints."""
         self.invoices = InvoiceReader(self._client, deadline_s=options.deadline_s)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway.cli.granting import grant, ungrant
+from gateway.cli.importing import import_customers
 from gateway.cli.opening import ACTOR, find_policy, open_parts, run, say_if_unpublished
 from gateway.cli.options import Who, examples, json_option, who_options
 from gateway.cli.portrait import draw_portrait, print_portrait
@@ -25,10 +26,10 @@ _AUDIT_ROWS = 10
 
 @click.group("customers")
 def customers_group() -> None:
-    """Create, list, show, block and unblock customers, grant tiers by hand, and look back at what was used."""
+    """Create, import, list, show, block and unblock customers, grant tiers by hand, and look back at use."""
 
 
-for _command in (usage, grant, ungrant):
+for _command in (usage, grant, ungrant, import_customers):
     customers_group.add_command(_command)
 
 

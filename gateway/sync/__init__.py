@@ -23,11 +23,12 @@ from gateway.sync.comparing import Comparing, Comparison, Difference
 from gateway.sync.customers import HoldsPolicy, Sync, SyncOutcome
 from gateway.sync.receiving import Received, accepts, receive_event
 from gateway.sync.reconciling import Reconciler, ReconciliationBusy, Schedule
-from gateway.sync.reporting import SyncReport
+from gateway.sync.reporting import MAX_PER_SECOND, Pace, SyncReport
 from gateway.sync.turns import ChangeInProgress
 from gateway.sync.worker import EventWorker, WorkerOptions
 
 __all__ = [
+    "MAX_PER_SECOND",
     "ChangeInProgress",
     "ChangeTimeRefused",
     "Comparing",
@@ -36,6 +37,7 @@ __all__ = [
     "EventWorker",
     "HoldsPolicy",
     "NoSubscription",
+    "Pace",
     "PlanChanged",
     "PlanChanges",
     "PlanPreview",

@@ -99,6 +99,10 @@ async def make_every_call(billing: Billing) -> None:
     await billing.fetch_prices([plan("pro-monthly"), plan("by-id", "price_pro_yearly")])
     assert [one async for one in billing.list_undelivered(0)] == []
     await billing.describe(frozenset({"entitlements", "billing meters"}))
+    [listed], _ = await billing.customers.fetch_page(None)
+    assert (listed.stripe_customer_id, listed.claimed_id) == (cus, "customer0001")
+    await billing.customers.write_ids(cus, customer_id="customer0001", user_id="user")
+    assert await billing.customers.fetch_page(cus) == ([], False)
     made = await billing.endpoints.create("http://127.0.0.1:9/webhook")
     await billing.endpoints.repair(made.endpoint_id)
     assert [one.missing_types for one in await billing.endpoints.fetch_all()] == [()]
