@@ -19,6 +19,7 @@ from gateway.core.errors import LedgerUnavailable
 from gateway.core.forecast import forecast_exhaustion, window_pace_s
 from gateway.core.limit_text import REQUESTS, limit_words
 from gateway.core.limits import Concurrency, Limit, Rate, limit_field
+from gateway.core.overage_usage import OverageUsage, list_overages
 from gateway.core.plan_change import counted_window
 from gateway.core.policy import Policy
 from gateway.ledger import HOUR_S, Ledger
@@ -95,6 +96,7 @@ class Usage:
     limits: tuple[LimitUsage, ...]
     credits: tuple[CreditUsage, ...]
     """In the order in which they are spent. Those that expired are left out."""
+    overages: tuple[OverageUsage, ...]
     source: Source
     as_of: int
     """Unix seconds."""
@@ -126,6 +128,7 @@ async def read_usage(account: Account, *, policy: Policy, cache: Cache, ledger: 
         access=access,
         limits=list_usage(account, access, reading, recent),
         credits=list_credits(account, reading),
+        overages=list_overages(account, access, policy, reading.counters, reading.now),
         source=reading.source,
         as_of=int(reading.now),
     )

@@ -28,6 +28,7 @@ from gateway.outages import Outages
 from gateway.policyfiles import LastGood, PolicyHolder
 from gateway.provisioning import Provisioning
 from gateway.publishing import Publisher
+from gateway.reporting import Reporter, ReportingOptions
 from gateway.settings import Settings
 from gateway.settlement import Settlement
 from gateway.supervised import run_directory
@@ -157,6 +158,14 @@ async def open_runtime(settings: Settings, *, proxies: bool = True) -> AsyncIter
             alerts=Sending(ledger=ledger, channels=channels, clock=clock, metrics=metrics),
             tallies=Tallies(ledger, clock, metrics),
             sync=sync,
+            reporter=Reporter(
+                ledger=ledger,
+                billing=billing,
+                policy=policy,
+                clock=clock,
+                metrics=metrics,
+                options=ReportingOptions(hold_s=settings.meter_report_interval_s),
+            ),
             events=EventWorker(ledger=ledger, sync=sync, clock=clock),
             reconciler=Reconciler(
                 ledger=ledger,

@@ -25,6 +25,7 @@ _CHARGE_BACK_S = 1.0
 _SHOW_S = 1.0
 _ALERTS_S = 2.0
 _RENEW_S = 10.0
+_REPORTS_S = 2.0
 _PARENT_CHECK_S = 0.2
 _DEPENDENCY_CHECK_S = 5.0
 _FORGET_S = 600.0
@@ -50,6 +51,7 @@ def start_tasks(background: Background, runtime: Runtime) -> None:
     background.every(_SHOW_S, "metrics", lambda: _show_metrics(runtime))
     background.run("upstream checks", HealthChecker(runtime.groups).run)
     background.every(_RENEW_S, "upstream groups", lambda: _renew_groups(runtime))
+    background.every(_REPORTS_S, "overage", runtime.reporter.report_due)
     background.every(settings.event_sweep_interval_s, "undelivered events", runtime.events.sweep)
     background.every(_RECONCILE_CHECK_S, "reconciliation", runtime.reconciler.run_if_due)
     background.every(_RECONCILE_CHECK_S, "billing watch", lambda: watch_billing(runtime))

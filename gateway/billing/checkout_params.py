@@ -29,13 +29,16 @@ class Buyer:
     cancel_url: str
 
 
-def checkout_params(purchase: Purchase, buyer: Buyer, price_ids: tuple[str, ...]) -> SessionCreateParams:
+def checkout_params(
+    purchase: Purchase, buyer: Buyer, price_ids: tuple[str, ...], metered_ids: tuple[str, ...]
+) -> SessionCreateParams:
     """The parameters of a checkout session.
 
     Args:
         purchase: What is sold.
         buyer: To whom.
         price_ids: Of the plan, then of each add-on.
+        metered_ids: Prices of overage: sold without a quantity.
     """
     metadata = {
         METADATA_CUSTOMER: buyer.customer_id,
@@ -46,7 +49,7 @@ def checkout_params(purchase: Purchase, buyer: Buyer, price_ids: tuple[str, ...]
         "mode": "subscription",
         "customer": buyer.stripe_customer_id,
         "client_reference_id": buyer.customer_id,
-        "line_items": _lines(purchase, price_ids),
+        "line_items": _lines(purchase, price_ids, metered_ids),
         "metadata": metadata,
         "subscription_data": {"metadata": metadata},
         "success_url": buyer.success_url,
@@ -69,10 +72,13 @@ def _offer_trial(params: SessionCreateParams, trial: Trial) -> None:
         params["payment_method_collection"] = "if_required"
 
 
-def _lines(purchase: Purchase, price_ids: tuple[str, ...]) -> list[SessionCreateParamsLineItem]:
+def _lines(
+    purchase: Purchase, price_ids: tuple[str, ...], metered_ids: tuple[str, ...]
+) -> list[SessionCreateParamsLineItem]:
     base, *others = price_ids
     add_ons: list[SessionCreateParamsLineItem] = [{"price": price_id, "quantity": 1} for price_id in others]
-    return [_base_line(purchase, base), *add_ons]
+    usage: list[SessionCreateParamsLineItem] = [{"price": price_id} for price_id in metered_ids]
+    return [_base_line(purchase, base), *add_ons, *usage]
 
 
 def _base_line(purchase: Purchase, price_id: str) -> SessionCreateParamsLineItem:

@@ -22,6 +22,7 @@ from gateway.billing.facts import FactReader
 from gateway.billing.failures import is_missing, stripe_call
 from gateway.billing.health import StripeReport, examine
 from gateway.billing.invoices import InvoiceReader
+from gateway.billing.meter_events import MeterEvents
 from gateway.billing.pace import Pace
 from gateway.billing.plan_changes import PlanChanger
 from gateway.billing.prices import PriceList
@@ -109,6 +110,8 @@ class Billing:
         self._prices = PriceList(self._client, ttl_s=options.price_ttl_s, deadline_s=options.deadline_s)
         self.changes = PlanChanger(self._client, self._prices, deadline_s=options.deadline_s)
         """Changes of running subscriptions."""
+        self.meter_events = MeterEvents(self._client, deadline_s=options.deadline_s)
+        """Units beyond quotas."""
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -144,7 +147,8 @@ class Billing:
         """
         price_ids = [await self._price_for_sale(purchase.plan)]
         price_ids += [await self._price_for_sale(add_on) for add_on in purchase.add_ons]
-        params = checkout_params(purchase, buyer, tuple(price_ids))
+        metered = [await self._prices.fetch_metered(price) for price in purchase.metered]
+        params = checkout_params(purchase, buyer, tuple(price_ids), tuple(metered))
         async with stripe_call("create a checkout", self._deadline_s):
             try:
                 session = await self._client.v1.checkout.sessions.create_async(params)

@@ -9,8 +9,11 @@ import stripe
 from gateway.billing.failures import is_missing, stripe_call
 from gateway.billing.reading import id_of, read_dispute, read_subscription, read_tier
 from gateway.billing.scheduling import fetch_schedule
+from gateway.billing.tariffs import TariffReader, is_metered
 from gateway.billing.webhook import METADATA_BEFORE
 from gateway.core.billing_facts import CustomerFacts, DisputeFacts, SubscriptionFacts
+from gateway.core.plan_map import ENDED_STATUSES
+from gateway.core.tariff import Tariff
 
 _PAGE = 100
 
@@ -21,6 +24,7 @@ class FactReader:
     def __init__(self, client: stripe.StripeClient, *, deadline_s: float) -> None:
         self._client = client
         self._deadline_s = deadline_s
+        self._tariffs = TariffReader(client, deadline_s=deadline_s)
 
     async def fetch_subscriptions(self, stripe_customer_id: str) -> CustomerFacts:
         """All subscriptions of a customer, ended ones too, with all of their items.
@@ -45,7 +49,18 @@ class FactReader:
         items = [item async for item in one.items.auto_paging_iter()]
         schedule_id = id_of(one.schedule)
         schedule = None if schedule_id is None else await fetch_schedule(self._client, schedule_id)
-        return read_subscription(one, items, schedule)
+        return read_subscription(one, items, await self._read_tariffs(one, items), schedule)
+
+    async def _read_tariffs(
+        self, subscription: stripe.Subscription, items: list[stripe.SubscriptionItem]
+    ) -> dict[str, Tariff | None]:
+        if subscription.status in ENDED_STATUSES:
+            return {item.id: None for item in items if is_metered(item.price)}
+        return {
+            item.id: await self._tariffs.of(item.price, subscription.currency)
+            for item in items
+            if is_metered(item.price)
+        }
 
     async def had_trial(self, stripe_customer_id: str) -> bool:
         """Whether any subscription of a customer began with a trial: asked of all there ever were.

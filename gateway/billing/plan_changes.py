@@ -17,11 +17,17 @@ from gateway.billing.prices import PriceList
 from gateway.billing.reading import PriceFacts
 from gateway.billing.scheduling import Scheduler
 from gateway.billing.values import ChangeResult, PlanChange
+from gateway.core.overage import PriceName
 from gateway.core.policy import Plan
 from gateway.core.switching import Proration
 
 if TYPE_CHECKING:
-    from stripe.params import InvoiceCreatePreviewParams, SubscriptionUpdateParams
+    from stripe.params import (
+        InvoiceCreatePreviewParams,
+        InvoiceCreatePreviewParamsSubscriptionDetailsItem,
+        SubscriptionUpdateParams,
+        SubscriptionUpdateParamsItem,
+    )
 
 _BEHAVIORS: dict[Proration, Literal["create_prorations", "always_invoice", "none"]] = {
     "next invoice": "create_prorations",
@@ -48,12 +54,21 @@ class PlanChanger:
         """
         return await self._prices.fetch_for_sale(plan)
 
+    async def fetch_metered(self, price: PriceName) -> str:
+        """The id of a price of overage; see `PriceList.fetch_metered`."""
+        return await self._prices.fetch_metered(price)
+
     async def preview(self, change: PlanChange) -> ChangePreview:
         """What a plan change would cost. Nothing is changed."""
+        items: list[InvoiceCreatePreviewParamsSubscriptionDetailsItem] = [
+            {"id": change.item_id, "price": change.price_id}
+        ]
+        items += [{"price": price_id} for price_id in change.adds]
+        items += [{"id": item_id, "deleted": True} for item_id, _ in change.removes]
         params: InvoiceCreatePreviewParams = {
             "subscription": change.subscription_id,
             "subscription_details": {
-                "items": [{"id": change.item_id, "price": change.price_id}],
+                "items": items,
                 "proration_behavior": _BEHAVIORS[change.proration],
             },
         }
@@ -80,8 +95,11 @@ class PlanChanger:
         What is to be paid at once (another billing interval, or by the policy's word) and is not leaves the
         old plan until it is. Invoices that are sent by mail hold nothing up: there Stripe lets no change wait.
         """
+        items: list[SubscriptionUpdateParamsItem] = [{"id": change.item_id, "price": change.price_id}]
+        items += [{"price": price_id} for price_id in change.adds]
+        items += [{"id": item_id, "deleted": True} for item_id, _ in change.removes]
         params: SubscriptionUpdateParams = {
-            "items": [{"id": change.item_id, "price": change.price_id}],
+            "items": items,
             "proration_behavior": _BEHAVIORS[change.proration],
             "expand": ["latest_invoice"],
         }

@@ -18,6 +18,7 @@ from gateway.billing.failures import is_missing, stripe_call
 from gateway.billing.reading import PriceFacts, read_price
 from gateway.core.errors import BillingRefused, BillingUnavailable
 from gateway.core.offer import AddOn
+from gateway.core.overage import PriceName
 from gateway.core.policy import Plan
 
 log = structlog.get_logger(__name__)
@@ -69,6 +70,22 @@ class PriceList:
             kind = "add-on" if isinstance(plan, AddOn) else "plan"
             raise BillingRefused(f"The {kind} {name!r} has no price for sale at the payment provider.")
         return found
+
+    async def fetch_metered(self, price: PriceName) -> str:
+        """The id of a price of overage, read now.
+
+        Raises:
+            BillingRefused: Also if Stripe has no such active price, or if it bills no usage.
+            BillingUnavailable: Stripe did not say.
+        """
+        if price.lookup_key is None:
+            found = (await self._by_id([price.price_id or ""])).get(f"id {price.price_id}")
+        else:
+            found = (await self._by_lookup_key([price.lookup_key])).get(f"key {price.lookup_key}")
+        if found is None or not found.is_metered:
+            log.error("overage has no active metered price in stripe", price=str(price.price_id or price.lookup_key))
+            raise BillingRefused("A price of overage is missing at the payment provider, or bills no usage.")
+        return found.price_id
 
     def forget(self) -> None:
         """Read every price again when it is next asked for."""

@@ -7,6 +7,7 @@ into a refusal: an unreadable answer is never taken for an empty one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import stripe
@@ -14,6 +15,7 @@ import stripe
 from gateway.billing.webhook import METADATA_CUSTOMER, METADATA_PLAN, METADATA_TIER
 from gateway.core.billing_facts import DisputeFacts, ItemFacts, PendingFacts, ScheduleFacts, SubscriptionFacts
 from gateway.core.money import money_text
+from gateway.core.tariff import Tariff
 
 _CLOSED_DISPUTES = frozenset({"won", "lost", "warning_closed", "prevented", "charge_refunded"})
 _BEGINS_UNPAID = frozenset({"incomplete", "incomplete_expired", "canceled"})
@@ -35,6 +37,8 @@ class PriceFacts:
     interval_count: int
     product_name: str
     active: bool
+    is_metered: bool = False
+    """Whether it bills usage."""
 
     @property
     def amount_text(self) -> str | None:
@@ -61,15 +65,25 @@ class CheckoutFacts:
 
 
 def read_subscription(
-    subscription: stripe.Subscription, items: list[stripe.SubscriptionItem], schedule: ScheduleFacts | None = None
+    subscription: stripe.Subscription,
+    items: list[stripe.SubscriptionItem],
+    tariffs: Mapping[str, Tariff | None],
+    schedule: ScheduleFacts | None = None,
 ) -> SubscriptionFacts:
-    """Facts of one subscription with all of its items, and what is planned for it."""
+    """Facts of one subscription with all of its items, and what is planned for it.
+
+    Args:
+        subscription: As it is.
+        items: All of them.
+        tariffs: Of those that are metered, by their ids.
+        schedule: What is planned.
+    """
     return SubscriptionFacts(
         subscription_id=subscription.id,
         status=subscription.status,
         anchor_at=subscription.billing_cycle_anchor,
         started_at=subscription.start_date,
-        items=tuple(_read_item(item) for item in items),
+        items=tuple(_read_item(item, tariffs) for item in items),
         cancel_at=subscription.cancel_at,
         cancel_at_period_end=subscription.cancel_at_period_end,
         ended_at=subscription.ended_at,
@@ -95,6 +109,7 @@ def read_price(price: stripe.Price) -> PriceFacts:
         interval_count=1 if recurring is None else recurring.interval_count,
         product_name="" if isinstance(product, str) or "name" not in product else product.name,
         active=price.active,
+        is_metered=recurring is not None and recurring.usage_type == "metered",
     )
 
 
@@ -171,7 +186,7 @@ def read_phase_item(item: stripe.SubscriptionSchedule.Phase.Item, place: int, at
     )
 
 
-def _read_item(item: stripe.SubscriptionItem) -> ItemFacts:
+def _read_item(item: stripe.SubscriptionItem, tariffs: Mapping[str, Tariff | None]) -> ItemFacts:
     recurring = item.price.recurring
     return ItemFacts(
         item_id=item.id,
@@ -184,6 +199,8 @@ def _read_item(item: stripe.SubscriptionItem) -> ItemFacts:
         interval=None if recurring is None else recurring.interval,
         interval_count=1 if recurring is None else recurring.interval_count,
         amount=item.price.unit_amount,
+        is_metered=item.id in tariffs,
+        tariff=tariffs.get(item.id),
     )
 
 

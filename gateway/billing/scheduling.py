@@ -137,7 +137,7 @@ def _two_phases(
         first["trial_end"] = phase.trial_end
     interval, count = later.lasts
     second: SubscriptionScheduleUpdateParamsPhase = {
-        "items": [_changed(item, later) for item in items],
+        "items": _changed_items(items, later),
         "duration": {"interval": interval, "interval_count": count},
         "proration_behavior": "none",
     }
@@ -155,6 +155,14 @@ def _item(item: stripe.SubscriptionSchedule.Phase.Item) -> SubscriptionScheduleU
     if item.tax_rates:
         echoed["tax_rates"] = [rate.id for rate in item.tax_rates]
     return echoed
+
+
+def _changed_items(
+    items: list[SubscriptionScheduleUpdateParamsPhaseItem], later: LaterChange
+) -> list[SubscriptionScheduleUpdateParamsPhaseItem]:
+    gone = {price_id for _, price_id in later.change.removes}
+    added: list[SubscriptionScheduleUpdateParamsPhaseItem] = [{"price": price_id} for price_id in later.change.adds]
+    return [*(_changed(item, later) for item in items if item["price"] not in gone), *added]
 
 
 def _changed(

@@ -31,6 +31,10 @@ class PlanChange:
     proration: Proration = "next invoice"
     is_invoiced: bool = False
     """Its invoices are sent by mail, so no change waits for a payment."""
+    adds: tuple[str, ...] = ()
+    """Metered prices that get an item beside it."""
+    removes: tuple[tuple[str, str], ...] = ()
+    """Items of metered prices that go, each with its price: Stripe bills what was reported for them until then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -231,10 +231,11 @@ def _states_of_chains(claims: Sequence[Claim], reply: list[Any], *, is_charged: 
             states.append(state_of(claim, reply[at], reply[1]))
             continue
         first = first or claim
-        left += max(0, claim.limit - reply[at])
+        before, left = left, left + max(0, claim.limit - reply[at])
         if not claim.passes_on:
             remaining, reset_ms = left - first.cost * is_charged, first.ends_at * 1000 - reply[1]
-            states.append(LimitState(remaining=remaining, reset_ms=reset_ms, allowed=first.cost <= left))
+            last = min(remaining, left - before) if remaining > 0 else 0
+            states.append(LimitState(remaining=remaining, reset_ms=reset_ms, allowed=first.cost <= left, last=last))
             first, left = None, 0
     return tuple(states)
 

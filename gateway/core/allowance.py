@@ -21,18 +21,17 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from gateway.core.charge import QuotaClaim
 from gateway.core.limits import Quota
 from gateway.core.money import money_text
-from gateway.core.overage import meter_of_field, overage_field
+from gateway.core.overage import overage_field
 from gateway.core.tariff import MOST_UNITS, units_within
 from gateway.core.window import quota_window
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from gateway.core.access import Access
     from gateway.core.account import Account, MeteredItem, SpendCap
+    from gateway.core.billing_facts import ItemFacts
     from gateway.core.limits import Limit
     from gateway.core.overage import Overage, PriceName
-    from gateway.core.policy import Policy
+    from gateway.core.policy import Plan, Policy
 
 _BESIDE_OVERAGE = frozenset({"pending_update"})
 """What may be true of a subscription beside its status, and it still has overage: the old plan is paid for."""
@@ -85,7 +84,18 @@ def carried_item(policy: Policy, account: Account, access: Access, overage: Over
     return next((item for item in subscription.metered if is_price(item, price)), None)
 
 
-def is_price(item: MeteredItem, price: PriceName) -> bool:
+def prices_beside(policy: Policy, plan: Plan) -> tuple[PriceName, ...]:
+    """The metered prices of which a subscription to a plan has an item each."""
+    own = dict(plan.overage_prices)
+    return tuple(own.get(overage.meter, overage.price) for overage in policy.tiers[plan.tier].overages)
+
+
+def all_prices(policy: Policy) -> frozenset[PriceName]:
+    """Every price of overage that policy names: an item at one of them is of our making."""
+    return frozenset(price for plan in policy.plans.values() for price in prices_beside(policy, plan))
+
+
+def is_price(item: MeteredItem | ItemFacts, price: PriceName) -> bool:
     """Whether an item has the price that policy names."""
     if price.price_id is not None:
         return item.price_id == price.price_id
@@ -109,6 +119,12 @@ def _lowest(overage: Overage, item: MeteredItem, included: int, own: SpendCap | 
     if spend is not None and (bought := units_of_cap(item, *spend)) <= units:
         units, bound, words = bought, "spend-cap", f"the spend cap of {money_text(*spend)}"
     return Allowance(overage=overage, units=units, bound=bound, words=words)  # type: ignore[arg-type]  # words of Bound
+
+
+def overage_words(meter: str, allowance: Allowance) -> str:
+    """What a caller is told in overage: plain ASCII without quotes or line ends."""
+    upto = "" if allowance.bound == "none" else f", up to {allowance.words}"
+    return f"What the plan includes of {meter} is used up in this billing period. What is used beyond is billed{upto}."
 
 
 def units_of_cap(item: MeteredItem, amount: int, currency: str) -> int:
@@ -142,10 +158,3 @@ def with_overage(
         ends_at=ends_at,
     )
     return (*behind[:-1], replace(behind[-1], passes_on=True), claim) if behind else (claim,)
-
-
-def units_beyond(claims: Sequence[QuotaClaim], taken: Sequence[int]) -> int:
-    """Units of overage among what a chain took."""
-    return sum(
-        units for claim, units in zip(claims, taken, strict=True) if meter_of_field(claim.field) is not None and units
-    )

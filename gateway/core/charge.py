@@ -77,6 +77,8 @@ class LimitState:
     empty again, or, if it said no, until it would allow this cost. When a call in progress ends is not
     known: 0, or, if there was no place, when to try again."""
     allowed: bool
+    last: int = 0
+    """Of `remaining`, what the last claim of a chain would cover."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

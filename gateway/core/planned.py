@@ -42,6 +42,16 @@ class PlannedLimit:
     allowance: Allowance | None = None
     """How far it may be exceeded; None: it is a plain limit."""
 
+    @property
+    def has_overage(self) -> bool:
+        """Whether the last of `credits` is overage."""
+        return self.allowance is not None and self.allowance.units > 0
+
+    @property
+    def overage_units(self) -> int:
+        """How many units of overage are allowed in all, in this billing period."""
+        return 0 if self.allowance is None else self.allowance.units
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:

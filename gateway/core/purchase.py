@@ -9,11 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gateway.core.allowance import prices_beside
 from gateway.core.errors import TiergateError
 from gateway.core.nearest import nearest_name
 
 if TYPE_CHECKING:
     from gateway.core.offer import AddOn, Trial
+    from gateway.core.overage import PriceName
     from gateway.core.policy import Plan, Policy
 
 _LONGEST_ECHO = 60
@@ -52,6 +54,8 @@ class Purchase:
     add_ons: tuple[AddOn, ...]
     trial: Trial | None = None
     """The plan's, if the customer may have it: `check_purchase` does not know that."""
+    metered: tuple[PriceName, ...] = ()
+    """The prices of overage that go with the plan."""
 
 
 def check_purchase(policy: Policy, plan: Plan, extras: Extras) -> Purchase:
@@ -65,7 +69,12 @@ def check_purchase(policy: Policy, plan: Plan, extras: Extras) -> Purchase:
     Raises:
         SeatsNotSold, AddOnNotSold: Policy does not sell that.
     """
-    return Purchase(plan=plan, seats=_seats(plan, extras.seats), add_ons=_add_ons(policy, plan, extras.add_ons))
+    return Purchase(
+        plan=plan,
+        seats=_seats(plan, extras.seats),
+        add_ons=_add_ons(policy, plan, extras.add_ons),
+        metered=prices_beside(policy, plan),
+    )
 
 
 def _seats(plan: Plan, asked: int | None) -> int:

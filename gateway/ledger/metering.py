@@ -202,14 +202,15 @@ class Metering(LedgerPart):
         await self._change(row, status="sent", sent_at=now, error=None)
 
     @unbroken
-    async def delay_report(self, row: MeterReportRow, *, until: int, error: str) -> None:
-        """Try again at `until`."""
-        await self._change(row, due_at=until, error=note(error))
+    async def delay_report(self, row: MeterReportRow, *, until: int, error: str, is_unknown: bool) -> None:
+        """Try again at `until`. Unless it `is_unknown` whether Stripe took this try, it is as before it."""
+        known = {} if is_unknown else {"tried_at": row.tried_at}
+        await self._change(row, due_at=until, error=note(error), **known)
 
     @unbroken
     async def bury_report(self, row: MeterReportRow, *, error: str) -> None:
-        """Give it up: only `retry_report` sends it again."""
-        await self._change(row, status="dead", error=note(error))
+        """Give it up: only `retry_report` sends it again. Stripe took no try beside those that `row` tells of."""
+        await self._change(row, status="dead", error=note(error), tried_at=row.tried_at)
 
     @unbroken
     async def doubt_report(self, identifier: str, *, error: str) -> MeterReportRow | None:

@@ -37,6 +37,7 @@ from gateway.policyfiles.faults import FaultLog, Place
 from gateway.policyfiles.lifecycle import check_lifecycle, complete_lifecycle, read_lifecycle
 from gateway.policyfiles.offers import check_offers
 from gateway.policyfiles.once import bears_keys, read_once
+from gateway.policyfiles.overage_checks import check_overages, overage_prices
 from gateway.policyfiles.plans import read_plans
 from gateway.policyfiles.prices import SoldPrices
 from gateway.policyfiles.routes import read_routes
@@ -140,6 +141,7 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
         check_offers(plans.values(), tiers, add_ons, faults)
         check_features(routes, (*tiers.values(), *add_ons.values()), entitlements, faults)
         check_costs(routes, tiers, faults)
+        check_overages(tiers, plans.values(), meters, faults)
         check_groups(routes, upstreams, faults)
         check_route_groups(routes, (*tiers.values(), *add_ons.values()), faults)
         if not has_default_upstream:
@@ -153,7 +155,10 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
         "default_tier": default_tier,
         "meters": meters,
         "tiers": {name: _tier(rank, draft, is_sold=name in sold) for rank, (name, draft) in enumerate(tiers.items())},
-        "plans": {name: draft.compiled() for name, draft in plans.items()},
+        "plans": {
+            name: dataclasses.replace(draft.compiled(), overage_prices=overage_prices(draft, tiers[draft.tier.value]))
+            for name, draft in plans.items()
+        },
         "add_ons": {name: draft.compiled() for name, draft in add_ons.items()},
         "routes": tuple(_route(draft, billable, once) for draft in routes),
         "lifecycle": complete_lifecycle(lifecycle, default_tier),
@@ -261,6 +266,7 @@ def _tier(rank: int, draft: TierDraft, *, is_sold: bool) -> Tier:
         features=features,
         forward=draft.forward,
         when_cache_fails=draft.when_cache_fails or default_rule(limits, is_sold=is_sold),
+        overages=tuple(overage for one in draft.overages if (overage := one.overage) is not None),
     )
 
 

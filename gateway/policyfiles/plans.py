@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.core.policy import Plan
+from gateway.policyfiles.overages import read_plan_prices
 from gateway.policyfiles.prices import AMOUNT_KEYS, read_price
 from gateway.policyfiles.seats import read_seats
 from gateway.policyfiles.shapes import as_fields, as_list, as_text, check_name, title_of
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
     from gateway.core.offer import CheckoutTerms, SeatRange
     from gateway.policyfiles.document import Node, Text
     from gateway.policyfiles.faults import FaultLog, Place
-from gateway.policyfiles.prices import SoldPrices
+    from gateway.policyfiles.overages import PlanPrice
+    from gateway.policyfiles.prices import SoldPrices
 
-_PLAN_KEYS = ("tier", "price", "title", "seats", "add_ons", *TERM_KEYS)
+_PLAN_KEYS = ("tier", "price", "title", "seats", "add_ons", "overage_price", *TERM_KEYS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,7 @@ class PlanDraft:
     seats_place: Place | None
     add_ons: tuple[Text, ...]
     terms: CheckoutTerms
+    overage_prices: tuple[PlanPrice, ...]
 
     def compiled(self) -> Plan:
         """The plan."""
@@ -84,6 +87,7 @@ def _read_plan(key: Text, node: Node, sold: SoldPrices, faults: FaultLog) -> Pla
         seats_place=fields["seats"].place if "seats" in fields else None,
         add_ons=_read_names(fields["add_ons"], what, faults) if "add_ons" in fields else (),
         terms=read_terms(fields, what, faults),
+        overage_prices=read_plan_prices(fields["overage_price"], what, faults) if "overage_price" in fields else (),
     )
 
 

@@ -12,6 +12,7 @@ from gateway.core.upstream_policy import NO_OPTIONS, ForwardOptions
 from gateway.policyfiles.document import Listing, Text
 from gateway.policyfiles.forwarding import read_tier_forwarding
 from gateway.policyfiles.outages import read_outage_rule
+from gateway.policyfiles.overages import read_overages
 from gateway.policyfiles.settling import read_settle
 from gateway.policyfiles.shapes import as_fields, as_list, as_text, check_name, title_of
 
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     from gateway.core.outage_policy import OutageRule
     from gateway.policyfiles.document import Node
     from gateway.policyfiles.faults import FaultLog, Place
+    from gateway.policyfiles.overages import OverageDraft
 
-_TIER_KEYS = ("title", "description", "limits", "features", "upstream", "when_cache_fails")
-_TIER_LATER = ("overage", "grandfather", "enforce", "priority")
+_TIER_KEYS = ("title", "description", "limits", "features", "upstream", "when_cache_fails", "overage")
+_TIER_LATER = ("grandfather", "enforce", "priority")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,7 @@ class TierDraft:
     forward: ForwardOptions
     when_cache_fails: OutageRule | None
     """None: not said."""
+    overages: tuple[OverageDraft, ...] = ()
 
 
 def read_meters(entries: Sequence[tuple[Text, Node]], faults: FaultLog) -> dict[str, Meter]:
@@ -82,6 +85,7 @@ def _read_tier(key: Text, node: Node, meters: Collection[str], faults: FaultLog)
         when_cache_fails=(
             read_outage_rule(fields["when_cache_fails"], what, faults) if "when_cache_fails" in fields else None
         ),
+        overages=read_overages(fields["overage"], what, faults) if "overage" in fields else (),
     )
 
 

@@ -17,6 +17,7 @@ import structlog
 
 from gateway.billing import ChangePreview, ChangeResult, LaterChange, PlanChange, PriceFacts
 from gateway.clock import Clock
+from gateway.core.allowance import all_prices, is_price, prices_beside
 from gateway.core.billing_facts import ItemFacts, ScheduleFacts, SubscriptionFacts
 from gateway.core.errors import BillingRefused, BillingUnavailable, Denied, PaymentRequired, TiergateError
 from gateway.core.policy import Plan, Policy
@@ -254,6 +255,8 @@ class PlanChanges:
         _touchable(current.facts.schedule)
         price = await self._sync.billing.changes.fetch_price(plan)
         direction = direction_of(_rung_of_item(current.item, current.plan, policy), _rung(price, plan, policy))
+        wanted = [await self._sync.billing.changes.fetch_metered(name) for name in prices_beside(policy, plan)]
+        carried = {item.price_id: item for item in current.facts.items if item.is_metered}
         change = PlanChange(
             subscription_id=current.record.subscription_id,
             item_id=current.item.item_id,
@@ -262,6 +265,12 @@ class PlanChanges:
             at=max(current.item.period_starts_at, int(self._clock.now())),
             proration=policy.switching.proration,
             is_invoiced=current.facts.is_invoiced,
+            adds=tuple(price_id for price_id in wanted if price_id not in carried),
+            removes=tuple(
+                (item.item_id, price_id)
+                for price_id, item in carried.items()
+                if price_id not in wanted and any(is_price(item, name) for name in all_prices(policy))
+            ),
         )
         return _Wish(
             current=current,

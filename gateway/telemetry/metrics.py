@@ -187,6 +187,31 @@ class Metrics:
             ("channel", "result"),
             registry=self.registry,
         )
+        self.meter_units = Counter(
+            "tiergate_overage_units",
+            "Units beyond quotas that Stripe's Billing Meters were told of, by meter.",
+            ("meter",),
+            registry=self.registry,
+        )
+        self.meter_reports = Counter(
+            "tiergate_meter_reports",
+            "Reports to Stripe's Billing Meters: sent, known to it, unanswered, refused, dead, or doubted later.",
+            ("result",),
+            registry=self.registry,
+        )
+        self.meter_reports_waiting = Gauge(
+            "tiergate_meter_reports_waiting",
+            "Reports in the ledger that Stripe does not have, by status (pending, dead).",
+            ("status",),
+            registry=self.registry,
+            multiprocess_mode="mostrecent",
+        )
+        self.meter_late_seconds = Gauge(
+            "tiergate_meter_late_seconds",
+            "For how long the oldest overage that is due has not been reported.",
+            registry=self.registry,
+            multiprocess_mode="mostrecent",
+        )
         self.alerts_waiting = Gauge(
             "tiergate_alerts",
             "Alerts in the ledger that are not sent, by status (pending, claimed, dead).",

@@ -10,10 +10,11 @@ from msgspec.structs import replace
 
 from gateway.admission import Attempt
 from gateway.cache import charge_answer
+from gateway.core.allowance import overage_words
 from gateway.core.charge import Charged, ConcurrencyClaim, QuotaClaim
 from gateway.core.forward_rules import effective_max_body, effective_timeouts
 from gateway.core.pricing import most_body_bytes
-from gateway.core.ratelimit_fields import policy_field
+from gateway.core.ratelimit_fields import overage_name, policy_field, shifted
 from gateway.core.upstream_policy import ForwardTimeouts
 from gateway.explaining import ADMITTED, REPEATED, Facts, LimitSeen
 from gateway.upstream import UpstreamTimeouts
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from gateway.core.account import Account
     from gateway.core.charge import LimitState
-    from gateway.core.planned import Plan
+    from gateway.core.planned import Plan, PlannedLimit
     from gateway.core.policy import Policy
     from gateway.core.route import Route
     from gateway.tallies import Tally
@@ -54,6 +55,7 @@ class EdgePlan:
         "fields",
         "identity",
         "max_body",
+        "overages",
         "policy_lines",
         "settle",
         "tally",
@@ -94,9 +96,12 @@ class EdgePlan:
         self._limits = plan.limits
         self._has_credits = len(self._claims) > len(self._limits)
         self._state_format = b"ratelimit: " + b", ".join(
-            (b'"%b";r=%%d' if isinstance(limit.claim, ConcurrencyClaim) else b'"%b";r=%%d;t=%%d') % limit.name.encode()
+            (b'"%b";r=%%d' if isinstance(limit.claim, ConcurrencyClaim) else b'"%b";r=%%d;t=%%d') % name.encode()
             for limit in plan.limits
+            for name in ((limit.name, overage_name(limit)) if limit.has_overage else (limit.name,))
         )
+        self.overages = _overage_lines(plan)
+        """Of each limit that may be exceeded: where its state stands, and what is told when it is. Mostly empty."""
 
     def states(self, reply: list[int]) -> list[int]:
         """Of each limit after a charge: what remains, milliseconds until its reset, and 1.
@@ -106,7 +111,7 @@ class EdgePlan:
         """
         if self._has_credits:
             answer = charge_answer(self._claims, reply)
-            return _flat(answer.states) if isinstance(answer, Charged) else []
+            return _flat(answer.states, self._limits) if isinstance(answer, Charged) else []
         values: list[int] = []
         at = 1
         for claim in self._claims:
@@ -122,6 +127,10 @@ class EdgePlan:
                 values += (claim.burst - -(-debt // width), -(-debt // claim.units), 1)
         return values
 
+    def warnings(self, states: Sequence[int]) -> list[bytes]:
+        """Lines that tell a caller which quotas it exceeds."""
+        return [line for at, line in self.overages if states[at] == 0]
+
     def state_line(self, states: Sequence[int], status: int, told: Mapping[str, int] = NOTHING_TOLD) -> bytes:
         """The RateLimit field of a response; of one that is not billed, as after the refund.
 
@@ -130,7 +139,7 @@ class EdgePlan:
             status: Of the response.
             told: Units by meter that the response says it cost: shown as after the settlement.
         """
-        shown = []
+        shown: list[int] = []
         returns = status not in self.billed
         at = 0
         for limit in self._limits:
@@ -141,6 +150,12 @@ class EdgePlan:
             elif told and claim.cost and isinstance(claim, QuotaClaim):
                 cost = told.get(limit.meter, claim.cost)
                 left = min(max(0, left + claim.cost - cost), limit.quota)
+            if limit.allowance is not None and limit.has_overage:
+                left, beyond = shifted(limit, states[at], states[at + 3], left - states[at])
+                reset = -(-states[at + 1] // 1000)
+                shown += (left, reset, beyond, reset)
+                at += 6
+                continue
             shown.append(left)
             if not isinstance(claim, ConcurrencyClaim):
                 shown.append(-(-states[at + 1] // 1000))
@@ -209,20 +224,40 @@ def facts_of(policy: Policy, account: Account | None, plan: Plan | None, route: 
         plan=plan.access.plan_id,
         standing=plan.access.standing,
         warning=plan.access.warning,
-        limits=tuple(
-            LimitSeen(name=limit.name, quota=limit.quota, window_s=limit.window_s, cost=limit.claim.cost)
-            for limit in plan.limits
-        ),
+        limits=tuple(seen for limit in plan.limits for seen in _seen(limit)),
     )
 
 
 def states_of(attempt: Attempt) -> list[int]:
     """As `EdgePlan.states`, of an attempt that was refused by its limits."""
-    return _flat(attempt.states)
+    return _flat(attempt.states, () if attempt.plan is None else attempt.plan.limits)
 
 
-def _flat(states: Sequence[LimitState]) -> list[int]:
+def _flat(states: Sequence[LimitState], limits: Sequence[PlannedLimit]) -> list[int]:
+    """Three numbers of each; of a limit with overage, three of what is included and three of what is beyond."""
     values: list[int] = []
-    for state in states:
-        values += (state.remaining, state.reset_ms, int(state.allowed))
+    for state, limit in zip(states, limits, strict=False):  # none, where no limit was asked
+        if limit.has_overage:
+            values += (state.remaining - state.last, state.reset_ms, int(state.allowed))
+            values += (state.last, state.reset_ms, int(state.allowed))
+        else:
+            values += (state.remaining, state.reset_ms, int(state.allowed))
     return values
+
+
+def _seen(limit: PlannedLimit) -> list[LimitSeen]:
+    beyond = limit.overage_units if limit.has_overage else 0
+    first = LimitSeen(name=limit.name, quota=limit.quota - beyond, window_s=limit.window_s, cost=limit.claim.cost)
+    if not beyond:
+        return [first]
+    return [first, LimitSeen(name=overage_name(limit), quota=beyond, window_s=limit.window_s, cost=0)]
+
+
+def _overage_lines(plan: Plan) -> list[tuple[int, bytes]]:
+    lines, at = [], 0
+    for limit in plan.limits:
+        if limit.has_overage and limit.allowance is not None:
+            lines.append((at, b"tiergate-warning: " + overage_words(limit.meter, limit.allowance).encode()))
+            at += 3
+        at += 3
+    return lines

@@ -328,6 +328,8 @@ class Metered:
         elif plan.policy_lines and not head.has_ratelimit:
             lines += plan.policy_lines
             lines.append(plan.state_line(record.states, status, told))
+        if plan.overages and attempt.outage is None:
+            lines += plan.warnings(record.states)
         if self._cors is not None:
             lines = without_cors(lines) + call_lines(self._cors, self._scope["headers"])
         return lines

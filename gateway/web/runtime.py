@@ -22,6 +22,7 @@ from gateway.outages import Outages
 from gateway.policyfiles import PolicyHolder
 from gateway.provisioning import Provisioning
 from gateway.publishing import Publisher
+from gateway.reporting import Reporter
 from gateway.settings import Settings
 from gateway.settlement import Settlement
 from gateway.sync import EventWorker, Reconciler, Sync
@@ -75,6 +76,7 @@ class Runtime:
     tallies: Tallies
     alerts: Sending
     sync: Sync
+    reporter: Reporter
     events: EventWorker
     reconciler: Reconciler
     watch: Watch = field(default_factory=Watch)

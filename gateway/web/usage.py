@@ -51,6 +51,30 @@ class CreditView(msgspec.Struct, kw_only=True):
     """Unix seconds; null: never."""
 
 
+class OverageView(msgspec.Struct, kw_only=True):
+    """How far a quota of the billing period may be exceeded, and how far it is. Counts are units."""
+
+    name: str
+    """As in the RateLimit fields: the name of the quota, with `-overage` behind it."""
+    meter: str
+    included: int
+    used: int
+    """Beyond what is included; these are billed."""
+    allowed: int
+    """Beyond what is included, at most."""
+    left: int
+    ceiling: int
+    """`included` and `allowed` together: where calls are refused."""
+    bound: str
+    """Whose cap holds: `spend-cap`, `policy`, or `none`."""
+    words: str
+    cost: int | None
+    """The most that `used` costs, in the currency's smallest unit, before tax."""
+    currency: str | None
+    window_starts_at: int
+    window_ends_at: int
+
+
 class UsageView(msgspec.Struct, kw_only=True):
     """All limits of a customer at `as_of`. `source` is `ledger` while the cache is away, and `notice` says so."""
 
@@ -66,6 +90,8 @@ class UsageView(msgspec.Struct, kw_only=True):
     limits: list[LimitView]
     credits: list[CreditView]
     """In the order in which they are spent; without those that are used up or expired."""
+    overages: list[OverageView]
+    """Of the quotas that may be exceeded. What is included covers a call first, then credits do, then these."""
 
 
 @get("/usage", responses=problems(400, 401, 403, 404), summary="Show what was used", tags=["usage"])
@@ -124,6 +150,24 @@ async def show_usage(
                 expires_at=one.grant.expires_at,
             )
             for one in usage.credits
+        ],
+        overages=[
+            OverageView(
+                name=one.name,
+                meter=one.meter,
+                included=one.included,
+                used=one.used,
+                allowed=one.allowed,
+                left=one.left,
+                ceiling=one.included + one.allowed,
+                bound=one.bound,
+                words=one.words,
+                cost=one.cost,
+                currency=one.currency,
+                window_starts_at=one.window_starts_at,
+                window_ends_at=one.window_ends_at,
+            )
+            for one in usage.overages
         ],
     )
 

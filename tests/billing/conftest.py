@@ -229,7 +229,7 @@ class Account:
             "object": "price",
             "lookup_key": lookup_key,
             "product": "prod_1",
-            "recurring": {"interval": "month", "interval_count": 1},
+            "recurring": {"interval": "month", "interval_count": 1, "usage_type": "licensed"},
             "unit_amount": 2900,
         }
         item = {

@@ -126,7 +126,7 @@ async def test_a_report_waits_until_it_is_due_and_is_then_somebodys_turn(ledger)
     row = report(window, 5)
     await ledger.begin_report(turn, window, row, START)
     await ledger.try_report(row, now=START, due_at=START + 30)
-    await ledger.delay_report(row, until=START + 40, error="no\x00pe")
+    await ledger.delay_report(row, until=START + 40, error="no\x00pe", is_unknown=True)
     await ledger.release_meter(turn)
     assert await claim(ledger, now=START + 39) == []
     (turn,) = await claim(ledger, now=START + 40)
@@ -135,7 +135,7 @@ async def test_a_report_waits_until_it_is_due_and_is_then_somebodys_turn(ledger)
     assert (found.attempts, found.tried_at, found.error) == (1, START, "no\N{REPLACEMENT CHARACTER}pe")
     await ledger.finish_report(row, now=START + 41)
     assert await ledger.find_open_report(turn) is None
-    await ledger.delay_report(row, until=START + 99, error="late")
+    await ledger.delay_report(row, until=START + 99, error="late", is_unknown=True)
     (sent,) = await ledger.list_reports(status="sent")
     assert (sent.sent_at, sent.error) == (START + 41, None)
 

@@ -13,8 +13,10 @@ import gateway.billing
 from gateway.billing import Billing, Buyer, LaterChange, PlanChange, StripeOptions
 from gateway.billing.transport import Transport
 from gateway.core.offer import AddOn, CheckoutTerms, SeatRange, Trial
+from gateway.core.overage import PriceName
 from gateway.core.policy import Plan
 from gateway.core.purchase import Purchase
+from gateway.core.tariff import Tariff
 from gateway.sandbox import Listening, Running, running
 from tests.stripe_sdk.calls import requests_in
 from tests.stripe_sdk.wire import Wire
@@ -50,7 +52,10 @@ async def make_every_call(billing: Billing) -> None:
     cus = await billing.create_customer("customer0001", "user")
     buyer = Buyer(stripe_customer_id=cus, customer_id="customer0001", user_id="user", **URLS)
     pack = AddOn(name="pack", title="Pack", price_id="price_enterprise_monthly", lookup_key=None)
-    first = await billing.create_checkout(Purchase(plan=plan("pro-monthly"), seats=1, add_ons=(pack,)), buyer)
+    first = await billing.create_checkout(
+        Purchase(plan=plan("pro-monthly"), seats=1, add_ons=(pack,), metered=(PriceName(lookup_key="api_overage"),)),
+        buyer,
+    )
     seated = replace(plan("pro-monthly"), seats=SeatRange(least=1, most=9))
     for trial in (Trial(days=7), Trial(days=7, without_card="pause"), Trial(days=7, without_card="cancel")):
         tried = replace(plan("pro-monthly"), terms=CheckoutTerms(trial=trial, billing_address=True))
@@ -78,6 +83,7 @@ async def make_every_call(billing: Billing) -> None:
         from_price_id=subscription.items[0].price_id,
         price_id=(await billing.changes.fetch_price(plan("enterprise-monthly"))).price_id,
         at=subscription.items[0].period_starts_at,
+        adds=(await billing.changes.fetch_metered(PriceName(lookup_key="api_overage")),),
     )
     await billing.changes.preview(change)
     later = LaterChange(
@@ -95,6 +101,7 @@ async def make_every_call(billing: Billing) -> None:
     start = subscription.started_at
     wanted = [("api_overage", start, start + 60), ("nobody", start, start + 60)]
     assert await billing.invoices.fetch_counted(cus, wanted) == {("api_overage", start): 0}
+    await report_usage(billing, cus, change)
     await billing.create_portal_session(cus, "http://127.0.0.1/account")
     await billing.fetch_prices([plan("pro-monthly"), plan("by-id", "price_pro_yearly")])
     assert [one async for one in billing.list_undelivered(0)] == []
@@ -103,6 +110,20 @@ async def make_every_call(billing: Billing) -> None:
     assert (listed.stripe_customer_id, listed.claimed_id) == (cus, "customer0001")
     await billing.customers.write_ids(cus, customer_id="customer0001", user_id="user")
     assert await billing.customers.fetch_page(cus) == ([], False)
+    await mend_endpoints(billing)
+
+
+async def report_usage(billing: Billing, cus: str, change: PlanChange) -> None:
+    (changed,) = (await billing.fetch_subscription_facts(cus)).subscriptions
+    (metered,) = (item for item in changed.items if item.is_metered)
+    assert metered.tariff == Tariff(currency="usd", unit_amount="0.1")
+    await billing.changes.apply(replace(change, adds=(), removes=((metered.item_id, metered.price_id),)))
+    usage = {"event_name": "api_overage", "stripe_customer_id": cus, "identifier": "once", "units": 3, "at": change.at}
+    assert await billing.meter_events.send(**usage, attempt=1)
+    assert not await billing.meter_events.send(**usage, attempt=2)
+
+
+async def mend_endpoints(billing: Billing) -> None:
     made = await billing.endpoints.create("http://127.0.0.1:9/webhook")
     await billing.endpoints.repair(made.endpoint_id)
     assert [one.missing_types for one in await billing.endpoints.fetch_all()] == [()]
