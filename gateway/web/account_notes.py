@@ -18,6 +18,11 @@ _MENDED_BY_CARD = frozenset({"past_due", "unpaid", "incomplete", "paused"})
 _ENDED = frozenset({"canceled", "incomplete_expired"})
 _MEND = "Update the payment method"
 _KEEP = "Keep the subscription"
+_REFUSED_UNTIL = {
+    "payment-required": "that is mended",
+    "account-suspended": "that is settled",
+    "subscription-required": "there is a paid plan",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,5 +85,5 @@ def _ended(status: str, since: int | None) -> str:
 
 def _now(access: Access) -> str:
     if access.tier is None:
-        return "Calls are refused until there is a paid plan."
+        return f"Calls are refused until {_REFUSED_UNTIL[access.refusal or 'subscription-required']}."
     return f"The account has the {access.tier.title} tier now."

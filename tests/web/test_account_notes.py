@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.access import decide_access
+from gateway.core.policy import Standing
 from gateway.web.account_notes import Note, account_note
-from tests.core.test_access import DAY_S, NOW, PAID_ONLY, POLICY, START, account
+from tests.core.test_access import DAY_S, NOW, PAID_ONLY, POLICY, START, account, make_policy
 
 MEND = "Update the payment method"
 
@@ -33,7 +34,15 @@ def test_a_failed_payment_says_until_when_the_tier_is_kept_in_words_for_people_a
 def test_whoever_lost_access_over_a_payment_is_led_to_the_card_form(status):
     said = note(account(status, past_due_since=START), PAID_ONLY, START + 60 * DAY_S)
     assert (said.is_urgent, said.portal_button) == (True, MEND)
-    assert said.text.endswith("Calls are refused until there is a paid plan.")
+    until = "there is a paid plan" if status == "incomplete" else "that is mended"
+    assert said.text.endswith(f"Calls are refused until {until}.")
+
+
+def test_a_dispute_that_ends_access_is_no_matter_of_the_card_form():
+    strict = make_policy(disputed=Standing(keep_s=0, then=None, refusal="account-suspended"))
+    said = note(account("active", flags=(("disputed", START),)), strict)
+    text = "A payment of this account is disputed with its bank. Calls are refused until that is settled."
+    assert said == Note(text=text, is_urgent=True)
 
 
 def test_when_grace_is_over_the_tier_that_is_left_is_named():
