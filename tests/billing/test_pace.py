@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from math import inf
+from typing import Any
 
 import pytest
 
+from gateway.billing import StripeOptions
 from gateway.billing.pace import Pace
+from gateway.core.errors import BillingUnavailable
+from tests.billing.conftest import Answer, Request, opened
 
 
 @dataclass
@@ -88,6 +92,27 @@ def test_the_pace_never_falls_below_one_a_second() -> None:
     for _ in range(20):
         pace.slow_down()
     assert pace.per_second == pytest.approx(1.0)
+
+
+async def test_every_request_to_stripe_is_counted_whoever_made_it(account: Any, stand_in: Any) -> None:
+    account.dispute("du_1", "needs_response")
+    stand_in.handler = account.answer
+    async with opened(StripeOptions(secret_key="sk_test_1", base_url=stand_in.url, background_per_s=1)) as billing:
+        await billing.facts.fetch_dispute("du_1")
+        await billing.facts.fetch_dispute("du_1")
+        assert billing.pace.reserve() > 1.0
+
+
+async def test_an_answer_that_says_too_many_requests_slows_down(stand_in: Any) -> None:
+    async def too_many(_: Request) -> Answer:
+        return Answer(status=429, body={"error": {"type": "invalid_request_error", "code": "rate_limit"}})
+
+    stand_in.handler = too_many
+    async with opened(StripeOptions(secret_key="sk_test_1", base_url=stand_in.url, background_per_s=20)) as billing:
+        with pytest.raises(BillingUnavailable):
+            await billing.facts.fetch_dispute("du_1")
+        assert billing.pace.per_second == 10
+        assert billing.pace.take_limited() == 1
 
 
 def test_without_a_pace_nobody_waits_whatever_stripe_says() -> None:

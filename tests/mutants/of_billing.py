@@ -14,6 +14,9 @@ _CUSTOMERS, _WORKER, _JUDGING = "gateway/sync/customers.py", "gateway/sync/worke
 _RECEIVING, _WEBHOOK = "gateway/sync/receiving.py", "gateway/billing/webhook.py"
 _OF_ACCESS, _OF_PROJECTION = ("tests/core/test_access.py",), ("tests/core/test_projection.py",)
 _OF_SYNC, _OF_WORKER = ("tests/billing/test_sync.py",), ("tests/billing/test_worker.py",)
+_TOGETHER, _OF_TOGETHER = "gateway/ledger/together.py", ("tests/ledger/test_together.py",)
+_PACE, _OF_PACE = "gateway/billing/pace.py", ("tests/billing/test_pace.py",)
+_OF_INBOX = ("tests/ledger/test_inbox.py",)
 _OF_RECEIVING, _OF_LIVES = ("tests/billing/test_receiving.py",), ("tests/lives/test_lives.py",)
 _READ = (
     "        facts = await read_facts(self.billing, self._ledger, self.policy, customer_id, row.stripe_customer_id)\n"
@@ -168,5 +171,65 @@ MUTANTS = (
         "            await self._publish(customer_id)\n",
         "            pass\n",
         _OF_SYNC,
+    ),
+    Mutant(
+        "an event is answered before the commit that holds it",
+        _TOGETHER,
+        "        return await written\n",
+        "        written.add_done_callback(lambda done: done.exception())\n"
+        "        return True  # type: ignore[return-value]\n",
+        _OF_TOGETHER,
+    ),
+    Mutant(
+        "of events whose commit failed, only the first is told",
+        _TOGETHER,
+        "            for _, written in batch:\n",
+        "            for _, written in batch[1:]:\n"
+        "                written.set_result(True)  # type: ignore[arg-type]\n"
+        "            for _, written in batch:\n",
+        _OF_TOGETHER,
+    ),
+    Mutant(
+        "an event that cannot be stored takes all with it that came at the same time",
+        _TOGETHER,
+        "            if len(batch) > 1 and not isinstance(error, LedgerUnavailable):\n",
+        "            if not batch:\n",
+        _OF_TOGETHER,
+    ),
+    Mutant(
+        "of two deliveries in one commit, both are new",
+        _INBOX,
+        '            new.discard(row["event_id"])\n',
+        "",
+        _OF_INBOX,
+    ),
+    Mutant(
+        "what else waits for the same customer is left for later",
+        _INBOX,
+        "        due = union(select(oldest.c.position), select(beside.c.position))\n",
+        "        due = union(select(oldest.c.position), select(beside.c.position).where(False))\n",
+        _OF_INBOX,
+    ),
+    Mutant(
+        "customers are read without waiting for a turn",
+        _WORKER,
+        "            async with slots, self._sync.billing.pace.turn():\n"
+        "                await self._work_group(group)\n",
+        "            async with slots:\n                await self._work_group(group)\n",
+        _OF_WORKER,
+    ),
+    Mutant(
+        "too many requests do not slow down who made them",
+        _PACE,
+        "        self._gap_s = min(2 * self._gap_s, 1 / _SLOWEST_PER_S)\n",
+        "",
+        _OF_PACE,
+    ),
+    Mutant(
+        "work on events makes no room for requests that people wait for",
+        "gateway/billing/transport.py",
+        "        self._pace.count()\n",
+        "",
+        _OF_PACE,
     ),
 )
