@@ -64,10 +64,9 @@ MUTANTS = (
     Mutant(
         "an event is done before its work is",
         _WORKER,
-        "            verdicts = await self._judge.judge(rows)\n",
-        "            for row in rows:\n"
-        '                await self._settle(row, Verdict(outcome="applied"))\n'
-        "            verdicts = await self._judge.judge(rows)\n",
+        "            verdicts = await self._judge.judge(rows, self._judge.owner_of(rows[0]))\n",
+        '            await self._settle(rows, [Verdict(outcome="applied")] * len(rows))\n'
+        "            verdicts = await self._judge.judge(rows, self._judge.owner_of(rows[0]))\n",
         _OF_WORKER,
     ),
     Mutant(
@@ -108,15 +107,15 @@ MUTANTS = (
     Mutant(
         "the claim of a worker that died never ends",
         _INBOX,
-        "            .where(INBOX.c.status.in_(_OPEN), INBOX.c.due_at <= now)\n",
-        '            .where(INBOX.c.status == "pending", INBOX.c.due_at <= now)\n',
+        "        is_due = (INBOX.c.status.in_(_OPEN), INBOX.c.due_at <= now)\n",
+        '        is_due = (INBOX.c.status == "pending", INBOX.c.due_at <= now)\n',
         _OF_WORKER,
     ),
     Mutant(
         "a claim that ran out is finished by its old owner",
         _INBOX,
-        'INBOX.c.event_id == event_id, INBOX.c.status == "claimed", INBOX.c.claimed_by == worker)',
-        'INBOX.c.event_id == event_id, INBOX.c.status == "claimed")',
+        'INBOX.c.event_id.in_(event_ids), INBOX.c.status == "claimed", INBOX.c.claimed_by == worker)',
+        'INBOX.c.event_id.in_(event_ids), INBOX.c.status == "claimed")',
         ("tests/ledger/test_inbox.py",),
     ),
     Mutant(

@@ -125,8 +125,8 @@ MUTANTS = (
     Mutant(
         "a limit on a group counts every call",
         "gateway/core/decision.py",
-        "_planned(limit, account, None, cost, now, tier.limits) for limit in tier.limits if limit.group in of_route",
-        "_planned(limit, account, None, cost, now, tier.limits) for limit in tier.limits",
+        "        if limit.group in of_route\n",
+        "",
         _GROUPS,
     ),
     Mutant(
