@@ -64,9 +64,9 @@ MUTANTS = (
     Mutant(
         "an event is done before its work is",
         _WORKER,
-        "            verdicts = await self._judge.judge(rows, self._judge.owner_of(rows[0]))\n",
-        '            await self._settle(rows, [Verdict(outcome="applied")] * len(rows))\n'
-        "            verdicts = await self._judge.judge(rows, self._judge.owner_of(rows[0]))\n",
+        "        verdicts = await self._judge.judge(rows, self._judge.owner_of(rows[0]))\n",
+        '        await self._settle(rows, [Verdict(outcome="applied")] * len(rows))\n'
+        "        verdicts = await self._judge.judge(rows, self._judge.owner_of(rows[0]))\n",
         _OF_WORKER,
     ),
     Mutant(
@@ -213,8 +213,8 @@ MUTANTS = (
         "customers are read without waiting for a turn",
         _WORKER,
         "            async with slots, self._sync.billing.pace.turn():\n"
-        "                await self._work_group(group)\n",
-        "            async with slots:\n                await self._work_group(group)\n",
+        "                await self._has_worked(group, self._work_group(group))\n",
+        "            async with slots:\n                await self._has_worked(group, self._work_group(group))\n",
         _OF_WORKER,
     ),
     Mutant(
