@@ -35,6 +35,10 @@ class Reconciliation(LedgerPart):
     @unbroken
     async def await_reconciliation(self, *, now: int) -> ReconciliationRow:
         """The same; if there never was one, as if one had begun now and been given up: the next is due later."""
+        async with self._database.reading() as connection:
+            known = await _find(connection)
+        if known is not None:
+            return known
         row = {**_ANEW, "name": _NAME, "started_at": now, "cursor": None}
         async with self._database.writing() as connection:
             await connection.execute(self._database.insert(RECONCILIATION).values(row).on_conflict_do_nothing())
@@ -87,7 +91,9 @@ class Reconciliation(LedgerPart):
     @unbroken
     async def oldest_sync(self) -> int | None:
         """When the customer was read that was not read for longest, of those that Stripe knows; None: there is none."""
-        oldest = select(func.min(CUSTOMERS.c.synced_at)).where(CUSTOMERS.c.stripe_customer_id.is_not(None))
+        oldest = select(func.min(CUSTOMERS.c.synced_at)).where(
+            CUSTOMERS.c.stripe_customer_id.is_not(None), CUSTOMERS.c.synced_at.is_not(None)
+        )
         async with self._database.reading() as connection:
             found: int | None = await connection.scalar(oldest)
         return found

@@ -19,6 +19,7 @@ from gateway.web.admin_bodies import (
     Synced,
 )
 from gateway.web.admin_events import HANDLERS as EVENT_HANDLERS
+from gateway.web.admin_reconciliation import HANDLERS as RECONCILIATION_HANDLERS
 from gateway.web.api_keys import (
     LOCATION,
     KeyList,
@@ -232,6 +233,7 @@ def admin_router() -> Router:
             *CREDIT_HANDLERS,
             *TIER_GRANT_HANDLERS,
             *EVENT_HANDLERS,
+            *RECONCILIATION_HANDLERS,
             *AUDIT_HANDLERS,
         ],
     )

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.billing import API_VERSION, SUBSCRIBED_TYPES, Billing, StripeOptions
 from gateway.sandbox import Listening, running
-from tests.billing.conftest import opened
+from tests.billing.conftest import Answer, Request, StandIn, opened
 
 URL = "http://127.0.0.1:9/api/v1/webhook"
 
@@ -55,3 +55,41 @@ async def test_one_is_mended_and_others_are_left_alone(keeping: Billing) -> None
     after = {one.endpoint_id: one for one in await keeping.endpoints.fetch_all()}
     assert (after[odd.id].is_enabled, after[odd.id].missing_types, after[odd.id].extra_types) == (True, (), ())
     assert after[other.id] == before[other.id]
+
+
+def destination(**changes: object) -> dict[str, object]:
+    return {
+        "object": "v2.core.event_destination",
+        "id": "ed_test_1",
+        "created": "2026-11-01T00:00:00.000Z",
+        "updated": "2026-11-01T00:00:00.000Z",
+        "description": "",
+        "name": "thin",
+        "type": "webhook_endpoint",
+        "event_payload": "thin",
+        "enabled_events": ["v1.billing.meter.error_report_triggered"],
+        "events_from": ["self"],
+        "livemode": False,
+        "metadata": {},
+        "snapshot_api_version": None,
+        "status": "enabled",
+        "status_details": None,
+        "webhook_endpoint": {"url": URL, "signing_secret": None},
+    } | changes
+
+
+async def test_event_destinations_are_read_if_the_key_may(stand_in: StandIn, billing: Billing) -> None:
+    async def answer(request: Request) -> Answer:
+        if request.path != "/v2/core/event_destinations":
+            return await stand_in.nothing(request)
+        elsewhere = destination(id="ed_test_2", type="amazon_eventbridge", webhook_endpoint=None)
+        return Answer(body={"data": [destination(), elsewhere], "next_page_url": None, "previous_page_url": None})
+
+    stand_in.handler = answer
+    report = await billing.describe()
+    assert report.destinations is not None
+    [one] = report.destinations
+    assert (one.destination_id, one.url, one.is_enabled, one.is_thin) == ("ed_test_1", URL, True, True)
+    assert one.types == ("v1.billing.meter.error_report_triggered",)
+    stand_in.handler = stand_in.nothing
+    assert (await billing.describe()).destinations is None

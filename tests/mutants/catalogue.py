@@ -11,6 +11,7 @@ from tests.mutants import (
     of_prices,
     of_programs,
     of_scripts,
+    of_sellers,
     of_usage,
 )
 
@@ -23,5 +24,6 @@ MUTANTS = (
     *of_outages.MUTANTS,
     *of_places.MUTANTS,
     *of_prices.MUTANTS,
+    *of_sellers.MUTANTS,
     *of_usage.MUTANTS,
 )

@@ -149,3 +149,12 @@ def test_a_customer_is_synchronised_on_request(gateway, until):
 def test_no_odd_token_is_the_admins(gateway, token):
     headers = {"authorization": f"Bearer {token}".encode("latin-1")}
     assert gateway.browser().get(f"{ADMIN}/customers", headers=headers).status_code in {400, 401, 403}
+
+
+def test_the_seller_sees_how_far_the_reconciliation_is(gateway, until):
+    until(lambda: gateway.admin.get("/_tiergate/admin/reconciliation").json()["started_at"])
+    view = gateway.admin.get("/_tiergate/admin/reconciliation").raise_for_status().json()
+    assert (view["is_going_on"], view["finished_at"], view["drifted"]) == (False, None, 0)
+    gateway.subscribed()
+    oldest_at = gateway.admin.get("/_tiergate/admin/reconciliation").json()["oldest_sync_at"]
+    assert oldest_at >= view["started_at"] - 3600
