@@ -13,6 +13,7 @@ from gateway.alerts import Noticing, Sending, open_channels
 from gateway.assertions import Assertions
 from gateway.billing import Billing, StripeOptions
 from gateway.cache import Cache, CacheKeeper
+from gateway.capping import Capping
 from gateway.clock import Clock, SimulatedClock, SystemClock
 from gateway.core.errors import LedgerUnavailable
 from gateway.core.forwarding import HeaderRules
@@ -144,6 +145,7 @@ async def open_runtime(settings: Settings, *, proxies: bool = True) -> AsyncIter
             provisioning=Provisioning(ledger, publisher, codec, clock),
             admission=admission,
             crediting=Crediting(ledger, publisher, clock),
+            capping=Capping(ledger, publisher, clock),
             granting=Granting(ledger, publisher, clock),
             assertions=Assertions(
                 settings.assertion_seeds,

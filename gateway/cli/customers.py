@@ -13,6 +13,7 @@ from gateway.cli.opening import ACTOR, find_policy, open_parts, run, say_if_unpu
 from gateway.cli.options import Who, examples, json_option, who_options
 from gateway.cli.portrait import draw_portrait, print_portrait
 from gateway.cli.printing import instant_words, note, print_columns, print_json
+from gateway.cli.spend_caps import spend_cap
 from gateway.cli.usage import usage
 from gateway.core.user_id import UserIdInvalid, check_user_id
 from gateway.settings import load_settings
@@ -29,7 +30,7 @@ def customers_group() -> None:
     """Create, import, list, show, block and unblock customers, grant tiers by hand, and look back at use."""
 
 
-for _command in (usage, grant, ungrant, import_customers):
+for _command in (usage, grant, ungrant, spend_cap, import_customers):
     customers_group.add_command(_command)
 
 

@@ -29,6 +29,7 @@ _COMMANDS = {
     "events": "gateway.cli.events:events_group",
     "audit": "gateway.cli.audit:audit_group",
     "alerts": "gateway.cli.alerts:alerts_group",
+    "meters": "gateway.cli.meters:meters_group",
     "migrate": "gateway.cli.migrate:migrate",
     "ledger": "gateway.cli.ledger:ledger_group",
     "secret": "gateway.cli.keys:secret",

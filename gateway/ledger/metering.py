@@ -229,13 +229,13 @@ class Metering(LedgerPart):
 
     @unbroken
     async def retry_report(self, identifier: str, now: int) -> bool:
-        """Send a report that waits or was given up, at once. False: there is none that does."""
+        """Send a report that waits or was given up, at once, and forget the tries so far. False: there is none."""
         if not is_storable(identifier):
             return False
         retry = (
             update(METER_REPORTS)
             .where(_REPORTS.identifier == identifier, _REPORTS.status.in_(("pending", "dead")))
-            .values(status="pending", attempts=0, due_at=now)
+            .values(status="pending", attempts=0, due_at=now, tried_at=None)
         )
         async with self._database.writing_once() as connection:
             return (await connection.execute(retry)).rowcount > 0

@@ -312,6 +312,14 @@ TABLE: dict[str, Kind] = {
         advice="Rotate its successor: the list of keys names it under 'replaced_by'.",
     ),
     "too-many-keys": Kind(status=409, title="Too many live keys", advice="Revoke a key that is no longer used."),
+    "invalid-spend-cap": Kind(
+        status=400, title="There can be no such spend cap", advice="Mend what the detail names: amount or currency."
+    ),
+    "no-overage": Kind(
+        status=409,
+        title="There is no overage to cap",
+        advice="A plan with overage, in good standing, can be exceeded; 'GET usage' lists what can.",
+    ),
     "invalid-credits": Kind(
         status=400, title="There can be no such credits", advice="Mend what the detail names: meter, units or expiry."
     ),

@@ -20,6 +20,7 @@ BILLING_ROUTES = (
     "subscription",
     "subscription/change",
     "statement",
+    "spend-cap",
     "usage",
     "usage/history",
     "api-keys",

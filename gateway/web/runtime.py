@@ -9,6 +9,7 @@ from gateway.alerts import Sending
 from gateway.assertions import Assertions
 from gateway.billing import Billing
 from gateway.cache import Cache
+from gateway.capping import Capping
 from gateway.clock import Clock
 from gateway.core.forwarding import HeaderRules
 from gateway.core.keys import KeyCodec
@@ -65,6 +66,7 @@ class Runtime:
     publisher: Publisher
     provisioning: Provisioning
     crediting: Crediting
+    capping: Capping
     granting: Granting
     admission: Admission
     assertions: Assertions

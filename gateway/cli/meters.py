@@ -1,0 +1,93 @@
+"""`tiergate meters`: what Stripe's Billing Meters were told of overage, and what could not be told."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from gateway.cli.opening import open_parts, run
+from gateway.cli.options import examples, json_option
+from gateway.cli.printing import instant_words, note, print_columns, print_json
+from gateway.core.metering import KNOWN_FOR_S
+from gateway.settings import load_settings
+
+if TYPE_CHECKING:
+    from gateway.settings import Settings
+
+
+@click.group("meters")
+def meters_group() -> None:
+    """Look at reports of overage to Stripe, and send dead ones again."""
+
+
+@meters_group.command("list", epilog=examples("tiergate meters list --status dead"))
+@click.option("--status", type=click.Choice(["pending", "sent", "dead"]), help="Only these.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="At most so many.")
+@json_option
+def list_reports(status: str | None, limit: int, *, as_json: bool) -> None:
+    """List reports, newest first.
+
+    pending: waits for a worker, or for its next try. sent: Stripe has it. dead: given up, or not counted by
+    Stripe; mend what the error says, then `retry`.
+    """
+    run(_list(load_settings(), status, limit, as_json=as_json))
+
+
+@meters_group.command("retry", epilog=examples("tiergate meters retry tiergate-4be1c6c9b5f0f0d1e6a2"))
+@click.argument("identifier")
+@click.option(
+    "--although-unknown",
+    is_flag=True,
+    help="Also if nobody could tell whether Stripe took it. First see in Stripe that its meter lacks these units.",
+)
+def retry(identifier: str, *, although_unknown: bool) -> None:
+    """Send the report IDENTIFIER again, with all its tries."""
+    run(_retry(load_settings(), identifier, although_unknown=although_unknown))
+
+
+async def _list(settings: Settings, status: str | None, limit: int, *, as_json: bool) -> None:
+    async with open_parts(settings) as parts:
+        rows = await parts.ledger.list_reports(status=status, limit=limit)
+        counts, _ = await parts.ledger.report_counts()
+    if as_json:
+        print_json({"reports": [asdict(row) for row in rows], "by_status": counts})
+        return
+    print_columns(
+        ("REPORT", "MADE", "CUSTOMER", "METER", "UNITS", "TOTAL", "STATUS", "TRIES", "ERROR"),
+        [
+            (
+                row.identifier,
+                instant_words(row.made_at),
+                row.customer_id,
+                row.stripe_meter,
+                f"{row.units:,}",
+                f"{row.total:,}",
+                row.status,
+                row.attempts,
+                row.error,
+            )
+            for row in rows
+        ],
+    )
+    note(", ".join(f"{count} {name}" for name, count in counts.items()))
+
+
+async def _retry(settings: Settings, identifier: str, *, although_unknown: bool) -> None:
+    async with open_parts(settings) as parts:
+        found = await parts.ledger.find_reports([identifier])
+        if not found or found[0].status == "sent":
+            raise click.ClickException(
+                f"There is no report {identifier!r} that was not sent. See `tiergate meters list`."
+            )
+        tried_at = found[0].tried_at
+        is_unknown = tried_at is not None and parts.now - tried_at > KNOWN_FOR_S
+        if is_unknown and not although_unknown:
+            raise click.ClickException(
+                "Nobody could tell whether Stripe took this report, and Stripe may not know its identifier any more:"
+                f" sent again, its {found[0].units:,} units may be billed twice. See in Stripe that the meter lacks"
+                " them, then add --although-unknown."
+            )
+        await parts.ledger.retry_report(identifier, parts.now)
+    click.echo(f"{identifier} is due again: a running gateway sends it within seconds.")
