@@ -6,6 +6,7 @@ no more than reports are behind it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -19,14 +20,27 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.billing import Billing
-    from gateway.core.invoice import Invoice
+    from gateway.core.invoice import Invoice, InvoiceLine
+    from gateway.core.proving import RunningPeriod
     from gateway.core.statement_period import Span
     from gateway.ledger import Ledger, MeteredWindowRow, MeterReportRow, UsageTotal
 
 log = structlog.get_logger(__name__)
 
-_EARLIER_S = 40 * 86_400
-"""So long before a period a window may begin that its invoices still ask for."""
+_YEAR_S = 372 * 86_400
+"""So long before or after a period a window may begin that the same line asks for, and so long after it its usage may
+be invoiced: the longest that prices run here, and some days."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What Stripe says."""
+
+    invoices: list[Invoice] | None
+    """None: it does not answer."""
+    running: list[RunningPeriod]
+    counted: dict[tuple[str, int], int]
+    """By event name and start of a window. A statement without it says less about where units went."""
 
 
 async def draw_up(customer_id: str, span: Span, *, ledger: Ledger, billing: Billing, now: int) -> Statement:
@@ -44,20 +58,16 @@ async def draw_up(customer_id: str, span: Span, *, ledger: Ledger, billing: Bill
         BillingRefused: Stripe does not let this key read invoices.
     """
     row = await ledger.find_customer(customer_id)
-    stripe_customer_id = None if row is None else row.stripe_customer_id
     windows = await _windows(ledger, customer_id, span)
-    invoices: list[Invoice] | None = []
-    counted: dict[tuple[str, int], int] = {}
-    if stripe_customer_id is not None:
-        invoices = await _invoices(billing, stripe_customer_id, span)
-    if invoices is not None and stripe_customer_id is not None:
-        counted = await _counted(billing, stripe_customer_id, windows)
-    return make_statement(windows, invoices, counted, since=span.since, until=span.until, now=now)
+    asked = Asked(invoices=[], running=[], counted={})
+    if row is not None and row.stripe_customer_id is not None:
+        asked = await _ask(billing, row.stripe_customer_id, span, windows)
+    return make_statement(windows, asked.invoices, asked.counted, span=span, now=now, running=asked.running)
 
 
 async def _windows(ledger: Ledger, customer_id: str, span: Span) -> list[MeteredWindow]:
-    since = max(0, span.since - _EARLIER_S)
-    rows = await ledger.list_metered_windows(customer_id, since, span.until)
+    since = max(0, span.since - _YEAR_S)
+    rows = await ledger.list_metered_windows(customer_id, since, span.until + _YEAR_S)
     totals = await ledger.list_usage(customer_id, since=since) if rows else []
     return [
         _window(row, await ledger.list_meter_reports(customer_id, row.meter, row.window_starts_at), totals)
@@ -98,22 +108,47 @@ def _field(meter: str) -> str:
     return limit_field(Quota(name="period", meter=meter, units=0, window_s=None))
 
 
-async def _invoices(billing: Billing, stripe_customer_id: str, span: Span) -> list[Invoice] | None:
+async def _ask(billing: Billing, stripe_customer_id: str, span: Span, windows: Sequence[MeteredWindow]) -> Asked:
+    reader = billing.invoices
     try:
-        return await billing.invoices.fetch(stripe_customer_id, span.since, span.until)
+        meters = await reader.fetch_meters()
+        invoices = await reader.fetch(stripe_customer_id, span.since, span.until, meters)
+        if _waits_for_more(windows, invoices, span):
+            known = {one.invoice_id for one in invoices}
+            later = await reader.fetch(stripe_customer_id, span.until, span.until + _YEAR_S, meters)
+            invoices += [one for one in later if one.invoice_id not in known]
+        running = await reader.fetch_running(stripe_customer_id, meters) if windows else []
     except BillingUnavailable:
-        return None
-
-
-async def _counted(
-    billing: Billing, stripe_customer_id: str, windows: Sequence[MeteredWindow]
-) -> dict[tuple[str, int], int]:
-    """A statement without it is still a proof: it says less about where units went."""
-    wanted = {(one.stripe_meter, one.starts_at): one.ends_at for one in windows if one.overage or one.reports}
+        return Asked(invoices=None, running=[], counted={})
     try:
-        return await billing.invoices.fetch_counted(
-            stripe_customer_id, [(name, starts_at, ends_at) for (name, starts_at), ends_at in wanted.items()]
-        )
+        counted = await reader.fetch_counted(stripe_customer_id, _to_count(windows, invoices, span), meters)
     except (BillingUnavailable, BillingRefused) as error:
         log.warning("stripe's meters could not be read for a statement", error=error.code)
-        return {}
+        counted = {}
+    return Asked(invoices=invoices, running=running, counted=counted)
+
+
+def _to_count(windows: Sequence[MeteredWindow], invoices: Sequence[Invoice], span: Span) -> list[tuple[str, int, int]]:
+    """Name, start and end of the windows of the period, and of those that the same lines ask for."""
+    lines = [line for invoice in invoices for line in invoice.lines if line.kind == "usage"]
+    found = {
+        (one.stripe_meter, one.starts_at): one.ends_at
+        for one in windows
+        if span.since <= one.starts_at < span.until or any(_asks_for(line, one) for line in lines)
+    }
+    return [(name, starts_at, ends_at) for (name, starts_at), ends_at in found.items()]
+
+
+def _asks_for(line: InvoiceLine, window: MeteredWindow) -> bool:
+    return line.stripe_meter == window.stripe_meter and line.starts_at <= window.starts_at < line.ends_at
+
+
+def _waits_for_more(windows: Sequence[MeteredWindow], invoices: Sequence[Invoice], span: Span) -> bool:
+    """Whether something of the period is on none of the invoices near it: a yearly price asks for it later."""
+    lines = [line for invoice in invoices for line in invoice.lines if line.kind == "usage"]
+    return any(
+        window.overage
+        and span.since <= window.starts_at < span.until
+        and not any(_asks_for(line, window) for line in lines)
+        for window in windows
+    )

@@ -12,6 +12,7 @@ from gateway.billing import Billing, StripeOptions
 from gateway.core.overage import overage_field
 from gateway.core.statement import Statement
 from gateway.core.statement_period import Span
+from gateway.core.window import month_window
 from gateway.ledger import Ledger, MeteredWindowRow, MeterReportRow, UsageTotal
 from gateway.sandbox import Listening, Simulator, running
 from gateway.sandbox.cards import read_number
@@ -24,7 +25,7 @@ from gateway.sandbox.records import Customer, Invoice, Subscription
 from gateway.statements import draw_up
 
 METER, STRIPE_METER = "requests", "api_overage"
-METERED, DEARER = "price_api_overage", "price_dearer"
+METERED, DEARER, YEARLY = "price_api_overage", "price_dearer", "price_overage_yearly"
 INCLUDED = 1_000
 CUSTOMER = "customer0001"
 
@@ -36,6 +37,7 @@ class Life:
     ledger: Ledger
     billing: Billing
     simulator: Simulator
+    prices: tuple[str, str] = ("price_pro_monthly", METERED)
     stripe_customer_id: str = ""
     subscription_id: str = ""
     seq: int = 0
@@ -64,10 +66,13 @@ class Life:
 
     @property
     def window(self) -> int:
-        """Where the window that runs begins; the item's own period, as Stripe has it."""
+        """Where the window that runs begins: the item's own period, as Stripe has it, or a month of its year."""
         item = self.subscription.items[0]
-        self.ends[item.period_starts_at] = item.period_ends_at
-        return item.period_starts_at
+        starts_at, ends_at = item.period_starts_at, item.period_ends_at
+        if self.prices[1] == YEARLY:
+            starts_at, ends_at = month_window(self.subscription.anchor, self.now)
+        self.ends[starts_at] = ends_at
+        return starts_at
 
     @property
     def windows(self) -> list[tuple[int, int]]:
@@ -85,7 +90,7 @@ class Life:
                 world,
                 Start(
                     customer_id=customer.id,
-                    prices=[("price_pro_monthly", 1), (METERED, 0)],
+                    prices=[(self.prices[0], 1), (self.prices[1], 0)],
                     payment_method_id=method.id,
                 ),
             )
@@ -186,17 +191,19 @@ class Life:
 
 
 @asynccontextmanager
-async def living(ledger_file: Path) -> AsyncIterator[Life]:
+async def living(ledger_file: Path, **fields: Any) -> AsyncIterator[Life]:
     """A new life, subscribed to a plan and to what is used beyond it."""
     ledger = await Ledger.open(f"sqlite:///{ledger_file}", deadline_s=30.0)
     try:
         async with running(Listening(seeded=True, run="t")) as now:
             billing = await Billing.open(StripeOptions(secret_key=now.key, base_url=now.stripe_url))
             try:
-                life = Life(ledger, billing, now.simulator)
-                known = life.world.tables.prices[METERED]
+                life = Life(ledger, billing, now.simulator, **fields)
+                prices = life.world.tables.prices
+                known = replace(prices[METERED], lookup_key=None)
                 tariff = replace(known.rates, unit_amount=known.rates.unit_amount * 7)
-                life.world.tables.prices[DEARER] = replace(known, id=DEARER, lookup_key=None, tariff=tariff)
+                prices[DEARER] = replace(known, id=DEARER, tariff=tariff)
+                prices[YEARLY] = replace(known, id=YEARLY, interval="year")
                 await life.begin()
                 yield life
             finally:

@@ -13,7 +13,7 @@ from gateway.core.invoice import FINAL
 from gateway.core.statement import Statement, UsageProof
 from gateway.sandbox import ApiFault, Faults
 from gateway.web.statement_view import view_statement
-from tests.metered_life import DEARER, INCLUDED, METERED, Life, living
+from tests.metered_life import DEARER, INCLUDED, METERED, YEARLY, Life, living
 
 DAY_S, HOUR_S = 86_400, 3_600
 
@@ -33,6 +33,7 @@ async def test_a_period_adds_up_from_the_counter_to_the_total(life: Life) -> Non
     start = life.window
     end = life.ends[start]
     await life.use(1_200)
+    await life.advance(90)
     await life.report()
     await life.use(34)
     await life.report()
@@ -72,6 +73,7 @@ async def test_an_event_that_was_cancelled_at_stripe_is_told_from_one_that_was_l
     start = life.window
     end = life.ends[start]
     await life.use(500)
+    await life.advance(90)
     await life.report()
     life.cancel_last_event()
     await life.advance_to(end + 2 * HOUR_S)
@@ -117,6 +119,29 @@ async def test_while_stripe_is_away_the_ledger_still_tells_what_it_knows(life: L
     assert (proof.verdict, proof.window.overage, proof.window.reported) == ("not-compared", 1_000, 1_000)
     view = view_statement(statement, customer_id="c", user_id="u", for_seller=False)
     assert (view.verdict, view.invoices, view.notice is not None) == ("not-compared", [], True)
+
+
+async def test_months_of_a_yearly_price_wait_for_its_invoice_and_are_compared_with_it_together(
+    migrated_sqlite: Path, tmp_path: Path
+) -> None:
+    file = Path(shutil.copy(migrated_sqlite, tmp_path / "ledger.sqlite3"))
+    async with living(file, prices=("price_pro_yearly", YEARLY)) as life:
+        for units in (1_000, 0, 500):
+            await life.use(units)
+            await life.advance(90)
+            await life.report()
+            await life.advance_to(life.ends[life.window] + 60)
+        first, _, third = life.windows[:3]
+        await life.advance(20 * DAY_S)
+        waiting = only(await life.state(*first))
+        assert (waiting.verdict, [one.reason for one in waiting.because]) == ("not-yet-invoiced", ["running"])
+        while life.now < life.subscription.anchor + 367 * DAY_S:
+            await life.advance(20 * DAY_S)
+        for month in (first, third):
+            statement = await life.state(*month)
+            proof = only(statement)
+            assert (proof.verdict, proof.window.overage, proof.invoiced, proof.amount) == ("agrees", 1_500, 1_500, 150)
+            assert statement.invoices[-1].total == 29_000 + 150
 
 
 WORDS = (

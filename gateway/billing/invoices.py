@@ -7,6 +7,7 @@ without a table of ours.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import stripe
@@ -14,6 +15,7 @@ import stripe
 from gateway.billing.failures import is_missing, stripe_call
 from gateway.billing.reading import id_of
 from gateway.core.invoice import Invoice, InvoiceLine, LineKind
+from gateway.core.proving import RunningPeriod
 
 if TYPE_CHECKING:
     from stripe.params import InvoiceListParams
@@ -25,6 +27,19 @@ _AFTER_S = 7 * 86_400
 """An invoice may be made so long after the time that it settles, and still be found."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meters:
+    """The meters of an account. Of several with one event name, `ids` has the active one."""
+
+    names: dict[str, str]
+    """Event names by id."""
+    ids: dict[str, str]
+
+    def name_of(self, meter_id: str) -> str:
+        """Its event name; the id itself of a meter that is not known."""
+        return self.names.get(meter_id, meter_id)
+
+
 class InvoiceReader:
     """Reads invoices. Every call fails as `failures.stripe_call` says."""
 
@@ -32,12 +47,19 @@ class InvoiceReader:
         self._client = client
         self._deadline_s = deadline_s
 
-    async def fetch(self, stripe_customer_id: str, since: int, until: int) -> list[Invoice]:
+    async def fetch_meters(self) -> Meters:
+        """Every meter of the account."""
+        async with stripe_call("list meters", self._deadline_s):
+            page = await self._client.v1.billing.meters.list_async({"limit": _PAGE})
+            found = [one async for one in page.auto_paging_iter()]
+        found.sort(key=lambda one: one.status == "active")
+        return Meters(names={one.id: one.event_name for one in found}, ids={one.event_name: one.id for one in found})
+
+    async def fetch(self, stripe_customer_id: str, since: int, until: int, meters: Meters) -> list[Invoice]:
         """The invoices of a customer that may be about the time between two instants, oldest first.
 
         All pages of invoices and of lines. None for a customer that Stripe does not have.
         """
-        names = {meter_id: name for name, meter_id in await self._list_meters()}
         params: InvoiceListParams = {
             "customer": stripe_customer_id,
             "created": {"gte": max(0, since - _BEFORE_S), "lte": until + _AFTER_S},
@@ -51,32 +73,48 @@ class InvoiceReader:
                     raise
                 return []
             found = [one async for one in page.auto_paging_iter()]
-        read = [_read_invoice(one, await self._lines(one.id, names)) for one in found]
+        read = [_read_invoice(one, await self._lines(one.id, meters)) for one in found]
         return sorted(read, key=lambda one: (one.created_at, one.invoice_id))
 
+    async def fetch_running(self, stripe_customer_id: str, meters: Meters) -> list[RunningPeriod]:
+        """The metered items of a customer's subscriptions that are not over, with the periods that they are in."""
+        async with stripe_call("list subscriptions", self._deadline_s):
+            page = await self._client.v1.subscriptions.list_async({"customer": stripe_customer_id, "limit": _PAGE})
+            items = [item async for one in page.auto_paging_iter() async for item in one.items.auto_paging_iter()]
+        return [
+            RunningPeriod(
+                stripe_meter=meters.name_of(item.price.recurring.meter),
+                starts_at=item.current_period_start,
+                ends_at=item.current_period_end,
+            )
+            for item in items
+            if item.price.recurring is not None and item.price.recurring.meter is not None
+        ]
+
     async def fetch_counted(
-        self, stripe_customer_id: str, wanted: Iterable[tuple[str, int, int]]
+        self, stripe_customer_id: str, wanted: Iterable[tuple[str, int, int]], meters: Meters
     ) -> dict[tuple[str, int], int]:
         """What Stripe's meters count of a customer, by event name and start.
 
-        Meters count whole minutes: the first and last may hold what the windows beside them used.
+        Meters count whole minutes: the one in which a window begins is that of the window before.
 
         Args:
             stripe_customer_id: Whose usage.
             wanted: Event name, start and end of each window. A meter that Stripe does not have is left out.
+            meters: Those that it has.
         """
-        meters = dict(await self._list_meters())
         counted: dict[tuple[str, int], int] = {}
         for name, starts_at, ends_at in wanted:
-            if name not in meters:
+            first, last = starts_at + -starts_at % _MINUTE_S, ends_at + -ends_at % _MINUTE_S
+            if name not in meters.ids or first >= last:
                 continue
             async with stripe_call("read a meter", self._deadline_s):
                 page = await self._client.v1.billing.meters.event_summaries.list_async(
-                    meters[name],
+                    meters.ids[name],
                     {
                         "customer": stripe_customer_id,
-                        "start_time": starts_at - starts_at % _MINUTE_S,
-                        "end_time": ends_at + -ends_at % _MINUTE_S,
+                        "start_time": first,
+                        "end_time": last,
                         "limit": _PAGE,
                     },
                 )
@@ -84,20 +122,12 @@ class InvoiceReader:
             counted[name, starts_at] = sum(int(one.aggregated_value) for one in summaries)
         return counted
 
-    async def _list_meters(self) -> list[tuple[str, str]]:
-        """Event name and id of every meter; of several with one name the active one comes last."""
-        async with stripe_call("list meters", self._deadline_s):
-            page = await self._client.v1.billing.meters.list_async({"limit": _PAGE})
-            found = [one async for one in page.auto_paging_iter()]
-        found.sort(key=lambda one: one.status == "active")
-        return [(one.event_name, one.id) for one in found]
-
-    async def _lines(self, invoice_id: str, names: dict[str, str]) -> tuple[InvoiceLine, ...]:
+    async def _lines(self, invoice_id: str, meters: Meters) -> tuple[InvoiceLine, ...]:
         async with stripe_call("list invoice lines", self._deadline_s):
             page = await self._client.v1.invoices.line_items.list_async(
                 invoice_id, {"limit": _PAGE, "expand": ["data.pricing.price_details.price"]}
             )
-            return tuple([_read_line(one, names) async for one in page.auto_paging_iter()])
+            return tuple([_read_line(one, meters) async for one in page.auto_paging_iter()])
 
 
 def _read_invoice(invoice: stripe.Invoice, lines: tuple[InvoiceLine, ...]) -> Invoice:
@@ -122,7 +152,7 @@ def _read_invoice(invoice: stripe.Invoice, lines: tuple[InvoiceLine, ...]) -> In
     )
 
 
-def _read_line(line: stripe.InvoiceLineItem, names: dict[str, str]) -> InvoiceLine:
+def _read_line(line: stripe.InvoiceLineItem, meters: Meters) -> InvoiceLine:
     details = None if line.pricing is None else line.pricing.price_details
     price = None if details is None else details.price
     meter_id = price.recurring.meter if isinstance(price, stripe.Price) and price.recurring is not None else None
@@ -135,7 +165,7 @@ def _read_line(line: stripe.InvoiceLineItem, names: dict[str, str]) -> InvoiceLi
         quantity=line.quantity,
         unit_amount=None if each is None else f"{each.normalize():f}",
         price_id=id_of(price),
-        stripe_meter=None if meter_id is None else names.get(meter_id, meter_id),
+        stripe_meter=None if meter_id is None else meters.name_of(meter_id),
         starts_at=line.period.start,
         ends_at=line.period.end,
     )

@@ -12,8 +12,8 @@ Laws, each a property test:
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from gateway.core.statement import Because, MeteredWindow, Reason, Statement, UsageProof, Verdict
@@ -22,12 +22,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from gateway.core.invoice import Invoice, InvoiceLine
+    from gateway.core.statement_period import Span
 
 INVOICE_PENDING_S = 3 * 86_400
 """So long after a window's end its invoice may not be there: the longest that Stripe lets a seller wait.
 
 Source: https://docs.stripe.com/billing/subscriptions/usage-based/configure-grace-period
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningPeriod:
+    """That an item of a subscription counts a meter until `ends_at`, and is invoiced then."""
+
+    stripe_meter: str
+    starts_at: int
+    ends_at: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,88 +48,120 @@ class _Billed:
     line: InvoiceLine
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Group:
+    """Windows that one line asks for (of a yearly price, a year of them), and all lines that ask for any of them."""
+
+    windows: tuple[MeteredWindow, ...]
+    billed: tuple[_Billed, ...]
+
+    def begins_within(self, since: int, until: int) -> bool:
+        return any(since <= window.starts_at < until for window in self.windows)
+
+
 def make_statement(
     windows: Iterable[MeteredWindow],
     invoices: Sequence[Invoice] | None,
     counted: Mapping[tuple[str, int], int],
     *,
-    since: int,
-    until: int,
+    span: Span,
     now: int,
+    running: Sequence[RunningPeriod] = (),
 ) -> Statement:
     """Compare what the ledger knows with what Stripe says.
 
     Args:
-        windows: Of the period, and those before it that the invoices still ask for. Windows of one Stripe meter that
-            start together are compared as one: Stripe does not tell them apart.
+        windows: Of the period, and those before it that the invoices still ask for.
         invoices: Those that were read; None: Stripe did not answer. More than belong to the period may be given.
         counted: What Stripe's meters say, by event name and window's start.
-        since: Unix seconds, where the period begins.
-        until: Where it ends.
+        span: The period.
         now: Unix seconds.
+        running: What is invoiced later.
     """
-    known = _by_stripe_meter(windows)
+    known = sorted(windows, key=lambda one: (one.stripe_meter, one.starts_at, one.meter))
+    since, until = span.since, span.until
     if invoices is None:
         away = (Because(reason="stripe-away"),)
-        proofs = [UsageProof(window=one, verdict="not-compared", because=away) for one in known]
+        shown = [one for one in known if since <= one.starts_at < until]
+        proofs = [UsageProof(window=one, verdict="not-compared", because=away) for one in shown]
         return Statement(since=since, until=until, usage=tuple(proofs), invoices=(), is_compared=False)
-    billed, strange = _attach(known, invoices)
-    shown = [one for one in known if since <= one.starts_at < until]
-    places = {_place(one) for one in shown}
-    of_period = [one for one in invoices if _belongs(one, since, until) or _touches(one, places, billed)]
-    also = [one for one in known if one not in shown and any(b.invoice in of_period for b in billed[_place(one)])]
-    proofs = [_prove(one, billed[_place(one)], counted.get(_place(one)), now) for one in (*also, *shown)]
-    proofs += [_unheard(one) for one in strange if one.invoice in of_period and one.line.quantity]
+    groups, strange = _lay_beside(known, invoices)
+    mine = [one for one in groups if one.begins_within(since, until)]
+    touched = {billed.invoice.invoice_id for group in mine for billed in group.billed}
+    of_period = [one for one in invoices if one.invoice_id in touched or _belongs(one, since, until)]
+    ids = {one.invoice_id for one in of_period}
+    shown_groups = [one for one in groups if one in mine or any(b.invoice.invoice_id in ids for b in one.billed)]
+    proofs = [_prove(one, counted, running, now) for one in shown_groups]
+    proofs += [_unheard(one) for one in strange if one.invoice.invoice_id in ids and one.line.quantity]
     return Statement(since=since, until=until, usage=tuple(proofs), invoices=tuple(of_period), is_compared=True)
 
 
-def _by_stripe_meter(windows: Iterable[MeteredWindow]) -> list[MeteredWindow]:
-    """One for each meter of Stripe's and start; meters of ours that share one are added up."""
-    found: dict[tuple[str, int], MeteredWindow] = {}
-    for one in sorted(windows, key=lambda window: (window.starts_at, window.meter)):
-        other = found.get(_place(one))
-        found[_place(one)] = one if other is None else _added(other, one)
-    return list(found.values())
+def _lay_beside(windows: Sequence[MeteredWindow], invoices: Iterable[Invoice]) -> tuple[list[_Group], list[_Billed]]:
+    """The windows with the lines that ask for them; and the lines that ask for none that is known.
 
-
-def _added(one: MeteredWindow, other: MeteredWindow) -> MeteredWindow:
-    return MeteredWindow(
-        meter=f"{one.meter} + {other.meter}",
-        stripe_meter=one.stripe_meter,
-        starts_at=one.starts_at,
-        ends_at=max(one.ends_at, other.ends_at),
-        included=None if one.included is None or other.included is None else one.included + other.included,
-        used=None if one.used is None or other.used is None else one.used + other.used,
-        overage=one.overage + other.overage,
-        reports=one.reports + other.reports,
-    )
-
-
-def _place(window: MeteredWindow) -> tuple[str, int]:
-    return window.stripe_meter, window.starts_at
-
-
-def _attach(
-    windows: Sequence[MeteredWindow], invoices: Iterable[Invoice]
-) -> tuple[dict[tuple[str, int], list[_Billed]], list[_Billed]]:
-    """The usage lines of each window, and those of none that is known."""
-    billed: dict[tuple[str, int], list[_Billed]] = defaultdict(list)
+    Args:
+        windows: By meter of Stripe's and start. Those that start together are one group: Stripe cannot tell them apart.
+        invoices: With the lines.
+    """
+    is_joined = [
+        (one.stripe_meter, one.starts_at) == (other.stripe_meter, other.starts_at) for one, other in pairwise(windows)
+    ]
+    homes: list[tuple[int, _Billed]] = []
     strange: list[_Billed] = []
     for invoice in invoices:
         for line in invoice.lines:
             if line.kind != "usage":
                 continue
-            one = _Billed(invoice=invoice, line=line)
-            homes = [w for w in windows if w.stripe_meter == line.stripe_meter and _covers(w, line.starts_at)]
-            if homes:
-                billed[_place(homes[-1])].append(one)
-            else:
-                strange.append(one)
-    return billed, strange
+            billed = _Billed(invoice=invoice, line=line)
+            places = _places(windows, line)
+            if not places:
+                strange.append(billed)
+                continue
+            homes.append((places[0], billed))
+            for place in range(places[0], places[-1]):
+                is_joined[place] = True
+    starts = [place for place in range(len(windows)) if place == 0 or not is_joined[place - 1]]
+    groups = []
+    for start, end in pairwise([*starts, len(windows)]):
+        found = tuple(billed for place, billed in homes if start <= place < end)
+        groups.append(_Group(windows=tuple(windows[start:end]), billed=found))
+    return groups, strange
 
 
-def _covers(window: MeteredWindow, instant: int) -> bool:
-    return window.starts_at <= instant < window.ends_at
+def _places(windows: Sequence[MeteredWindow], line: InvoiceLine) -> list[int]:
+    """Which windows a line asks for: those that start within its period.
+
+    If none starts with it, its price changed in the middle of one, which is among them too.
+    """
+    same = [place for place, window in enumerate(windows) if window.stripe_meter == line.stripe_meter]
+    found = [place for place in same if line.starts_at <= windows[place].starts_at < line.ends_at]
+    if found and windows[found[0]].starts_at == line.starts_at:
+        return found
+    around = [place for place in same if windows[place].starts_at <= line.starts_at < windows[place].ends_at]
+    return sorted({*found, *around[-1:]})
+
+
+def _joined(windows: Sequence[MeteredWindow]) -> MeteredWindow:
+    """Several as one."""
+    if len(windows) == 1:
+        return windows[0]
+    included = [one.included for one in windows if one.included is not None]
+    used = [one.used for one in windows if one.used is not None]
+    return MeteredWindow(
+        meter=" + ".join(dict.fromkeys(one.meter for one in windows)),
+        stripe_meter=windows[0].stripe_meter,
+        starts_at=min(one.starts_at for one in windows),
+        ends_at=max(one.ends_at for one in windows),
+        included=sum(included) if len(included) == len(windows) else None,
+        used=sum(used) if len(used) == len(windows) else None,
+        overage=sum(one.overage for one in windows),
+        reports=tuple(report for one in windows for report in one.reports),
+    )
+
+
+def _counted(windows: Sequence[MeteredWindow], counted: Mapping[tuple[str, int], int]) -> int | None:
+    places = {(one.stripe_meter, one.starts_at) for one in windows}
+    return sum(counted[place] for place in places) if places <= counted.keys() else None
 
 
 def _belongs(invoice: Invoice, since: int, until: int) -> bool:
@@ -129,17 +171,16 @@ def _belongs(invoice: Invoice, since: int, until: int) -> bool:
     return since <= invoice.period_ends_at < until
 
 
-def _touches(
-    invoice: Invoice, places: set[tuple[str, int]], billed: Mapping[tuple[str, int], Sequence[_Billed]]
-) -> bool:
-    return any(one.invoice is invoice for place in places for one in billed.get(place, ()))
-
-
-def _prove(window: MeteredWindow, billed: Sequence[_Billed], counted: int | None, now: int) -> UsageProof:
+def _prove(
+    group: _Group, all_counted: Mapping[tuple[str, int], int], running: Sequence[RunningPeriod], now: int
+) -> UsageProof:
+    window, billed, counted = _joined(group.windows), group.billed, _counted(group.windows, all_counted)
     live = [one for one in billed if one.invoice.status != "void"]
+    open_until = max([window.ends_at, *(one.ends_at for one in running if _counts(one, window))])
     invoiced = sum(one.line.quantity or 0 for one in live) if live else None
     difference = window.overage - (invoiced or 0)
-    verdict, because = _judge(window, billed, live, difference, counted, now)
+    waits = _waits(window, billed, live, difference, open_until, now)
+    verdict, because = _judge(window, billed, live, difference, counted, waits)
     return UsageProof(
         window=window,
         verdict=verdict,
@@ -159,9 +200,9 @@ def _judge(
     live: Sequence[_Billed],
     difference: int,
     counted: int | None,
-    now: int,
+    waits: Reason | None,
 ) -> tuple[Verdict, tuple[Because, ...]]:
-    if (waits := _waits(window, billed, live, difference, now)) is not None:
+    if waits is not None:
         dead = window.units_of("dead")
         warned = (Because(reason="dead-report", units=dead),) if dead else ()
         return "not-yet-invoiced", (Because(reason=waits, units=difference), *warned)
@@ -172,18 +213,28 @@ def _judge(
     return "differs", _reasons(window, live, difference, counted)
 
 
+def _counts(period: RunningPeriod, window: MeteredWindow) -> bool:
+    """Whether the end of a window is invoiced with that period."""
+    return period.stripe_meter == window.stripe_meter and period.starts_at < window.ends_at <= period.ends_at
+
+
 def _waits(
-    window: MeteredWindow, billed: Sequence[_Billed], live: Sequence[_Billed], difference: int, now: int
+    window: MeteredWindow,
+    billed: Sequence[_Billed],
+    live: Sequence[_Billed],
+    difference: int,
+    open_until: int,
+    now: int,
 ) -> Reason | None:
     """Why it is too early to tell; None: it is not."""
     if any(one.invoice.status == "draft" for one in live):
         return "draft"
     if difference == 0:
         return None
-    if now < window.ends_at:
+    if now < open_until:
         return "running"
     is_covered = any(one.line.ends_at >= window.ends_at for one in live)
-    is_soon = now < window.ends_at + INVOICE_PENDING_S
+    is_soon = now < open_until + INVOICE_PENDING_S
     return "invoice-pending" if is_soon and not is_covered and len(live) == len(billed) else None
 
 

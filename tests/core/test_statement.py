@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.invoice import Invoice, InvoiceLine
-from gateway.core.proving import make_statement
+from gateway.core.proving import RunningPeriod, make_statement
 from gateway.core.statement import MeteredWindow, Report, Statement, UsageProof
+from gateway.core.statement_period import Span
 
 START, END, NEXT = 1_000_000, 2_000_000, 3_000_000
 FINAL_AT = END + 3_600
@@ -75,7 +76,7 @@ def stated(
     counted: int | None = None,
 ) -> Statement:
     told = {} if counted is None else {(METER, START): counted}
-    return make_statement(windows, invoices, told, since=START, until=END, now=now)
+    return make_statement(windows, invoices, told, span=Span(since=START, until=END), now=now)
 
 
 def only(statement: Statement) -> UsageProof:
@@ -168,6 +169,58 @@ def test_meters_that_share_one_of_stripes_are_compared_together() -> None:
     assert (proof.verdict, proof.window.meter, proof.window.overage) == ("agrees", "exports + requests", 300)
 
 
+YEAR = 12 * (END - START)
+
+
+def months(*overages: int) -> list[MeteredWindow]:
+    """Windows of a yearly price, each with one report."""
+    length = END - START
+    return [
+        window(
+            units,
+            replace(report(units, units), identifier=f"m{place}"),
+            starts_at=START + place * length,
+            ends_at=END + place * length,
+        )
+        for place, units in enumerate(overages)
+    ]
+
+
+def test_a_line_of_a_year_is_compared_with_all_windows_of_it() -> None:
+    year = invoice(usage_line(60, ends_at=START + YEAR), created_at=START + YEAR, period_ends_at=START + YEAR)
+    span = Span(since=END, until=NEXT)
+    statement = make_statement(months(10, 20, 30), [year], {}, span=span, now=START + YEAR + 9)
+    proof = only(statement)
+    assert (proof.verdict, proof.window.overage, proof.invoiced, proof.window.starts_at) == ("agrees", 60, 60, START)
+    assert [one.invoice_id for one in statement.invoices] == ["in_1"]
+
+
+def test_a_change_of_price_within_a_year_still_leaves_one_sum() -> None:
+    split = END + 5
+    lines = [usage_line(25, ends_at=split), usage_line(35, starts_at=split, ends_at=START + YEAR, price_id="price_2")]
+    statement = make_statement(
+        months(10, 20, 30), [invoice(*lines)], {}, span=Span(since=START, until=END), now=START + YEAR + 9
+    )
+    assert (only(statement).verdict, only(statement).invoiced) == ("agrees", 60)
+
+
+def test_a_window_that_is_over_waits_for_an_invoice_that_comes_later() -> None:
+    running = [RunningPeriod(stripe_meter=METER, starts_at=START, ends_at=START + YEAR)]
+    span, late = Span(since=START, until=END), END + 9 * 86_400
+    proof = only(make_statement(months(10), [], {}, span=span, now=late, running=running))
+    assert (proof.verdict, reasons(proof)) == ("not-yet-invoiced", [("running", 10)])
+    other = [replace(running[0], stripe_meter="other")]
+    assert only(make_statement(months(10), [], {}, span=span, now=late, running=other)).verdict == "differs"
+
+
+def test_a_reset_of_the_anchor_does_not_mix_two_windows() -> None:
+    reset = START + 500
+    windows = [window(10, report(10, 10)), window(20, report(20, 20), starts_at=reset, ends_at=reset + END - START)]
+    lines = [usage_line(10, ends_at=reset), usage_line(20, starts_at=reset, ends_at=reset + END - START)]
+    statement = stated(windows, [invoice(*lines)])
+    assert [(one.verdict, one.invoiced) for one in statement.usage] == [("agrees", 10), ("agrees", 20)]
+
+
 def test_nothing_agrees_or_differs_while_stripe_is_away() -> None:
     statement = stated([window(300, report(300, 300))], None)
     assert (only(statement).verdict, statement.differs, statement.is_compared) == ("not-compared", False, False)
@@ -181,7 +234,7 @@ def test_an_invoice_belongs_to_the_period_that_it_settles() -> None:
     after = invoice(invoice_id="after", closes=False)
     given = [first, before, within, last, after]
     assert [one.invoice_id for one in stated([], given).invoices] == ["first", "within", "last"]
-    later = make_statement([], given, {}, since=END, until=NEXT, now=NEXT)
+    later = make_statement([], given, {}, span=Span(since=END, until=NEXT), now=NEXT)
     assert [one.invoice_id for one in later.invoices] == ["after"]
 
 

@@ -96,11 +96,7 @@ async def make_every_call(billing: Billing) -> None:
     assert planned.schedule is not None
     await billing.changes.later.release(planned.schedule.schedule_id)
     await billing.changes.apply(change)
-    assert len(await billing.invoices.fetch(cus, 0, subscription.started_at + 1)) == 1
-    assert await billing.invoices.fetch("cus_none", 0, 1) == []
-    start = subscription.started_at
-    wanted = [("api_overage", start, start + 60), ("nobody", start, start + 60)]
-    assert await billing.invoices.fetch_counted(cus, wanted) == {("api_overage", start): 0}
+    await read_invoices(billing, cus, subscription.started_at)
     await report_usage(billing, cus, change)
     await billing.create_portal_session(cus, "http://127.0.0.1/account")
     await billing.fetch_prices([plan("pro-monthly"), plan("by-id", "price_pro_yearly")])
@@ -111,6 +107,17 @@ async def make_every_call(billing: Billing) -> None:
     await billing.customers.write_ids(cus, customer_id="customer0001", user_id="user")
     assert await billing.customers.fetch_page(cus) == ([], False)
     await mend_endpoints(billing)
+
+
+async def read_invoices(billing: Billing, cus: str, start: int) -> None:
+    meters = await billing.invoices.fetch_meters()
+    assert meters.name_of("mtr_api_overage") == "api_overage"
+    assert len(await billing.invoices.fetch(cus, 0, start + 1, meters)) == 1
+    assert await billing.invoices.fetch("cus_none", 0, 1, meters) == []
+    (running,) = await billing.invoices.fetch_running(cus, meters)
+    assert (running.stripe_meter, running.starts_at) == ("api_overage", start)
+    wanted = [("api_overage", start, start + 90), ("nobody", start, start + 90)]
+    assert await billing.invoices.fetch_counted(cus, wanted, meters) == {("api_overage", start): 0}
 
 
 async def report_usage(billing: Billing, cus: str, change: PlanChange) -> None:
