@@ -32,7 +32,7 @@ _MEANINGS: dict[Reason, str] = {
 }
 _ADVICE: dict[Reason, str] = {
     "adjusted": "look at the meter's events in Stripe's dashboard",
-    "dead-report": "see `tiergate meters list --status dead`, mend what it says, and have them sent again: `tiergate meters retry`",
+    "dead-report": "mend what `tiergate meters list --status dead` says, then `tiergate meters retry`",
     "draft": "nothing; look again when it is final",
     "given-back": "issue a credit note over these units if the invoice is paid",
     "invoice-pending": "nothing; look again later",
