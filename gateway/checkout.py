@@ -20,7 +20,7 @@ from typing import Protocol
 
 import structlog
 
-from gateway.billing import Billing, Buyer, CheckoutLink
+from gateway.billing import Billing, Buyer, CheckoutLink, PortalFlowName
 from gateway.cache import Cache
 from gateway.clock import Clock
 from gateway.core.access import CUSTOMER_DELETED
@@ -33,7 +33,7 @@ from gateway.core.ratelimit_fields import seconds_up
 from gateway.core.user_id import check_name, check_user_id
 from gateway.ledger import CustomerRow, CustomerUnknown, Ledger, UserExists
 from gateway.provisioning import Provisioning
-from gateway.sync import NoSubscription, Sync, UnknownPlan
+from gateway.sync import NoSubscription, Sync, UnknownPlan, portal_flow
 
 log = structlog.get_logger(__name__)
 
@@ -188,10 +188,18 @@ class Checkouts:
         link = await self._open(row, purchase, claim_digest=self._codec.claim_digest(claim_secret))
         return Signup(link=link, claim_secret=claim_secret)
 
-    async def open_portal(self, customer_id: str) -> str:
+    async def open_portal(
+        self, customer_id: str, flow: PortalFlowName | None = None, *, plan_id: str | None = None
+    ) -> str:
         """Address of the billing portal for a customer.
 
+        Args:
+            customer_id: Ours.
+            flow: The one act it is to open at, after which the browser comes back to the account page.
+            plan_id: The plan to be confirmed, for the flow that asks for it.
+
         Raises:
+            UnknownPlan, SubscriptionEnding, SubscriptionScheduled, PaymentRequired: The act cannot be done.
             NoSubscription: It never came near a checkout, or was deleted at Stripe since.
             CustomerUnknown: No such customer.
             BillingUnavailable, BillingRefused, LedgerUnavailable: Nobody can say.
@@ -201,9 +209,9 @@ class Checkouts:
             raise CustomerUnknown(customer_id)
         if row.stripe_customer_id is None:
             raise NoSubscription("There is nothing in the billing portal before the first checkout.")
-        address = await self._billing.create_portal_session(
-            row.stripe_customer_id, f"{self._base_url}/_tiergate/account"
-        )
+        page = f"{self._base_url}/_tiergate/account"
+        act = None if flow is None else await portal_flow(self._sync, customer_id, flow, f"{page}?done={flow}", plan_id)
+        address = await self._billing.create_portal_session(row.stripe_customer_id, page, act)
         if address is None:
             raise NoSubscription("The billing account was deleted at the payment provider; a checkout makes a new one.")
         return address

@@ -102,6 +102,7 @@ async def open_runtime(settings: Settings, *, proxies: bool = True) -> AsyncIter
                 secret_key=settings.stripe_secret_key.get_secret_value(),
                 base_url=settings.stripe_url,
                 price_ttl_s=settings.price_ttl_s,
+                portal_configuration=settings.portal_configuration,
                 background_per_s=settings.stripe_requests_per_s / settings.workers,
             )
         )

@@ -12,6 +12,7 @@ from gateway.billing.endpoints import EndpointFacts, NewEndpoint
 from gateway.billing.events import PLANS_CHANGED, REASONS, SUBSCRIBED_TYPES, Meaning, meaning_of
 from gateway.billing.failures import WrongStripeMode
 from gateway.billing.health import DestinationFacts, StripeReport
+from gateway.billing.portal import PortalFlow, PortalFlowName
 from gateway.billing.previewing import ChangePreview, PreviewLine
 from gateway.billing.reading import CheckoutFacts, PriceFacts
 from gateway.billing.values import ChangeResult, CheckoutLink, LaterChange, PlanChange
@@ -52,6 +53,8 @@ __all__ = [
     "Meaning",
     "NewEndpoint",
     "PlanChange",
+    "PortalFlow",
+    "PortalFlowName",
     "PreviewLine",
     "PriceFacts",
     "StripeOptions",

@@ -25,6 +25,7 @@ from gateway.billing.invoices import InvoiceReader
 from gateway.billing.meter_events import MeterEvents
 from gateway.billing.pace import Pace
 from gateway.billing.plan_changes import PlanChanger
+from gateway.billing.portal import PortalFlow, portal_params
 from gateway.billing.prices import PriceList
 from gateway.billing.reading import (
     CheckoutFacts,
@@ -66,6 +67,8 @@ class StripeOptions:
     """Secret or restricted key; its mode is this gateway's."""
     base_url: str | None = None
     """The sandbox; None is Stripe itself."""
+    portal_configuration: str | None = None
+    """Which configuration of the portal its pages have; None: the account's default."""
     price_ttl_s: float = 300.0
     """Seconds a price is shown before it is read again."""
     timeout_s: float = TIMEOUT_S
@@ -89,6 +92,7 @@ class Billing:
         self.is_live = "_live_" in options.secret_key[:8]
         """Whether real money moves."""
         self._deadline_s = options.deadline_s
+        self._portal_configuration = options.portal_configuration
         self.pace = Pace(options.background_per_s)
         """Background work takes its turn here before it asks."""
         self._transport = Transport(timeout_s=options.timeout_s, through_proxy=options.base_url is None, pace=self.pace)
@@ -197,17 +201,23 @@ class Billing:
                 return None
             return read_checkout(session)
 
-    async def create_portal_session(self, stripe_customer_id: str, return_url: str) -> str | None:
+    async def create_portal_session(
+        self, stripe_customer_id: str, return_url: str, flow: PortalFlow | None = None
+    ) -> str | None:
         """Address of Stripe's page where a customer sees invoices, changes cards and cancels.
+
+        Args:
+            stripe_customer_id: Whose.
+            return_url: Where the page leads back to.
+            flow: The one act it is to open at; None: its beginning.
 
         Returns:
             None if Stripe does not have this customer any more.
         """
+        params = portal_params(stripe_customer_id, return_url, flow, self._portal_configuration)
         async with stripe_call("create a portal session", self._deadline_s):
             try:
-                session = await self._client.v1.billing_portal.sessions.create_async(
-                    {"customer": stripe_customer_id, "return_url": return_url}
-                )
+                session = await self._client.v1.billing_portal.sessions.create_async(params)
             except stripe.InvalidRequestError as error:
                 if not is_missing(error) or error.param != "customer":
                     raise

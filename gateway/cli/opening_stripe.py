@@ -23,6 +23,7 @@ def open_billing(settings: Settings) -> Billing:
             secret_key=settings.stripe_secret_key.get_secret_value(),
             base_url=settings.stripe_url,
             price_ttl_s=settings.price_ttl_s,
+            portal_configuration=settings.portal_configuration,
         )
     )
 

@@ -170,6 +170,8 @@ class Settings(BaseSettings):
     """Days for which usage can be looked back at by the hour; then only by the day."""
     usage_kept_days: UsageDays = Field(default=400, ge=1, le=3660)
     """Days for which usage can be looked back at at all; then it is deleted. Not less than the hours are kept."""
+    portal_configuration: str | None = Field(default=None, pattern=r"^bpc_[A-Za-z0-9_]{1,200}$")
+    """Id of the portal configuration in Stripe (`bpc_...`) that customers get; unset: the account's default."""
     price_ttl_s: float = Field(default=300.0, ge=0, le=86400)
     """Seconds a price read from Stripe is shown before it is read again. Never used to charge."""
     stripe_requests_per_s: float = Field(default=20.0, ge=1, le=1000)

@@ -3,6 +3,7 @@
 `customers` reads one customer, or all, and records what it found, in the order of fences.
 `reconciling` does so with all of them every day, `comparing` says what that would change.
 `changing` changes the plan of a running subscription, one change at a time (`turns`).
+`portal_flows` finds what a link into Stripe's portal may open at.
 `receiving` takes a webhook delivery: verified, stored, answered. `worker` works the stored
 events off in the background and looks for those that never arrived.
 """
@@ -21,6 +22,7 @@ from gateway.sync.changing import (
 )
 from gateway.sync.comparing import Comparing, Comparison, Difference
 from gateway.sync.customers import HoldsPolicy, Sync, SyncOutcome
+from gateway.sync.portal_flows import portal_flow
 from gateway.sync.receiving import Received, accepts, receive_event
 from gateway.sync.reconciling import Reconciler, ReconciliationBusy, Schedule
 from gateway.sync.reporting import MAX_PER_SECOND, Pace, SyncReport
@@ -53,5 +55,6 @@ __all__ = [
     "UnknownPlan",
     "WorkerOptions",
     "accepts",
+    "portal_flow",
     "receive_event",
 ]

@@ -35,6 +35,11 @@ class Note:
     portal_button: str | None = None
     """What the customer does in the billing portal about it; None: nothing can be done there."""
 
+    @property
+    def portal_flow(self) -> str:
+        """Stripe's word for that; empty: it is done at the portal's beginning."""
+        return "payment_method_update" if self.portal_button == _MEND else ""
+
 
 def account_note(account: Account, access: Access, policy: Policy) -> Note | None:
     """What there is to say of an account; None: it is as it was bought, or nothing was ever bought."""

@@ -35,13 +35,18 @@ from gateway.web.page_words import (
 OVERLAP_S = 86_400
 """How long a rotated key goes on working."""
 
+_CHANGING = "The plan is changed. The new limits apply within seconds; load this page again to see them."
 _NOTICES = {
     "revoked": "The key is revoked. Calls with it are refused from now on.",
     "changed": "The plan is changed. The new limits apply from now on.",
-    "changing": "The plan is changed. The new limits apply within seconds; load this page again to see them.",
+    "changing": _CHANGING,
     "planned": "The change is planned. Until then everything stays as it is.",
     "kept": "The plan stays as it is.",
     "pending": "The change waits for a payment. Until it is made, the old plan stays.",
+    "payment_method_update": "The payment method is changed. What is due is collected with it.",
+    "subscription_cancel": "The subscription is cancelled. It goes on until the end of what was paid for.",
+    "subscription_update": _CHANGING,
+    "subscription_update_confirm": _CHANGING,
     "current": "This is your plan already.",
 }
 _DAYS = 14
@@ -113,14 +118,6 @@ async def show_account(visit: FromVisit, done: str = "") -> Page:
     if visit.signed_in is None:
         return visit.see("/sign-in", cookies=[visit.no_session_cookie()])
     return await _account_page(visit, visit.signed_in, notice=_NOTICES.get(done))
-
-
-@post("/account/portal")
-async def open_portal(visit: FromVisit) -> Page:
-    """On to Stripe's page for cards, invoices and cancelling."""
-    who = visit.require_signed_in()
-    who.require_manager()
-    return visit.leave_for(await visit.checkouts.open_portal(who.customer_id))
 
 
 @post("/account/keys")

@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from gateway.billing import PortalFlowName
+
 
 class CheckoutOrder(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What to buy, and for whom. Prices come from policy: there is no field for one."""
@@ -102,6 +104,15 @@ class Named(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     user_id: str | None = None
     customer_id: str | None = None
+
+
+class PortalOrder(Named, kw_only=True, forbid_unknown_fields=True):
+    """Whose portal, and the one act it is to open at."""
+
+    flow: PortalFlowName | None = None
+    """What the customer is led to; then back to the account page. Without it: the beginning of the portal."""
+    plan_id: str | None = None
+    """The plan to be confirmed, with subscription_update_confirm only."""
 
 
 class PortalLink(msgspec.Struct, kw_only=True):

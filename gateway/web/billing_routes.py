@@ -18,8 +18,8 @@ from gateway.web.billing_bodies import (
     AddOnCount,
     CheckoutOrder,
     CheckoutStarted,
-    Named,
     PortalLink,
+    PortalOrder,
     ScheduledChange,
     SubscriptionView,
     TierGrantView,
@@ -131,18 +131,24 @@ def _require_json(request: AnyRequest) -> None:
 @post(
     "/portal-session",
     status_code=200,
-    responses=problems(400, 401, 403, 404, 409, 502),
+    responses=problems(400, 401, 402, 403, 404, 409, 422, 502),
     summary="Open the billing portal",
     tags=["billing"],
 )
 async def open_portal(
-    runtime: FromRuntime, caller: FromCaller, checkouts: FromCheckouts, data: JSONBody[Named | None] = None
+    runtime: FromRuntime, caller: FromCaller, checkouts: FromCheckouts, data: JSONBody[PortalOrder | None] = None
 ) -> PortalLink:
-    """Stripe's page where the customer changes cards, sees invoices and cancels."""
+    """Stripe's page where the customer changes cards, sees invoices and cancels.
+
+    With `flow` it opens at one act: `payment_method_update`, which is open to whoever owes, too,
+    `subscription_cancel`, `subscription_update`, or `subscription_update_confirm` with a `plan_id`.
+    """
     caller.require_manager()
-    named = data or Named()
-    customer_id = await find_named(runtime, caller, named.user_id, named.customer_id)
-    return PortalLink(portal_url=await checkouts.open_portal(customer_id))
+    order = data or PortalOrder()
+    if (order.flow == "subscription_update_confirm") != (order.plan_id is not None):
+        raise RequestInvalid("Send 'plan_id' with the flow 'subscription_update_confirm', and with no other.")
+    customer_id = await find_named(runtime, caller, order.user_id, order.customer_id)
+    return PortalLink(portal_url=await checkouts.open_portal(customer_id, order.flow, plan_id=order.plan_id))
 
 
 @get("/subscription", responses=problems(400, 401, 403, 404), summary="Show the subscription", tags=["billing"])

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from litestar import Response, Router, get
 from litestar.di import Provide
 
-from gateway.web.account_page import create_key, open_portal, revoke_key, rotate_key, show_account
+from gateway.web.account_page import create_key, revoke_key, rotate_key, show_account
 from gateway.web.callers import AnyRequest
 from gateway.web.other_sites import refuse_other_sites
 from gateway.web.page_errors import PAGE_EXCEPTION_HANDLERS
 from gateway.web.page_frame import STYLE_SHEET, STYLE_VERSION, open_visit
 from gateway.web.plan_change_page import change, keep, show_change
+from gateway.web.portal_page import follow_portal, open_portal
 from gateway.web.pricing_page import buy, show_pricing, show_start
 from gateway.web.sign_in_page import show_sign_in, sign_in, sign_out
 from gateway.web.statement_page import show_account_statement
@@ -56,6 +57,7 @@ page_handlers: list[ControllerRouterHandler] = [
             sign_out,
             show_account,
             open_portal,
+            follow_portal,
             create_key,
             rotate_key,
             revoke_key,

@@ -29,7 +29,7 @@ _NEXT = {
     "unknown-plan": ("plans", "pricing"),
     "seats-not-sold": ("plans", "pricing"),
     "add-on-not-sold": ("plans", "pricing"),
-    "payment-required": ("billing", "account"),
+    "payment-required": ("billing", "account/portal/payment_method_update"),
     "already-subscribed": ("billing", "account"),
     "subscription-ending": ("billing", "account"),
     "subscription-scheduled": ("billing", "account"),

@@ -83,7 +83,7 @@ def test_whoever_owes_money_is_never_kept_from_the_card_form(shop, visitor):
     shop.advance(22 * DAY_S)
     refused = buyer.call()
     assert (refused.status_code, refused.json()["code"]) == (402, "payment-required")
-    assert refused.json()["links"]["billing"] == page(shop, "account")
+    assert refused.json()["links"]["billing"] == page(shop, "account/portal/payment_method_update")
     assert buyer.ask("GET", "/api/v1/usage").status_code == 200
     assert buyer.ask("POST", "/api/v1/portal-session", json={}).status_code == 200
     account = signed_in(visitor, buyer.key).get("/account")

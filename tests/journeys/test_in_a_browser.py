@@ -62,10 +62,12 @@ def mend_it_by_the_banner(shop, browser, key):
     assert "UTC unless it is paid." in banner, "a date for people"
     browser.follow("[role=alert] button")
     assert "is unpaid" in browser.text("main")
+    assert not browser.has("form[action$='/cancel']"), "the card form, and nothing to lose one's way in"
     save_card(browser, GOOD_CARD)
-    assert "is unpaid" not in browser.text("main")
+    assert browser.title == "Account", "and straight back"
+    assert "The payment method is changed." in browser.text("[role=status]")
     shop.deliver()
-    browser.follow(BACK)
+    browser.open(page(shop, "account"))
     assert "Active" in browser.text("main")
     assert not browser.has("[role=alert]")
     assert "tiergate-warning" not in call(shop, key).headers

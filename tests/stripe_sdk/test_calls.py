@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 import gateway.billing
-from gateway.billing import Billing, Buyer, LaterChange, PlanChange, StripeOptions
+from gateway.billing import Billing, Buyer, LaterChange, PlanChange, PortalFlow, StripeOptions
 from gateway.billing.transport import Transport
 from gateway.core.offer import AddOn, CheckoutTerms, SeatRange, Trial
 from gateway.core.overage import PriceName
@@ -99,6 +99,14 @@ async def make_every_call(billing: Billing) -> None:
     await read_invoices(billing, cus, subscription.started_at)
     await report_usage(billing, cus, change)
     await billing.create_portal_session(cus, "http://127.0.0.1/account")
+    flow = PortalFlow(
+        name="subscription_update_confirm",
+        done_url="http://127.0.0.1/account?done=1",
+        subscription_id=subscription.subscription_id,
+        item_id=subscription.items[0].item_id,
+        price_id="price_pro_yearly",
+    )
+    await billing.create_portal_session(cus, "http://127.0.0.1/account", flow)
     await billing.fetch_prices([plan("pro-monthly"), plan("by-id", "price_pro_yearly")])
     assert [one async for one in billing.list_undelivered(0)] == []
     await billing.describe(frozenset({"entitlements", "billing meters"}))

@@ -80,13 +80,27 @@ _PORTAL: Spec = {
         fields={
             "type": Text(
                 required=True,
-                choices=("payment_method_update", "subscription_cancel", "subscription_update"),
+                choices=(
+                    "payment_method_update",
+                    "subscription_cancel",
+                    "subscription_update",
+                    "subscription_update_confirm",
+                ),
             ),
             "subscription_cancel": Shape(fields={"subscription": Text(required=True)}),
             "subscription_update": Shape(fields={"subscription": Text(required=True)}),
+            "subscription_update_confirm": Shape(
+                fields={
+                    "subscription": Text(required=True),
+                    "items": Each(
+                        fields={"id": Text(required=True), "price": Text(), "quantity": Whole(least=1)}, required=True
+                    ),
+                }
+            ),
             "after_completion": Shape(
                 fields={
-                    "type": Text(required=True, choices=("portal_homepage", "redirect")),
+                    "type": Text(required=True, choices=("hosted_confirmation", "portal_homepage", "redirect")),
+                    "hosted_confirmation": Shape(fields={"custom_message": Text()}),
                     "redirect": Shape(fields={"return_url": Text(required=True)}),
                 }
             ),
@@ -193,6 +207,9 @@ def _create_portal(call: Call) -> Json:
         raise Refused("No configuration provided and your default configuration has not been created.")
     if "return_url" in params:
         _check_url(params["return_url"], "return_url")
+    if params.get("configuration", portal_configuration_shape(world)["id"]) != portal_configuration_shape(world)["id"]:
+        message = f"No such configuration: '{params['configuration']}'"
+        raise Refused(message, param="configuration", code="resource_missing")
     session = PortalSession(
         id=world.new_id("bps"),
         customer_id=customer.id,
@@ -229,10 +246,32 @@ def _flow(world: World, customer_id: str, asked: dict[str, Any] | None) -> Json 
         details = asked.get(kind)
         if details is None:
             raise missing(f"flow_data[{kind}]")
+        running = world.tables.subscriptions.get(details["subscription"])
+        if kind == "subscription_cancel" and running is not None and running.cancel_at is not None:
+            message = "This subscription cannot be canceled because it is already set to be canceled."
+            raise Refused(message, param="flow_data[subscription_cancel][subscription]")
         if details["subscription"] not in {one.id for one in live_subscriptions(world, customer_id)}:
             raise Refused("The subscription cannot be changed in this flow.", param=f"flow_data[{kind}][subscription]")
-        flow[kind] = details | ({"retention": None} if kind == "subscription_cancel" else {})
+        if kind == "subscription_update_confirm":
+            flow[kind] = _confirmation(world, details)
+        else:
+            flow[kind] = details | ({"retention": None} if kind == "subscription_cancel" else {})
     return flow
+
+
+def _confirmation(world: World, details: dict[str, Any]) -> Json:
+    """Source: https://docs.stripe.com/api/customer_portal/sessions/create, of one item of a subscription of one."""
+    param = "flow_data[subscription_update_confirm][items]"
+    subscription = world.subscription(details["subscription"])
+    [*items] = details["items"]
+    if len(items) != 1 or len(subscription.items) != 1:
+        raise Refused("Only subscriptions with one item can be updated in this flow.", param=param)
+    [asked], [item] = items, subscription.items
+    if asked["id"] != item.id:
+        raise Refused(f"No such subscription item: '{asked['id']}'", param=param, code="resource_missing")
+    price = recurring_price(world, asked.get("price", item.price_id), param)
+    shown = {"id": item.id, "price": price.id, "quantity": asked.get("quantity", item.quantity)}
+    return {"subscription": subscription.id, "items": [shown], "discounts": None}
 
 
 ENDPOINTS = (

@@ -82,7 +82,13 @@ def _acted(simulator: Simulator, session_id: str, act: Callable[[World, PortalSe
         return message_page("Page not found", "There is no such page.", status=404)
     except (CardRefused, Refused) as refused:
         return _page(simulator.world, session_id, refused.message)
-    return Redirect(f"/p/session/{session_id}", status_code=303)
+    return Redirect(_after(session) or f"/p/session/{session_id}", status_code=303)
+
+
+def _after(session: PortalSession) -> str | None:
+    """Where a flow that is done leads by itself."""
+    after = (session.flow or {}).get("after_completion", {})
+    return str(after["redirect"]["return_url"]) if after.get("type") == "redirect" else None
 
 
 def _id(fields: dict[str, str]) -> str:
@@ -94,13 +100,21 @@ def _page(world: World, session_id: str, refusal: str | None) -> Response[str]:
     if session is None:
         return message_page("Page not found", "There is no such page.", status=404)
     customer = world.tables.customers[session.customer_id]
+    flow = session.flow or {}
+    only, details = flow.get("type"), flow.get(flow.get("type", ""), None) or {}
     method = world.tables.payment_methods.get(_card_of(world, session) or "")
     return render(
         "portal.html",
         status=402 if refusal else 200,
         session_id=session.id,
         customer=customer.email or customer.id,
-        subscriptions=[_shown(world, one) for one in live_subscriptions(world, customer.id)],
+        only=only,
+        confirms=_confirmed(world, details) if only == "subscription_update_confirm" else None,
+        subscriptions=[
+            _shown(world, one)
+            for one in live_subscriptions(world, customer.id)
+            if only is None or details.get("subscription") == one.id
+        ],
         card=f"{method.brand} ending in {method.last4}" if method else None,
         owed=[
             {"number": one.number, "amount": money(one.amount_due, one.currency)}
@@ -118,6 +132,12 @@ def _card_of(world: World, session: PortalSession) -> str | None:
         if subscription.default_payment_method_id:
             return subscription.default_payment_method_id
     return world.tables.customers[session.customer_id].default_payment_method_id
+
+
+def _confirmed(world: World, details: Json) -> Json:
+    [item] = details["items"]
+    price = world.price(item["price"])
+    return {"price": price.id, "text": f"{product_name(world, price)}, {price_text(price)}"}
 
 
 def _shown(world: World, subscription: Subscription) -> Json:

@@ -1,0 +1,61 @@
+"""Which act of Stripe's portal can be linked to, for a customer as it is at Stripe now.
+
+A card can always be changed: whoever owes is led there, and is never held up by owing. The other acts need a
+subscription that they can be done to, and are refused here in the words of every other change.
+"""
+
+from __future__ import annotations
+
+from gateway.billing import PortalFlow, PortalFlowName
+from gateway.core.errors import PaymentRequired
+from gateway.core.plan_map import ENDED_STATUSES
+from gateway.core.projection import GOOD_STATUSES
+from gateway.sync.changing import NoSubscription, SubscriptionEnding, SubscriptionScheduled, UnknownPlan
+from gateway.sync.customers import Sync
+
+
+async def portal_flow(
+    sync: Sync, customer_id: str, name: PortalFlowName, done_url: str, plan_id: str | None = None
+) -> PortalFlow:
+    """What the portal is to open at.
+
+    Args:
+        sync: Reads Stripe.
+        customer_id: Ours.
+        name: Stripe's word for the act.
+        done_url: Where the browser is to go when it is done.
+        plan_id: The plan to be confirmed, for `subscription_update_confirm`.
+
+    Raises:
+        UnknownPlan: Policy sells no such plan.
+        NoSubscription, SubscriptionEnding, SubscriptionScheduled, PaymentRequired: It cannot be done.
+        BillingUnavailable, BillingRefused, CustomerUnknown, LedgerUnavailable: Nobody can say.
+    """
+    if name == "payment_method_update":
+        return PortalFlow(name=name, done_url=done_url)
+    plan = None if plan_id is None else sync.policy.plans.get(plan_id)
+    if name == "subscription_update_confirm" and plan is None:
+        raise UnknownPlan(f"There is no plan {plan_id!r}.")
+    current = await sync.fetch_current(customer_id)
+    if current is None or current.item is None or current.record.status in ENDED_STATUSES:
+        raise NoSubscription("There is no running subscription.")
+    subscription_id, status = current.record.subscription_id, current.record.status
+    if current.record.cancel_at is not None:
+        raise SubscriptionEnding("The subscription is set to end already; resume it in the billing portal.")
+    if name == "subscription_cancel":
+        return PortalFlow(name=name, done_url=done_url, subscription_id=subscription_id)
+    if status not in GOOD_STATUSES:
+        raise PaymentRequired("A payment is due on the subscription; pay it before changing the plan.")
+    if current.facts.schedule is not None and current.facts.schedule.next_at is not None:
+        raise SubscriptionScheduled("A change of this subscription is planned; take it back first.")
+    if plan is None:
+        return PortalFlow(name=name, done_url=done_url, subscription_id=subscription_id)
+    price = await sync.billing.changes.fetch_price(plan)
+    return PortalFlow(
+        name=name,
+        done_url=done_url,
+        subscription_id=subscription_id,
+        item_id=current.item.item_id,
+        price_id=price.price_id,
+        quantity=current.item.quantity,
+    )
