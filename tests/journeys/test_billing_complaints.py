@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from gateway.billing.webhook import METADATA_USER
+from gateway.cli.house import House, temporary_house_directory
 from tests.journeys.buyers import DAY_S, GOOD_CARD, Buyer, Street, until
 from tests.journeys.shopping import call, page
 from tests.journeys.test_life import shown_demo
@@ -164,6 +165,75 @@ def test_a_payment_that_takes_days_is_fulfilled_when_it_arrives_and_not_before(s
     (key,) = keys_in(visitor.get(success).text)
     first = call(shop, key)
     assert (first.status_code, '"period";r=999;' in first.headers["ratelimit"]) == (200, True)
+
+
+OVERAGE_POLICY = """\
+version: 1
+default_tier: free
+tiers:
+  free: {limits: [100 requests per billing period]}
+  pro:
+    limits: [5 requests per billing period]
+    overage: {stripe_meter: api_overage, price: lookup_key api_overage, cap: none}
+plans:
+  pro-monthly: {tier: pro, price: lookup_key pro_monthly}
+routes:
+  - match: "* /v1/**"
+"""
+
+
+@pytest.fixture
+def metered() -> Iterator[Street]:
+    """Two workers that bill what is beyond a quota."""
+    with temporary_house_directory() as directory:
+        policies = directory / "policies"
+        policies.mkdir()
+        (policies / "policy.yaml").write_text(OVERAGE_POLICY)
+        house = House(directory, policy_dir=policies, workers=2)
+        house.start()
+        made = Street(house)
+        try:
+            yield made
+        finally:
+            made.http.close()
+            house.stop()
+
+
+def test_a_report_that_stripe_has_already_holds_up_no_other(metered):
+    """The complaint: one "duplicate identifier" from Stripe's meter, and no usage is reported ever after.
+
+    langfuse #16292
+    """
+    house = metered.house
+    buyer = metered.subscriber("pro-monthly")
+    lost = {"path": "/v1/billing/meter_events", "status": 500}
+    house.stripe("POST", "/_sandbox/faults", {"api": [lost | {"after": True}, lost | {"times": 2}]})
+    buyer.calls(5 + 3)
+    until(lambda: metered.advance(61) or not house.stripe("GET", "/_sandbox/faults")["api"])
+    assert counted_at_stripe(metered, buyer) > 0, "it was taken, and every answer to that was lost"
+    until(lambda: metered.advance(61) or counted_at_stripe(metered, buyer) == 3)
+    until(lambda: metered.advance(61) or reports(metered, "known") == 1)
+    buyer.calls(4)
+    until(lambda: metered.advance(61) or counted_at_stripe(metered, buyer) == 3 + 4)
+    assert (reports(metered, "refused"), reports(metered, "dead")) == (0, 0)
+
+
+def reports(street: Street, result: str) -> float:
+    """How many reports came out so, in all workers."""
+    answer = street.http.get(
+        f"{street.house.url}/_tiergate/metrics", headers={"authorization": f"Bearer {street.house.admin_token}"}
+    )
+    wanted = f'tiergate_meter_reports_total{{result="{result}"}} '
+    return sum(float(line.removeprefix(wanted)) for line in answer.text.splitlines() if line.startswith(wanted))
+
+
+def counted_at_stripe(street: Street, buyer: Buyer) -> float:
+    """Units of the meter, of this customer, in the running billing period."""
+    cus = street.house.stripe("GET", f"/v1/subscriptions/{buyer.stripe_subscription}")["customer"]
+    since, until_now = buyer.period()["window_starts_at"] // 60 * 60, int(street.now()) // 60 * 60 + 60
+    span = {"customer": cus, "start_time": since, "end_time": until_now}
+    told = street.house.stripe("GET", "/v1/billing/meters/mtr_api_overage/event_summaries", span)
+    return sum(float(one["aggregated_value"]) for one in told["data"])
 
 
 def test_the_demo_is_our_own_processes_and_one_valkey_on_loopback_in_little_memory():
