@@ -12,6 +12,7 @@ from gateway.billing.endpoints import EndpointFacts, NewEndpoint
 from gateway.billing.events import PLANS_CHANGED, REASONS, SUBSCRIBED_TYPES, Meaning, meaning_of
 from gateway.billing.failures import WrongStripeMode
 from gateway.billing.health import DestinationFacts, StripeReport
+from gateway.billing.meter_errors import ERROR_REPORTS
 from gateway.billing.portal import PortalFlow, PortalFlowName
 from gateway.billing.previewing import ChangePreview, PreviewLine
 from gateway.billing.reading import CheckoutFacts, PriceFacts
@@ -32,6 +33,7 @@ from gateway.billing.webhook import (
 __all__ = [
     "API_VERSION",
     "DEADLINE_S",
+    "ERROR_REPORTS",
     "MAX_PAYLOAD_BYTES",
     "PLANS_CHANGED",
     "REASONS",

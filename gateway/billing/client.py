@@ -22,6 +22,7 @@ from gateway.billing.facts import FactReader
 from gateway.billing.failures import is_missing, stripe_call
 from gateway.billing.health import StripeReport, examine
 from gateway.billing.invoices import InvoiceReader
+from gateway.billing.meter_errors import MeterErrors
 from gateway.billing.meter_events import MeterEvents
 from gateway.billing.pace import Pace
 from gateway.billing.plan_changes import PlanChanger
@@ -116,6 +117,8 @@ class Billing:
         """Changes of running subscriptions."""
         self.meter_events = MeterEvents(self._client, deadline_s=options.deadline_s)
         """Units beyond quotas."""
+        self.meter_errors = MeterErrors(self._client, deadline_s=options.deadline_s)
+        """What became of them later."""
 
     async def aclose(self) -> None:
         """Close every connection."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from enum import Enum
 
+from gateway.billing.meter_errors import ERROR_REPORTS
+
 
 class Meaning(Enum):
     """What an event asks for."""
@@ -81,6 +83,8 @@ def meaning_of(event_type: str) -> Meaning:
     """What an event of this type asks for, thin (`v1.` in front) or not. Types that are not known ask for nothing."""
     if event_type == PLANS_CHANGED:
         return Meaning.SYNC
+    if event_type in ERROR_REPORTS:
+        return Meaning.ALERT
     is_thin, known = event_type.startswith(_THIN), event_type.removeprefix(_THIN)
     if is_thin and known in _THIN_ONLY:
         return _THIN_ONLY[known]

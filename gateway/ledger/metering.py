@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import func, select, tuple_, union, update
+from sqlalchemy import case, func, select, tuple_, union, update
 
 from gateway.ledger.meter_rows import MeteredWindowRow, MeterReportRow, MeterTurn
 from gateway.ledger.meter_tables import METER_REPORTS, METER_TURNS, METERED_WINDOWS
@@ -213,14 +213,14 @@ class Metering(LedgerPart):
         await self._change(row, status="dead", error=note(error), tried_at=row.tried_at)
 
     @unbroken
-    async def doubt_report(self, identifier: str, *, error: str) -> MeterReportRow | None:
+    async def doubt_report(self, identifier: str, *, error: str, now: int) -> MeterReportRow | None:
         """Stripe said later that it does not count what it was told. None: there is no such report."""
         if not is_storable(identifier):
             return None
         doubt = (
             update(METER_REPORTS)
             .where(_REPORTS.identifier == identifier)
-            .values(status="dead", error=note(error))
+            .values(status="dead", error=note(error), sent_at=func.coalesce(_REPORTS.sent_at, now))
             .returning(METER_REPORTS)
         )
         async with self._database.writing_once() as connection:
@@ -229,13 +229,17 @@ class Metering(LedgerPart):
 
     @unbroken
     async def retry_report(self, identifier: str, now: int) -> bool:
-        """Send a report that waits or was given up, at once, and forget the tries so far. False: there is none."""
+        """Send a report that waits or was given up, at once, and forget the tries so far. False: there is none.
+
+        One that Stripe took and did not count gets another identifier: under its own it would be a duplicate.
+        """
         if not is_storable(identifier):
             return False
+        name = case((_REPORTS.sent_at.is_not(None), _REPORTS.identifier + "r"), else_=_REPORTS.identifier)
         retry = (
             update(METER_REPORTS)
             .where(_REPORTS.identifier == identifier, _REPORTS.status.in_(("pending", "dead")))
-            .values(status="pending", attempts=0, due_at=now, tried_at=None)
+            .values(identifier=name, status="pending", attempts=0, due_at=now, tried_at=None, sent_at=None)
         )
         async with self._database.writing_once() as connection:
             return (await connection.execute(retry)).rowcount > 0

@@ -11,7 +11,16 @@ from dataclasses import dataclass
 import structlog
 from cachetools import LRUCache
 
-from gateway.billing import PLANS_CHANGED, Meaning, claimed_customer, meaning_of, remapped_price, subject_of
+from gateway.billing import (
+    ERROR_REPORTS,
+    PLANS_CHANGED,
+    Meaning,
+    claimed_customer,
+    meaning_of,
+    remapped_price,
+    subject_of,
+)
+from gateway.core.errors import BillingRefused
 from gateway.ledger import CustomerExists, InboxRow, Ledger
 from gateway.sync.customers import Sync
 
@@ -96,10 +105,34 @@ class Judge:
         if meaning is Meaning.REFUND:
             return await self._write_down_refund(row, owner)
         if meaning is Meaning.ALERT:
-            return Verdict(
-                outcome=f"{row.type}: look at {subject_of(row.payload) or 'the event'} in Stripe", is_dead=True
-            )
+            told = await self._doubt_reports(row) if row.type in ERROR_REPORTS else ""
+            where = subject_of(row.payload) or "the event"
+            return Verdict(outcome=f"{row.type}: {told or f'look at {where} in Stripe'}", is_dead=True)
         return Verdict(outcome="ignored") if meaning is Meaning.IGNORE else None
+
+    async def _doubt_reports(self, row: InboxRow) -> str:
+        """Mark the reports that Stripe took and does not count; whose they are, and why, in words."""
+        try:
+            errors = await self._sync.billing.meter_errors.of(row.type, row.event_id, row.payload)
+        except BillingRefused:
+            return ""
+        told = []
+        for error in errors:
+            identifier = error.identifier.partition(".")[0]  # the key of a try is the report's, a dot and its number
+            report = await self._ledger.doubt_report(identifier, error=error.reason, now=row.received_at)
+            if report is None:
+                told.append(f"{error.identifier} (not ours): {error.reason}")
+                continue
+            log.error(
+                "stripe does not count reported overage",
+                customer_id=report.customer_id,
+                meter=report.meter,
+                units=report.units,
+                identifier=identifier,
+                reason=error.reason,
+            )
+            told.append(f"{report.units} units of customer {report.customer_id} are not billed: {error.reason}")
+        return "; ".join(told)
 
     async def _follow_prices(self, row: InboxRow) -> Verdict:
         """Have every customer synced whose plan hangs on prices and products: an event of its own for each.

@@ -195,7 +195,7 @@ class Metrics:
         )
         self.meter_reports = Counter(
             "tiergate_meter_reports",
-            "Reports to Stripe's Billing Meters: sent, known to it, unanswered, refused, dead, or doubted later.",
+            "Reports to Stripe's Billing Meters: sent, known to it, unanswered, refused or dead.",
             ("result",),
             registry=self.registry,
         )

@@ -162,8 +162,11 @@ async def test_what_stripe_says_later_is_noted_on_the_report(ledger):
     row = report(window, 5)
     await ledger.begin_report(turn, window, row, START)
     await ledger.finish_report(row, now=START)
-    doubted = await ledger.doubt_report(row.identifier, error="archived_meter")
+    doubted = await ledger.doubt_report(row.identifier, error="archived_meter", now=START)
     assert doubted is not None
     assert (doubted.status, doubted.error) == ("dead", "archived_meter")
-    assert await ledger.doubt_report("another", error="x") is None
+    assert await ledger.doubt_report("another", error="x", now=START) is None
     assert [one.identifier for one in await ledger.find_reports([row.identifier, "x"])] == [row.identifier]
+    assert await ledger.retry_report(row.identifier, START + 9)
+    (again,) = await ledger.list_reports()
+    assert (again.identifier, again.status, again.sent_at) == (f"{row.identifier}r", "pending", None)

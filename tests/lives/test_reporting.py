@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from gateway.core.policy import Policy
 from gateway.ledger import MeterReportRow, UsageTotal
 from gateway.policyfiles import load_policy
 from gateway.reporting import Reporter
+from gateway.sandbox.rules import Rules
 from gateway.telemetry import Metrics
 from tests.lives.conftest import NewTown, move_in
 from tests.lives.steps import Fate, run_in
@@ -222,3 +223,29 @@ async def test_nothing_is_sent_again_once_stripe_may_have_forgotten_that_it_took
     await town.simulator.advance(2 * DAY_S)
     await at_rest(town, held_policy)
     assert counted(town, cus) == 5
+
+
+async def test_what_stripe_took_and_does_not_count_is_marked_with_its_reason_and_can_be_sent_again(
+    new_town: NewTown, held_policy: HeldPolicy
+) -> None:
+    town = await new_town(1, 0, ("v1.billing.meter.error_report_triggered",))
+    town.simulator.set_rules(Rules(meter_errors="reported"))
+    endpoints = town.simulator.world.tables.endpoints
+    endpoints.update({name: replace(one, thin=True) for name, one in endpoints.items()})
+    buyer, cus, starts_at = await moved_in(town)
+    await Seen().settle(town, buyer, starts_at, 5)
+    town.stripe("DELETE", f"/v1/customers/{cus}")
+    await reporter(town, held_policy).report_due()
+    await town.simulator.advance(61)
+    await reporter(town, held_policy).report_due()
+    (row,) = await reports(town, buyer, starts_at)
+    assert row.status == "sent"
+    await town.work()
+    (row,) = await reports(town, buyer, starts_at)
+    assert row.status == "dead"
+    assert (row.error or "").startswith("meter_event_customer_not_found")
+    (event,) = await town.ledger.list_events(status="dead")
+    assert f"5 units of customer {buyer.customer_id} are not billed" in (event.error or "")
+    assert await town.ledger.retry_report(row.identifier, int(town.now()))
+    (again,) = await reports(town, buyer, starts_at)
+    assert again.identifier == f"{row.identifier}r"

@@ -12,6 +12,7 @@ import pytest
 import gateway.billing
 from gateway.billing import Billing, Buyer, LaterChange, PlanChange, PortalFlow, StripeOptions
 from gateway.billing.transport import Transport
+from gateway.core.errors import BillingRefused
 from gateway.core.offer import AddOn, CheckoutTerms, SeatRange, Trial
 from gateway.core.overage import PriceName
 from gateway.core.policy import Plan
@@ -136,6 +137,8 @@ async def report_usage(billing: Billing, cus: str, change: PlanChange) -> None:
     usage = {"event_name": "api_overage", "stripe_customer_id": cus, "identifier": "once", "units": 3, "at": change.at}
     assert await billing.meter_events.send(**usage, attempt=1)
     assert not await billing.meter_events.send(**usage, attempt=2)
+    with pytest.raises(BillingRefused):
+        await billing.meter_errors.of("v1.billing.meter.error_report_triggered", "evt_none", "{}")
 
 
 async def mend_endpoints(billing: Billing) -> None:
