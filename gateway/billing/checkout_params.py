@@ -10,7 +10,7 @@ from gateway.billing.webhook import METADATA_CUSTOMER, METADATA_PLAN, METADATA_U
 if TYPE_CHECKING:
     from stripe.params.checkout import SessionCreateParams, SessionCreateParamsLineItem
 
-    from gateway.core.offer import Trial
+    from gateway.core.offer import CheckoutTerms, Trial
     from gateway.core.purchase import Purchase
 
 _LONGEST_METADATA = 500
@@ -57,10 +57,23 @@ def checkout_params(
     }
     if purchase.trial is not None:
         _offer_trial(params, purchase.trial)
-    if purchase.plan.terms.billing_address:
+    _set_terms(params, purchase.plan.terms)
+    return params
+
+
+def _set_terms(params: SessionCreateParams, terms: CheckoutTerms) -> None:
+    """What tax and invoices depend on is kept on the customer: Stripe refuses to work out a tax otherwise."""
+    if terms.billing_address:
         params["billing_address_collection"] = "required"
         params["customer_update"] = {"address": "auto"}
-    return params
+    if terms.tax:
+        params["automatic_tax"] = {"enabled": True}
+        params["tax_id_collection"] = {"enabled": True}
+        params["customer_update"] = {"address": "auto", "name": "auto"}
+    if terms.promotion_codes:
+        params["allow_promotion_codes"] = True
+    if terms.coupon is not None:
+        params["discounts"] = [{"coupon": terms.coupon}]
 
 
 def _offer_trial(params: SessionCreateParams, trial: Trial) -> None:

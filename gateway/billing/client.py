@@ -239,6 +239,16 @@ class Billing:
         """What each add-on costs, by its name; as `fetch_prices`."""
         return await self._prices.of(add_ons)
 
+    async def find_coupon(self, coupon_id: str) -> bool | None:
+        """Whether a coupon can be redeemed now; None: Stripe does not have it."""
+        async with stripe_call("read a coupon", self._deadline_s):
+            try:
+                return (await self._client.v1.coupons.retrieve_async(coupon_id)).valid
+            except stripe.InvalidRequestError as error:
+                if not is_missing(error):
+                    raise
+                return None
+
     def forget_prices(self) -> None:
         """Read prices again when they are next asked for."""
         self._prices.forget()

@@ -28,6 +28,12 @@ def _term_words(terms: CheckoutTerms) -> list[str]:
         words.append(f"{terms.trial.days} days free{end}")
     if terms.billing_address:
         words.append("billing address required")
+    if terms.promotion_codes:
+        words.append("promotion codes")
+    if terms.coupon is not None:
+        words.append(f"coupon {terms.coupon}")
+    if terms.tax:
+        words.append("automatic tax")
     return words
 
 

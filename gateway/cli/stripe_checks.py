@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from gateway.billing import API_VERSION, TOLERANCE_S
 from gateway.cli.findings import Finding, fail, ok, warn
+from gateway.cli.offer_checks import check_offers
 from gateway.cli.opening import open_clock
 from gateway.cli.opening_stripe import open_billing
 from gateway.core.errors import BillingRefused, BillingUnavailable, LedgerUnavailable
@@ -35,6 +36,7 @@ async def check_stripe(settings: Settings, policy: Policy | None) -> list[Findin
         findings = [*_key(settings, report)]
         if "prices" not in report.refused and policy is not None:
             findings += await _prices(billing, policy)
+            findings += await check_offers(billing, policy)
         if "webhook endpoints" not in report.refused:
             findings += _webhook(settings, report.endpoints)
         findings += _destinations(settings, report.destinations or ())

@@ -34,6 +34,12 @@ class CheckoutTerms:
     """For customers who have not had one before."""
     billing_address: bool = False
     """It asks for the whole billing address."""
+    promotion_codes: bool = False
+    """Buyers may type a code."""
+    coupon: str | None = None
+    """Id of a coupon of Stripe's that every buyer has. Never together with `promotion_codes`."""
+    tax: bool = False
+    """Stripe works out the tax; address and tax id are asked for."""
 
 
 PLAIN_TERMS = CheckoutTerms()

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from gateway.sandbox.coupons import Discount
 from gateway.sandbox.tariffs import Tariff
+from gateway.sandbox.taxes import tax_of
 
 Json = dict[str, Any]
 Labels = Mapping[str, str]
@@ -169,6 +171,8 @@ class Subscription:
     pause_resumes_at: int | None = None
     past_due_since: int | None = None
     pending_update: PendingUpdate | None = None
+    discounts: tuple[Discount, ...] = ()
+    automatic_tax: bool = False
     schedule_id: str | None = None
     description: str | None = None
     metadata: Labels = field(default_factory=dict)
@@ -248,11 +252,41 @@ class Invoice:
     voided_at: int | None = None
     uncollectible_at: int | None = None
     preview: bool = False
+    discounts: tuple[Discount, ...] = ()
+    taxed: bool = False
+
+    @property
+    def subtotal(self) -> int:
+        """The sum of the lines; negative when more was credited than charged."""
+        return sum(line.amount for line in self.lines)
+
+    @property
+    def discountable(self) -> int:
+        """What discounts are taken off: all but the prorations, which have them in their amounts."""
+        return sum(line.amount for line in self.lines if not line.proration)
+
+    @property
+    def discount_amounts(self) -> tuple[int, ...]:
+        """Of each discount, one after the other off what the ones before have left."""
+        amounts: list[int] = []
+        for discount in self.discounts:
+            amounts.append(discount.of(self.discountable - sum(amounts)))
+        return tuple(amounts)
+
+    @property
+    def net(self) -> int:
+        """Before tax."""
+        return self.subtotal - sum(self.discount_amounts)
+
+    @property
+    def tax(self) -> int:
+        """What is added to it."""
+        return tax_of(self.net) if self.taxed else 0
 
     @property
     def total(self) -> int:
-        """The sum of the lines; negative when more was credited than charged."""
-        return sum(line.amount for line in self.lines)
+        """What the customer owes for it, the balance aside; negative for a credit."""
+        return self.net + self.tax
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -347,6 +381,10 @@ class CheckoutSession:
     invoice_id: str | None = None
     allow_promotion_codes: bool | None = None
     locale: str | None = None
+    coupon_id: str | None = None
+    promotion_code_id: str | None = None
+    automatic_tax: bool = False
+    collects_tax_ids: bool = False
     trial_days: int = 0
     trial_without_method: str = "create_invoice"
     asks_for_method: bool = True

@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field, fields
 from typing import TypeVar
 
+from gateway.sandbox.coupons import Coupon, PromotionCode
 from gateway.sandbox.meters import Meter, MeterEvent
 from gateway.sandbox.records import (
     Charge,
@@ -54,6 +55,8 @@ class Tables:
     payment_methods: dict[str, PaymentMethod] = field(default_factory=dict)
     meters: dict[str, Meter] = field(default_factory=dict)
     meter_events: dict[str, MeterEvent] = field(default_factory=dict)
+    coupons: dict[str, Coupon] = field(default_factory=dict)
+    promotion_codes: dict[str, PromotionCode] = field(default_factory=dict)
     subscriptions: dict[str, Subscription] = field(default_factory=dict)
     schedules: dict[str, Schedule] = field(default_factory=dict)
     pending_lines: dict[str, PendingLine] = field(default_factory=dict)

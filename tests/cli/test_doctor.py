@@ -347,3 +347,41 @@ def test_what_only_this_policy_needs_of_the_key_is_read(migrated: Run, sandbox: 
     exit_code, findings = examine(migrated)
     assert exit_code == 0
     assert about(findings, "stripe", "fail") == []
+
+
+OFFERS = """\
+version: 1
+default_tier: free
+tiers:
+  free: {limits: [100 requests per billing period]}
+  pro: {limits: [1_000 requests per billing period]}
+plans:
+  launched: {tier: pro, price: lookup_key pro_monthly, coupon: LAUNCH, add_ons: [pack]}
+  again: {tier: pro, price: lookup_key pro_yearly, coupon: LAUNCH}
+  mistyped: {tier: pro, price: lookup_key enterprise_monthly, coupon: LAUNHC, add_ons: [gone]}
+add_ons:
+  pack: {price: lookup_key pack_monthly, limits: [10 requests per billing period]}
+  gone: {price: price_gone, limits: [10 requests per billing period]}
+routes: [{match: "* /v1/**"}]
+"""
+
+
+def test_coupons_and_prices_of_add_ons_that_stripe_does_not_have_are_found(
+    migrated: Run, sandbox: Any, policies: Path
+) -> None:
+    for old in policies.glob("*.yaml"):
+        old.unlink()
+    (policies / "offers.yaml").write_text(OFFERS)
+    sandbox.post("/v1/coupons", id="LAUNCH", percent_off="20", duration="once", max_redemptions="1")
+    product = sandbox.post("/v1/products", name="Pack")["id"]
+    recurring = {"recurring[interval]": "month"}
+    sandbox.post(
+        "/v1/prices", product=product, currency="usd", unit_amount="500", lookup_key="pack_monthly", **recurring
+    )
+    exit_code, findings = examine(migrated)
+    assert exit_code == 1
+    assert about(findings, "coupons", "ok") == ["coupon 'LAUNCH' of plan launched and again can be redeemed"]
+    missing = "Stripe does not have the coupon 'LAUNHC' of plan mistyped: its checkouts fail"
+    assert about(findings, "coupons", "fail") == [missing]
+    assert about(findings, "add-ons", "ok") == ["add-on 'pack' is 5.00 USD (lookup key pack_monthly)"]
+    assert about(findings, "add-ons", "fail") == ["add-on 'gone': Stripe has no active price price_gone"]

@@ -84,6 +84,11 @@ def test_seats_and_add_ons_are_part_of_what_the_hash_is_of(policies: Callable[..
         ("trial: {for: 7d, without_card: pause}", CheckoutTerms(trial=Trial(days=7, without_card="pause"))),
         ("trial: {for: 7d, without_card: cancel}", CheckoutTerms(trial=Trial(days=7, without_card="cancel"))),
         ("billing_address: required", CheckoutTerms(billing_address=True)),
+        ("promotion_codes: true", CheckoutTerms(promotion_codes=True)),
+        ("promotion_codes: no", CheckoutTerms()),
+        ("coupon: LAUNCH-2", CheckoutTerms(coupon="LAUNCH-2")),
+        ("promotion_codes: no, coupon: LAUNCH", CheckoutTerms(coupon="LAUNCH")),
+        ("tax: automatic", CheckoutTerms(tax=True)),
         ("title: Team", CheckoutTerms()),
     ],
 )

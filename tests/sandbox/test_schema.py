@@ -48,6 +48,19 @@ async def _live_a_full_life(sandbox: Any, receiver: Any) -> Any:
     await sandbox.pay(metered)
     trial = await sandbox.open_checkout(subscription_data={"trial_period_days": 5})
     await sandbox.pay(trial)
+    await sandbox.v1.coupons.create_async({"id": "LAUNCH", "percent_off": 20, "duration": "forever"})
+    promotion = {"type": "coupon", "coupon": "LAUNCH"}
+    await sandbox.v1.promotion_codes.create_async({"promotion": promotion, "code": "HELLO"})
+    taxed = await sandbox.open_checkout(
+        customer=(await sandbox.customer()).id,
+        discounts=[{"coupon": "LAUNCH"}],
+        automatic_tax={"enabled": True},
+        tax_id_collection={"enabled": True},
+        customer_update={"address": "auto", "name": "auto"},
+        billing_address_collection="required",
+        line_items=[{"price": "price_pro_monthly", "quantity": 2, "adjustable_quantity": {"enabled": True}}],
+    )
+    await sandbox.pay(taxed)
     paid = (await sandbox.v1.charges.list_async({"customer": subscription.customer})).data[0]
     await sandbox.v1.refunds.create_async({"charge": paid.id, "amount": 100})
     dispute = await sandbox.control("disputes", charge=paid.id)
@@ -74,6 +87,8 @@ async def test_every_object_on_the_wire_is_one_that_the_sdk_knows(sandbox: Any, 
             "/v1/checkout/sessions?expand[]=data.line_items&expand[]=data.subscription&expand[]=data.invoice",
             "/v1/charges?expand[]=data.customer",
             "/v1/refunds",
+            "/v1/coupons",
+            "/v1/promotion_codes",
             "/v1/disputes?expand[]=data.charge",
             "/v1/webhook_endpoints",
             "/v1/account",

@@ -59,9 +59,14 @@ async def make_every_call(billing: Billing) -> None:
     )
     seated = replace(plan("pro-monthly"), seats=SeatRange(least=1, most=9))
     for trial in (Trial(days=7), Trial(days=7, without_card="pause"), Trial(days=7, without_card="cancel")):
-        tried = replace(plan("pro-monthly"), terms=CheckoutTerms(trial=trial, billing_address=True))
+        terms = CheckoutTerms(trial=trial, billing_address=True, promotion_codes=True, tax=True)
+        tried = replace(plan("pro-monthly"), terms=terms)
         assert await billing.create_checkout(Purchase(plan=tried, seats=1, add_ons=(), trial=trial), buyer) is not None
     assert not await billing.facts.had_trial(cus)
+    assert await billing.find_coupon("LAUNCH") is None
+    for name in ("promotion_codes", "tax", "billing_address"):
+        on = replace(plan("pro-monthly"), terms=CheckoutTerms(**{name: True}))
+        assert await billing.create_checkout(Purchase(plan=on, seats=1, add_ons=()), buyer) is not None
     link = await billing.create_checkout(Purchase(plan=seated, seats=3, add_ons=()), buyer)
     assert first is not None
     assert link is not None

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import tempfile
+from pathlib import Path
 
 import httpx
 import pytest
 
+from gateway.ledger import migrate
 from tests.web.page_steps import signed_up
 
 CHECKOUT = "/api/v1/create-checkout"
@@ -20,6 +23,8 @@ tiers:
     limits: [1_000 per second, 10 requests per seat per billing period]
 plans:
   team: {tier: team, price: lookup_key pro_monthly, seats: 2 to 9, add_ons: [pack, sso]}
+  coded: {tier: team, price: lookup_key coded_monthly, promotion_codes: yes, tax: automatic}
+  couponed: {tier: team, price: lookup_key couponed_monthly, coupon: EVERYBODY}
   solo: {tier: team, price: lookup_key enterprise_monthly}
   tried: {tier: team, price: lookup_key pro_yearly, trial: 14d}
   cardless:
@@ -37,14 +42,28 @@ routes:
 
 
 @pytest.fixture(scope="module")
-def seated(start_shared, sandbox, tmp_path_factory, stage):
-    for name, amount in (("pack", 500), ("sso", 900), ("cardless", 700)):
+def apart(any_cache):
+    """A ledger and a cache of its own: the other gateways read the same prices as other plans."""
+    with tempfile.TemporaryDirectory(prefix="tg") as folder:
+        ledger_url = f"sqlite:///{folder}/ledger.sqlite3"
+        migrate(ledger_url)
+        with any_cache(Path(folder)) as cache_url:
+            yield {"TIERGATE_LEDGER_URL": ledger_url, "TIERGATE_REDIS_URL": cache_url, "TIERGATE_DATA_DIR": folder}
+
+
+@pytest.fixture(scope="module")
+def seated(apart, start_shared, sandbox, tmp_path_factory, stage):
+    for name, amount in (("pack", 500), ("sso", 900), ("cardless", 700), ("coded", 1000), ("couponed", 1000)):
         product = sandbox.ask("POST", "/v1/products", data={"name": name.title()})
         price = {"product": product["id"], "currency": "usd", "unit_amount": amount, "lookup_key": f"{name}_monthly"}
         sandbox.ask("POST", "/v1/prices", data=price | {"recurring[interval]": "month"})
+    for coupon in ("EVERYBODY", "SOME"):
+        sandbox.ask("POST", "/v1/coupons", data={"id": coupon, "percent_off": "25", "duration": "once"})
+    code = {"promotion[type]": "coupon", "promotion[coupon]": "SOME", "code": "HELLO"}
+    sandbox.ask("POST", "/v1/promotion_codes", data=code)
     directory = tmp_path_factory.mktemp("policies")
     (directory / "policy.yaml").write_text(POLICY)
-    return start_shared(TIERGATE_UPSTREAM_URL=stage.add("api").url, TIERGATE_POLICY_DIR=str(directory))
+    return start_shared(TIERGATE_UPSTREAM_URL=stage.add("api").url, TIERGATE_POLICY_DIR=str(directory), **apart)
 
 
 def bought(gateway, until, **order):
@@ -241,3 +260,26 @@ def test_trials_are_shown_where_plans_are(seated):
     plans = {plan["plan_id"]: plan for plan in httpx.get(f"{seated.url}/api/v1/plans").json()["plans"]}
     assert (plans["tried"]["trial_days"], plans["cardless"]["trial_days"], plans["team"]["trial_days"]) == (14, 7, None)
     assert "14 days free, if you have not had a trial before." in seated.browser().get("/_tiergate/pricing").text
+
+
+def test_a_buyer_types_a_code_where_policy_takes_codes_and_pays_the_tax(seated, sandbox):
+    _, _, client = seated.customer()
+    url = client.post(CHECKOUT, json={"plan_id": "coded"}).raise_for_status().json()["checkout_url"]
+    shown = sandbox.http.post(url, data={"promotion_code": "HELLO", "act": "update"}).text
+    assert "Discount: -$2.50" in shown
+    assert "Tax: $1.50" in shown
+    assert "Due today: $9.00" in shown
+
+
+def test_everybody_has_the_coupon_that_policy_names_and_types_no_code(seated, sandbox):
+    _, _, client = seated.customer()
+    url = client.post(CHECKOUT, json={"plan_id": "couponed"}).raise_for_status().json()["checkout_url"]
+    shown = sandbox.http.get(url).text
+    assert "Due today: $7.50" in shown
+    assert "promotion_code" not in shown
+
+
+@pytest.mark.parametrize("extra", [{"coupon": "SOME"}, {"discounts": [{"coupon": "SOME"}]}, {"trial_days": 90}])
+def test_nobody_brings_a_discount_or_a_trial(seated, new_user, extra):
+    answer = seated.server.post(CHECKOUT, json={"plan_id": "team", "user_id": new_user(), **extra})
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid-request")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gateway.sandbox.api import (
     catalog,
     charges,
+    coupons,
     customers,
     events,
     features,
@@ -28,6 +29,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *invoices.ENDPOINTS,
     *meters.ENDPOINTS,
     *charges.ENDPOINTS,
+    *coupons.ENDPOINTS,
     *features.ENDPOINTS,
     *events.ENDPOINTS,
     *test_clocks.ENDPOINTS,

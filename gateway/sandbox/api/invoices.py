@@ -9,7 +9,7 @@ from gateway.sandbox.engine.methods import method_of
 from gateway.sandbox.engine.preview import preview_change, preview_start
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.records import Invoice, Json
-from gateway.sandbox.shapes.invoices import invoice_shape, line_shape
+from gateway.sandbox.shapes.invoices import invoice_shape, lines_shape
 from gateway.sandbox.shapes.lists import list_shape
 from gateway.sandbox.wire.paging import CREATED, PAGE, page
 from gateway.sandbox.wire.params import Each, Flag, Shape, Text, Whole
@@ -37,7 +37,7 @@ def _list(call: Call) -> Json:
 
 def _lines(call: Call) -> Json:
     invoice = call.world.invoice(call.id)
-    data = [line_shape(call.world, invoice.id, line) for line in invoice.lines]
+    data = lines_shape(call.world, invoice)
     return list_shape(data, f"/v1/invoices/{invoice.id}/lines")
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.sandbox.api.endpoint import Call, Endpoint
 from gateway.sandbox.api.subscriptions import TRIAL_SETTINGS, trial_without_method
 from gateway.sandbox.engine.checkout import checkout_of, expire
+from gateway.sandbox.engine.discounts import coupon_of
 from gateway.sandbox.engine.portal import live_subscriptions
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.saving import put_checkout
@@ -23,7 +25,7 @@ from gateway.sandbox.shapes.sessions import (
 from gateway.sandbox.wire.paging import CREATED, PAGE, page
 from gateway.sandbox.wire.params import Each, Flag, Labels, Shape, Spec, Text, Whole, merge_labels
 from gateway.sandbox.wire.problems import invalid, missing
-from gateway.sandbox.world import World
+from gateway.sandbox.world import World, find
 
 _SHORTEST_S, _LONGEST_S = 30 * 60, 24 * 3600
 _MOST_OF_ONE, _USUAL_MOST = 999_999, 99
@@ -62,6 +64,9 @@ _CHECKOUT: Spec = {
     "locale": Text(),
     "payment_method_collection": Text(choices=("always", "if_required")),
     "billing_address_collection": Text(choices=("auto", "required")),
+    "automatic_tax": Shape(fields={"enabled": Flag(required=True)}),
+    "tax_id_collection": Shape(fields={"enabled": Flag(required=True)}),
+    "discounts": Each(fields={"coupon": Text(), "promotion_code": Text()}),
     "customer_update": Shape(
         fields={
             "address": Text(choices=("auto", "never")),
@@ -118,6 +123,8 @@ def _create_checkout(call: Call) -> Json:
         world.customer(params["customer"])
     elif "customer_update" in params:
         raise Refused("`customer_update` can only be used with `customer`.", param="customer_update")
+    _check_tax(world, params)
+    coupon_id, code_id = _discount(world, params)
     lines = tuple(_line(world, at, item) for at, item in enumerate(params["line_items"]))
     if not lines:
         raise missing("line_items")
@@ -138,6 +145,10 @@ def _create_checkout(call: Call) -> Json:
         trial_days=subscription.get("trial_period_days", 0),
         trial_without_method=trial_without_method(subscription),
         asks_for_method=params.get("payment_method_collection", "always") == "always",
+        coupon_id=coupon_id,
+        promotion_code_id=code_id,
+        automatic_tax=_is_enabled(params, "automatic_tax"),
+        collects_tax_ids=_is_enabled(params, "tax_id_collection"),
         asks_for_address=params.get("billing_address_collection") == "required",
         saves_to_customer=tuple(part for part, word in params.get("customer_update", {}).items() if word == "auto"),
         subscription_description=subscription.get("description"),
@@ -161,6 +172,48 @@ def _line(world: World, at: int, item: dict[str, Any]) -> CheckoutLine:
         message = f"The quantity must be between {limits[0]} and {limits[1]}, the limits of `adjustable_quantity`."
         raise invalid(message, f"line_items[{at}][quantity]")
     return CheckoutLine(id=world.new_id("li"), price_id=price.id, quantity=quantity, range=limits)
+
+
+def _is_enabled(params: Mapping[str, Any], name: str) -> bool:
+    return bool(params.get(name, {}).get("enabled"))
+
+
+def _check_tax(world: World, params: Mapping[str, Any]) -> None:
+    """Of a customer that is there already, the page must be allowed to write down what tax depends on."""
+    if "customer" not in params:
+        return
+    updates = params.get("customer_update", {})
+    has_address = world.customer(params["customer"]).address is not None
+    if _is_enabled(params, "automatic_tax") and not has_address and updates.get("address") != "auto":
+        message = (
+            "Automatic tax calculation in Checkout requires a valid address on the Customer. Add a valid address to "
+            "the Customer or set either `customer_update[address]` to 'auto' or `customer_update[shipping]` to 'auto' "
+            "to save the address entered in Checkout to the Customer."
+        )
+        raise Refused(message, code="customer_tax_location_invalid")
+    if _is_enabled(params, "tax_id_collection") and updates.get("name") != "auto":
+        message = (
+            "Tax ID collection requires updating business name on the customer. To enable tax ID collection for an "
+            "existing customer, please set `customer_update[name]` to `auto`."
+        )
+        raise Refused(message)
+
+
+def _discount(world: World, params: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """The coupon that a session begins with, and the code that stood for it."""
+    discounts = params.get("discounts", [])
+    if discounts and "allow_promotion_codes" in params:
+        raise Refused("You may only specify one of these parameters: allow_promotion_codes, discounts.")
+    if len(discounts) > 1:
+        raise invalid("You may apply at most one discount to a Checkout Session.", "discounts")
+    for discount in discounts:
+        if ("coupon" in discount) == ("promotion_code" in discount):
+            raise Refused("You may only specify one of these parameters: coupon, promotion_code.", param="discounts")
+        if "coupon" in discount:
+            return coupon_of(world, discount["coupon"], "discounts[0][coupon]").id, None
+        code = find(world.tables.promotion_codes, "promotion_code", discount["promotion_code"])
+        return coupon_of(world, code.coupon_id, "discounts[0][promotion_code]").id, code.id
+    return None, None
 
 
 def _check_url(url: str, param: str) -> None:

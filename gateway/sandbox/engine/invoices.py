@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from gateway.sandbox.cards import CardRefused
 from gateway.sandbox.engine.charges import add_charge
+from gateway.sandbox.engine.discounts import with_discounts
 from gateway.sandbox.engine.saving import add_invoice, change_customer, change_invoice, change_subscription
 from gateway.sandbox.engine.standing import after_failure, after_payment, after_promise, after_void
 from gateway.sandbox.engine.usage import measured_again
@@ -42,6 +43,7 @@ def draft(
         auto_advance=auto_advance,
         starting_balance=customer.balance,
     )
+    invoice = with_discounts(world, subscription, invoice, world.now)
     invoice = replace(invoice, amount_due=max(invoice.total + customer.balance, 0))
     add_invoice(world, invoice)
     return invoice

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from gateway.sandbox.engine.discounts import live_discounts
 from gateway.sandbox.proration import prorate
 from gateway.sandbox.records import InvoiceLine, Item, Subscription
 from gateway.sandbox.tariffs import cost_of
@@ -43,6 +44,8 @@ def remaining_line(world: World, subscription: Subscription, item: Item, at: int
 def _part(world: World, subscription: Subscription, item: Item, at: int, *, credit: bool) -> InvoiceLine:
     price = world.price(item.price_id)
     whole = cost_of(price.rates, item.quantity)
+    for discount in live_discounts(world, subscription, at):
+        whole -= discount.of(whole) if discount.percent_off is not None else 0
     part = prorate(whole, item.period_ends_at - at, item.period_ends_at - item.period_starts_at)
     name = world.product(price.product_id).name
     product = name if item.quantity == 1 else f"{item.quantity} \u00d7 {name}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gateway.sandbox.engine.changes import Change, plan_change
+from gateway.sandbox.engine.discounts import with_discounts
 from gateway.sandbox.engine.lines import full_line
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.subscriptions import next_end, recurring_price
@@ -81,8 +82,7 @@ def _upcoming(
     due_at: int,
     reason: str,
 ) -> Invoice:
-    total = sum(line.amount for line in lines)
-    return Invoice(
+    invoice = Invoice(
         id=world.new_id("upcoming_in"),
         customer_id=customer.id,
         subscription_id=subscription.id,
@@ -94,8 +94,9 @@ def _upcoming(
         period_ends_at=due_at,
         subscription_metadata=subscription.metadata,
         starting_balance=customer.balance,
-        ending_balance=min(total + customer.balance, 0),
-        amount_due=max(total + customer.balance, 0),
         next_attempt_at=due_at + (0 if due_at == world.now else world.rules.draft_s),
         preview=True,
     )
+    invoice = with_discounts(world, subscription, invoice, due_at)
+    asked = invoice.total + customer.balance
+    return replace(invoice, ending_balance=min(asked, 0), amount_due=max(asked, 0))

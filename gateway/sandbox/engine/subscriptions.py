@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from gateway.sandbox.cards import CardRefused
+from gateway.sandbox.engine.discounts import redeem
 from gateway.sandbox.engine.invoices import bill_now, collect, draft, finalize, stop_collecting
 from gateway.sandbox.engine.lines import full_line, unused_line
 from gateway.sandbox.engine.refusals import Refused
@@ -29,6 +30,9 @@ class Start:
     on_session: bool = False
     trial_days: int = 0
     trial_without_method: str = "create_invoice"
+    coupon_id: str | None = None
+    promotion_code_id: str | None = None
+    automatic_tax: bool = False
     description: str | None = None
     metadata: Labels = field(default_factory=dict)
 
@@ -42,6 +46,8 @@ def start(world: World, wanted: Start) -> Subscription:
     """
     prices = [recurring_price(world, price_id, "items") for price_id, _ in wanted.prices]
     subscription = _opened(world, wanted, prices)
+    if wanted.coupon_id is not None:
+        subscription = redeem(world, subscription, wanted.coupon_id, wanted.promotion_code_id)
     add_subscription(world, subscription)
     lines = tuple(
         full_line(world, subscription, item, amount=0 if wanted.trial_days else None)
@@ -90,6 +96,7 @@ def _opened(world: World, wanted: Start, prices: Sequence[Price]) -> Subscriptio
         trial_starts_at=world.now if trial_ends_at else None,
         trial_ends_at=trial_ends_at,
         trial_without_method=wanted.trial_without_method,
+        automatic_tax=wanted.automatic_tax,
         description=wanted.description,
         metadata=wanted.metadata,
     )

@@ -18,7 +18,7 @@ from gateway.sandbox.pages.address_form import PARTS, read_address
 from gateway.sandbox.pages.card_form import TypedCard, read_card, read_fields
 from gateway.sandbox.pages.render import message_page, money, price_text, product_name, render
 from gateway.sandbox.records import CheckoutSession
-from gateway.sandbox.shapes.sessions import checkout_total
+from gateway.sandbox.shapes.sessions import checkout_sum, checkout_total
 from gateway.sandbox.simulator import Simulator
 from gateway.sandbox.world import NoSuchRecord, World
 
@@ -54,7 +54,7 @@ def checkout_handlers(simulator: Simulator) -> list[HTTPRouteHandler]:
             is_empty = not fields.get("card_number")
             skips = is_empty and not needs_method(simulator.world, session)
             typed = None if skips else read_card(fields, simulator.now())
-            address = read_address(fields) if session.asks_for_address else None
+            address = read_address(fields) if asks_for_address(session) else None
             payment = replace(_payment(typed, fields), address=address)
             done = simulator.carry_out(lambda world: pay(world, session_id, payment))
         except (CardRefused, ChoiceRefused) as refused:
@@ -112,9 +112,11 @@ def _page(
         "checkout.html",
         status=402 if refusal else 200,
         lines=lines,
-        address=PARTS if session.asks_for_address else {},
+        address=PARTS if asks_for_address(session) else {},
         typed=fields,
-        adjustable=any(line["range"] for line in lines),
+        adjustable=session.allow_promotion_codes or any(line["range"] for line in lines),
+        takes_codes=session.allow_promotion_codes,
+        asked=_amounts(world, session),
         total=money(checkout_total(world, session), session.currency),
         trial_days=session.trial_days,
         email=fields.get("email") or email or "",
@@ -123,6 +125,18 @@ def _page(
         is_required=needs_method(world, session),
         cancel_url=session.cancel_url,
     )
+
+
+def asks_for_address(session: CheckoutSession) -> bool:
+    """It is wanted by itself, or for the tax."""
+    return session.asks_for_address or session.automatic_tax
+
+
+def _amounts(world: World, session: CheckoutSession) -> dict[str, str]:
+    """What the total is made of, where it is more than prices."""
+    asked = checkout_sum(world, session)
+    parts = {"Discount": -asked.discount, "Tax": asked.tax}
+    return {name: money(amount, session.currency) for name, amount in parts.items() if amount}
 
 
 def checkout_customer_email(world: World, customer_id: str) -> str | None:

@@ -5,11 +5,41 @@ from __future__ import annotations
 from gateway.sandbox.records import Invoice, InvoiceLine, Json
 from gateway.sandbox.shapes.lists import list_shape
 from gateway.sandbox.tariffs import decimal_text
+from gateway.sandbox.taxes import RATE_ID, tax_of
 from gateway.sandbox.world import World
 
 
-def line_shape(world: World, invoice_id: str, line: InvoiceLine) -> Json:
-    """`line_item` of an invoice."""
+def lines_shape(world: World, invoice: Invoice) -> list[Json]:
+    """The `line_item`s of an invoice, each with its part of discounts and tax, which add up to the invoice's."""
+    left = [0 if line.proration else max(line.amount, 0) for line in invoice.lines]
+    shares: list[list[Json]] = [[] for _ in invoice.lines]
+    for discount, amount in zip(invoice.discounts, invoice.discount_amounts, strict=True):
+        parts = _parts(amount, left)
+        left = [rest - part for rest, part in zip(left, parts, strict=True)]
+        for share, part in zip(shares, parts, strict=True):
+            share.append({"amount": part, "discount": discount.id})
+    shapes, reached = [], 0
+    for line, share in zip(invoice.lines, shares, strict=True):
+        net = line.amount - sum(one["amount"] for one in share)
+        taxes = taxes_shape(net) if invoice.taxed else []
+        for tax in taxes:
+            tax["amount"] = tax_of(reached + net) - tax_of(reached)
+        reached += net
+        applied = [] if line.proration else share
+        shapes.append(_line_shape(world, invoice.id, line) | {"discount_amounts": applied, "taxes": taxes})
+    return shapes
+
+
+def _parts(amount: int, weights: list[int]) -> list[int]:
+    """Whole parts by weight, which add up to the amount."""
+    total, reached, parts = sum(weights), 0, []
+    for weight in weights:
+        parts.append(amount * (reached + weight) // total - amount * reached // total if total else 0)
+        reached += weight
+    return parts
+
+
+def _line_shape(world: World, invoice_id: str, line: InvoiceLine) -> Json:
     price = world.price(line.price_id)
     each = price.rates.unit_amount if line.unit_amount is None else line.unit_amount
     return {
@@ -54,7 +84,7 @@ def invoice_shape(world: World, invoice: Invoice) -> Json:
     """`invoice`. The subscription is at `parent.subscription_details.subscription`."""
     customer = world.tables.customers[invoice.customer_id]
     hosted = None if invoice.finalized_at is None else f"{world.public_url}/i/{invoice.id}"
-    lines = [line_shape(world, invoice.id, line) for line in invoice.lines]
+    lines = lines_shape(world, invoice)
     return _amounts(invoice) | {
         "id": invoice.id,
         "object": "invoice",
@@ -67,10 +97,10 @@ def invoice_shape(world: World, invoice: Invoice) -> Json:
         "auto_advance": invoice.auto_advance and invoice.status in {"draft", "open"},
         "automatic_tax": {
             "disabled_reason": None,
-            "enabled": False,
-            "liability": None,
-            "provider": None,
-            "status": None,
+            "enabled": invoice.taxed,
+            "liability": {"type": "self"} if invoice.taxed else None,
+            "provider": "stripe" if invoice.taxed else None,
+            "status": "complete" if invoice.taxed else None,
         },
         "automatically_finalizes_at": invoice.finalizes_at,
         "billing_reason": invoice.billing_reason,
@@ -91,7 +121,7 @@ def invoice_shape(world: World, invoice: Invoice) -> Json:
         "default_source": None,
         "default_tax_rates": [],
         "description": None,
-        "discounts": [],
+        "discounts": [one.id for one in invoice.discounts],
         "due_date": None,
         "effective_at": invoice.finalized_at,
         "footer": None,
@@ -140,6 +170,20 @@ def invoice_shape(world: World, invoice: Invoice) -> Json:
     }
 
 
+def taxes_shape(net: int) -> list[Json]:
+    """The tax on an amount."""
+    return [
+        {
+            "amount": tax_of(net),
+            "tax_behavior": "exclusive",
+            "tax_rate_details": {"tax_rate": RATE_ID},
+            "taxability_reason": "standard_rated",
+            "taxable_amount": net,
+            "type": "tax_rate_details",
+        }
+    ]
+
+
 def _amounts(invoice: Invoice) -> Json:
     remaining = 0 if invoice.status == "paid" else max(invoice.amount_due - invoice.amount_paid, 0)
     return {
@@ -152,11 +196,17 @@ def _amounts(invoice: Invoice) -> Json:
         "post_payment_credit_notes_amount": 0,
         "pre_payment_credit_notes_amount": 0,
         "starting_balance": invoice.starting_balance,
-        "subtotal": invoice.total,
-        "subtotal_excluding_tax": invoice.total,
+        "subtotal": invoice.subtotal,
+        "subtotal_excluding_tax": invoice.subtotal,
         "total": invoice.total,
-        "total_discount_amounts": [],
-        "total_excluding_tax": invoice.total,
-        "total_pretax_credit_amounts": [],
-        "total_taxes": [],
+        "total_discount_amounts": [
+            {"amount": amount, "discount": one.id}
+            for one, amount in zip(invoice.discounts, invoice.discount_amounts, strict=True)
+        ],
+        "total_excluding_tax": invoice.net,
+        "total_pretax_credit_amounts": [
+            {"amount": amount, "discount": one.id, "type": "discount"}
+            for one, amount in zip(invoice.discounts, invoice.discount_amounts, strict=True)
+        ],
+        "total_taxes": taxes_shape(invoice.net) if invoice.taxed else [],
     }

@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from gateway.sandbox.coupons import amount_off
 from gateway.sandbox.records import CheckoutLine, CheckoutSession, Json, PortalSession
 from gateway.sandbox.shapes.catalog import price_shape
 from gateway.sandbox.shapes.lists import address_shape, list_shape
 from gateway.sandbox.tariffs import cost_of
+from gateway.sandbox.taxes import tax_of
 from gateway.sandbox.world import World
 
 
-def checkout_total(world: World, session: CheckoutSession) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sum:
+    """What a checkout page asks for today."""
+
+    subtotal: int
+    discount: int
+    tax: int
+
+    @property
+    def total(self) -> int:
+        """What the payer pays."""
+        return self.subtotal - self.discount + self.tax
+
+
+def checkout_sum(world: World, session: CheckoutSession) -> Sum:
     """What the payer sees; nothing is collected at once when there is a trial."""
     if session.trial_days:
-        return 0
-    return sum(_amount(world, line) for line in session.lines)
+        return Sum(subtotal=0, discount=0, tax=0)
+    subtotal = sum(_amount(world, line) for line in session.lines)
+    coupon = None if session.coupon_id is None else world.tables.coupons.get(session.coupon_id)
+    off = 0 if coupon is None else amount_off(subtotal, coupon.percent_off, coupon.amount_off)
+    return Sum(subtotal=subtotal, discount=off, tax=tax_of(subtotal - off) if session.automatic_tax else 0)
+
+
+def checkout_total(world: World, session: CheckoutSession) -> int:
+    """What is due today."""
+    return checkout_sum(world, session).total
 
 
 def _amount(world: World, line: CheckoutLine) -> int:
@@ -24,7 +50,7 @@ def _amount(world: World, line: CheckoutLine) -> int:
 
 def checkout_shape(world: World, session: CheckoutSession) -> Json:
     """`checkout.session` of mode subscription."""
-    total = checkout_total(world, session)
+    asked = checkout_sum(world, session)
     is_open = session.status == "open"
     return {
         "id": session.id,
@@ -32,9 +58,9 @@ def checkout_shape(world: World, session: CheckoutSession) -> Json:
         "adaptive_pricing": {"enabled": False},
         "after_expiration": None,
         "allow_promotion_codes": session.allow_promotion_codes,
-        "amount_subtotal": total,
-        "amount_total": total,
-        "automatic_tax": {"enabled": False, "liability": None, "provider": None, "status": None},
+        "amount_subtotal": asked.subtotal,
+        "amount_total": asked.total,
+        "automatic_tax": _automatic_tax(session),
         "billing_address_collection": "required" if session.asks_for_address else None,
         "cancel_url": session.cancel_url,
         "client_reference_id": session.client_reference_id,
@@ -57,7 +83,7 @@ def checkout_shape(world: World, session: CheckoutSession) -> Json:
         "customer_creation": "always" if session.customer_id is None else None,
         "customer_details": _payer(session),
         "customer_email": session.customer_email,
-        "discounts": [],
+        "discounts": _discounts(session),
         "expires_at": session.expires_at,
         "invoice": session.invoice_id,
         "invoice_creation": None,
@@ -89,11 +115,26 @@ def checkout_shape(world: World, session: CheckoutSession) -> Json:
         "submit_type": None,
         "subscription": session.subscription_id,
         "success_url": session.success_url,
-        "total_details": {"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0},
+        "tax_id_collection": {"enabled": session.collects_tax_ids, "required": "never"},
+        "total_details": {"amount_discount": asked.discount, "amount_shipping": 0, "amount_tax": asked.tax},
         "ui_mode": "hosted_page",
         "url": f"{world.public_url}/c/pay/{session.id}" if is_open else None,
         "wallet_options": None,
     }
+
+
+def _automatic_tax(session: CheckoutSession) -> Json:
+    if not session.automatic_tax:
+        return {"enabled": False, "liability": None, "provider": None, "status": None}
+    is_known = session.payer_address is not None
+    status = "complete" if is_known else "requires_location_inputs"
+    return {"enabled": True, "liability": {"type": "self"}, "provider": "stripe", "status": status}
+
+
+def _discounts(session: CheckoutSession) -> list[Json]:
+    if session.coupon_id is None:
+        return []
+    return [{"coupon": session.coupon_id, "promotion_code": session.promotion_code_id}]
 
 
 def _payer(session: CheckoutSession) -> Json | None:

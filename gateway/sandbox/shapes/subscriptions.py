@@ -39,7 +39,11 @@ def subscription_shape(world: World, subscription: Subscription) -> Json:
         "object": "subscription",
         "application": None,
         "application_fee_percent": None,
-        "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},
+        "automatic_tax": {
+            "disabled_reason": None,
+            "enabled": subscription.automatic_tax,
+            "liability": {"type": "self"} if subscription.automatic_tax else None,
+        },
         "billing_cycle_anchor": subscription.anchor,
         "billing_cycle_anchor_config": None,
         "billing_mode": {
@@ -68,7 +72,7 @@ def subscription_shape(world: World, subscription: Subscription) -> Json:
         "default_source": None,
         "default_tax_rates": [],
         "description": subscription.description,
-        "discounts": [],
+        "discounts": [one.id for one in subscription.discounts if one.ends_at is None or world.now < one.ends_at],
         "ended_at": subscription.ended_at,
         "invoice_settings": {
             "account_tax_ids": None,

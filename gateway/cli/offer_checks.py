@@ -1,0 +1,62 @@
+"""Does Stripe have what plans are sold with: the coupons and the prices of add-ons that policy names?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.cli.findings import Finding, fail, ok
+from gateway.core.errors import BillingRefused
+
+if TYPE_CHECKING:
+    from gateway.billing import Billing, PriceFacts
+    from gateway.core.offer import AddOn
+    from gateway.core.policy import Policy
+
+_WRONG_LINE = "Correct the line in the policy, or make it at Stripe (dashboard: Product catalogue)."
+
+
+async def check_offers(billing: Billing, policy: Policy) -> list[Finding]:
+    """One finding for each coupon and each add-on; none if policy has neither."""
+    return [*await _coupons(billing, policy), *await _add_ons(billing, policy)]
+
+
+async def _coupons(billing: Billing, policy: Policy) -> list[Finding]:
+    plans: dict[str, list[str]] = {}
+    for plan in policy.plans.values():
+        if plan.terms.coupon is not None:
+            plans.setdefault(plan.terms.coupon, []).append(plan.plan_id)
+    findings = []
+    for coupon_id, names in plans.items():
+        whose = f"coupon {coupon_id!r} of plan {' and '.join(names)}"
+        try:
+            is_valid = await billing.find_coupon(coupon_id)
+        except BillingRefused as error:
+            findings.append(fail("coupons", f"{whose} cannot be read: {error}", "Allow the key to read coupons."))
+            continue
+        if is_valid is None:
+            findings.append(fail("coupons", f"Stripe does not have the {whose}: its checkouts fail", _WRONG_LINE))
+        elif not is_valid:
+            findings.append(fail("coupons", f"the {whose} is used up or over: its checkouts fail", _WRONG_LINE))
+        else:
+            findings.append(ok("coupons", f"{whose} can be redeemed"))
+    return findings
+
+
+async def _add_ons(billing: Billing, policy: Policy) -> list[Finding]:
+    if not policy.add_ons:
+        return []
+    try:
+        prices = await billing.fetch_add_on_prices(policy.add_ons)
+    except BillingRefused as error:
+        return [fail("add-ons", f"the add-ons' prices cannot be read: {error}", "See the finding about the key.")]
+    return [_add_on(add_on, prices.get(name)) for name, add_on in policy.add_ons.items()]
+
+
+def _add_on(add_on: AddOn, price: PriceFacts | None) -> Finding:
+    sold_at = f"price {add_on.price_id}" if add_on.lookup_key is None else f"lookup key {add_on.lookup_key}"
+    if price is None or not price.active:
+        return fail("add-ons", f"add-on {add_on.name!r}: Stripe has no active {sold_at}", _WRONG_LINE)
+    if price.interval is None:
+        text = f"add-on {add_on.name!r}: {sold_at} is paid once, not recurring"
+        return fail("add-ons", text, "Make a recurring price: it is an item of a subscription.")
+    return ok("add-ons", f"add-on {add_on.name!r} is {price.amount_text or 'a tiered price'} ({sold_at})")
