@@ -31,6 +31,7 @@ from gateway.web.page_words import (
     unit_words,
     window_words,
 )
+from gateway.web.spend_cap_page import overage_rows
 
 OVERLAP_S = 86_400
 """How long a rotated key goes on working."""
@@ -48,6 +49,8 @@ _NOTICES = {
     "subscription_update": _CHANGING,
     "subscription_update_confirm": _CHANGING,
     "current": "This is your plan already.",
+    "capped": "The spend cap is set. It holds from now on.",
+    "uncapped": "Your spend cap is removed. What the plan allows holds from now on.",
 }
 _DAYS = 14
 _MOST_DAY_LINES = 200
@@ -187,6 +190,7 @@ async def _account_page(
         is_subscribed=access.plan_id is not None,
         choices=await _choices(visit, policy, access),
         quotas=_quotas(usage, account, policy),
+        overages=overage_rows(usage, account, policy),
         usage_is_late=usage.source == "ledger",
         days=await _days(visit, who, policy),
         keys=[_key_line(row, who, policy) for row in rows if _is_live(row, runtime.clock.now())],

@@ -20,6 +20,7 @@ from gateway.web.plan_change_page import change, keep, show_change
 from gateway.web.portal_page import follow_portal, open_portal
 from gateway.web.pricing_page import buy, show_pricing, show_start
 from gateway.web.sign_in_page import show_sign_in, sign_in, sign_out
+from gateway.web.spend_cap_page import set_cap
 from gateway.web.statement_page import show_account_statement
 from gateway.web.success_page import replace_key, show_success
 
@@ -64,6 +65,7 @@ page_handlers: list[ControllerRouterHandler] = [
             show_change,
             change,
             keep,
+            set_cap,
             show_account_statement,
         ],
         dependencies={"visit": Provide(open_visit)},

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.web.page_steps import sign_in
 from tests.web.policy_files import write_policy
 
 USAGE, CAP = "/api/v1/usage", "/api/v1/spend-cap"
@@ -130,3 +131,24 @@ def test_a_change_to_a_plan_without_overage_takes_the_metered_item_and_back_adds
     until(lambda: len(client.get(USAGE).json()["overages"]) == 1)
     later = {"plan_id": "enterprise-monthly", "preview": True}
     client.post("/api/v1/subscription/change", json=later).raise_for_status()
+
+
+@pytest.mark.slow
+def test_the_account_page_shows_what_is_beyond_the_plan_and_sets_the_cap(sells_overage):
+    _, _, client = sells_overage.subscribed()
+    browser = sign_in(sells_overage, client.headers["authorization"].removeprefix("Bearer "))
+    for _ in range(4):
+        assert client.get("/v1/echo").status_code == 200
+    page = browser.get("/_tiergate/account").text
+    assert "Requests beyond the plan" in page
+    assert "1 of 6 used" in page
+    assert "At most 0.01 USD so far" in page
+    form = {"meter": "requests", "amount": "0.00"}
+    answer = browser.post("/_tiergate/account/spend-cap", data=form, follow_redirects=True)
+    assert "The spend cap is set" in answer.text
+    assert client.get("/v1/echo").json()["code"] == "overage-cap-reached"
+    wrong = browser.post("/_tiergate/account/spend-cap", data={"meter": "requests", "amount": "much"})
+    assert wrong.status_code == 400
+    gone = browser.post("/_tiergate/account/spend-cap", data={"meter": "requests", "amount": ""}, follow_redirects=True)
+    assert "Your spend cap is removed" in gone.text
+    assert client.get("/v1/echo").status_code == 200
