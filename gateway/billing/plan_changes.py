@@ -17,6 +17,7 @@ from gateway.billing.prices import PriceList
 from gateway.billing.reading import PriceFacts
 from gateway.billing.scheduling import Scheduler
 from gateway.billing.values import ChangeResult, PlanChange
+from gateway.core.offer import AddOn
 from gateway.core.overage import PriceName
 from gateway.core.policy import Plan
 from gateway.core.switching import Proration
@@ -46,11 +47,11 @@ class PlanChanger:
         self.later = Scheduler(client, deadline_s=deadline_s)
         """Changes at the end of the period."""
 
-    async def fetch_price(self, plan: Plan) -> PriceFacts:
-        """The price that a change to this plan is sold at, read now.
+    async def fetch_price(self, plan: Plan | AddOn) -> PriceFacts:
+        """The price that a change to this is sold at, read now.
 
         Raises:
-            BillingRefused: Also if Stripe has no active price for the plan.
+            BillingRefused: Also if Stripe has no active price for it.
         """
         return await self._prices.fetch_for_sale(plan)
 
@@ -60,9 +61,10 @@ class PlanChanger:
 
     async def preview(self, change: PlanChange) -> ChangePreview:
         """What a plan change would cost. Nothing is changed."""
-        items: list[InvoiceCreatePreviewParamsSubscriptionDetailsItem] = [
-            {"id": change.item_id, "price": change.price_id}
-        ]
+        base: InvoiceCreatePreviewParamsSubscriptionDetailsItem = {"id": change.item_id, "price": change.price_id}
+        if change.quantity is not None:
+            base["quantity"] = change.quantity
+        items = [base]
         items += [{"price": price_id} for price_id in change.adds]
         items += [{"id": item_id, "deleted": True} for item_id, _ in change.removes]
         params: InvoiceCreatePreviewParams = {
@@ -94,10 +96,13 @@ class PlanChanger:
 
         What is to be paid at once (another billing interval, or by the policy's word) and is not leaves the
         old plan until it is. Invoices that are sent by mail hold nothing up: there Stripe lets no change wait.
+        Items that go are no part of what Stripe lets wait: they go by a request of their own, once nothing waits.
         """
-        items: list[SubscriptionUpdateParamsItem] = [{"id": change.item_id, "price": change.price_id}]
+        base: SubscriptionUpdateParamsItem = {"id": change.item_id, "price": change.price_id}
+        if change.quantity is not None:
+            base["quantity"] = change.quantity
+        items = [base]
         items += [{"price": price_id} for price_id in change.adds]
-        items += [{"id": item_id, "deleted": True} for item_id, _ in change.removes]
         params: SubscriptionUpdateParams = {
             "items": items,
             "proration_behavior": _BEHAVIORS[change.proration],
@@ -110,4 +115,13 @@ class PlanChanger:
             invoice = changed.latest_invoice
             is_pending = changed.pending_update is not None
             url = invoice.hosted_invoice_url if is_pending and isinstance(invoice, stripe.Invoice) else None
+            if change.removes and not is_pending:
+                await self._remove(change)
             return ChangeResult(is_pending=is_pending, payment_url=url)
+
+    async def _remove(self, change: PlanChange) -> None:
+        params: SubscriptionUpdateParams = {
+            "items": [{"id": item_id, "deleted": True} for item_id, _ in change.removes],
+            "proration_behavior": _BEHAVIORS[change.proration],
+        }
+        await self._client.v1.subscriptions.update_async(change.subscription_id, params)

@@ -183,6 +183,7 @@ def read_phase_item(item: stripe.SubscriptionSchedule.Phase.Item, place: int, at
         interval=None if recurring is None else recurring.interval,
         interval_count=1 if recurring is None else recurring.interval_count,
         amount=price.unit_amount,
+        is_metered=recurring is not None and recurring.usage_type == "metered",
     )
 
 

@@ -169,7 +169,12 @@ def _changed(
     item: SubscriptionScheduleUpdateParamsPhaseItem, later: LaterChange
 ) -> SubscriptionScheduleUpdateParamsPhaseItem:
     is_it = item["price"] == later.change.from_price_id
-    return {**item, "price": later.change.price_id} if is_it else item
+    if not is_it:
+        return item
+    changed: SubscriptionScheduleUpdateParamsPhaseItem = {**item, "price": later.change.price_id}
+    if later.change.quantity is not None:
+        changed["quantity"] = later.change.quantity
+    return changed
 
 
 def _discount(

@@ -31,10 +31,12 @@ class PlanChange:
     proration: Proration = "next invoice"
     is_invoiced: bool = False
     """Its invoices are sent by mail, so no change waits for a payment."""
+    quantity: int | None = None
+    """How many of it; None: as many as there are."""
     adds: tuple[str, ...] = ()
-    """Metered prices that get an item beside it."""
+    """Prices that get an item beside it: of add-ons, and of what is billed by use."""
     removes: tuple[tuple[str, str], ...] = ()
-    """Items of metered prices that go, each with its price: Stripe bills what was reported for them until then."""
+    """Items beside it that go, each with its price. What was reported for a metered one until then is billed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from gateway.sync.changing import (
 )
 from gateway.sync.comparing import Comparing, Comparison, Difference
 from gateway.sync.customers import HoldsPolicy, Sync, SyncOutcome
+from gateway.sync.extras import ExtrasOrder
 from gateway.sync.portal_flows import portal_flow
 from gateway.sync.receiving import Received, accepts, receive_event
 from gateway.sync.reconciling import Reconciler, ReconciliationBusy, Schedule
@@ -37,6 +38,7 @@ __all__ = [
     "Comparison",
     "Difference",
     "EventWorker",
+    "ExtrasOrder",
     "HoldsPolicy",
     "NoSubscription",
     "Pace",

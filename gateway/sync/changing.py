@@ -11,6 +11,7 @@ projection that grants the tier. Laws, which hold for any number of workers and 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import structlog
@@ -24,6 +25,7 @@ from gateway.core.policy import Plan, Policy
 from gateway.core.projection import GOOD_STATUSES, Candidate
 from gateway.core.switching import Direction, Rung, When, direction_of
 from gateway.sync.customers import Sync
+from gateway.sync.extras import AS_IT_IS, ExtrasOrder, extras_change
 from gateway.sync.turns import own_turn
 
 log = structlog.get_logger(__name__)
@@ -66,6 +68,7 @@ class ChangeTimeRefused(Denied):
 class PlanChanged:
     """What became of a change, and what we know now."""
 
+    plan_id: str
     result: ChangeResult
     when: When
     takes_effect_at: int
@@ -78,6 +81,7 @@ class PlanChanged:
 class PlanPreview:
     """What a change would do."""
 
+    plan_id: str
     direction: Direction
     when: When
     allowed: tuple[When, ...]
@@ -102,13 +106,22 @@ class _Wish:
     def schedule(self) -> ScheduleFacts | None:
         return self.current.facts.schedule
 
-    @property
-    def wanted(self) -> tuple[tuple[str, int], ...]:
-        """Prices and how many of each, once it is made."""
-        return tuple(
-            (self.price.price_id if item.item_id == self.item.item_id else item.price_id, item.quantity)
+    def leads_to(self, items: Iterable[tuple[str, int]], *, also_removes: bool) -> bool:
+        """Whether these prices, and how many of each, are what there is once it is made.
+
+        Args:
+            items: At Stripe, waiting or planned.
+            also_removes: Whether what goes is gone in them: it never waits for a payment.
+        """
+        change = self.change
+        gone = {item_id for item_id, _ in change.removes} if also_removes else set()
+        rest = [
+            (item.price_id, item.quantity)
             for item in self.current.facts.items
-        )
+            if item.item_id not in gone and item.item_id != change.item_id
+        ]
+        base = (change.price_id, self.item.quantity if change.quantity is None else change.quantity)
+        return sorted(items) == sorted([base, *rest, *((price_id, 1) for price_id in change.adds)])
 
     @property
     def takes_effect_at(self) -> int:
@@ -122,25 +135,34 @@ class PlanChanges:
         self._sync = sync
         self._clock = clock
 
-    async def preview(self, customer_id: str, plan_id: str, *, when: When | None = None) -> PlanPreview:
+    async def preview(
+        self,
+        customer_id: str,
+        plan_id: str | None,
+        *,
+        when: When | None = None,
+        extras: ExtrasOrder = AS_IT_IS,
+    ) -> PlanPreview:
         """What the change would cost if it were asked for now. Nothing is changed.
 
         Args:
             customer_id: Ours.
-            plan_id: The plan to change to.
+            plan_id: The plan to change to; None: the one that there is.
             when: When it is to take effect; None: as policy has it for such a change.
+            extras: Seats and add-ons beside the plan.
 
         Raises:
-            UnknownPlan, ChangeTimeRefused: It is not offered.
+            UnknownPlan, SeatsNotSold, AddOnNotSold, ChangeTimeRefused: It is not offered.
             NoSubscription, SubscriptionEnding, SubscriptionScheduled, PaymentRequired: It cannot be made.
             BillingUnavailable, BillingRefused, CustomerUnknown, LedgerUnavailable: Nobody can say.
         """
-        wish = await self._wish(customer_id, plan_id, when)
+        wish = await self._wish(customer_id, plan_id, when, extras)
         change = wish.change if wish.when == "now" else replace(wish.change, proration="none")
         cost = await self._sync.billing.changes.preview(change)
         if wish.when == "period-end":
             cost = replace(cost, next_invoice_at=max(cost.next_invoice_at or 0, wish.takes_effect_at))
         return PlanPreview(
+            plan_id=wish.plan.plan_id,
             direction=wish.direction,
             when=wish.when,
             allowed=self._sync.policy.switching.allowed(wish.direction),
@@ -148,7 +170,15 @@ class PlanChanges:
             cost=cost,
         )
 
-    async def apply(self, customer_id: str, plan_id: str, *, actor: str, when: When | None = None) -> PlanChanged:
+    async def apply(
+        self,
+        customer_id: str,
+        plan_id: str | None,
+        *,
+        actor: str,
+        when: When | None = None,
+        extras: ExtrasOrder = AS_IT_IS,
+    ) -> PlanChanged:
         """Make or plan the change and record it, so that the very next call has the new tier.
 
         It is prorated at this moment, not at the preview's: who could name the moment could use a
@@ -157,28 +187,36 @@ class PlanChanges:
 
         Args:
             customer_id: Ours.
-            plan_id: The plan to change to.
+            plan_id: The plan to change to; None: the one that there is.
             actor: For the audit log.
             when: When it is to take effect; None: as policy has it for such a change.
+            extras: Seats and add-ons beside the plan.
 
         Raises:
-            UnknownPlan, ChangeTimeRefused: It is not offered.
+            UnknownPlan, SeatsNotSold, AddOnNotSold, ChangeTimeRefused: It is not offered.
             NoSubscription, SubscriptionEnding, SubscriptionScheduled, PaymentRequired: It cannot be made.
             ChangeInProgress: Another one is being made.
             BillingUnavailable, BillingRefused, CustomerUnknown, LedgerUnavailable: It was not made, or
                 nobody knows; to send it again is safe, since a plan that is there already costs nothing.
         """
         async with own_turn(self._sync.ledger, self._clock, customer_id):
-            wish = await self._wish(customer_id, plan_id, when)
+            wish = await self._wish(customer_id, plan_id, when, extras)
             if wish.when == "period-end":
-                because = f"change to {plan_id} planned"
+                because = f"change to {wish.plan.plan_id} planned"
                 await self._plan(customer_id, wish)
                 result = _NOTHING_WAITS
             else:
-                because = f"plan changed to {plan_id}" if wish.direction != "same" else f"plan {plan_id} kept"
+                name = wish.plan.plan_id
+                because = f"plan changed to {name}" if wish.direction != "same" else f"plan {name} kept"
                 result = await self._make(wish)
             is_recorded = await self._record(customer_id, because, actor)
-        return PlanChanged(result=result, when=wish.when, takes_effect_at=wish.takes_effect_at, is_recorded=is_recorded)
+        return PlanChanged(
+            plan_id=wish.plan.plan_id,
+            result=result,
+            when=wish.when,
+            takes_effect_at=wish.takes_effect_at,
+            is_recorded=is_recorded,
+        )
 
     async def keep(self, customer_id: str, *, actor: str) -> bool:
         """Take back what was planned, if something is; the plan stays as it is.
@@ -201,7 +239,7 @@ class PlanChanges:
 
     async def _make(self, wish: _Wish) -> ChangeResult:
         pending = wish.current.facts.pending
-        if pending is not None and wish.direction != "same" and pending.items == wish.wanted:
+        if pending is not None and wish.direction != "same" and wish.leads_to(pending.items, also_removes=False):
             return ChangeResult(is_pending=True, payment_url=pending.payment_url)
         await self._forget(wish.current.facts)
         if wish.direction == "same":
@@ -210,7 +248,8 @@ class PlanChanges:
 
     async def _plan(self, customer_id: str, wish: _Wish) -> None:
         schedule = wish.schedule
-        if schedule is not None and any(item.price_id == wish.price.price_id for item in schedule.next_items):
+        planned = () if schedule is None else schedule.next_items
+        if planned and wish.leads_to(((one.price_id, one.quantity) for one in planned), also_removes=True):
             return
         await self._give_up_waiting(wish.current.facts)
         later = LaterChange(
@@ -240,10 +279,9 @@ class PlanChanges:
             return False
         return True
 
-    async def _wish(self, customer_id: str, plan_id: str, when: When | None) -> _Wish:
+    async def _wish(self, customer_id: str, plan_id: str | None, when: When | None, extras: ExtrasOrder) -> _Wish:
         policy = self._sync.policy
-        plan = policy.plans.get(plan_id)
-        if plan is None:
+        if plan_id is not None and plan_id not in policy.plans:
             raise UnknownPlan(f"There is no plan {plan_id!r}.")
         current = await self._sync.fetch_current(customer_id)
         if current is not None and current.record.status in _OWING_STATUSES:
@@ -253,8 +291,14 @@ class PlanChanges:
         if current.record.cancel_at is not None:
             raise SubscriptionEnding("The subscription is set to end; resume it in the billing portal, then change it.")
         _touchable(current.facts.schedule)
+        plan = current.plan if plan_id is None else policy.plans[plan_id]
+        if plan is None or plan.plan_id not in policy.plans:
+            raise UnknownPlan("The plan that there is is not sold any more: name another one.")
+        beside = extras_change(policy, plan, current, extras)
         price = await self._sync.billing.changes.fetch_price(plan)
         direction = direction_of(_rung_of_item(current.item, current.plan, policy), _rung(price, plan, policy))
+        if direction == "same":
+            direction = beside.direction
         wanted = [await self._sync.billing.changes.fetch_metered(name) for name in prices_beside(policy, plan)]
         carried = {item.price_id: item for item in current.facts.items if item.is_metered}
         change = PlanChange(
@@ -265,8 +309,13 @@ class PlanChanges:
             at=max(current.item.period_starts_at, int(self._clock.now())),
             proration=policy.switching.proration,
             is_invoiced=current.facts.is_invoiced,
-            adds=tuple(price_id for price_id in wanted if price_id not in carried),
-            removes=tuple(
+            quantity=beside.quantity if beside.quantity != current.item.quantity else None,
+            adds=(
+                *[(await self._sync.billing.changes.fetch_price(add_on)).price_id for add_on in beside.added],
+                *(price_id for price_id in wanted if price_id not in carried),
+            ),
+            removes=beside.removed
+            + tuple(
                 (item.item_id, price_id)
                 for price_id, item in carried.items()
                 if price_id not in wanted and any(is_price(item, name) for name in all_prices(policy))

@@ -178,9 +178,12 @@ class SubscriptionView(msgspec.Struct, kw_only=True):
 
 
 class ChangeOrder(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """A change of plan, to be previewed or made."""
+    """A change of plan, seats or add-ons, to be previewed or made. What is left out stays as it is."""
 
-    plan_id: str
+    plan_id: str | None = None
+    seats: int | None = None
+    add_ons: list[str] | None = None
+    """Exactly these, beside the plan."""
     preview: bool = True
     when: Literal["now", "period-end"] | None = None
     """When it is to take effect, if policy leaves the choice; without it, policy has its usual way."""

@@ -6,11 +6,12 @@ from litestar import delete, post
 from litestar.params import FromQuery, JSONBody
 
 from gateway.ledger import CustomerUnknown
-from gateway.sync import PlanChanges, PlanPreview
+from gateway.sync import ExtrasOrder, PlanChanges, PlanPreview
 from gateway.web.billing_bodies import ChangeAnswer, ChangeOrder, InvoiceLine, SubscriptionView
 from gateway.web.billing_routes import FromCheckouts, view_subscription
 from gateway.web.callers import FromCaller, FromRuntime, find_named
 from gateway.web.problem_shape import problems
+from gateway.web.refusals import RequestInvalid
 from gateway.web.runtime import Runtime
 
 
@@ -30,15 +31,19 @@ async def change_subscription(
     changed until then, or taken back with DELETE.
     """
     caller.require_manager()
-    checkouts.find_plan(data.plan_id)
+    if (data.plan_id, data.seats, data.add_ons) == (None, None, None):
+        raise RequestInvalid("Say what is to change: 'plan_id', 'seats' or 'add_ons'.")
+    if data.plan_id is not None:
+        checkouts.find_plan(data.plan_id)
     customer_id = await find_named(runtime, caller, data.user_id, data.customer_id)
     changes = PlanChanges(sync=runtime.sync, clock=runtime.clock)
+    extras = ExtrasOrder(seats=data.seats, add_ons=None if data.add_ons is None else tuple(data.add_ons))
     if data.preview:
-        return _previewed(data.plan_id, await changes.preview(customer_id, data.plan_id, when=data.when))
-    changed = await changes.apply(customer_id, data.plan_id, actor=caller.actor, when=data.when)
+        return _previewed(await changes.preview(customer_id, data.plan_id, when=data.when, extras=extras))
+    changed = await changes.apply(customer_id, data.plan_id, actor=caller.actor, when=data.when, extras=extras)
     is_later = changed.when == "period-end"
     return ChangeAnswer(
-        plan_id=data.plan_id,
+        plan_id=changed.plan_id,
         applied=not changed.result.is_pending and not is_later,
         scheduled=is_later,
         pending=changed.result.is_pending,
@@ -76,10 +81,10 @@ async def _view(customer_id: str, runtime: Runtime) -> SubscriptionView:
     return view_subscription(account, runtime)
 
 
-def _previewed(plan_id: str, preview: PlanPreview) -> ChangeAnswer:
+def _previewed(preview: PlanPreview) -> ChangeAnswer:
     cost = preview.cost
     return ChangeAnswer(
-        plan_id=plan_id,
+        plan_id=preview.plan_id,
         applied=False,
         direction=preview.direction,
         when=preview.when,

@@ -180,3 +180,23 @@ def test_the_account_page_plans_a_change_and_takes_it_back(gateway):
     kept = browser.post("/_tiergate/account/change/keep")
     assert kept.headers["location"] == "/_tiergate/account?done=kept"
     assert "Changes to" not in browser.get("/_tiergate/account").text
+
+
+@pytest.mark.parametrize(
+    ("order", "status", "code"),
+    [
+        ({}, 400, "invalid-request"),
+        ({"preview": False}, 400, "invalid-request"),
+        ({"seats": "two"}, 400, "invalid-request"),
+        ({"add_ons": "exports"}, 400, "invalid-request"),
+        ({"seats": 100_000_000}, 422, "seats-not-sold"),
+        ({"seats": -1}, 422, "seats-not-sold"),
+        ({"add_ons": ["no-such-add-on"]}, 422, "add-on-not-sold"),
+    ],
+)
+def test_seats_and_add_ons_are_what_policy_sells(gateway, order, status, code):
+    _, _, client = gateway.subscribed("pro-monthly")
+    answer = client.post(CHANGE, json=order)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    shown = client.get("/api/v1/subscription").json()
+    assert (shown["seats"], shown["add_ons"]) == (1, [])
