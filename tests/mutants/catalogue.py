@@ -12,6 +12,7 @@ from tests.mutants import (
     of_programs,
     of_scripts,
     of_sellers,
+    of_statements,
     of_usage,
 )
 
@@ -25,5 +26,6 @@ MUTANTS = (
     *of_places.MUTANTS,
     *of_prices.MUTANTS,
     *of_sellers.MUTANTS,
+    *of_statements.MUTANTS,
     *of_usage.MUTANTS,
 )
