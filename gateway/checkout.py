@@ -33,7 +33,7 @@ from gateway.core.ratelimit_fields import seconds_up
 from gateway.core.user_id import check_name, check_user_id
 from gateway.ledger import CustomerRow, CustomerUnknown, Ledger, UserExists
 from gateway.provisioning import Provisioning
-from gateway.sync import NoSubscription, Sync, UnknownPlan, portal_flow
+from gateway.sync import NoSubscription, Sync, UnknownPlan, no_plan_words, portal_flow
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +41,6 @@ _TAKES_NO_MONEY = frozenset({"canceled", "incomplete_expired", "incomplete", "pa
 """Statuses beside which a new subscription may be sold. An `unpaid` one revives when its invoice is paid."""
 _SIGNUPS = RateClaim(field="r:signup:60000", cost=1, units=5, window_ms=60_000, burst=10)
 _CLAIM_BYTES = 32
-_LONGEST_ECHO = 80
 _IPV6_SITE_BITS = 64
 
 
@@ -225,8 +224,7 @@ class Checkouts:
         plans = self._policy.current.plans
         plan = plans.get(plan_id)
         if plan is None:
-            named = f"There is no plan {plan_id[:_LONGEST_ECHO]!r}." if plan_id else "No plan was chosen."
-            raise UnknownPlan(f"{named} The plans are: {', '.join(plans) or 'none'}.")
+            raise UnknownPlan(f"{no_plan_words(plan_id)} The plans are: {', '.join(plans) or 'none'}.")
         return plan
 
     def _find_purchase(self, plan_id: str, extras: Extras) -> Purchase:

@@ -19,6 +19,7 @@ from gateway.sync.changing import (
     SubscriptionEnding,
     SubscriptionScheduled,
     UnknownPlan,
+    no_plan_words,
 )
 from gateway.sync.comparing import Comparing, Comparison, Difference
 from gateway.sync.customers import HoldsPolicy, Sync, SyncOutcome
@@ -57,6 +58,7 @@ __all__ = [
     "UnknownPlan",
     "WorkerOptions",
     "accepts",
+    "no_plan_words",
     "portal_flow",
     "receive_event",
 ]

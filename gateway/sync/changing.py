@@ -30,6 +30,7 @@ from gateway.sync.turns import own_turn
 
 log = structlog.get_logger(__name__)
 
+_LONGEST_ECHO = 80
 _OWING_STATUSES = frozenset({"past_due", "unpaid"})
 _NOTHING_WAITS = ChangeResult(is_pending=False, payment_url=None)
 
@@ -38,6 +39,11 @@ class UnknownPlan(TiergateError):
     """Policy sells no plan of that name."""
 
     code = "unknown-plan"
+
+
+def no_plan_words(plan_id: str | None) -> str:
+    """That there is none of that name, which is not repeated at length."""
+    return f"There is no plan {plan_id[:_LONGEST_ECHO]!r}." if plan_id else "No plan was chosen."
 
 
 class NoSubscription(TiergateError):
@@ -282,7 +288,7 @@ class PlanChanges:
     async def _wish(self, customer_id: str, plan_id: str | None, when: When | None, extras: ExtrasOrder) -> _Wish:
         policy = self._sync.policy
         if plan_id is not None and plan_id not in policy.plans:
-            raise UnknownPlan(f"There is no plan {plan_id!r}.")
+            raise UnknownPlan(no_plan_words(plan_id))
         current = await self._sync.fetch_current(customer_id)
         if current is not None and current.record.status in _OWING_STATUSES:
             raise PaymentRequired("A payment is due on the subscription; pay it before changing the plan.")

@@ -10,7 +10,7 @@ from gateway.billing import PortalFlow, PortalFlowName
 from gateway.core.errors import PaymentRequired
 from gateway.core.plan_map import ENDED_STATUSES
 from gateway.core.projection import GOOD_STATUSES
-from gateway.sync.changing import NoSubscription, SubscriptionEnding, SubscriptionScheduled, UnknownPlan
+from gateway.sync.changing import NoSubscription, SubscriptionEnding, SubscriptionScheduled, UnknownPlan, no_plan_words
 from gateway.sync.customers import Sync
 
 
@@ -35,7 +35,7 @@ async def portal_flow(
         return PortalFlow(name=name, done_url=done_url)
     plan = None if plan_id is None else sync.policy.plans.get(plan_id)
     if name == "subscription_update_confirm" and plan is None:
-        raise UnknownPlan(f"There is no plan {plan_id!r}.")
+        raise UnknownPlan(no_plan_words(plan_id))
     current = await sync.fetch_current(customer_id)
     if current is None or current.item is None or current.record.status in ENDED_STATUSES:
         raise NoSubscription("There is no running subscription.")

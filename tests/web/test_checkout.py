@@ -48,6 +48,22 @@ def test_an_unknown_plan_is_answered_with_those_there_are(gateway, new_user):
     assert "pro-monthly" in answer.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    ("route", "order"),
+    [
+        ("create-checkout", {}),
+        ("subscription/change", {}),
+        ("portal-session", {"flow": "subscription_update_confirm"}),
+    ],
+    ids=["checkout", "change", "portal"],
+)
+def test_a_plan_id_of_ten_kilobytes_is_no_plan_and_is_not_repeated(gateway, route, order):
+    _, _, client = gateway.subscribed()
+    answer = client.post(f"/api/v1/{route}", json={"plan_id": "x" * 10_240, **order})
+    assert (answer.status_code, answer.json()["code"]) == (422, "unknown-plan")
+    assert len(answer.content) < 1_000
+
+
 @pytest.mark.parametrize("user_id", ["", " ", "bob ", "x" * 201, "two\nlines", "signup:abc", "\x00"])
 def test_a_user_id_that_no_customer_can_have_is_refused(gateway, user_id):
     answer = gateway.server.post(CHECKOUT, json={**PRO, "user_id": user_id})
