@@ -34,6 +34,8 @@ _NOT_FOUND = 404
 _METHOD_NOT_ALLOWED = 405
 _TOO_LARGE = 413
 _SERVER_ERROR = 500
+_LONGEST_MESSAGE = 300
+"""Characters of what is said of one field: it may repeat what was sent."""
 _PACKAGE = __name__.partition(".")[0]
 _SET_BY_RESPONSE = frozenset({"content-type", "content-length"})
 
@@ -141,7 +143,7 @@ def _field_errors(extra: Any) -> tuple[dict[str, str], ...]:
     if not isinstance(extra, list):
         return ()
     return tuple(
-        {"field": str(one.get("key", "")).rstrip("_"), "message": str(one.get("message", ""))}
+        {"field": str(one.get("key", "")).rstrip("_"), "message": str(one.get("message", ""))[:_LONGEST_MESSAGE]}
         for one in extra
         if isinstance(one, dict)
     )

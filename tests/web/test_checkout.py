@@ -64,6 +64,13 @@ def test_a_plan_id_of_ten_kilobytes_is_no_plan_and_is_not_repeated(gateway, rout
     assert len(answer.content) < 1_000
 
 
+def test_a_word_of_ten_kilobytes_is_no_word_and_is_not_repeated(gateway):
+    _, _, client = gateway.customer()
+    answer = client.post("/api/v1/portal-session", json={"flow": "x" * 10_240})
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid-request")
+    assert len(answer.content) < 1_000
+
+
 @pytest.mark.parametrize("user_id", ["", " ", "bob ", "x" * 201, "two\nlines", "signup:abc", "\x00"])
 def test_a_user_id_that_no_customer_can_have_is_refused(gateway, user_id):
     answer = gateway.server.post(CHECKOUT, json={**PRO, "user_id": user_id})
