@@ -332,3 +332,29 @@ async def test_a_schedule_that_is_gone_at_stripe_is_no_hindrance(shop: Any) -> N
     [made] = await schedules(shop, customer_id)
     await shop.billing.changes.later.release(made.id)
     await shop.billing.changes.later.release(made.id)
+
+
+async def test_a_discount_that_lasts_outlives_a_planned_change(shop: Any) -> None:
+    customer_id = await shop.new_customer()
+    row = await shop.ledger.find_customer(customer_id)
+    v1 = shop.sandbox.stripe.v1
+    coupon = await v1.coupons.create_async({"percent_off": 20.0, "duration": "forever"})
+    session = await v1.checkout.sessions.create_async(
+        {
+            "mode": "subscription",
+            "customer": row.stripe_customer_id,
+            "line_items": [{"price": "price_enterprise_monthly", "quantity": 1}],
+            "discounts": [{"coupon": coupon.id}],
+            "success_url": "http://127.0.0.1/done",
+        }
+    )
+    await shop.sandbox.pay(session.url)
+    await shop.settle()
+    await changes_of(shop).apply(customer_id, "pro-monthly", actor="customer")
+    [schedule] = await schedules(shop, customer_id)
+    named = [[one.discount for one in phase.discounts] for phase in schedule.phases]
+    assert named[0] == named[1] != []
+    await to_the_next_period(shop, customer_id)
+    subscription_id = (await shop.load(customer_id)).subscription_id
+    found = await v1.invoices.list_async({"subscription": subscription_id})
+    assert (found.data[0].amount_paid, await items(shop, customer_id)) == (2320, ["pro_monthly"])

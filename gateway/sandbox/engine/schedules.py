@@ -52,6 +52,7 @@ def take_over(world: World, subscription_id: str) -> Schedule:
         ends_at=subscription.period_ends_at,
         items=_items_of(subscription),
         trial_ends_at=subscription.trial_ends_at if subscription.status == "trialing" else None,
+        discounts=tuple(one.id for one in subscription.discounts),
     )
     schedule = Schedule(
         id=world.new_id("sub_sched"),
@@ -156,6 +157,10 @@ def _carry_out(world: World, schedule: Schedule, proration_behavior: str) -> Non
     subscription = world.subscription(schedule.subscription_id)
     if phase.metadata:
         subscription = replace(subscription, metadata={**subscription.metadata, **phase.metadata})
+        change_subscription(world, subscription)
+    kept = tuple(one for one in subscription.discounts if one.id in phase.discounts)
+    if kept != subscription.discounts:  # a phase that leaves them out loses them
+        subscription = replace(subscription, discounts=kept)
         change_subscription(world, subscription)
     if _items_of(subscription) == phase.items:
         return
