@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from gateway.sandbox.cards import read_number
 from gateway.sandbox.engine.charges import last_charge_of, move_dispute, open_dispute
 from gateway.sandbox.engine.checkout import Payment, pay
+from tests.lives.truth import ADD_ONS
 
 if TYPE_CHECKING:
     from gateway.sandbox.records import Subscription
@@ -72,6 +73,23 @@ async def change_plan_in_the_portal(town: Town, buyer: Buyer) -> None:
         items = {"0": {"id": one.items[0].id, "price": price}}
         behavior = town.chance.choice(("allow_incomplete", "pending_if_incomplete"))
         town.stripe("POST", f"/v1/subscriptions/{one.id}", items=items, payment_behavior=behavior)
+
+
+async def change_the_seats_in_the_portal(town: Town, buyer: Buyer) -> None:
+    """More of them, or fewer."""
+    for one in _live(town, buyer):
+        base = next(item for item in one.items if item.price_id not in ADD_ONS)
+        items = {"0": {"id": base.id, "quantity": str(town.chance.randint(1, 5))}}
+        town.stripe("POST", f"/v1/subscriptions/{one.id}", items=items)
+
+
+async def buy_or_drop_an_add_on(town: Town, buyer: Buyer) -> None:
+    """In the dashboard."""
+    for one in _live(town, buyer):
+        there = [item.id for item in one.items if item.price_id in ADD_ONS]
+        wanted = {"price": "price_sso", "quantity": str(town.chance.randint(1, 3))}
+        items = {"0": {"id": there[0], "deleted": "true"} if there else wanted}
+        town.stripe("POST", f"/v1/subscriptions/{one.id}", items=items)
 
 
 async def let_the_card_fail(town: Town, buyer: Buyer) -> None:
@@ -169,6 +187,8 @@ ACTS: tuple[tuple[Act, int], ...] = (
     (subscribe_by_hand, 3),
     (change_plan, 3),
     (change_plan_in_the_portal, 3),
+    (change_the_seats_in_the_portal, 2),
+    (buy_or_drop_an_add_on, 2),
     (let_the_card_fail, 4),
     (mend_the_card, 3),
     (pay_what_is_due, 2),

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,12 @@ async def found(chance: random.Random, ledger: Ledger, cache: Cache, reader: Red
     stack.push_async_callback(simulator.aclose)
     simulator.set_rules(Rules(final_action=chance.choice(("cancel", "cancel", "unpaid", "leave"))))
     simulator.carry_out(seed)
-    clock, policy = SimulatorClock(simulator), PolicyHolder(POLICIES)
+    policies = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tg")))
+    shutil.copytree(POLICIES, policies, dirs_exist_ok=True)
+    (policies / "add_ons.yaml").write_text("version: 1\nadd_ons: {sso: {price: price_sso, features: [sso]}}\n")
+    monthly = simulator.world.tables.prices["price_pro_monthly"]
+    simulator.world.tables.prices["price_sso"] = replace(monthly, id="price_sso", lookup_key=None, unit_amount=900)
+    clock, policy = SimulatorClock(simulator), PolicyHolder(policies)
     options = StripeOptions(
         secret_key=simulator.key, base_url="http://127.0.0.1", price_ttl_s=PATIENCE_S, deadline_s=PATIENCE_S
     )

@@ -22,7 +22,7 @@ from gateway.billing import Billing
 from gateway.cache import decode_account
 from gateway.cache.keyspace import acct_key
 from gateway.checkout import Checkouts
-from gateway.core.access import decide_access
+from gateway.core.access import CUSTOMER_DELETED, decide_access
 from gateway.core.account import Account
 from gateway.core.errors import TiergateError
 from gateway.core.policy import Policy
@@ -43,7 +43,7 @@ from gateway.sync.facts import read_facts
 from tests.lives.acts import ACTS
 from tests.lives.steps import Process, run_in
 from tests.lives.trouble import CALM, Trouble, draw_trouble
-from tests.lives.truth import REFUSED, Truth, owed_since, truth_of
+from tests.lives.truth import REFUSED, Truth, bought_of, owed_since, truth_of
 from tests.stripe_sdk.params import template_of
 
 Result = TypeVar("Result")
@@ -302,6 +302,10 @@ class Town:
                 facts = await read_facts(self.billing, self.ledger, self.policy, *who)
                 read, _ = project(facts.of_customer, self.policy, account.subscription, int(now))
                 assert read == account.subscription, f"{told}; recorded {account.subscription}; read {read}"
+            record = account.subscription
+            if record is not None and record.status != CUSTOMER_DELETED:
+                bought = bought_of(self.simulator.world, record.subscription_id)
+                assert (record.seats, record.add_ons) == bought, told
             cached = None if blob is None else decode_account(blob)
             assert cached is None or cached == await self.ledger.load_account(buyer.customer_id), told
             buyer.owed_since = owed_since(buyer.owed_since, [*buyer.truths, truth])

@@ -22,6 +22,8 @@ from gateway.sandbox.world import World
 GRACE_S = 7 * 86_400
 FREE, REFUSED = "free", "refused: payment-required"
 TIERS = {"price_pro_monthly": "pro", "price_pro_yearly": "pro", "price_enterprise_monthly": "enterprise"}
+ADD_ONS = {"price_sso": "sso"}
+"""Prices that are sold beside a plan. This one's product names a tier, which it must not give."""
 RANK = {FREE: 0, "pro": 1, "enterprise": 2}
 
 
@@ -89,6 +91,13 @@ def truth_of(world: World, stripe_customer_id: str | None) -> Truth:
     return Truth(at=world.now, subscriptions=tuple(_seen(one) for one in found))
 
 
+def bought_of(world: World, subscription_id: str) -> tuple[int, tuple[tuple[str, int], ...]]:
+    """Seats and add-ons of a subscription."""
+    items = world.subscription(subscription_id).items
+    (seats,) = [item.quantity for item in items if item.price_id in TIERS]
+    return seats, tuple((ADD_ONS[item.price_id], item.quantity) for item in items if item.price_id in ADD_ONS)
+
+
 def _seen(subscription: Subscription) -> tuple[str, str, int | None]:
-    tier = max((TIERS[item.price_id] for item in subscription.items), key=RANK.__getitem__)
+    tier = max((TIERS[item.price_id] for item in subscription.items if item.price_id in TIERS), key=RANK.__getitem__)
     return subscription.status, tier, subscription.past_due_since
