@@ -65,7 +65,7 @@ MUTANTS = (
         "an event is done before its work is",
         _WORKER,
         "        verdicts = await self._judge.judge(rows, self._judge.owner_of(rows[0]))\n",
-        '        await self._settle(rows, [Verdict(outcome="applied")] * len(rows))\n'
+        '        await self._finish(rows, "applied")\n'
         "        verdicts = await self._judge.judge(rows, self._judge.owner_of(rows[0]))\n",
         _OF_WORKER,
     ),

@@ -1,0 +1,270 @@
+"""kill -9 of real processes, before and after each step of each path: nothing is lost, and nothing is double.
+
+Steps are not listed here: a path is walked until it ends before the step at which it was to be ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import count
+from typing import TypeAlias
+
+import httpx
+import pytest
+
+from gateway.cli.life import find_key
+from tests.journeys.buyers import until
+from tests.kills.site import Site
+from tests.kills.truths import check
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+Walk: TypeAlias = Callable[[Site, Callable[[], None]], Callable[[], None]]
+"""Makes a user ready, arms the plan, and sets out; what it returns makes good what was broken off, and checks."""
+
+
+def webhook(site: Site, arm: Callable[[], None]) -> Callable[[], None]:
+    """A purchase is told."""
+    user_id = paid(site)
+    arm()
+    site.let_events_go()
+    site.house.stripe("POST", "/_sandbox/deliveries/drain", {"timeout_s": 2})
+
+    def make_good() -> None:
+        site.settle_down()
+        check(site, user_id)
+
+    return make_good
+
+
+def worker(site: Site, arm: Callable[[], None]) -> Callable[[], None]:
+    """What was told is worked on."""
+    make_good = webhook(site, arm)
+    until(lambda: site.was_killed or site.is_worked_off())
+    return make_good
+
+
+def checkout(site: Site, arm: Callable[[], None]) -> Callable[[], None]:
+    """A user wants to pay, and clicks again when nothing happens."""
+    user_id = site.new_user()
+    arm()
+    site.checkout(user_id)
+
+    def make_good() -> None:
+        again = site.checkout(user_id)
+        assert again is not None
+        assert site.pay(again)
+        site.settle_down()
+        check(site, user_id)
+
+    return make_good
+
+
+def change(site: Site, arm: Callable[[], None]) -> Callable[[], None]:
+    """A subscriber takes a dearer plan, and clicks again when the turn of the killed process has ended."""
+    user_id = site.subscriber()
+    wanted = {"plan_id": "enterprise-monthly", "user_id": user_id, "preview": False}
+    arm()
+    site.ask("POST", "/api/v1/subscription/change", json=wanted)
+
+    def make_good() -> None:
+        site.settle_down()
+        answer = site.ask("POST", "/api/v1/subscription/change", json=wanted)
+        assert answer is not None
+        assert answer.is_success, answer.text
+        site.settle_down()
+        check(site, user_id)
+
+    return make_good
+
+
+def sweep(site: Site, arm: Callable[[], None]) -> Callable[[], None]:
+    """What was never told is asked for."""
+    user_id = paid(site, site.lose_events)
+    arm()
+    site.let_events_go()
+    until(lambda: site.was_killed or is_recorded(site, user_id))
+
+    def make_good() -> None:
+        until(lambda: is_recorded(site, user_id))
+        site.settle_down()
+        check(site, user_id)
+
+    return make_good
+
+
+def claim(site: Site, arm: Callable[[], None]) -> Callable[[], None]:
+    """Somebody new has paid and collects the key; who sees none loads the page again, or has it replaced."""
+    begun, browser = site.sign_up()
+    assert site.pay(begun)
+    site.settle_down()
+    page = f"{site.house.url}/_tiergate/success"
+    arm()
+    with suppress(httpx.HTTPError):
+        browser.get(page, params={"session_id": begun["session_id"]})
+
+    def make_good() -> None:
+        again = browser.get(page, params={"session_id": begun["session_id"]})
+        if find_key(again.text) is None:
+            again = browser.post(
+                f"{page}/replace", data={"session_id": begun["session_id"]}, headers={"origin": site.house.url}
+            )
+        key = find_key(again.text)
+        assert key is not None, again.text
+        browser.close()
+        site.settle_down()
+        who = "SELECT user_id FROM customers JOIN checkouts USING (customer_id) WHERE session_id = ?"
+        check(site, site.read(who, begun["session_id"]), keys=1)
+        assert httpx.get(f"{site.house.url}/v1/echo", headers={"x-api-key": key}).status_code == 200
+
+    return make_good
+
+
+def settlement(site: Site, arm: Callable[[], None]) -> Callable[[], None]:
+    """Calls were counted, and become part of the record."""
+    user_id = site.new_user()
+    made = site.house.admin("POST", "customers", json={"user_id": user_id})
+    key = site.house.admin("POST", f"customers/{made['customer_id']}/keys")["key"]
+    used = "SELECT SUM(used) FROM usage_totals WHERE customer_id = ? AND field = 'q:requests:period'"
+
+    def settled() -> int:
+        return site.read(used, made["customer_id"]) or 0
+
+    arm()
+    for _ in range(_CALLS):
+        with suppress(httpx.HTTPError):
+            assert httpx.get(f"{site.house.url}/v1/echo", headers={"x-api-key": key}).status_code == 200
+    until(lambda: site.was_killed or settled() == _CALLS)
+
+    def make_good() -> None:
+        told = httpx.get(f"{site.house.url}/api/v1/usage", headers={"x-api-key": key}).raise_for_status().json()
+        counted = next(row["used"] for row in told["limits"] if row["name"] == "period")
+        assert counted <= _CALLS
+        until(lambda: settled() == counted)
+        site.settle_down()
+        assert settled() == counted
+        check(site, user_id, subscriptions=0, keys=1)
+
+    return make_good
+
+
+def report(site: Site, arm: Callable[[], None]) -> Callable[[], None]:
+    """Calls beyond what the plan includes are told to Stripe's meter."""
+    site.meter()
+    user_id = site.subscriber()
+    key = site.key_of(user_id)
+    for _ in range(_INCLUDED + _BEYOND):
+        assert site.call(key)
+    until(lambda: site.read(_OVER, user_id) == _BEYOND)
+    arm()
+    site.pass_time(_REPORTED_AFTER_S)
+    until(lambda: site.was_killed or site.metered(user_id) == _BEYOND)
+
+    def make_good() -> None:
+        site.settle_down()
+        until(lambda: site.metered(user_id) >= _BEYOND and not site.read(_UNSENT))
+        site.settle_down()
+        assert site.metered(user_id) == _BEYOND
+        check(site, user_id, keys=1)
+
+    return make_good
+
+
+def paid(site: Site, keep_quiet: Callable[[], None] | None = None) -> str:
+    """A user who has paid, of which nothing is told yet."""
+    user_id = site.new_user()
+    begun = site.checkout(user_id)
+    assert begun is not None
+    site.settle_down()
+    (keep_quiet or site.hold_events)()
+    assert site.pay(begun)
+    return user_id
+
+
+def is_recorded(site: Site, user_id: str) -> bool:
+    """Whether the ledger knows what was bought."""
+    query = "SELECT status FROM subscriptions JOIN customers USING (customer_id) WHERE user_id = ?"
+    return site.read(query, user_id) == "active"
+
+
+_CALLS, _WORKERS = 5, 2
+_INCLUDED, _BEYOND, _REPORTED_AFTER_S = 4, 3, 70.0
+_OVER = (
+    "SELECT SUM(used) FROM usage_totals JOIN customers USING (customer_id)"
+    " WHERE user_id = ? AND field = 'q:requests:over'"
+)
+_UNSENT = "SELECT COUNT(*) FROM meter_reports WHERE status <> 'sent'"
+_OVERAGE = f"""\
+version: 1
+default_tier: free
+tiers:
+  free: {{limits: [1_000 per second burst 1_000, 4 requests per billing period]}}
+  pro:
+    limits: [1_000 per second burst 1_000, {_INCLUDED} requests per billing period]
+    overage: {{stripe_meter: calls, price: lookup_key pro_overage, cap: 100 units}}
+plans:
+  pro-monthly: {{tier: pro, price: lookup_key pro_monthly}}
+routes:
+  - match: "* /v1/**"
+"""
+WALKS: dict[str, tuple[Walk, int]] = {
+    "webhook": (webhook, 1),
+    "worker": (worker, 8),
+    "checkout": (checkout, 8),
+    "change": (change, 8),
+    "sweep": (sweep, 4),
+    "claim": (claim, 8),
+    "settlement": (settlement, 4),
+    "report": (report, 4),
+}
+"""By the path that is walked: how, and how many steps it has at the very least."""
+
+
+@pytest.mark.parametrize("fate", ["before", "after"])
+@pytest.mark.parametrize("path", WALKS)
+def test_a_process_that_is_killed_at_any_step_loses_nothing_and_does_nothing_twice(
+    new_site: Callable[..., Site], path: str, fate: str
+) -> None:
+    walk, fewest = WALKS[path]
+    site = new_site(policy=_OVERAGE if path == "report" else None)
+    for number in count():
+        make_good = walk(site, lambda number=number: site.plan(path, number, fate))
+        was_killed = site.was_killed
+        if was_killed:
+            site.revive()
+        else:
+            site.call_off()
+        make_good()
+        if not was_killed:
+            break
+    steps = list(site.steps().values())[-1]
+    print(f"{path}, killed {fate} each of {number} steps:\n  " + "\n  ".join(steps))  # noqa: T201 - for who reads -rA
+    assert number >= fewest
+
+
+@pytest.mark.parametrize("fate", ["before", "after"])
+def test_a_double_click_on_two_workers_of_which_one_is_killed_at_any_step_sells_once(
+    new_site: Callable[..., Site], fate: str
+) -> None:
+    site = new_site(workers=_WORKERS)
+    number, is_over = 0, False
+    while not is_over:
+        until(lambda kills=number: site.house.started == _WORKERS + kills)
+        user_id = site.new_user()
+        site.plan("checkout", number, fate)
+        with ThreadPoolExecutor(2) as clicks:
+            answers = list(clicks.map(site.checkout, [user_id] * 2))
+        was_killed = site.was_killed
+        site.call_off()
+        until(lambda user_id=user_id: site.checkout(user_id))
+        assert [site.pay(page) for page in site.open_pages(user_id)].count(True) == 1
+        site.settle_down()
+        check(site, user_id)
+        number += was_killed
+        is_over = not was_killed and any(answers)
+    steps, processes = list(site.steps().values())[-1], site.processes()
+    print(f"a double click, one killed {fate} each of {number} steps:\n  " + "\n  ".join(steps))  # noqa: T201 - as above
+    assert number >= 8
+    assert any(len(both) == _WORKERS for both in processes.values()), "one worker took all the clicks"

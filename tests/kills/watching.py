@@ -1,0 +1,151 @@
+"""Every step that a real process takes outside itself, and a SIGKILL at one of them.
+
+A step is a call of the ledger, a command to the cache, or a request to Stripe, on one of the `PATHS`: what goes on
+beside is not counted, or a step would have another number in every run. A plan in a file says on which path, at which
+step, and whether before or after it; of several processes the first that gets there is killed, and the plan is gone.
+Steps on a planned path are noted in a file, with their numbers and who took them.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gateway.web.webhook
+from gateway.billing.transport import Transport
+from gateway.cache import Cache
+from gateway.checkout import Checkouts
+from gateway.claiming import FirstKeys
+from gateway.ledger.database import Database
+from gateway.reporting import Reporter
+from gateway.settlement import Settlement
+from gateway.sync import EventWorker, PlanChanges
+
+FOLDER_VARIABLE = "KILLS_FOLDER"
+PATHS: tuple[tuple[str, Any, str], ...] = (
+    ("webhook", gateway.web.webhook, "receive_event"),
+    ("worker", EventWorker, "work_once"),
+    ("sweep", EventWorker, "sweep"),
+    ("checkout", Checkouts, "for_customer"),
+    ("checkout", Checkouts, "for_user"),
+    ("checkout", Checkouts, "for_newcomer"),
+    ("claim", FirstKeys, "claim"),
+    ("change", PlanChanges, "apply"),
+    ("settlement", Settlement, "settle"),
+    ("report", Reporter, "_work"),
+)
+"""What begins where."""
+_OF_CACHE = ("publish", "read_usages", "charge_address")
+
+_path: ContextVar[str | None] = ContextVar("_path", default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Where to die: once, by whoever gets there first."""
+
+    name: str
+    path: str
+    number: int
+    fate: str
+    """`before` or `after` the step."""
+
+    def write(self, folder: Path) -> None:
+        """From now on."""
+        draft = folder / "draft"
+        draft.write_text(f"{self.name} {self.path} {self.number} {self.fate}")
+        draft.rename(folder / "plan")
+
+    @classmethod
+    def read(cls, folder: Path) -> Plan | None:
+        """The plan of the moment."""
+        try:
+            name, path, number, fate = (folder / "plan").read_text().split()
+        except FileNotFoundError:
+            return None
+        return cls(name=name, path=path, number=int(number), fate=fate)
+
+
+class Watch:
+    """Counts the steps of this process, for one plan after the other."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._name = ""
+        self._steps = 0
+
+    async def take(self, kind: str, name: str, do: Callable[[], Awaitable[Any]]) -> Any:
+        """One step."""
+        plan = Plan.read(self._folder)
+        if plan is None or plan.path != _path.get():
+            return await do()
+        if plan.name != self._name:
+            self._name, self._steps = plan.name, 0
+        number = self._steps
+        self._steps += 1
+        if (number, "before") == (plan.number, plan.fate):
+            self._die()
+        result = await do()
+        if name == "claim_events" and not result:  # an idle worker looks every second
+            self._steps -= 1
+            return result
+        with (self._folder / "steps").open("a") as steps:
+            steps.write(f"{plan.name} {os.getpid()} {plan.path} {number} {kind} {name}\n")
+        if (number, "after") == (plan.number, plan.fate):
+            self._die()
+        return result
+
+    def _die(self) -> None:
+        try:
+            (self._folder / "plan").unlink()
+        except FileNotFoundError:  # another process was first
+            return
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def watch(folder: Path) -> None:
+    """Put all steps of this process under watch."""
+    taking = Watch(folder)
+    see_through, request_async = Database.see_through, Transport.request_async
+
+    async def ledger_step(database: Database, work: Any) -> Any:
+        return await taking.take("ledger", work.__name__, lambda: see_through(database, work))
+
+    async def stripe_step(transport: Transport, method: str, url: str, headers: Any, post_data: Any = None) -> Any:
+        name = f"{method} {url.partition('?')[0].partition('/v1/')[2].partition('/')[0]}"
+        return await taking.take("stripe", name, lambda: request_async(transport, method, url, headers, post_data))
+
+    Database.see_through = ledger_step  # type: ignore[method-assign]
+    Transport.request_async = stripe_step  # type: ignore[method-assign]
+    for name in _OF_CACHE:
+        setattr(Cache, name, _cache_step(taking, name, getattr(Cache, name)))
+    for path, owner, name in PATHS:
+        setattr(owner, name, _on_path(path, getattr(owner, name)))
+
+
+def _cache_step(taking: Watch, name: str, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    @functools.wraps(call)
+    async def step(*args: Any, **options: Any) -> Any:
+        return await taking.take("cache", name, lambda: call(*args, **options))
+
+    return step
+
+
+def _on_path(path: str, begin: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    @functools.wraps(begin)
+    async def go(*args: Any, **options: Any) -> Any:
+        if path == "settlement" and not args[0]._charged:  # nothing to settle
+            return await begin(*args, **options)
+        token = _path.set(path)
+        try:
+            return await begin(*args, **options)
+        finally:
+            _path.reset(token)
+
+    return go
