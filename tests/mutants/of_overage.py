@@ -1,0 +1,129 @@
+"""Faults in overage: who may have it, what it counts, and what Stripe is told."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_ALLOWANCE, _TARIFF, _LOOK = "gateway/core/allowance.py", "gateway/core/tariff.py", "gateway/core/metering.py"
+_REPORTER, _LEDGER, _STRIPE = "gateway/reporting.py", "gateway/ledger/metering.py", "gateway/billing/meter_events.py"
+_CHARGED, _BOUGHT, _LOOKED = (
+    ("tests/test_overage.py",),
+    ("tests/core/test_tariff.py",),
+    ("tests/core/test_metering.py",),
+)
+_REPORTED, _KEPT = ("tests/lives/test_reporting.py",), ("tests/ledger/test_metering.py",)
+
+MUTANTS = (
+    Mutant(
+        "whoever did not buy overage has it",
+        _ALLOWANCE,
+        'access.standing != "good" or subscription.status != "active"',
+        'access.standing != "good"',
+        _CHARGED,
+    ),
+    Mutant(
+        "overage in a dispute",
+        _ALLOWANCE,
+        "if any(flag not in _BESIDE_OVERAGE for flag, _ in subscription.flags):",
+        "if any(flag is None for flag, _ in subscription.flags):",
+        _CHARGED,
+    ),
+    Mutant(
+        "a cap in another currency is taken for one in the price's",
+        _ALLOWANCE,
+        "if tariff is None or tariff.currency != currency:",
+        "if tariff is None:",
+        _CHARGED,
+    ),
+    Mutant(
+        "the higher of two caps holds",
+        _ALLOWANCE,
+        ":= units_of_cap(item, *spend)) <= units:",
+        ":= units_of_cap(item, *spend)) >= units:",
+        _CHARGED,
+    ),
+    Mutant(
+        "overage restarts where what is included does",
+        _ALLOWANCE,
+        "        starts_at=starts_at,\n",
+        "        starts_at=max(starts_at, *(at for at, _ in account.subscription.plan_changes), starts_at),\n",
+        _CHARGED,
+    ),
+    Mutant(
+        "a price that falls with volume buys what lies behind a dearer number",
+        _TARIFF,
+        "        if most < last:\n            return most\n",
+        '        if most < last and tariff.mode == "graduated":\n            return most\n',
+        _BOUGHT,
+    ),
+    Mutant(
+        "a cap is exceeded by what rounding adds",
+        _TARIFF,
+        "    return -(-amount.numerator // amount.denominator)",
+        "    return amount.numerator // amount.denominator",
+        _BOUGHT,
+    ),
+    Mutant(
+        "what did not stand is reported",
+        _LOOK,
+        "min(running.stood, running.total)",
+        "running.total",
+        _LOOKED,
+    ),
+    Mutant(
+        "what is reported falls",
+        _LOOK,
+        "report_to=max(running.reported, stands)",
+        "report_to=stands",
+        _LOOKED,
+    ),
+    Mutant(
+        "a unit of the last second counts in the next period",
+        _LOOK,
+        "min(now, ends_at - 1)",
+        "min(now, ends_at)",
+        _LOOKED,
+    ),
+    Mutant(
+        "two windows have one name",
+        _LOOK,
+        "{meter}:{starts_at}:{total}",
+        "{meter}:{total}",
+        _LOOKED,
+    ),
+    Mutant(
+        "a duplicate is a refusal",
+        _STRIPE,
+        "                if not _is_duplicate(error, identifier):\n                    raise\n",
+        "                raise\n",
+        ("tests/stripe_sdk/test_calls.py",),
+    ),
+    Mutant(
+        "what nobody could tell about is sent again for ever",
+        _REPORTER,
+        "now - report.tried_at > KNOWN_FOR_S",
+        "now - report.tried_at > 99 * KNOWN_FOR_S",
+        _REPORTED,
+    ),
+    Mutant(
+        "two reports of one step",
+        _LEDGER,
+        "                _WINDOWS.reported == window.reported,\n",
+        "",
+        _KEPT,
+    ),
+    Mutant(
+        "somebody reports without the turn",
+        _LEDGER,
+        "*_has(turn), _TURNS.claimed_until > now",
+        "_TURNS.claimed_until > now",
+        _KEPT,
+    ),
+    Mutant(
+        "two have the turn at once",
+        _LEDGER,
+        "                where=_TURNS.claimed_until <= now,\n",
+        "",
+        _KEPT,
+    ),
+)
