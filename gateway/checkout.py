@@ -25,7 +25,7 @@ from gateway.cache import Cache
 from gateway.clock import Clock
 from gateway.core.access import CUSTOMER_DELETED
 from gateway.core.charge import RateClaim
-from gateway.core.errors import AccountSuspended, BillingRefused, Denied
+from gateway.core.errors import AccountSuspended, BillingRefused, Denied, Paced
 from gateway.core.keys import KeyCodec
 from gateway.core.policy import Plan, Policy
 from gateway.core.purchase import NO_EXTRAS, Extras, Purchase, check_purchase
@@ -50,19 +50,10 @@ class AlreadySubscribed(Denied):
     code = "already-subscribed"
 
 
-class TooManySignups(Denied):
-    """Too many new customers from one network address.
-
-    Args:
-        message: One sentence.
-        retry_after_s: Whole seconds until the next is allowed.
-    """
+class TooManySignups(Paced):
+    """Too many new customers from one network address."""
 
     code = "too-many-signups"
-
-    def __init__(self, message: str, *, retry_after_s: int) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,7 @@ from gateway.web.other_sites import refuse_other_sites
 from gateway.web.problem_shape import problems
 from gateway.web.refusals import NotAuthorized, RequestInvalid
 from gateway.web.runtime import Runtime
+from gateway.web.stripe_turns import take_turn_of
 
 _JSON = "application/json"
 
@@ -85,6 +86,7 @@ async def create_checkout(
     """
     if caller.role == "anonymous":
         return await _sign_up(request, data, runtime, checkouts)
+    await take_turn_of(caller, runtime)
     link = await _checkout_of_known(data, caller, checkouts)
     return Response(_started(link))
 
@@ -131,7 +133,7 @@ def _require_json(request: AnyRequest) -> None:
 @post(
     "/portal-session",
     status_code=200,
-    responses=problems(400, 401, 402, 403, 404, 409, 422, 502),
+    responses=problems(400, 401, 402, 403, 404, 409, 422, 429, 502),
     summary="Open the billing portal",
     tags=["billing"],
 )
@@ -144,6 +146,7 @@ async def open_portal(
     `subscription_cancel`, `subscription_update`, or `subscription_update_confirm` with a `plan_id`.
     """
     caller.require_manager()
+    await take_turn_of(caller, runtime)
     order = data or PortalOrder()
     if (order.flow == "subscription_update_confirm") != (order.plan_id is not None):
         raise RequestInvalid("Send 'plan_id' with the flow 'subscription_update_confirm', and with no other.")

@@ -13,12 +13,13 @@ from gateway.web.callers import FromCaller, FromRuntime, find_named
 from gateway.web.problem_shape import problems
 from gateway.web.refusals import RequestInvalid
 from gateway.web.runtime import Runtime
+from gateway.web.stripe_turns import take_turn_of
 
 
 @post(
     "/subscription/change",
     status_code=200,
-    responses=problems(400, 401, 402, 403, 404, 409, 422, 502),
+    responses=problems(400, 401, 402, 403, 404, 409, 422, 429, 502),
     summary="Change the plan",
     tags=["billing"],
 )
@@ -31,6 +32,7 @@ async def change_subscription(
     changed until then, or taken back with DELETE.
     """
     caller.require_manager()
+    await take_turn_of(caller, runtime)
     if (data.plan_id, data.seats, data.add_ons) == (None, None, None):
         raise RequestInvalid("Say what is to change: 'plan_id', 'seats' or 'add_ons'.")
     if data.plan_id is not None:
@@ -57,7 +59,7 @@ async def change_subscription(
 @delete(
     "/subscription/change",
     status_code=200,
-    responses=problems(400, 401, 403, 404, 409, 502),
+    responses=problems(400, 401, 403, 404, 409, 429, 502),
     summary="Take a planned change back",
     tags=["billing"],
 )
@@ -69,6 +71,7 @@ async def keep_plan(
 ) -> SubscriptionView:
     """Have the plan stay as it is. Nothing happens if nothing is planned."""
     caller.require_manager()
+    await take_turn_of(caller, runtime)
     named = await find_named(runtime, caller, user_id, customer_id)
     await PlanChanges(sync=runtime.sync, clock=runtime.clock).keep(named, actor=caller.actor)
     return await _view(named, runtime)

@@ -11,6 +11,7 @@ from gateway.core.switching import When
 from gateway.sync import PlanChanges
 from gateway.web.page_frame import FromVisit, Page, Visit
 from gateway.web.page_words import feature_words, limit_sentence, moment
+from gateway.web.stripe_turns import take_turn
 
 
 @get("/account/change")
@@ -19,6 +20,7 @@ async def show_change(visit: FromVisit, plan_id: str = "", when: str = "") -> Pa
     if visit.signed_in is None:
         return visit.see("/sign-in")
     visit.signed_in.require_manager()
+    await take_turn(visit.runtime, visit.signed_in.customer_id)
     policy = visit.runtime.policy.current
     plan = visit.checkouts.find_plan(plan_id)
     current_id = decide_access(visit.signed_in.account, policy, visit.runtime.clock.now()).plan_id
@@ -47,6 +49,7 @@ async def change(visit: FromVisit) -> Page:
     """Change the plan, or plan the change."""
     who = visit.require_signed_in()
     who.require_manager()
+    await take_turn(visit.runtime, who.customer_id)
     form = await visit.form()
     plan = visit.checkouts.find_plan(form.get("plan_id", ""))
     when = _when(form.get("when", ""))
@@ -64,6 +67,7 @@ async def keep(visit: FromVisit) -> Page:
     """Take a planned change back."""
     who = visit.require_signed_in()
     who.require_manager()
+    await take_turn(visit.runtime, who.customer_id)
     await _changes(visit).keep(who.customer_id, actor=who.actor)
     return visit.see("/account?done=kept")
 

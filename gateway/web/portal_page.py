@@ -10,6 +10,7 @@ from litestar.params import FromPath
 
 from gateway.billing import PortalFlowName
 from gateway.web.page_frame import FromVisit, Page
+from gateway.web.stripe_turns import take_turn
 
 _FLOWS: tuple[PortalFlowName, ...] = ("payment_method_update", "subscription_cancel", "subscription_update")
 """What can be linked to. A plan is confirmed by a form that names it."""
@@ -20,6 +21,7 @@ async def open_portal(visit: FromVisit) -> Page:
     """On to Stripe's page for cards, invoices and cancelling, or to the one act that the form names."""
     who = visit.require_signed_in()
     who.require_manager()
+    await take_turn(visit.runtime, who.customer_id)
     flow = _flow((await visit.form()).get("flow", ""))
     return visit.leave_for(await visit.checkouts.open_portal(who.customer_id, flow))
 
@@ -30,6 +32,7 @@ async def follow_portal(visit: FromVisit, name: FromPath[str]) -> Page:
     if visit.signed_in is None:
         return visit.see("/sign-in")
     visit.signed_in.require_manager()
+    await take_turn(visit.runtime, visit.signed_in.customer_id)
     return visit.leave_for(await visit.checkouts.open_portal(visit.signed_in.customer_id, _flow(name)))
 
 

@@ -364,6 +364,12 @@ TABLE: dict[str, Kind] = {
         advice="Wait for the seconds in Retry-After.",
         retry_after_s=60,
     ),
+    "too-many-billing-requests": Kind(
+        status=429,
+        title="Too many billing requests of one customer",
+        advice="Wait for the seconds in Retry-After. Calls of the API itself are not meant.",
+        retry_after_s=10,
+    ),
     "internal-error": Kind(
         status=500, title="Something broke here", advice="Report it to the provider with the request id or decision id."
     ),

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from gateway.checkout import TooManySignups
-from gateway.core.errors import ChargeDenied, FeatureNotInTier, TiergateError
+from gateway.core.errors import ChargeDenied, FeatureNotInTier, Paced, TiergateError
 from gateway.core.websocket import VERSION
 from gateway.web.asgi import Headers
 from gateway.web.problem_table import TABLE
@@ -94,7 +93,7 @@ def problem_body(
 
 def retry_after_s(error: TiergateError) -> int | None:
     """Seconds for the Retry-After field, or None where waiting does not help."""
-    if isinstance(error, ChargeDenied | TooManySignups):
+    if isinstance(error, ChargeDenied | Paced):
         return error.retry_after_s
     return TABLE[error.code].retry_after_s
 

@@ -14,6 +14,7 @@ from gateway.web.problem_shape import problems
 from gateway.web.refusals import RequestInvalid
 from gateway.web.statement_csv import statement_csv
 from gateway.web.statement_view import StatementView, view_statement
+from gateway.web.stripe_turns import take_turn_of
 
 Period = Annotated[str, QueryParameter(max_length=100)]
 Form = Annotated[Literal["json", "csv"], QueryParameter()]
@@ -21,7 +22,7 @@ Form = Annotated[Literal["json", "csv"], QueryParameter()]
 
 @get(
     "/statement",
-    responses=problems(400, 401, 403, 404, 502),
+    responses=problems(400, 401, 403, 404, 429, 502),
     summary="Prove what the invoices ask for",
     tags=["billing"],
 )
@@ -40,6 +41,7 @@ async def show_statement(
     not answer, `verdict` is `not-compared`.
     """
     caller.require_manager()
+    await take_turn_of(caller, runtime)
     account = await load_named(runtime, caller, user_id, customer_id)
     now = runtime.clock.now()
     try:

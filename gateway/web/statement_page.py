@@ -14,11 +14,14 @@ from gateway.web.page_frame import FromVisit, Page
 from gateway.web.page_words import Moment, moment, unit_words
 from gateway.web.refusals import RequestInvalid
 from gateway.web.statement_view import InvoiceProofView, StatementView, overall, view_statement
+from gateway.web.stripe_turns import take_turn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gateway.core.account import Account
     from gateway.core.policy import Meter
+    from gateway.core.statement import Verdict
     from gateway.web.statement_view import UsageProofView
 
 _LEADS = {
@@ -56,15 +59,16 @@ class InvoiceTable:
 
 
 @get("/account/statement")
-async def show_account_statement(visit: FromVisit, period: str = "last") -> Page:
-    """The statement of a billing period. Nothing is changed."""
+async def show_account_statement(visit: FromVisit, period: str = "") -> Page:
+    """The statement of a billing period: the last that is over, or the first of a new customer. Nothing is changed."""
     if visit.signed_in is None:
         return visit.see("/sign-in")
     who, runtime = visit.signed_in, visit.runtime
     who.require_manager()
+    await take_turn(runtime, who.customer_id)
     now = runtime.clock.now()
     try:
-        span = find_span(period[:100], who.account, now)
+        span = find_span(period[:100] or _usual_period(who.account, now), who.account, now)
     except PeriodInvalid as error:
         raise RequestInvalid(f"The period cannot be understood: {error}.") from None
     found = await draw_up(who.customer_id, span, ledger=runtime.ledger, billing=runtime.billing, now=int(now))
@@ -74,11 +78,21 @@ async def show_account_statement(visit: FromVisit, period: str = "last") -> Page
         begins=moment(span.since),
         ends=moment(span.until),
         verdict=overall(found),
-        lead=_LEADS[overall(found)],
+        lead=_lead(overall(found), view),
         proofs=_proofs(view, runtime.policy.current.meters),
         invoices=[_table(invoice) for invoice in view.invoices],
         is_compared=found.is_compared,
     )
+
+
+def _usual_period(account: Account, now: float) -> str:
+    return "last" if find_span("last", account, now).until > account.created_at else "current"
+
+
+def _lead(verdict: Verdict, view: StatementView) -> str:
+    if verdict == "agrees" and not view.usage and not view.invoices:
+        return "There is no invoice of this period, and nothing was used beyond the plan."
+    return _LEADS[verdict]
 
 
 def _proofs(view: StatementView, meters: Mapping[str, Meter]) -> list[ProofRow]:

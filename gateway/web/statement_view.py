@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gateway.core.invoice import Invoice
-    from gateway.core.statement import Report, Statement, UsageProof
+    from gateway.core.statement import Report, Statement, UsageProof, Verdict
 
 _AWAY = "The payment provider does not answer, so this is what was counted here, compared with nothing."
 
@@ -130,7 +130,7 @@ def view_statement(statement: Statement, *, customer_id: str, user_id: str, for_
     )
 
 
-def overall(statement: Statement) -> str:
+def overall(statement: Statement) -> Verdict:
     """The verdict on all of it."""
     if statement.differs:
         return "differs"

@@ -164,7 +164,7 @@ def test_the_page_needs_a_key_that_may_manage(gateway):
     assert sign_in(gateway, key).get(PAGE).status_code == 403
 
 
-def test_the_page_in_a_browser_shows_usage_and_invoice_and_finds_a_period_by_a_day(gateway, world):
+def test_the_page_in_a_browser_shows_usage_and_invoice_and_the_period_before(gateway, world):
     _, key, _ = signed_up(gateway)
     use_beyond_the_plan(world, gateway.bearer(key))
     with open_browser() as browser:
@@ -173,12 +173,12 @@ def test_the_page_in_a_browser_shows_usage_and_invoice_and_finds_a_period_by_a_d
         browser.follow("form button")
         browser.follow("main a[href$='/account/statement']")
         assert browser.text("h1") == "Statement"
-        assert "There is no invoice of this period yet." in browser.text("main")
-        browser.follow("main a[href$='period=current']")
         text = browser.text("main")
         assert "1,234" in text
         assert "not yet invoiced" in text
         assert "the period is not over" in text
         assert "29.00 USD" in text
         assert browser.text("[role=status]").startswith("Some of what was used")
+        browser.follow("main a[href$='period=last']")
+        assert "There is no invoice of this period" in browser.text("main")
         assert browser.console() == []

@@ -29,6 +29,7 @@
         PaymentRequired          402  payment-required
         IdempotencyKeyReused     422  idempotency-key-reused
         IdempotencyKeyInFlight   409  idempotency-key-in-flight
+        Paced                    429
         ChargeDenied             429
           RateLimited                 rate-limited
           QuotaExceeded               quota-exceeded
@@ -62,6 +63,7 @@ from gateway.core.errors.denied import (
     IdempotencyKeyReused,
     OriginNotAllowed,
     OverageCapReached,
+    Paced,
     PaymentRequired,
     QuotaExceeded,
     RateLimited,
@@ -131,6 +133,7 @@ __all__ = [
     "OriginNotAllowed",
     "OverageCapReached",
     "Overloaded",
+    "Paced",
     "PaymentRequired",
     "QuotaExceeded",
     "RateLimited",

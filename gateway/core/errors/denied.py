@@ -9,6 +9,19 @@ class Denied(TiergateError):
     """The caller is known, and policy says no."""
 
 
+class Paced(Denied):
+    """Asked too often; nothing was done.
+
+    Args:
+        message: One sentence.
+        retry_after_s: Whole seconds until the next is allowed.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class FeatureNotInTier(Denied):
     """The route needs a feature that the caller's tier does not have."""
 
