@@ -7,7 +7,7 @@ milliseconds end in `_ms`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 
@@ -77,8 +77,8 @@ class LimitState:
     empty again, or, if it said no, until it would allow this cost. When a call in progress ends is not
     known: 0, or, if there was no place, when to try again."""
     allowed: bool
-    last: int = 0
-    """Of `remaining`, what the last claim of a chain would cover."""
+    last: int = field(default=0, compare=False)
+    """Of `remaining`, what the last claim of a chain would cover. For showing only, so it is not compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
