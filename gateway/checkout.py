@@ -23,7 +23,6 @@ import structlog
 from gateway.billing import Billing, Buyer, CheckoutLink, PortalFlowName
 from gateway.cache import Cache
 from gateway.clock import Clock
-from gateway.core.access import CUSTOMER_DELETED
 from gateway.core.charge import RateClaim
 from gateway.core.errors import AccountSuspended, BillingRefused, Denied, Paced
 from gateway.core.keys import KeyCodec
@@ -37,8 +36,6 @@ from gateway.sync import NoSubscription, Sync, UnknownPlan, no_plan_words, porta
 
 log = structlog.get_logger(__name__)
 
-_TAKES_NO_MONEY = frozenset({"canceled", "incomplete_expired", "incomplete", "paused", CUSTOMER_DELETED})
-"""Statuses beside which a new subscription may be sold. An `unpaid` one revives when its invoice is paid."""
 _SIGNUPS = RateClaim(field="r:signup:60000", cost=1, units=5, window_ms=60_000, burst=10)
 _CLAIM_BYTES = 32
 _IPV6_SITE_BITS = 64
@@ -292,15 +289,13 @@ class Checkouts:
             raise
 
     async def _refuse_second(self, customer_id: str) -> None:
-        """Read Stripe, and refuse if there is a subscription that takes money or will."""
-        await self._sync.sync_customer(customer_id, "checkout requested", actor="checkout")
-        subscription = await self._ledger.load_subscription(customer_id)
-        if subscription is None or subscription.status in _TAKES_NO_MONEY:
-            return
-        raise AlreadySubscribed(
-            f"There is a subscription already (status {subscription.status!r}); "
-            "change its plan, or use the billing portal."
-        )
+        """Read Stripe, and refuse if any subscription takes money or will, also one that is not recorded."""
+        outcome = await self._sync.sync_customer(customer_id, "checkout requested", actor="checkout")
+        if outcome.takes_money:
+            raise AlreadySubscribed(
+                f"There is a subscription already (status {outcome.takes_money[0]!r}); "
+                "change its plan, or use the billing portal."
+            )
 
     async def _pace(self, address: str | None) -> None:
         state = await self._cache.charge_address(pacing_address(address), _SIGNUPS, self._clock.cache_now_ms())

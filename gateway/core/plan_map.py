@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from gateway.core.billing_facts import CustomerFacts, ItemFacts, SubscriptionFacts
 
 ENDED_STATUSES = frozenset({"canceled", "incomplete_expired"})
+MONEYLESS_STATUSES = ENDED_STATUSES | {"incomplete", "paused"}
+"""Statuses beside which a new subscription may be sold. An `unpaid` one revives when its invoice is paid."""
 _LONGEST_SHOWN = 40
 
 

@@ -20,7 +20,7 @@ from gateway.core.flags import flags_of
 from gateway.core.item_map import read_items, stray_items
 from gateway.core.offer import SeatRange
 from gateway.core.plan_change import with_change
-from gateway.core.plan_map import ENDED_STATUSES, plan_of_item, price_words
+from gateway.core.plan_map import ENDED_STATUSES, MONEYLESS_STATUSES, plan_of_item, price_words
 from gateway.core.policy import Plan, Policy
 from gateway.core.window import quota_anchor
 
@@ -99,6 +99,15 @@ def choose(facts: CustomerFacts, policy: Policy, previous: Subscription | None, 
     """
     candidates = [_candidate(facts, subscription, policy, previous, now) for subscription in facts.subscriptions]
     return max(candidates, key=lambda one: _precedence(one, policy, now), default=None)
+
+
+def choose_running(facts: CustomerFacts, policy: Policy, previous: Subscription | None, now: int) -> Candidate | None:
+    """The subscription that can be changed: one that takes money, if there is one, before any that `choose` prefers.
+
+    One that is over may still grant the higher tier for a few days, and nothing can be done to it.
+    """
+    running = tuple(one for one in facts.subscriptions if one.status not in MONEYLESS_STATUSES)
+    return choose(replace(facts, subscriptions=running or facts.subscriptions), policy, previous, now)
 
 
 def _deleted(previous: Subscription | None, now: int) -> Subscription | None:

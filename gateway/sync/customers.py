@@ -20,8 +20,9 @@ from gateway.core.account import Subscription
 from gateway.core.audited import assess_by
 from gateway.core.billing_facts import CustomerFacts
 from gateway.core.errors import BillingRefused, BillingUnavailable, CapacityReduced, LedgerUnavailable
+from gateway.core.plan_map import MONEYLESS_STATUSES
 from gateway.core.policy import Policy
-from gateway.core.projection import NEEDS_ATTENTION, Candidate, Finding, choose, project
+from gateway.core.projection import NEEDS_ATTENTION, Candidate, Finding, choose_running, project
 from gateway.ledger import CustomerRow, CustomerUnknown, Ledger
 from gateway.sync.facts import read_facts
 from gateway.sync.reporting import MAX_PER_SECOND, PAGE, Pace, SyncReport
@@ -56,6 +57,8 @@ class SyncOutcome:
     findings: tuple[Finding, ...] = ()
     requests: int = 0
     """How many requests of Stripe it took."""
+    takes_money: tuple[str, ...] = ()
+    """Statuses of all subscriptions, as they were read, that take money or may again; recorded or not."""
 
     @property
     def needs_attention(self) -> tuple[Finding, ...]:
@@ -150,7 +153,10 @@ class Sync:
         )
         if facts.closed_disputes:
             await self._ledger.forget_disputes(facts.closed_disputes)
-        return replace(outcome, requests=facts.requests)
+        takes_money = tuple(
+            one.status for one in facts.of_customer.subscriptions if one.status not in MONEYLESS_STATUSES
+        )
+        return replace(outcome, requests=facts.requests, takes_money=takes_money)
 
     async def sync_all(
         self,
@@ -211,7 +217,9 @@ class Sync:
                 await self._ledger.note_dispute(dispute.dispute_id, row.customer_id, now)
 
     async def fetch_current(self, customer_id: str) -> Candidate | None:
-        """The subscription that counts, as Stripe has it now, with the item that decides its plan. Records nothing.
+        """The subscription that can be changed, as Stripe has it now, with the item that decides its plan.
+
+        Records nothing.
 
         Raises:
             BillingUnavailable, BillingRefused, CustomerUnknown, LedgerUnavailable: As `sync_customer`.
@@ -223,7 +231,7 @@ class Sync:
             return None
         facts = await read_facts(self.billing, self._ledger, self.policy, customer_id, row.stripe_customer_id)
         previous = await self._ledger.load_subscription(customer_id)
-        return choose(facts.of_customer, self.policy, previous, int(self._clock.now()))
+        return choose_running(facts.of_customer, self.policy, previous, int(self._clock.now()))
 
     async def _record(self, row: CustomerRow, fence: int, facts: CustomerFacts, cause: Cause) -> SyncOutcome:
         now, policy = int(self._clock.now()), self.policy
