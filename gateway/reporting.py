@@ -89,7 +89,7 @@ class Reporter:
         self._worker = uuid4().hex
 
     async def report_due(self) -> int:
-        """Report everything that is due once, and show how much waits.
+        """Report everything that is due once, and show how much waits. It ends where only what it saw is due.
 
         Returns:
             How many reports are done: Stripe has them, or they were given up.
@@ -98,6 +98,7 @@ class Reporter:
             LedgerUnavailable: Turns that were taken run out by themselves.
         """
         options, done = self._options, 0
+        seen: set[tuple[str, str]] = set()
         while True:
             turns = await self._ledger.claim_meters(
                 worker=self._worker, now=self._now(), lease_s=options.lease_s, limit=options.batch
@@ -106,8 +107,10 @@ class Reporter:
                 done += sum(
                     await asyncio.gather(*(self._work(turn) for turn in turns[start : start + options.at_once]))
                 )
-            if len(turns) < options.batch:
+            whose = {(turn.customer_id, turn.meter) for turn in turns}
+            if len(turns) < options.batch or whose <= seen:
                 break
+            seen |= whose
         counts, look_at = await self._ledger.report_counts()
         for status, reports in counts.items():
             self._metrics.meter_reports_waiting.labels(status).set(reports)
@@ -129,8 +132,7 @@ class Reporter:
     async def _report(self, turn: MeterTurn) -> int:
         """In order: a report that cannot be sent holds up what comes after it."""
         done = 0
-        waiting = await self._ledger.find_open_report(turn)
-        if waiting is not None:
+        while (waiting := await self._ledger.find_open_report(turn)) is not None:
             if waiting.due_at > self._now() or not await self._send(waiting):
                 return done
             done += 1

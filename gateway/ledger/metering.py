@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import case, func, select, tuple_, union, update
+from sqlalchemy import case, func, select, tuple_, union_all, update
 
 from gateway.ledger.meter_rows import MeteredWindowRow, MeterReportRow, MeterTurn
 from gateway.ledger.meter_tables import METER_REPORTS, METER_TURNS, METERED_WINDOWS
@@ -87,7 +87,9 @@ class Metering(LedgerPart):
 
     @unbroken
     async def claim_meters(self, *, worker: str, now: int, lease_s: int, limit: int) -> list[MeterTurn]:
-        """Take turns for what is due: reports that wait, and windows of which something is to be reported.
+        """Take turns for what is due, longest due first: reports that wait, and windows with something to report.
+
+        A report that is to be tried later holds up the windows of its customer and meter until then.
 
         Args:
             worker: Unique to one process's lifetime.
@@ -95,14 +97,21 @@ class Metering(LedgerPart):
             lease_s: How long the turns last. None has two at a time.
             limit: At most so many.
         """
-        due = union(
-            select(_REPORTS.customer_id, _REPORTS.meter).where(_REPORTS.status == "pending", _REPORTS.due_at <= now),
-            select(_WINDOWS.customer_id, _WINDOWS.meter).where(
-                _WINDOWS.total > _WINDOWS.reported, _WINDOWS.look_at <= now
+        reports = select(_REPORTS.customer_id, _REPORTS.meter, _REPORTS.due_at.label("since"))
+        windows = select(_WINDOWS.customer_id, _WINDOWS.meter, _WINDOWS.look_at.label("since"))
+        later = select(_REPORTS.customer_id, _REPORTS.meter).where(_REPORTS.status == "pending", _REPORTS.due_at > now)
+        due = union_all(
+            reports.where(_REPORTS.status == "pending", _REPORTS.due_at <= now),
+            windows.where(
+                _WINDOWS.total > _WINDOWS.reported,
+                _WINDOWS.look_at <= now,
+                tuple_(_WINDOWS.customer_id, _WINDOWS.meter).not_in(later),
             ),
         ).subquery()
+        whose = (due.c.customer_id, due.c.meter)
         held = select(*_TURN_KEY).where(_TURNS.claimed_until > now)
-        free = select(due).where(tuple_(due.c.customer_id, due.c.meter).not_in(held)).order_by(*due.c).limit(limit)
+        free = select(*whose).where(tuple_(*whose).not_in(held)).group_by(*whose)
+        free = free.order_by(func.min(due.c.since), *whose).limit(limit)
         async with self._database.reading() as connection:
             found = (await connection.execute(free)).all()
         if not found:
@@ -180,11 +189,11 @@ class Metering(LedgerPart):
 
     @unbroken
     async def find_open_report(self, turn: MeterTurn) -> MeterReportRow | None:
-        """The oldest report that waits; None: none does."""
+        """Of the reports that wait the one that is due first; None: none waits."""
         query = (
             select(METER_REPORTS)
             .where(_REPORTS.customer_id == turn.customer_id, _REPORTS.meter == turn.meter, _REPORTS.status == "pending")
-            .order_by(_REPORTS.made_at, _REPORTS.total)
+            .order_by(_REPORTS.due_at, _REPORTS.made_at, _REPORTS.total)
             .limit(1)
         )
         return next(iter(await self._reports(query)), None)

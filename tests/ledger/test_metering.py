@@ -140,6 +140,39 @@ async def test_a_report_waits_until_it_is_due_and_is_then_somebodys_turn(ledger)
     assert (sent.sent_at, sent.error) == (START + 41, None)
 
 
+async def test_windows_are_not_due_while_a_report_before_them_is_to_be_tried_later(ledger):
+    await ledger.settle([total(5, 1)])
+    (turn,) = await claim(ledger)
+    (window,) = await ledger.list_unreported(turn)
+    row = report(window, 5)
+    await ledger.begin_report(turn, window, row, START)
+    await ledger.delay_report(row, until=START + 300, error="no", is_unknown=False)
+    await ledger.release_meter(turn)
+    await ledger.settle([total(9, 2)])
+    assert await claim(ledger, now=START + 299) == []
+    assert len(await claim(ledger, now=START + 300)) == 1
+
+
+async def test_who_has_been_due_longest_has_the_first_turn_and_the_report_that_is_due_first_goes_first(ledger):
+    await ledger.settle([total(5, 1, customer_id=f"a{n}") for n in range(12)] + [total(5, 1, customer_id="z")])
+    for turn in [one for some in (await claim(ledger), await claim(ledger)) for one in some]:
+        (window,) = await ledger.list_unreported(turn)
+        is_last = turn.customer_id == "z"
+        await ledger.note_window(replace(window, look_at=START + 1 if is_last else START + 2))
+        await ledger.release_meter(turn)
+    (first, *others) = await claim(ledger, now=START + 9)
+    assert {"z"} <= {turn.customer_id for turn in (first, *others)}
+    turn = next(one for one in (first, *others) if one.customer_id == "z")
+    (window,) = await ledger.list_unreported(turn)
+    older, newer = report(window, 3, now=START), replace(report(window, 5, now=START + 9), units=2)
+    await ledger.begin_report(turn, window, older, START + 9)
+    await ledger.begin_report(turn, replace(window, reported=3), newer, START + 9)
+    await ledger.delay_report(older, until=START + 60, error="no", is_unknown=False)
+    found = await ledger.find_open_report(turn)
+    assert found is not None
+    assert found.total == 5
+
+
 async def test_what_is_given_up_stays_until_somebody_asks_for_it(ledger):
     await ledger.settle([total(5, 1)])
     (turn,) = await claim(ledger)

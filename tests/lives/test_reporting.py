@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
@@ -14,7 +15,7 @@ from gateway.core.overage import overage_field
 from gateway.core.policy import Policy
 from gateway.ledger import MeterReportRow, UsageTotal
 from gateway.policyfiles import load_policy
-from gateway.reporting import Reporter
+from gateway.reporting import Reporter, ReportingOptions
 from gateway.sandbox.rules import Rules
 from gateway.telemetry import Metrics
 from tests.lives.conftest import NewTown, move_in
@@ -49,7 +50,7 @@ def held_policy(tmp_path: Path) -> HeldPolicy:
     return HeldPolicy(load_policy(tmp_path))
 
 
-def reporter(town: Town, policy: HeldPolicy) -> Reporter:
+def reporter(town: Town, policy: HeldPolicy, options: ReportingOptions | None = None) -> Reporter:
     """Of a process that has just started."""
     return Reporter(
         ledger=town.ledger,
@@ -57,6 +58,7 @@ def reporter(town: Town, policy: HeldPolicy) -> Reporter:
         policy=policy,
         clock=SimulatorClock(town.simulator),
         metrics=Metrics(),
+        options=options,
     )
 
 
@@ -249,3 +251,37 @@ async def test_what_stripe_took_and_does_not_count_is_marked_with_its_reason_and
     assert await town.ledger.retry_report(row.identifier, int(town.now()))
     (again,) = await reports(town, buyer, starts_at)
     assert again.identifier == f"{row.identifier}r"
+
+
+async def test_a_customer_whose_report_waits_keeps_nobody_from_being_reported(
+    new_town: NewTown, held_policy: HeldPolicy
+) -> None:
+    town = await new_town(1, 0, ())
+    options = ReportingOptions(batch=1, pauses_s=(300,))
+    bought = [await moved_in(town) for _ in range(2)]
+    (held_up, _, since), (other, cus, starts_at) = sorted(bought, key=lambda one: one[0].customer_id)
+    seen = Seen()
+    await seen.settle(town, held_up, since, 5)
+    await reporter(town, held_policy, options).report_due()
+    await town.simulator.advance(61)
+    town.stripe("POST", "/v1/billing/meters/mtr_api_overage/deactivate")
+    await reporter(town, held_policy, options).report_due()
+    town.stripe("POST", "/v1/billing/meters/mtr_api_overage/reactivate")
+    await seen.settle(town, held_up, since, 9)
+    await Seen().settle(town, other, starts_at, 7)
+    async with asyncio.timeout(30):
+        await reporter(town, held_policy, options).report_due()
+        await town.simulator.advance(61)
+        await reporter(town, held_policy, options).report_due()
+    assert counted(town, cus) == 7
+    (row,) = await reports(town, held_up, since)
+    assert row.status == "pending"
+
+
+async def test_a_pass_ends_where_what_it_saw_stays_due(new_town: NewTown, held_policy: HeldPolicy) -> None:
+    town = await new_town(1, 0, ())
+    buyer, _, starts_at = await moved_in(town)
+    await Seen().settle(town, buyer, starts_at, 5)
+    options = ReportingOptions(batch=1, hold_s=0)
+    async with asyncio.timeout(30):
+        await reporter(town, HeldPolicy(replace(held_policy.current, tiers={})), options).report_due()
