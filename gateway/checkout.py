@@ -32,7 +32,7 @@ from gateway.core.ratelimit_fields import seconds_up
 from gateway.core.user_id import check_name, check_user_id
 from gateway.ledger import CustomerRow, CustomerUnknown, Ledger, UserExists
 from gateway.provisioning import Provisioning
-from gateway.sync import NoSubscription, Sync, UnknownPlan, no_plan_words, portal_flow
+from gateway.sync import NoSubscription, Sync, UnknownPlan, courteous_turn, no_plan_words, portal_flow
 
 log = structlog.get_logger(__name__)
 
@@ -229,6 +229,14 @@ class Checkouts:
             return row
 
     async def _open(self, row: CustomerRow, purchase: Purchase, *, claim_digest: str | None) -> CheckoutLink:
+        """A page that can be paid, and no other. Of several at once, none may be left open: hence turns."""
+        async with courteous_turn(self._ledger, self._clock, row.customer_id):
+            return await self._open_in_turn(row.customer_id, purchase, claim_digest)
+
+    async def _open_in_turn(self, customer_id: str, purchase: Purchase, claim_digest: str | None) -> CheckoutLink:
+        row = await self._ledger.find_customer(customer_id)
+        if row is None:
+            raise CustomerUnknown(customer_id)
         if row.blocked:
             raise AccountSuspended("This account is suspended. Contact the provider of this API.")
         if row.stripe_customer_id is not None:
@@ -281,7 +289,7 @@ class Checkouts:
 
     async def _leave_one_open(self, customer_id: str, stripe_customer_id: str, link: CheckoutLink) -> None:
         """Of two pages that can be paid, both may be: close the others, and this one if another was paid meanwhile."""
-        await self._billing.close_older_checkouts(stripe_customer_id, than=link)
+        await self._billing.close_other_checkouts(stripe_customer_id, than=link)
         try:
             await self._refuse_second(customer_id)
         except AlreadySubscribed:

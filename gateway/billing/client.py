@@ -179,18 +179,18 @@ class Billing:
                 if session.status == "open":
                     raise
 
-    async def close_older_checkouts(self, stripe_customer_id: str, than: CheckoutLink) -> None:
-        """Close every open checkout of a customer that was begun before this one.
+    async def close_other_checkouts(self, stripe_customer_id: str, than: CheckoutLink) -> None:
+        """Close every open checkout of a customer but this one.
 
-        Of several callers at once, each for its own checkout, the one of the latest leaves its own open.
+        Stripe does not tell which of two was begun first within a second. Of several callers at once, each for
+        its own, one at most is left open, and none if each closes another's: let them take turns.
         """
         async with stripe_call("list checkouts", self._deadline_s):
             page = await self._client.v1.checkout.sessions.list_async(
                 {"customer": stripe_customer_id, "status": "open", "limit": _PAGE}
             )
-            newest = (than.created_at, than.session_id)
-            older = [one.id async for one in page.auto_paging_iter() if (one.created, one.id) < newest]
-        for session_id in older:
+            others = [one.id async for one in page.auto_paging_iter() if one.id != than.session_id]
+        for session_id in others:
             await self.close_checkout(session_id)
 
     async def fetch_checkout(self, session_id: str) -> CheckoutFacts | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, fields
+from hashlib import sha256
 from typing import TypeVar
 
 from gateway.sandbox.coupons import Coupon, PromotionCode
@@ -110,6 +111,12 @@ class World:
         """The next id of a kind: `new_id("sub")`."""
         self._counts[prefix] += 1
         return f"{prefix}_{self.run}{self._counts[prefix]:04d}"
+
+    def new_unordered_id(self, prefix: str) -> str:
+        """As `new_id`, but their order, as at Stripe, does not tell which was made first."""
+        counted = self.new_id(prefix)
+        mark = sha256(f"{prefix}{self._counts[prefix]}".encode()).hexdigest()[:8]
+        return f"{prefix}_{mark}{counted.removeprefix(prefix)[1:]}"
 
     def pending_webhooks(self, event: Event) -> int:
         """How many endpoints were to be told of the event and have not taken it."""

@@ -28,7 +28,7 @@ from gateway.sync.portal_flows import portal_flow
 from gateway.sync.receiving import Received, accepts, receive_event
 from gateway.sync.reconciling import Reconciler, ReconciliationBusy, Schedule
 from gateway.sync.reporting import MAX_PER_SECOND, Pace, SyncReport
-from gateway.sync.turns import ChangeInProgress
+from gateway.sync.turns import ChangeInProgress, courteous_turn
 from gateway.sync.worker import EventWorker, WorkerOptions
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "UnknownPlan",
     "WorkerOptions",
     "accepts",
+    "courteous_turn",
     "no_plan_words",
     "portal_flow",
     "receive_event",

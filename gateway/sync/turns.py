@@ -1,7 +1,7 @@
 """One change of a customer's subscription at a time, on all workers together.
 
 Whoever comes second waits and then reads what the first has made of it, so that two clicks are one change,
-and of two different ones the later one is made of what the earlier one left.
+and of two different ones the later one is made of what the earlier one left. Checkouts take the same turns.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ TURN_S = 120
 """How long a turn lasts if its worker is lost. Longer than all requests of a change at their slowest."""
 PATIENCE_S = 20.0
 """How long a change waits for the one before it."""
+COURTESY_S = 6.0
+"""How long a checkout does."""
 _PAUSE_S = 0.1
 
 
@@ -40,19 +42,47 @@ async def own_turn(ledger: Ledger, clock: Clock, customer_id: str) -> AsyncItera
         ChangeInProgress: Somebody else did not come to an end in time.
         LedgerUnavailable: Nobody can say whose turn it is.
     """
-    holder = secrets.token_hex(8)
-    give_up_at = steady_s() + PATIENCE_S
-    while True:
-        now = int(clock.now())
-        if await ledger.take_change_turn(customer_id, holder, now=now, until=now + TURN_S):
-            break
-        if steady_s() > give_up_at:
-            raise ChangeInProgress("Another change of this subscription is being made.")
-        await asyncio.sleep(_PAUSE_S)
+    holder = await _take(ledger, clock, customer_id, PATIENCE_S)
+    if holder is None:
+        raise ChangeInProgress("Another change of this subscription is being made.")
     try:
         yield
     finally:
-        try:
-            await ledger.give_change_turn_back(customer_id, holder)
-        except LedgerUnavailable:
-            log.warning("a turn was not given back and ends by itself", customer_id=customer_id, after_s=TURN_S)
+        await _give_back(ledger, customer_id, holder)
+
+
+@asynccontextmanager
+async def courteous_turn(ledger: Ledger, clock: Clock, customer_id: str) -> AsyncIterator[None]:
+    """As `own_turn`, for what is safe beside others too: who waited long enough, for a lost worker say, goes on.
+
+    Raises:
+        LedgerUnavailable: Nobody can say whose turn it is.
+    """
+    holder = await _take(ledger, clock, customer_id, COURTESY_S)
+    if holder is None:
+        log.warning("went on without a turn", customer_id=customer_id, after_s=COURTESY_S)
+    try:
+        yield
+    finally:
+        if holder is not None:
+            await _give_back(ledger, customer_id, holder)
+
+
+async def _take(ledger: Ledger, clock: Clock, customer_id: str, patience_s: float) -> str | None:
+    """Who has the turn now; None: somebody else did not come to an end in time."""
+    holder = secrets.token_hex(8)
+    give_up_at = steady_s() + patience_s
+    while True:
+        now = int(clock.now())
+        if await ledger.take_change_turn(customer_id, holder, now=now, until=now + TURN_S):
+            return holder
+        if steady_s() > give_up_at:
+            return None
+        await asyncio.sleep(_PAUSE_S)
+
+
+async def _give_back(ledger: Ledger, customer_id: str, holder: str) -> None:
+    try:
+        await ledger.give_change_turn_back(customer_id, holder)
+    except LedgerUnavailable:
+        log.warning("a turn was not given back and ends by itself", customer_id=customer_id, after_s=TURN_S)

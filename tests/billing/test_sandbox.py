@@ -292,3 +292,13 @@ async def test_a_refund_is_recorded_and_changes_no_access(shop: Any) -> None:
     assert await granted(shop, customer_id) == "pro"
     audited = [one for one in await shop.ledger.list_audit(customer_id) if one.action == "payment-refunded"]
     assert [one.after["amount_refunded"] for one in audited] == [2_900]
+
+
+async def test_of_checkouts_begun_within_one_second_the_last_one_stays_open(shop: Any) -> None:
+    customer_id = await shop.new_customer()
+    cus = (await shop.ledger.find_customer(customer_id)).stripe_customer_id
+    for _ in range(6):
+        link = await shop.checkout(customer_id)
+        await shop.billing.close_other_checkouts(cus, than=link)
+    page = await shop.sandbox.stripe.v1.checkout.sessions.list_async({"customer": cus, "status": "open"})
+    assert [one.id for one in page.data] == [link.session_id]

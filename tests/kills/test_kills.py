@@ -47,12 +47,13 @@ def worker(site: Site, arm: Callable[[], None]) -> Callable[[], None]:
 
 
 def checkout(site: Site, arm: Callable[[], None]) -> Callable[[], None]:
-    """A user wants to pay, and clicks again when nothing happens."""
+    """A user wants to pay, and clicks again when nothing happens and the turn of the killed process has ended."""
     user_id = site.new_user()
     arm()
     site.checkout(user_id)
 
     def make_good() -> None:
+        site.settle_down()
         again = site.checkout(user_id)
         assert again is not None
         assert site.pay(again)

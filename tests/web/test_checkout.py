@@ -249,14 +249,14 @@ def test_of_two_checkouts_of_a_customer_only_the_later_can_be_paid(gateway, sand
 
 def test_of_many_checkouts_at_once_on_two_workers_one_can_be_paid(gateway, second_gateway, sandbox, new_user):
     user_id = new_user()
-    clients = [gateway.server, second_gateway.server] * 3
+    clients = [gateway.server, second_gateway.server] * 2
     with ThreadPoolExecutor(len(clients)) as pool:
         list(pool.map(lambda client: client.post(CHECKOUT, json={**PRO, "user_id": user_id}), clients))
     found = gateway.admin.get("/_tiergate/admin/customers", params={"user_id": user_id}).json()["customers"]
     sessions = sandbox.ask(
         "GET", "/v1/checkout/sessions", params={"customer": found[0]["stripe_customer_id"], "limit": 100}
     )["data"]
-    assert sorted(one["status"] for one in sessions) == ["expired"] * 5 + ["open"]
+    assert sorted(one["status"] for one in sessions) == ["expired"] * 3 + ["open"]
 
 
 def test_a_customer_deleted_at_stripe_can_buy_again(gateway, sandbox):

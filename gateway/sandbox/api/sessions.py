@@ -130,7 +130,7 @@ def _create_checkout(call: Call) -> Json:
         raise missing("line_items")
     subscription = params.get("subscription_data", {})
     session = CheckoutSession(
-        id=world.new_id("cs_test"),
+        id=world.new_unordered_id("cs_test"),
         created=world.now,
         expires_at=_expiry(world, params),
         currency=world.price(lines[0].price_id).currency,
