@@ -83,6 +83,16 @@ async def test_a_quota_is_exceeded_up_to_the_cap_and_each_counter_has_its_own(pa
     assert await counted(parts, customer_id) == {"q:requests:period": 10, OVER: 5}
 
 
+async def test_calls_in_progress_that_cost_more_than_they_reserved_stay_within_the_cap(parts):
+    customer_id, key = await buyer(parts)
+    for _ in range(10):
+        await admit(parts.admission, key)
+    first, second = [await admit(parts.admission, key) for _ in range(2)]
+    for attempt in (first, second):
+        await parts.admission.settle(attempt, {"requests": 40})
+    assert await counted(parts, customer_id) == {"q:requests:period": 10 + 80 - 5, OVER: 5}
+
+
 async def test_a_call_is_paid_from_both_or_not_at_all(parts):
     customer_id, key = await buyer(parts)
     assert await admit_all(parts, key, method="POST") == 3

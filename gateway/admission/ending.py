@@ -14,7 +14,7 @@ from gateway.admission.attempt import Attempt, Returned, Settled, receipt_of
 from gateway.cache import Cache, Receipt, prepare_once_end, prepare_once_refund
 from gateway.core.charge import QuotaClaim
 from gateway.core.errors import CapacityReduced
-from gateway.core.planned import real_costs
+from gateway.core.planned import overage_ceilings, real_costs
 from gateway.outages import Outages
 
 
@@ -46,7 +46,9 @@ class Ending:
         return "given-back" if units else "nothing"
 
     async def settle(self, attempt: Attempt, costs: Mapping[str, int]) -> Settled:
-        """Correct what an admitted attempt was charged to what it cost, once. Quotas only; no limit is asked.
+        """Correct what an admitted attempt was charged to what it cost, once. Quotas only.
+
+        No limit is asked but overage's: no settlement raises it beyond its cap.
 
         Args:
             attempt: Not refunded; whichever comes first counts.
@@ -62,7 +64,7 @@ class Ending:
         if attempt.outage is not None and self._outages.correct(attempt.outage, real):
             return "settled"
         try:
-            given, taken = await self._cache.settle(receipt, real)
+            given, taken = await self._cache.settle(receipt, real, overage_ceilings(plan))
         except CapacityReduced:
             return "lost"
         return "settled" if given or taken else "nothing"

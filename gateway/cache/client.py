@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from gateway.core.account import Account
     from gateway.core.charge import ChargeAnswer, LimitState, RateClaim
+    from gateway.core.planned import Ceiling
 
 
 class Cache(Counters, Probes):
@@ -131,12 +132,15 @@ class Cache(Counters, Probes):
         answer = charge_answer((rate,), await self.charge_packed(prepare_pace(address, rate, now_ms)))
         return cast("Charged | ChargeRefused", answer).states[0]
 
-    async def settle(self, receipt: Receipt, costs: Sequence[int]) -> tuple[int, int]:
+    async def settle(
+        self, receipt: Receipt, costs: Sequence[int], ceilings: Mapping[str, Ceiling] | None = None
+    ) -> tuple[int, int]:
         """End a receipt: correct what its charge took from quotas to what it cost, once, and only in the same window.
 
         Args:
             receipt: Of the charge.
             costs: What the call cost in the end, for each part. No limit is asked.
+            ceilings: By field of a part, how far a higher cost may raise its count all the same.
 
         Returns:
             Units given back and units charged more, each summed over the quotas.
@@ -145,7 +149,7 @@ class Cache(Counters, Probes):
             CacheUnavailable: No answer in time. It may have happened.
             ValueError: As `prepare_settlement`.
         """
-        given, taken = await self.settle_packed(prepare_settlement(receipt, costs))
+        given, taken = await self.settle_packed(prepare_settlement(receipt, costs, ceilings))
         return given, taken
 
     async def refund(self, receipt: Receipt) -> int:

@@ -42,14 +42,16 @@ from gateway.core.charge import (
 from gateway.core.credits import has_chain, units_taken
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from gateway.cache.values import Receipt
+    from gateway.core.planned import Ceiling
 
 REFUSED, CHARGED, _STALE, _MISSING, _MOVED = range(5)
 _PACE_SLACK_MS = 1000
 _OWED_AT = 2
 _IS_PLACE = -2
+_NO_CEILING = -1
 _NO_CALL = b"$0\r\n\r\n"
 _FIRST_LIVE_KEY = 3
 _TRY_AGAIN_MS = 1000
@@ -153,18 +155,19 @@ def prepare_pace(address: str, rate: RateClaim, now_ms: int) -> bytes:
     return pack([b"EVALSHA", CHARGE.sha, 1, pace_key(address), *arguments])
 
 
-def prepare_settlement(receipt: Receipt, costs: Sequence[int]) -> bytes:
+def prepare_settlement(receipt: Receipt, costs: Sequence[int], ceilings: Mapping[str, Ceiling] | None = None) -> bytes:
     """The whole command, as it goes over the wire.
 
     Args:
         receipt: Of the charge.
         costs: What it cost in the end, for each part. All 0 gives the whole charge back.
+        ceilings: By field of a part, how far a higher cost may raise its count.
 
     Raises:
         ValueError: Not one cost for each part, or one that cannot be counted exactly.
     """
     keys = settlement_keys(receipt)
-    return pack([b"EVALSHA", SETTLE.sha, len(keys), *keys, *settlement_arguments(receipt, costs)])
+    return pack([b"EVALSHA", SETTLE.sha, len(keys), *keys, *settlement_arguments(receipt, costs, ceilings)])
 
 
 def settlement_keys(receipt: Receipt) -> tuple[str, ...]:
@@ -172,14 +175,19 @@ def settlement_keys(receipt: Receipt) -> tuple[str, ...]:
     return use_key(receipt.customer_id), receipt_key(receipt.customer_id, receipt.receipt_id)
 
 
-def settlement_arguments(receipt: Receipt, costs: Sequence[int]) -> list[str | int]:
+def settlement_arguments(
+    receipt: Receipt, costs: Sequence[int], ceilings: Mapping[str, Ceiling] | None = None
+) -> list[str | int]:
     """ARGV of `settle.lua`; raises as `prepare_settlement`."""
     arguments: list[str | int] = [RECEIPT_MARKER_S]
     for (field, window_starts_at, charged), cost in zip(receipt.parts, costs, strict=True):
         if not 0 <= cost < EXACT:
             raise ValueError(f"cost out of range: {cost!r}")
+        ceiling = ceilings.get(field) if ceilings and cost > charged else None
         if cost != charged:
-            arguments += (field, cost - charged, window_starts_at)
+            arguments += (field, cost - charged, window_starts_at, _NO_CEILING if ceiling is None else ceiling.most)
+        if ceiling is not None:
+            arguments += (ceiling.rest_field, 0, ceiling.rest_starts_at, _NO_CEILING)
     return arguments
 
 

@@ -83,6 +83,27 @@ class Plan:
         return tuple(cost for limit in self.limits for cost in (limit.claim.cost, *(0 for _ in limit.credits)))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ceiling:
+    """How far a counter may rise when a call turns out to cost more than it reserved, and what takes the rest."""
+
+    most: int
+    rest_field: str
+    rest_starts_at: int
+    """The window that the rest counts in."""
+
+
+def overage_ceilings(plan: Plan) -> dict[str, Ceiling]:
+    """Of each counter of overage, its cap: what exceeds that counts as included, and is never billed."""
+    return {
+        limit.credits[-1].field: Ceiling(
+            most=limit.credits[-1].limit, rest_field=limit.claim.field, rest_starts_at=limit.claim.starts_at
+        )
+        for limit in plan.limits
+        if limit.has_overage and isinstance(limit.claim, QuotaClaim)
+    }
+
+
 def unpaid(plan: Plan) -> Plan:
     """The plan of a repeat: quotas are paid for; rates and calls at once count it, for it is forwarded.
 
@@ -105,7 +126,7 @@ def real_costs(plan: Plan, taken: tuple[int, ...], told: Mapping[str, int]) -> l
     """What a call cost in the end, for each claim of a quota that took units.
 
     Of a quota with credits behind it, what was taken last is given back first, and what is to be taken more is
-    the last one's that took any.
+    the last one's that took any (of overage: up to its cap, `overage_ceilings`).
 
     Args:
         plan: Of the call.

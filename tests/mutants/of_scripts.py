@@ -151,8 +151,8 @@ MUTANTS = (
     Mutant(
         "a refund takes a count below 0",
         _SETTLE,
-        "math.max(tonumber(ARGV[at + 1]), -used)",
-        "tonumber(ARGV[at + 1])",
+        "math.max(wanted, -used)",
+        "wanted",
         _RECEIPTS,
     ),
     Mutant(
@@ -165,8 +165,8 @@ MUTANTS = (
     Mutant(
         "a refund reaches into the next window",
         _SETTLE,
-        "if tonumber(window) == tonumber(ARGV[at + 2]) and change ~= 0 then",
-        "if change ~= 0 then",
+        "local is_current = tonumber(window) == tonumber(ARGV[at + 2])",
+        "local is_current = true",
         _RECEIPTS,
     ),
     Mutant(
