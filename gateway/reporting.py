@@ -227,7 +227,7 @@ class Reporter:
                 identifier=report.identifier,
                 units=report.units,
                 at=report.happened_at,
-                attempt=report.attempts + 1,
+                tried_at=now,
             )
         except BillingUnavailable as error:
             await self._not_sent(report, error, pause_s, is_unknown=True)

@@ -22,7 +22,7 @@ class MeterEvents:
         self._deadline_s = deadline_s
 
     async def send(
-        self, *, event_name: str, stripe_customer_id: str, identifier: str, units: int, at: int, attempt: int
+        self, *, event_name: str, stripe_customer_id: str, identifier: str, units: int, at: int, tried_at: int
     ) -> bool:
         """Report units that a customer used. Sent again, it counts once, for a day at least.
 
@@ -32,7 +32,8 @@ class MeterEvents:
             identifier: Of this report.
             units: >= 1.
             at: Unix seconds when they were used, not more than 35 days ago.
-            attempt: How often it was tried: Stripe remembers what it answered under a key.
+            tried_at: Unix seconds of this try. Stripe gives the same answer to all tries under one key, a refusal
+                too, for a day; nothing that counts tries may begin again within it.
 
         Returns:
             False if Stripe had it already.
@@ -50,7 +51,7 @@ class MeterEvents:
                         "timestamp": at,
                         "payload": {"stripe_customer_id": stripe_customer_id, "value": str(units)},
                     },
-                    {"idempotency_key": f"{identifier}.{attempt}"},
+                    {"idempotency_key": f"{identifier}.{tried_at}"},
                 )
             except stripe.InvalidRequestError as error:
                 if not _is_duplicate(error, identifier):

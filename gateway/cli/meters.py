@@ -81,7 +81,7 @@ async def _retry(settings: Settings, identifier: str, *, although_unknown: bool)
             raise click.ClickException(
                 f"There is no report {identifier!r} that was not sent. See `tiergate meters list`."
             )
-        tried_at = found[0].tried_at
+        tried_at = found[0].tried_at if found[0].sent_at is None else None
         is_unknown = tried_at is not None and parts.now - tried_at > KNOWN_FOR_S
         if is_unknown and not although_unknown:
             raise click.ClickException(
@@ -89,5 +89,5 @@ async def _retry(settings: Settings, identifier: str, *, although_unknown: bool)
                 f" sent again, its {found[0].units:,} units may be billed twice. See in Stripe that the meter lacks"
                 " them, then add --although-unknown."
             )
-        await parts.ledger.retry_report(identifier, parts.now)
+        await parts.ledger.retry_report(identifier, parts.now, was_not_taken=is_unknown)
     click.echo(f"{identifier} is due again: a running gateway sends it within seconds.")

@@ -237,18 +237,21 @@ class Metering(LedgerPart):
         return None if row is None else MeterReportRow(**row)
 
     @unbroken
-    async def retry_report(self, identifier: str, now: int) -> bool:
-        """Send a report that waits or was given up, at once, and forget the tries so far. False: there is none.
+    async def retry_report(self, identifier: str, now: int, *, was_not_taken: bool = False) -> bool:
+        """Send a report that waits or was given up, at once, with all its tries. False: there is none.
 
-        One that Stripe took and did not count gets another identifier: under its own it would be a duplicate.
+        One that Stripe took and did not count gets another identifier: under its own it would be a duplicate. Of any
+        other it stays known when it was first tried, unless somebody made sure that it `was_not_taken`.
         """
         if not is_storable(identifier):
             return False
-        name = case((_REPORTS.sent_at.is_not(None), _REPORTS.identifier + "r"), else_=_REPORTS.identifier)
+        is_counted_out = _REPORTS.sent_at.is_not(None)
+        name = case((is_counted_out, _REPORTS.identifier + "r"), else_=_REPORTS.identifier)
+        tried_at = None if was_not_taken else case((is_counted_out, None), else_=_REPORTS.tried_at)
         retry = (
             update(METER_REPORTS)
             .where(_REPORTS.identifier == identifier, _REPORTS.status.in_(("pending", "dead")))
-            .values(identifier=name, status="pending", attempts=0, due_at=now, tried_at=None, sent_at=None)
+            .values(identifier=name, status="pending", attempts=0, due_at=now, tried_at=tried_at, sent_at=None)
         )
         async with self._database.writing_once() as connection:
             return (await connection.execute(retry)).rowcount > 0

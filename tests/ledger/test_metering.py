@@ -188,6 +188,20 @@ async def test_what_is_given_up_stays_until_somebody_asks_for_it(ledger):
     assert len(await claim(ledger, now=START + 2)) == 1
 
 
+@pytest.mark.parametrize("was_not_taken", [False, True])
+async def test_when_it_was_first_tried_stays_known_unless_somebody_made_sure(ledger, was_not_taken):
+    await ledger.settle([total(5, 1)])
+    (turn,) = await claim(ledger)
+    (window,) = await ledger.list_unreported(turn)
+    row = report(window, 5)
+    await ledger.begin_report(turn, window, row, START)
+    await ledger.try_report(row, now=START, due_at=START + 5)
+    assert await ledger.retry_report(row.identifier, START + 9, was_not_taken=was_not_taken)
+    found = await ledger.find_open_report(turn)
+    assert found is not None
+    assert (found.attempts, found.tried_at) == (0, None if was_not_taken else START)
+
+
 async def test_what_stripe_says_later_is_noted_on_the_report(ledger):
     await ledger.settle([total(5, 1)])
     (turn,) = await claim(ledger)
@@ -203,3 +217,4 @@ async def test_what_stripe_says_later_is_noted_on_the_report(ledger):
     assert await ledger.retry_report(row.identifier, START + 9)
     (again,) = await ledger.list_reports()
     assert (again.identifier, again.status, again.sent_at) == (f"{row.identifier}r", "pending", None)
+    assert again.tried_at is None, "Stripe never heard of that name"

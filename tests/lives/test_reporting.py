@@ -253,6 +253,49 @@ async def test_what_stripe_took_and_does_not_count_is_marked_with_its_reason_and
     assert again.identifier == f"{row.identifier}r"
 
 
+async def test_sending_again_does_not_forget_that_stripe_may_have_taken_the_first_try(
+    new_town: NewTown, held_policy: HeldPolicy
+) -> None:
+    town = await new_town(1, 0, ())
+    buyer, cus, starts_at = await moved_in(town)
+    await Seen().settle(town, buyer, starts_at, 5)
+    await reporter(town, held_policy).report_due()
+    await town.simulator.advance(61)
+    process = Process(fate_of=lambda kind, _: "unknown" if kind == "stripe" else "done")
+    await run_in(process, reporter(town, held_policy).report_due())
+    (first,) = await reports(town, buyer, starts_at)
+    await town.simulator.advance(20 * 3600)
+    assert await town.ledger.retry_report(first.identifier, int(town.now()))
+    process = Process(fate_of=lambda kind, _: "refused" if kind == "stripe" else "done")
+    await run_in(process, reporter(town, held_policy).report_due())
+    (row,) = await reports(town, buyer, starts_at)
+    assert row.tried_at == first.tried_at
+    await town.simulator.advance(5 * 3600)
+    await at_rest(town, held_policy)
+    assert counted(town, cus) == 5
+    (row,) = await reports(town, buyer, starts_at)
+    assert (row.status, "nobody could tell" in (row.error or "")) == ("dead", True)
+
+
+async def test_a_report_that_was_refused_and_is_sent_again_is_asked_anew(
+    new_town: NewTown, held_policy: HeldPolicy
+) -> None:
+    town = await new_town(1, 0, ())
+    buyer, cus, starts_at = await moved_in(town)
+    options = ReportingOptions(refusals=2)
+    await Seen().settle(town, buyer, starts_at, 5)
+    town.stripe("POST", "/v1/billing/meters/mtr_api_overage/deactivate")
+    for _ in range(4):
+        await reporter(town, held_policy, options).report_due()
+        await town.simulator.advance(61)
+    (row,) = await reports(town, buyer, starts_at)
+    assert (row.status, row.tried_at) == ("dead", None)
+    town.stripe("POST", "/v1/billing/meters/mtr_api_overage/reactivate")
+    await town.ledger.retry_report(row.identifier, int(town.now()))
+    await reporter(town, held_policy, options).report_due()
+    assert counted(town, cus) == 5
+
+
 async def test_a_customer_whose_report_waits_keeps_nobody_from_being_reported(
     new_town: NewTown, held_policy: HeldPolicy
 ) -> None:

@@ -140,8 +140,8 @@ async def report_usage(billing: Billing, cus: str, change: PlanChange) -> None:
     assert metered.tariff == Tariff(currency="usd", unit_amount="0.1")
     await billing.changes.apply(replace(change, adds=(), removes=((metered.item_id, metered.price_id),)))
     usage = {"event_name": "api_overage", "stripe_customer_id": cus, "identifier": "once", "units": 3, "at": change.at}
-    assert await billing.meter_events.send(**usage, attempt=1)
-    assert not await billing.meter_events.send(**usage, attempt=2)
+    assert await billing.meter_events.send(**usage, tried_at=change.at)
+    assert not await billing.meter_events.send(**usage, tried_at=change.at + 5)
     with pytest.raises(BillingRefused):
         await billing.meter_errors.of("v1.billing.meter.error_report_triggered", "evt_none", "{}")
 
