@@ -2,21 +2,25 @@
 
 A change names the item and the price it is to have, so that a second one which asks for the same
 finds it there and does nothing. It is sent with what Stripe lets wait for a payment and with nothing else
-(https://docs.stripe.com/billing/subscriptions/pending-updates-reference): no metadata, no end, no payment method.
+(https://docs.stripe.com/billing/subscriptions/pending-updates-reference): no end, no payment method. Items that go do
+not wait, so the change says in its metadata which they are: that waits with it, and is there once it is made
+(https://docs.stripe.com/changelog/dahlia/2026-05-27/pending-subscription-update-metadata).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import stripe
 
-from gateway.billing.failures import stripe_call
+from gateway.billing.failures import is_missing, stripe_call
 from gateway.billing.previewing import ChangePreview, read_preview
 from gateway.billing.prices import PriceList
 from gateway.billing.reading import PriceFacts
 from gateway.billing.scheduling import Scheduler
 from gateway.billing.values import ChangeResult, PlanChange
+from gateway.billing.webhook import METADATA_GIVES_UP
 from gateway.core.offer import AddOn
 from gateway.core.overage import PriceName
 from gateway.core.policy import Plan
@@ -96,7 +100,7 @@ class PlanChanger:
 
         What is to be paid at once (another billing interval, or by the policy's word) and is not leaves the
         old plan until it is. Invoices that are sent by mail hold nothing up: there Stripe lets no change wait.
-        Items that go are no part of what Stripe lets wait: they go by a request of their own, once nothing waits.
+        Items that go, go by a request of their own once it is made: at once, or by whoever sees that it was paid.
         """
         base: SubscriptionUpdateParamsItem = {"id": change.item_id, "price": change.price_id}
         if change.quantity is not None:
@@ -108,6 +112,8 @@ class PlanChanger:
             "proration_behavior": _BEHAVIORS[change.proration],
             "expand": ["latest_invoice"],
         }
+        if gone := [item_id for item_id, _ in change.removes]:
+            params["metadata"] = {METADATA_GIVES_UP: ",".join(gone)}
         if not change.is_invoiced:
             params["payment_behavior"] = "pending_if_incomplete"
         async with stripe_call("change a subscription", self._deadline_s):
@@ -115,13 +121,20 @@ class PlanChanger:
             invoice = changed.latest_invoice
             is_pending = changed.pending_update is not None
             url = invoice.hosted_invoice_url if is_pending and isinstance(invoice, stripe.Invoice) else None
-            if change.removes and not is_pending:
-                await self._remove(change)
-            return ChangeResult(is_pending=is_pending, payment_url=url)
+        if gone and not is_pending:
+            await self.remove(change.subscription_id, gone, change.proration)
+        return ChangeResult(is_pending=is_pending, payment_url=url)
 
-    async def _remove(self, change: PlanChange) -> None:
+    async def remove(self, subscription_id: str, item_ids: Sequence[str], proration: Proration) -> None:
+        """Remove items that a change gives up. If any of them is gone already, nothing is removed."""
         params: SubscriptionUpdateParams = {
-            "items": [{"id": item_id, "deleted": True} for item_id, _ in change.removes],
-            "proration_behavior": _BEHAVIORS[change.proration],
+            "items": [{"id": item_id, "deleted": True} for item_id in item_ids],
+            "proration_behavior": _BEHAVIORS[proration],
+            "metadata": {METADATA_GIVES_UP: ""},
         }
-        await self._client.v1.subscriptions.update_async(change.subscription_id, params)
+        async with stripe_call("remove items", self._deadline_s):
+            try:
+                await self._client.v1.subscriptions.update_async(subscription_id, params)
+            except stripe.InvalidRequestError as error:
+                if not is_missing(error):
+                    raise

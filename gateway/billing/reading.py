@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import stripe
 
-from gateway.billing.webhook import METADATA_CUSTOMER, METADATA_PLAN, METADATA_TIER
+from gateway.billing.webhook import METADATA_CUSTOMER, METADATA_GIVES_UP, METADATA_PLAN, METADATA_TIER
 from gateway.core.billing_facts import DisputeFacts, ItemFacts, PendingFacts, ScheduleFacts, SubscriptionFacts
 from gateway.core.money import money_text
 from gateway.core.tariff import Tariff
@@ -89,9 +89,10 @@ def read_subscription(
         ended_at=subscription.ended_at,
         paused_collection=None if subscription.pause_collection is None else subscription.pause_collection.behavior,
         has_pending_update=subscription.pending_update is not None,
-        pending=_pending(subscription),
+        pending=_pending(subscription, {item.id for item in items}),
         schedule=schedule,
         is_invoiced=subscription.collection_method == "send_invoice",
+        given_up=_gives_up(subscription.metadata, {item.id for item in items}),
         first_payment_open=_first_payment_open(subscription),
     )
 
@@ -155,7 +156,7 @@ def _first_payment_open(subscription: stripe.Subscription) -> bool:
     return invoice.status == "open" and invoice.billing_reason == "subscription_create"
 
 
-def _pending(subscription: stripe.Subscription) -> PendingFacts | None:
+def _pending(subscription: stripe.Subscription, there: set[str]) -> PendingFacts | None:
     update, invoice = subscription.pending_update, subscription.latest_invoice
     if update is None or not isinstance(invoice, stripe.Invoice):
         return None
@@ -163,7 +164,14 @@ def _pending(subscription: stripe.Subscription) -> PendingFacts | None:
         items=tuple((item.price.id, _quantity(item)) for item in update.subscription_items or ()),
         invoice_id=invoice.id,
         payment_url=invoice.hosted_invoice_url,
+        gives_up=_gives_up(update.metadata, there),
     )
+
+
+def _gives_up(metadata: stripe.StripeObject | None, there: set[str]) -> tuple[str, ...]:
+    """Ids of items that are to go, of those that there are."""
+    named = "" if metadata is None else str(metadata.to_dict().get(METADATA_GIVES_UP) or "")
+    return tuple(item_id for item_id in named.split(",") if item_id in there)
 
 
 def read_phase_item(item: stripe.SubscriptionSchedule.Phase.Item, place: int, at: int) -> ItemFacts:

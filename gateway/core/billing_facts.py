@@ -60,6 +60,8 @@ class PendingFacts:
     invoice_id: str
     payment_url: str | None
     """Where it can be paid."""
+    gives_up: tuple[str, ...] = ()
+    """Items that go once it is paid, though `items` has them: by their ids."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +85,8 @@ class SubscriptionFacts:
     schedule: ScheduleFacts | None = None
     is_invoiced: bool = False
     """Its invoices are sent by mail and paid by hand: Stripe collects nothing by itself."""
+    given_up: tuple[str, ...] = ()
+    """Items that a change which is made gives up, and that are still here: by their ids."""
     first_payment_open: bool = False
     """Stripe's status runs ahead: the first invoice waits for a payment that takes days, or that failed."""
 

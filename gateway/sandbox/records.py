@@ -137,6 +137,8 @@ class PendingUpdate:
     anchor: int
     invoice_id: str
     expires_at: int
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """What is merged into the subscription's when it is applied."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ from gateway.core.projection import GOOD_STATUSES, Candidate
 from gateway.core.switching import Direction, Rung, When, direction_of
 from gateway.sync.customers import Sync
 from gateway.sync.extras import AS_IT_IS, ExtrasOrder, extras_change
+from gateway.sync.given_up import is_left_behind
 from gateway.sync.turns import own_turn
 
 log = structlog.get_logger(__name__)
@@ -207,6 +208,9 @@ class PlanChanges:
         """
         async with own_turn(self._sync.ledger, self._clock, customer_id):
             wish = await self._wish(customer_id, plan_id, when, extras)
+            if is_left_behind(facts := wish.current.facts):
+                await self._sync.billing.changes.remove(facts.subscription_id, facts.given_up, wish.change.proration)
+                wish = await self._wish(customer_id, plan_id, when, extras)
             if wish.when == "period-end":
                 because = f"change to {wish.plan.plan_id} planned"
                 await self._plan(customer_id, wish)
@@ -244,13 +248,17 @@ class PlanChanges:
             return await self._record(customer_id, "planned change taken back", actor)
 
     async def _make(self, wish: _Wish) -> ChangeResult:
-        pending = wish.current.facts.pending
-        if pending is not None and wish.direction != "same" and wish.leads_to(pending.items, also_removes=False):
+        changes, pending = self._sync.billing.changes, wish.current.facts.pending
+        gone = {item_id for item_id, _ in wish.change.removes}
+        is_it = pending is not None and wish.leads_to(pending.items, also_removes=False)
+        if pending is not None and is_it and wish.direction != "same" and gone == set(pending.gives_up):
             return ChangeResult(is_pending=True, payment_url=pending.payment_url)
         await self._forget(wish.current.facts)
         if wish.direction == "same":
+            if gone:  # prices of overage that are not the plan's
+                await changes.remove(wish.change.subscription_id, sorted(gone), wish.change.proration)
             return _NOTHING_WAITS
-        return await self._sync.billing.changes.apply(wish.change)
+        return await changes.apply(wish.change)
 
     async def _plan(self, customer_id: str, wish: _Wish) -> None:
         schedule = wish.schedule

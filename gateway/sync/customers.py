@@ -25,6 +25,7 @@ from gateway.core.policy import Policy
 from gateway.core.projection import NEEDS_ATTENTION, Candidate, Finding, choose_running, project
 from gateway.ledger import CustomerRow, CustomerUnknown, Ledger
 from gateway.sync.facts import read_facts
+from gateway.sync.given_up import remove_given_up
 from gateway.sync.reporting import MAX_PER_SECOND, PAGE, Pace, SyncReport
 
 log = structlog.get_logger(__name__)
@@ -156,7 +157,8 @@ class Sync:
         takes_money = tuple(
             one.status for one in facts.of_customer.subscriptions if one.status not in MONEYLESS_STATUSES
         )
-        return replace(outcome, requests=facts.requests, takes_money=takes_money)
+        removals = await remove_given_up(self.billing, self.policy, facts.of_customer)
+        return replace(outcome, requests=facts.requests + removals, takes_money=takes_money)
 
     async def sync_all(
         self,

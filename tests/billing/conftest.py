@@ -250,6 +250,7 @@ class Account:
             "collection_method": "charge_automatically",
             "ended_at": None,
             "latest_invoice": None,
+            "metadata": {},
             "pause_collection": None,
             "pending_update": None,
             "schedule": None,

@@ -143,10 +143,22 @@ def _update(call: Call) -> Json:
     if params.get("items") or "billing_cycle_anchor" in params:
         apply_change(world, subscription, read_change(params))
         follow(world, world.subscription(call.id))
-    current = _with_fields(world, world.subscription(call.id), params)
+    current = world.subscription(call.id)
+    if params.get("payment_behavior") == "pending_if_incomplete" and current.pending_update is not None:
+        current = _with_waiting_labels(current, params)
+        params = {name: value for name, value in params.items() if name != "metadata"}
+    current = _with_fields(world, current, params)
     current = _with_end(world, current, params)
     change_subscription(world, current)
     return subscription_shape(world, current)
+
+
+def _with_waiting_labels(subscription: Subscription, params: Mapping[str, Any]) -> Subscription:
+    """`metadata` of an update that waits, waits with it."""
+    pending = subscription.pending_update
+    if pending is None or not params.get("metadata"):
+        return subscription
+    return replace(subscription, pending_update=replace(pending, metadata={**pending.metadata, **params["metadata"]}))
 
 
 def _with_fields(world: World, subscription: Subscription, params: Mapping[str, Any]) -> Subscription:

@@ -44,7 +44,8 @@ def _apply_pending(world: World, subscription: Subscription) -> Subscription:
     pending = subscription.pending_update
     if pending is None:
         return subscription
-    applied = replace(subscription, items=pending.items, anchor=pending.anchor, pending_update=None)
+    metadata = {name: value for name, value in {**subscription.metadata, **pending.metadata}.items() if value != ""}
+    applied = replace(subscription, items=pending.items, anchor=pending.anchor, metadata=metadata, pending_update=None)
     change_subscription(world, applied)
     emit(world, "customer.subscription.pending_update_applied", subscription_shape(world, applied))
     return applied

@@ -121,6 +121,7 @@ def _pending_update(world: World, subscription: Subscription) -> Json | None:
     return {
         "billing_cycle_anchor": pending.anchor if pending.anchor != subscription.anchor else None,
         "expires_at": pending.expires_at,
+        "metadata": dict(pending.metadata) or None,
         "subscription_items": [item_shape(world, subscription.id, item) for item in pending.items],
         "trial_end": None,
         "trial_from_plan": None,

@@ -1,0 +1,41 @@
+"""What a change gave up and left behind is removed, by whoever sees it.
+
+A change that waits for its payment is made by Stripe, long after the request that asked for it, and one that is made
+at once may be cut off in the middle. Either way the subscription says what is to go (`SubscriptionFacts.given_up`).
+An item's id never comes back, so to remove one is right however late it is, and however many do it at once.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from gateway.billing import Billing
+from gateway.core.billing_facts import CustomerFacts, SubscriptionFacts
+from gateway.core.errors import BillingRefused
+from gateway.core.plan_map import ENDED_STATUSES
+from gateway.core.policy import Policy
+
+log = structlog.get_logger(__name__)
+
+
+def is_left_behind(facts: SubscriptionFacts) -> bool:
+    """Whether there is something to remove. Not while a change waits: another request would take its place."""
+    return bool(facts.given_up) and not facts.has_pending_update and facts.status not in ENDED_STATUSES
+
+
+async def remove_given_up(billing: Billing, policy: Policy, facts: CustomerFacts) -> int:
+    """Remove what is left behind. A refusal is logged, and tried again with the next sync.
+
+    Returns:
+        How many requests of Stripe it took.
+
+    Raises:
+        BillingUnavailable: Nobody knows; to do it again is safe.
+    """
+    found = [one for one in facts.subscriptions if is_left_behind(one)]
+    for one in found:
+        try:
+            await billing.changes.remove(one.subscription_id, one.given_up, policy.switching.proration)
+        except BillingRefused as error:
+            log.warning("item not removed", subscription_id=one.subscription_id, reason=str(error))
+    return len(found)
