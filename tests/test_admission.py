@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.account import Subscription
+from gateway.core.account import Subscription, TierGrant
 from gateway.core.errors import (
     AccountSuspended,
     CostAboveLimit,
@@ -18,7 +18,9 @@ from gateway.core.errors import (
 )
 from gateway.core.key_order import KeyInvalidRequest, KeyOrder
 from gateway.core.limit_text import parse_limit
+from gateway.core.policy import Standing
 from gateway.core.scope import ScopeInvalid
+from gateway.ledger.rows import TierGrantRow
 from gateway.provisioning import MAX_KEYS_PER_CUSTOMER, KeyNotFound, TooManyKeys
 from tests.fakes.raw import open_raw
 from tests.steps import subscribe
@@ -236,6 +238,33 @@ async def test_grace_ends_by_itself(parts):
     parts.clock.time += 7 * DAY_S
     attempt, _ = await admit(parts.admission, key)
     assert (attempt.plan.tier.name, attempt.plan.access.standing) == ("free", "lapsed")
+
+
+async def test_a_dispute_shuts_a_key_that_is_in_use_at_the_instant_that_policy_says_also_under_a_grant(parts):
+    customer_id, key, _ = await parts.customer()
+    now = int(parts.clock.time)
+    rule = Standing(keep_s=3 * DAY_S, then=None, refusal="account-suspended")
+
+    class Held:
+        current = replace(
+            parts.policy.current,
+            lifecycle=parts.policy.current.lifecycle | {"disputed": rule},
+            tiers=parts.policy.current.tiers | {"max": replace(parts.policy.current.tiers["pro"], name="max", rank=9)},
+        )
+
+    admission = parts.another_worker(Held)
+    disputed = pro(parts.clock, flags=(("disputed", now),), period_ends_at=now + 300 * DAY_S)
+    await subscribe(parts, customer_id, disputed)
+    grant = TierGrant(tier="max", granted_at=now, ends_at=now + 20 * DAY_S)
+    await parts.ledger.grant_tier(
+        TierGrantRow(customer_id=customer_id, grant=grant, reason="test"), now=now, actor="test"
+    )
+    await parts.publisher.publish(customer_id)
+    attempt, _ = await admit(admission, key)
+    assert attempt.plan.tier.name == "max"
+    parts.clock.time += 3 * DAY_S
+    with pytest.raises(AccountSuspended):
+        await admit(admission, key)
 
 
 async def test_a_blocked_customer_is_refused_at_once_and_let_in_again(parts):

@@ -53,5 +53,5 @@ class Ready:
 def _holds_until(plan: Plan) -> float:
     """The instant at which a plan has to be made anew although nothing was changed."""
     ends = [float(claim.ends_at) for claim in plan.claims if isinstance(claim, QuotaClaim)]
-    ends += [float(end) for end in (plan.access.grace_until, plan.key.expires_at, plan.until) if end is not None]
+    ends += [float(end) for end in (plan.access.decided_until, plan.key.expires_at, plan.until) if end is not None]
     return min(ends, default=inf)

@@ -117,7 +117,7 @@ class Noticing:
             ahead = next_units(used=used, limit=grant.units, percents=policy.alerts)
             below[grant_field(grant.grant_id)] = inf if ahead is None else ahead
         ends = [float(limit.window_ends_at) for limit in quotas if limit.window_ends_at is not None]
-        ends += [float(access.grace_until)] if access.grace_until is not None else []
+        ends += [float(access.decided_until)] if access.decided_until is not None else []
         self._quiet[customer_id] = _Quiet(
             policy=policy, version=reading.version, until=min(ends, default=inf), below=below
         )

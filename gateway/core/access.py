@@ -76,6 +76,13 @@ class Access:
     """The plan that grants `tier`, or that a tier granted by hand is above; None when the tier is a fallback."""
     grace_until: int | None = None
     """Unix seconds at which this access ends without any event; None: not by itself."""
+    beneath_until: int | None = None
+    """Unix seconds at which something beneath ends that this access hides: a grace under a granted tier, say."""
+
+    @property
+    def decided_until(self) -> int | None:
+        """Unix seconds from which on it has to be decided anew; None: until the account or policy changes."""
+        return _sooner(self.grace_until, self.beneath_until)
 
 
 def decide_access(account: Account, policy: Policy, now: float) -> Access:
@@ -177,14 +184,15 @@ def _lowered(access: Access, flag: str, since: int, policy: Policy, now: float) 
     if until is None or now < until:
         return _kept_beside(access, flag, until)
     standing: StandingName = "suspended" if flag == DISPUTED else "lapsed"
+    lowered = Access(tier=None, standing=standing, warning=lapsed_words(flag), beneath_until=access.decided_until)
     if rule.then is None:
         if access.tier is None and flag != DISPUTED:
             return access
-        return Access(tier=None, standing=standing, refusal=rule.refusal, warning=lapsed_words(flag))
+        return replace(lowered, refusal=rule.refusal)
     tier = policy.tiers[rule.then]
     if access.tier is None or access.tier.rank <= tier.rank:
         return access
-    return Access(tier=tier, standing=standing, warning=lapsed_words(flag))
+    return replace(lowered, tier=tier)
 
 
 def _with_entitlements(access: Access, entitled: frozenset[str]) -> Access:
@@ -195,13 +203,17 @@ def _with_entitlements(access: Access, entitled: frozenset[str]) -> Access:
 
 
 def _kept_beside(access: Access, flag: str, until: int | None) -> Access:
-    if access.plan_id is None:
-        return access
+    if access.plan_id is None:  # a fallback has no grace, but what the flag does to it begins then
+        return replace(access, beneath_until=_sooner(access.beneath_until, until))
     ends = [instant for instant in (access.grace_until, until) if instant is not None]
     sooner = until is not None and until == min(ends)
     warning = kept_words(flag, until) if sooner or access.warning is None else access.warning
     standing: StandingName = "grace" if access.standing == "good" and until is not None else access.standing
     return replace(access, standing=standing, warning=warning, grace_until=min(ends, default=None))
+
+
+def _sooner(one: int | None, other: int | None) -> int | None:
+    return min((instant for instant in (one, other) if instant is not None), default=None)
 
 
 def _kept_until(rule: Standing, since: int) -> int | None:

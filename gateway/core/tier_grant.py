@@ -4,6 +4,7 @@ Laws:
 - the higher tier counts: a grant raises access and never lowers it;
 - its end is a fact of time: from that second on the same account answers as if there were no grant;
 - it lifts no suspension: who is blocked, or suspended for a dispute, stays so;
+- it hides no instant: what ends beneath it (a grace, the days before a suspension) is decided anew then;
 - it moves no window (`core.window`): months from sign-up without a subscription, the subscription's with
   one, so what was used stays used and nobody gets a second quota by a grant or by its end;
 - a tier that policy does not have any more grants nothing, and the customer is told.
@@ -48,7 +49,15 @@ def raised(access: Access, grant: TierGrant, policy: Policy, now: float) -> Acce
         return access
     # A sentence about a grace names an end that is not this access's.
     warning = access.warning if access.grace_until is None else without_end(access.warning)
-    return replace(access, tier=tier, standing="good", refusal=None, warning=warning, grace_until=grant.ends_at)
+    return replace(
+        access,
+        tier=tier,
+        standing="good",
+        refusal=None,
+        warning=warning,
+        grace_until=grant.ends_at,
+        beneath_until=access.decided_until,
+    )
 
 
 def grant_state(grant: TierGrant, access: Access, policy: Policy, now: float) -> GrantState:

@@ -63,6 +63,40 @@ def test_a_grant_raises_access_until_it_ends_and_does_nothing_else(status_line: 
         check(customer, grant, now, policy)
 
 
+@pytest.mark.parametrize("flag_line", LINES.values(), ids=LINES)
+@pytest.mark.parametrize("status_line", LINES.values(), ids=LINES)
+def test_what_was_decided_holds_until_it_says_and_no_instant_is_hidden(
+    status_line: Standing, flag_line: Standing
+) -> None:
+    policy = with_lines(status_line, flag_line)
+    mixed = replace(policy, lifecycle=policy.lifecycle | {"disputed": LINES["keep for a time, then refuse"]})
+    instants = (*INSTANTS[:3], ENDS - 1, ENDS, INSTANTS[3])
+    flag_sets = ((), *((flag,) for flag in FLAG_ROWS), FLAG_ROWS)
+    for rules, status, flags, grant in product((policy, mixed), STATUSES, flag_sets, (None, *GRANTS)):
+        customer = account(
+            status,
+            last_good_plan_id="pro-monthly",
+            status_since=SINCE,
+            unreadable_since=SINCE if status not in KNOWN_STATUSES else None,
+            flags=tuple((flag, SINCE) for flag in flags),
+        )
+        customer = replace(customer, tier_grant=grant)
+        answers = [replace(decide_access(customer, rules, now), warning=None) for now in instants]
+        for first, access in enumerate(answers):
+            for now, later in zip(instants[first:], answers[first:], strict=True):
+                if access.decided_until is None or now < access.decided_until:
+                    assert later == access, (status, flags, grant, instants[first] - SINCE, now - SINCE)
+
+
+def test_a_dispute_suspends_under_a_grant_at_the_instant_that_policy_says() -> None:
+    policy = replace(POLICY, lifecycle=POLICY.lifecycle | {"disputed": LINES["keep for a time, then refuse"]})
+    customer = replace(account(flags=(("disputed", SINCE),)), tier_grant=GRANTS[2])
+    access = decide_access(customer, policy, SINCE)
+    assert (access.grace_until, access.decided_until) == (ENDS, SINCE + 3 * DAY_S)
+    assert grant_state(GRANTS[2], access, policy, SINCE) == "in-force"
+    assert decide_access(customer, policy, SINCE + 3 * DAY_S).standing == "suspended"
+
+
 @pytest.mark.parametrize("grant", GRANTS, ids=[grant.tier for grant in GRANTS])
 def test_a_grant_needs_no_subscription_and_lifts_no_block(grant: TierGrant) -> None:
     for now in (SINCE, ENDS - 1, ENDS):
