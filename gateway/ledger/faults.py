@@ -54,6 +54,7 @@ _POSTGRESQL: Final = {
     "57014": BUSY,
 }
 """By SQLSTATE. Source: PostgreSQL documentation, appendix A."""
+_UNDONE: Final = ("40001", "40P01")
 _POSTGRESQL_OURS: Final = ("0A", "22", "23", "42")
 """Classes that accuse our statement or its values, not the server."""
 
@@ -78,6 +79,12 @@ def ledger_faults() -> Iterator[None]:
         raise LedgerUnavailable(BUSY) from error
     except (OSError, asyncpg.InterfaceError) as error:  # refused, reset, unresolvable, timed out
         raise LedgerUnavailable(NO_ANSWER) from error
+
+
+def is_undone(error: LedgerUnavailable) -> bool:
+    """Whether PostgreSQL undid the transaction for the sake of another, and asks that it be tried again."""
+    cause = error.__cause__
+    return isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlstate", None) in _UNDONE
 
 
 def _sentence(error: DBAPIError) -> str | None:

@@ -15,11 +15,14 @@ Nothing here reads a clock: callers pass `now`.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 from sqlalchemy import delete, func, select, union, update
 
+from gateway.core.errors import LedgerUnavailable
 from gateway.ledger.database import Database
+from gateway.ledger.faults import is_undone
 from gateway.ledger.part import LedgerPart, is_storable, note, unbroken
 from gateway.ledger.rows import InboxCounts, InboxRow
 from gateway.ledger.tables import INBOX
@@ -243,12 +246,24 @@ class Inbox(LedgerPart):
             return set((await connection.scalars(release)).all())
 
     async def _store_all(self, rows: Sequence[Mapping[str, Any]]) -> list[bool]:
-        """Store events in one statement. Of two with one id, only the first is new."""
-        insert = self._database.insert(INBOX).on_conflict_do_nothing().returning(INBOX.c.event_id)
-        async with self._database.writing_once() as connection:
-            new = set((await connection.scalars(insert, list(rows))).all())
+        """Store events in one statement. Of two with one id, only the first is new.
+
+        In the order of their ids: two workers that have the same events wait for one another in one direction.
+        """
+        ordered = sorted(rows, key=itemgetter("event_id"))
+        try:
+            new = await self._insert_events(ordered)
+        except LedgerUnavailable as error:
+            if not is_undone(error):
+                raise
+            new = await self._insert_events(ordered)
         told = []
         for row in rows:
             told.append(row["event_id"] in new)
             new.discard(row["event_id"])
         return told
+
+    async def _insert_events(self, rows: list[Mapping[str, Any]]) -> set[str]:
+        insert = self._database.insert(INBOX).on_conflict_do_nothing().returning(INBOX.c.event_id)
+        async with self._database.writing_once() as connection:
+            return set((await connection.scalars(insert, rows)).all())
