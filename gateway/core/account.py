@@ -51,6 +51,8 @@ class MeteredItem:
     lookup_key: str | None = None
     tariff: Tariff | None = None
     """What it asks for; None: in a way that this version does not read."""
+    known_as: str | None = None
+    """The last lookup key that it had and policy names: kept when Stripe has moved the key to a successor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from gateway.core.charge import QuotaClaim
 from gateway.core.limits import Quota
+from gateway.core.metered_items import find_metered
 from gateway.core.money import money_text
 from gateway.core.overage import overage_field
 from gateway.core.tariff import MOST_UNITS, units_within
@@ -28,10 +29,9 @@ from gateway.core.window import quota_window
 if TYPE_CHECKING:
     from gateway.core.access import Access
     from gateway.core.account import Account, MeteredItem, SpendCap
-    from gateway.core.billing_facts import ItemFacts
     from gateway.core.limits import Limit
-    from gateway.core.overage import Overage, PriceName
-    from gateway.core.policy import Plan, Policy
+    from gateway.core.overage import Overage
+    from gateway.core.policy import Policy
 
 _BESIDE_OVERAGE = frozenset({"pending_update"})
 """What may be true of a subscription beside its status, and it still has overage: the old plan is paid for."""
@@ -81,25 +81,7 @@ def carried_item(policy: Policy, account: Account, access: Access, overage: Over
     if any(flag not in _BESIDE_OVERAGE for flag, _ in subscription.flags):
         return None
     price = dict(plan.overage_prices).get(overage.meter, overage.price)
-    return next((item for item in subscription.metered if is_price(item, price)), None)
-
-
-def prices_beside(policy: Policy, plan: Plan) -> tuple[PriceName, ...]:
-    """The metered prices of which a subscription to a plan has an item each."""
-    own = dict(plan.overage_prices)
-    return tuple(own.get(overage.meter, overage.price) for overage in policy.tiers[plan.tier].overages)
-
-
-def all_prices(policy: Policy) -> frozenset[PriceName]:
-    """Every price of overage that policy names: an item at one of them is of our making."""
-    return frozenset(price for plan in policy.plans.values() for price in prices_beside(policy, plan))
-
-
-def is_price(item: MeteredItem | ItemFacts, price: PriceName) -> bool:
-    """Whether an item has the price that policy names."""
-    if price.price_id is not None:
-        return item.price_id == price.price_id
-    return item.lookup_key == price.lookup_key
+    return find_metered(subscription.metered, price)
 
 
 def find_cap(account: Account, overage: Overage) -> SpendCap | None:

@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from gateway.core.access import CUSTOMER_DELETED, KNOWN_STATUSES, decide_access
-from gateway.core.account import Account, MeteredItem, Subscription
+from gateway.core.account import Account, Subscription
 from gateway.core.billing_facts import CustomerFacts, ItemFacts, SubscriptionFacts
 from gateway.core.flags import flags_of
 from gateway.core.item_map import read_items, stray_items
+from gateway.core.metered_items import metered_items
 from gateway.core.offer import SeatRange
 from gateway.core.plan_change import with_change
 from gateway.core.plan_map import ENDED_STATUSES, MONEYLESS_STATUSES, plan_of_item, price_words
@@ -157,17 +158,12 @@ def _candidate(
         status_since=_status_since(facts, previous, now),
         flags=flags_of(customer, facts, own, now),
         entitlements=customer.entitlements,
-        metered=_metered(facts),
+        metered=metered_items(facts, policy, own),
         seats=items.seats,
         add_ons=items.add_ons,
         add_on_prices=items.add_on_prices,
     )
     return Candidate(record=record, facts=facts, item=item, plan=plan)
-
-
-def _metered(facts: SubscriptionFacts) -> tuple[MeteredItem, ...]:
-    items = sorted((item for item in facts.items if item.is_metered), key=lambda item: item.price_id)
-    return tuple(MeteredItem(price_id=item.price_id, lookup_key=item.lookup_key, tariff=item.tariff) for item in items)
 
 
 def _plan_changes(plan: Plan | None, own: Subscription | None, now: int) -> tuple[tuple[int, str], ...]:

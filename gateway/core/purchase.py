@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.core.allowance import prices_beside
 from gateway.core.errors import TiergateError
+from gateway.core.metered_items import prices_beside
 from gateway.core.nearest import nearest_name
 
 if TYPE_CHECKING:

@@ -18,9 +18,10 @@ import structlog
 
 from gateway.billing import ChangePreview, ChangeResult, LaterChange, PlanChange, PriceFacts
 from gateway.clock import Clock
-from gateway.core.allowance import all_prices, is_price, prices_beside
 from gateway.core.billing_facts import ItemFacts, ScheduleFacts, SubscriptionFacts
 from gateway.core.errors import BillingRefused, BillingUnavailable, Denied, PaymentRequired, TiergateError
+from gateway.core.metered_items import find_metered, is_of_ours, prices_beside
+from gateway.core.overage import PriceName
 from gateway.core.policy import Plan, Policy
 from gateway.core.projection import GOOD_STATUSES, Candidate
 from gateway.core.switching import Direction, Rung, When, direction_of
@@ -313,7 +314,8 @@ class PlanChanges:
         direction = direction_of(_rung_of_item(current.item, current.plan, policy), _rung(price, plan, policy))
         if direction == "same":
             direction = beside.direction
-        wanted = [await self._sync.billing.changes.fetch_metered(name) for name in prices_beside(policy, plan)]
+        wanted = [await self._metered_price(current, name) for name in prices_beside(policy, plan)]
+        ours = {item.price_id for item in current.record.metered if is_of_ours(item, policy)}
         carried = {item.price_id: item for item in current.facts.items if item.is_metered}
         change = PlanChange(
             subscription_id=current.record.subscription_id,
@@ -332,7 +334,7 @@ class PlanChanges:
             + tuple(
                 (item.item_id, price_id)
                 for price_id, item in carried.items()
-                if price_id not in wanted and any(is_price(item, name) for name in all_prices(policy))
+                if price_id not in wanted and price_id in ours
             ),
         )
         return _Wish(
@@ -344,6 +346,11 @@ class PlanChanges:
             when=_when(policy, direction, when),
             change=change,
         )
+
+    async def _metered_price(self, current: Candidate, name: PriceName) -> str:
+        """Id of a price of overage: the one that is paid already, also if its lookup key sells another by now."""
+        carried = find_metered(current.record.metered, name)
+        return await self._sync.billing.changes.fetch_metered(name) if carried is None else carried.price_id
 
 
 def _touchable(schedule: ScheduleFacts | None) -> ScheduleFacts | None:
