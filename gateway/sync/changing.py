@@ -312,7 +312,7 @@ class PlanChanges:
         beside = extras_change(policy, plan, current, extras)
         price = await self._sync.billing.changes.fetch_price(plan)
         direction = direction_of(_rung_of_item(current.item, current.plan, policy), _rung(price, plan, policy))
-        if direction == "same":
+        if direction == "same" or beside.direction == "downgrade":
             direction = beside.direction
         wanted = [await self._metered_price(current, name) for name in prices_beside(policy, plan)]
         ours = {item.price_id for item in current.record.metered if is_of_ours(item, policy)}

@@ -11,7 +11,7 @@ import pytest
 from gateway.core.offer import AddOn, SeatRange
 from gateway.core.purchase import AddOnNotSold, SeatsNotSold
 from gateway.core.switching import SwitchTerms, When
-from gateway.sync import ExtrasOrder, NoSubscription, PlanChanges
+from gateway.sync import ChangeTimeRefused, ExtrasOrder, NoSubscription, PlanChanges
 
 DAY = 86_400
 FAILS_LATER = "4000000000000341"
@@ -141,6 +141,26 @@ async def test_what_is_given_up_waits_whatever_comes_beside_it(shop: Any, act: s
     assert changed.when == "period-end"
     await to_the_next_period(shop, customer_id)
     assert await bought(shop, customer_id) == ("pro-monthly", *((1, (("extra", 1),)) if seats_first else (3, ())))
+
+
+@pytest.mark.parametrize("order", [ExtrasOrder(seats=5), ExtrasOrder(add_ons=())], ids=["seats", "an add-on"])
+async def test_what_is_given_up_with_a_change_to_a_higher_plan_waits_for_the_end_of_the_period(
+    shop: Any, order: ExtrasOrder
+) -> None:
+    """Or a plan that costs a cent more would have the credit for the rest at once."""
+    customer_id = await shop.buyer("pro-monthly")
+    changes = await changes_of(shop, "period-end")
+    everything = ExtrasOrder(seats=10, add_ons=("extra",))
+    await changes.apply(customer_id, None, actor="customer", extras=everything)
+    preview = await changes.preview(customer_id, "enterprise-monthly", extras=order)
+    assert (preview.direction, preview.when) == ("downgrade", "period-end")
+    with pytest.raises(ChangeTimeRefused):
+        await changes.apply(customer_id, "enterprise-monthly", actor="customer", when="now", extras=order)
+    await changes.apply(customer_id, "enterprise-monthly", actor="customer", extras=order)
+    assert await bought(shop, customer_id) == ("pro-monthly", 10, (("extra", 1),))
+    await to_the_next_period(shop, customer_id)
+    seats = 5 if order.seats else 10
+    assert await bought(shop, customer_id) == ("enterprise-monthly", seats, (("extra", 1),) if order.seats else ())
 
 
 async def test_what_policy_does_not_sell_is_refused(shop: Any) -> None:
