@@ -6,14 +6,14 @@ no more than reports are behind it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import structlog
 
 from gateway.core.errors import BillingRefused, BillingUnavailable
 from gateway.core.limits import Quota, limit_field
-from gateway.core.proving import make_statement
+from gateway.core.proving import final_since, make_statement
 from gateway.core.statement import MeteredWindow, Report, Statement
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gateway.core.invoice import Invoice, InvoiceLine
     from gateway.core.proving import RunningPeriod
     from gateway.core.statement_period import Span
-    from gateway.ledger import Ledger, MeteredWindowRow, MeterReportRow, UsageTotal
+    from gateway.ledger import Ledger, MeteredWindowRow, UsageTotal
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +62,7 @@ async def draw_up(customer_id: str, span: Span, *, ledger: Ledger, billing: Bill
     asked = Asked(invoices=[], running=[], counted={})
     if row is not None and row.stripe_customer_id is not None:
         asked = await _ask(billing, row.stripe_customer_id, span, windows)
+    windows = await _with_reports(ledger, customer_id, windows, asked.invoices or ())
     return make_statement(windows, asked.invoices, asked.counted, span=span, now=now, running=asked.running)
 
 
@@ -69,13 +70,39 @@ async def _windows(ledger: Ledger, customer_id: str, span: Span) -> list[Metered
     since = max(0, span.since - _YEAR_S)
     rows = await ledger.list_metered_windows(customer_id, since, span.until + _YEAR_S)
     totals = await ledger.list_usage(customer_id, since=since) if rows else []
+    return [_window(row, totals) for row in rows]
+
+
+async def _with_reports(
+    ledger: Ledger, customer_id: str, windows: Sequence[MeteredWindow], invoices: Sequence[Invoice]
+) -> list[MeteredWindow]:
+    """The windows with what Stripe does not have, and with how much of the rest it was told after which invoice."""
+    if not windows:
+        return []
+    since = min(one.starts_at for one in windows)
+    until = max(one.starts_at for one in windows) + 1
+    instants = {final_since(one) for one in invoices if any(line.kind == "usage" for line in one.lines)}
+    unsent = await ledger.list_unsent_reports(customer_id, since, until)
+    sent = await ledger.sum_sent_reports(customer_id, since, until, instants)
     return [
-        _window(row, await ledger.list_meter_reports(customer_id, row.meter, row.window_starts_at), totals)
-        for row in rows
+        replace(
+            window,
+            reports=tuple(
+                Report(identifier=one.identifier, total=one.total, units=one.units, status=one.status, error=one.error)
+                for one in unsent
+                if (one.meter, one.window_starts_at) == (window.meter, window.starts_at)
+            ),
+            told=tuple(
+                (one.told_from, one.units)
+                for one in sent
+                if (one.meter, one.window_starts_at) == (window.meter, window.starts_at)
+            ),
+        )
+        for window in windows
     ]
 
 
-def _window(row: MeteredWindowRow, reports: Sequence[MeterReportRow], totals: Sequence[UsageTotal]) -> MeteredWindow:
+def _window(row: MeteredWindowRow, totals: Sequence[UsageTotal]) -> MeteredWindow:
     ends_at = row.window_starts_at if row.window_ends_at is None else row.window_ends_at
     counter = _field(row.meter)
     within = [
@@ -89,17 +116,7 @@ def _window(row: MeteredWindowRow, reports: Sequence[MeterReportRow], totals: Se
         included=row.included,
         used=sum(within) + row.total if within else None,
         overage=row.total,
-        reports=tuple(
-            Report(
-                identifier=one.identifier,
-                total=one.total,
-                units=one.units,
-                status=one.status,
-                sent_at=one.sent_at,
-                error=one.error,
-            )
-            for one in reports
-        ),
+        reported=row.reported,
     )
 
 

@@ -49,7 +49,7 @@ async def test_a_period_adds_up_from_the_counter_to_the_total(life: Life) -> Non
     proof = only(statement)
     assert (proof.verdict, proof.window.used, proof.window.included) == ("agrees", INCLUDED + 1_234, INCLUDED)
     assert (proof.window.overage, proof.window.reported, proof.counted, proof.invoiced) == (1_234, 1_234, 1_234, 1_234)
-    assert proof.amount == 123
+    assert (proof.amount, proof.window.reports) == (123, ()), "what Stripe has is a sum"
     first, renewal = statement.invoices
     assert (renewal.closes, first.total, renewal.total, renewal.unexplained) == (True, 2_900, 2_900 + 123, 0)
     assert [line.kind for line in renewal.lines] == ["fixed", "usage"]

@@ -155,7 +155,9 @@ def _joined(windows: Sequence[MeteredWindow]) -> MeteredWindow:
         included=sum(included) if len(included) == len(windows) else None,
         used=sum(used) if len(used) == len(windows) else None,
         overage=sum(one.overage for one in windows),
+        reported=sum(one.reported for one in windows),
         reports=tuple(report for one in windows for report in one.reports),
+        told=tuple(told for one in windows for told in one.told),
     )
 
 
@@ -242,12 +244,8 @@ def _reasons(
     window: MeteredWindow, live: Sequence[_Billed], difference: int, counted: int | None
 ) -> tuple[Because, ...]:
     """Where the units of the difference are; what is left over has no reason that can be told from here."""
-    final_at = max(one.invoice.finalized_at or one.invoice.created_at for one in live)
-    late = sum(
-        one.units
-        for one in window.reports
-        if one.status == "sent" and one.sent_at is not None and one.sent_at >= final_at
-    )
+    final_at = max(final_since(one.invoice) for one in live)
+    late = sum(units for told_from, units in window.told if told_from >= final_at)
     unreported = window.overage - window.reported
     found: list[tuple[Reason, int]] = [
         ("not-reported", max(unreported, 0)),
@@ -257,9 +255,14 @@ def _reasons(
         ("late-report", late),
     ]
     rest = difference - sum(units for _, units in found)
-    is_told = counted is not None and counted != window.units_of("sent")
+    is_told = counted is not None and counted != window.sent
     found.append(("adjusted" if is_told else "unknown", rest))
     return tuple(Because(reason=reason, units=units) for reason, units in found if units)
+
+
+def final_since(invoice: Invoice) -> int:
+    """From when on what Stripe is told is not on that invoice any more."""
+    return invoice.finalized_at or invoice.created_at
 
 
 def _price_changed(live: Sequence[_Billed]) -> tuple[Because, ...]:

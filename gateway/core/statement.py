@@ -34,14 +34,13 @@ Reason: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """One report to Stripe: it brings the running total of the window to `total`, by `units`."""
+    """One report that Stripe does not have: it brings the running total of the window to `total`, by `units`."""
 
     identifier: str
     total: int
     units: int
     status: str
-    """`pending`, `sent` or `dead`."""
-    sent_at: int | None = None
+    """`pending` or `dead`."""
     error: str | None = None
 
 
@@ -59,12 +58,18 @@ class MeteredWindow:
     """All units, those that the plan included too; None: not known."""
     overage: int
     """Units beyond what is included, as they were settled last."""
+    reported: int = 0
+    """Units of which reports were made, whatever became of them."""
     reports: tuple[Report, ...] = ()
+    """Those that Stripe does not have."""
+    told: tuple[tuple[int, int], ...] = ()
+    """What Stripe has since the first of its invoices became final: from when on it was told, and units. Each final
+    invoice begins a new one."""
 
     @property
-    def reported(self) -> int:
-        """Units of which reports were made, whatever became of them."""
-        return sum(report.units for report in self.reports)
+    def sent(self) -> int:
+        """Units that Stripe has."""
+        return self.reported - sum(report.units for report in self.reports)
 
     def units_of(self, status: str) -> int:
         """Units of the reports with that status."""

@@ -25,7 +25,8 @@ from gateway.ledger.errors import (
 from gateway.ledger.history import DAY_S, HOUR_S
 from gateway.ledger.inbox import KEPT_S as EVENTS_KEPT_S
 from gateway.ledger.ledger import Ledger, Tables
-from gateway.ledger.meter_rows import MeteredWindowRow, MeterReportRow, MeterTurn, SpendCapRow
+from gateway.ledger.meter_proof import KEPT_S as REPORTS_KEPT_S
+from gateway.ledger.meter_rows import MeteredWindowRow, MeterReportRow, MeterTurn, SentUnits, SpendCapRow
 from gateway.ledger.migrate import migrate
 from gateway.ledger.rows import (
     LAST_POSITION,
@@ -52,6 +53,7 @@ __all__ = [
     "EVENTS_KEPT_S",
     "HOUR_S",
     "LAST_POSITION",
+    "REPORTS_KEPT_S",
     "AlertRow",
     "AuditFilter",
     "AuditRow",
@@ -79,6 +81,7 @@ __all__ = [
     "MeteredWindowRow",
     "NewKey",
     "ReconciliationRow",
+    "SentUnits",
     "SpendCapRow",
     "Tables",
     "TierGrantRow",

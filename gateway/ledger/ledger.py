@@ -21,6 +21,7 @@ from gateway.ledger.history import UsageHistory
 from gateway.ledger.inbox import Inbox
 from gateway.ledger.installation import Installation
 from gateway.ledger.keys import Keys
+from gateway.ledger.meter_proof import MeterProof
 from gateway.ledger.metering import Metering
 from gateway.ledger.part import unbroken
 from gateway.ledger.reconciliation import Reconciliation
@@ -52,6 +53,7 @@ class Ledger(
     Reconciliation,
     SpendCaps,
     Metering,
+    MeterProof,
     Installation,
     Audit,
 ):

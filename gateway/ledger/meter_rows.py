@@ -70,6 +70,17 @@ class MeterReportRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SentUnits:
+    """Units of one window that Stripe was told within one stretch of time."""
+
+    meter: str
+    window_starts_at: int
+    told_from: int
+    """When that stretch begins."""
+    units: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MeterTurn:
     """That one worker reports for a customer and meter, and nobody else meanwhile."""
 

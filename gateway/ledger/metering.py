@@ -60,20 +60,6 @@ class Metering(LedgerPart):
         return await self._windows(query)
 
     @unbroken
-    async def list_meter_reports(self, customer_id: str, meter: str, window_starts_at: int) -> list[MeterReportRow]:
-        """The reports of one window, in the order of their totals."""
-        query = (
-            select(METER_REPORTS)
-            .where(
-                _REPORTS.customer_id == customer_id,
-                _REPORTS.meter == meter,
-                _REPORTS.window_starts_at == window_starts_at,
-            )
-            .order_by(_REPORTS.total)
-        )
-        return await self._reports(query)
-
-    @unbroken
     async def list_reports(self, *, status: str | None = None, limit: int = 50) -> list[MeterReportRow]:
         """Newest first."""
         query = select(METER_REPORTS).order_by(_REPORTS.made_at.desc(), _REPORTS.identifier).limit(limit)

@@ -20,14 +20,13 @@ _AWAY = "The payment provider does not answer, so this is what was counted here,
 
 
 class ReportView(msgspec.Struct, kw_only=True):
-    """One report to Stripe: `units` brought the running total of the window to `total`."""
+    """One report that Stripe does not have: `units` bring the running total of the window to `total`."""
 
     identifier: str
     total: int
     units: int
     status: str
-    """`pending`, `sent` or `dead`."""
-    sent_at: int | None
+    """`pending` or `dead`."""
     error: str | None
     """For the seller only."""
 
@@ -54,7 +53,9 @@ class UsageProofView(msgspec.Struct, kw_only=True):
     included: int | None
     overage: int
     reported: int
+    """Units of which reports were made."""
     reports: list[ReportView]
+    """Those that Stripe does not have."""
     counted: int | None
     """What Stripe's meter says, for whole minutes; null: not asked, or not answered."""
     invoiced: int | None
@@ -178,7 +179,6 @@ def _report(report: Report, *, for_seller: bool) -> ReportView:
         total=report.total,
         units=report.units,
         status=report.status,
-        sent_at=report.sent_at,
         error=report.error if for_seller else None,
     )
 

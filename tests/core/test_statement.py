@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given
@@ -18,11 +18,19 @@ FINAL_AT = END + 3_600
 METER = "api_overage"
 
 
-def report(units: int, total: int, status: str = "sent", sent_at: int | None = END - 10) -> Report:
-    return Report(identifier=f"to-{total}", total=total, units=units, status=status, sent_at=sent_at)
+@dataclass(frozen=True)
+class Made:
+    """A report, and when Stripe had it."""
+
+    report: Report
+    sent_at: int | None
 
 
-def window(overage: int, *reports: Report, **fields: object) -> MeteredWindow:
+def report(units: int, total: int, status: str = "sent", sent_at: int | None = END - 10) -> Made:
+    return Made(Report(identifier=f"to-{total}", total=total, units=units, status=status), sent_at)
+
+
+def window(overage: int, *made: Made, **fields: object) -> MeteredWindow:
     one = MeteredWindow(
         meter="requests",
         stripe_meter=METER,
@@ -31,7 +39,9 @@ def window(overage: int, *reports: Report, **fields: object) -> MeteredWindow:
         included=1_000,
         used=1_000 + overage,
         overage=overage,
-        reports=reports,
+        reported=sum(one.report.units for one in made),
+        reports=tuple(one.report for one in made if one.report.status != "sent"),
+        told=tuple((one.sent_at or 0, one.report.units) for one in made if one.report.status == "sent"),
     )
     return replace(one, **fields)  # type: ignore[arg-type]
 
@@ -178,7 +188,7 @@ def months(*overages: int) -> list[MeteredWindow]:
     return [
         window(
             units,
-            replace(report(units, units), identifier=f"m{place}"),
+            report(units, units),
             starts_at=START + place * length,
             ends_at=END + place * length,
         )
@@ -259,7 +269,7 @@ def test_the_units_of_the_reasons_add_up_to_the_difference(
     status: str,
 ) -> None:
     overage = told = counted = invoiced = 0
-    reports: list[Report] = []
+    reports: list[Made] = []
     for word, units in steps:
         if word == "use":
             overage += units

@@ -37,6 +37,11 @@ async def claim(ledger, *, worker="w1", now=START, lease_s=60):
     return await ledger.claim_meters(worker=worker, now=now, lease_s=lease_s, limit=10)
 
 
+async def made(ledger):
+    """All reports, in the order of their totals."""
+    return sorted(await ledger.list_reports(), key=lambda row: row.total)
+
+
 async def known(ledger, window):
     await ledger.note_window(replace(window, window_ends_at=END, included=100, stripe_meter="api_requests"))
 
@@ -103,7 +108,7 @@ async def test_nobody_reports_without_the_turn(ledger):
     (window,) = await ledger.list_unreported(lost)
     await claim(ledger, worker="w2", now=START + 60)
     assert not await ledger.begin_report(lost, window, report(window, 5), START + 60)
-    assert await ledger.list_meter_reports("c1", "requests", START) == []
+    assert await made(ledger) == []
     assert not await ledger.begin_report(lost, window, report(window, 5), START + 500), "nor after its own has ended"
 
 
@@ -115,7 +120,7 @@ async def test_of_two_reports_of_the_same_step_one_is_written(ledger):
         *(ledger.begin_report(turn, window, replace(report(window, 5), identifier=f"r{n}"), START) for n in range(3))
     )
     assert sorted(written) == [False, False, True]
-    (row,) = await ledger.list_meter_reports("c1", "requests", START)
+    (row,) = await made(ledger)
     assert (row.units, row.status) == (5, "pending")
 
 
@@ -218,3 +223,53 @@ async def test_what_stripe_says_later_is_noted_on_the_report(ledger):
     (again,) = await ledger.list_reports()
     assert (again.identifier, again.status, again.sent_at) == (f"{row.identifier}r", "pending", None)
     assert again.tried_at is None, "Stripe never heard of that name"
+
+
+async def sent(ledger, turn, window, to, at):
+    row = report(window, to, now=at)
+    assert await ledger.begin_report(turn, window, row, START)
+    await ledger.finish_report(row, now=at)
+    return replace(window, reported=to)
+
+
+async def test_what_stripe_has_is_added_up_by_when_it_was_told_and_the_rest_is_listed(ledger):
+    await ledger.settle([total(100, 1)])
+    (turn,) = await claim(ledger)
+    (window,) = await ledger.list_unreported(turn)
+    for to, at in ((10, START + 5), (30, START + 10), (33, START + 19), (40, START + 20), (45, START + 90)):
+        window = await sent(ledger, turn, window, to, at)
+    dead, waiting = report(window, 60), report(replace(window, reported=60), 90)
+    await ledger.begin_report(turn, window, dead, START)
+    await ledger.bury_report(dead, error="no")
+    await ledger.begin_report(turn, replace(window, reported=60), waiting, START)
+    sums = await ledger.sum_sent_reports("c1", START, START + 1, [START + 20, START + 10])
+    assert {(one.meter, one.window_starts_at, one.told_from, one.units) for one in sums} == {
+        ("requests", START, START + 10, 23),
+        ("requests", START, START + 20, 12),
+    }
+    assert await ledger.sum_sent_reports("c1", START, START + 1, []) == []
+    assert await ledger.sum_sent_reports("c1", START + 1, START + 2, [1]) == []
+    assert await ledger.sum_sent_reports("c2", START, START + 1, [1]) == []
+    unsent = await ledger.list_unsent_reports("c1", START, START + 1)
+    assert [(one.total, one.status) for one in unsent] == [(60, "dead"), (90, "pending")]
+    assert await ledger.list_unsent_reports("c1", START + 1, START + 2) == []
+
+
+async def test_old_reports_that_stripe_has_are_deleted_and_what_was_reported_stays_known(ledger):
+    await ledger.settle([total(100, 1)])
+    (turn,) = await claim(ledger)
+    (window,) = await ledger.list_unreported(turn)
+    await known(ledger, window)
+    for to, at in ((10, START), (30, START + 10)):
+        window = await sent(ledger, turn, window, to, at)
+    dead = report(window, 60)
+    await ledger.begin_report(turn, window, dead, START)
+    await ledger.bury_report(dead, error="no")
+    assert await ledger.forget_reports(START + 10) == 1
+    assert [one.total for one in await made(ledger)] == [30, 60]
+    assert await ledger.forget_reports(START + 99) == 1
+    assert await ledger.forget_reports(START + 99) == 0
+    (kept,) = await made(ledger)
+    assert kept.status == "dead"
+    (shown,) = await ledger.list_metered_windows("c1", START, END)
+    assert shown.reported == 60

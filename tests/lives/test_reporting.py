@@ -88,7 +88,10 @@ async def at_rest(town: Town, policy: HeldPolicy) -> None:
 
 
 async def reports(town: Town, buyer: Buyer, starts_at: int) -> list[MeterReportRow]:
-    return await town.ledger.list_meter_reports(buyer.customer_id, "requests", starts_at)
+    """Of one window, in the order of their totals."""
+    rows = await town.ledger.list_reports(limit=1000)
+    found = [row for row in rows if (row.customer_id, row.window_starts_at) == (buyer.customer_id, starts_at)]
+    return sorted(found, key=lambda row: row.total)
 
 
 def counted(town: Town, stripe_customer_id: str) -> int:

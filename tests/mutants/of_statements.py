@@ -26,8 +26,8 @@ MUTANTS = (
     Mutant(
         "a report in time is taken for a late one",
         _PROVING,
-        "one.sent_at >= final_at",
-        "one.sent_at >= 0",
+        "told_from >= final_at",
+        "told_from >= 0",
         _CORE,
     ),
     Mutant(
