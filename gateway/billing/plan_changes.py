@@ -80,6 +80,8 @@ class PlanChanger:
         }
         if change.proration != "none":
             params["subscription_details"]["proration_date"] = change.at
+        if change.ends_trial:
+            params["subscription_details"]["trial_end"] = "now"
         async with stripe_call("preview a change", self._deadline_s):
             invoice = await self._client.v1.invoices.create_preview_async(params)
             lines = [line async for line in invoice.lines.auto_paging_iter()]
@@ -116,6 +118,8 @@ class PlanChanger:
             params["metadata"] = {METADATA_GIVES_UP: ",".join(gone)}
         if not change.is_invoiced:
             params["payment_behavior"] = "pending_if_incomplete"
+        if change.ends_trial:
+            params["trial_end"] = "now"
         async with stripe_call("change a subscription", self._deadline_s):
             changed = await self._client.v1.subscriptions.update_async(change.subscription_id, params)
             invoice = changed.latest_invoice

@@ -31,6 +31,8 @@ class PlanChange:
     proration: Proration = "next invoice"
     is_invoiced: bool = False
     """Its invoices are sent by mail, so no change waits for a payment."""
+    ends_trial: bool = False
+    """A trial that runs ends with it, and the first period begins and is paid."""
     quantity: int | None = None
     """How many of it; None: as many as there are."""
     adds: tuple[str, ...] = ()

@@ -139,6 +139,7 @@ class PendingUpdate:
     expires_at: int
     metadata: Mapping[str, str] = field(default_factory=dict)
     """What is merged into the subscription's when it is applied."""
+    ends_trial: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,7 @@ from gateway.core.switching import Direction, Rung, When, direction_of
 from gateway.sync.customers import Sync
 from gateway.sync.extras import AS_IT_IS, ExtrasOrder, extras_change
 from gateway.sync.given_up import is_left_behind
+from gateway.sync.trials import ends_trial
 from gateway.sync.turns import own_turn
 
 log = structlog.get_logger(__name__)
@@ -311,9 +312,9 @@ class PlanChanges:
             raise UnknownPlan("The plan that there is is not sold any more: name another one.")
         beside = extras_change(policy, plan, current, extras)
         price = await self._sync.billing.changes.fetch_price(plan)
-        direction = direction_of(_rung_of_item(current.item, current.plan, policy), _rung(price, plan, policy))
-        if direction == "same" or beside.direction == "downgrade":
-            direction = beside.direction
+        way = direction_of(_rung_of_item(current.item, current.plan, policy), _rung(price, plan, policy))
+        direction = beside.direction if way == "same" or beside.direction == "downgrade" else way
+        when = _when(policy, direction, when)
         wanted = [await self._metered_price(current, name) for name in prices_beside(policy, plan)]
         ours = {item.price_id for item in current.record.metered if is_of_ours(item, policy)}
         carried = {item.price_id: item for item in current.facts.items if item.is_metered}
@@ -325,6 +326,7 @@ class PlanChanges:
             at=max(current.item.period_starts_at, int(self._clock.now())),
             proration=policy.switching.proration,
             is_invoiced=current.facts.is_invoiced,
+            ends_trial=when == "now" and ends_trial(current, plan, way, beside),
             quantity=beside.quantity if beside.quantity != current.item.quantity else None,
             adds=(
                 *[(await self._sync.billing.changes.fetch_price(add_on)).price_id for add_on in beside.added],
@@ -343,7 +345,7 @@ class PlanChanges:
             plan=plan,
             price=price,
             direction=direction,
-            when=_when(policy, direction, when),
+            when=when,
             change=change,
         )
 

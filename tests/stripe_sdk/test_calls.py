@@ -91,7 +91,7 @@ async def make_every_call(billing: Billing) -> None:
         at=subscription.items[0].period_starts_at,
         adds=(await billing.changes.fetch_metered(PriceName(lookup_key="api_overage")),),
     )
-    await billing.changes.preview(change)
+    await billing.changes.preview(replace(change, ends_trial=True))
     later = LaterChange(
         change=change, schedule_id=None, lasts=("month", 1), customer_id="customer0001", plan_id="enterprise-monthly"
     )
@@ -101,7 +101,7 @@ async def make_every_call(billing: Billing) -> None:
     [planned] = (await billing.fetch_subscription_facts(cus)).subscriptions
     assert planned.schedule is not None
     await billing.changes.later.release(planned.schedule.schedule_id)
-    await billing.changes.apply(change)
+    await billing.changes.apply(replace(change, ends_trial=True))
     await read_invoices(billing, cus, subscription.started_at)
     await report_usage(billing, cus, change)
     await billing.create_portal_session(cus, "http://127.0.0.1/account")

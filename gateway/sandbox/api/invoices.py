@@ -120,6 +120,7 @@ ENDPOINTS = (
                     "items": Each(fields=ITEM),
                     "proration_behavior": PRORATION,
                     "proration_date": Whole(),
+                    "trial_end": Text(choices=("now",)),
                     "cancel_at_period_end": Flag(),
                 }
             ),

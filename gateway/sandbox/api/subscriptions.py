@@ -58,6 +58,7 @@ _UPDATE: Spec = {
     "proration_behavior": PRORATION,
     "proration_date": Whole(),
     "billing_cycle_anchor": ANCHOR,
+    "trial_end": Text(choices=("now",)),
     "payment_behavior": Text(choices=_BEHAVIORS),
     "off_session": Flag(),
     "cancel_at_period_end": Flag(),
@@ -99,6 +100,7 @@ def read_change(params: Mapping[str, Any]) -> Change:
         proration_behavior=params.get("proration_behavior", "create_prorations"),
         proration_date=params.get("proration_date"),
         anchor_now=params.get("billing_cycle_anchor", {}).get("type") == "now",
+        end_trial="trial_end" in params,
         payment_behavior=params.get("payment_behavior", "allow_incomplete"),
     )
 
@@ -140,7 +142,7 @@ def _update(call: Call) -> Json:
     if subscription.status in ENDED:
         message = "A canceled subscription can only update its cancellation_details and metadata."
         raise Refused(message)
-    if params.get("items") or "billing_cycle_anchor" in params:
+    if params.get("items") or "billing_cycle_anchor" in params or "trial_end" in params:
         apply_change(world, subscription, read_change(params))
         follow(world, world.subscription(call.id))
     current = world.subscription(call.id)

@@ -39,6 +39,7 @@ class Change:
     proration_behavior: str = "create_prorations"
     proration_date: int | None = None
     anchor_now: bool = False
+    end_trial: bool = False
     payment_behavior: str = "allow_incomplete"
 
 
@@ -52,12 +53,14 @@ class Planned:
     full: tuple[InvoiceLine, ...]
     resets: bool
     bills_now: bool
+    ends_trial: bool
 
 
 def plan_change(world: World, subscription: Subscription, change: Change) -> Planned:
     """Compute a change without making it.
 
-    A new interval, a step from a free price to a paid one, or `anchor_now` resets the period, as at Stripe.
+    A new interval, a step from a free price to a paid one, the end of a trial, or `anchor_now` resets the period,
+    as at Stripe.
 
     Raises:
         Refused: an unknown item, a price twice, no item left, a proration date outside the period.
@@ -65,7 +68,9 @@ def plan_change(world: World, subscription: Subscription, change: Change) -> Pla
     at = _proration_date(world, subscription, change)
     before = {item.id: item for item in subscription.items}
     after = _changed_items(world, subscription, change)
-    resets = change.anchor_now or any(_resets(world, before[item.id], item) for item in after if item.id in before)
+    ends_trial = change.end_trial and subscription.status == "trialing"
+    resets = change.anchor_now or ends_trial
+    resets = resets or any(_resets(world, before[item.id], item) for item in after if item.id in before)
     anchor = world.now if resets else subscription.anchor
     if resets:
         after = tuple(_from_now(world, item, anchor) for item in after)
@@ -84,6 +89,7 @@ def plan_change(world: World, subscription: Subscription, change: Change) -> Pla
         full=full,
         resets=resets,
         bills_now=resets or always,
+        ends_trial=ends_trial,
     )
 
 
@@ -215,7 +221,7 @@ def apply_change(world: World, subscription: Subscription, change: Change) -> Su
     """
     planned = plan_change(world, subscription, change)
     subscription = _give_up_waiting(world, subscription)
-    changed = replace(subscription, items=planned.items, anchor=planned.anchor)
+    changed = _carried_out(world, subscription, planned)
     if changed.cancel_at_period_end:
         changed = replace(changed, cancel_at=changed.period_ends_at)
     if not planned.bills_now:
@@ -231,13 +237,18 @@ def apply_change(world: World, subscription: Subscription, change: Change) -> Su
         _wait_for(world, subscription.id, planned, invoice.id)
     elif waits:
         current = world.subscription(subscription.id)
-        change_subscription(world, replace(current, items=changed.items, anchor=changed.anchor))
+        change_subscription(world, _carried_out(world, current, planned))
     refusal: CardRefused | None = None
     if change.payment_behavior != "default_incomplete":
         refusal = collect(world, invoice.id)
     if refusal is not None and change.payment_behavior == "error_if_incomplete":
         raise refusal
     return world.subscription(subscription.id)
+
+
+def _carried_out(world: World, subscription: Subscription, planned: Planned) -> Subscription:
+    changed = replace(subscription, items=planned.items, anchor=planned.anchor)
+    return replace(changed, status="active", trial_ends_at=world.now) if planned.ends_trial else changed
 
 
 def _remember(world: World, subscription: Subscription, lines: tuple[InvoiceLine, ...]) -> None:
@@ -257,6 +268,7 @@ def _wait_for(world: World, subscription_id: str, planned: Planned, invoice_id: 
         anchor=planned.anchor,
         invoice_id=invoice_id,
         expires_at=_gives_up_at(world, world.subscription(subscription_id)),
+        ends_trial=planned.ends_trial,
     )
     change_subscription(world, replace(world.subscription(subscription_id), pending_update=pending))
 

@@ -46,6 +46,8 @@ def _apply_pending(world: World, subscription: Subscription) -> Subscription:
         return subscription
     metadata = {name: value for name, value in {**subscription.metadata, **pending.metadata}.items() if value != ""}
     applied = replace(subscription, items=pending.items, anchor=pending.anchor, metadata=metadata, pending_update=None)
+    if pending.ends_trial:
+        applied = replace(applied, status="active", trial_ends_at=pending.anchor)
     change_subscription(world, applied)
     emit(world, "customer.subscription.pending_update_applied", subscription_shape(world, applied))
     return applied

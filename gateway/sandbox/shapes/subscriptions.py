@@ -123,6 +123,6 @@ def _pending_update(world: World, subscription: Subscription) -> Json | None:
         "expires_at": pending.expires_at,
         "metadata": dict(pending.metadata) or None,
         "subscription_items": [item_shape(world, subscription.id, item) for item in pending.items],
-        "trial_end": None,
+        "trial_end": pending.anchor if pending.ends_trial else None,
         "trial_from_plan": None,
     }

@@ -1,0 +1,97 @@
+"""A trial is of the plan it was given for: who takes more during it begins to pay, unless that is tried for as long."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gateway.core.offer import CheckoutTerms, SeatRange, Trial
+from gateway.sync import ExtrasOrder, PlanChanges
+from tests.billing.test_payments_of_changes import mend_card
+
+DAY = 86_400
+ENTERPRISE, SEATS_OF_PRO = ("enterprise-monthly", None), ("pro-monthly", 5)
+
+
+async def trying(shop: Any, *, card: bool, days: int = 14) -> str:
+    """A customer on a trial of pro, with a card or without."""
+    customer_id: str = await shop.new_customer()
+    row = await shop.ledger.find_customer(customer_id)
+    v1 = shop.sandbox.stripe.v1
+    order = {
+        "customer": row.stripe_customer_id,
+        "items": [{"price": "price_pro_monthly"}],
+        "trial_period_days": days,
+        "trial_settings": {"end_behavior": {"missing_payment_method": "pause"}},
+    }
+    if card:
+        method = await v1.payment_methods.attach_async("pm_card_visa", {"customer": row.stripe_customer_id})
+        order["default_payment_method"] = method.id
+    await v1.subscriptions.create_async(order)
+    await shop.settle()
+    assert (await shop.load(customer_id)).status == "trialing"
+    return customer_id
+
+
+def sell(shop: Any, plan_id: str, **changes: Any) -> None:
+    policy = shop.sync.policy
+    sold = replace(policy.plans[plan_id], **changes)
+    shop.sync._policy.current = replace(policy, plans=policy.plans | {plan_id: sold})
+
+
+@pytest.mark.parametrize(("plan_id", "seats"), [ENTERPRISE, SEATS_OF_PRO], ids=["plan", "seats"])
+async def test_more_during_a_trial_ends_it_and_is_paid_at_once(shop: Any, plan_id: str, seats: int | None) -> None:
+    sell(shop, "pro-monthly", seats=SeatRange(least=1, most=9))
+    customer_id = await trying(shop, card=True)
+    changes = PlanChanges(sync=shop.sync, clock=shop.sandbox.clock)
+    order = ExtrasOrder(seats=seats)
+    cost = (await changes.preview(customer_id, plan_id, extras=order)).cost
+    full = {"enterprise-monthly": 49900, "pro-monthly": 5 * 2900}[plan_id]
+    assert cost.next_invoice == full
+    assert cost.next_invoice_at is not None
+    assert cost.next_invoice_at < shop.sandbox.clock.now() + DAY
+    changed = await changes.apply(customer_id, plan_id, actor="customer", extras=order)
+    assert not changed.result.is_pending
+    record = await shop.load(customer_id)
+    assert (record.status, record.plan_id) == ("active", plan_id)
+    row = await shop.ledger.find_customer(customer_id)
+    invoices = await shop.sandbox.stripe.v1.invoices.list_async({"customer": row.stripe_customer_id})
+    assert (invoices.data[0].status, invoices.data[0].amount_paid) == ("paid", full)
+
+
+async def test_without_a_card_more_waits_for_its_payment_and_the_trial_goes_on(shop: Any) -> None:
+    customer_id = await trying(shop, card=False)
+    changes = PlanChanges(sync=shop.sync, clock=shop.sandbox.clock)
+    changed = await changes.apply(customer_id, "enterprise-monthly", actor="customer")
+    assert changed.result.is_pending
+    assert changed.result.payment_url is not None
+    record = await shop.load(customer_id)
+    assert (record.status, record.plan_id) == ("trialing", "pro-monthly")
+    await mend_card(shop, customer_id)
+    record = await shop.load(customer_id)
+    assert (record.status, record.plan_id) == ("active", "enterprise-monthly")
+
+
+@pytest.mark.parametrize(("days", "status"), [(14, "trialing"), (13, "active")])
+async def test_a_plan_with_a_trial_as_long_is_tried_on(shop: Any, days: int, status: str) -> None:
+    sell(shop, "enterprise-monthly", terms=CheckoutTerms(trial=Trial(days=days)))
+    customer_id = await trying(shop, card=True)
+    changes = PlanChanges(sync=shop.sync, clock=shop.sandbox.clock)
+    await changes.apply(customer_id, "enterprise-monthly", actor="customer")
+    record = await shop.load(customer_id)
+    assert (record.status, record.plan_id) == (status, "enterprise-monthly")
+
+
+async def test_less_during_a_trial_leaves_the_trial_as_it_is(shop: Any) -> None:
+    sell(shop, "pro-monthly", seats=SeatRange(least=1, most=9))
+    customer_id = await trying(shop, card=True)
+    subscription_id = (await shop.load(customer_id)).subscription_id
+    (item,) = (await shop.sandbox.stripe.v1.subscriptions.retrieve_async(subscription_id))["items"].data
+    seats = {"items": [{"id": item.id, "quantity": 3}]}
+    await shop.sandbox.stripe.v1.subscriptions.update_async(subscription_id, seats)
+    await shop.settle()
+    changes = PlanChanges(sync=shop.sync, clock=shop.sandbox.clock)
+    await changes.apply(customer_id, "pro-monthly", actor="customer", when="now", extras=ExtrasOrder(seats=2))
+    assert (await shop.load(customer_id)).status == "trialing"
