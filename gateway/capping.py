@@ -1,7 +1,8 @@
 """USE CASE: a customer says how much its overage may cost in a billing period. Ledger first, then the cache.
 
 The account carries the cap, so it holds with the next call. What it buys is worked out at every decision from the
-price that the subscription has then (`core.allowance`): a price that changes moves it by itself.
+price that the subscription has then (`core.allowance`): a price that changes moves it by itself. A cap may be set
+before the overage begins (in a trial, while a payment is due), and a cap of nothing also where no price can be read.
 """
 
 from __future__ import annotations
@@ -9,19 +10,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.core.access import decide_access
+from gateway.core.access import CUSTOMER_DELETED, decide_access
 from gateway.core.account import SpendCap
 from gateway.core.allowance import carried_item, find_allowance, find_cap
 from gateway.core.errors import Rejected, TiergateError
+from gateway.core.metered_items import find_metered
 from gateway.core.money import MOST_MONEY, money_text
+from gateway.core.plan_map import MONEYLESS_STATUSES
 from gateway.ledger import Ledger, SpendCapRow
 from gateway.publishing import Publisher
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gateway.clock import Clock
     from gateway.core.account import Account
     from gateway.core.allowance import Bound
+    from gateway.core.overage import Overage
     from gateway.core.policy import Policy
+
+ANY_CURRENCY = "usd"
+"""Of a cap of nothing where no currency is known: it is as much in all of them."""
+_NOT_YET = "nothing is billed now"
 
 
 class SpendCapInvalid(Rejected):
@@ -54,7 +64,7 @@ class CapState:
 
     meter: str
     currency: str | None
-    """The price's; None: the price cannot be read."""
+    """The price's; None: the price cannot be read, or is not bought yet."""
     own: SpendCap | None
     """What the customer set."""
     default: tuple[int, str] | None
@@ -80,7 +90,7 @@ class CapState:
 
 
 def list_caps(account: Account, policy: Policy, now: float) -> tuple[CapState, ...]:
-    """Of each overage that the customer has now."""
+    """Of each overage that the customer has now, or whose plan has it."""
     access = decide_access(account, policy, now)
     states = []
     for limit in access.tier.limits if access.tier is not None and access.tier.overages else ():
@@ -99,7 +109,33 @@ def list_caps(account: Account, policy: Policy, now: float) -> tuple[CapState, .
                 words=allowance.words,
             )
         )
-    return tuple(states)
+    in_force = {state.meter for state in states}
+    return (*states, *(one for one in _waiting(account, policy) if one.meter not in in_force))
+
+
+def _waiting(account: Account, policy: Policy) -> Iterator[CapState]:
+    """Of each overage of the plan that there is, as long as nothing is billed: a trial, a payment that is due."""
+    subscription = account.subscription
+    if subscription is None or subscription.status in MONEYLESS_STATUSES | {CUSTOMER_DELETED}:
+        return
+    plan = policy.find_plan(subscription.plan_id)
+    for overage in () if plan is None else policy.tiers[plan.tier].overages:
+        price = overage.price if plan is None else dict(plan.overage_prices).get(overage.meter, overage.price)
+        item = find_metered(subscription.metered, price)
+        tariff = None if item is None else item.tariff
+        yield _not_yet(account, overage, None if tariff is None else tariff.currency)
+
+
+def _not_yet(account: Account, overage: Overage, currency: str | None) -> CapState:
+    return CapState(
+        meter=overage.meter,
+        currency=currency,
+        own=find_cap(account, overage),
+        default=overage.spend_cap,
+        units=0,
+        bound="none",
+        words=_NOT_YET,
+    )
 
 
 class Capping:
@@ -111,7 +147,7 @@ class Capping:
         self._clock = clock
 
     def list(self, account: Account, policy: Policy) -> tuple[CapState, ...]:
-        """Of each overage that the customer has now."""
+        """Of each overage that the customer has now, or whose plan has it."""
         return list_caps(account, policy, self._clock.now())
 
     async def set(self, account: Account, policy: Policy, order: CapOrder, *, actor: str, because: str) -> bool:
@@ -121,18 +157,19 @@ class Capping:
             Whether the cache knows already.
 
         Raises:
-            NoOverage: There is nothing to cap, or not of that meter.
+            NoOverage: There is nothing to cap, or not of that meter, or nobody knows what an amount above 0 would buy.
             SpendCapInvalid: Not an amount, or not of the price's currency.
             LedgerUnavailable: Nothing was changed, or nobody knows; it may be asked again.
         """
         state = find_state(self.list(account, policy), order.meter)
         if not 0 <= order.amount <= MOST_MONEY:
             raise SpendCapInvalid(f"A spend cap is 0 or more, and at most {MOST_MONEY} of the smallest unit.")
-        if state.currency is None:
-            raise NoOverage("The price of this overage cannot be read, so no amount can be held against it.")
-        if order.currency is not None and order.currency.lower() != state.currency:
-            raise SpendCapInvalid(f"This overage is billed in {state.currency.upper()}.")
-        cap = SpendCap(meter=state.meter, amount=order.amount, currency=state.currency)
+        asked, currency = None if order.currency is None else order.currency.lower(), state.currency
+        if currency is None and order.amount:
+            raise NoOverage("The price of this overage cannot be read, so the only amount that can cap it is 0.")
+        if currency is not None and asked not in {None, currency}:
+            raise SpendCapInvalid(f"This overage is billed in {currency.upper()}.")
+        cap = SpendCap(meter=state.meter, amount=order.amount, currency=currency or asked or ANY_CURRENCY)
         row = SpendCapRow(customer_id=account.customer_id, cap=cap, set_at=int(self._clock.now()))
         await self._ledger.set_spend_cap(row, actor=actor, because=because)
         return await self._publisher.publish_soon(account.customer_id)
@@ -153,7 +190,7 @@ def find_state(states: tuple[CapState, ...], meter: str | None) -> CapState:
         NoOverage: There is none, or it is not said which.
     """
     if not states:
-        raise NoOverage("This account has no overage now: its quota cannot be exceeded.")
+        raise NoOverage("This account has no overage: its quota cannot be exceeded.")
     found = [state for state in states if meter in {None, state.meter}]
     if len(found) != 1:
         raise NoOverage(f"Say of which meter: {', '.join(state.meter for state in states)}.")

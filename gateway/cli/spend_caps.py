@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.capping import CapOrder, Capping, CapState, NoOverage, SpendCapInvalid, find_state
+from gateway.capping import ANY_CURRENCY, CapOrder, Capping, CapState, NoOverage, SpendCapInvalid, find_state
 from gateway.cli.opening import ACTOR, open_parts, run, say_if_unpublished
 from gateway.cli.options import Who, examples, json_option, who_options
 from gateway.cli.printing import note, print_columns, print_json
@@ -56,7 +56,8 @@ async def _spend_cap(
         is_published = True
         try:
             if amount is not None:
-                order = CapOrder(amount=_parse(amount, find_state(capping.list(account, policy), meter)), meter=meter)
+                state = find_state(capping.list(account, policy), meter)
+                order = CapOrder(amount=parse_amount(amount, state.currency or ANY_CURRENCY), meter=meter)
                 is_published = await capping.set(account, policy, order, actor=ACTOR, because=because)
             elif remove:
                 is_published = await capping.drop(account, policy, meter, actor=ACTOR, because=because)
@@ -65,12 +66,6 @@ async def _spend_cap(
         states = capping.list(await _load(parts, account.customer_id), policy)
         _show(account.customer_id, states, as_json=as_json)
         say_if_unpublished(is_published)
-
-
-def _parse(amount: str, state: CapState) -> int:
-    if state.currency is None:
-        raise NoOverage("The price of this overage cannot be read, so no amount can be held against it.")
-    return parse_amount(amount, state.currency)
 
 
 async def _load(parts: Parts, customer_id: str) -> Account:

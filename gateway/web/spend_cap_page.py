@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from litestar import post
 
-from gateway.capping import CapOrder, SpendCapInvalid, find_state, list_caps
+from gateway.capping import ANY_CURRENCY, CapOrder, SpendCapInvalid, find_state, list_caps
 from gateway.core.account import Account
 from gateway.core.money import MoneyInvalid, minor_digits, money_text, parse_amount
 from gateway.core.policy import Policy
@@ -76,7 +76,7 @@ async def set_cap(visit: FromVisit) -> Page:
         return visit.see("/account?done=uncapped")
     state = find_state(capping.list(who.account, policy), meter)
     try:
-        order = CapOrder(amount=parse_amount(text, state.currency or ""), meter=meter)
+        order = CapOrder(amount=parse_amount(text, state.currency or ANY_CURRENCY), meter=meter)
     except MoneyInvalid as error:
         raise SpendCapInvalid(f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
     await capping.set(who.account, policy, order, actor=who.actor, because=_BECAUSE)

@@ -39,18 +39,18 @@ class SpendCapView(msgspec.Struct, kw_only=True):
     """In force; null: none, so only the plan's cap holds."""
     amount_text: str | None
     currency: str | None
-    """The price's; null: it cannot be read."""
+    """The price's; null: it cannot be read, or is not bought yet; then the only cap that can be set is 0."""
     set_by: str | None
     """`customer`, or `policy` for whoever set none; null: nobody."""
     units: int
-    """What may be used beyond what is included, by the lowest of all caps."""
+    """What may be used beyond what is included, by the lowest of all caps; 0 as long as nothing is billed."""
     bound: str
     """Whose cap that is: `spend-cap`, `policy`, or `none`."""
     words: str
 
 
 class SpendCaps(msgspec.Struct, kw_only=True):
-    """Of each overage that a customer has; none if its quotas cannot be exceeded."""
+    """Of each overage that a customer has, or whose plan has it; none if its quotas cannot be exceeded."""
 
     customer_id: str
     spend_caps: list[SpendCapView]
