@@ -4,10 +4,9 @@ The total of a window is what its counter of overage holds (`core.overage`), as 
 - each report brings Stripe from the total before it to its own, so the units of all reports of a window add up to
   the highest total that was reported; a total that falls, by refunds, takes nothing back and is made up for by what
   is used next;
-- while a window is open, only what has stood for a while is reported: calls in progress may be given back until
-  then. Of one that has ended all is reported, at once, for Stripe's invoice waits an hour and nothing is given back
-  to a window that has ended. So more than was used is billed only where a call lasts longer than that, is given
-  back, and nobody uses its units again before the window ends;
+- only what has stood for a while is reported: calls in progress may be given back until then. A window that has ended
+  is held as long, and then all of it is reported, for Stripe's invoice waits an hour. So more than was used is billed
+  only where a call lasts longer than that, is given back, and nobody uses its units again before the window ends;
 - the identifier is made of what is reported, so the same step is the same report whoever makes it, and Stripe takes
   it once;
 - it counts at an instant within its window, so that it is on the invoice of that period.
@@ -19,7 +18,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 SETTLES_WITHIN_S = 15
-"""A window that has ended is reported so long after: then what workers had counted is settled."""
+"""A window that has ended is reported so long after, or later: then what workers had counted is settled."""
+HELD_AT_MOST_S = 900
+"""And not later than so: of the hour until the invoice is final, the rest is for tries that fail."""
 OLDEST_S = 35 * 86_400
 """Stripe takes nothing that happened longer ago. Source: https://docs.stripe.com/api/billing/meter-event/create"""
 KNOWN_FOR_S = 23 * 3600
@@ -59,9 +60,9 @@ def look(running: Running, now: int, hold_s: int) -> Look:
     Args:
         running: The window.
         now: Unix seconds.
-        hold_s: How long a total must have stood while the window is open.
+        hold_s: How long a total must have stood, and how long one is held that its window ends with.
     """
-    closes_at = running.ends_at + SETTLES_WITHIN_S
+    closes_at = running.ends_at + max(SETTLES_WITHIN_S, min(hold_s, HELD_AT_MOST_S))
     if now >= closes_at:
         return Look(report_to=max(running.reported, running.total), stood=running.total, stood_at=now, look_at=now)
     if running.stood_at is not None and now - running.stood_at < hold_s:

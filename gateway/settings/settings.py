@@ -165,7 +165,7 @@ class Settings(BaseSettings):
     """Seconds between settlements of counters into the ledger: what a lost cache can lose."""
     meter_report_interval_s: int = Field(default=60, ge=1, le=1800)
     """Seconds that overage stands before Stripe is told of it: a call that lasts longer and is given back then may be
-    billed. Windows that have ended do not wait."""
+    billed. What a window ends with is held as long, but at most 15 minutes."""
     usage_hours_kept_days: int = Field(default=35, ge=1, le=3660)
     """Days for which usage can be looked back at by the hour; then only by the day."""
     usage_kept_days: UsageDays = Field(default=400, ge=1, le=3660)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.metering import (
+    HELD_AT_MOST_S,
     OLDEST_S,
     SETTLES_WITHIN_S,
     Running,
@@ -18,6 +20,7 @@ from gateway.core.metering import (
 )
 
 START, END, HOLD = 1_000, 2_000, 60
+CLOSES = END + HOLD
 STEPS = st.lists(st.tuples(st.integers(0, 90), st.integers(-4, 6)), min_size=1, max_size=40)
 """Seconds until the next look, and how the total moved meanwhile: refunds lower it."""
 
@@ -25,11 +28,13 @@ STEPS = st.lists(st.tuples(st.integers(0, 90), st.integers(-4, 6)), min_size=1, 
 def played(steps):
     """Each look with what the total was then, in order; and after the end, one more."""
     now, total, running, seen = START, 0, None, []
-    ahead = [*steps, (END + SETTLES_WITHIN_S, 0)]
+    ahead = [*steps, (CLOSES, 0)]
     for after, moved in ahead:
         now += after
         if now < END:
             total = max(0, total + moved)
+        elif now < CLOSES:
+            total = max(0, total + min(0, moved))
         running = replace(running, total=total) if running is not None else begun(total)
         found = look(running, now, HOLD)
         seen.append((now, total, running.reported, found))
@@ -54,7 +59,7 @@ def test_what_is_reported_never_falls_and_ends_at_the_last_total_or_above_it(ste
 def test_in_an_open_window_only_what_two_looks_far_enough_apart_both_saw_is_reported(steps):
     seen = played(steps)
     for place, (now, total, before, found) in enumerate(seen):
-        if now >= END + SETTLES_WITHIN_S or found.report_to == before:
+        if now >= CLOSES or found.report_to == before:
             continue
         assert found.report_to <= total
         assert any(at <= now - HOLD and found.report_to <= earlier for at, earlier, _, _ in seen[:place]), (
@@ -65,15 +70,29 @@ def test_in_an_open_window_only_what_two_looks_far_enough_apart_both_saw_is_repo
 @given(STEPS)
 def test_a_window_that_has_ended_is_reported_whole_at_the_first_look(steps):
     for now, total, _, found in played(steps):
-        if now >= END + SETTLES_WITHIN_S:
+        if now >= CLOSES:
             assert found.report_to >= total
 
 
 @given(STEPS)
 def test_there_is_always_a_next_look_and_not_behind_the_end(steps):
     for now, _, _, found in played(steps):
-        if now < END + SETTLES_WITHIN_S:
-            assert now < found.look_at <= min(now + HOLD, END + SETTLES_WITHIN_S)
+        if now < CLOSES:
+            assert now < found.look_at <= min(now + HOLD, CLOSES)
+
+
+def test_what_is_given_back_soon_after_the_end_is_not_billed():
+    running = replace(begun(5), stood=3, stood_at=END - 5)
+    held = look(running, CLOSES - 1, HOLD)
+    assert held.report_to <= 3
+    assert held.look_at == CLOSES
+    assert look(replace(running, total=4), CLOSES, HOLD).report_to == 4
+
+
+@pytest.mark.parametrize(("hold_s", "closes_after_s"), [(1, SETTLES_WITHIN_S), (60, 60), (1800, HELD_AT_MOST_S)])
+def test_a_window_that_has_ended_is_held_for_what_must_be_settled_and_not_past_its_invoice(hold_s, closes_after_s):
+    assert look(begun(5), END + closes_after_s - 1, hold_s).report_to == 0
+    assert look(begun(5), END + closes_after_s, hold_s).report_to == 5
 
 
 def test_units_count_within_their_window():
