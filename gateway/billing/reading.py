@@ -18,8 +18,6 @@ from gateway.core.money import money_text
 from gateway.core.tariff import Tariff
 
 _CLOSED_DISPUTES = frozenset({"won", "lost", "warning_closed", "prevented", "charge_refunded"})
-_BEGINS_UNPAID = frozenset({"incomplete", "incomplete_expired", "canceled"})
-"""Statuses that say themselves that nothing is paid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +67,8 @@ def read_subscription(
     items: list[stripe.SubscriptionItem],
     tariffs: Mapping[str, Tariff | None],
     schedule: ScheduleFacts | None = None,
+    *,
+    first_payment_open: bool = False,
 ) -> SubscriptionFacts:
     """Facts of one subscription with all of its items, and what is planned for it.
 
@@ -77,6 +77,7 @@ def read_subscription(
         items: All of them.
         tariffs: Of those that are metered, by their ids.
         schedule: What is planned.
+        first_payment_open: Whether its first invoice is open: see `gateway.billing.first_payments`.
     """
     return SubscriptionFacts(
         subscription_id=subscription.id,
@@ -93,7 +94,7 @@ def read_subscription(
         schedule=schedule,
         is_invoiced=subscription.collection_method == "send_invoice",
         given_up=_gives_up(subscription.metadata, {item.id for item in items}),
-        first_payment_open=_first_payment_open(subscription),
+        first_payment_open=first_payment_open,
     )
 
 
@@ -144,16 +145,6 @@ def read_dispute(dispute: stripe.Dispute) -> DisputeFacts:
         is_open=dispute.status not in _CLOSED_DISPUTES,
         created=dispute.created,
     )
-
-
-def _first_payment_open(subscription: stripe.Subscription) -> bool:
-    """Whether a running subscription was not paid once. One that is invoiced by mail runs on trust: not meant."""
-    invoice = subscription.latest_invoice
-    if subscription.status in _BEGINS_UNPAID or subscription.collection_method == "send_invoice":
-        return False
-    if not isinstance(invoice, stripe.Invoice):
-        return False
-    return invoice.status == "open" and invoice.billing_reason == "subscription_create"
 
 
 def _pending(subscription: stripe.Subscription, there: set[str]) -> PendingFacts | None:

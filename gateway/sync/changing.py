@@ -30,6 +30,7 @@ from gateway.sync.extras import AS_IT_IS, ExtrasOrder, extras_change
 from gateway.sync.given_up import is_left_behind
 from gateway.sync.trials import ends_trial
 from gateway.sync.turns import own_turn
+from gateway.sync.unpaid import refuse_unpaid
 
 log = structlog.get_logger(__name__)
 
@@ -302,6 +303,7 @@ class PlanChanges:
         current = await self._sync.fetch_current(customer_id)
         if current is not None and current.record.status in _OWING_STATUSES:
             raise PaymentRequired("A payment is due on the subscription; pay it before changing the plan.")
+        refuse_unpaid(current)
         if current is None or current.item is None or current.record.status not in GOOD_STATUSES:
             raise NoSubscription("There is no running subscription to change.")
         if current.record.cancel_at is not None:

@@ -12,6 +12,7 @@ from gateway.core.plan_map import ENDED_STATUSES
 from gateway.core.projection import GOOD_STATUSES
 from gateway.sync.changing import NoSubscription, SubscriptionEnding, SubscriptionScheduled, UnknownPlan, no_plan_words
 from gateway.sync.customers import Sync
+from gateway.sync.unpaid import refuse_unpaid
 
 
 async def portal_flow(
@@ -44,6 +45,7 @@ async def portal_flow(
         raise SubscriptionEnding("The subscription is set to end already; resume it in the billing portal.")
     if name == "subscription_cancel":
         return PortalFlow(name=name, done_url=done_url, subscription_id=subscription_id)
+    refuse_unpaid(current)
     if status not in GOOD_STATUSES:
         raise PaymentRequired("A payment is due on the subscription; pay it before changing the plan.")
     if current.facts.schedule is not None and current.facts.schedule.next_at is not None:

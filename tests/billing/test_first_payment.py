@@ -1,0 +1,57 @@
+"""A first payment that takes days: until it is there nothing is had for it, whatever becomes of the subscription."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway.core.access import decide_access
+from gateway.core.errors import PaymentRequired
+from gateway.sync import PlanChanges
+from gateway.sync.portal_flows import portal_flow
+
+DAY = 86_400
+ARRIVES_LATER = "000123456789"
+
+
+async def tier(shop: Any, customer_id: str) -> str | None:
+    access = decide_access(await shop.ledger.load_account(customer_id), shop.sync.policy, shop.sandbox.clock.now())
+    return None if access.tier is None else access.tier.name
+
+
+async def flags(shop: Any, customer_id: str) -> list[str]:
+    return [flag for flag, _ in (await shop.load(customer_id)).flags]
+
+
+@pytest.mark.parametrize("plan_id", ["pro-yearly", "enterprise-monthly"])
+async def test_no_plan_is_changed_before_the_first_one_is_paid(shop: Any, plan_id: str) -> None:
+    customer_id = await shop.buyer("pro-monthly", ARRIVES_LATER)
+    changes = PlanChanges(sync=shop.sync, clock=shop.sandbox.clock)
+    with pytest.raises(PaymentRequired, match="first payment"):
+        await changes.preview(customer_id, plan_id)
+    with pytest.raises(PaymentRequired, match="first payment"):
+        await changes.apply(customer_id, plan_id, actor="customer")
+    for flow in ("subscription_update", "subscription_update_confirm"):
+        with pytest.raises(PaymentRequired, match="first payment"):
+            await portal_flow(shop.sync, customer_id, flow, "https://api.example.com/done", plan_id)
+    await shop.settle()
+    assert (await flags(shop, customer_id), await tier(shop, customer_id)) == (["first_payment_pending"], "free")
+    await shop.sandbox.control("clock/advance", seconds=4 * DAY + 60)
+    await shop.settle()
+    assert (await changes.apply(customer_id, plan_id, actor="customer")).plan_id == plan_id
+
+
+async def test_a_change_that_was_made_elsewhere_does_not_pay_for_the_first_period(shop: Any) -> None:
+    customer_id = await shop.buyer("pro-monthly", ARRIVES_LATER)
+    v1, subscription_id = shop.sandbox.stripe.v1, (await shop.load(customer_id)).subscription_id
+    (item,) = (await v1.subscriptions.retrieve_async(subscription_id))["items"].data
+    change = {"items": [{"id": item.id, "price": "price_pro_yearly"}], "payment_behavior": "pending_if_incomplete"}
+    changed = await v1.subscriptions.update_async(subscription_id, {**change, "expand": ["latest_invoice"]})
+    assert changed.latest_invoice.billing_reason == "subscription_update"
+    await shop.settle()
+    assert "first_payment_pending" in await flags(shop, customer_id)
+    assert await tier(shop, customer_id) == "free"
+    await shop.sandbox.control("clock/advance", seconds=4 * DAY + 60)
+    await shop.settle()
+    assert (await flags(shop, customer_id), await tier(shop, customer_id)) == ([], "pro")
