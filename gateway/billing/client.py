@@ -266,7 +266,13 @@ class Billing:
         Raises:
             BillingUnavailable: Stripe does not answer, so there is nothing to say.
         """
-        return await examine(self._client, is_live=self.is_live, deadline_s=self._deadline_s, also=also)
+        return await examine(
+            self._client,
+            is_live=self.is_live,
+            deadline_s=self._deadline_s,
+            also=also,
+            portal_configuration=self._portal_configuration,
+        )
 
     async def _price_for_sale(self, sold: Plan | AddOn) -> str:
         return sold.price_id or (await self._prices.fetch_for_sale(sold)).price_id

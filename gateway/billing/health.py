@@ -45,12 +45,19 @@ class StripeReport:
     """Event destinations that are webhooks; None: they may not be read."""
     portal_is_set_up: bool | None = None
     """Whether Stripe's customer portal has a default configuration; None if that may not be read."""
+    portal_cancels_at_once: bool = False
+    """Whether the portal that customers are sent to ends a subscription at once, and not with its period."""
     refused: dict[str, str] = field(default_factory=dict)
     """What this key may not read, and what was answered. Never mutated after construction."""
 
 
 async def examine(
-    client: stripe.StripeClient, *, is_live: bool, deadline_s: float, also: frozenset[str] = frozenset()
+    client: stripe.StripeClient,
+    *,
+    is_live: bool,
+    deadline_s: float,
+    also: frozenset[str] = frozenset(),
+    portal_configuration: str | None = None,
 ) -> StripeReport:
     """Read one of everything the gateway needs. Nothing is written, so that it may be written is not known after.
 
@@ -59,6 +66,7 @@ async def examine(
         is_live: Whether real money moves.
         deadline_s: Seconds for each call.
         also: What this policy needs beside: `entitlements`, `billing meters`.
+        portal_configuration: The one that customers are sent to; None: the account's default.
 
     Raises:
         BillingUnavailable: Stripe does not answer.
@@ -89,7 +97,11 @@ async def examine(
         await ask("billing meters", lambda: v1.billing.meters.list_async({"limit": 1}))
     portals: Any = await ask(
         "billing portal configurations",
-        lambda: v1.billing_portal.configurations.list_async({"active": True, "is_default": True, "limit": 1}),
+        lambda: v1.billing_portal.configurations.list_async(
+            {"active": True, "is_default": True, "limit": 1}
+            if portal_configuration is None
+            else {"active": True, "limit": 100}
+        ),
     )
     asked_at = time()
     endpoints: Any = await ask("webhook endpoints", lambda: v1.webhook_endpoints.list_async({"limit": 100}))
@@ -101,6 +113,7 @@ async def examine(
         endpoints=() if endpoints is None else tuple(read_endpoint(one) for one in endpoints.data),
         destinations=await _read_destinations(client, deadline_s),
         portal_is_set_up=None if portals is None else bool(portals.data),
+        portal_cancels_at_once=portals is not None and _cancels_at_once(portals.data, portal_configuration),
         refused=refused,
     )
 
@@ -125,6 +138,14 @@ def _read_destination(one: Any) -> DestinationFacts:
         is_thin=one.event_payload == "thin",
         api_version=one.snapshot_api_version,
         types=tuple(one.enabled_events),
+    )
+
+
+def _cancels_at_once(portals: list[Any], configuration: str | None) -> bool:
+    mine = (one for one in portals if configuration in {None, one.id})
+    return any(
+        one.features.subscription_cancel.enabled and one.features.subscription_cancel.mode == "immediately"
+        for one in mine
     )
 
 

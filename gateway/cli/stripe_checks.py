@@ -41,7 +41,7 @@ async def check_stripe(settings: Settings, policy: Policy | None) -> list[Findin
             findings += _webhook(settings, report.endpoints)
         findings += _destinations(settings, report.destinations or ())
         findings += await _account(settings, report)
-        return [*findings, *_portal(report), *_clock(report.clock_skew_s)]
+        return [*findings, *_portal(report, policy), *_clock(report.clock_skew_s)]
     except BillingUnavailable as error:
         return [
             fail(
@@ -234,12 +234,19 @@ async def _account(settings: Settings, report: StripeReport) -> list[Finding]:
     return [] if change is None else [fail("stripe", change.what, change.fix)]
 
 
-def _portal(report: StripeReport) -> Iterator[Finding]:
+def _portal(report: StripeReport, policy: Policy | None) -> Iterator[Finding]:
+    has_overage = policy is not None and any(tier.overages for tier in policy.tiers.values())
     if report.portal_is_set_up is False:
         yield warn(
             "portal",
             "Stripe's customer portal was never set up: customers cannot change cards, see invoices or cancel",
             "Save it once, in this mode (dashboard: Settings, Billing, Customer portal).",
+        )
+    elif report.portal_cancels_at_once and has_overage:
+        yield warn(
+            "portal",
+            "the customer portal cancels subscriptions at once: overage of the period that runs is then never billed",
+            "Have it cancel at the end of the billing period (dashboard: Settings, Billing, Customer portal).",
         )
     elif report.portal_is_set_up:
         yield ok("portal", "the customer portal is set up")

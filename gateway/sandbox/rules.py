@@ -45,7 +45,7 @@ class Rules:
     v1.billing.meter.error_report_triggered tells of it afterwards, as with events that are sent by the stream."""
 
     portal_cancels_by: str = "cancel_at"
-    """`cancel_at` (flexible billing mode, the default of new accounts) or `cancel_at_period_end`."""
+    """`cancel_at` (flexible billing mode, the default of new accounts), `cancel_at_period_end`, or `immediately`."""
 
 
 STRIPE_RETRIES_S = (300, 1_800, 7_200, 18_000, 36_000, 43_200, 43_200, 43_200, 43_200)

@@ -207,6 +207,32 @@ def test_a_billing_portal_that_was_never_set_up_is_a_warning(migrated: Run, sand
     assert "never set up" in about(findings, "portal", "warn")[0]
 
 
+SELLS_OVERAGE = """\
+version: 1
+default_tier: free
+tiers:
+  free: {limits: [100 requests per billing period]}
+  pro:
+    limits: [1_000 requests per billing period]
+    overage: {stripe_meter: api_overage, price: lookup_key api_overage, cap: none}
+plans:
+  pro-monthly: {tier: pro, price: lookup_key pro_monthly}
+routes: [{match: "* /v1/**"}]
+"""
+
+
+def test_a_portal_that_cancels_at_once_is_a_warning_where_overage_is_sold(
+    migrated: Run, environment: dict[str, str], sandbox: Any, policies: Path
+) -> None:
+    rule = {"portal_cancels_by": "immediately"}
+    httpx.post(f"{sandbox.url}/_sandbox/rules", json=rule, timeout=60).raise_for_status()
+    assert about(examine(migrated)[1], "portal", "warn") == []
+    (policies / "tiergate.yaml").write_text(SELLS_OVERAGE)
+    assert "never billed" in about(examine(migrated)[1], "portal", "warn")[0]
+    environment["TIERGATE_PORTAL_CONFIGURATION"] = "bpc_another"
+    assert about(examine(migrated)[1], "portal", "warn") == []
+
+
 @pytest.mark.not_on("cluster", because="sets or reads the configuration of one server")
 def test_a_cache_that_answers_and_takes_no_writes_is_a_failure(migrated: Run, cache: str) -> None:
     with socket.socket(socket.AF_UNIX) as connection:

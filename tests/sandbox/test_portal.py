@@ -45,6 +45,17 @@ async def test_a_cancellation_is_scheduled_in_the_accounts_way_and_can_be_taken_
     assert (await sandbox.subscription(subscription.id)).cancel_at is None
 
 
+async def test_a_portal_that_cancels_at_once_says_so_and_does(sandbox: Any) -> None:
+    await sandbox.control("rules", portal_cancels_by="immediately")
+    subscription = await sandbox.subscribe()
+    (configuration,) = (await sandbox.v1.billing_portal.configurations.list_async({})).data
+    assert configuration.features.subscription_cancel.mode == "immediately"
+
+    await _submit(sandbox, await _portal(sandbox, subscription), "cancel", subscription=subscription.id)
+
+    assert (await sandbox.subscription(subscription.id)).status == "canceled"
+
+
 async def test_a_new_card_pays_what_is_open_at_once(sandbox: Any) -> None:
     subscription = await sandbox.subscribe(card=FAILS_AT_RENEWAL)
     await sandbox.advance_to(subscription["items"].data[0].current_period_end + 3_601)

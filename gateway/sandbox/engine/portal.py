@@ -12,6 +12,7 @@ from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.saving import change_customer, change_subscription
 from gateway.sandbox.engine.scheduled import let_go, schedule_of
 from gateway.sandbox.engine.subscriptions import (
+    cancel,
     pay_open_invoices,
     schedule_end,
     set_default_method,
@@ -66,9 +67,12 @@ def update_card(
     return refusals[0] if refusals else None
 
 
-def cancel_later(world: World, session: PortalSession, subscription_id: str) -> None:
-    """Cancel at the end of the period, in the way that the account's portal does it."""
+def cancel_as_set(world: World, session: PortalSession, subscription_id: str) -> None:
+    """Cancel in the way that the account's portal does it: at the end of the period, or at once."""
     subscription = _without_schedule(world, own_subscription(world, session, subscription_id))
+    if world.rules.portal_cancels_by == "immediately":
+        cancel(world, subscription.id)
+        return
     by_flag = world.rules.portal_cancels_by == "cancel_at_period_end"
     change_subscription(world, schedule_end(world, subscription, subscription.period_ends_at, at_period_end=by_flag))
 

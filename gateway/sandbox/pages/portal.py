@@ -12,7 +12,7 @@ from litestar.response import Redirect
 
 from gateway.sandbox.cards import CardRefused
 from gateway.sandbox.engine.portal import (
-    cancel_later,
+    cancel_as_set,
     live_subscriptions,
     plans_on_offer,
     portal_of,
@@ -57,7 +57,7 @@ def portal_handlers(simulator: Simulator) -> list[HTTPRouteHandler]:
     @post("/p/session/{session_id:str}/cancel", status_code=303)
     async def cancel(session_id: FromPath[str], request: _Request) -> Response[Any]:
         fields = await read_fields(request)
-        return _acted(simulator, session_id, lambda world, session: cancel_later(world, session, _id(fields)))
+        return _acted(simulator, session_id, lambda world, session: cancel_as_set(world, session, _id(fields)))
 
     @post("/p/session/{session_id:str}/resume", status_code=303)
     async def go_on(session_id: FromPath[str], request: _Request) -> Response[Any]:

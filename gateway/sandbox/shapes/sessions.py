@@ -201,7 +201,7 @@ def portal_configuration_shape(world: World) -> Json:
             "subscription_cancel": {
                 "cancellation_reason": {"enabled": False, "feedback_options": None, "options": []},
                 "enabled": True,
-                "mode": "at_period_end",
+                "mode": "immediately" if world.rules.portal_cancels_by == "immediately" else "at_period_end",
                 "proration_behavior": "none",
             },
             "subscription_pause": {"duration": {"interval_options": [], "type": "indefinite"}, "enabled": False},
