@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import stripe
 
 from gateway.billing.failures import is_missing, stripe_call
+from gateway.billing.phases import echo_phase, like_phase
 from gateway.billing.reading import id_of, read_phase_item
 from gateway.billing.values import LaterChange
 from gateway.billing.webhook import METADATA_CUSTOMER, METADATA_PLAN
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from stripe.params import (
         SubscriptionScheduleUpdateParams,
         SubscriptionScheduleUpdateParamsPhase,
-        SubscriptionScheduleUpdateParamsPhaseDiscount,
         SubscriptionScheduleUpdateParamsPhaseItem,
     )
 
@@ -118,43 +118,25 @@ def _two_phases(
 ) -> list[SubscriptionScheduleUpdateParamsPhase]:
     """The current phase as it is, and behind it the same with the one price changed.
 
-    A phase that leaves its discounts out loses them, so both name those there are.
+    A phase loses what it leaves out, discounts for one, so both say all there is.
     """
     current = schedule.current_phase
     running = [one for one in schedule.phases if current is not None and one.start_date == current.start_date]
     if not running:
         raise BillingRefused("The payment provider's schedule for this subscription has no current phase.")
     [phase] = running
-    items = [_item(item) for item in phase.items]
+    first = echo_phase(phase)
+    items = first["items"]
     if all(item["price"] != later.change.from_price_id for item in items):
         raise BillingRefused("The payment provider's schedule does not sell what the subscription sells.")
-    first: SubscriptionScheduleUpdateParamsPhase = {
-        "items": items,
-        "start_date": phase.start_date,
-        "end_date": phase.end_date,
-    }
-    if phase.trial_end is not None:
-        first["trial_end"] = phase.trial_end
     interval, count = later.lasts
     second: SubscriptionScheduleUpdateParamsPhase = {
+        **like_phase(first),
         "items": _changed_items(items, later),
         "duration": {"interval": interval, "interval_count": count},
         "proration_behavior": "none",
     }
-    if discounts := [_discount(one) for one in phase.discounts]:
-        first["discounts"] = second["discounts"] = discounts
     return [first, second]
-
-
-def _item(item: stripe.SubscriptionSchedule.Phase.Item) -> SubscriptionScheduleUpdateParamsPhaseItem:
-    echoed: SubscriptionScheduleUpdateParamsPhaseItem = {"price": id_of(item.price) or ""}
-    if "quantity" in item and item.quantity is not None:
-        echoed["quantity"] = item.quantity
-    if item.metadata is not None and (metadata := item.metadata.to_dict()):
-        echoed["metadata"] = metadata
-    if item.tax_rates:
-        echoed["tax_rates"] = [rate.id for rate in item.tax_rates]
-    return echoed
 
 
 def _changed_items(
@@ -175,13 +157,3 @@ def _changed(
     if later.change.quantity is not None:
         changed["quantity"] = later.change.quantity
     return changed
-
-
-def _discount(
-    discount: stripe.SubscriptionSchedule.Phase.Discount,
-) -> SubscriptionScheduleUpdateParamsPhaseDiscount:
-    if discount.discount is not None:
-        return {"discount": id_of(discount.discount) or ""}
-    if discount.coupon is not None:
-        return {"coupon": id_of(discount.coupon) or ""}
-    return {"promotion_code": id_of(discount.promotion_code) or ""}

@@ -27,6 +27,8 @@ class Phase:
     trial_ends_at: int | None = None
     discounts: tuple[str, ...] = ()
     """Ids of discounts that the subscription has already and keeps."""
+    automatic_tax: bool | None = None
+    """None: as the subscription has it."""
     metadata: Labels = field(default_factory=dict)
 
 

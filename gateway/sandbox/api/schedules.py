@@ -39,6 +39,12 @@ _PHASE = Each(
             }
         ),
         "proration_behavior": PRORATION,
+        "automatic_tax": Shape(
+            fields={
+                "enabled": Flag(required=True),
+                "liability": Shape(fields={"type": Text(required=True, choices=("self",))}),
+            }
+        ),
         "trial_end": Whole(),
         "discounts": Each(fields={"discount": Text(required=True)}),
         "metadata": Labels(),
@@ -87,6 +93,7 @@ def _order(world: World, phase: Mapping[str, Any]) -> PhaseOrder:
         proration_behavior=phase.get("proration_behavior", "create_prorations"),
         trial_ends_at=phase.get("trial_end"),
         discounts=tuple(one["discount"] for one in phase.get("discounts", ())),
+        automatic_tax=phase.get("automatic_tax", {}).get("enabled"),
         metadata=merge_labels({}, phase),
     )
 

@@ -32,6 +32,7 @@ class PhaseOrder:
     proration_behavior: str = "create_prorations"
     trial_ends_at: int | None = None
     discounts: tuple[str, ...] = ()
+    automatic_tax: bool | None = None
     metadata: Labels = field(default_factory=dict)
 
 
@@ -53,6 +54,7 @@ def take_over(world: World, subscription_id: str) -> Schedule:
         items=_items_of(subscription),
         trial_ends_at=subscription.trial_ends_at if subscription.status == "trialing" else None,
         discounts=tuple(one.id for one in subscription.discounts),
+        automatic_tax=subscription.automatic_tax,
     )
     schedule = Schedule(
         id=world.new_id("sub_sched"),
@@ -98,6 +100,7 @@ def plan_phases(world: World, schedule: Schedule, orders: Sequence[PhaseOrder]) 
                 proration_behavior=order.proration_behavior,
                 trial_ends_at=order.trial_ends_at,
                 discounts=order.discounts,
+                automatic_tax=order.automatic_tax,
                 metadata=order.metadata,
             )
         )
@@ -161,6 +164,9 @@ def _carry_out(world: World, schedule: Schedule, proration_behavior: str) -> Non
     kept = tuple(one for one in subscription.discounts if one.id in phase.discounts)
     if kept != subscription.discounts:  # a phase that leaves them out loses them
         subscription = replace(subscription, discounts=kept)
+        change_subscription(world, subscription)
+    if phase.automatic_tax not in {None, subscription.automatic_tax}:
+        subscription = replace(subscription, automatic_tax=bool(phase.automatic_tax))
         change_subscription(world, subscription)
     if _items_of(subscription) == phase.items:
         return

@@ -61,7 +61,7 @@ def _phase(world: World, schedule: Schedule, phase: Phase) -> Json:
     return {
         "add_invoice_items": [],
         "application_fee_percent": None,
-        "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},
+        "automatic_tax": _automatic_tax(phase),
         "billing_cycle_anchor": None,
         "billing_thresholds": None,
         "collection_method": None,
@@ -80,6 +80,13 @@ def _phase(world: World, schedule: Schedule, phase: Phase) -> Json:
         "transfer_data": None,
         "trial_end": phase.trial_ends_at,
     }
+
+
+def _automatic_tax(phase: Phase) -> Json | None:
+    if phase.automatic_tax is None:
+        return None
+    liability = {"type": "self"} if phase.automatic_tax else None
+    return {"disabled_reason": None, "enabled": phase.automatic_tax, "liability": liability}
 
 
 def _item(world: World, item: PhaseItem) -> Json:
