@@ -94,7 +94,7 @@ def list_caps(account: Account, policy: Policy, now: float) -> tuple[CapState, .
     access = decide_access(account, policy, now)
     states = []
     for limit in access.tier.limits if access.tier is not None and access.tier.overages else ():
-        allowance = find_allowance(policy, account, access, limit)
+        allowance = find_allowance(policy, account, access, limit, now)
         item = None if allowance is None else carried_item(policy, account, access, allowance.overage)
         if allowance is None or item is None:
             continue

@@ -93,6 +93,20 @@ async def test_calls_in_progress_that_cost_more_than_they_reserved_stay_within_t
     assert await counted(parts, customer_id) == {"q:requests:period": 10 + 80 - 5, OVER: 5}
 
 
+async def test_a_price_that_falls_in_the_period_does_not_begin_the_cap_again(parts):
+    edit(parts, POLICY.replace("cap: 5 units", "cap: none"))
+    customer_id, key = await buyer(parts)
+    await cap(parts, customer_id, 401)
+    assert await admit_all(parts, key) == 14
+    now = int(parts.clock.time)
+    cheap = replace(ITEM, price_id="price_new", tariff=Tariff(currency="usd", unit_amount="1"))
+    await subscribe(parts, customer_id, pro(parts.clock, metered=(cheap, replace(ITEM, gone_at=now))))
+    assert await admit_all(parts, key) == 0
+    parts.clock.time += 32 * DAY_S
+    await subscribe(parts, customer_id, pro(parts.clock, metered=(cheap, replace(ITEM, gone_at=now))))
+    assert await admit_all(parts, key) == 10 + 401
+
+
 async def test_a_call_is_paid_from_both_or_not_at_all(parts):
     customer_id, key = await buyer(parts)
     assert await admit_all(parts, key, method="POST") == 3

@@ -53,6 +53,8 @@ class MeteredItem:
     """What it asks for; None: in a way that this version does not read."""
     known_as: str | None = None
     """The last lookup key that it had and policy names: kept when Stripe has moved the key to a successor."""
+    gone_at: int | None = None
+    """Unix seconds when it was seen to be gone; it is kept for a month, because usage was billed at it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

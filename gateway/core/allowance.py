@@ -10,7 +10,8 @@ Laws:
   holds for the period;
 - only who bought it may have it: the subscription is active with a plan of the tier, nothing else is true of it,
   and it carries the metered item. Without all of that the plain quota holds;
-- of all caps the lowest holds. One that cannot be worked out is 0.
+- of all caps the lowest holds. One that cannot be worked out is 0. Where the price changed in the window, a spend cap
+  holds for what was billed before and after together (`core.spending`).
 """
 
 from __future__ import annotations
@@ -20,18 +21,22 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from gateway.core.charge import QuotaClaim
 from gateway.core.limits import Quota
-from gateway.core.metered_items import find_metered
+from gateway.core.metered_items import find_metered, tariffs_of
 from gateway.core.money import money_text
 from gateway.core.overage import overage_field
-from gateway.core.tariff import MOST_UNITS, units_within
+from gateway.core.spending import units_at_all
+from gateway.core.tariff import MOST_UNITS
 from gateway.core.window import quota_window
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway.core.access import Access
     from gateway.core.account import Account, MeteredItem, SpendCap
     from gateway.core.limits import Limit
     from gateway.core.overage import Overage
     from gateway.core.policy import Policy
+    from gateway.core.tariff import Tariff
 
 _BESIDE_OVERAGE = frozenset({"pending_update"})
 """What may be true of a subscription beside its status, and it still has overage: the old plan is paid for."""
@@ -52,7 +57,7 @@ class Allowance:
     """The cap for people: `the spend cap of 50.00 USD`."""
 
 
-def find_allowance(policy: Policy, account: Account, access: Access, limit: Limit) -> Allowance | None:
+def find_allowance(policy: Policy, account: Account, access: Access, limit: Limit, now: float) -> Allowance | None:
     """How far a limit of the tier that `access` grants may be exceeded; None: it is a plain limit.
 
     Args:
@@ -60,6 +65,7 @@ def find_allowance(policy: Policy, account: Account, access: Access, limit: Limi
         account: Of the customer.
         access: With the tier that `limit` is of, as it is in this window.
         limit: Any.
+        now: Unix seconds.
     """
     if access.tier is None or not isinstance(limit, Quota) or limit.window_s is not None or limit.group is not None:
         return None
@@ -67,7 +73,8 @@ def find_allowance(policy: Policy, account: Account, access: Access, limit: Limi
     item = None if overage is None else carried_item(policy, account, access, overage)
     if overage is None or item is None:
         return None
-    return _lowest(overage, item, limit.units, find_cap(account, overage))
+    prices = prices_now(policy, account, item, limit.meter, now)
+    return _lowest(overage, prices, limit.units, find_cap(account, overage))
 
 
 def carried_item(policy: Policy, account: Account, access: Access, overage: Overage) -> MeteredItem | None:
@@ -84,12 +91,22 @@ def carried_item(policy: Policy, account: Account, access: Access, overage: Over
     return find_metered(subscription.metered, price)
 
 
+def prices_now(
+    policy: Policy, account: Account, item: MeteredItem, meter: str, now: float
+) -> tuple[Tariff | None, ...]:
+    """What is asked for overage in this window: by the item that there is, and by those before it."""
+    known = () if account.subscription is None else account.subscription.metered
+    if all(one.gone_at is None for one in known):
+        return (item.tariff,)
+    return tariffs_of(policy, known, item, meter, quota_window(account, now, None)[0])
+
+
 def find_cap(account: Account, overage: Overage) -> SpendCap | None:
     """The customer's own cap; None: it set none."""
     return next((cap for cap in account.spend_caps if cap.meter == overage.meter), None)
 
 
-def _lowest(overage: Overage, item: MeteredItem, included: int, own: SpendCap | None) -> Allowance:
+def _lowest(overage: Overage, prices: Sequence[Tariff | None], included: int, own: SpendCap | None) -> Allowance:
     units, bound, words = MOST_UNITS - included, "none", "what can be counted"
     if overage.cap_units is not None:
         units, bound, words = min(units, overage.cap_units), "policy", f"the plan's cap of {overage.cap_units:,} units"
@@ -98,7 +115,7 @@ def _lowest(overage: Overage, item: MeteredItem, included: int, own: SpendCap | 
         units, bound = min(units, max(0, most - included)), "policy"
         words = f"the plan's cap of {overage.cap_percent / 100:g} times what is included"
     spend = overage.spend_cap if own is None else (own.amount, own.currency)
-    if spend is not None and (bought := units_of_cap(item, *spend)) <= units:
+    if spend is not None and (bought := units_at_all(prices, *spend)) <= units:
         units, bound, words = bought, "spend-cap", f"the spend cap of {money_text(*spend)}"
     return Allowance(overage=overage, units=units, bound=bound, words=words)  # type: ignore[arg-type]  # words of Bound
 
@@ -107,14 +124,6 @@ def overage_words(meter: str, allowance: Allowance) -> str:
     """What a caller is told in overage: plain ASCII without quotes or line ends."""
     upto = "" if allowance.bound == "none" else f", up to {allowance.words}"
     return f"What the plan includes of {meter} is used up in this billing period. What is used beyond is billed{upto}."
-
-
-def units_of_cap(item: MeteredItem, amount: int, currency: str) -> int:
-    """What an amount buys at an item's price: nothing if the price is not known, or is of another currency."""
-    tariff = item.tariff
-    if tariff is None or tariff.currency != currency:
-        return 0
-    return units_within(tariff, amount)
 
 
 def with_overage(

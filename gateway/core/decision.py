@@ -124,7 +124,7 @@ def plan_request(
             cost,
             now,
             tier.limits,
-            allowance=find_allowance(policy, account, access, limit) if tier.overages else None,
+            allowance=find_allowance(policy, account, access, limit, now) if tier.overages else None,
         )
         for limit in tier.limits
         if limit.group in of_route

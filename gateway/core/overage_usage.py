@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.core.allowance import Bound, carried_item, find_allowance
+from gateway.core.allowance import Bound, carried_item, find_allowance, prices_now
 from gateway.core.limits import Quota
 from gateway.core.overage import overage_field
-from gateway.core.tariff import charge_of
+from gateway.core.spending import most_charged
 from gateway.core.window import quota_window
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def list_overages(
     """The overage of every quota that may be exceeded now; `counters`: window and units by name of the counter."""
     listed = []
     for limit in access.tier.limits if access.tier is not None and access.tier.overages else ():
-        allowance = find_allowance(policy, account, access, limit)
+        allowance = find_allowance(policy, account, access, limit, now)
         item = None if allowance is None else carried_item(policy, account, access, allowance.overage)
         if allowance is None or item is None or not isinstance(limit, Quota):
             continue
@@ -70,7 +70,7 @@ def list_overages(
                 used=used,
                 bound=allowance.bound,
                 words=allowance.words,
-                cost=None if item.tariff is None else charge_of(item.tariff, used) if used else 0,
+                cost=most_charged(prices_now(policy, account, item, limit.meter, now), used),
                 currency=None if item.tariff is None else item.tariff.currency,
                 window_starts_at=starts_at,
                 window_ends_at=ends_at,

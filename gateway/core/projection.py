@@ -158,7 +158,7 @@ def _candidate(
         status_since=_status_since(facts, previous, now),
         flags=flags_of(customer, facts, own, now),
         entitlements=customer.entitlements,
-        metered=metered_items(facts, policy, own),
+        metered=metered_items(facts, policy, own, now),
         seats=items.seats,
         add_ons=items.add_ons,
         add_on_prices=items.add_on_prices,

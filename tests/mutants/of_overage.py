@@ -30,16 +30,16 @@ MUTANTS = (
     ),
     Mutant(
         "a cap in another currency is taken for one in the price's",
-        _ALLOWANCE,
-        "if tariff is None or tariff.currency != currency:",
-        "if tariff is None:",
+        "gateway/core/spending.py",
+        "if tariff is not None and tariff.currency == currency]",
+        "if tariff is not None]",
         _CHARGED,
     ),
     Mutant(
         "the higher of two caps holds",
         _ALLOWANCE,
-        ":= units_of_cap(item, *spend)) <= units:",
-        ":= units_of_cap(item, *spend)) >= units:",
+        ":= units_at_all(prices, *spend)) <= units:",
+        ":= units_at_all(prices, *spend)) >= units:",
         _CHARGED,
     ),
     Mutant(
