@@ -91,15 +91,22 @@ class Watch:
         self._steps += 1
         if (number, "before") == (plan.number, plan.fate):
             self._die()
-        result = await do()
+        try:
+            result = await do()
+        except Exception:  # a refusal is an end of the step, too
+            self._taken(plan, number, f"{kind} {name}")
+            raise
         if name == "claim_events" and not result:  # an idle worker looks every second
             self._steps -= 1
             return result
+        self._taken(plan, number, f"{kind} {name}")
+        return result
+
+    def _taken(self, plan: Plan, number: int, step: str) -> None:
         with (self._folder / "steps").open("a") as steps:
-            steps.write(f"{plan.name} {os.getpid()} {plan.path} {number} {kind} {name}\n")
+            steps.write(f"{plan.name} {os.getpid()} {plan.path} {number} {step}\n")
         if (number, "after") == (plan.number, plan.fate):
             self._die()
-        return result
 
     def _die(self) -> None:
         try:
