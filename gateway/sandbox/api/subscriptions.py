@@ -13,6 +13,7 @@ from gateway.sandbox.engine.methods import method_of
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.saving import change_subscription
 from gateway.sandbox.engine.schedules import follow
+from gateway.sandbox.engine.standing import with_waiting_labels
 from gateway.sandbox.engine.subscriptions import Start, cancel, schedule_end, start, unschedule_end
 from gateway.sandbox.engine.trials import resume
 from gateway.sandbox.records import Json, Subscription
@@ -147,20 +148,12 @@ def _update(call: Call) -> Json:
         follow(world, world.subscription(call.id))
     current = world.subscription(call.id)
     if params.get("payment_behavior") == "pending_if_incomplete" and current.pending_update is not None:
-        current = _with_waiting_labels(current, params)
+        current = with_waiting_labels(current, params.get("metadata"))
         params = {name: value for name, value in params.items() if name != "metadata"}
     current = _with_fields(world, current, params)
     current = _with_end(world, current, params)
     change_subscription(world, current)
     return subscription_shape(world, current)
-
-
-def _with_waiting_labels(subscription: Subscription, params: Mapping[str, Any]) -> Subscription:
-    """`metadata` of an update that waits, waits with it."""
-    pending = subscription.pending_update
-    if pending is None or not params.get("metadata"):
-        return subscription
-    return replace(subscription, pending_update=replace(pending, metadata={**pending.metadata, **params["metadata"]}))
 
 
 def _with_fields(world: World, subscription: Subscription, params: Mapping[str, Any]) -> Subscription:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gateway.sandbox.engine.saving import change_subscription, emit
-from gateway.sandbox.records import Invoice, Subscription
+from gateway.sandbox.records import Invoice, Labels, Subscription
 from gateway.sandbox.shapes.subscriptions import subscription_shape
 from gateway.sandbox.world import World
 
@@ -38,6 +38,14 @@ def after_void(world: World, invoice: Invoice) -> None:
     without = replace(subscription, pending_update=None)
     change_subscription(world, without)
     emit(world, "customer.subscription.pending_update_expired", subscription_shape(world, without))
+
+
+def with_waiting_labels(subscription: Subscription, labels: Labels | None) -> Subscription:
+    """`metadata` that comes with an update that waits, waits with it."""
+    pending = subscription.pending_update
+    if pending is None or not labels:
+        return subscription
+    return replace(subscription, pending_update=replace(pending, metadata={**pending.metadata, **labels}))
 
 
 def _apply_pending(world: World, subscription: Subscription) -> Subscription:
