@@ -24,6 +24,7 @@ from gateway.billing.health import StripeReport, examine
 from gateway.billing.invoices import InvoiceReader
 from gateway.billing.meter_errors import MeterErrors
 from gateway.billing.meter_events import MeterEvents
+from gateway.billing.meter_facts import MeterFacts, read_meter
 from gateway.billing.pace import Pace
 from gateway.billing.plan_changes import PlanChanger
 from gateway.billing.portal import PortalFlow, portal_params
@@ -45,6 +46,7 @@ from gateway.billing.webhook import (
 from gateway.core.billing_facts import CustomerFacts
 from gateway.core.errors import BillingRefused
 from gateway.core.offer import AddOn
+from gateway.core.overage import PriceName
 from gateway.core.policy import Plan
 from gateway.core.purchase import Purchase
 
@@ -248,6 +250,15 @@ class Billing:
                 if not is_missing(error):
                     raise
                 return None
+
+    async def find_overage_price(self, price: PriceName) -> PriceFacts | None:
+        """A metered price that policy names, read now; None: Stripe does not have it."""
+        return await self._prices.find_overage(price)
+
+    async def fetch_meter(self, meter_id: str) -> MeterFacts:
+        """The Billing Meter of a price."""
+        async with stripe_call("read a meter", self._deadline_s):
+            return read_meter(await self._client.v1.billing.meters.retrieve_async(meter_id))
 
     def forget_prices(self) -> None:
         """Read prices again when they are next asked for."""

@@ -78,14 +78,22 @@ class PriceList:
             BillingRefused: Also if Stripe has no such active price, or if it bills no usage.
             BillingUnavailable: Stripe did not say.
         """
-        if price.lookup_key is None:
-            found = (await self._by_id([price.price_id or ""])).get(f"id {price.price_id}")
-        else:
-            found = (await self._by_lookup_key([price.lookup_key])).get(f"key {price.lookup_key}")
+        found = await self.find_overage(price)
         if found is None or not found.is_metered:
             log.error("overage has no active metered price in stripe", price=str(price.price_id or price.lookup_key))
             raise BillingRefused("A price of overage is missing at the payment provider, or bills no usage.")
         return found.price_id
+
+    async def find_overage(self, price: PriceName) -> PriceFacts | None:
+        """A price of overage, read now; None: Stripe does not have it.
+
+        Raises:
+            BillingRefused: Stripe refused.
+            BillingUnavailable: Stripe did not say.
+        """
+        if price.lookup_key is None:
+            return (await self._by_id([price.price_id or ""])).get(f"id {price.price_id}")
+        return (await self._by_lookup_key([price.lookup_key])).get(f"key {price.lookup_key}")
 
     def forget(self) -> None:
         """Read every price again when it is next asked for."""

@@ -36,6 +36,8 @@ class PriceFacts:
     product_name: str
     active: bool
     is_metered: bool = False
+    meter_id: str | None = None
+    """Of the Billing Meter whose usage it bills."""
     """Whether it bills usage."""
 
     @property
@@ -112,6 +114,7 @@ def read_price(price: stripe.Price) -> PriceFacts:
         product_name="" if isinstance(product, str) or "name" not in product else product.name,
         active=price.active,
         is_metered=recurring is not None and recurring.usage_type == "metered",
+        meter_id=recurring.meter if recurring is not None and recurring.usage_type == "metered" else None,
     )
 
 

@@ -21,7 +21,7 @@ class Finding:
     """One thing that was looked at."""
 
     subject: str
-    """`settings`, `data`, `cache`, `ledger`, `policy`, `upstream`, `stripe`, `prices`,
+    """`settings`, `data`, `cache`, `ledger`, `policy`, `upstream`, `stripe`, `prices`, `overage`,
     `webhook`, `portal`, `events` or `clock`."""
     grade: Grade
     what: str

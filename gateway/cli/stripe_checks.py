@@ -10,6 +10,7 @@ from gateway.cli.findings import Finding, fail, ok, warn
 from gateway.cli.offer_checks import check_offers
 from gateway.cli.opening import open_clock
 from gateway.cli.opening_stripe import open_billing
+from gateway.cli.overage_checks import check_overages
 from gateway.core.errors import BillingRefused, BillingUnavailable, LedgerUnavailable
 from gateway.installation import check_account
 from gateway.ledger import Ledger, LedgerUrlInvalid
@@ -37,6 +38,7 @@ async def check_stripe(settings: Settings, policy: Policy | None) -> list[Findin
         if "prices" not in report.refused and policy is not None:
             findings += await _prices(billing, policy)
             findings += await check_offers(billing, policy)
+            findings += await check_overages(billing, policy)
         if "webhook endpoints" not in report.refused:
             findings += _webhook(settings, report.endpoints)
         findings += _destinations(settings, report.destinations or ())

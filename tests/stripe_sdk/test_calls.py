@@ -126,6 +126,7 @@ async def make_every_call(billing: Billing) -> None:
 async def read_invoices(billing: Billing, cus: str, start: int) -> None:
     meters = await billing.invoices.fetch_meters()
     assert meters.name_of("mtr_api_overage") == "api_overage"
+    assert (await billing.fetch_meter("mtr_api_overage")).formula == "sum"
     assert len(await billing.invoices.fetch(cus, 0, start + 1, meters)) == 1
     assert await billing.invoices.fetch("cus_none", 0, 1, meters) == []
     (running,) = await billing.invoices.fetch_running(cus, meters)
