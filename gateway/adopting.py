@@ -18,9 +18,10 @@ from gateway.core.adoption import (
     Conflict,
     Known,
     ListedCustomer,
+    Rivals,
     decide_adoption,
+    find_rivals,
     find_user_id,
-    shared_ids,
 )
 from gateway.core.errors import BillingRefused, BillingUnavailable, LedgerUnavailable
 from gateway.ledger import CustomerExists, CustomerRow, Ledger, UserExists
@@ -95,15 +96,12 @@ class Adopting:
         pace, report = Pace(order.per_second), ImportReport(cursor=order.after or "")
         listed = await self._list(pace)
         user_ids = {one.stripe_customer_id: find_user_id(one, order.source) for one in listed}
-        shared = shared_ids(user_ids[one.stripe_customer_id] for one in listed if one.claimed_id is None)
-        claims = shared_ids(one.claimed_id for one in listed)
+        rivals = find_rivals((one, user_ids[one.stripe_customer_id]) for one in listed)
         listed = _behind(listed, order.after)
         report.listed = len(listed)
         try:
             for one in listed:
-                user_id = user_ids[one.stripe_customer_id]
-                is_shared = one.claimed_id in claims if one.claimed_id is not None else user_id in shared
-                await self._import(one, user_id, order, report, pace, is_shared=is_shared)
+                await self._import(one, user_ids[one.stripe_customer_id], order, report, pace, rivals)
                 report.cursor = one.stripe_customer_id
                 if progress is not None:
                     progress(report)
@@ -128,16 +126,15 @@ class Adopting:
         order: ImportOrder,
         report: ImportReport,
         pace: Pace,
-        *,
-        is_shared: bool,
+        rivals: Rivals,
     ) -> None:
-        decided = await self._decide(one, user_id, is_shared=is_shared)
+        decided = await self._decide(one, user_id, rivals)
         customer_id: str | None = None
         if isinstance(decided, Adoption) and not order.is_dry:
             try:
                 customer_id = await self._bind(decided)
             except (UserExists, CustomerExists):  # somebody was quicker; what is recorded now decides
-                decided = await self._decide(one, user_id, is_shared=is_shared)
+                decided = await self._decide(one, user_id, rivals)
                 customer_id = decided.customer_id if isinstance(decided, Adoption) else None
         if isinstance(decided, Conflict):
             report.conflicts.append(decided)
@@ -148,16 +145,17 @@ class Adopting:
         if customer_id is not None:
             await self._read(one, customer_id, order, report, pace)
 
-    async def _decide(self, one: ListedCustomer, user_id: str | None, *, is_shared: bool) -> Adoption | Conflict:
+    async def _decide(self, one: ListedCustomer, user_id: str | None, rivals: Rivals) -> Adoption | Conflict:
         find = self._ledger.find_customer
+        by_user = _known(None if user_id is None else await self._ledger.find_customer_by_user(user_id))
         return decide_adoption(
             one,
             user_id,
-            is_shared=is_shared,
+            is_shared=rivals.are_there(one, user_id, by_user),
             is_live=self._sync.billing.is_live,
             bound=_known(await self._ledger.find_customer_by_stripe(one.stripe_customer_id)),
             claimed=_known(None if one.claimed_id is None else await find(one.claimed_id)),
-            by_user=_known(None if user_id is None else await self._ledger.find_customer_by_user(user_id)),
+            by_user=by_user,
         )
 
     async def _bind(self, decided: Adoption) -> str:

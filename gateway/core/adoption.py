@@ -2,6 +2,7 @@
 
 Laws:
 - nothing is guessed: a Stripe customer without a usable user id, or one of two with the same, is a conflict;
+- one that names our customer goes before one that only has the same user id, whichever is listed first;
 - a binding that is there stays, so the same import again changes nothing;
 - of one user never two customers, and of one customer never two Stripe customers.
 """
@@ -94,6 +95,37 @@ def find_user_id(listed: ListedCustomer, source: str) -> str | None:
 def shared_ids(ids: Iterable[str | None]) -> frozenset[str]:
     """Those that more than one Stripe customer has."""
     return frozenset(one for one, times in Counter(ids).items() if one is not None and times > 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rivals:
+    """Who else is listed: made of all Stripe customers before any is decided."""
+
+    user_ids: frozenset[str]
+    """Those that more than one has, of those whose metadata names no customer of ours."""
+    claims: dict[str, int]
+    """How many name each customer of ours. Never mutated after construction."""
+
+    def are_there(self, listed: ListedCustomer, user_id: str | None, by_user: Known | None) -> bool:
+        """Whether another Stripe customer is of the same user, or names the customer of ours that it would become.
+
+        Args:
+            listed: One of them.
+            user_id: The seller's id for it.
+            by_user: The customer of ours that has this user id.
+        """
+        if listed.claimed_id is not None:
+            return self.claims[listed.claimed_id] > 1
+        return user_id in self.user_ids or (by_user is not None and by_user.customer_id in self.claims)
+
+
+def find_rivals(listed: Iterable[tuple[ListedCustomer, str | None]]) -> Rivals:
+    """The rivals among all Stripe customers, each with the seller's id for it."""
+    every = list(listed)
+    return Rivals(
+        user_ids=shared_ids(user_id for one, user_id in every if one.claimed_id is None),
+        claims=dict(Counter(one.claimed_id for one, _ in every if one.claimed_id is not None)),
+    )
 
 
 def decide_adoption(

@@ -95,6 +95,21 @@ def test_what_cannot_be_decided_is_listed_with_what_to_do_and_bound_to_nobody(
     assert customers(migrated) == {"grace": taken}
 
 
+def test_of_two_with_one_user_id_the_one_that_names_our_customer_has_it(
+    migrated: Run, stripe: Callable[..., str]
+) -> None:
+    migrated("customers", "create", "--user-id", "ada")
+    ours = json.loads(migrated("customers", "list", "--json").stdout)["customers"][0]["customer_id"]
+    named = stripe("ada", "price_pro_monthly", **{"metadata[tiergate_customer_id]": ours})
+    other = stripe("ada")  # Stripe lists it first
+    for options in (("--dry-run",), ()):
+        exit_code, report = imported(migrated, *options)
+        assert (exit_code, report["bound"], report["created"]) == (1, 1, 0)
+        assert [(one["stripe_customer_id"], one["code"]) for one in report["conflicts"]] == [(other, "same-user-id")]
+    assert customers(migrated) == {"ada": named}
+    assert tier_of(migrated, "ada") == "pro"
+
+
 def test_user_ids_come_from_the_email_or_are_the_ids_of_stripe(migrated: Run, stripe: Callable[..., str]) -> None:
     cus = stripe(email="ada@example.com")
     imported(migrated, "--user-id-from", "email")
