@@ -4,7 +4,7 @@ Stripe allows an account so many requests a second; what is beyond is answered w
 (events, sweeps) gets a share of its own, and waits for its turn. Whoever has a person waiting (checkout, portal, plan
 change) never waits here; but every request is counted, so that background work makes room for it.
 
-A 429 halves the pace, and it recovers by and by: so several machines that know nothing of each other end up
+A 429 halves the pace, those of requests that were under way together once, and it recovers by and by: so several machines that know nothing of each other end up
 within what Stripe allows.
 
 Source: https://docs.stripe.com/rate-limits (100 requests a second live, 25 in a sandbox, 25 per endpoint).
@@ -42,6 +42,7 @@ class Pace:
         self._full_gap_s = self._gap_s = 1 / per_second
         self._clock = clock
         self._next_at = 0.0
+        self._halves_again_at = 0.0
         self.turns = 0
         """Turns that were taken."""
         self.limited = 0
@@ -92,5 +93,8 @@ class Pace:
         self.limited += 1
         if not self._full_gap_s:
             return
-        self._gap_s = min(2 * self._gap_s, 1 / _SLOWEST_PER_S)
-        self._next_at = max(self._next_at, self._clock() + _PAUSE_S)
+        now = self._clock()
+        self._next_at = max(self._next_at, now + _PAUSE_S)
+        if now >= self._halves_again_at:
+            self._halves_again_at = now + _PAUSE_S
+            self._gap_s = max(self._full_gap_s, min(2 * self._gap_s, 1 / _SLOWEST_PER_S))

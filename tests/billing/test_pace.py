@@ -88,10 +88,33 @@ def test_too_many_requests_halve_the_pace_and_it_recovers() -> None:
 
 
 def test_the_pace_never_falls_below_one_a_second() -> None:
-    pace = Pace(20, StoppedClock())
+    clock = StoppedClock()
+    pace = Pace(20, clock)
     for _ in range(20):
         pace.slow_down()
+        clock.at += 1
     assert pace.per_second == pytest.approx(1.0)
+
+
+def test_too_many_requests_never_make_a_pace_faster_that_is_slower_than_that() -> None:
+    clock = StoppedClock()
+    pace = Pace(0.25, clock)
+    for _ in range(3):
+        pace.slow_down()
+        clock.at += 1
+    assert pace.per_second == 0.25
+
+
+def test_answers_to_requests_that_were_under_way_together_halve_the_pace_once() -> None:
+    clock = StoppedClock()
+    pace = Pace(20, clock)
+    for _ in range(5):
+        pace.slow_down()
+        clock.at += 0.1
+    assert (pace.per_second, pace.limited) == (10, 5)
+    clock.at += 1
+    pace.slow_down()
+    assert pace.per_second == 5
 
 
 async def test_every_request_to_stripe_is_counted_whoever_made_it(account: Any, stand_in: Any) -> None:
