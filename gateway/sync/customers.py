@@ -32,6 +32,11 @@ log = structlog.get_logger(__name__)
 
 DISPUTABLE_S = 540 * 86_400
 """No network takes a dispute later than that after a payment."""
+OF_ANOTHER_ACCOUNT = (
+    "Stripe has none of the customers, so the key seems to belong to another account; nothing was ended. "
+    "To end one customer anyway, sync it by its id."
+)
+"""Why a read of all customers ended without ending those whom Stripe does not have."""
 _OUTAGE_PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 
 Result: TypeAlias = Literal["applied", "superseded", "missing", "unbound"]
@@ -165,6 +170,7 @@ class Sync:
         progress: Callable[[SyncReport], None] | None = None,
         *,
         after: str = "",
+        has_found: bool = False,
         per_second: float = MAX_PER_SECOND,
         because: str = "reconciliation",
         actor: str = "reconciliation",
@@ -173,11 +179,13 @@ class Sync:
         """Read every customer again, in the order of their ids.
 
         A customer whom Stripe does not have is ended only after some other customer was
-        found: if none is, the key belongs to another account, and nothing is ended.
+        found: if none is, the key belongs to another account, and nothing is ended. From
+        then on those of each page are ended before it is written down that the page is done.
 
         Args:
             progress: Called after each customer.
             after: Go on behind this customer: `cursor` of the report that stopped.
+            has_found: Whether that one had found a customer at Stripe.
             per_second: At most so many requests a second.
             because: For the audit log.
             actor: For the audit log.
@@ -186,7 +194,7 @@ class Sync:
         Returns:
             The report. `stopped_because` says whether it is complete.
         """
-        report = SyncReport(cursor=after)
+        report = SyncReport(cursor=after, has_found=has_found)
         pace = Pace(per_second)
         try:
             if not after:
@@ -197,12 +205,15 @@ class Sync:
                     report.cursor = row.customer_id
                     if progress is not None:
                         progress(report)
+                await self._end_missing(report, pace, because, actor)
                 if keep is not None and not await keep(report):
                     report.stopped_because = "another program has taken over"
                     return report
-            await self._end_missing(report, pace, because, actor)
         except (BillingUnavailable, LedgerUnavailable) as error:
             report.stopped_because = str(error)
+            return report
+        if report.missing and not report.has_found:
+            report.stopped_because = OF_ANOTHER_ACCOUNT
         return report
 
     async def _note_disputes(self) -> None:
@@ -297,18 +308,19 @@ class Sync:
             return
 
     async def _end_missing(self, report: SyncReport, pace: Pace, because: str, actor: str) -> None:
-        if not report.missing:
+        """End those of whom it is certain by now."""
+        if not report.has_found:
             return
-        if report.checked == len(report.missing):
-            report.stopped_because = (
-                "Stripe has none of the customers, so the key seems to belong to another account; nothing was ended. "
-                "To end one customer anyway, sync it by its id."
-            )
-            return
-        for customer_id in report.missing:
+        for customer_id in report.missing[report.ended :]:
             await pace.wait()
-            outcome = await self.sync_customer(customer_id, because, actor=actor)
-            report.changed += outcome.changed
+            try:
+                outcome = await self.sync_customer(customer_id, because, actor=actor)
+            except BillingRefused as error:
+                report.failed += 1
+                log.warning("customer not ended", customer_id=customer_id, reason=str(error))
+            else:
+                report.changed += outcome.changed
+            report.ended += 1
 
 
 def _count(report: SyncReport, customer_id: str, outcome: SyncOutcome) -> None:
@@ -317,6 +329,8 @@ def _count(report: SyncReport, customer_id: str, outcome: SyncOutcome) -> None:
     report.findings += [(customer_id, finding) for finding in outcome.findings]
     if outcome.result == "missing":
         report.missing.append(customer_id)
+    elif outcome.result != "unbound":
+        report.has_found = True
 
 
 def _in_short(subscription: Subscription | None) -> dict[str, str | None]:

@@ -3,6 +3,7 @@
 Laws:
 - one at a time: a claim in the ledger, renewed with every page, so the pace holds for all workers and commands;
 - a worker that dies leaves its claim, which runs out; another goes on behind the last page that was done;
+- a page is done when those are ended whom Stripe does not have, and none is before some customer was found;
 - what was found and repaired is told once (`core.alerts`): somebody should know why events did not come.
 """
 
@@ -19,7 +20,7 @@ from gateway.clock import Clock
 from gateway.core.alerts import BillingAlert, drift_repaired
 from gateway.core.reconciling import next_reconciliation
 from gateway.ledger import Ledger, ReconciliationRow
-from gateway.sync.customers import Sync
+from gateway.sync.customers import OF_ANOTHER_ACCOUNT, Sync
 from gateway.sync.reporting import MAX_PER_SECOND, SyncReport
 
 log = structlog.get_logger(__name__)
@@ -129,12 +130,14 @@ class Reconciler:
             report = await self._sync.sync_all(
                 progress,
                 after=(row.cursor or "") if after is None else after,
+                has_found=bool(row.cursor) and after is None,
                 per_second=per_second or self._schedule.per_second,
                 because=because,
                 actor=actor,
                 keep=lambda so_far: self._keep(row, so_far),
             )
-            is_complete = report.stopped_because is None
+            # With the key of another account there is nothing to go on with: the next one is due when it is due.
+            is_complete = report.stopped_because in {None, OF_ANOTHER_ACCOUNT}
         finally:
             await asyncio.shield(
                 self._ledger.end_reconciliation(self._worker, now=self._now(), is_complete=is_complete)
@@ -144,6 +147,11 @@ class Reconciler:
         return report
 
     async def _keep(self, row: ReconciliationRow, report: SyncReport) -> bool:
+        """Say how far it is. Until some customer was found nobody is ended, so it would have to begin anew."""
+        if not report.has_found:
+            return await self._ledger.keep_reconciliation(
+                self._worker, now=self._now(), lease_s=LEASE_S, cursor="", checked=0, drifted=0, failed=0
+            )
         return await self._ledger.keep_reconciliation(
             self._worker,
             now=self._now(),

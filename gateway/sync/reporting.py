@@ -24,6 +24,10 @@ class SyncReport:
     failed: int = 0
     missing: list[str] = field(default_factory=list)
     """Customers that Stripe does not have."""
+    ended: int = 0
+    """How many of these, from the first on, are done with; the others wait until some customer was found."""
+    has_found: bool = False
+    """Whether Stripe has any customer of ours: if none, the key belongs to another account."""
     findings: list[tuple[str, Finding]] = field(default_factory=list)
     cursor: str = ""
     """Last customer that is done; pass it as `after` to go on from here."""

@@ -8,6 +8,7 @@ import pytest
 
 from gateway.ledger import Ledger
 from gateway.sync import Comparing, Reconciler, ReconciliationBusy, Schedule, Sync
+from gateway.sync.reporting import SyncReport
 from tests.billing.conftest import CUS, DAY, NOW, SetClock
 
 FAST = Schedule(interval_s=DAY, per_second=1000)
@@ -102,6 +103,60 @@ async def test_an_outage_of_stripe_leaves_it_to_be_gone_on_with(
     report = await one.run_if_due()
     assert report is not None
     assert (report.checked, report.stopped_because) == (1, None)
+
+
+@pytest.mark.parametrize("missing", [{1}, {2}, {3}, {1, 2}, {2, 3}], ids=str)
+@pytest.mark.parametrize("breaks_after", [1, 2])
+async def test_whom_stripe_does_not_have_is_ended_also_if_it_was_broken_off(
+    missing: set[int],
+    breaks_after: int,
+    sync: Sync,
+    ledger: Ledger,
+    account: Any,
+    clock: SetClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.sync.customers._OUTAGE_PAUSES_S", (0.01,))
+    monkeypatch.setattr("gateway.sync.customers.PAGE", 1)
+    customers = {number: await add(ledger, account, number) for number in (1, 2, 3)}
+    for customer_id in customers.values():
+        await sync.sync_customer(customer_id, "before")
+    for number in missing:
+        del account.subscriptions[f"cus_{number}"]
+
+    def fail(report: SyncReport) -> None:
+        account.is_down = report.cursor == customers[breaks_after]
+
+    assert (await reconciler(sync, ledger, clock).run(fail, per_second=1000)).stopped_because is not None
+    account.is_down = False
+    report = await reconciler(sync, ledger, clock).run(per_second=1000)
+    assert report.stopped_because is None
+    for number, customer_id in customers.items():
+        recorded = await ledger.load_subscription(customer_id)
+        assert recorded is not None
+        assert (recorded.status == "customer_deleted") == (number in missing)
+
+
+async def test_a_key_of_another_account_ends_nobody_also_if_it_was_broken_off(
+    sync: Sync, ledger: Ledger, account: Any, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.sync.customers._OUTAGE_PAUSES_S", (0.01,))
+    monkeypatch.setattr("gateway.sync.customers.PAGE", 1)
+    customers = [await add(ledger, account, number) for number in (1, 2, 3)]
+    await sync.sync_customer(customers[0], "before")
+    account.subscriptions.clear()
+
+    def fail(report: SyncReport) -> None:
+        account.is_down = report.cursor == customers[1]
+
+    await reconciler(sync, ledger, clock).run(fail, per_second=1000)
+    account.is_down = False
+    report = await reconciler(sync, ledger, clock).run(per_second=1000)
+    assert "another account" in str(report.stopped_because)
+    assert await reconciler(sync, ledger, clock).run_if_due() is None
+    recorded = await ledger.load_subscription(customers[0])
+    assert recorded is not None
+    assert recorded.status == "active"
 
 
 async def test_a_comparison_says_what_differs_and_writes_nothing(
