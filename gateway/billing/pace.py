@@ -4,8 +4,8 @@ Stripe allows an account so many requests a second; what is beyond is answered w
 (events, sweeps) gets a share of its own, and waits for its turn. Whoever has a person waiting (checkout, portal, plan
 change) never waits here; but every request is counted, so that background work makes room for it.
 
-A 429 halves the pace, those of requests that were under way together once, and it recovers by and by: so several machines that know nothing of each other end up
-within what Stripe allows.
+A 429 halves the pace, those of requests that were under way together once, and it recovers by and by: so several
+machines that know nothing of each other end up within what Stripe allows.
 
 Source: https://docs.stripe.com/rate-limits (100 requests a second live, 25 in a sandbox, 25 per endpoint).
 """

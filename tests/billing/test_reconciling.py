@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from itertools import product
 from typing import Any
 
 import pytest
@@ -105,17 +106,16 @@ async def test_an_outage_of_stripe_leaves_it_to_be_gone_on_with(
     assert (report.checked, report.stopped_because) == (1, None)
 
 
-@pytest.mark.parametrize("missing", [{1}, {2}, {3}, {1, 2}, {2, 3}], ids=str)
-@pytest.mark.parametrize("breaks_after", [1, 2])
+@pytest.mark.parametrize("case", [*product([{1}, {2}, {3}, {1, 2}, {2, 3}], [1, 2])], ids=str)
 async def test_whom_stripe_does_not_have_is_ended_also_if_it_was_broken_off(
-    missing: set[int],
-    breaks_after: int,
+    case: tuple[set[int], int],
     sync: Sync,
     ledger: Ledger,
     account: Any,
     clock: SetClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    missing, breaks_after = case
     monkeypatch.setattr("gateway.sync.customers._OUTAGE_PAUSES_S", (0.01,))
     monkeypatch.setattr("gateway.sync.customers.PAGE", 1)
     customers = {number: await add(ledger, account, number) for number in (1, 2, 3)}
