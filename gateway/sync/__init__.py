@@ -10,17 +10,17 @@ events off in the background and looks for those that never arrived.
 
 from __future__ import annotations
 
-from gateway.sync.changing import (
+from gateway.sync.change_values import (
     ChangeTimeRefused,
     NoSubscription,
     PlanChanged,
-    PlanChanges,
     PlanPreview,
     SubscriptionEnding,
     SubscriptionScheduled,
     UnknownPlan,
     no_plan_words,
 )
+from gateway.sync.changing import PlanChanges
 from gateway.sync.comparing import Comparing, Comparison, Difference
 from gateway.sync.customers import HoldsPolicy, Sync, SyncOutcome
 from gateway.sync.extras import ExtrasOrder

@@ -16,15 +16,24 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from gateway.billing import ChangePreview, ChangeResult, LaterChange, PlanChange, PriceFacts
+from gateway.billing import ChangeResult, LaterChange, PlanChange, PriceFacts
 from gateway.clock import Clock
 from gateway.core.billing_facts import ItemFacts, ScheduleFacts, SubscriptionFacts
-from gateway.core.errors import BillingRefused, BillingUnavailable, Denied, PaymentRequired, TiergateError
+from gateway.core.errors import BillingRefused, BillingUnavailable, PaymentRequired
 from gateway.core.metered_items import find_metered, is_of_ours, prices_beside
 from gateway.core.overage import PriceName
-from gateway.core.policy import Plan, Policy
+from gateway.core.policy import Plan
 from gateway.core.projection import GOOD_STATUSES, Candidate
-from gateway.core.switching import Direction, Rung, When, direction_of
+from gateway.core.switching import Direction, When, direction_of
+from gateway.sync.change_rules import rung_of_item, rung_of_price, time_of, touchable
+from gateway.sync.change_values import (
+    NoSubscription,
+    PlanChanged,
+    PlanPreview,
+    SubscriptionEnding,
+    UnknownPlan,
+    no_plan_words,
+)
 from gateway.sync.customers import Sync
 from gateway.sync.extras import AS_IT_IS, ExtrasOrder, extras_change
 from gateway.sync.given_up import is_left_behind
@@ -34,70 +43,8 @@ from gateway.sync.unpaid import refuse_unpaid
 
 log = structlog.get_logger(__name__)
 
-_LONGEST_ECHO = 80
 _OWING_STATUSES = frozenset({"past_due", "unpaid"})
 _NOTHING_WAITS = ChangeResult(is_pending=False, payment_url=None)
-
-
-class UnknownPlan(TiergateError):
-    """Policy sells no plan of that name."""
-
-    code = "unknown-plan"
-
-
-def no_plan_words(plan_id: str | None) -> str:
-    """That there is none of that name, which is not repeated at length."""
-    return f"There is no plan {plan_id[:_LONGEST_ECHO]!r}." if plan_id else "No plan was chosen."
-
-
-class NoSubscription(TiergateError):
-    """There is no running subscription that could be changed."""
-
-    code = "no-subscription"
-
-
-class SubscriptionEnding(TiergateError):
-    """The subscription is set to end, so there is no next invoice that a change could be settled on."""
-
-    code = "subscription-ending"
-
-
-class SubscriptionScheduled(Denied):
-    """Somebody else planned what becomes of the subscription: the seller, or the customer in Stripe's portal."""
-
-    code = "subscription-scheduled"
-
-
-class ChangeTimeRefused(Denied):
-    """Policy does not let a change that goes this way take effect then."""
-
-    code = "change-time-refused"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanChanged:
-    """What became of a change, and what we know now."""
-
-    plan_id: str
-    result: ChangeResult
-    when: When
-    takes_effect_at: int
-    """Unix seconds. Of a change that waits for a payment: when it was asked for."""
-    is_recorded: bool
-    """Whether the ledger knows already; if not, Stripe's event brings it within seconds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanPreview:
-    """What a change would do."""
-
-    plan_id: str
-    direction: Direction
-    when: When
-    allowed: tuple[When, ...]
-    """When policy lets such a change take effect, the usual first."""
-    takes_effect_at: int
-    cost: ChangePreview
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,7 +193,7 @@ class PlanChanges:
         async with own_turn(self._sync.ledger, self._clock, customer_id):
             current = await self._sync.fetch_current(customer_id)
             if current is not None:
-                _touchable(current.facts.schedule)
+                touchable(current.facts.schedule)
                 await self._forget(current.facts)
             return await self._record(customer_id, "planned change taken back", actor)
 
@@ -308,15 +255,15 @@ class PlanChanges:
             raise NoSubscription("There is no running subscription to change.")
         if current.record.cancel_at is not None:
             raise SubscriptionEnding("The subscription is set to end; resume it in the billing portal, then change it.")
-        _touchable(current.facts.schedule)
+        touchable(current.facts.schedule)
         plan = current.plan if plan_id is None else policy.plans[plan_id]
         if plan is None or plan.plan_id not in policy.plans:
             raise UnknownPlan("The plan that there is is not sold any more: name another one.")
         beside = extras_change(policy, plan, current, extras)
         price = await self._sync.billing.changes.fetch_price(plan)
-        way = direction_of(_rung_of_item(current.item, current.plan, policy), _rung(price, plan, policy))
+        way = direction_of(rung_of_item(current.item, current.plan, policy), rung_of_price(price, plan, policy))
         direction = beside.direction if way == "same" or beside.direction == "downgrade" else way
-        when = _when(policy, direction, when)
+        when = time_of(policy, direction, when)
         wanted = [await self._metered_price(current, name) for name in prices_beside(policy, plan)]
         ours = {item.price_id for item in current.record.metered if is_of_ours(item, policy)}
         carried = {item.price_id: item for item in current.facts.items if item.is_metered}
@@ -355,47 +302,3 @@ class PlanChanges:
         """Id of a price of overage: the one that is paid already, also if its lookup key sells another by now."""
         carried = find_metered(current.record.metered, name)
         return await self._sync.billing.changes.fetch_metered(name) if carried is None else carried.price_id
-
-
-def _touchable(schedule: ScheduleFacts | None) -> ScheduleFacts | None:
-    """What may be planned anew. One of somebody else's that has nothing more to change stands in nobody's way."""
-    if schedule is not None and not schedule.is_ours and schedule.next_at is not None:
-        raise SubscriptionScheduled(
-            "A change of this subscription was planned elsewhere; take it back in the billing portal, or ask the "
-            "provider of this API."
-        )
-    return schedule
-
-
-def _when(policy: Policy, direction: Direction, asked: When | None) -> When:
-    if direction == "same":
-        return "now"
-    allowed = policy.switching.allowed(direction)
-    if asked is None:
-        return allowed[0]
-    if asked not in allowed:
-        raise ChangeTimeRefused(f"A change like this ({direction}) takes effect {_WORDS[allowed[0]]} only.")
-    return asked
-
-
-_WORDS: dict[When, str] = {"now": "at once", "period-end": "at the end of the billing period"}
-
-
-def _rung_of_item(item: ItemFacts, plan: Plan | None, policy: Policy) -> Rung:
-    return Rung(
-        price_id=item.price_id,
-        rank=-1 if plan is None else policy.tiers[plan.tier].rank,
-        interval=item.interval,
-        interval_count=item.interval_count,
-        amount=item.amount,
-    )
-
-
-def _rung(price: PriceFacts, plan: Plan, policy: Policy) -> Rung:
-    return Rung(
-        price_id=price.price_id,
-        rank=policy.tiers[plan.tier].rank,
-        interval=price.interval,
-        interval_count=price.interval_count,
-        amount=price.amount,
-    )

@@ -10,7 +10,13 @@ from gateway.billing import PortalFlow, PortalFlowName
 from gateway.core.errors import PaymentRequired
 from gateway.core.plan_map import ENDED_STATUSES
 from gateway.core.projection import GOOD_STATUSES
-from gateway.sync.changing import NoSubscription, SubscriptionEnding, SubscriptionScheduled, UnknownPlan, no_plan_words
+from gateway.sync.change_values import (
+    NoSubscription,
+    SubscriptionEnding,
+    SubscriptionScheduled,
+    UnknownPlan,
+    no_plan_words,
+)
 from gateway.sync.customers import Sync
 from gateway.sync.unpaid import refuse_unpaid
 

@@ -220,7 +220,7 @@ MUTANTS = (
     Mutant(
         "too many requests do not slow down who made them",
         _PACE,
-        "        self._gap_s = min(2 * self._gap_s, 1 / _SLOWEST_PER_S)\n",
+        "            self._gap_s = max(self._full_gap_s, min(2 * self._gap_s, 1 / _SLOWEST_PER_S))\n",
         "",
         _OF_PACE,
     ),

@@ -1,0 +1,64 @@
+"""Which changes of plan may be made, and when: what policy and plans made elsewhere say of one."""
+
+from __future__ import annotations
+
+from gateway.billing import PriceFacts
+from gateway.core.billing_facts import ItemFacts, ScheduleFacts
+from gateway.core.policy import Plan, Policy
+from gateway.core.switching import Direction, Rung, When
+from gateway.sync.change_values import ChangeTimeRefused, SubscriptionScheduled
+
+
+def touchable(schedule: ScheduleFacts | None) -> ScheduleFacts | None:
+    """What may be planned anew. One of somebody else's that has nothing more to change stands in nobody's way.
+
+    Raises:
+        SubscriptionScheduled: Somebody else planned a change that is still to come.
+    """
+    if schedule is not None and not schedule.is_ours and schedule.next_at is not None:
+        raise SubscriptionScheduled(
+            "A change of this subscription was planned elsewhere; take it back in the billing portal, or ask the "
+            "provider of this API."
+        )
+    return schedule
+
+
+def time_of(policy: Policy, direction: Direction, asked: When | None) -> When:
+    """When a change takes effect.
+
+    Raises:
+        ChangeTimeRefused: Policy does not let it take effect when it was asked for.
+    """
+    if direction == "same":
+        return "now"
+    allowed = policy.switching.allowed(direction)
+    if asked is None:
+        return allowed[0]
+    if asked not in allowed:
+        raise ChangeTimeRefused(f"A change like this ({direction}) takes effect {_WORDS[allowed[0]]} only.")
+    return asked
+
+
+_WORDS: dict[When, str] = {"now": "at once", "period-end": "at the end of the billing period"}
+
+
+def rung_of_item(item: ItemFacts, plan: Plan | None, policy: Policy) -> Rung:
+    """How high what is had now stands. `plan`: that the item is of; None: policy does not know it."""
+    return Rung(
+        price_id=item.price_id,
+        rank=-1 if plan is None else policy.tiers[plan.tier].rank,
+        interval=item.interval,
+        interval_count=item.interval_count,
+        amount=item.amount,
+    )
+
+
+def rung_of_price(price: PriceFacts, plan: Plan, policy: Policy) -> Rung:
+    """How high what is asked for stands."""
+    return Rung(
+        price_id=price.price_id,
+        rank=policy.tiers[plan.tier].rank,
+        interval=price.interval,
+        interval_count=price.interval_count,
+        amount=price.amount,
+    )
