@@ -449,6 +449,22 @@ async def test_a_charge_back_whose_answer_is_lost_is_counted_once(remote, parts,
     assert (await parts.cache.read_usage(customer_id)).quotas["q:requests:period"][1] == 5
 
 
+async def test_a_charge_back_that_does_not_arrive_is_sent_again(remote, parts, line, paying):
+    customer_id, key = paying
+    await line.close()
+    await admitted(remote.admission, key, 4)
+    await line.open()
+    await all_back(remote.cache)
+    await remote.outages._cache.ping()  # its connection is open: what is asked next is the charge-back itself
+    line.swallow()
+    assert await remote.outages.charge_back() == []
+    assert (await parts.cache.read_usage(customer_id)).quotas["q:requests:period"][1] == 1
+    line.hear()
+    await all_back(remote.cache)
+    assert await remote.outages.charge_back() == [customer_id]
+    assert (await parts.cache.read_usage(customer_id)).quotas["q:requests:period"][1] == 5
+
+
 async def test_a_call_that_is_not_billed_is_owed_nothing(remote, line, paying):
     _, key = paying
     await line.close()

@@ -117,13 +117,18 @@ class ClusterLine:
         for way in self._ways.values():
             way.deafen()
 
+    def swallow(self) -> None:
+        """Pass on nothing of what is asked, and cut the connection."""
+        for way in self._ways.values():
+            way.swallow()
+
     def cut_answers_after(self, count: int) -> None:
         """Pass on what is asked, and cut the connection after so many bytes of each answer."""
         for way in self._ways.values():
             way.cut_answers_after(count)
 
     def hear(self) -> None:
-        """Answers arrive again."""
+        """Questions and answers arrive again."""
         for way in self._ways.values():
             way.hear()
 

@@ -17,6 +17,7 @@ class Line(Listener):
         self._passing = asyncio.Event()
         self._passing.set()
         self._answer_bytes: int | None = None
+        self._is_swallowing = False
         self._delay_s = 0.0
         self.accepted = 0
 
@@ -42,13 +43,18 @@ class Line(Listener):
         """Pass on what is asked, and cut the connection instead of answering."""
         self._answer_bytes = 0
 
+    def swallow(self) -> None:
+        """Pass on nothing of what is asked, and cut the connection."""
+        self._is_swallowing = True
+
     def cut_answers_after(self, count: int) -> None:
         """Pass on what is asked, and cut the connection after so many bytes of each answer."""
         self._answer_bytes = count
 
     def hear(self) -> None:
-        """Answers arrive again."""
+        """Questions and answers arrive again."""
         self._answer_bytes = None
+        self._is_swallowing = False
 
     def slow_down(self, delay_s: float) -> None:
         """Pass on everything, so much later."""
@@ -76,6 +82,8 @@ class Line(Listener):
                 await self._passing.wait()
                 if self._delay_s:
                     await asyncio.sleep(self._delay_s)
+                if self._is_swallowing and not answers:
+                    break
                 if answers:
                     data = self._heard(data)
                 if answers and self._answer_bytes is not None:
