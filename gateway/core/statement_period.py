@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 PERIOD_HINT = "a period is written as current, last, 2026-10-14, or 2026-01-01..2026-07-01"
 _BETWEEN = ".."
 _LONGEST_S = 5 * 366 * 86_400
+_BEGINNING_S = 86_400
+"""What lies before the plan of a customer who buys within a day is no period that anybody asks about."""
 
 
 class PeriodInvalid(ValueError):
@@ -60,6 +62,11 @@ def find_span(text: str, account: Account, now: float) -> Span:
     if not span.since < span.until <= span.since + _LONGEST_S:
         raise PeriodInvalid("a period begins before it ends, at most five years before")
     return span
+
+
+def usual_period(account: Account, now: float) -> str:
+    """What a customer sees who names no period: the last that is over, or the first of a new customer."""
+    return "last" if find_span("last", account, now).until > account.created_at + _BEGINNING_S else "current"
 
 
 def _around(account: Account, instant: float) -> Span:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from litestar import get
 
-from gateway.core.statement_period import PeriodInvalid, find_span
+from gateway.core.statement_period import PeriodInvalid, find_span, usual_period
 from gateway.core.statement_words import VERDICTS
 from gateway.statements import draw_up
 from gateway.web.page_frame import FromVisit, Page
@@ -19,7 +19,6 @@ from gateway.web.stripe_turns import take_turn
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gateway.core.account import Account
     from gateway.core.policy import Meter
     from gateway.core.statement import Verdict
     from gateway.web.statement_view import UsageProofView
@@ -68,7 +67,7 @@ async def show_account_statement(visit: FromVisit, period: str = "") -> Page:
     await take_turn(runtime, who.customer_id)
     now = runtime.clock.now()
     try:
-        span = find_span(period[:100] or _usual_period(who.account, now), who.account, now)
+        span = find_span(period[:100] or usual_period(who.account, now), who.account, now)
     except PeriodInvalid as error:
         raise RequestInvalid(f"The period cannot be understood: {error}.") from None
     found = await draw_up(who.customer_id, span, ledger=runtime.ledger, billing=runtime.billing, now=int(now))
@@ -83,10 +82,6 @@ async def show_account_statement(visit: FromVisit, period: str = "") -> Page:
         invoices=[_table(invoice) for invoice in view.invoices],
         is_compared=found.is_compared,
     )
-
-
-def _usual_period(account: Account, now: float) -> str:
-    return "last" if find_span("last", account, now).until > account.created_at else "current"
 
 
 def _lead(verdict: Verdict, view: StatementView) -> str:
