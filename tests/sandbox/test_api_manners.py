@@ -54,9 +54,9 @@ async def test_a_missing_object_is_404_and_a_wrong_reference_400(sandbox: Any) -
 
 
 async def test_an_unknown_path_is_404_in_stripes_shape(sandbox: Any) -> None:
-    error = await _refused(sandbox.v1.coupons.list_async())
+    error = await _refused(sandbox.v1.payouts.list_async())
     assert error.http_status == 404
-    assert str(error.user_message).startswith("Unrecognized request URL (GET: /v1/coupons)")
+    assert str(error.user_message).startswith("Unrecognized request URL (GET: /v1/payouts)")
 
 
 @pytest.mark.parametrize("key", ["sk_test_other", "sk_live_abc", ""], ids=["wrong", "live", "none"])
