@@ -147,7 +147,7 @@ class EdgePlan:
             claim = limit.claim
             if returns and isinstance(claim, QuotaClaim):
                 left = min(left + claim.cost, limit.quota)
-            elif told and claim.cost and isinstance(claim, QuotaClaim):
+            elif told and isinstance(claim, QuotaClaim):  # no repeat: a route that settles has none
                 cost = told.get(limit.meter, claim.cost)
                 left = min(max(0, left + claim.cost - cost), limit.quota)
             if limit.allowance is not None and limit.has_overage:

@@ -50,13 +50,6 @@ MUTANTS = (
         _ANSWERED,
     ),
     Mutant(
-        "a repeat is settled as if it had been charged",
-        "gateway/web/edge_plan.py",
-        "elif told and claim.cost and isinstance(claim, QuotaClaim):",
-        "elif told and isinstance(claim, QuotaClaim):",
-        _ANSWERED,
-    ),
-    Mutant(
         "what a caller left before a response is charged whatever policy says",
         _OUTCOME,
         "return by_caller and billable.abandoned",
