@@ -304,3 +304,13 @@ def stage() -> Iterator[Stage]:
     """Servers behind them."""
     with Stage() as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def apart(any_cache: OpenCache) -> Iterator[dict[str, str]]:
+    """A ledger and a cache of a module's own: gateways with other policies and settings work on the shared ones."""
+    with tempfile.TemporaryDirectory(prefix="tg") as folder:
+        ledger_url = f"sqlite:///{folder}/ledger.sqlite3"
+        migrate(ledger_url)
+        with any_cache(Path(folder)) as cache_url:
+            yield {"TIERGATE_LEDGER_URL": ledger_url, "TIERGATE_REDIS_URL": cache_url, "TIERGATE_DATA_DIR": folder}

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import re
-import tempfile
-from pathlib import Path
 
 import httpx
 import pytest
 
-from gateway.ledger import migrate
 from tests.web.page_steps import signed_up
 
 CHECKOUT = "/api/v1/create-checkout"
@@ -39,16 +36,6 @@ routes:
   - {match: GET /v1/get, requires: sso}
   - {match: "* /v1/**"}
 """
-
-
-@pytest.fixture(scope="module")
-def apart(any_cache):
-    """A ledger and a cache of its own: the other gateways read the same prices as other plans."""
-    with tempfile.TemporaryDirectory(prefix="tg") as folder:
-        ledger_url = f"sqlite:///{folder}/ledger.sqlite3"
-        migrate(ledger_url)
-        with any_cache(Path(folder)) as cache_url:
-            yield {"TIERGATE_LEDGER_URL": ledger_url, "TIERGATE_REDIS_URL": cache_url, "TIERGATE_DATA_DIR": folder}
 
 
 @pytest.fixture(scope="module")

@@ -29,9 +29,9 @@ plans:
 
 
 @pytest.fixture
-def sells_overage(start_gateway, tmp_path: Path):
+def sells_overage(start_gateway, apart, tmp_path: Path):
     directory = write_policy(tmp_path, 'routes:\n  - match: "* /v1/**"\n', tiers=TIERS)
-    return start_gateway(TIERGATE_POLICY_DIR=str(directory), TIERGATE_METER_REPORT_INTERVAL_S="1")
+    return start_gateway(**apart, TIERGATE_POLICY_DIR=str(directory), TIERGATE_METER_REPORT_INTERVAL_S="1")
 
 
 def told(answer):
