@@ -58,6 +58,19 @@ class _Life:
     replace_at: float = 0.0
 
 
+class Worker(Process):
+    """A worker's process whose readiness is seen.
+
+    uvicorn makes its server when it is first asked for, which is at once by the thread that answers the parent and by
+    the one that serves: each could make one, and the parent would wait for the one that never serves.
+    """
+
+    def target(self, sockets: list[socket.socket] | None = None) -> None:
+        """In the child: make the server, then answer and serve."""
+        _ = self.server
+        super().target(sockets)
+
+
 class Supervisor(Multiprocess):
     """Starts workers, keeps them going and ends them.
 
@@ -155,7 +168,7 @@ class Supervisor(Multiprocess):
         self._lives = {worker: self._lives[worker] for worker in self.processes}
 
     def _start(self, *, failed_before: int) -> Process:
-        worker = Process(self.config, self.sockets)
+        worker = Worker(self.config, self.sockets)
         worker.start()
         self._lives[worker] = _Life(started_at=time.monotonic(), failed_before=failed_before)
         return worker
