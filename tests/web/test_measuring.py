@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import select
+import selectors
 from contextlib import ExitStack
 
 import httpx
@@ -216,7 +216,10 @@ def test_calls_whose_body_is_waited_for_are_in_progress(start_gateway, tmp_path,
     client, other = gateway.customer()[2], gateway.customer()[2]
     with ExitStack() as stack:
         callers = [stack.enter_context(RawCaller(gateway.url)).send(slow(client)) for _ in range(3)]
-        answered, _, _ = select.select([caller.socket for caller in callers], [], [], 20)
+        with selectors.DefaultSelector() as looking:  # `select` knows no number above 1,023
+            for caller in callers:
+                looking.register(caller.socket, selectors.EVENT_READ)
+            answered = [key.fileobj for key, _ in looking.select(20)]
         [refused] = [caller for caller in callers if caller.socket in answered]
         answer = refused.read()
         assert (answer.status, answer.code) == (429, "too-many-concurrent")
