@@ -17,7 +17,7 @@ from gateway.cli.house import House
 from gateway.cli.part import Part
 from gateway.clock import SimulatedClock
 from tests.journeys.buyers import GOOD_CARD, until
-from tests.kills.watching import FOLDER_VARIABLE, Plan
+from tests.kills.watching import FOLDER_VARIABLE, Plan, sign_of
 
 _ROOT = Path(__file__).parents[2]
 _DAY_S = 86_400
@@ -95,15 +95,25 @@ class Site:
         """Whether the plan was carried out."""
         return not (self.folder / "plan").exists()
 
-    def call_off(self) -> None:
-        """The plan is not carried out any more."""
-        (self.folder / "plan").unlink(missing_ok=True)
+    def is_at_rest(self, path: str) -> bool:
+        """Whether no process is on this path."""
+        return not list(self.folder.glob(sign_of(Path(), path, "*").name))
+
+    def call_off(self) -> bool:
+        """The plan is not carried out any more. Whether it had not been: who takes it away decides, here as there."""
+        try:
+            (self.folder / "plan").unlink()
+        except FileNotFoundError:
+            return False
+        return True
 
     def revive(self) -> None:
         """Start the gateway again, if it was one process; of several, the supervisor does it."""
         if self.house.workers > 1:
             return
         assert self.house.await_end() == signal.SIGKILL
+        for left in self.folder.glob(sign_of(Path(), "*", "*").name):
+            left.unlink()
         self.house.start_gateway()
 
     def steps(self) -> dict[str, list[str]]:

@@ -232,11 +232,10 @@ def test_a_process_that_is_killed_at_any_step_loses_nothing_and_does_nothing_twi
     site = new_site(policy=_OVERAGE if path == "report" else None)
     for number in count():
         make_good = walk(site, lambda number=number: site.plan(path, number, fate))
-        was_killed = site.was_killed
+        until(lambda: site.was_killed or site.is_at_rest(path))
+        was_killed = not site.call_off()
         if was_killed:
             site.revive()
-        else:
-            site.call_off()
         make_good()
         if not was_killed:
             break
@@ -257,8 +256,7 @@ def test_a_double_click_on_two_workers_of_which_one_is_killed_at_any_step_sells_
         site.plan("checkout", number, fate)
         with ThreadPoolExecutor(2) as clicks:
             answers = list(clicks.map(site.checkout, [user_id] * 2))
-        was_killed = site.was_killed
-        site.call_off()
+        was_killed = not site.call_off()
         until(lambda user_id=user_id: site.checkout(user_id))
         assert [site.pay(page) for page in site.open_pages(user_id)].count(True) == 1
         site.settle_down()

@@ -8,10 +8,12 @@ Steps on a planned path are noted in a file, with their numbers and who took the
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +74,11 @@ class Plan:
         return cls(name=name, path=path, number=int(number), fate=fate)
 
 
+def sign_of(folder: Path, path: str, process: int | str) -> Path:
+    """The file that is there while a process is on a path."""
+    return folder / f"walking {path} {process}"
+
+
 class Watch:
     """Counts the steps of this process, for one plan after the other."""
 
@@ -79,6 +86,21 @@ class Watch:
         self._folder = folder
         self._name = ""
         self._steps = 0
+        self._walking: Counter[str] = Counter()
+
+    @contextlib.contextmanager
+    def walk(self, path: str) -> Iterator[None]:
+        """On a path; a file says so as long as this process lives and is on it."""
+        token, sign = _path.set(path), sign_of(self._folder, path, os.getpid())
+        self._walking[path] += 1
+        sign.touch()
+        try:
+            yield
+        finally:
+            self._walking[path] -= 1
+            if not self._walking[path]:
+                sign.unlink()
+            _path.reset(token)
 
     async def take(self, kind: str, name: str, do: Callable[[], Awaitable[Any]]) -> Any:
         """One step."""
@@ -133,7 +155,7 @@ def watch(folder: Path) -> None:
     for name in _OF_CACHE:
         setattr(Cache, name, _cache_step(taking, name, getattr(Cache, name)))
     for path, owner, name in PATHS:
-        setattr(owner, name, _on_path(path, getattr(owner, name)))
+        setattr(owner, name, _on_path(taking, path, getattr(owner, name)))
 
 
 def _cache_step(taking: Watch, name: str, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
@@ -144,15 +166,12 @@ def _cache_step(taking: Watch, name: str, call: Callable[..., Awaitable[Any]]) -
     return step
 
 
-def _on_path(path: str, begin: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+def _on_path(taking: Watch, path: str, begin: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     @functools.wraps(begin)
     async def go(*args: Any, **options: Any) -> Any:
         if path == "settlement" and not args[0]._charged:  # nothing to settle
             return await begin(*args, **options)
-        token = _path.set(path)
-        try:
+        with taking.walk(path):
             return await begin(*args, **options)
-        finally:
-            _path.reset(token)
 
     return go
