@@ -10,7 +10,7 @@ from litestar.datastructures import Cookie
 from litestar.params import FromPath
 
 from gateway.core.access import Access
-from gateway.core.account import Account, Subscription
+from gateway.core.account import Account
 from gateway.core.key_order import KeyOrder
 from gateway.core.limits import Quota
 from gateway.core.policy import Policy
@@ -19,7 +19,8 @@ from gateway.ledger import DAY_S, KeyRow
 from gateway.provisioning import IssuedKey
 from gateway.usage import LimitUsage, Usage, read_usage
 from gateway.web.account_notes import account_note
-from gateway.web.offers import read_prices
+from gateway.web.account_plan import extras_to_change, plan_choices, planned_change, seats_had
+from gateway.web.extras_form import add_on_words
 from gateway.web.page_frame import FromVisit, Page, SignedIn, Visit
 from gateway.web.page_words import (
     STANDING_WORDS,
@@ -27,7 +28,6 @@ from gateway.web.page_words import (
     group_words,
     limit_sentence,
     moment,
-    price_words,
     unit_words,
     window_words,
 )
@@ -40,6 +40,8 @@ _CHANGING = "The plan is changed. The new limits apply within seconds; load this
 _NOTICES = {
     "revoked": "The key is revoked. Calls with it are refused from now on.",
     "changed": "The plan is changed. The new limits apply from now on.",
+    "adjusted": "Seats and add-ons are changed. The new limits apply from now on.",
+    "same": "Nothing was changed: that is what you have.",
     "changing": _CHANGING,
     "planned": "The change is planned. Until then everything stays as it is.",
     "kept": "The plan stays as it is.",
@@ -97,22 +99,6 @@ class KeyLine:
     expires: Moment | None
     is_replaced: bool
     """It has a successor and works until it expires; it cannot be rotated again."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedChange:
-    """A change that comes by itself."""
-
-    plan: str
-    at: Moment | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanChoice:
-    """A plan that the customer could have instead."""
-
-    plan_id: str
-    label: str
 
 
 @get("/account")
@@ -185,10 +171,13 @@ async def _account_page(
         kept_until=moment(access.grace_until),
         period_ends=moment(subscription.period_ends_at) if subscription is not None and access.plan_id else None,
         cancels=moment(subscription.cancel_at) if subscription is not None and access.plan_id else None,
-        scheduled=_scheduled(subscription, policy, runtime.clock.now()),
+        scheduled=planned_change(subscription, policy, runtime.clock.now()),
         has_billing=row is not None and row.stripe_customer_id is not None,
         is_subscribed=access.plan_id is not None,
-        choices=await _choices(visit, policy, access),
+        choices=await plan_choices(visit, policy, access),
+        seats=seats_had(access, subscription, policy),
+        add_ons=add_on_words(subscription.add_ons, policy) if subscription is not None and access.plan_id else [],
+        extras=await extras_to_change(visit, policy, access, subscription),
         quotas=_quotas(usage, account, policy),
         overages=overage_rows(usage, account, policy),
         usage_is_late=usage.source == "ledger",
@@ -204,26 +193,6 @@ def _granted_until(account: Account, access: Access, policy: Policy, now: float)
     if grant is None or grant_state(grant, access, policy, now) != "in-force":
         return None
     return moment(grant.ends_at)
-
-
-def _scheduled(subscription: Subscription | None, policy: Policy, now: float) -> PlannedChange | None:
-    if subscription is None or subscription.scheduled_at is None or subscription.scheduled_at <= now:
-        return None
-    plan = policy.find_plan(subscription.scheduled_plan_id)
-    return PlannedChange(plan="another plan" if plan is None else plan.title, at=moment(subscription.scheduled_at))
-
-
-async def _choices(visit: Visit, policy: Policy, access: Access) -> list[PlanChoice]:
-    if not policy.plans:
-        return []
-    prices = await read_prices(visit.runtime, policy) or {}
-    choices = []
-    for plan in policy.plans.values():
-        price = price_words(prices.get(plan.plan_id))
-        if plan.plan_id != access.plan_id:
-            label = plan.title if price is None else f"{plan.title} ({price[0]} {price[1]})"
-            choices.append(PlanChoice(plan_id=plan.plan_id, label=label))
-    return choices
 
 
 def _paces(access: Access, policy: Policy) -> list[str]:

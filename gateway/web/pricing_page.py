@@ -9,30 +9,17 @@ from litestar import get, post
 from gateway.billing import PriceFacts
 from gateway.checkout import AlreadySubscribed
 from gateway.core.access import decide_access
-from gateway.core.offer import AddOn, SeatRange
+from gateway.core.offer import SeatRange
 from gateway.core.policy import Policy, Tier
 from gateway.core.purchase import Extras
 from gateway.web.callers import client_address
 from gateway.web.claim_cookie import claim_cookie, old_claims
+from gateway.web.extras_form import AddOnCard, add_on_card, asked_seats, picked_add_ons
 from gateway.web.offers import read_add_on_prices, read_prices
 from gateway.web.page_frame import FromVisit, Page, Visit
 from gateway.web.page_words import feature_words, limit_sentence, price_words
 from gateway.web.refusals import NotAuthorized
 from gateway.web.returning import begun_before, paid_before
-
-_ADD_ON = "add_on:"
-_LONGEST_NUMBER = 10
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AddOnCard:
-    """One add-on that a plan is sold with."""
-
-    name: str
-    title: str
-    price: tuple[str, str] | None
-    adds: str
-    """What it adds, in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,12 +88,7 @@ async def buy(visit: FromVisit) -> Page:
 
 def _extras(fields: dict[str, str]) -> Extras:
     """What was chosen beside the plan. A number that is none is refused as one that is not sold."""
-    text = fields.get("seats")
-    picked = tuple(name.removeprefix(_ADD_ON) for name in fields if name.startswith(_ADD_ON))
-    if text is None:
-        return Extras(add_ons=picked)
-    is_number = text.isascii() and text.isdecimal() and len(text) < _LONGEST_NUMBER
-    return Extras(seats=int(text) if is_number else 0, add_ons=picked)
+    return Extras(seats=asked_seats(fields), add_ons=picked_add_ons(fields))
 
 
 def tier_cards(
@@ -121,14 +103,8 @@ def tier_cards(
         current_plan: Of who looks.
     """
     tiers = sorted(policy.tiers.values(), key=lambda tier: tier.rank)
-    add_ons = {name: _add_on_card(add_on, policy, extra.get(name)) for name, add_on in policy.add_ons.items()}
+    add_ons = {name: add_on_card(add_on, policy, extra.get(name)) for name, add_on in policy.add_ons.items()}
     return tuple(_card(tier, policy, prices, add_ons, current_plan) for tier in tiers)
-
-
-def _add_on_card(add_on: AddOn, policy: Policy, price: PriceFacts | None) -> AddOnCard:
-    adds = [*(f"{limit_sentence(limit, policy.meters)} more" for limit in add_on.limits)]
-    adds += [feature.replace("-", " ") for feature in sorted(add_on.features)]
-    return AddOnCard(name=add_on.name, title=add_on.title, price=price_words(price), adds=", ".join(adds))
 
 
 def _card(

@@ -1,0 +1,73 @@
+"""What the account page says of the plan: what there is, what comes by itself, and what it can be changed to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.core.access import Access
+from gateway.core.account import Subscription
+from gateway.core.policy import Policy
+from gateway.core.projection import GOOD_STATUSES
+from gateway.web.extras_form import ExtrasForm, extras_form
+from gateway.web.offers import read_add_on_prices, read_prices
+from gateway.web.page_frame import Visit
+from gateway.web.page_words import Moment, moment, price_words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedChange:
+    """A change that comes by itself."""
+
+    plan: str
+    at: Moment | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanChoice:
+    """A plan that the customer could have instead."""
+
+    plan_id: str
+    label: str
+
+
+def planned_change(subscription: Subscription | None, policy: Policy, now: float) -> PlannedChange | None:
+    """None: it stays as it is."""
+    if subscription is None or subscription.scheduled_at is None or subscription.scheduled_at <= now:
+        return None
+    plan = policy.find_plan(subscription.scheduled_plan_id)
+    return PlannedChange(plan="another plan" if plan is None else plan.title, at=moment(subscription.scheduled_at))
+
+
+async def plan_choices(visit: Visit, policy: Policy, access: Access) -> list[PlanChoice]:
+    """Every other plan on sale."""
+    if not policy.plans:
+        return []
+    prices = await read_prices(visit.runtime, policy) or {}
+    choices = []
+    for plan in policy.plans.values():
+        price = price_words(prices.get(plan.plan_id))
+        if plan.plan_id != access.plan_id:
+            label = plan.title if price is None else f"{plan.title} ({price[0]} {price[1]})"
+            choices.append(PlanChoice(plan_id=plan.plan_id, label=label))
+    return choices
+
+
+def seats_had(access: Access, subscription: Subscription | None, policy: Policy) -> int | None:
+    """How many there are; None: the plan is not sold by the seat."""
+    if subscription is None or access.plan_id is None:
+        return None
+    plan = policy.find_plan(access.plan_id)
+    is_by_seat = (plan is not None and plan.seats is not None) or subscription.seats != 1
+    return subscription.seats if is_by_seat else None
+
+
+async def extras_to_change(
+    visit: Visit, policy: Policy, access: Access, subscription: Subscription | None
+) -> ExtrasForm | None:
+    """The form for what is beside the plan, while there is a plan that runs."""
+    plan = policy.plans.get(access.plan_id or "")
+    if subscription is None or plan is None or subscription.plan_id != plan.plan_id:
+        return None
+    if subscription.status not in GOOD_STATUSES:
+        return None
+    return extras_form(policy, plan, subscription, await read_add_on_prices(visit.runtime, policy) or {})
