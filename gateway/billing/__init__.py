@@ -16,6 +16,7 @@ from gateway.billing.meter_errors import ERROR_REPORTS
 from gateway.billing.portal import PortalFlow, PortalFlowName
 from gateway.billing.previewing import ChangePreview, PreviewLine
 from gateway.billing.reading import CheckoutFacts, PriceFacts
+from gateway.billing.sales import Sales, check_rhythm
 from gateway.billing.values import ChangeResult, CheckoutLink, LaterChange, PlanChange
 from gateway.billing.webhook import (
     MAX_PAYLOAD_BYTES,
@@ -59,9 +60,11 @@ __all__ = [
     "PortalFlowName",
     "PreviewLine",
     "PriceFacts",
+    "Sales",
     "StripeOptions",
     "StripeReport",
     "WrongStripeMode",
+    "check_rhythm",
     "claimed_customer",
     "meaning_of",
     "remapped_price",

@@ -24,7 +24,7 @@ from gateway.billing.health import StripeReport, examine
 from gateway.billing.invoices import InvoiceReader
 from gateway.billing.meter_errors import MeterErrors
 from gateway.billing.meter_events import MeterEvents
-from gateway.billing.meter_facts import MeterFacts, read_meter
+from gateway.billing.meter_facts import MeterFacts
 from gateway.billing.pace import Pace
 from gateway.billing.plan_changes import PlanChanger
 from gateway.billing.portal import PortalFlow, portal_params
@@ -34,6 +34,7 @@ from gateway.billing.reading import (
     PriceFacts,
     read_checkout,
 )
+from gateway.billing.sales import Sales
 from gateway.billing.transport import Transport
 from gateway.billing.undelivered import list_undelivered
 from gateway.billing.values import CheckoutLink
@@ -115,7 +116,8 @@ class Billing:
         self.invoices = InvoiceReader(self._client, deadline_s=options.deadline_s)
         """What a customer is billed."""
         self._prices = PriceList(self._client, ttl_s=options.price_ttl_s, deadline_s=options.deadline_s)
-        self.changes = PlanChanger(self._client, self._prices, deadline_s=options.deadline_s)
+        self._sales = Sales(self._client, self._prices, deadline_s=options.deadline_s)
+        self.changes = PlanChanger(self._client, self._prices, self._sales, deadline_s=options.deadline_s)
         """Changes of running subscriptions."""
         self.meter_events = MeterEvents(self._client, deadline_s=options.deadline_s)
         """Units beyond quotas."""
@@ -152,12 +154,10 @@ class Billing:
             None if Stripe does not have this customer any more.
 
         Raises:
-            BillingRefused: Also if Stripe has no active price for the plan or an add-on.
+            BillingRefused: Also if Stripe has no active price for any of it, or if the prices do not fit together.
         """
-        price_ids = [await self._price_for_sale(purchase.plan)]
-        price_ids += [await self._price_for_sale(add_on) for add_on in purchase.add_ons]
-        metered = [await self._prices.fetch_metered(price) for price in purchase.metered]
-        params = checkout_params(purchase, buyer, tuple(price_ids), tuple(metered))
+        price_ids, metered_ids = await self._sales.price_ids(purchase)
+        params = checkout_params(purchase, buyer, price_ids, metered_ids)
         async with stripe_call("create a checkout", self._deadline_s):
             try:
                 session = await self._client.v1.checkout.sessions.create_async(params)
@@ -257,8 +257,7 @@ class Billing:
 
     async def fetch_meter(self, meter_id: str) -> MeterFacts:
         """The Billing Meter of a price."""
-        async with stripe_call("read a meter", self._deadline_s):
-            return read_meter(await self._client.v1.billing.meters.retrieve_async(meter_id))
+        return await self._sales.fetch_meter(meter_id)
 
     def forget_prices(self) -> None:
         """Read prices again when they are next asked for."""
@@ -284,6 +283,3 @@ class Billing:
             also=also,
             portal_configuration=self._portal_configuration,
         )
-
-    async def _price_for_sale(self, sold: Plan | AddOn) -> str:
-        return sold.price_id or (await self._prices.fetch_for_sale(sold)).price_id

@@ -18,11 +18,11 @@ from gateway.billing.failures import is_missing, stripe_call
 from gateway.billing.previewing import ChangePreview, read_preview
 from gateway.billing.prices import PriceList
 from gateway.billing.reading import PriceFacts
+from gateway.billing.sales import Sales
 from gateway.billing.scheduling import Scheduler
 from gateway.billing.values import ChangeResult, PlanChange
 from gateway.billing.webhook import METADATA_GIVES_UP
 from gateway.core.offer import AddOn
-from gateway.core.overage import PriceName
 from gateway.core.policy import Plan
 from gateway.core.switching import Proration
 
@@ -44,9 +44,11 @@ _BEHAVIORS: dict[Proration, Literal["create_prorations", "always_invoice", "none
 class PlanChanger:
     """Previews and makes changes. Every call fails as `failures.stripe_call` says."""
 
-    def __init__(self, client: stripe.StripeClient, prices: PriceList, *, deadline_s: float) -> None:
+    def __init__(self, client: stripe.StripeClient, prices: PriceList, sales: Sales, *, deadline_s: float) -> None:
         self._client = client
         self._prices = prices
+        self.sales = sales
+        """What may be sold beside a plan."""
         self._deadline_s = deadline_s
         self.later = Scheduler(client, deadline_s=deadline_s)
         """Changes at the end of the period."""
@@ -58,10 +60,6 @@ class PlanChanger:
             BillingRefused: Also if Stripe has no active price for it.
         """
         return await self._prices.fetch_for_sale(plan)
-
-    async def fetch_metered(self, price: PriceName) -> str:
-        """The id of a price of overage; see `PriceList.fetch_metered`."""
-        return await self._prices.fetch_metered(price)
 
     async def preview(self, change: PlanChange) -> ChangePreview:
         """What a plan change would cost. Nothing is changed."""

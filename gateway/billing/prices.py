@@ -71,19 +71,6 @@ class PriceList:
             raise BillingRefused(f"The {kind} {name!r} has no price for sale at the payment provider.")
         return found
 
-    async def fetch_metered(self, price: PriceName) -> str:
-        """The id of a price of overage, read now.
-
-        Raises:
-            BillingRefused: Also if Stripe has no such active price, or if it bills no usage.
-            BillingUnavailable: Stripe did not say.
-        """
-        found = await self.find_overage(price)
-        if found is None or not found.is_metered:
-            log.error("overage has no active metered price in stripe", price=str(price.price_id or price.lookup_key))
-            raise BillingRefused("A price of overage is missing at the payment provider, or bills no usage.")
-        return found.price_id
-
     async def find_overage(self, price: PriceName) -> PriceFacts | None:
         """A price of overage, read now; None: Stripe does not have it.
 

@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gateway.core.account import MeteredItem
+from gateway.core.overage import MeteredPrice
 from gateway.core.spending import never_rises
 
 if TYPE_CHECKING:
@@ -114,8 +115,16 @@ def is_of_ours(item: MeteredItem, policy: Policy) -> bool:
 
 def prices_beside(policy: Policy, plan: Plan) -> tuple[PriceName, ...]:
     """The metered prices of which a subscription to a plan has an item each."""
+    return tuple(one.price for one in metered_beside(policy, plan))
+
+
+def metered_beside(policy: Policy, plan: Plan) -> tuple[MeteredPrice, ...]:
+    """The same, with the meters that they must bill."""
     own = dict(plan.overage_prices)
-    return tuple(own.get(overage.meter, overage.price) for overage in policy.tiers[plan.tier].overages)
+    return tuple(
+        MeteredPrice(price=own.get(overage.meter, overage.price), stripe_meter=overage.stripe_meter)
+        for overage in policy.tiers[plan.tier].overages
+    )
 
 
 def all_prices(policy: Policy) -> frozenset[PriceName]:

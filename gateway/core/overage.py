@@ -18,6 +18,14 @@ class PriceName:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MeteredPrice:
+    """A price of overage, and the Billing Meter (`event_name`) that it must bill."""
+
+    price: PriceName
+    stripe_meter: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Overage:
     """That a tier's quota of a meter may be exceeded, up to where, and how it is billed."""
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.core.errors import TiergateError
-from gateway.core.metered_items import prices_beside
+from gateway.core.metered_items import metered_beside
 from gateway.core.nearest import nearest_name
 
 if TYPE_CHECKING:
     from gateway.core.offer import AddOn, Trial
-    from gateway.core.overage import PriceName
+    from gateway.core.overage import MeteredPrice
     from gateway.core.policy import Plan, Policy
 
 _LONGEST_ECHO = 60
@@ -54,7 +54,7 @@ class Purchase:
     add_ons: tuple[AddOn, ...]
     trial: Trial | None = None
     """The plan's, if the customer may have it: `check_purchase` does not know that."""
-    metered: tuple[PriceName, ...] = ()
+    metered: tuple[MeteredPrice, ...] = ()
     """The prices of overage that go with the plan."""
 
 
@@ -73,7 +73,7 @@ def check_purchase(policy: Policy, plan: Plan, extras: Extras) -> Purchase:
         plan=plan,
         seats=_seats(plan, extras.seats),
         add_ons=_add_ons(policy, plan, extras.add_ons),
-        metered=prices_beside(policy, plan),
+        metered=metered_beside(policy, plan),
     )
 
 

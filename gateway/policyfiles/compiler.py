@@ -141,7 +141,7 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
         check_offers(plans.values(), tiers, add_ons, faults)
         check_features(routes, (*tiers.values(), *add_ons.values()), entitlements, faults)
         check_costs(routes, tiers, faults)
-        check_overages(tiers, plans.values(), meters, faults)
+        check_overages(tiers, plans.values(), add_ons.values(), meters, faults)
         check_groups(routes, upstreams, faults)
         check_route_groups(routes, (*tiers.values(), *add_ons.values()), faults)
         if not has_default_upstream:

@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.core.limits import Quota
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
     from gateway.core.overage import PriceName
+    from gateway.policyfiles.add_ons import AddOnDraft
     from gateway.policyfiles.faults import FaultLog, Place
     from gateway.policyfiles.overages import OverageDraft
     from gateway.policyfiles.plans import PlanDraft
     from gateway.policyfiles.tiers import TierDraft
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sold:
+    """What has prices that are paid for having it, and not for using it."""
+
+    plans: tuple[PlanDraft, ...]
+    add_ons: tuple[AddOnDraft, ...]
+
+
 def check_overages(
-    tiers: dict[str, TierDraft], plans: Iterable[PlanDraft], meters: Collection[str], faults: FaultLog
+    tiers: dict[str, TierDraft],
+    plans: Iterable[PlanDraft],
+    add_ons: Iterable[AddOnDraft],
+    meters: Collection[str],
+    faults: FaultLog,
 ) -> None:
     """Each is of a quota of the billing period, is counted by a meter of its own in Stripe, and has a price of its own.
 
     One meter of Stripe may count the same meter in several tiers, and never two meters of ours: it would add apples
-    to pears.
+    to pears. So may a price, which bills one meter.
     """
-    sold = list(plans)
+    sold = _Sold(plans=tuple(plans), add_ons=tuple(add_ons))
     counts: dict[str, OverageDraft] = {}
     for tier in tiers.values():
         seen: dict[str, OverageDraft] = {}
@@ -36,9 +50,10 @@ def check_overages(
                 faults.add(draft.place, message)
             _check_meter(draft, counts, faults)
             _check_price(draft, sold, faults)
-    for plan in sold:
+    for plan in sold.plans:
         if plan.tier.value in tiers:
             _check_plan(plan, tiers[plan.tier.value], sold, faults)
+    _check_bills_one(_prices(tiers, sold.plans), faults)
 
 
 def overage_prices(plan: PlanDraft, tier: TierDraft) -> tuple[tuple[str, PriceName], ...]:
@@ -92,12 +107,34 @@ def _check_meter(draft: OverageDraft, counts: dict[str, OverageDraft], faults: F
         )
 
 
-def _check_price(draft: OverageDraft, plans: list[PlanDraft], faults: FaultLog) -> None:
+def _check_price(draft: OverageDraft, sold: _Sold, faults: FaultLog) -> None:
     if draft.price is not None and draft.overage is not None:
-        _check_not_sold(draft.price.place, draft.overage.price, plans, faults)
+        _check_not_sold(draft.price.place, draft.overage.price, sold, faults)
 
 
-def _check_plan(plan: PlanDraft, tier: TierDraft, plans: list[PlanDraft], faults: FaultLog) -> None:
+def _prices(tiers: dict[str, TierDraft], plans: Iterable[PlanDraft]) -> Iterator[tuple[Place, PriceName, str]]:
+    """Each price of overage with the meter of ours that it bills."""
+    for tier in tiers.values():
+        for draft in tier.overages:
+            if draft.price is not None and draft.overage is not None:
+                yield draft.price.place, draft.overage.price, draft.meter_name
+    for plan in plans:
+        have = tiers[plan.tier.value].overages if plan.tier.value in tiers else ()
+        for one in plan.overage_prices:
+            if one.meter is not None or have:
+                yield one.text.place, one.price, have[0].meter_name if one.meter is None else one.meter.value
+
+
+def _check_bills_one(prices: Iterable[tuple[Place, PriceName, str]], faults: FaultLog) -> None:
+    bills: dict[PriceName, tuple[str, Place]] = {}
+    for place, price, meter in prices:
+        first, where = bills.setdefault(price, (meter, place))
+        if first != meter:
+            name = price.price_id or f"lookup_key {price.lookup_key}"
+            faults.add(place, f"the price {name!r} bills {first!r} already ({where}): {meter!r} needs one of its own")
+
+
+def _check_plan(plan: PlanDraft, tier: TierDraft, sold: _Sold, faults: FaultLog) -> None:
     what, have = f"plan {plan.name.value!r}", [draft.meter_name for draft in tier.overages]
     for one in plan.overage_prices:
         place = one.text.place if one.meter is None else one.meter.place
@@ -108,12 +145,12 @@ def _check_plan(plan: PlanDraft, tier: TierDraft, plans: list[PlanDraft], faults
         elif one.meter is not None and one.meter.value not in have:
             message = f"tier {tier.name.value!r} has no overage of {one.meter.value[:40]!r}"
             faults.add_unknown(place, message, one.meter.value, have)
-        _check_not_sold(one.text.place, one.price, plans, faults)
+        _check_not_sold(one.text.place, one.price, sold, faults)
 
 
-def _check_not_sold(place: Place, price: PriceName, plans: list[PlanDraft], faults: FaultLog) -> None:
-    for plan in plans:
-        if (plan.price_id, plan.lookup_key) == (price.price_id, price.lookup_key):
-            faults.add(
-                place, f"the price of overage is that of plan {plan.name.value!r}: a metered price is another one"
-            )
+def _check_not_sold(place: Place, price: PriceName, sold: _Sold, faults: FaultLog) -> None:
+    for kind, drafts in (("plan", sold.plans), ("add-on", sold.add_ons)):
+        for draft in drafts:
+            if (draft.price_id, draft.lookup_key) == (price.price_id, price.lookup_key):
+                whose = f"{kind} {draft.name.value!r}"
+                faults.add(place, f"the price of overage is that of {whose}: a metered price is another one")

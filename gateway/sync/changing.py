@@ -20,11 +20,11 @@ from gateway.billing import ChangeResult, LaterChange, PlanChange, PriceFacts
 from gateway.clock import Clock
 from gateway.core.billing_facts import ItemFacts, ScheduleFacts, SubscriptionFacts
 from gateway.core.errors import BillingRefused, BillingUnavailable, PaymentRequired
-from gateway.core.metered_items import find_metered, is_of_ours, prices_beside
-from gateway.core.overage import PriceName
+from gateway.core.metered_items import is_of_ours
 from gateway.core.policy import Plan
 from gateway.core.projection import GOOD_STATUSES, Candidate
 from gateway.core.switching import Direction, When, direction_of
+from gateway.sync.beside import add_ons_beside, overage_beside
 from gateway.sync.change_rules import rung_of_item, rung_of_price, time_of, touchable
 from gateway.sync.change_values import (
     NoSubscription,
@@ -264,7 +264,8 @@ class PlanChanges:
         way = direction_of(rung_of_item(current.item, current.plan, policy), rung_of_price(price, plan, policy))
         direction = beside.direction if way == "same" or beside.direction == "downgrade" else way
         when = time_of(policy, direction, when)
-        wanted = [await self._metered_price(current, name) for name in prices_beside(policy, plan)]
+        sales = self._sync.billing.changes.sales
+        wanted = await overage_beside(sales, policy, plan, price, current)
         ours = {item.price_id for item in current.record.metered if is_of_ours(item, policy)}
         carried = {item.price_id: item for item in current.facts.items if item.is_metered}
         change = PlanChange(
@@ -278,7 +279,7 @@ class PlanChanges:
             ends_trial=when == "now" and ends_trial(current, plan, way, beside),
             quantity=beside.quantity if beside.quantity != current.item.quantity else None,
             adds=(
-                *[(await self._sync.billing.changes.fetch_price(add_on)).price_id for add_on in beside.added],
+                *await add_ons_beside(sales, plan, price, beside.added),
                 *(price_id for price_id in wanted if price_id not in carried),
             ),
             removes=beside.removed
@@ -297,8 +298,3 @@ class PlanChanges:
             when=when,
             change=change,
         )
-
-    async def _metered_price(self, current: Candidate, name: PriceName) -> str:
-        """Id of a price of overage: the one that is paid already, also if its lookup key sells another by now."""
-        carried = find_metered(current.record.metered, name)
-        return await self._sync.billing.changes.fetch_metered(name) if carried is None else carried.price_id

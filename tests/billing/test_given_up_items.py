@@ -29,6 +29,8 @@ async def make_prices(shop: Any) -> None:
     metered: Any = {"interval": "month", "usage_type": "metered", "meter": "mtr_api_overage"}
     for name, amount in (("pro_overage", 3), ("enterprise_overage", 2)):
         await v1.prices.create_async({**common, "unit_amount": amount, "recurring": metered, "lookup_key": name})
+    yearly: Any = {**metered, "interval": "year"}
+    await v1.prices.create_async({**common, "unit_amount": 3, "recurring": yearly, "lookup_key": "pro_overage_yearly"})
 
 
 async def changes_of(shop: Any, **terms: Any) -> PlanChanges:
@@ -41,6 +43,8 @@ async def changes_of(shop: Any, **terms: Any) -> PlanChanges:
         for name, tier in policy.tiers.items()
     }
     plans = {name: replace(plan, add_ons=("extra",)) for name, plan in policy.plans.items()}
+    of_a_year = ("requests", PriceName(lookup_key="pro_overage_yearly"))
+    plans["pro-yearly"] = replace(plans["pro-yearly"], overage_prices=(of_a_year,))
     switching = SwitchTerms(downgrade=("now", "period-end"), **terms)
     held.current = replace(policy, tiers=tiers, plans=plans, add_ons={"extra": EXTRA}, switching=switching)
     return PlanChanges(sync=shop.sync, clock=shop.sandbox.clock)
@@ -105,7 +109,7 @@ async def test_an_add_on_dropped_with_a_change_that_waits_goes_when_that_is_paid
     assert again.result.payment_url == first.result.payment_url
     assert "gone_extra" in await items(shop, customer_id)
     await mend_card(shop, customer_id)
-    assert set(await items(shop, customer_id)) == {"pro_yearly", "pro_overage"}
+    assert set(await items(shop, customer_id)) == {"pro_yearly", "pro_overage_yearly"}
     await shop.settle()
     assert (await shop.load(customer_id)).add_ons == ()
 
@@ -117,7 +121,7 @@ async def test_what_waits_and_keeps_an_add_on_is_no_answer_to_an_order_that_drop
     await changes.apply(customer_id, "pro-yearly", actor="customer")
     await changes.apply(customer_id, "pro-yearly", actor="customer", when="now", extras=ExtrasOrder(add_ons=()))
     await mend_card(shop, customer_id)
-    assert set(await items(shop, customer_id)) == {"pro_yearly", "pro_overage"}
+    assert set(await items(shop, customer_id)) == {"pro_yearly", "pro_overage_yearly"}
 
 
 async def test_a_change_that_is_given_up_gives_up_no_item(shop: Any) -> None:

@@ -14,7 +14,7 @@ from gateway.billing import Billing, Buyer, LaterChange, PlanChange, PortalFlow,
 from gateway.billing.transport import Transport
 from gateway.core.errors import BillingRefused
 from gateway.core.offer import AddOn, CheckoutTerms, SeatRange, Trial
-from gateway.core.overage import PriceName
+from gateway.core.overage import MeteredPrice, PriceName
 from gateway.core.policy import Plan
 from gateway.core.purchase import Purchase
 from gateway.core.tariff import Tariff
@@ -24,6 +24,7 @@ from tests.stripe_sdk.wire import Wire
 
 SOURCE = Path(gateway.billing.__file__).parent
 URLS = {"success_url": "http://127.0.0.1/done", "cancel_url": "http://127.0.0.1/pricing"}
+OVERAGE = MeteredPrice(price=PriceName(lookup_key="api_overage"), stripe_meter="api_overage")
 
 
 def plan(name: str, price_id: str | None = None) -> Plan:
@@ -54,7 +55,7 @@ async def make_every_call(billing: Billing) -> None:
     buyer = Buyer(stripe_customer_id=cus, customer_id="customer0001", user_id="user", **URLS)
     pack = AddOn(name="pack", title="Pack", price_id="price_enterprise_monthly", lookup_key=None)
     first = await billing.create_checkout(
-        Purchase(plan=plan("pro-monthly"), seats=1, add_ons=(pack,), metered=(PriceName(lookup_key="api_overage"),)),
+        Purchase(plan=plan("pro-monthly"), seats=1, add_ons=(pack,), metered=(OVERAGE,)),
         buyer,
     )
     seated = replace(plan("pro-monthly"), seats=SeatRange(least=1, most=9))
@@ -89,7 +90,7 @@ async def make_every_call(billing: Billing) -> None:
         from_price_id=subscription.items[0].price_id,
         price_id=(await billing.changes.fetch_price(plan("enterprise-monthly"))).price_id,
         at=subscription.items[0].period_starts_at,
-        adds=(await billing.changes.fetch_metered(PriceName(lookup_key="api_overage")),),
+        adds=("price_api_overage",),
     )
     await billing.changes.preview(replace(change, ends_trial=True))
     later = LaterChange(

@@ -1,0 +1,55 @@
+"""The prices that a change of plan sells beside the plan's own: of overage, and of add-ons that are new."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.billing import check_rhythm
+from gateway.core.metered_items import find_metered, metered_beside
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gateway.billing import PriceFacts, Sales
+    from gateway.core.offer import AddOn
+    from gateway.core.overage import MeteredPrice
+    from gateway.core.policy import Plan, Policy
+    from gateway.core.projection import Candidate
+
+
+async def overage_beside(sales: Sales, policy: Policy, plan: Plan, own: PriceFacts, current: Candidate) -> list[str]:
+    """Ids of the prices of overage that a subscription to a plan carries.
+
+    Args:
+        sales: Reads and checks them.
+        policy: It holds the plan.
+        plan: To change to.
+        own: Its price.
+        current: The subscription. What it carries already keeps its price, also if the lookup key of that sells
+            another by now, and is looked at only where the plan's price becomes another one.
+
+    Raises:
+        BillingRefused: Also if one cannot be sold with that plan.
+        BillingUnavailable: Stripe did not say.
+    """
+    return [await _price_id(sales, plan, own, current, one) for one in metered_beside(policy, plan)]
+
+
+async def add_ons_beside(sales: Sales, plan: Plan, own: PriceFacts, added: Iterable[AddOn]) -> list[str]:
+    """Ids of the prices of add-ons that come with a change.
+
+    Raises:
+        BillingRefused, BillingUnavailable: As `overage_beside`.
+    """
+    return [(await sales.add_on(plan, own, add_on)).price_id for add_on in added]
+
+
+async def _price_id(sales: Sales, plan: Plan, own: PriceFacts, current: Candidate, sold: MeteredPrice) -> str:
+    carried = find_metered(current.record.metered, sold.price)
+    if carried is None:
+        return (await sales.metered(plan, own, sold)).price_id
+    item = next((one for one in current.facts.items if one.price_id == carried.price_id), None)
+    is_other_plan = current.item is None or current.item.price_id != own.price_id
+    if item is not None and is_other_plan:
+        check_rhythm(plan, own, (item.interval, item.interval_count), f"overage {carried.price_id}")
+    return carried.price_id
