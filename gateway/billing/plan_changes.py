@@ -21,7 +21,7 @@ from gateway.billing.reading import PriceFacts
 from gateway.billing.sales import Sales
 from gateway.billing.scheduling import Scheduler
 from gateway.billing.values import ChangeResult, PlanChange
-from gateway.billing.webhook import METADATA_GIVES_UP
+from gateway.billing.webhook import METADATA_GIVES_UP, METADATA_PLANNED
 from gateway.core.offer import AddOn
 from gateway.core.policy import Plan
 from gateway.core.switching import Proration
@@ -95,6 +95,12 @@ class PlanChanger:
                 if invoice.status == "open":
                     raise
 
+    async def remember(self, subscription_id: str, planned: str) -> None:
+        """Write on the subscription what was planned for it; nothing forgets it."""
+        params: SubscriptionUpdateParams = {"metadata": {METADATA_PLANNED: planned}}
+        async with stripe_call("note what was planned", self._deadline_s):
+            await self._client.v1.subscriptions.update_async(subscription_id, params)
+
     async def apply(self, change: PlanChange) -> ChangeResult:
         """Change the plan now. Sent twice, the second finds the plan there and changes nothing.
 
@@ -112,8 +118,12 @@ class PlanChanger:
             "proration_behavior": _BEHAVIORS[change.proration],
             "expand": ["latest_invoice"],
         }
-        if gone := [item_id for item_id, _ in change.removes]:
-            params["metadata"] = {METADATA_GIVES_UP: ",".join(gone)}
+        gone = [item_id for item_id, _ in change.removes]
+        labels = ({METADATA_GIVES_UP: ",".join(gone)} if gone else {}) | (
+            {METADATA_PLANNED: ""} if change.replaces_planned else {}
+        )
+        if labels:
+            params["metadata"] = labels
         if not change.is_invoiced:
             params["payment_behavior"] = "pending_if_incomplete"
         if change.ends_trial:

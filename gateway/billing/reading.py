@@ -12,7 +12,13 @@ from dataclasses import dataclass
 
 import stripe
 
-from gateway.billing.webhook import METADATA_CUSTOMER, METADATA_GIVES_UP, METADATA_PLAN, METADATA_TIER
+from gateway.billing.webhook import (
+    METADATA_CUSTOMER,
+    METADATA_GIVES_UP,
+    METADATA_PLAN,
+    METADATA_PLANNED,
+    METADATA_TIER,
+)
 from gateway.core.billing_facts import DisputeFacts, ItemFacts, PendingFacts, ScheduleFacts, SubscriptionFacts
 from gateway.core.money import money_text
 from gateway.core.tariff import Tariff
@@ -96,6 +102,7 @@ def read_subscription(
         schedule=schedule,
         is_invoiced=subscription.collection_method == "send_invoice",
         given_up=_gives_up(subscription.metadata, {item.id for item in items}),
+        planned_before=_label(subscription.metadata, METADATA_PLANNED),
         first_payment_open=first_payment_open,
     )
 
@@ -164,8 +171,11 @@ def _pending(subscription: stripe.Subscription, there: set[str]) -> PendingFacts
 
 def _gives_up(metadata: stripe.StripeObject | None, there: set[str]) -> tuple[str, ...]:
     """Ids of items that are to go, of those that there are."""
-    named = "" if metadata is None else str(metadata.to_dict().get(METADATA_GIVES_UP) or "")
-    return tuple(item_id for item_id in named.split(",") if item_id in there)
+    return tuple(item_id for item_id in _label(metadata, METADATA_GIVES_UP).split(",") if item_id in there)
+
+
+def _label(metadata: stripe.StripeObject | None, name: str) -> str:
+    return "" if metadata is None else str(metadata.to_dict().get(name) or "")
 
 
 def read_phase_item(item: stripe.SubscriptionSchedule.Phase.Item, place: int, at: int) -> ItemFacts:

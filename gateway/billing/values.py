@@ -37,6 +37,8 @@ class PlanChange:
     """How many of it; None: as many as there are."""
     adds: tuple[str, ...] = ()
     """Prices that get an item beside it: of add-ons, and of what is billed by use."""
+    replaces_planned: bool = False
+    """Once it is made, nothing is to be known any more of what was planned before (`PlanChanger.remember`)."""
     removes: tuple[tuple[str, str], ...] = ()
     """Items beside it that go, each with its price. What was reported for a metered one until then is billed."""
 

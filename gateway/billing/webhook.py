@@ -41,6 +41,8 @@ METADATA_USER = "tiergate_user_id"
 METADATA_PLAN = "tiergate_plan_id"
 METADATA_GIVES_UP = "tiergate_gives_up"
 """On a subscription, or a change of it that waits: ids of items that are to go once it is made, with commas."""
+METADATA_PLANNED = "tiergate_planned"
+"""On a subscription: the change that was planned until one that waits for its payment took its place."""
 METADATA_TIER = "tier"
 """On a product, set by the seller: the tier that all of its prices grant, unless a plan sells them."""
 

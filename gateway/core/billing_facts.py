@@ -87,6 +87,8 @@ class SubscriptionFacts:
     """Its invoices are sent by mail and paid by hand: Stripe collects nothing by itself."""
     given_up: tuple[str, ...] = ()
     """Items that a change which is made gives up, and that are still here: by their ids."""
+    planned_before: str = ""
+    """What was planned until a change took its place that is not made yet, in the words of `gateway.sync.restoring`."""
     first_payment_open: bool = False
     """Stripe's status runs ahead: the first invoice waits for a payment that takes days, or that failed."""
 

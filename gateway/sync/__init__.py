@@ -2,7 +2,8 @@
 
 `customers` reads one customer, or all, and records what it found, in the order of fences.
 `reconciling` does so with all of them every day, `comparing` says what that would change.
-`changing` changes the plan of a running subscription, one change at a time (`turns`).
+`changing` changes the plan of a running subscription, one change at a time (`turns`); what was planned, and was
+lost to a change that is not paid, comes back (`restoring`).
 `portal_flows` finds what a link into Stripe's portal may open at.
 `receiving` takes a webhook delivery: verified, stored, answered. `worker` works the stored
 events off in the background and looks for those that never arrived.

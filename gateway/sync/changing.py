@@ -6,24 +6,23 @@ projection that grants the tier. Laws, which hold for any number of workers and 
 - a later change takes the place of a planned one: what was planned is forgotten before anything is changed,
   so that it cannot undo what the customer asked for since;
 - a change that waits for a payment is answered with where to pay, and is given up for another one;
+- what was planned comes back if the change that took its place is not paid (`gateway.sync.restoring`);
 - what somebody else planned for the subscription (the seller, Stripe's portal) is not touched.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import structlog
 
-from gateway.billing import ChangeResult, LaterChange, PlanChange, PriceFacts
+from gateway.billing import ChangeResult, LaterChange, PlanChange
 from gateway.clock import Clock
-from gateway.core.billing_facts import ItemFacts, ScheduleFacts, SubscriptionFacts
-from gateway.core.errors import BillingRefused, BillingUnavailable, PaymentRequired
+from gateway.core.billing_facts import SubscriptionFacts
+from gateway.core.errors import BillingRefused, BillingUnavailable, Failed, PaymentRequired, TiergateError
 from gateway.core.metered_items import is_of_ours
-from gateway.core.policy import Plan
-from gateway.core.projection import GOOD_STATUSES, Candidate
-from gateway.core.switching import Direction, When, direction_of
+from gateway.core.projection import GOOD_STATUSES
+from gateway.core.switching import When, direction_of
 from gateway.sync.beside import add_ons_beside, overage_beside
 from gateway.sync.change_rules import rung_of_item, rung_of_price, time_of, touchable
 from gateway.sync.change_values import (
@@ -37,52 +36,18 @@ from gateway.sync.change_values import (
 from gateway.sync.customers import Sync
 from gateway.sync.extras import AS_IT_IS, ExtrasOrder, extras_change
 from gateway.sync.given_up import is_left_behind
+from gateway.sync.restoring import LostPlan, is_lost, planned_words, read_lost
 from gateway.sync.trials import ends_trial
 from gateway.sync.turns import own_turn
 from gateway.sync.unpaid import refuse_unpaid
+from gateway.sync.wish import Wish
 
 log = structlog.get_logger(__name__)
 
 _OWING_STATUSES = frozenset({"past_due", "unpaid"})
+_RESTORE_PATIENCE_S = 2.0
+"""How long a plan that comes back waits for its turn; then its event is tried again."""
 _NOTHING_WAITS = ChangeResult(is_pending=False, payment_url=None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Wish:
-    """A change that can be made."""
-
-    current: Candidate
-    item: ItemFacts
-    plan: Plan
-    price: PriceFacts
-    direction: Direction
-    when: When
-    change: PlanChange
-
-    @property
-    def schedule(self) -> ScheduleFacts | None:
-        return self.current.facts.schedule
-
-    def leads_to(self, items: Iterable[tuple[str, int]], *, also_removes: bool) -> bool:
-        """Whether these prices, and how many of each, are what there is once it is made.
-
-        Args:
-            items: At Stripe, waiting or planned.
-            also_removes: Whether what goes is gone in them: it never waits for a payment.
-        """
-        change = self.change
-        gone = {item_id for item_id, _ in change.removes} if also_removes else set()
-        rest = [
-            (item.price_id, item.quantity)
-            for item in self.current.facts.items
-            if item.item_id not in gone and item.item_id != change.item_id
-        ]
-        base = (change.price_id, self.item.quantity if change.quantity is None else change.quantity)
-        return sorted(items) == sorted([base, *rest, *((price_id, 1) for price_id in change.adds)])
-
-    @property
-    def takes_effect_at(self) -> int:
-        return self.change.at if self.when == "now" else self.item.period_ends_at
 
 
 class PlanChanges:
@@ -164,6 +129,7 @@ class PlanChanges:
             if wish.when == "period-end":
                 because = f"change to {wish.plan.plan_id} planned"
                 await self._plan(customer_id, wish)
+                await self._forget_planned_before(facts)
                 result = _NOTHING_WAITS
             else:
                 name = wish.plan.plan_id
@@ -194,23 +160,64 @@ class PlanChanges:
             current = await self._sync.fetch_current(customer_id)
             if current is not None:
                 touchable(current.facts.schedule)
+                await self._forget_planned_before(current.facts)
                 await self._forget(current.facts)
             return await self._record(customer_id, "planned change taken back", actor)
 
-    async def _make(self, wish: _Wish) -> ChangeResult:
+    async def restore(self, customer_id: str) -> None:
+        """Plan again what a change took the place of that was not made, if there is such a thing.
+
+        What cannot be planned any more is forgotten, with a line in the log.
+
+        Raises:
+            ChangeInProgress: Another change is being made, perhaps the one that took its place.
+            BillingUnavailable, BillingRefused, CustomerUnknown, LedgerUnavailable: To do it again is safe.
+        """
+        async with own_turn(self._sync.ledger, self._clock, customer_id, patience_s=_RESTORE_PATIENCE_S):
+            current = await self._sync.fetch_current(customer_id)
+            if current is None or not is_lost(current.facts):
+                return
+            because = None
+            try:
+                because = await self._plan_again(customer_id, read_lost(current.facts))
+            except TiergateError as error:
+                if isinstance(error, Failed):
+                    raise
+                log.warning("plan not restored", customer_id=customer_id, reason=str(error))
+            await self._forget_planned_before(current.facts)
+            if because is not None:
+                await self._record(customer_id, because, "stripe")
+
+    async def _plan_again(self, customer_id: str, lost: LostPlan | None) -> str | None:
+        """Why, if it is planned now."""
+        if lost is None:
+            return None
+        wish = await self._wish(customer_id, lost.plan_id, "period-end", lost.extras)
+        if wish.when != "period-end":  # it is what there is
+            return None
+        await self._plan(customer_id, wish)
+        return f"change to {lost.plan_id} planned again: what took its place was not paid"
+
+    async def _make(self, wish: Wish) -> ChangeResult:
         changes, pending = self._sync.billing.changes, wish.current.facts.pending
         gone = {item_id for item_id, _ in wish.change.removes}
         is_it = pending is not None and wish.leads_to(pending.items, also_removes=False)
         if pending is not None and is_it and wish.direction != "same" and gone == set(pending.gives_up):
             return ChangeResult(is_pending=True, payment_url=pending.payment_url)
-        await self._forget(wish.current.facts)
         if wish.direction == "same":
+            await self._forget_planned_before(wish.current.facts)
+            await self._forget(wish.current.facts)
             if gone:  # prices of overage that are not the plan's
                 await changes.remove(wish.change.subscription_id, sorted(gone), wish.change.proration)
             return _NOTHING_WAITS
-        return await changes.apply(wish.change)
+        facts = wish.current.facts
+        planned = planned_words(facts, self._sync.policy, wish.current.record)
+        if planned:
+            await changes.remember(facts.subscription_id, planned)
+        await self._forget(facts)
+        return await changes.apply(replace(wish.change, replaces_planned=bool(planned or facts.planned_before)))
 
-    async def _plan(self, customer_id: str, wish: _Wish) -> None:
+    async def _plan(self, customer_id: str, wish: Wish) -> None:
         schedule = wish.schedule
         planned = () if schedule is None else schedule.next_items
         if planned and wish.leads_to(((one.price_id, one.quantity) for one in planned), also_removes=True):
@@ -231,6 +238,10 @@ class PlanChanges:
             await self._sync.billing.changes.later.release(facts.schedule.schedule_id)
         await self._give_up_waiting(facts)
 
+    async def _forget_planned_before(self, facts: SubscriptionFacts) -> None:
+        if facts.planned_before:
+            await self._sync.billing.changes.remember(facts.subscription_id, "")
+
     async def _give_up_waiting(self, facts: SubscriptionFacts) -> None:
         if facts.pending is not None:
             await self._sync.billing.changes.give_up(facts.pending.invoice_id)
@@ -243,7 +254,7 @@ class PlanChanges:
             return False
         return True
 
-    async def _wish(self, customer_id: str, plan_id: str | None, when: When | None, extras: ExtrasOrder) -> _Wish:
+    async def _wish(self, customer_id: str, plan_id: str | None, when: When | None, extras: ExtrasOrder) -> Wish:
         policy = self._sync.policy
         if plan_id is not None and plan_id not in policy.plans:
             raise UnknownPlan(no_plan_words(plan_id))
@@ -289,7 +300,7 @@ class PlanChanges:
                 if price_id not in wanted and price_id in ours
             ),
         )
-        return _Wish(
+        return Wish(
             current=current,
             item=current.item,
             plan=plan,

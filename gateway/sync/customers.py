@@ -27,6 +27,7 @@ from gateway.ledger import CustomerRow, CustomerUnknown, Ledger
 from gateway.sync.facts import read_facts
 from gateway.sync.given_up import remove_given_up
 from gateway.sync.reporting import MAX_PER_SECOND, PAGE, Pace, SyncReport
+from gateway.sync.restoring import is_lost
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +64,8 @@ class SyncOutcome:
     findings: tuple[Finding, ...] = ()
     requests: int = 0
     """How many requests of Stripe it took."""
+    has_lost_plan: bool = False
+    """Something was planned, and what took its place was not made (`gateway.sync.restoring`)."""
     takes_money: tuple[str, ...] = ()
     """Statuses of all subscriptions, as they were read, that take money or may again; recorded or not."""
 
@@ -118,6 +121,11 @@ class Sync:
         return self._ledger
 
     @property
+    def clock(self) -> Clock:
+        """Unix seconds."""
+        return self._clock
+
+    @property
     def policy(self) -> Policy:
         """The policy in force now."""
         return self._policy.current
@@ -163,7 +171,12 @@ class Sync:
             one.status for one in facts.of_customer.subscriptions if one.status not in MONEYLESS_STATUSES
         )
         removals = await remove_given_up(self.billing, self.policy, facts.of_customer)
-        return replace(outcome, requests=facts.requests + removals, takes_money=takes_money)
+        return replace(
+            outcome,
+            requests=facts.requests + removals,
+            takes_money=takes_money,
+            has_lost_plan=any(is_lost(one) for one in facts.of_customer.subscriptions),
+        )
 
     async def sync_all(
         self,

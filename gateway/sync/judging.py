@@ -22,6 +22,7 @@ from gateway.billing import (
 )
 from gateway.core.errors import BillingRefused
 from gateway.ledger import CustomerExists, InboxRow, Ledger
+from gateway.sync.changing import PlanChanges
 from gateway.sync.customers import Sync
 
 log = structlog.get_logger(__name__)
@@ -191,6 +192,8 @@ class Judge:
             return [customer_id] * len(rows)
         last = rows[-1]
         outcome = await self._sync.sync_customer(customer_id, f"{last.type} {last.event_id}", event_id=last.event_id)
+        if outcome.has_lost_plan:
+            await PlanChanges(sync=self._sync, clock=self._sync.clock).restore(customer_id)
         self.coalesced += len(rows) - 1
         verdicts = [Verdict(outcome=outcome.result)] * len(rows)
         if outcome.needs_attention:

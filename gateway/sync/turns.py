@@ -35,14 +35,16 @@ class ChangeInProgress(Denied):
 
 
 @asynccontextmanager
-async def own_turn(ledger: Ledger, clock: Clock, customer_id: str) -> AsyncIterator[None]:
+async def own_turn(
+    ledger: Ledger, clock: Clock, customer_id: str, *, patience_s: float = PATIENCE_S
+) -> AsyncIterator[None]:
     """Inside, nobody else changes this customer's subscription.
 
     Raises:
         ChangeInProgress: Somebody else did not come to an end in time.
         LedgerUnavailable: Nobody can say whose turn it is.
     """
-    holder = await _take(ledger, clock, customer_id, PATIENCE_S)
+    holder = await _take(ledger, clock, customer_id, patience_s)
     if holder is None:
         raise ChangeInProgress("Another change of this subscription is being made.")
     try:

@@ -1,0 +1,77 @@
+"""What was planned comes back if the change that took its place is not paid.
+
+A planned change is released before another is made, or it would undo that one later. If the other then waits for its
+payment and is given up, or its worker is lost, the customer would go on paying what it had arranged to leave. So the
+subscription carries what was planned (`billing.webhook.METADATA_PLANNED`) from before it is released until
+
+    the other change is made          Stripe takes the words away with it
+    the customer decides otherwise    what is planned, kept or withdrawn takes them away
+    neither, and nothing waits        it is planned again, by whoever syncs the customer because of an event
+
+They are words of policy, and are asked for like any other change: what is not sold any more is not planned again.
+They say what the subscription was for, too: of another one they are not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from gateway.core.item_map import read_items
+from gateway.core.projection import GOOD_STATUSES
+from gateway.sync.extras import ExtrasOrder
+
+if TYPE_CHECKING:
+    from gateway.core.account import Subscription
+    from gateway.core.billing_facts import SubscriptionFacts
+    from gateway.core.policy import Policy
+
+_LONGEST = 500
+"""Source: https://docs.stripe.com/api/metadata"""
+_PARTS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LostPlan:
+    """What is to be asked for again."""
+
+    plan_id: str
+    extras: ExtrasOrder
+
+
+def planned_words(facts: SubscriptionFacts, policy: Policy, own: Subscription) -> str:
+    """What we planned for a subscription; empty: nothing, or more than there is room for."""
+    schedule = facts.schedule
+    if schedule is None or not schedule.is_ours or not schedule.next_items:
+        return ""
+    coming = read_items(replace(facts, items=schedule.next_items), policy, own)
+    if coming.plan is None:
+        return ""
+    add_ons = ",".join(name for name, _ in coming.add_ons)
+    words = f"{_state(facts)}|{coming.plan.plan_id}|{coming.seats}|{add_ons}"
+    return words if len(words) <= _LONGEST else ""
+
+
+def is_lost(facts: SubscriptionFacts) -> bool:
+    """Whether something was planned, and what took its place neither waits nor was made by us in one piece."""
+    is_running = facts.status in GOOD_STATUSES and not facts.first_payment_open
+    return bool(facts.planned_before) and is_running and not facts.has_pending_update
+
+
+def read_lost(facts: SubscriptionFacts) -> LostPlan | None:
+    """What was planned; None: something is planned since, the subscription is another by now, or nobody can read it."""
+    parts = facts.planned_before.split("|")
+    if (facts.schedule is not None and facts.schedule.next_at is not None) or len(parts) != _PARTS:
+        return None
+    state, plan_id, seats, add_ons = parts
+    if state != _state(facts) or not seats.isdecimal():
+        return None
+    names = tuple(name for name in add_ons.split(",") if name)
+    return LostPlan(plan_id=plan_id, extras=ExtrasOrder(seats=int(seats), add_ons=names))
+
+
+def _state(facts: SubscriptionFacts) -> str:
+    """What a subscription is for, in short."""
+    items = sorted(f"{item.price_id}*{item.quantity}" for item in facts.items if not item.is_metered)
+    return sha256(",".join(items).encode()).hexdigest()[:12]
