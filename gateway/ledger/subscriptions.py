@@ -1,7 +1,8 @@
 """What we know of each customer's Stripe subscription, written in the order of fences.
 
 Whoever is about to read Stripe takes a fence first. What it read is written only if no later fence
-was written before, so a slow answer never replaces a newer one.
+was written before, and the customer still is the one of Stripe that was read: so a slow answer never
+replaces a newer one, nor what another Stripe customer has.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class Subscriptions(LedgerPart):
         return int(fence)
 
     @unbroken
-    async def apply_subscription(
+    async def apply_subscription(  # noqa: PLR0913 - by name: as many as a record has parts
         self,
         customer_id: str,
         fence: int,
@@ -85,8 +86,9 @@ class Subscriptions(LedgerPart):
         because: str,
         event_id: str | None = None,
         assess: Assess | None = None,
+        read_of: str | None = None,
     ) -> Recorded | None:
-        """Record what a read of Stripe found, unless a later read was recorded before.
+        """Record what a read of Stripe found, unless a later read was recorded before, or it is of somebody else.
 
         The version is raised and the audit log written only if the snapshot changed.
 
@@ -101,9 +103,12 @@ class Subscriptions(LedgerPart):
             because: What caused it, for the audit log.
             event_id: Stripe's, if an event caused it.
             assess: What an account grants, for the audit log.
+            read_of: The Stripe customer that was read. If the customer is bound to another by now, or to none any
+                more, nothing is written; None: it is not compared.
 
         Returns:
-            None if a later read (or this one) was recorded before; then nothing was written.
+            None if a later read (or this one) was recorded before, or it was read of another Stripe customer; then
+            nothing was written.
 
         Raises:
             CustomerUnknown: No such customer.
@@ -111,7 +116,7 @@ class Subscriptions(LedgerPart):
             ValueError: The fence was never taken.
         """
         async with self._database.writing() as connection:
-            if not await _advance_fence(connection, customer_id, fence, now):
+            if not await _advance_fence(connection, customer_id, fence, now, read_of):
                 return None
             before = await _load(connection, customer_id)
             subscription = project(before)
@@ -180,10 +185,12 @@ class Subscriptions(LedgerPart):
         )
 
 
-async def _advance_fence(connection: AsyncConnection, customer_id: str, fence: int, now: int) -> bool:
+async def _advance_fence(
+    connection: AsyncConnection, customer_id: str, fence: int, now: int, read_of: str | None
+) -> bool:
     row = (
         await connection.execute(
-            select(CUSTOMERS.c.sync_fence, CUSTOMERS.c.applied_fence)
+            select(CUSTOMERS.c.sync_fence, CUSTOMERS.c.applied_fence, CUSTOMERS.c.stripe_customer_id)
             .where(CUSTOMERS.c.customer_id == customer_id)
             .with_for_update()
         )
@@ -192,7 +199,7 @@ async def _advance_fence(connection: AsyncConnection, customer_id: str, fence: i
         raise CustomerUnknown(customer_id)
     if fence > row.sync_fence:
         raise ValueError(f"fence {fence} was never taken")
-    if fence <= row.applied_fence:
+    if fence <= row.applied_fence or read_of not in {None, row.stripe_customer_id}:
         return False
     await connection.execute(
         update(CUSTOMERS).where(CUSTOMERS.c.customer_id == customer_id).values(applied_fence=fence, synced_at=now)

@@ -1,8 +1,9 @@
 """One customer, or all of them, read from Stripe and recorded.
 
-The order is the point: a fence is taken *before* Stripe is read, and the ledger refuses
-what was read under an older fence than the one it has applied. So however slowly an answer
-travels, no older state ever replaces a newer one, and repeating a sync is harmless.
+The order is the point: a fence is taken before anything else, then it is looked up which customer
+of Stripe to read, and the ledger refuses what was read under an older fence than the one it has
+applied, or of another customer of Stripe than it has by then. So however slowly an answer travels,
+no older state ever replaces a newer one, and repeating a sync is harmless.
 """
 
 from __future__ import annotations
@@ -57,8 +58,9 @@ class SyncOutcome:
     """What one sync did."""
 
     result: Result
-    """`applied`; `superseded`: a later read was recorded first; `missing`: Stripe has no such customer,
-    and nothing was recorded because that was asked; `unbound`: the customer never came near Stripe."""
+    """`applied`; `superseded`: a later read was recorded first, or the customer has another one of Stripe by now;
+    `missing`: Stripe has no such customer, and nothing was recorded because that was asked; `unbound`: the customer
+    never came near Stripe."""
     subscription: Subscription | None = None
     changed: bool = False
     findings: tuple[Finding, ...] = ()
@@ -153,12 +155,12 @@ class Sync:
             CustomerUnknown: No such customer in the ledger.
             LedgerUnavailable: Nothing was recorded, or nobody knows.
         """
+        fence = await self._ledger.take_fence(customer_id)
         row = await self._ledger.find_customer(customer_id)
         if row is None:
             raise CustomerUnknown(customer_id)
         if row.stripe_customer_id is None:
             return SyncOutcome(result="unbound")
-        fence = await self._ledger.take_fence(customer_id)
         facts = await read_facts(self.billing, self._ledger, self.policy, customer_id, row.stripe_customer_id)
         if not facts.of_customer.exists and not end_if_missing:
             return SyncOutcome(result="missing", requests=facts.requests)
@@ -269,7 +271,13 @@ class Sync:
             return subscription
 
         recorded = await self._ledger.apply_subscription(
-            row.customer_id, fence, of_previous, now=now, assess=assess_by(policy, now), **asdict(cause)
+            row.customer_id,
+            fence,
+            of_previous,
+            now=now,
+            assess=assess_by(policy, now),
+            read_of=facts.stripe_customer_id,
+            **asdict(cause),
         )
         for finding in findings:
             log.warning("sync finding", customer_id=row.customer_id, code=finding.code, detail=finding.detail)
