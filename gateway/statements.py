@@ -70,7 +70,9 @@ async def _windows(ledger: Ledger, customer_id: str, span: Span) -> list[Metered
     since = max(0, span.since - _YEAR_S)
     rows = await ledger.list_metered_windows(customer_id, since, span.until + _YEAR_S)
     totals = await ledger.list_usage(customer_id, since=since) if rows else []
-    return [_window(row, totals) for row in rows]
+    unbilled = await ledger.list_unbilled(customer_id) if rows else []
+    lost = {(one.meter, one.window_starts_at): one.unbilled or 0 for one in unbilled}
+    return [replace(_window(row, totals), unbilled=lost.get((row.meter, row.window_starts_at), 0)) for row in rows]
 
 
 async def _with_reports(

@@ -36,6 +36,7 @@ from gateway.supervised import run_directory
 from gateway.sync import EventWorker, Reconciler, Schedule, Sync
 from gateway.tallies import Tallies
 from gateway.telemetry import Metrics
+from gateway.unbilled import Unbilled
 from gateway.upstream import GroupOptions, Groups, UpstreamTimeouts
 from gateway.web.problems import Site
 from gateway.web.runtime import Runtime
@@ -169,6 +170,7 @@ async def open_runtime(settings: Settings, *, proxies: bool = True) -> AsyncIter
                 metrics=metrics,
                 options=ReportingOptions(hold_s=settings.meter_report_interval_s),
             ),
+            unbilled=Unbilled(ledger=ledger, billing=billing, clock=clock, metrics=metrics),
             events=EventWorker(ledger=ledger, sync=sync, clock=clock),
             reconciler=Reconciler(
                 ledger=ledger,

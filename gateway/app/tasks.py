@@ -52,6 +52,7 @@ def start_tasks(background: Background, runtime: Runtime) -> None:
     background.run("upstream checks", HealthChecker(runtime.groups).run)
     background.every(_RENEW_S, "upstream groups", lambda: _renew_groups(runtime))
     background.every(_REPORTS_S, "overage", runtime.reporter.report_due)
+    background.every(_FORGET_S, "overage that is not billed", runtime.unbilled.find)
     background.every(settings.event_sweep_interval_s, "undelivered events", runtime.events.sweep)
     background.every(_RECONCILE_CHECK_S, "reconciliation", runtime.reconciler.run_if_due)
     background.every(_RECONCILE_CHECK_S, "billing watch", lambda: watch_billing(runtime))

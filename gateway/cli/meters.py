@@ -14,7 +14,11 @@ from gateway.core.metering import KNOWN_FOR_S
 from gateway.settings import load_settings
 
 if TYPE_CHECKING:
+    from gateway.ledger import EndedWindowRow
     from gateway.settings import Settings
+
+_ENDED_AT_ONCE = "the subscription ended at once, and no invoice asks for it"
+_UNBILLED = frozenset({"customer_id", "meter", "window_starts_at", "stripe_meter", "total", "closed_at", "unbilled"})
 
 
 @click.group("meters")
@@ -23,14 +27,15 @@ def meters_group() -> None:
 
 
 @meters_group.command("list", epilog=examples("tiergate meters list --status dead"))
-@click.option("--status", type=click.Choice(["pending", "sent", "dead"]), help="Only these.")
+@click.option("--status", type=click.Choice(["pending", "sent", "dead", "unbilled"]), help="Only these.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="At most so many.")
 @json_option
 def list_reports(status: str | None, limit: int, *, as_json: bool) -> None:
     """List reports, newest first.
 
     pending: waits for a worker, or for its next try. sent: Stripe has it. dead: given up, or not counted by
-    Stripe; mend what the error says, then `retry`.
+    Stripe; mend what the error says, then `retry`. unbilled: no report, but what no invoice asks for because the
+    subscription ended at once; bill it by hand, or let it go.
     """
     run(_list(load_settings(), status, limit, as_json=as_json))
 
@@ -49,14 +54,17 @@ def retry(identifier: str, *, although_unknown: bool) -> None:
 
 async def _list(settings: Settings, status: str | None, limit: int, *, as_json: bool) -> None:
     async with open_parts(settings) as parts:
-        rows = await parts.ledger.list_reports(status=status, limit=limit)
+        rows = [] if status == "unbilled" else await parts.ledger.list_reports(status=status, limit=limit)
+        unbilled = await parts.ledger.list_unbilled(limit=limit) if status in {None, "unbilled"} else []
         counts, _ = await parts.ledger.report_counts()
     if as_json:
-        print_json({"reports": [asdict(row) for row in rows], "by_status": counts})
+        shown = [{name: value for name, value in asdict(row).items() if name in _UNBILLED} for row in unbilled]
+        print_json({"reports": [asdict(row) for row in rows], "unbilled": shown, "by_status": counts})
         return
     print_columns(
         ("REPORT", "MADE", "CUSTOMER", "METER", "UNITS", "TOTAL", "STATUS", "TRIES", "ERROR"),
-        [
+        [*map(_unbilled_row, unbilled)]
+        + [
             (
                 row.identifier,
                 instant_words(row.made_at),
@@ -72,6 +80,12 @@ async def _list(settings: Settings, status: str | None, limit: int, *, as_json: 
         ],
     )
     note(", ".join(f"{count} {name}" for name, count in counts.items()))
+
+
+def _unbilled_row(row: EndedWindowRow) -> tuple[object, ...]:
+    made = None if row.closed_at is None else instant_words(row.closed_at)
+    units, total = f"{row.unbilled or 0:,}", f"{row.total:,}"
+    return "", made, row.customer_id, row.stripe_meter, units, total, "unbilled", None, _ENDED_AT_ONCE
 
 
 async def _retry(settings: Settings, identifier: str, *, although_unknown: bool) -> None:

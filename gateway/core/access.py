@@ -58,7 +58,8 @@ StandingName = Literal["good", "grace", "lapsed", "suspended", "unreadable"]
 
 _GOOD_STATUSES = frozenset({"active", "trialing"})
 _READABLE = frozenset({*KNOWN_STATUSES, CUSTOMER_DELETED})
-_ENDED = frozenset({"canceled", "incomplete_expired", CUSTOMER_DELETED})
+ENDED = frozenset({"canceled", "incomplete_expired", CUSTOMER_DELETED})
+"""Statuses that a subscription never leaves. `status_since` is when it ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +131,7 @@ def _by_status(account: Account, subscription: Subscription, policy: Policy, now
 def _keep(account: Account, subscription: Subscription, policy: Policy, now: float, *, until: int | None) -> Access:
     """The status keeps the tier of its plan, for good or until an instant."""
     plan = policy.find_plan(subscription.plan_id)
-    if plan is None and subscription.status in _ENDED:
+    if plan is None and subscription.status in ENDED:
         return _fall_back(policy, subscription.status)
     if plan is None:
         return _unreadable(subscription, policy, now, until=until)

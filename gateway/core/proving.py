@@ -156,6 +156,7 @@ def _joined(windows: Sequence[MeteredWindow]) -> MeteredWindow:
         used=sum(used) if len(used) == len(windows) else None,
         overage=sum(one.overage for one in windows),
         reported=sum(one.reported for one in windows),
+        unbilled=sum(one.unbilled for one in windows),
         reports=tuple(report for one in windows for report in one.reports),
         told=tuple(told for one in windows for told in one.told),
     )
@@ -211,7 +212,8 @@ def _judge(
     if difference == 0:
         return "agrees", ()
     if not live:
-        return "differs", (Because(reason="void" if billed else "no-invoice", units=difference),)
+        missing: Reason = "ended-at-once" if window.unbilled else "no-invoice"
+        return "differs", (Because(reason="void" if billed else missing, units=difference),)
     return "differs", _reasons(window, live, difference, counted)
 
 
@@ -231,7 +233,7 @@ def _waits(
     """Why it is too early to tell; None: it is not."""
     if any(one.invoice.status == "draft" for one in live):
         return "draft"
-    if difference == 0:
+    if difference == 0 or (window.unbilled and not live):
         return None
     if now < open_until:
         return "running"

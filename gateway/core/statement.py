@@ -17,6 +17,7 @@ Reason: TypeAlias = Literal[
     "adjusted",
     "dead-report",
     "draft",
+    "ended-at-once",
     "given-back",
     "invoice-pending",
     "late-report",
@@ -62,6 +63,8 @@ class MeteredWindow:
     """Units of which reports were made, whatever became of them."""
     reports: tuple[Report, ...] = ()
     """Those that Stripe does not have."""
+    unbilled: int = 0
+    """Units that no invoice asked for when their subscription had ended at once."""
     told: tuple[tuple[int, int], ...] = ()
     """What Stripe has since the first of its invoices became final: from when on it was told, and units. Each final
     invoice begins a new one."""

@@ -26,7 +26,14 @@ from gateway.ledger.history import DAY_S, HOUR_S
 from gateway.ledger.inbox import KEPT_S as EVENTS_KEPT_S
 from gateway.ledger.ledger import Ledger, Tables
 from gateway.ledger.meter_proof import KEPT_S as REPORTS_KEPT_S
-from gateway.ledger.meter_rows import MeteredWindowRow, MeterReportRow, MeterTurn, SentUnits, SpendCapRow
+from gateway.ledger.meter_rows import (
+    EndedWindowRow,
+    MeteredWindowRow,
+    MeterReportRow,
+    MeterTurn,
+    SentUnits,
+    SpendCapRow,
+)
 from gateway.ledger.migrate import migrate
 from gateway.ledger.rows import (
     LAST_POSITION,
@@ -63,6 +70,7 @@ __all__ = [
     "CustomerExists",
     "CustomerRow",
     "CustomerUnknown",
+    "EndedWindowRow",
     "GrantRow",
     "GrantsFull",
     "HistoryRow",

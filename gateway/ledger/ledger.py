@@ -29,6 +29,7 @@ from gateway.ledger.spend_caps import SpendCaps
 from gateway.ledger.subscriptions import Subscriptions
 from gateway.ledger.tables import CUSTOMERS, SCHEMA_REVISION
 from gateway.ledger.tier_grants import TierGrants
+from gateway.ledger.unbilled import UnbilledOverage
 from gateway.ledger.usage import Usage
 
 DEADLINE_S = 5.0
@@ -54,6 +55,7 @@ class Ledger(
     SpendCaps,
     Metering,
     MeterProof,
+    UnbilledOverage,
     Installation,
     Audit,
 ):

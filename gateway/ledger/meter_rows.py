@@ -41,6 +41,26 @@ class MeteredWindowRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EndedWindowRow:
+    """The overage of one meter in a window whose subscription ended in the middle of its period."""
+
+    customer_id: str
+    meter: str
+    window_starts_at: int
+    stripe_meter: str
+    total: int
+    """Units of overage, as they were settled last."""
+    ended_at: int | None = None
+    """When the subscription ended; None: not asked for."""
+    ended_as: str | None = None
+    """What it is since: Stripe's word, or `customer_deleted`."""
+    closed_at: int | None = None
+    """When it was looked at what is billed of it; None: it was not."""
+    unbilled: int | None = None
+    """Units that no invoice asks for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MeterReportRow:
     """One step of a running total, as Stripe is told."""
 

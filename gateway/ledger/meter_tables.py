@@ -43,6 +43,9 @@ METERED_WINDOWS: Final = Table(
     Column("window_ends_at", BigInteger),
     Column("included", BigInteger),
     Column("stripe_meter", Text),
+    # Of a window whose subscription ended at once: when that was looked at, and units that no invoice asks for.
+    Column("closed_at", BigInteger),
+    Column("unbilled", BigInteger),
     CheckConstraint("total >= 0", name="total"),
     CheckConstraint("reported >= 0", name="reported"),
 )

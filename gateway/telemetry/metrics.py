@@ -206,6 +206,12 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="mostrecent",
         )
+        self.meter_units_unbilled = Counter(
+            "tiergate_overage_unbilled_units",
+            "Units beyond quotas that no invoice asks for, because their subscription ended at once, by meter.",
+            ("meter",),
+            registry=self.registry,
+        )
         self.meter_late_seconds = Gauge(
             "tiergate_meter_late_seconds",
             "For how long the oldest overage that is due has not been reported.",

@@ -29,6 +29,7 @@ from gateway.settlement import Settlement
 from gateway.sync import EventWorker, Reconciler, Sync
 from gateway.tallies import Tallies
 from gateway.telemetry import Metrics
+from gateway.unbilled import Unbilled
 from gateway.upstream import Groups
 from gateway.web.problems import Site
 
@@ -79,6 +80,7 @@ class Runtime:
     alerts: Sending
     sync: Sync
     reporter: Reporter
+    unbilled: Unbilled
     events: EventWorker
     reconciler: Reconciler
     watch: Watch = field(default_factory=Watch)

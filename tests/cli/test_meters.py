@@ -11,7 +11,7 @@ from dataclasses import replace
 from click.testing import Result
 
 from gateway.core.overage import overage_field
-from gateway.ledger import Ledger, MeterReportRow, UsageTotal
+from gateway.ledger import EndedWindowRow, Ledger, MeterReportRow, UsageTotal
 
 Run = Callable[..., Result]
 
@@ -66,6 +66,46 @@ def test_a_report_that_stripe_may_have_is_sent_again_only_on_request(
     assert refused.exit_code == 1
     assert "billed twice" in refused.output
     assert migrated("meters", "retry", identifier, "--although-unknown").exit_code == 0
+
+
+def record_unbilled(environment: dict[str, str]) -> None:
+    async def do() -> None:
+        ledger = await Ledger.open(f"sqlite:///{environment['TIERGATE_DATA_DIR']}/ledger.sqlite3")
+        now = int(time.time())
+        field = overage_field("requests")
+        await ledger.settle([UsageTotal(customer_id="c1", field=field, window_starts_at=now - 9, used=1_234, seq=1)])
+        (turn,) = await ledger.claim_meters(worker="w", now=now, lease_s=60, limit=1)
+        (window,) = await ledger.list_unreported(turn)
+        await ledger.note_window(replace(window, window_ends_at=now + 9, stripe_meter="api_requests"))
+        row = EndedWindowRow(
+            customer_id="c1", meter="requests", window_starts_at=now - 9, stripe_meter="api_requests", total=1_234
+        )
+        assert await ledger.close_window(row, unbilled=1_000, now=now)
+        await ledger.aclose()
+
+    asyncio.run(do())
+
+
+def test_what_no_invoice_asks_for_is_listed_and_the_doctor_warns_of_it(
+    environment: dict[str, str], migrated: Run
+) -> None:
+    record_unbilled(environment)
+    for arguments in ((), ("--status", "unbilled")):
+        listed = migrated("meters", "list", *arguments)
+        assert "1,000" in listed.output
+        assert "ended at once" in listed.output
+    assert "ended at once" not in migrated("meters", "list", "--status", "dead").output
+    [shown] = json.loads(migrated("meters", "list", "--json").stdout)["unbilled"]
+    assert (shown["customer_id"], shown["unbilled"], shown["total"]) == ("c1", 1_000, 1_234)
+    findings = json.loads(migrated("doctor", "--json").stdout)["findings"]
+    [warned] = [one for one in findings if one["subject"] == "overage"]
+    assert warned["what"].startswith("1,000 units of overage are on no invoice")
+
+
+def test_the_doctor_warns_of_reports_that_were_given_up(environment: dict[str, str], migrated: Run) -> None:
+    record_dead(environment, None)
+    findings = json.loads(migrated("doctor", "--json").stdout)["findings"]
+    assert [one["what"] for one in findings if one["subject"] == "overage"] == ["1 reports of overage were given up"]
 
 
 def test_a_report_that_is_not_there_cannot_be_sent(migrated: Run) -> None:

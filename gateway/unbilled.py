@@ -1,0 +1,109 @@
+"""USE CASE: overage that nobody will be billed for, because its subscription ended at once.
+
+A subscription that ends in the middle of its period gets no invoice for what was used, unless whoever ends it asks
+for one (`invoice_now`, https://docs.stripe.com/api/subscriptions/cancel): Stripe discards it. So does a customer that
+is deleted. This program ends no subscription itself; what others end is looked at here, once: Stripe is asked for the
+customer's invoices, and units that none of them asks for are noted with their window, logged and counted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from gateway.core.errors import BillingRefused, BillingUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gateway.billing import Billing
+    from gateway.clock import Clock
+    from gateway.core.invoice import Invoice
+    from gateway.ledger import EndedWindowRow, Ledger
+    from gateway.telemetry import Metrics
+
+log = structlog.get_logger(__name__)
+
+LOOKED_AT_AFTER_S = 600
+"""So long after its end: by then an invoice that was asked for is there, and calls in progress are settled."""
+_PAGE = 100
+
+
+class Unbilled:
+    """Finds overage that is on no invoice."""
+
+    def __init__(self, *, ledger: Ledger, billing: Billing, clock: Clock, metrics: Metrics) -> None:
+        self._ledger = ledger
+        self._billing = billing
+        self._clock = clock
+        self._metrics = metrics
+
+    async def find(self) -> int:
+        """Look at every window whose subscription ended at once and at which nobody has looked.
+
+        Returns:
+            How many were closed. Those of a customer about whom Stripe does not say are looked at the next time.
+
+        Raises:
+            LedgerUnavailable: The next time goes on.
+        """
+        closed, after = 0, ("", "", 0)
+        until = int(self._clock.now()) - LOOKED_AT_AFTER_S
+        while page := await self._ledger.list_ended_windows(until, after=after, limit=_PAGE):
+            for row in page:
+                after = (row.customer_id, row.meter, row.window_starts_at)
+                try:
+                    closed += await self._close(row)
+                except BillingUnavailable:
+                    return closed
+                except BillingRefused as error:
+                    log.warning("invoices could not be read", customer_id=row.customer_id, reason=str(error))
+        return closed
+
+    async def _close(self, row: EndedWindowRow) -> bool:
+        customer = await self._ledger.find_customer(row.customer_id)
+        invoices: list[Invoice] = []
+        if customer is not None and customer.stripe_customer_id is not None:
+            async with self._billing.pace.turn():
+                meters = await self._billing.invoices.fetch_meters()
+                invoices = await self._billing.invoices.fetch(
+                    customer.stripe_customer_id, row.window_starts_at, int(self._clock.now()), meters
+                )
+        unbilled = units_unbilled(row, invoices)
+        if not await self._ledger.close_window(row, unbilled=unbilled, now=int(self._clock.now())):
+            return False
+        if unbilled:
+            self._metrics.meter_units_unbilled.labels(row.meter).inc(unbilled)
+            log.error(
+                "overage is not billed: its subscription ended at once",
+                customer_id=row.customer_id,
+                meter=row.meter,
+                units=unbilled,
+                ended_at=row.ended_at,
+                ended_as=row.ended_as,
+            )
+        return True
+
+
+def units_unbilled(row: EndedWindowRow, invoices: Iterable[Invoice]) -> int:
+    """How many units of a window no invoice asks for.
+
+    An invoice that was made when the subscription ended or later asks for all that Stripe had; what was told too
+    late for it is in a statement.
+
+    Args:
+        row: The window.
+        invoices: Of the customer. Those that are void ask for nothing.
+    """
+    billed = 0
+    for invoice in invoices:
+        for line in invoice.lines:
+            if invoice.status == "void" or line.kind != "usage" or line.stripe_meter != row.stripe_meter:
+                continue
+            if line.ends_at <= row.window_starts_at or line.starts_at > (row.ended_at or line.starts_at):
+                continue
+            if row.ended_at is not None and invoice.created_at >= row.ended_at:
+                return 0
+            billed += line.quantity or 0
+    return max(0, row.total - billed)

@@ -1,0 +1,153 @@
+"""A subscription ends in the middle of its period: what was used beyond the plan is billed, or seen not to be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from gateway.core.overage import Overage, PriceName, overage_field
+from gateway.core.statement import Because
+from gateway.core.statement_period import Span
+from gateway.ledger import UsageTotal
+from gateway.reporting import Reporter, ReportingOptions
+from gateway.statements import draw_up
+from gateway.telemetry import Metrics
+from gateway.unbilled import Unbilled
+
+UNITS = 40
+
+
+@dataclass(kw_only=True)
+class Seller:
+    """A shop whose customers may exceed their quota."""
+
+    shop: Any
+    metrics: Metrics
+
+    @property
+    def now(self) -> int:
+        return int(self.shop.sandbox.clock.now())
+
+    async def used(self) -> str:
+        """A customer whose overage was reported."""
+        customer_id: str = await self.shop.buyer("pro-monthly")
+        recorded = await self.shop.load(customer_id)
+        total = UsageTotal(
+            customer_id=customer_id,
+            field=overage_field("requests"),
+            window_starts_at=recorded.period_starts_at,
+            used=UNITS,
+            seq=1,
+        )
+        await self.shop.ledger.settle([total])
+        for _ in range(2):
+            await self.report()
+            await self.pass_by(61)
+        return customer_id
+
+    async def report(self) -> None:
+        reporter = Reporter(
+            ledger=self.shop.ledger,
+            billing=self.shop.billing,
+            policy=self.shop.sync._policy,
+            clock=self.shop.sandbox.clock,
+            metrics=self.metrics,
+            options=ReportingOptions(hold_s=60),
+        )
+        await reporter.report_due()
+
+    async def pass_by(self, seconds: float) -> None:
+        await self.shop.sandbox.control("clock/advance", until=self.now + seconds)
+        await self.shop.settle()
+
+    async def find(self) -> int:
+        return await Unbilled(
+            ledger=self.shop.ledger, billing=self.shop.billing, clock=self.shop.sandbox.clock, metrics=self.metrics
+        ).find()
+
+    async def lost(self) -> list[tuple[str, int | None]]:
+        return [(row.customer_id, row.unbilled) for row in await self.shop.ledger.list_unbilled()]
+
+    def told(self) -> float | None:
+        """What the metric says."""
+        return self.metrics.registry.get_sample_value("tiergate_overage_unbilled_units_total", {"meter": "requests"})
+
+    async def cancel(self, customer_id: str, **params: Any) -> None:
+        recorded = await self.shop.load(customer_id)
+        await self.shop.sandbox.stripe.v1.subscriptions.cancel_async(recorded.subscription_id, params)
+        await self.shop.settle()
+
+    async def reasons(self, customer_id: str) -> tuple[str, tuple[Because, ...]]:
+        recorded = await self.shop.load(customer_id)
+        span = Span(since=recorded.period_starts_at, until=recorded.period_ends_at)
+        statement = await draw_up(customer_id, span, ledger=self.shop.ledger, billing=self.shop.billing, now=self.now)
+        [proof] = statement.usage
+        return proof.verdict, proof.because
+
+
+@pytest.fixture
+def seller(shop: Any) -> Seller:
+    held = shop.sync._policy
+    tiers = dict(held.current.tiers)
+    overage = Overage(meter="requests", stripe_meter="api_overage", price=PriceName(lookup_key="api_overage"))
+    tiers["pro"] = replace(tiers["pro"], overages=(overage,))
+    held.current = replace(held.current, tiers=tiers)
+    return Seller(shop=shop, metrics=Metrics())
+
+
+async def test_what_nobody_is_billed_for_after_an_end_at_once_is_seen(seller: Seller) -> None:
+    customer_id = await seller.used()
+    await seller.cancel(customer_id)
+    assert await seller.find() == 0, "calls in progress are settled, and invoices made, first"
+    await seller.pass_by(700)
+    assert await seller.find() == 1
+    assert await seller.lost() == [(customer_id, UNITS)]
+    assert await seller.reasons(customer_id) == ("differs", (Because(reason="ended-at-once", units=UNITS),))
+    assert seller.told() == UNITS
+
+
+async def test_it_is_counted_once_whoever_looks(seller: Seller) -> None:
+    customer_id = await seller.used()
+    await seller.cancel(customer_id)
+    await seller.pass_by(700)
+    assert [await seller.find() for _ in range(3)] == [1, 0, 0]
+    assert seller.told() == UNITS
+
+
+async def test_an_end_with_a_final_invoice_bills_all_that_was_reported(seller: Seller) -> None:
+    customer_id = await seller.used()
+    await seller.cancel(customer_id, invoice_now=True)
+    await seller.pass_by(700)
+    assert await seller.find() == 1
+    assert await seller.lost() == []
+    assert (await seller.reasons(customer_id))[0] == "agrees"
+
+
+async def test_a_customer_that_is_deleted_is_billed_for_nothing_and_that_is_seen(seller: Seller) -> None:
+    customer_id = await seller.used()
+    row = await seller.shop.ledger.find_customer(customer_id)
+    await seller.shop.sandbox.stripe.v1.customers.delete_async(row.stripe_customer_id)
+    await seller.shop.settle()
+    await seller.pass_by(700)
+    assert await seller.find() == 1
+    assert await seller.lost() == [(customer_id, UNITS)]
+
+
+async def test_an_end_with_the_period_is_billed_as_ever(seller: Seller) -> None:
+    customer_id = await seller.used()
+    recorded = await seller.shop.load(customer_id)
+    await seller.shop.sandbox.stripe.v1.subscriptions.update_async(
+        recorded.subscription_id, {"cancel_at_period_end": True}
+    )
+    await seller.pass_by(recorded.period_ends_at - seller.now + 2 * 3600)
+    assert (await seller.shop.load(customer_id)).status == "canceled"
+    assert await seller.find() == 0
+    assert await seller.lost() == []
+
+
+async def test_a_subscription_that_runs_is_not_looked_at(seller: Seller) -> None:
+    await seller.used()
+    await seller.pass_by(700)
+    assert await seller.find() == 0

@@ -1,0 +1,89 @@
+"""Windows whose subscription ended at once: which they are, and that each is closed once. On SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from gateway.core.overage import overage_field
+from gateway.ledger import UsageTotal
+from tests.steps import found
+
+START, END = 1_000, 2_000
+LATER = 10_000
+
+
+async def overused(ledger, customer, *, window=START, units=5):
+    field = overage_field("requests")
+    total = UsageTotal(customer_id=customer, field=field, window_starts_at=window, used=units, seq=1)
+    await ledger.settle([total])
+    (turn,) = await ledger.claim_meters(worker="w", now=window, lease_s=1, limit=1)
+    for row in await ledger.list_unreported(turn):
+        await ledger.note_window(replace(row, window_ends_at=window + 1_000, stripe_meter="api"))
+    await ledger.release_meter(turn)
+
+
+async def record(ledger, customer, subscription):
+    fence = await ledger.take_fence(customer)
+    await ledger.apply_subscription(customer, fence, found(subscription), now=9, actor="stripe", because="evt_1")
+
+
+@pytest.mark.parametrize("status", ["canceled", "customer_deleted", "incomplete_expired"])
+async def test_a_window_whose_subscription_ended_in_the_middle_of_it_is_listed(ledger, customer, subscription, status):
+    await overused(ledger, customer)
+    await record(ledger, customer, replace(subscription, status=status, status_since=1_500))
+    (row,) = await ledger.list_ended_windows(LATER)
+    assert (row.customer_id, row.meter, row.stripe_meter, row.total) == (customer, "requests", "api", 5)
+    assert (row.ended_at, row.ended_as) == (1_500, status)
+
+
+@pytest.mark.parametrize(
+    ("changes", "before", "window"),
+    [
+        ({"status": "active"}, LATER, START),
+        ({"status": "past_due", "status_since": 1_500}, LATER, START),
+        ({"status": "canceled", "status_since": END}, LATER, START),
+        ({"status": "canceled", "status_since": 1_500}, 1_500, START),
+        ({"status": "canceled", "status_since": 1_500}, LATER, 1_600),
+        ({"status": "canceled", "status_since": 1_500}, LATER, 0),
+    ],
+    ids=["it-runs", "it-owes", "it-ended-with-its-period", "it-has-just-ended", "begun-after-it", "invoiced-long-ago"],
+)
+async def test_no_other_window_is(ledger, customer, subscription, changes, before, window):
+    await overused(ledger, customer, window=window)
+    await record(ledger, customer, replace(subscription, **changes))
+    assert await ledger.list_ended_windows(before) == []
+
+
+async def test_all_months_of_a_year_that_ended_in_its_middle_are_listed_page_by_page(ledger, customer, subscription):
+    for window in (1_000, 2_000, 3_000):
+        await overused(ledger, customer, window=window)
+    await record(ledger, customer, replace(subscription, period_ends_at=9_000, status="canceled", status_since=3_500))
+    seen, after = [], ("", "", 0)
+    while page := await ledger.list_ended_windows(LATER, after=after, limit=2):
+        seen += [row.window_starts_at for row in page]
+        after = (page[-1].customer_id, page[-1].meter, page[-1].window_starts_at)
+    assert seen == [1_000, 2_000, 3_000]
+
+
+async def test_a_window_is_closed_once_and_not_listed_again(ledger, customer, subscription, ledger_url, open_ledger):
+    await overused(ledger, customer)
+    await record(ledger, customer, replace(subscription, status="canceled", status_since=1_500))
+    other = await open_ledger(ledger_url)
+    (row,) = await ledger.list_ended_windows(LATER)
+    closed = await asyncio.gather(*(one.close_window(row, unbilled=5, now=LATER) for one in (ledger, other)))
+    assert sorted(closed) == [False, True]
+    assert await ledger.list_ended_windows(LATER) == []
+    (unbilled,) = await ledger.list_unbilled(customer)
+    assert (unbilled.unbilled, unbilled.closed_at) == (5, LATER)
+    assert await ledger.list_unbilled("another") == []
+
+
+async def test_a_window_that_is_wholly_billed_is_not_among_the_unbilled(ledger, customer, subscription):
+    await overused(ledger, customer)
+    await record(ledger, customer, replace(subscription, status="canceled", status_since=1_500))
+    (row,) = await ledger.list_ended_windows(LATER)
+    assert await ledger.close_window(row, unbilled=0, now=LATER)
+    assert await ledger.list_unbilled() == []
