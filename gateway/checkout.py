@@ -186,7 +186,8 @@ class Checkouts:
             plan_id: The plan to be confirmed, for the flow that asks for it.
 
         Raises:
-            UnknownPlan, SubscriptionEnding, SubscriptionScheduled, PaymentRequired: The act cannot be done.
+            UnknownPlan, SubscriptionEnding, SubscriptionScheduled, PaymentRequired, PortalCannotChange: The act
+                cannot be done.
             NoSubscription: It never came near a checkout, or was deleted at Stripe since.
             CustomerUnknown: No such customer.
             BillingUnavailable, BillingRefused, LedgerUnavailable: Nobody can say.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import stripe
 
 from gateway.billing.failures import is_missing, stripe_call
-from gateway.billing.first_payments import is_first_payment_open
+from gateway.billing.first_payments import find_open_first_invoice
 from gateway.billing.reading import id_of, read_dispute, read_subscription, read_tier
 from gateway.billing.scheduling import fetch_schedule
 from gateway.billing.tariffs import TariffReader, is_metered
@@ -50,8 +50,8 @@ class FactReader:
         items = [item async for item in one.items.auto_paging_iter()]
         schedule_id = id_of(one.schedule)
         schedule = None if schedule_id is None else await fetch_schedule(self._client, schedule_id)
-        unpaid = await is_first_payment_open(self._client, one)
-        return read_subscription(one, items, await self._read_tariffs(one, items), schedule, first_payment_open=unpaid)
+        unpaid = await find_open_first_invoice(self._client, one)
+        return read_subscription(one, items, await self._read_tariffs(one, items), schedule, first_unpaid=unpaid)
 
     async def _read_tariffs(
         self, subscription: stripe.Subscription, items: list[stripe.SubscriptionItem]

@@ -18,8 +18,10 @@ _OWING = frozenset({"past_due", "unpaid"})
 _PAGE = 100
 
 
-async def is_first_payment_open(client: stripe.StripeClient, subscription: stripe.Subscription) -> bool:
-    """Whether it runs unpaid. One that is invoiced by mail runs on trust: not meant.
+async def find_open_first_invoice(
+    client: stripe.StripeClient, subscription: stripe.Subscription
+) -> stripe.Invoice | None:
+    """The first invoice, if the subscription runs without having paid it. One that is invoiced by mail runs on trust.
 
     Args:
         client: Asked for open invoices if the latest one does not tell; fails as the SDK does.
@@ -27,12 +29,15 @@ async def is_first_payment_open(client: stripe.StripeClient, subscription: strip
     """
     latest = subscription.latest_invoice
     if subscription.status in MONEYLESS_STATUSES or subscription.collection_method == "send_invoice":
-        return False
+        return None
     if not isinstance(latest, stripe.Invoice):
-        return False
+        return None
     if latest.billing_reason == _FIRST:
-        return latest.status == "open"
+        return latest if latest.status == "open" else None
     if subscription.status not in _OWING and latest.created - subscription.start_date > _LONGEST_S:
-        return False
+        return None
     page = await client.v1.invoices.list_async({"subscription": subscription.id, "status": "open", "limit": _PAGE})
-    return any([one.billing_reason == _FIRST async for one in page.auto_paging_iter()])
+    async for one in page.auto_paging_iter():
+        if one.billing_reason == _FIRST:
+            return one
+    return None

@@ -76,7 +76,7 @@ def read_subscription(
     tariffs: Mapping[str, Tariff | None],
     schedule: ScheduleFacts | None = None,
     *,
-    first_payment_open: bool = False,
+    first_unpaid: stripe.Invoice | None = None,
 ) -> SubscriptionFacts:
     """Facts of one subscription with all of its items, and what is planned for it.
 
@@ -85,7 +85,7 @@ def read_subscription(
         items: All of them.
         tariffs: Of those that are metered, by their ids.
         schedule: What is planned.
-        first_payment_open: Whether its first invoice is open: see `gateway.billing.first_payments`.
+        first_unpaid: Its first invoice, if that is open: see `gateway.billing.first_payments`.
     """
     return SubscriptionFacts(
         subscription_id=subscription.id,
@@ -103,7 +103,8 @@ def read_subscription(
         is_invoiced=subscription.collection_method == "send_invoice",
         given_up=_gives_up(subscription.metadata, {item.id for item in items}),
         planned_before=_label(subscription.metadata, METADATA_PLANNED),
-        first_payment_open=first_payment_open,
+        payment_url=_payment_url(subscription, first_unpaid),
+        first_payment_open=first_unpaid is not None,
     )
 
 
@@ -155,6 +156,11 @@ def read_dispute(dispute: stripe.Dispute) -> DisputeFacts:
         is_open=dispute.status not in _CLOSED_DISPUTES,
         created=dispute.created,
     )
+
+
+def _payment_url(subscription: stripe.Subscription, first_unpaid: stripe.Invoice | None) -> str | None:
+    owed = first_unpaid or subscription.latest_invoice
+    return owed.hosted_invoice_url if isinstance(owed, stripe.Invoice) and owed.status == "open" else None
 
 
 def _pending(subscription: stripe.Subscription, there: set[str]) -> PendingFacts | None:

@@ -89,6 +89,8 @@ class SubscriptionFacts:
     """Items that a change which is made gives up, and that are still here: by their ids."""
     planned_before: str = ""
     """What was planned until a change took its place that is not made yet, in the words of `gateway.sync.restoring`."""
+    payment_url: str | None = None
+    """Where what is owed can be paid: the page of the first invoice if that is open, else of the latest one."""
     first_payment_open: bool = False
     """Stripe's status runs ahead: the first invoice waits for a payment that takes days, or that failed."""
 

@@ -40,6 +40,12 @@ class SubscriptionScheduled(Denied):
     code = "subscription-scheduled"
 
 
+class PortalCannotChange(Denied):
+    """Stripe's portal changes no subscription of several items; we do."""
+
+    code = "portal-cannot-change"
+
+
 class ChangeTimeRefused(Denied):
     """Policy does not let a change that goes this way take effect then."""
 

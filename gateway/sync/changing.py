@@ -19,7 +19,7 @@ import structlog
 from gateway.billing import ChangeResult, LaterChange, PlanChange
 from gateway.clock import Clock
 from gateway.core.billing_facts import SubscriptionFacts
-from gateway.core.errors import BillingRefused, BillingUnavailable, Failed, PaymentRequired, TiergateError
+from gateway.core.errors import BillingRefused, BillingUnavailable, Failed, TiergateError
 from gateway.core.metered_items import is_of_ours
 from gateway.core.projection import GOOD_STATUSES
 from gateway.core.switching import When, direction_of
@@ -39,12 +39,11 @@ from gateway.sync.given_up import is_left_behind
 from gateway.sync.restoring import LostPlan, is_lost, planned_words, read_lost
 from gateway.sync.trials import ends_trial
 from gateway.sync.turns import own_turn
-from gateway.sync.unpaid import refuse_unpaid
+from gateway.sync.unpaid import refuse_owing
 from gateway.sync.wish import Wish
 
 log = structlog.get_logger(__name__)
 
-_OWING_STATUSES = frozenset({"past_due", "unpaid"})
 _RESTORE_PATIENCE_S = 2.0
 """How long a plan that comes back waits for its turn; then its event is tried again."""
 _NOTHING_WAITS = ChangeResult(is_pending=False, payment_url=None)
@@ -259,9 +258,7 @@ class PlanChanges:
         if plan_id is not None and plan_id not in policy.plans:
             raise UnknownPlan(no_plan_words(plan_id))
         current = await self._sync.fetch_current(customer_id)
-        if current is not None and current.record.status in _OWING_STATUSES:
-            raise PaymentRequired("A payment is due on the subscription; pay it before changing the plan.")
-        refuse_unpaid(current)
+        refuse_owing(current)
         if current is None or current.item is None or current.record.status not in GOOD_STATUSES:
             raise NoSubscription("There is no running subscription to change.")
         if current.record.cancel_at is not None:

@@ -1,7 +1,10 @@
 """Which act of Stripe's portal can be linked to, for a customer as it is at Stripe now.
 
 A card can always be changed: whoever owes is led there, and is never held up by owing. The other acts need a
-subscription that they can be done to, and are refused here in the words of every other change.
+subscription that they can be done to, and are refused here in the words of every other change. A subscription of
+several items (add-ons, what is billed by use) is changed here only: of the portal, Stripe says that "subscriptions with
+multiple items are not updatable" (https://docs.stripe.com/api/customer_portal/sessions/create), and the portal's
+beginning has no form for it either, so it is no way out.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from gateway.core.plan_map import ENDED_STATUSES
 from gateway.core.projection import GOOD_STATUSES
 from gateway.sync.change_values import (
     NoSubscription,
+    PortalCannotChange,
     SubscriptionEnding,
     SubscriptionScheduled,
     UnknownPlan,
@@ -36,6 +40,7 @@ async def portal_flow(
     Raises:
         UnknownPlan: Policy sells no such plan.
         NoSubscription, SubscriptionEnding, SubscriptionScheduled, PaymentRequired: It cannot be done.
+        PortalCannotChange: It can be done here, and not in the portal.
         BillingUnavailable, BillingRefused, CustomerUnknown, LedgerUnavailable: Nobody can say.
     """
     if name == "payment_method_update":
@@ -53,9 +58,17 @@ async def portal_flow(
         return PortalFlow(name=name, done_url=done_url, subscription_id=subscription_id)
     refuse_unpaid(current)
     if status not in GOOD_STATUSES:
-        raise PaymentRequired("A payment is due on the subscription; pay it before changing the plan.")
+        raise PaymentRequired(
+            "A payment is due on the subscription; pay it before changing the plan.",
+            payment_url=current.facts.payment_url,
+        )
     if current.facts.schedule is not None and current.facts.schedule.next_at is not None:
         raise SubscriptionScheduled("A change of this subscription is planned; take it back first.")
+    if len(current.facts.items) > 1:
+        raise PortalCannotChange(
+            "The billing portal changes no subscription that has add-ons or usage beside its plan. Change it on the "
+            "account page, or with 'POST subscription/change'."
+        )
     if plan is None:
         return PortalFlow(name=name, done_url=done_url, subscription_id=subscription_id)
     price = await sync.billing.changes.fetch_price(plan)

@@ -1,9 +1,25 @@
-"""Who has not paid for a subscription once, and so changes nothing of it yet."""
+"""Who owes something for a subscription, or has not paid for it once, and so changes nothing of it yet."""
 
 from __future__ import annotations
 
 from gateway.core.errors import PaymentRequired
 from gateway.core.projection import Candidate
+
+_OWING_STATUSES = frozenset({"past_due", "unpaid"})
+
+
+def refuse_owing(current: Candidate | None) -> None:
+    """Whoever owes pays first, the first payment too.
+
+    Raises:
+        PaymentRequired: Something is owed.
+    """
+    if current is not None and current.record.status in _OWING_STATUSES:
+        raise PaymentRequired(
+            "A payment is due on the subscription; pay it before changing the plan.",
+            payment_url=current.facts.payment_url,
+        )
+    refuse_unpaid(current)
 
 
 def refuse_unpaid(current: Candidate | None) -> None:
@@ -15,5 +31,11 @@ def refuse_unpaid(current: Candidate | None) -> None:
     if current is not None and current.facts.first_payment_open:
         raise PaymentRequired(
             "The first payment for this subscription has not arrived yet. Wait for it, or pay in the billing portal; "
-            "then change the plan."
+            "then change the plan.",
+            payment_url=current.facts.payment_url,
+        )
+    if current is not None and current.record.status == "incomplete" and current.facts.payment_url is not None:
+        raise PaymentRequired(
+            "The first payment for this subscription was not made. Pay its invoice; then change the plan.",
+            payment_url=current.facts.payment_url,
         )

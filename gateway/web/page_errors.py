@@ -8,7 +8,7 @@ import structlog
 from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
-from gateway.core.errors import BodyTooLarge, Failed, TiergateError
+from gateway.core.errors import BodyTooLarge, Failed, PaymentRequired, TiergateError
 from gateway.ledger import LedgerConflict
 from gateway.web.callers import AnyRequest
 from gateway.web.page_frame import Page, read_session, render
@@ -82,6 +82,7 @@ def _error_page(request: AnyRequest, error: TiergateError, request_id: str) -> P
         code=error.code,
         request_id=request_id,
         is_failure=isinstance(error, Failed),
+        payment_url=error.payment_url if isinstance(error, PaymentRequired) else None,
         needs_sign_in=isinstance(error, NotAuthorized),
     )
 

@@ -155,7 +155,8 @@ TABLE: dict[str, Kind] = {
     "payment-required": Kind(
         status=402,
         title="A payment is due",
-        advice="Update the payment method at the address under 'links.billing'; access returns once it is paid.",
+        advice="Update the payment method at the address under 'links.billing', or pay at 'payment_url', where the "
+        "answer has one; access returns once it is paid.",
     ),
     "rate-limited": Kind(
         status=429,
@@ -293,6 +294,12 @@ TABLE: dict[str, Kind] = {
         title="Another change is being made",
         advice="Wait for the seconds in Retry-After, look at 'GET subscription', then decide again.",
         retry_after_s=5,
+    ),
+    "portal-cannot-change": Kind(
+        status=409,
+        title="The billing portal cannot change this subscription",
+        advice="Change it with 'POST subscription/change', or on the account page under 'links.account'. Cards, "
+        "invoices and cancelling are in the portal as ever.",
     ),
     "change-time-refused": Kind(
         status=422,

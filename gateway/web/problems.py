@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from gateway.core.errors import ChargeDenied, FeatureNotInTier, Paced, TiergateError
+from gateway.core.errors import ChargeDenied, FeatureNotInTier, Paced, PaymentRequired, TiergateError
 from gateway.core.websocket import VERSION
 from gateway.web.asgi import Headers
 from gateway.web.problem_table import TABLE
@@ -33,6 +33,7 @@ _NEXT = {
     "subscription-ending": ("billing", "account"),
     "subscription-scheduled": ("billing", "account"),
     "change-in-progress": ("billing", "account"),
+    "portal-cannot-change": ("account", "account"),
 }
 """The page that helps after a refusal: link name and page."""
 
@@ -85,6 +86,8 @@ def problem_body(
         body["retry_after_s"] = error.retry_after_s
     if isinstance(error, FeatureNotInTier):
         body |= {"feature": error.feature, "tier": error.tier, "offered_by": list(error.offered_by)}
+    if isinstance(error, PaymentRequired) and error.payment_url is not None:
+        body["payment_url"] = error.payment_url
     if isinstance(error, RequestInvalid) and error.errors:
         body["errors"] = list(error.errors)
     body["links"] = site.links(error, decision_id)

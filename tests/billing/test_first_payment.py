@@ -8,11 +8,12 @@ import pytest
 
 from gateway.core.access import decide_access
 from gateway.core.errors import PaymentRequired
-from gateway.sync import PlanChanges
+from gateway.sync import NoSubscription, PlanChanges
 from gateway.sync.portal_flows import portal_flow
 
 DAY = 86_400
 ARRIVES_LATER = "000123456789"
+FAILS_LATER = "4000000000000341"
 
 
 async def tier(shop: Any, customer_id: str) -> str | None:
@@ -55,3 +56,56 @@ async def test_a_change_that_was_made_elsewhere_does_not_pay_for_the_first_perio
     await shop.sandbox.control("clock/advance", seconds=4 * DAY + 60)
     await shop.settle()
     assert (await flags(shop, customer_id), await tier(shop, customer_id)) == ([], "pro")
+
+
+async def test_whoever_has_not_paid_yet_is_told_where(shop: Any) -> None:
+    customer_id = await shop.buyer("pro-monthly", ARRIVES_LATER)
+    subscription_id = (await shop.load(customer_id)).subscription_id
+    found = await shop.sandbox.stripe.v1.invoices.list_async({"subscription": subscription_id})
+    [first] = found.data
+    changes = PlanChanges(sync=shop.sync, clock=shop.sandbox.clock)
+    with pytest.raises(PaymentRequired) as refused:
+        await changes.preview(customer_id, "enterprise-monthly")
+    assert refused.value.payment_url == first.hosted_invoice_url is not None
+    with pytest.raises(PaymentRequired) as refused:
+        await portal_flow(shop.sync, customer_id, "subscription_update", "https://api.example.com/done")
+    assert refused.value.payment_url == first.hosted_invoice_url
+
+
+async def test_whoever_owes_for_a_renewal_is_told_where(shop: Any) -> None:
+    customer_id = await shop.buyer("pro-monthly", FAILS_LATER)
+    recorded = await shop.load(customer_id)
+    await shop.sandbox.control("clock/advance", until=recorded.period_ends_at + 2 * 3600)
+    await shop.settle()
+    found = await shop.sandbox.stripe.v1.invoices.list_async({"subscription": recorded.subscription_id})
+    with pytest.raises(PaymentRequired, match="is due") as refused:
+        await PlanChanges(sync=shop.sync, clock=shop.sandbox.clock).preview(customer_id, "enterprise-monthly")
+    assert refused.value.payment_url == found.data[0].hosted_invoice_url is not None
+
+
+async def test_a_subscription_whose_first_payment_was_not_made_leads_to_its_invoice(shop: Any) -> None:
+    customer_id = await shop.new_customer()
+    row = await shop.ledger.find_customer(customer_id)
+    made = await shop.sandbox.stripe.v1.subscriptions.create_async(
+        {
+            "customer": row.stripe_customer_id,
+            "items": [{"price": "price_pro_monthly"}],
+            "payment_behavior": "default_incomplete",
+            "expand": ["latest_invoice"],
+        }
+    )
+    await shop.settle()
+    assert (await shop.load(customer_id)).status == made.status == "incomplete"
+    changes = PlanChanges(sync=shop.sync, clock=shop.sandbox.clock)
+    for act in (
+        changes.preview(customer_id, "enterprise-monthly"),
+        changes.apply(customer_id, "enterprise-monthly", actor="customer"),
+        portal_flow(shop.sync, customer_id, "subscription_update", "https://api.example.com/done"),
+    ):
+        with pytest.raises(PaymentRequired, match="was not made") as refused:
+            await act
+        assert refused.value.payment_url == made.latest_invoice.hosted_invoice_url is not None
+    await shop.sandbox.control("clock/advance", seconds=23 * 3600 + 60)
+    await shop.settle()
+    with pytest.raises(NoSubscription):
+        await changes.preview(customer_id, "enterprise-monthly")

@@ -200,3 +200,19 @@ def test_seats_and_add_ons_are_what_policy_sells(gateway, order, status, code):
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     shown = client.get("/api/v1/subscription").json()
     assert (shown["seats"], shown["add_ons"]) == (1, [])
+
+
+def test_a_refusal_because_of_a_payment_says_where_it_can_be_made(gateway, until):
+    _, user_id, client = gateway.customer()
+    told = client.post("/api/v1/create-checkout", json={"plan_id": "pro-monthly"}).raise_for_status().json()
+    gateway.sandbox.pay(told["checkout_url"], "000123456789")
+    until(lambda: client.get("/api/v1/subscription").json()["flags"] == ["first_payment_pending"])
+    subscription, _ = at_stripe(gateway, user_id)
+    [invoice] = gateway.sandbox.ask("GET", "/v1/invoices", params={"subscription": subscription["id"]})["data"]
+    refused = client.post(CHANGE, json={"plan_id": "enterprise-monthly"})
+    assert (refused.status_code, refused.json()["code"]) == (402, "payment-required")
+    assert refused.json()["payment_url"] == invoice["hosted_invoice_url"]
+    browser = sign_in(gateway, client.headers["authorization"].removeprefix("Bearer "))
+    page = browser.get("/_tiergate/account/change?plan_id=enterprise-monthly")
+    assert page.status_code == 402
+    assert f'href="{invoice["hosted_invoice_url"]}">Pay the invoice' in page.text

@@ -92,3 +92,24 @@ def test_the_sellers_own_portal_configuration_is_asked_for(start_gateway):
     _, _, client = own.subscribed("pro-monthly")
     answer = client.post(PORTAL, json={})
     assert (answer.status_code, answer.json()["code"]) == (502, "billing-refused"), "the simulator has no such one"
+
+
+@pytest.mark.parametrize(
+    "order", [{"flow": "subscription_update"}, {"flow": "subscription_update_confirm", "plan_id": "enterprise-monthly"}]
+)
+def test_a_subscription_of_several_items_is_changed_here_and_the_portal_says_so(gateway, sandbox, order):
+    _, user_id, client = gateway.subscribed("pro-monthly")
+    [row] = gateway.admin.get("/_tiergate/admin/customers", params={"user_id": user_id}).json()["customers"]
+    params = {"customer": row["stripe_customer_id"]}
+    [subscription] = sandbox.ask("GET", "/v1/subscriptions", params=params)["data"]
+    sandbox.ask("POST", f"/v1/subscriptions/{subscription['id']}", data={"items[0][price]": "price_api_overage"})
+    answer = client.post(PORTAL, json=order)
+    assert (answer.status_code, answer.json()["code"]) == (409, "portal-cannot-change")
+    assert answer.json()["links"]["account"] == f"{gateway.url}/_tiergate/account"
+    assert "POST subscription/change" in answer.json()["detail"]
+    for other in ("payment_method_update", "subscription_cancel"):
+        assert client.post(PORTAL, json={"flow": other}).status_code == 200
+    assert client.post("/api/v1/subscription/change", json={"plan_id": "enterprise-monthly"}).status_code == 200
+    browser = sign_in(gateway, client.headers["authorization"].removeprefix("Bearer "))
+    page = browser.get("/_tiergate/account/portal/subscription_update")
+    assert (page.status_code, "Back to the account" in page.text) == (409, True)

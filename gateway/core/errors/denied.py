@@ -83,9 +83,18 @@ class SubscriptionRequired(Denied):
 
 
 class PaymentRequired(Denied):
-    """There is a subscription, and money is owed on it."""
+    """There is a subscription, and money is owed on it.
+
+    Args:
+        message: One sentence.
+        payment_url: Where it can be paid; None: it is not known here.
+    """
 
     code = "payment-required"
+
+    def __init__(self, message: str, *, payment_url: str | None = None) -> None:
+        super().__init__(message)
+        self.payment_url = payment_url
 
 
 class IdempotencyKeyReused(Denied):
