@@ -8,6 +8,7 @@ import redis
 import redis.cluster
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
+from redis.exceptions import ReadOnlyError
 
 from gateway.core.cache_url import is_of_several, parse_cache_url
 
@@ -28,6 +29,17 @@ def open_raw_blocking(url: str) -> redis.Redis:
     nodes = [redis.cluster.ClusterNode(*host) for host in parse_cache_url(url).hosts]
     cluster: redis.Redis = redis.RedisCluster(startup_nodes=nodes)  # type: ignore[assignment]
     return cluster
+
+
+def flush_all(raw: redis.Redis) -> None:
+    """FLUSHALL, again where a master of a cluster became a replica just before it was told."""
+    while True:
+        try:
+            raw.flushall()
+        except ReadOnlyError:
+            raw.nodes_manager.initialize()  # type: ignore[attr-defined]  # only a cluster has replicas here
+        else:
+            return
 
 
 def everywhere(raw: Redis) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.cache import CacheServer
 from gateway.cli.life_steps import LIFE
-from tests.fakes.raw import open_raw_blocking
+from tests.fakes.raw import flush_all, open_raw_blocking
 from tests.processes import descendants, living
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(900)]
@@ -52,7 +52,7 @@ def test_a_life_goes_on_when_the_cache_is_flushed_between_any_two_steps(world, c
     def flush():
         time.sleep(1.5)  # longer than a settlement takes to come round (0.5 s and a fifth): what is older is kept
         with open_raw_blocking(cache_url or CacheServer.url_of(world.house.directory / "data")) as cache:
-            cache.flushall()
+            flush_all(cache)
 
     play(world, flush)
 
