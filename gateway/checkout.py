@@ -32,7 +32,7 @@ from gateway.core.ratelimit_fields import seconds_up
 from gateway.core.user_id import check_name, check_user_id
 from gateway.ledger import CustomerRow, CustomerUnknown, Ledger, UserExists
 from gateway.provisioning import Provisioning
-from gateway.sync import NoSubscription, Sync, UnknownPlan, courteous_turn, no_plan_words, portal_flow
+from gateway.sync import NoSubscription, Sync, UnknownPlan, no_plan_words, portal_flow
 
 log = structlog.get_logger(__name__)
 
@@ -231,7 +231,7 @@ class Checkouts:
 
     async def _open(self, row: CustomerRow, purchase: Purchase, *, claim_digest: str | None) -> CheckoutLink:
         """A page that can be paid, and no other. Of several at once, none may be left open: hence turns."""
-        async with courteous_turn(self._ledger, self._clock, row.customer_id):
+        async with self._sync.turns.courteous(row.customer_id):
             return await self._open_in_turn(row.customer_id, purchase, claim_digest)
 
     async def _open_in_turn(self, customer_id: str, purchase: Purchase, claim_digest: str | None) -> CheckoutLink:

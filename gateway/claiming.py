@@ -17,24 +17,18 @@ import hmac
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-import structlog
-
-from gateway.billing import Billing, CheckoutFacts
 from gateway.clock import Clock
-from gateway.core.errors import BillingRefused, BillingUnavailable, TiergateError
+from gateway.core.errors import TiergateError
 from gateway.core.key_order import KeyOrder
 from gateway.core.keys import KeyCodec
 from gateway.ledger import CheckoutClaimed, CheckoutRow, KeyRow
 from gateway.provisioning import IssuedKey, KeyNotFound, KeyReplaced, Provisioning
-from gateway.sync import Sync
-
-log = structlog.get_logger(__name__)
+from gateway.sync import Arrivals
 
 REPLACE_WITHIN_S: Final = 3600
 MOST_REPLACEMENTS: Final = 3
 
 ClaimState: TypeAlias = Literal["shown", "claimed", "waiting", "expired"]
-Arrival: TypeAlias = Literal["paid", "waiting", "expired"]
 
 
 class NotReplaceable(TiergateError):
@@ -60,14 +54,12 @@ class FirstKeys:
     def __init__(
         self,
         *,
-        billing: Billing,
-        sync: Sync,
+        arrivals: Arrivals,
         provisioning: Provisioning,
         codec: KeyCodec,
         clock: Clock,
     ) -> None:
-        self._billing = billing
-        self._sync = sync
+        self._arrivals = arrivals
         self._provisioning = provisioning
         self._codec = codec
         self._clock = clock
@@ -78,22 +70,6 @@ class FirstKeys:
             return False
         return hmac.compare_digest(self._codec.claim_digest(secret), checkout.claim_digest)
 
-    async def arrive(self, checkout: CheckoutRow) -> Arrival:
-        """The customer is back from Stripe: record what was bought, so that nobody waits for an event.
-
-        Raises:
-            LedgerUnavailable: Nothing was recorded.
-        """
-        try:
-            facts = await self._billing.fetch_checkout(checkout.session_id)
-        except (BillingUnavailable, BillingRefused) as error:
-            log.warning("checkout not confirmed yet", session_id=checkout.session_id, reason=str(error))
-            return "waiting"
-        arrival = _arrival(facts)
-        if arrival == "paid":
-            await self._record(checkout)
-        return arrival
-
     async def claim(self, checkout: CheckoutRow) -> Claim:
         """The first key, once, if the checkout is paid. The caller has passed `may_claim`.
 
@@ -102,7 +78,7 @@ class FirstKeys:
         """
         if checkout.claimed_at is not None:
             return Claim(state="claimed")
-        arrival = await self.arrive(checkout)
+        arrival = await self._arrivals.arrive(checkout)
         if arrival != "paid":
             return Claim(state=arrival)
         try:
@@ -139,20 +115,6 @@ class FirstKeys:
             )
         except (KeyNotFound, KeyReplaced):
             raise _not_live() from None
-
-    async def _record(self, checkout: CheckoutRow) -> None:
-        try:
-            await self._sync.sync_customer(checkout.customer_id, f"return from {checkout.session_id}")
-        except (BillingUnavailable, BillingRefused) as error:
-            log.warning("paid checkout not recorded yet", session_id=checkout.session_id, reason=str(error))
-
-
-def _arrival(facts: CheckoutFacts | None) -> Arrival:
-    if facts is None or facts.status == "expired":
-        return "expired"
-    if facts.status != "complete" or facts.payment_status == "unpaid":
-        return "waiting"
-    return "paid"
 
 
 def _actor(checkout: CheckoutRow) -> str:

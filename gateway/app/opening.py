@@ -33,7 +33,7 @@ from gateway.reporting import Reporter, ReportingOptions
 from gateway.settings import Settings
 from gateway.settlement import Settlement
 from gateway.supervised import run_directory
-from gateway.sync import EventWorker, Reconciler, Schedule, Sync
+from gateway.sync import Arrivals, EventWorker, Reconciler, Schedule, Sync
 from gateway.tallies import Tallies
 from gateway.telemetry import Metrics
 from gateway.unbilled import Unbilled
@@ -162,6 +162,7 @@ async def open_runtime(settings: Settings, *, proxies: bool = True) -> AsyncIter
             alerts=Sending(ledger=ledger, channels=channels, clock=clock, metrics=metrics),
             tallies=Tallies(ledger, clock, metrics),
             sync=sync,
+            arrivals=Arrivals(sync),
             reporter=Reporter(
                 ledger=ledger,
                 billing=billing,

@@ -6,7 +6,7 @@ answered. A turn that is not given back, because its worker was lost, is over at
 
 from __future__ import annotations
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 
 from gateway.ledger.part import LedgerPart, unbroken
 from gateway.ledger.tables import CHANGE_TURNS
@@ -37,6 +37,19 @@ class ChangeTurns(LedgerPart):
         ).returning(CHANGE_TURNS.c.holder)
         async with self._database.writing() as connection:
             return bool(await connection.scalar(take) == holder)
+
+    @unbroken
+    async def is_change_turn_taken(self, customer_id: str, now: int) -> bool:
+        """Whether somebody has the turn. It only reads, so that waiting holds up nobody who writes.
+
+        Raises:
+            LedgerUnavailable: The ledger cannot be used.
+        """
+        turn = select(CHANGE_TURNS.c.holder).where(
+            CHANGE_TURNS.c.customer_id == customer_id, CHANGE_TURNS.c.until > now
+        )
+        async with self._database.reading() as connection:
+            return await connection.scalar(turn) is not None
 
     @unbroken
     async def give_change_turn_back(self, customer_id: str, holder: str) -> None:

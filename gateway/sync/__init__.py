@@ -4,6 +4,7 @@
 `reconciling` does so with all of them every day, `comparing` says what that would change.
 `changing` changes the plan of a running subscription, one change at a time (`turns`); what was planned, and was
 lost to a change that is not paid, comes back (`restoring`).
+`arriving` says what became of a checkout, and remembers it.
 `portal_flows` finds what a link into Stripe's portal may open at.
 `receiving` takes a webhook delivery: verified, stored, answered. `worker` works the stored
 events off in the background and looks for those that never arrived.
@@ -11,6 +12,7 @@ events off in the background and looks for those that never arrived.
 
 from __future__ import annotations
 
+from gateway.sync.arriving import Arrival, Arrivals
 from gateway.sync.change_values import (
     ChangeTimeRefused,
     NoSubscription,
@@ -30,11 +32,13 @@ from gateway.sync.portal_flows import portal_flow
 from gateway.sync.receiving import Received, accepts, receive_event
 from gateway.sync.reconciling import Reconciler, ReconciliationBusy, Schedule
 from gateway.sync.reporting import MAX_PER_SECOND, Pace, SyncReport
-from gateway.sync.turns import ChangeInProgress, courteous_turn
+from gateway.sync.turns import ChangeInProgress, TooManyBillingRequests, Turns
 from gateway.sync.worker import EventWorker, WorkerOptions
 
 __all__ = [
     "MAX_PER_SECOND",
+    "Arrival",
+    "Arrivals",
     "ChangeInProgress",
     "ChangeTimeRefused",
     "Comparing",
@@ -58,10 +62,11 @@ __all__ = [
     "Sync",
     "SyncOutcome",
     "SyncReport",
+    "TooManyBillingRequests",
+    "Turns",
     "UnknownPlan",
     "WorkerOptions",
     "accepts",
-    "courteous_turn",
     "no_plan_words",
     "portal_flow",
     "receive_event",

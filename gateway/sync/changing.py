@@ -38,7 +38,6 @@ from gateway.sync.extras import AS_IT_IS, ExtrasOrder, extras_change
 from gateway.sync.given_up import is_left_behind
 from gateway.sync.restoring import LostPlan, is_lost, planned_words, read_lost
 from gateway.sync.trials import ends_trial
-from gateway.sync.turns import own_turn
 from gateway.sync.unpaid import refuse_owing
 from gateway.sync.wish import Wish
 
@@ -120,7 +119,7 @@ class PlanChanges:
             BillingUnavailable, BillingRefused, CustomerUnknown, LedgerUnavailable: It was not made, or
                 nobody knows; to send it again is safe, since a plan that is there already costs nothing.
         """
-        async with own_turn(self._sync.ledger, self._clock, customer_id):
+        async with self._sync.turns.own(customer_id):
             wish = await self._wish(customer_id, plan_id, when, extras)
             if is_left_behind(facts := wish.current.facts):
                 await self._sync.billing.changes.remove(facts.subscription_id, facts.given_up, wish.change.proration)
@@ -155,7 +154,7 @@ class PlanChanges:
             BillingUnavailable, BillingRefused, CustomerUnknown, LedgerUnavailable: It was not taken back, or
                 nobody knows; to send it again is safe.
         """
-        async with own_turn(self._sync.ledger, self._clock, customer_id):
+        async with self._sync.turns.own(customer_id):
             current = await self._sync.fetch_current(customer_id)
             if current is not None:
                 touchable(current.facts.schedule)
@@ -172,7 +171,7 @@ class PlanChanges:
             ChangeInProgress: Another change is being made, perhaps the one that took its place.
             BillingUnavailable, BillingRefused, CustomerUnknown, LedgerUnavailable: To do it again is safe.
         """
-        async with own_turn(self._sync.ledger, self._clock, customer_id, patience_s=_RESTORE_PATIENCE_S):
+        async with self._sync.turns.own(customer_id, patience_s=_RESTORE_PATIENCE_S):
             current = await self._sync.fetch_current(customer_id)
             if current is None or not is_lost(current.facts):
                 return

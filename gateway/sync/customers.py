@@ -29,6 +29,7 @@ from gateway.sync.facts import read_facts
 from gateway.sync.given_up import remove_given_up
 from gateway.sync.reporting import MAX_PER_SECOND, PAGE, Pace, SyncReport
 from gateway.sync.restoring import is_lost
+from gateway.sync.turns import Turns
 
 log = structlog.get_logger(__name__)
 
@@ -108,6 +109,8 @@ class Sync:
         clock: Clock,
     ) -> None:
         self.billing = billing
+        self.turns = Turns(ledger=ledger, clock=clock)
+        """At changing one customer's subscription."""
         self._ledger = ledger
         self._policy = policy
         self._publish = publish

@@ -20,6 +20,7 @@ from gateway.web.page_frame import FromVisit, Page, Visit
 from gateway.web.page_words import feature_words, limit_sentence, price_words
 from gateway.web.refusals import NotAuthorized
 from gateway.web.returning import begun_before, paid_before
+from gateway.web.stripe_turns import take_turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +80,7 @@ async def buy(visit: FromVisit) -> Page:
     if visit.signed_in is None:
         return await _sign_up(visit, plan_id, extras)
     visit.signed_in.require_manager()
+    await take_turn(visit.runtime, visit.signed_in.customer_id)
     try:
         link = await visit.checkouts.for_customer(visit.signed_in.customer_id, plan_id, extras)
     except AlreadySubscribed:

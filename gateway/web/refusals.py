@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.core.errors import Denied, Failed, Paced, Rejected, TiergateError
+from gateway.core.errors import Denied, Failed, Rejected, TiergateError
 
 
 class NotAuthorized(Rejected):
@@ -15,12 +15,6 @@ class NotAllowed(Denied):
     """The caller is known and may not do this."""
 
     code = "not-allowed"
-
-
-class TooManyBillingRequests(Paced):
-    """One customer has Stripe asked too often."""
-
-    code = "too-many-billing-requests"
 
 
 class RequestInvalid(Rejected):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from gateway.ledger import CheckoutRow
 from gateway.web.claim_cookie import begun_sessions
 from gateway.web.page_frame import Visit
-from gateway.web.success_page import first_keys, is_claimant
+from gateway.web.success_page import first_keys, is_claimant, may_ask
 
 
 async def begun_before(visit: Visit) -> list[CheckoutRow]:
@@ -34,8 +34,7 @@ async def begun_before(visit: Visit) -> list[CheckoutRow]:
 
 async def paid_before(visit: Visit, begun: list[CheckoutRow]) -> CheckoutRow:
     """Which of them is paid; the newest if none is yet. `begun` is not empty."""
-    keys = first_keys(visit)
     for checkout in begun:
-        if await keys.arrive(checkout) == "paid":
+        if await may_ask(visit, checkout) and await visit.runtime.arrivals.arrive(checkout) == "paid":
             return checkout
     return begun[0]

@@ -26,7 +26,7 @@ from gateway.publishing import Publisher
 from gateway.reporting import Reporter
 from gateway.settings import Settings
 from gateway.settlement import Settlement
-from gateway.sync import EventWorker, Reconciler, Sync
+from gateway.sync import Arrivals, EventWorker, Reconciler, Sync
 from gateway.tallies import Tallies
 from gateway.telemetry import Metrics
 from gateway.unbilled import Unbilled
@@ -79,6 +79,7 @@ class Runtime:
     tallies: Tallies
     alerts: Sending
     sync: Sync
+    arrivals: Arrivals
     reporter: Reporter
     unbilled: Unbilled
     events: EventWorker

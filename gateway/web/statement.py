@@ -14,7 +14,7 @@ from gateway.web.problem_shape import problems
 from gateway.web.refusals import RequestInvalid
 from gateway.web.statement_csv import statement_csv
 from gateway.web.statement_view import StatementView, view_statement
-from gateway.web.stripe_turns import take_turn_of
+from gateway.web.stripe_turns import statement_cost, take_turn_of
 
 Period = Annotated[str, QueryParameter(max_length=100)]
 Form = Annotated[Literal["json", "csv"], QueryParameter()]
@@ -41,13 +41,13 @@ async def show_statement(
     not answer, `verdict` is `not-compared`.
     """
     caller.require_manager()
-    await take_turn_of(caller, runtime)
     account = await load_named(runtime, caller, user_id, customer_id)
     now = runtime.clock.now()
     try:
         span = find_span(period, account, now)
     except PeriodInvalid as error:
         raise RequestInvalid(f"period: {error}.", ({"field": "period", "message": f"{error}"},)) from None
+    await take_turn_of(caller, runtime, cost=statement_cost(span))
     statement = await draw_up(account.customer_id, span, ledger=runtime.ledger, billing=runtime.billing, now=int(now))
     view = view_statement(
         statement, customer_id=account.customer_id, user_id=account.user_id, for_seller=caller.is_seller

@@ -14,7 +14,7 @@ from gateway.web.page_frame import FromVisit, Page
 from gateway.web.page_words import Moment, moment, unit_words
 from gateway.web.refusals import RequestInvalid
 from gateway.web.statement_view import InvoiceProofView, StatementView, overall, view_statement
-from gateway.web.stripe_turns import take_turn
+from gateway.web.stripe_turns import statement_cost, take_turn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,12 +64,12 @@ async def show_account_statement(visit: FromVisit, period: str = "") -> Page:
         return visit.see("/sign-in")
     who, runtime = visit.signed_in, visit.runtime
     who.require_manager()
-    await take_turn(runtime, who.customer_id)
     now = runtime.clock.now()
     try:
         span = find_span(period[:100] or usual_period(who.account, now), who.account, now)
     except PeriodInvalid as error:
         raise RequestInvalid(f"The period cannot be understood: {error}.") from None
+    await take_turn(runtime, who.customer_id, cost=statement_cost(span))
     found = await draw_up(who.customer_id, span, ledger=runtime.ledger, billing=runtime.billing, now=int(now))
     view = view_statement(found, customer_id=who.customer_id, user_id=who.account.user_id, for_seller=False)
     return visit.page(

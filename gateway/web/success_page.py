@@ -11,8 +11,10 @@ from gateway.core.access import decide_access
 from gateway.core.policy import Policy
 from gateway.ledger import CheckoutRow
 from gateway.provisioning import IssuedKey
+from gateway.web.callers import client_address
 from gateway.web.claim_cookie import KEPT_DAYS, claim_secret, old_claims
 from gateway.web.page_frame import FromVisit, Page, Visit
+from gateway.web.stripe_turns import may_arrive
 
 _FORBIDDEN = 403
 _ASK_AGAIN_S = "4"
@@ -30,17 +32,19 @@ async def show_success(visit: FromVisit, session_id: str = "") -> Page:
 async def _outcome(visit: Visit, session_id: str) -> Page:
     keys = first_keys(visit)
     checkout = await visit.runtime.ledger.find_checkout(session_id)
-    if checkout is None:
+    is_mine = checkout is not None and is_claimant(visit, keys, checkout)
+    if checkout is None or not (is_mine or checkout.claim_digest is None or _is_owner(visit, checkout)):
         return _not_yours(visit)
-    if is_claimant(visit, keys, checkout):
-        claim = await keys.claim(checkout)
-        if claim.issued is not None:
-            return await _show_key(visit, checkout, claim.issued)
-        return _state(visit, claim.state, checkout)
-    if checkout.claim_digest is not None and not _is_owner(visit, checkout):
-        return _not_yours(visit)
-    arrival = await keys.arrive(checkout)
-    return _state(visit, "subscribed" if arrival == "paid" else arrival, checkout)
+    was_shown = is_mine and checkout.claimed_at is not None
+    if not was_shown and not await may_ask(visit, checkout):
+        return _state(visit, "waiting", checkout)
+    if not is_mine:
+        arrival = await visit.runtime.arrivals.arrive(checkout)
+        return _state(visit, "subscribed" if arrival == "paid" else arrival, checkout)
+    claim = await keys.claim(checkout)
+    if claim.issued is not None:
+        return await _show_key(visit, checkout, claim.issued)
+    return _state(visit, claim.state, checkout)
 
 
 @post("/success/replace")
@@ -113,6 +117,14 @@ def is_claimant(visit: Visit, keys: FirstKeys, checkout: CheckoutRow) -> bool:
     return keys.may_claim(checkout, claim_secret(visit.request.cookies, checkout.session_id))
 
 
+async def may_ask(visit: Visit, checkout: CheckoutRow) -> bool:
+    """Whether it is known what became of a checkout, or Stripe may be asked now. If not, the page waits a little."""
+    runtime = visit.runtime
+    if runtime.arrivals.find(checkout.session_id) is not None:
+        return True
+    return await may_arrive(runtime, checkout.customer_id, client_address(visit.request, runtime))
+
+
 def _is_owner(visit: Visit, checkout: CheckoutRow) -> bool:
     return visit.signed_in is not None and visit.signed_in.customer_id == checkout.customer_id
 
@@ -121,8 +133,7 @@ def first_keys(visit: Visit) -> FirstKeys:
     """The use case, for a visit."""
     runtime = visit.runtime
     return FirstKeys(
-        billing=runtime.billing,
-        sync=runtime.sync,
+        arrivals=runtime.arrivals,
         provisioning=runtime.provisioning,
         codec=runtime.codec,
         clock=runtime.clock,

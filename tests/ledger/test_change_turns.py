@@ -39,3 +39,12 @@ async def test_turns_of_different_customers_have_nothing_to_do_with_each_other(l
     await ledger.create_customer(customer_id="customer0002", user_id="other", now=NOW, actor="test")
     assert await ledger.take_change_turn(customer_id, "first", now=NOW, until=NOW + 60)
     assert await ledger.take_change_turn("customer0002", "second", now=NOW, until=NOW + 60)
+
+
+async def test_whether_somebody_has_the_turn_can_be_seen_without_taking_it(ledger, customer_id):
+    assert not await ledger.is_change_turn_taken(customer_id, NOW)
+    assert await ledger.take_change_turn(customer_id, "first", now=NOW, until=NOW + 60)
+    assert await ledger.is_change_turn_taken(customer_id, NOW + 59)
+    assert not await ledger.is_change_turn_taken(customer_id, NOW + 60)
+    await ledger.give_change_turn_back(customer_id, "first")
+    assert not await ledger.is_change_turn_taken(customer_id, NOW)
