@@ -63,3 +63,13 @@ async def test_what_has_ended_has_nothing_to_cap(parts, status):
     customer_id, _ = await buyer(parts, status=status)
     with pytest.raises(NoOverage):
         await cap(parts, customer_id, 0)
+
+
+async def test_a_cap_is_of_the_currency_in_which_the_subscription_is_billed(parts):
+    in_euros = replace(ITEM, tariff=replace(ITEM.tariff, currency="eur", unit_amount="9.5"))
+    customer_id, key = await buyer(parts, metered=(in_euros,))
+    with pytest.raises(SpendCapInvalid, match="EUR"):
+        await cap(parts, customer_id, 30, currency="usd")
+    state = await cap(parts, customer_id, 30)
+    assert (state.currency, state.units) == ("eur", 3)
+    assert await admit_all(parts, key, error=OverageCapReached) == 13

@@ -26,7 +26,7 @@ ERROR_REPORTS = frozenset(
     }
 )
 """The type, thin and as a snapshot; the last is how the API's first previews called it."""
-_THIN = "v1."
+_THIN = "v2.core.event"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,19 +46,19 @@ class MeterErrors:
         self._client = client
         self._deadline_s = deadline_s
 
-    async def of(self, event_type: str, event_id: str, payload: str) -> tuple[MeterError, ...]:
+    async def of(self, event_id: str, payload: str) -> tuple[MeterError, ...]:
         """The samples of an event of `ERROR_REPORTS`; there may be more errors than samples.
 
         Args:
-            event_type: Of the event.
             event_id: By which a thin one is asked for.
-            payload: Of a snapshot, in which they are.
+            payload: Of a snapshot, in which they are. Its form says which it is: its type may be that of a thin one.
         """
-        if not event_type.startswith(_THIN):
-            return read_errors(json.loads(payload).get("data", {}).get("object", {}))
+        event = json.loads(payload)
+        if event.get("object") != _THIN:
+            return read_errors(event.get("data", {}).get("object", {}))
         async with stripe_call("read an event", self._deadline_s):
-            event = await self._client.v2.core.events.retrieve_async(event_id)
-            return read_errors(event.to_dict().get("data", {}))
+            known = await self._client.v2.core.events.retrieve_async(event_id)
+            return read_errors(known.to_dict().get("data", {}))
 
 
 def read_errors(data: dict[str, Any]) -> tuple[MeterError, ...]:

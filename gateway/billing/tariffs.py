@@ -104,4 +104,5 @@ def _by_steps(
 
 
 def _text(amount: Decimal | None) -> str:
-    return "0" if amount is None else format(amount, "f")
+    """As text without an exponent. What stands in a map (`currency_options`), the SDK leaves as Stripe wrote it."""
+    return "0" if amount is None else format(Decimal(amount), "f")

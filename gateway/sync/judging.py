@@ -114,7 +114,7 @@ class Judge:
     async def _doubt_reports(self, row: InboxRow) -> str:
         """Mark the reports that Stripe took and does not count; whose they are, and why, in words."""
         try:
-            errors = await self._sync.billing.meter_errors.of(row.type, row.event_id, row.payload)
+            errors = await self._sync.billing.meter_errors.of(row.event_id, row.payload)
         except BillingRefused:
             return ""
         told = []

@@ -145,7 +145,7 @@ async def report_usage(billing: Billing, cus: str, change: PlanChange) -> None:
     assert await billing.meter_events.send(**usage, tried_at=change.at)
     assert not await billing.meter_events.send(**usage, tried_at=change.at + 5)
     with pytest.raises(BillingRefused):
-        await billing.meter_errors.of("v1.billing.meter.error_report_triggered", "evt_none", "{}")
+        await billing.meter_errors.of("evt_none", '{"object": "v2.core.event"}')
 
 
 async def mend_endpoints(billing: Billing) -> None:
