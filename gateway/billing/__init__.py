@@ -17,6 +17,7 @@ from gateway.billing.portal import PortalFlow, PortalFlowName
 from gateway.billing.previewing import ChangePreview, PreviewLine
 from gateway.billing.reading import CheckoutFacts, PriceFacts
 from gateway.billing.sales import Sales, check_rhythm
+from gateway.billing.undelivered import FIRST_SWEPT, SweptTo
 from gateway.billing.values import ChangeResult, CheckoutLink, LaterChange, PlanChange
 from gateway.billing.webhook import (
     MAX_PAYLOAD_BYTES,
@@ -35,6 +36,7 @@ __all__ = [
     "API_VERSION",
     "DEADLINE_S",
     "ERROR_REPORTS",
+    "FIRST_SWEPT",
     "MAX_PAYLOAD_BYTES",
     "PLANS_CHANGED",
     "REASONS",
@@ -63,6 +65,7 @@ __all__ = [
     "Sales",
     "StripeOptions",
     "StripeReport",
+    "SweptTo",
     "WrongStripeMode",
     "check_rhythm",
     "claimed_customer",

@@ -8,7 +8,7 @@ Prices to be charged come from policy and from nowhere else: no caller names one
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import inf
 from typing import Self
@@ -36,7 +36,7 @@ from gateway.billing.reading import (
 )
 from gateway.billing.sales import Sales
 from gateway.billing.transport import Transport
-from gateway.billing.undelivered import list_undelivered
+from gateway.billing.undelivered import FIRST_SWEPT, SweptTo, fetch_undelivered
 from gateway.billing.values import CheckoutLink
 from gateway.billing.webhook import (
     METADATA_BEFORE,
@@ -263,9 +263,11 @@ class Billing:
         """Read prices again when they are next asked for."""
         self._prices.forget()
 
-    def list_undelivered(self, since: int) -> AsyncIterator[EventEnvelope]:
-        """Events made since then that did not reach every webhook endpoint, of the types we act on."""
-        return list_undelivered(self._client, since, self._deadline_s)
+    async def fetch_undelivered(
+        self, since: int, at: SweptTo = FIRST_SWEPT
+    ) -> tuple[list[EventEnvelope], SweptTo | None]:
+        """A page of the events made since then that did not reach every webhook endpoint, and where the next is."""
+        return await fetch_undelivered(self._client, since, at, self._deadline_s)
 
     async def describe(self, also: frozenset[str] = frozenset()) -> StripeReport:
         """What this key may do and how the account is set up, for `doctor`. Asks only; changes nothing.

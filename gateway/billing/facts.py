@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import stripe
 
@@ -15,6 +16,9 @@ from gateway.billing.webhook import METADATA_BEFORE
 from gateway.core.billing_facts import CustomerFacts, DisputeFacts, SubscriptionFacts
 from gateway.core.plan_map import ENDED_STATUSES
 from gateway.core.tariff import Tariff
+
+if TYPE_CHECKING:
+    from stripe.params import DisputeListParams
 
 _PAGE = 100
 
@@ -115,13 +119,23 @@ class FactReader:
                 return None
             return read_dispute(dispute)
 
-    async def list_open_disputes(self, since: int) -> list[DisputeFacts]:
-        """Every dispute of the account that was opened since then and is open."""
+    async def fetch_open_disputes(self, since: int, after: str | None = None) -> tuple[list[DisputeFacts], str | None]:
+        """A page of the account's disputes that were opened since then: those that are open, and where the next begins.
+
+        Args:
+            since: Unix seconds.
+            after: Behind which dispute; None: the newest.
+
+        Returns:
+            The open ones, and what to pass as `after` for the next page; None: this was the last.
+        """
+        params: DisputeListParams = {"created": {"gte": since}, "limit": _PAGE, "expand": ["data.charge"]}
+        if after is not None:
+            params["starting_after"] = after
         async with stripe_call("list disputes", self._deadline_s):
-            page = await self._client.v1.disputes.list_async(
-                {"created": {"gte": since}, "limit": _PAGE, "expand": ["data.charge"]}
-            )
-            return [facts async for one in page.auto_paging_iter() if (facts := read_dispute(one)).is_open]
+            page = await self._client.v1.disputes.list_async(params)
+            found = [facts for one in page.data if (facts := read_dispute(one)).is_open]
+            return found, page.data[-1].id if page.has_more and page.data else None
 
     async def find_customer_of(self, kind: str, object_id: str) -> str | None:
         """Whose object it is, for an event that does not say; None: nobody's, gone, or of a kind that is not read.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 import stripe
 import structlog
@@ -23,26 +23,44 @@ _TYPES_A_CALL = 20
 log = structlog.get_logger(__name__)
 
 
-async def list_undelivered(client: stripe.StripeClient, since: int, deadline_s: float) -> AsyncIterator[EventEnvelope]:
-    """Events made since then that did not reach every webhook endpoint, of the types we act on.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweptTo:
+    """Where a look through the undelivered events is to go on."""
+
+    types: int = 0
+    """Which of the groups of types, for Stripe lists a bounded number of types at once."""
+    after: str | None = None
+    """Behind which event; None: at the newest of the group."""
+
+
+FIRST_SWEPT: Final = SweptTo()
+"""Where it begins."""
+
+
+async def fetch_undelivered(
+    client: stripe.StripeClient, since: int, at: SweptTo, deadline_s: float
+) -> tuple[list[EventEnvelope], SweptTo | None]:
+    """One page of the events made since then that did not reach every webhook endpoint, of the types we act on.
 
     Args:
         client: Of Stripe.
         since: Unix seconds.
-        deadline_s: Seconds for each call of Stripe.
+        at: Which page.
+        deadline_s: Seconds for the page.
+
+    Returns:
+        The events, and where the next page is; None: this was the last.
 
     Raises:
         BillingUnavailable, BillingRefused: What was not listed yet is not known.
     """
-    for start in range(0, len(SUBSCRIBED_TYPES), _TYPES_A_CALL):
-        types = list(SUBSCRIBED_TYPES[start : start + _TYPES_A_CALL])
-        cursor: str | None = None
-        while True:
-            events, cursor = await _page(client, types, since, cursor, deadline_s)
-            for envelope in events:
-                yield envelope
-            if cursor is None:
-                break
+    start = at.types * _TYPES_A_CALL
+    types = list(SUBSCRIBED_TYPES[start : start + _TYPES_A_CALL])
+    events, cursor = await _page(client, types, since, at.after, deadline_s)
+    if cursor is not None:
+        return events, SweptTo(types=at.types, after=cursor)
+    is_last = start + _TYPES_A_CALL >= len(SUBSCRIBED_TYPES)
+    return events, None if is_last else SweptTo(types=at.types + 1)
 
 
 async def _page(

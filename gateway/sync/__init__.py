@@ -7,7 +7,7 @@ lost to a change that is not paid, comes back (`restoring`).
 `arriving` says what became of a checkout, and remembers it.
 `portal_flows` finds what a link into Stripe's portal may open at.
 `receiving` takes a webhook delivery: verified, stored, answered. `worker` works the stored
-events off in the background and looks for those that never arrived.
+events off in the background, `sweeping` looks for those that never arrived.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ from gateway.core.audited import AuditedAccess, assess_by
 from gateway.core.errors import BillingRefused, BillingUnavailable, LedgerUnavailable
 from gateway.core.projection import project
 from gateway.ledger import CustomerRow, Ledger
-from gateway.sync.customers import DISPUTABLE_S, Sync
+from gateway.sync.customers import Sync
+from gateway.sync.disputes import list_open_disputes
 from gateway.sync.facts import read_facts
 from gateway.sync.reporting import MAX_PER_SECOND, PAGE, Pace
 
@@ -64,7 +65,7 @@ class Comparing:
         """Compare every customer, in the order of ids; `stopped_because` says whether that is complete."""
         report, pace = Comparison(cursor=after), Pace(per_second)
         try:
-            disputed = await self._disputed()
+            disputed = await self._disputed(pace)
             while page := await self._ledger.list_customers(after=report.cursor, limit=PAGE):
                 for row in page:
                     await self._compare_one(row, disputed[row.stripe_customer_id or ""], report, pace)
@@ -75,15 +76,14 @@ class Comparing:
             report.stopped_because = str(error)
         return report
 
-    async def _disputed(self) -> defaultdict[str, tuple[str, ...]]:
+    async def _disputed(self, pace: Pace) -> defaultdict[str, tuple[str, ...]]:
         """Open disputes by Stripe customer; none if the key may not read them."""
         found: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
         try:
-            disputes = await self._sync.billing.facts.list_open_disputes(int(self._clock.now()) - DISPUTABLE_S)
+            async for dispute in list_open_disputes(self._sync.billing, int(self._clock.now()), pace):
+                found[dispute.stripe_customer_id or ""] += (dispute.dispute_id,)
         except BillingRefused:
-            return found
-        for dispute in disputes:
-            found[dispute.stripe_customer_id or ""] += (dispute.dispute_id,)
+            found.clear()
         return found
 
     async def _compare_one(self, row: CustomerRow, disputed: tuple[str, ...], report: Comparison, pace: Pace) -> None:

@@ -25,6 +25,7 @@ from gateway.core.plan_map import MONEYLESS_STATUSES
 from gateway.core.policy import Policy
 from gateway.core.projection import NEEDS_ATTENTION, Candidate, Finding, choose_running, project
 from gateway.ledger import CustomerRow, CustomerUnknown, Ledger
+from gateway.sync.disputes import list_open_disputes
 from gateway.sync.facts import read_facts
 from gateway.sync.given_up import remove_given_up
 from gateway.sync.reporting import MAX_PER_SECOND, PAGE, Pace, SyncReport
@@ -33,8 +34,6 @@ from gateway.sync.turns import Turns
 
 log = structlog.get_logger(__name__)
 
-DISPUTABLE_S = 540 * 86_400
-"""No network takes a dispute later than that after a payment."""
 OF_ANOTHER_ACCOUNT = (
     "Stripe has none of the customers, so the key seems to belong to another account; nothing was ended. "
     "To end one customer anyway, sync it by its id."
@@ -216,7 +215,7 @@ class Sync:
         pace = Pace(per_second)
         try:
             if not after:
-                await self._note_disputes()
+                await self._note_disputes(pace)
             while page := await self._ledger.list_customers(after=report.cursor, limit=PAGE):
                 for row in page:
                     await self._sync_one(row, report, pace, because, actor)
@@ -234,18 +233,16 @@ class Sync:
             report.stopped_because = OF_ANOTHER_ACCOUNT
         return report
 
-    async def _note_disputes(self) -> None:
+    async def _note_disputes(self, pace: Pace) -> None:
         """Find disputes whose event never came. A key that may not read them reconciles everything else."""
         now = int(self._clock.now())
         try:
-            disputes = await self.billing.facts.list_open_disputes(now - DISPUTABLE_S)
+            async for dispute in list_open_disputes(self.billing, now, pace):
+                row = await self._ledger.find_customer_by_stripe(dispute.stripe_customer_id or "")
+                if row is not None:
+                    await self._ledger.note_dispute(dispute.dispute_id, row.customer_id, now)
         except BillingRefused as error:
             log.warning("disputes were not reconciled", reason=str(error))
-            return
-        for dispute in disputes:
-            row = await self._ledger.find_customer_by_stripe(dispute.stripe_customer_id or "")
-            if row is not None:
-                await self._ledger.note_dispute(dispute.dispute_id, row.customer_id, now)
 
     async def fetch_current(self, customer_id: str) -> Candidate | None:
         """The subscription that can be changed, as Stripe has it now, with the item that decides its plan.

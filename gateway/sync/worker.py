@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 import structlog
-from cachetools import LRUCache
 
 from gateway.billing import DEADLINE_S
 from gateway.clock import Clock
@@ -30,14 +29,12 @@ from gateway.core.errors import BillingUnavailable, CapacityReduced, LedgerUnava
 from gateway.ledger import InboxRow, Ledger
 from gateway.sync.customers import Sync
 from gateway.sync.judging import Judge
-from gateway.sync.receiving import keep_event
+from gateway.sync.sweeping import Sweeping
 
 log = structlog.get_logger(__name__)
 
 _OUTAGES = (BillingUnavailable, LedgerUnavailable, CapacityReduced)
 _DAY_S = 86_400
-_SWEPT_AT_MOST = 5_000
-_REMEMBERED = 20_000
 _MOST_DOUBLINGS = 20
 
 
@@ -79,7 +76,7 @@ class EventWorker:
         self._woken = asyncio.Event()
         self._held: dict[str, InboxRow] = {}
         self._batch: asyncio.Task[int] | None = None
-        self._swept: LRUCache[str, bool] = LRUCache(_REMEMBERED)
+        self._sweeping = Sweeping(ledger=ledger, sync=sync, clock=clock, back_s=self._options.swept_s)
         self.processed = 0
         """Events that are done."""
         self.retried = 0
@@ -90,13 +87,16 @@ class EventWorker:
         """Events set aside as dead."""
         self.lost = 0
         """Claims that had run out before the work was done."""
-        self.swept = 0
-        """Events that a sweep found and stored."""
 
     @property
     def coalesced(self) -> int:
         """Events that needed no sync of their own, because another of the same customer brought one."""
         return self._judge.coalesced
+
+    @property
+    def swept(self) -> int:
+        """Events that sweeps found and stored."""
+        return self._sweeping.found
 
     @property
     def not_ours(self) -> int:
@@ -181,25 +181,14 @@ class EventWorker:
             How many were new.
 
         Raises:
-            BillingUnavailable, BillingRefused, LedgerUnavailable: The next sweep finds the rest.
+            BillingUnavailable, BillingRefused, LedgerUnavailable: The next sweep goes on, or begins anew.
         """
-        now = self._clock.now()
-        seen = new = 0
-        async for envelope in self._sync.billing.list_undelivered(int(now) - self._options.swept_s):
-            seen += 1
-            if seen > _SWEPT_AT_MOST:
-                log.warning("sweep cut short: too many undelivered events", at_most=_SWEPT_AT_MOST)
-                break
-            if envelope.event_id in self._swept:
-                continue
-            fate = await keep_event(envelope, is_live=self._sync.billing.is_live, ledger=self._ledger, now=now)
-            self._swept[envelope.event_id] = True
-            new += fate == "stored"
-        if new:
-            log.warning("undelivered events found", events=new)
-            self.swept += new
-            self.wake()
-        return new
+        before = self._sweeping.found
+        try:
+            return await self._sweeping.sweep()
+        finally:
+            if self._sweeping.found != before:
+                self.wake()
 
     async def _has_worked(self, rows: list[InboxRow], work: Awaitable[object]) -> bool:
         """Whether what is done for these events was done; else they are put back."""

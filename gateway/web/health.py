@@ -200,7 +200,7 @@ async def _stripe_answers(runtime: Runtime) -> bool:
     """Whether Stripe answers, also with a refusal: the first page of what it could not deliver this minute."""
     try:
         since = int(runtime.clock.now() - _STRIPE_CHECK_S)
-        await anext(runtime.billing.list_undelivered(since), None)
+        await runtime.billing.fetch_undelivered(since)
     except BillingUnavailable as error:
         log.warning("stripe does not answer", reason=str(error))
         return False

@@ -7,10 +7,25 @@ from typing import Any
 
 import pytest
 
+from gateway.billing import StripeOptions
 from gateway.ledger import Ledger
 from gateway.sync import Comparing, Reconciler, ReconciliationBusy, Schedule, Sync
 from gateway.sync.reporting import SyncReport
-from tests.billing.conftest import CUS, DAY, NOW, SetClock
+from tests.billing.conftest import (
+    CUS,
+    DAY,
+    KEY,
+    NOW,
+    Answer,
+    HeldPolicy,
+    Request,
+    SetClock,
+    StandIn,
+    charge,
+    listed,
+    opened,
+    publishing,
+)
 
 FAST = Schedule(interval_s=DAY, per_second=1000)
 
@@ -185,3 +200,28 @@ async def test_a_comparison_tells_of_customers_that_stripe_does_not_have(
     del account.subscriptions[CUS]
     report = await Comparing(sync=sync, ledger=ledger, clock=clock).compare_all(per_second=1000)
     assert [(one.customer_id, one.is_missing) for one in report.differences if one.is_missing] == [(customer, True)]
+
+
+async def test_more_disputes_than_one_deadline_has_time_for_hold_up_no_customer(
+    ledger: Ledger, account: Any, clock: SetClock, stand_in: StandIn, held_policy: HeldPolicy
+) -> None:
+    pages = 12
+
+    async def answer(request: Request) -> Answer:
+        if request.path != "/v1/disputes":
+            answer: Answer = await account.answer(request)
+            return answer
+        number = int(request.query.get("starting_after", ["du_0"])[0].removeprefix("du_"))
+        await asyncio.sleep(0.4)
+        lost = {"object": "dispute", "status": "lost", "created": NOW, "charge": charge("ch_1", CUS)}
+        rows = [lost | {"id": f"du_{number + 1}"}]
+        return Answer(body=listed(rows, "/v1/disputes") | {"has_more": number + 1 < pages})
+
+    stand_in.handler = answer
+    await add(ledger, account, 1)
+    options = StripeOptions(secret_key=KEY, base_url=stand_in.url, timeout_s=3, deadline_s=4)
+    async with opened(options) as billing:
+        sync = Sync(ledger=ledger, billing=billing, policy=held_policy, publish=publishing(ledger, []), clock=clock)
+        report = await reconciler(sync, ledger, clock).run(per_second=1000)
+    assert sum(request.path == "/v1/disputes" for request in stand_in.requests) == pages
+    assert (report.checked, report.stopped_because) == (1, None)

@@ -79,7 +79,7 @@ async def make_every_call(billing: Billing) -> None:
     await billing.facts.fetch_product_tiers([item.product_id for one in facts.subscriptions for item in one.items])
     assert await billing.facts.fetch_entitlements(cus) == ()
     assert await billing.facts.fetch_dispute("du_none") is None
-    assert await billing.facts.list_open_disputes(0) == []
+    assert await billing.facts.fetch_open_disputes(0) == ([], None)
     assert await billing.facts.fetch_refund("ch_none") is None
     for kind in ("subscription", "invoice", "checkout.session", "charge"):
         assert await billing.facts.find_customer_of(kind, "none") is None
@@ -115,7 +115,7 @@ async def make_every_call(billing: Billing) -> None:
     )
     await billing.create_portal_session(cus, "http://127.0.0.1/account", flow)
     await billing.fetch_prices([plan("pro-monthly"), plan("by-id", "price_pro_yearly")])
-    assert [one async for one in billing.list_undelivered(0)] == []
+    assert (await billing.fetch_undelivered(0))[0] == []
     await billing.describe(frozenset({"entitlements", "billing meters"}))
     [listed], _ = await billing.customers.fetch_page(None)
     assert (listed.stripe_customer_id, listed.claimed_id) == (cus, "customer0001")
