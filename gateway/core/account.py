@@ -103,6 +103,10 @@ class Subscription:
     """The plan that Stripe will change to by itself, at `scheduled_at`; None with an instant: one that is not sold."""
     scheduled_at: int | None = None
     """None: no change is planned, or the subscription ends before."""
+    scheduled_seats: int | None = None
+    """Of `scheduled_plan_id`; None: not known, or no change is planned."""
+    scheduled_add_ons: tuple[tuple[str, int], ...] = ()
+    """What there will be beside it, as `add_ons`; nothing while `scheduled_seats` is None."""
     entitlements: tuple[str, ...] = ()
     """Lookup keys of the features that Stripe entitles the customer to. They count beside a plan's tier only."""
     metered: tuple[MeteredItem, ...] = ()

@@ -17,7 +17,7 @@ from gateway.core.access import CUSTOMER_DELETED, KNOWN_STATUSES, decide_access
 from gateway.core.account import Account, Subscription
 from gateway.core.billing_facts import CustomerFacts, ItemFacts, SubscriptionFacts
 from gateway.core.flags import flags_of
-from gateway.core.item_map import read_items, stray_items
+from gateway.core.item_map import ReadItems, read_items, stray_items
 from gateway.core.metered_items import metered_items
 from gateway.core.offer import SeatRange
 from gateway.core.plan_change import with_change
@@ -122,6 +122,10 @@ def _deleted(previous: Subscription | None, now: int) -> Subscription | None:
         past_due_since=None,
         unreadable_since=None,
         cancel_at=None,
+        scheduled_plan_id=None,
+        scheduled_at=None,
+        scheduled_seats=None,
+        scheduled_add_ons=(),
         flags=(),
         entitlements=(),
         metered=(),
@@ -138,7 +142,8 @@ def _candidate(
     readable = facts.status in KNOWN_STATUSES and (plan is not None or facts.status in ENDED_STATUSES)
     starts_at = item.period_starts_at if item is not None else facts.started_at
     ends_at = item.period_ends_at if item is not None else facts.started_at
-    scheduled_plan, scheduled_at = _scheduled(facts, policy, own, _cancel_at(facts, ends_at))
+    coming, scheduled_at = _scheduled(facts, policy, own, _cancel_at(facts, ends_at))
+    coming_plan = None if coming is None else coming.plan
     record = Subscription(
         subscription_id=facts.subscription_id,
         status=facts.status,
@@ -148,8 +153,10 @@ def _candidate(
         anchor_at=facts.anchor_at,
         quota_anchor_at=_quota_anchor(facts, own),
         cancel_at=_cancel_at(facts, ends_at),
-        scheduled_plan_id=scheduled_plan,
+        scheduled_plan_id=None if coming_plan is None else coming_plan.plan_id,
         scheduled_at=scheduled_at,
+        scheduled_seats=None if coming is None or coming_plan is None else coming.seats,
+        scheduled_add_ons=() if coming is None or coming_plan is None else coming.add_ons,
         past_due_since=_past_due_since(facts, previous, now),
         last_good_plan_id=_last_good(facts, plan, own),
         unreadable_since=None if readable else _unreadable_since(own, now),
@@ -183,15 +190,14 @@ def _cancel_at(facts: SubscriptionFacts, period_ends_at: int) -> int | None:
 
 def _scheduled(
     facts: SubscriptionFacts, policy: Policy, own: Subscription | None, cancel_at: int | None
-) -> tuple[str | None, int | None]:
-    """The plan that comes by itself, and when; nothing if the subscription ends before."""
+) -> tuple[ReadItems | None, int | None]:
+    """What comes by itself, and when; nothing if the subscription ends before."""
     schedule = facts.schedule
     if schedule is None or schedule.next_at is None or facts.status in ENDED_STATUSES:
         return None, None
     if cancel_at is not None and cancel_at <= schedule.next_at:
         return None, None
-    plan = read_items(replace(facts, items=schedule.next_items), policy, own).plan
-    return None if plan is None else plan.plan_id, schedule.next_at
+    return read_items(replace(facts, items=schedule.next_items), policy, own), schedule.next_at
 
 
 def _quota_anchor(facts: SubscriptionFacts, own: Subscription | None) -> int | None:

@@ -47,7 +47,8 @@ def read_subscription(row: RowMapping | dict[str, Any]) -> Subscription | None:
     facts["entitlements"] = tuple(facts["entitlements"] or ())
     facts["metered"] = load_metered(facts["metered"] or ())
     facts["seats"] = 1 if facts["seats"] is None else facts["seats"]
-    facts["add_ons"] = tuple((name, count) for name, count in facts["add_ons"] or ())
+    for name in ("add_ons", "scheduled_add_ons"):
+        facts[name] = tuple((add_on, count) for add_on, count in facts[name] or ())
     facts["add_on_prices"] = tuple((price_id, name) for price_id, name in facts["add_on_prices"] or ())
     return Subscription(**facts)
 

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-SCHEMA_REVISION: Final = "0014"
+SCHEMA_REVISION: Final = "0015"
 """The newest migration: what `alembic_version` holds when the tables are those below.
 
 Revisions are four digits and rise, so that one which is not known here is known to be newer.
@@ -113,6 +113,8 @@ SUBSCRIPTIONS: Final = Table(
     _instant("cancel_at", optional=True),
     Column("scheduled_plan_id", Text),
     _instant("scheduled_at", optional=True),
+    Column("scheduled_seats", BigInteger),
+    Column("scheduled_add_ons", JSON(none_as_null=True)),
     _instant("past_due_since", optional=True),
     Column("last_good_plan_id", Text),
     _instant("unreadable_since", optional=True),

@@ -8,7 +8,7 @@ from gateway.core.access import Access
 from gateway.core.account import Subscription
 from gateway.core.policy import Policy
 from gateway.core.projection import GOOD_STATUSES
-from gateway.web.extras_form import ExtrasForm, extras_form
+from gateway.web.extras_form import ExtrasForm, add_on_words, extras_form
 from gateway.web.offers import read_add_on_prices, read_prices
 from gateway.web.page_frame import Visit
 from gateway.web.page_words import Moment, moment, price_words
@@ -20,6 +20,8 @@ class PlannedChange:
 
     plan: str
     at: Moment | None
+    beside: str
+    """Seats and add-ons that there will be, where they are not as they are: ` with 2 seats, A parcel`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +37,21 @@ def planned_change(subscription: Subscription | None, policy: Policy, now: float
     if subscription is None or subscription.scheduled_at is None or subscription.scheduled_at <= now:
         return None
     plan = policy.find_plan(subscription.scheduled_plan_id)
-    return PlannedChange(plan="another plan" if plan is None else plan.title, at=moment(subscription.scheduled_at))
+    return PlannedChange(
+        plan="another plan" if plan is None else plan.title,
+        at=moment(subscription.scheduled_at),
+        beside=_beside(subscription, policy),
+    )
+
+
+def _beside(subscription: Subscription, policy: Policy) -> str:
+    seats, add_ons = subscription.scheduled_seats, subscription.scheduled_add_ons
+    if seats is None or (seats, add_ons) == (subscription.seats, subscription.add_ons):
+        return ""
+    words = [] if seats == subscription.seats else [f"{seats:,} {'seat' if seats == 1 else 'seats'}"]
+    if add_ons != subscription.add_ons:
+        words += add_on_words(add_ons, policy) or ["no add-ons"]
+    return f" with {', '.join(words)}"
 
 
 async def plan_choices(visit: Visit, policy: Policy, access: Access) -> list[PlanChoice]:

@@ -144,6 +144,10 @@ class ScheduledChange(msgspec.Struct, kw_only=True):
     plan_id: str | None
     """Null: a price that no plan sells."""
     at: int
+    seats: int | None
+    """How many there will be; null: not known."""
+    add_ons: list[AddOnCount] | None
+    """What there will be beside it; null: not known."""
 
 
 class SubscriptionView(msgspec.Struct, kw_only=True):

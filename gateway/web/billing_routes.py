@@ -178,7 +178,7 @@ def view_subscription(account: Account, runtime: Runtime) -> SubscriptionView:
         status=subscription.status if subscription is not None else None,
         subscribed_plan_id=subscription.plan_id if subscription is not None else None,
         seats=subscription.seats if subscription is not None else None,
-        add_ons=[AddOnCount(add_on=name, count=count) for name, count in subscription.add_ons] if subscription else [],
+        add_ons=_counts(subscription.add_ons) if subscription is not None else [],
         period_starts_at=subscription.period_starts_at if subscription is not None else None,
         period_ends_at=subscription.period_ends_at if subscription is not None else None,
         cancel_at=subscription.cancel_at if subscription is not None else None,
@@ -202,7 +202,17 @@ def _scheduled_change(subscription: Subscription | None, now: float) -> Schedule
     """What is to come. A change whose time has come and that Stripe has not told of yet is none any more."""
     if subscription is None or subscription.scheduled_at is None or subscription.scheduled_at <= now:
         return None
-    return ScheduledChange(plan_id=subscription.scheduled_plan_id, at=subscription.scheduled_at)
+    is_known = subscription.scheduled_seats is not None
+    return ScheduledChange(
+        plan_id=subscription.scheduled_plan_id,
+        at=subscription.scheduled_at,
+        seats=subscription.scheduled_seats,
+        add_ons=_counts(subscription.scheduled_add_ons) if is_known else None,
+    )
+
+
+def _counts(add_ons: tuple[tuple[str, int], ...]) -> list[AddOnCount]:
+    return [AddOnCount(add_on=name, count=count) for name, count in add_ons]
 
 
 def _started(link: CheckoutLink) -> CheckoutStarted:

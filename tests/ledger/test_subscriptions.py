@@ -42,6 +42,10 @@ async def test_a_snapshot_is_read_back_whole(ledger, customer, subscription, app
         seats=12,
         add_ons=(("exports", 1), ("more-requests", 3)),
         add_on_prices=(("price_2", "exports"), ("price_3", "more-requests")),
+        scheduled_plan_id="pro-monthly",
+        scheduled_at=11,
+        scheduled_seats=2,
+        scheduled_add_ons=(("exports", 1),),
     )
     assert await apply(customer, await ledger.take_fence(customer), full)
     assert await ledger.load_subscription(customer) == full
@@ -99,7 +103,7 @@ async def test_a_change_is_audited_with_both_sides(ledger, customer, subscriptio
     await apply(customer, await ledger.take_fence(customer), None)
     ended, began, _ = await ledger.list_audit(customer)
     changes = [list(change) for change in subscription.plan_changes]
-    empty = {name: [] for name in ("flags", "entitlements", "metered", "add_ons", "add_on_prices")}
+    empty = {name: [] for name in ("flags", "entitlements", "metered", "add_ons", "add_on_prices", "scheduled_add_ons")}
     lists = {"plan_changes": changes, **empty}
     shown = asdict(subscription) | lists
     assert (began.before, began.after) == (None, shown)

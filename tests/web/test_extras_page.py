@@ -109,6 +109,10 @@ def test_less_waits_for_the_end_of_the_period_or_is_had_at_once(buyer):
     assert other is not None
     done = confirmed(browser, page)
     assert done.headers["location"] == f"{ACCOUNT}?done=planned"
+    coming = client.get("/api/v1/subscription").json()["scheduled_change"]
+    assert (coming["plan_id"], coming["seats"]) == ("team", 2)
+    assert coming["add_ons"] == [{"add_on": "sign", "count": 1}]
+    assert "Team with 2 seats, Signing in, on" in browser.get(ACCOUNT).text
     assert bought(client) == ("team", 4, ["parcel", "sign"])
     at_once = browser.get(html.unescape(other[1])).text
     assert confirmed(browser, at_once).headers["location"] == f"{ACCOUNT}?done=adjusted"

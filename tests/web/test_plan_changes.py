@@ -44,7 +44,7 @@ def test_a_downgrade_is_previewed_planned_shown_and_taken_back(gateway):
     assert [line["amount"] for line in told["lines"]] == [2900]
     made = client.post(CHANGE, json={"plan_id": "pro-monthly", "preview": False}).json()
     assert (made["applied"], made["scheduled"], made["when"]) == (False, True, "period-end")
-    planned = {"plan_id": "pro-monthly", "at": period_ends_at}
+    planned = {"plan_id": "pro-monthly", "at": period_ends_at, "seats": 1, "add_ons": []}
     assert made["subscription"]["scheduled_change"] == planned
     shown = client.get("/api/v1/subscription").json()
     assert (shown["tier"], shown["scheduled_change"]) == ("enterprise", planned)
