@@ -219,6 +219,7 @@ def _read_item(item: stripe.SubscriptionItem, tariffs: Mapping[str, Tariff | Non
         interval_count=1 if recurring is None else recurring.interval_count,
         amount=item.price.unit_amount,
         is_metered=item.id in tariffs,
+        meter_id=None if recurring is None else recurring.meter,
         tariff=tariffs.get(item.id),
     )
 

@@ -91,7 +91,7 @@ class Sales:
             log.error("overage has no active metered price in stripe", plan_id=plan.plan_id, price=name)
             raise BillingRefused("A price of overage is missing at the payment provider, or bills no usage.")
         check_rhythm(plan, own, (price.interval, price.interval_count), f"overage {name}")
-        billed = await self._meter_name(price.meter_id)
+        billed = await self.meter_name(price.meter_id)
         if billed != sold.stripe_meter:
             log.error(
                 "a price of overage bills another meter than usage is reported to",
@@ -110,7 +110,12 @@ class Sales:
         async with stripe_call("read a meter", self._deadline_s):
             return read_meter(await self._client.v1.billing.meters.retrieve_async(meter_id))
 
-    async def _meter_name(self, meter_id: str) -> str:
+    async def meter_name(self, meter_id: str) -> str:
+        """The name (`event_name`) of a Billing Meter, by which usage is reported to it.
+
+        Raises:
+            BillingUnavailable, BillingRefused: Stripe did not say.
+        """
         if meter_id not in self._meter_names:
             self._meter_names[meter_id] = (await self.fetch_meter(meter_id)).event_name
         return self._meter_names[meter_id]

@@ -34,6 +34,8 @@ class ItemFacts:
     """For one of it and one interval, in the smallest unit of the currency. It orders prices and finds no plan."""
     is_metered: bool = False
     """Its price bills usage, so it is no plan by its product: what a product sells is sold at its other prices."""
+    meter_id: str | None = None
+    """Of the Billing Meter whose usage its price bills; None: it bills no usage, or that was not read."""
     tariff: Tariff | None = None
     """Of a metered price; None too if it asks in a way that this version does not read."""
 

@@ -108,9 +108,9 @@ def is_price(item: MeteredItem, price: PriceName) -> bool:
     return price.lookup_key in {item.lookup_key, item.known_as}
 
 
-def is_of_ours(item: MeteredItem, policy: Policy) -> bool:
-    """Whether it is at a price of overage that policy names: then it is of our making."""
-    return any(is_price(item, price) for price in all_prices(policy))
+def meters_reported_to(policy: Policy) -> frozenset[str]:
+    """The Billing Meters that hear of what is used beyond a quota: whatever bills one of them bills overage."""
+    return frozenset(overage.stripe_meter for tier in policy.tiers.values() for overage in tier.overages)
 
 
 def prices_beside(policy: Policy, plan: Plan) -> tuple[PriceName, ...]:

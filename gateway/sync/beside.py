@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.billing import check_rhythm
-from gateway.core.metered_items import find_metered, metered_beside
+from gateway.core.metered_items import find_metered, metered_beside, meters_reported_to
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from gateway.billing import PriceFacts, Sales
     from gateway.core.offer import AddOn
@@ -33,6 +33,33 @@ async def overage_beside(sales: Sales, policy: Policy, plan: Plan, own: PriceFac
         BillingUnavailable: Stripe did not say.
     """
     return [await _price_id(sales, plan, own, current, one) for one in metered_beside(policy, plan)]
+
+
+async def overage_to_go(
+    sales: Sales, policy: Policy, current: Candidate, wanted: Collection[str]
+) -> tuple[tuple[str, str], ...]:
+    """The items that would bill overage beside what a plan carries, each with its price.
+
+    What an item bills is told by its meter at Stripe, whatever policy calls its price by now: two prices of one
+    meter bill every unit twice.
+
+    Args:
+        sales: Knows meters.
+        policy: Says which meters hear of overage.
+        current: The subscription.
+        wanted: Prices that stay.
+
+    Raises:
+        BillingRefused, BillingUnavailable: Stripe did not say which meter one bills.
+    """
+    ours = meters_reported_to(policy)
+    found = []
+    for item in current.facts.items:
+        if item.price_id in wanted or item.meter_id is None:
+            continue
+        if ours and await sales.meter_name(item.meter_id) in ours:
+            found.append((item.item_id, item.price_id))
+    return tuple(found)
 
 
 async def add_ons_beside(sales: Sales, plan: Plan, own: PriceFacts, added: Iterable[AddOn]) -> list[str]:

@@ -20,10 +20,9 @@ from gateway.billing import ChangeResult, LaterChange, PlanChange
 from gateway.clock import Clock
 from gateway.core.billing_facts import SubscriptionFacts
 from gateway.core.errors import BillingRefused, BillingUnavailable, Failed, TiergateError
-from gateway.core.metered_items import is_of_ours
 from gateway.core.projection import GOOD_STATUSES
 from gateway.core.switching import When, direction_of
-from gateway.sync.beside import add_ons_beside, overage_beside
+from gateway.sync.beside import add_ons_beside, overage_beside, overage_to_go
 from gateway.sync.change_rules import rung_of_item, rung_of_price, time_of, touchable
 from gateway.sync.change_values import (
     NoSubscription,
@@ -205,9 +204,9 @@ class PlanChanges:
         if wish.direction == "same":
             await self._forget_planned_before(wish.current.facts)
             await self._forget(wish.current.facts)
-            if gone:  # prices of overage that are not the plan's
-                await changes.remove(wish.change.subscription_id, sorted(gone), wish.change.proration)
-            return _NOTHING_WAITS
+            if not wish.change.adds and not gone:
+                return _NOTHING_WAITS
+            return await changes.apply(wish.change)  # its prices of overage are not the plan's
         facts = wish.current.facts
         planned = planned_words(facts, self._sync.policy, wish.current.record)
         if planned:
@@ -273,8 +272,7 @@ class PlanChanges:
         when = time_of(policy, direction, when)
         sales = self._sync.billing.changes.sales
         wanted = await overage_beside(sales, policy, plan, price, current)
-        ours = {item.price_id for item in current.record.metered if is_of_ours(item, policy)}
-        carried = {item.price_id: item for item in current.facts.items if item.is_metered}
+        carried = {item.price_id for item in current.facts.items if item.is_metered}
         change = PlanChange(
             subscription_id=current.record.subscription_id,
             item_id=current.item.item_id,
@@ -289,12 +287,7 @@ class PlanChanges:
                 *await add_ons_beside(sales, plan, price, beside.added),
                 *(price_id for price_id in wanted if price_id not in carried),
             ),
-            removes=beside.removed
-            + tuple(
-                (item.item_id, price_id)
-                for price_id, item in carried.items()
-                if price_id not in wanted and price_id in ours
-            ),
+            removes=beside.removed + await overage_to_go(sales, policy, current, wanted),
         )
         return Wish(
             current=current,
