@@ -90,9 +90,11 @@ class Adopting:
         """Import all customers of the account.
 
         Raises:
+            StripeAccountWrong: The key is of another account than the ledger's; nothing was written.
             CursorUnknown: `order.after` is on no list.
             BillingUnavailable, BillingRefused: They could not be listed; nothing was written.
         """
+        await self._sync.account.check(learns=not order.is_dry)
         pace, report = Pace(order.per_second), ImportReport(cursor=order.after or "")
         listed = await self._list(pace)
         user_ids = {one.stripe_customer_id: find_user_id(one, order.source) for one in listed}

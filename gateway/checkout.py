@@ -6,6 +6,7 @@ Laws, which hold for any number of workers and clicks:
 - whoever has a subscription that may still take money gets no second one: that is asked of
   Stripe, not of our record, because a payment a second ago is not in our record yet; and of
   a customer's checkout pages only the latest can be paid;
+- nothing is sold with a key of another Stripe account than the ledger's (`sync.account`);
 - a buyer whom nobody vouches for becomes a *new* customer whose `user_id` is our own, so it
   can neither take a seller's user nor find out whether there is one; a browser that proves that
   it began an earlier checkout goes on as that customer, while nobody has a key of it.
@@ -240,6 +241,7 @@ class Checkouts:
             raise CustomerUnknown(customer_id)
         if row.blocked:
             raise AccountSuspended("This account is suspended. Contact the provider of this API.")
+        await self._sync.account.check()
         if row.stripe_customer_id is not None:
             await self._refuse_second(row.customer_id)
         stripe_customer_id = row.stripe_customer_id or await self._make_stripe_customer(row)

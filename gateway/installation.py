@@ -7,7 +7,7 @@ first used with, and a gateway that was given something else does not start unti
 | fact             | value                                              | known               |
 |------------------|----------------------------------------------------|---------------------|
 | `stripe-mode`    | `live`, `test` or `sandbox`                        | from settings       |
-| `stripe-account` | `acct_...`                                         | when Stripe is asked |
+| `stripe-account` | `acct_...`                                         | `sync.account`      |
 | `key-pepper`     | a MAC under the pepper: the same for no other one  | from settings       |
 """
 
@@ -17,13 +17,12 @@ import hmac
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from gateway.ledger import Ledger
+from gateway.ledger import STRIPE_ACCOUNT, Ledger
 from gateway.settings import Settings
 
 Subject: TypeAlias = Literal["stripe", "pepper"]
 
 MODE: Final = "stripe-mode"
-ACCOUNT: Final = "stripe-account"
 PEPPER: Final = "key-pepper"
 _CHECKED_TEXT: Final = b"tiergate installation: is this the pepper?"
 
@@ -65,14 +64,6 @@ async def find_changes(ledger: Ledger, settings: Settings) -> tuple[Change, ...]
     return _changes(await ledger.load_facts(), settings)
 
 
-async def check_account(ledger: Ledger, account_id: str, *, now: int) -> Change | None:
-    """Hold the Stripe account that answered against the ledger, which learns the first one."""
-    recorded = (await ledger.keep_facts({ACCOUNT: account_id}, now=now))[ACCOUNT]
-    if recorded == account_id:
-        return None
-    return _stripe_change(f"The ledger was made with the Stripe account {recorded}, and this key is of {account_id}.")
-
-
 async def accept_change(ledger: Ledger, settings: Settings, subject: Subject, *, now: int, actor: str) -> int:
     """Let the ledger belong to the settings as they are.
 
@@ -86,7 +77,7 @@ async def accept_change(ledger: Ledger, settings: Settings, subject: Subject, *,
     if subject == "pepper":
         await ledger.replace_facts({PEPPER: facts[PEPPER]}, now=now, actor=actor)
         return 0
-    return await ledger.leave_stripe({MODE: facts[MODE]}, without=(ACCOUNT,), now=now, actor=actor)
+    return await ledger.leave_stripe({MODE: facts[MODE]}, without=(STRIPE_ACCOUNT,), now=now, actor=actor)
 
 
 def facts_of(settings: Settings) -> dict[str, str]:
@@ -103,13 +94,14 @@ def _changes(recorded: dict[str, str], settings: Settings) -> tuple[Change, ...]
     changes = []
     if recorded.get(MODE, facts[MODE]) != facts[MODE]:
         what = f"The ledger was made in Stripe's {recorded[MODE]} mode, and STRIPE_SECRET_KEY is of {facts[MODE]} mode."
-        changes.append(_stripe_change(what))
+        changes.append(stripe_change(what))
     if recorded.get(PEPPER, facts[PEPPER]) != facts[PEPPER]:
         changes.append(_PEPPER_CHANGE)
     return tuple(changes)
 
 
-def _stripe_change(what: str) -> Change:
+def stripe_change(what: str) -> Change:
+    """The ledger belongs to another Stripe account, or to another mode of it; `what` says which."""
     return Change(
         subject="stripe",
         what=f"{what} Its customers and subscriptions do not exist there: nobody who has an account could buy or pay.",

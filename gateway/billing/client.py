@@ -15,6 +15,7 @@ from typing import Self
 
 import stripe
 
+from gateway.billing.account import AccountReader
 from gateway.billing.checkout_params import Buyer, checkout_params
 from gateway.billing.customer_list import CustomerList
 from gateway.billing.endpoints import EndpointKeeper
@@ -107,6 +108,8 @@ class Billing:
             max_network_retries=RETRIES,
             http_client=self._transport,
         )
+        self.account = AccountReader(self._client, deadline_s=options.deadline_s)
+        """Whose key it is."""
         self.facts = FactReader(self._client, deadline_s=options.deadline_s)
         """What a customer has at Stripe."""
         self.customers = CustomerList(self._client, deadline_s=options.deadline_s)

@@ -17,7 +17,9 @@ import click
 from gateway.cache import Cache, CacheServer, CacheUnavailable
 from gateway.cli.printing import note, policy_check_words
 from gateway.clock import Clock, SimulatedClock, SystemClock
+from gateway.core.errors import StripeAccountWrong
 from gateway.core.keys import KeyCodec
+from gateway.installation import stripe_change
 from gateway.ledger import Ledger, LedgerConflict, LedgerUrlInvalid
 from gateway.policyfiles import PolicyInvalid, load_policy
 from gateway.provisioning import Provisioning
@@ -146,7 +148,8 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a command's work; what the parts log in passing is shown only if it is an error.
 
     Raises:
-        click.ClickException: The ledger or the policy says no, in words for a person.
+        click.ClickException: The ledger or the policy says no, or the Stripe key is of another account, in words for
+            a person.
     """
     configure_logging("console", "error")
     try:
@@ -155,6 +158,9 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         raise click.ClickException(f"{error}; nothing was changed.") from None
     except LedgerUrlInvalid as error:
         raise click.ClickException(f"TIERGATE_LEDGER_URL: {error}.") from None
+    except StripeAccountWrong as error:
+        change = stripe_change(error.what)
+        raise click.ClickException(f"{change.what} {change.fix}") from None
     except PolicyInvalid as error:
         raise policy_refused(error) from None
 

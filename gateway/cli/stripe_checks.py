@@ -11,9 +11,10 @@ from gateway.cli.offer_checks import check_offers
 from gateway.cli.opening import open_clock
 from gateway.cli.opening_stripe import open_billing
 from gateway.cli.overage_checks import check_overages
-from gateway.core.errors import BillingRefused, BillingUnavailable, LedgerUnavailable
-from gateway.installation import check_account
+from gateway.core.errors import BillingRefused, BillingUnavailable, LedgerUnavailable, StripeAccountWrong
+from gateway.installation import stripe_change
 from gateway.ledger import Ledger, LedgerUrlInvalid
+from gateway.sync import LedgerAccount
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -42,7 +43,7 @@ async def check_stripe(settings: Settings, policy: Policy | None) -> list[Findin
         if "webhook endpoints" not in report.refused:
             findings += _webhook(settings, report.endpoints)
         findings += _destinations(settings, report.destinations or ())
-        findings += await _account(settings, report)
+        findings += await _account(settings, billing)
         return [*findings, *_portal(report, policy), *_clock(report.clock_skew_s)]
     except BillingUnavailable as error:
         return [
@@ -217,10 +218,8 @@ def _no_endpoint(settings: Settings, url: str) -> Finding:
     )
 
 
-async def _account(settings: Settings, report: StripeReport) -> list[Finding]:
+async def _account(settings: Settings, billing: Billing) -> list[Finding]:
     """Whether the ledger belongs to this account; which one it does is recorded when it is first seen."""
-    if report.account_id is None:
-        return []
     try:
         ledger = await Ledger.open(settings.ledger_dsn)
     except LedgerUrlInvalid:  # a finding about the ledger says so
@@ -228,12 +227,15 @@ async def _account(settings: Settings, report: StripeReport) -> list[Finding]:
     try:
         if not await ledger.is_migrated():
             return []
-        change = await check_account(ledger, report.account_id, now=int(open_clock(settings).now()))
-    except LedgerUnavailable:  # as above
+        await LedgerAccount(ledger=ledger, billing=billing, clock=open_clock(settings)).check()
+    except StripeAccountWrong as error:
+        change = stripe_change(error.what)
+        return [fail("stripe", change.what, change.fix)]
+    except (BillingRefused, LedgerUnavailable):  # other findings say so
         return []
     finally:
         await ledger.aclose()
-    return [] if change is None else [fail("stripe", change.what, change.fix)]
+    return []
 
 
 def _portal(report: StripeReport, policy: Policy | None) -> Iterator[Finding]:

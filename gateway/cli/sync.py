@@ -48,6 +48,7 @@ _RESULTS = {
 @click.option("--user-id", metavar="USER", help="The id that your application gave the customer.")
 @click.option("--dry-run", is_flag=True, help="With --all: say what would change, and change nothing.")
 @click.option("--resume", is_flag=True, help="With --all: go on with the one that was broken off, wherever it ran.")
+@click.option("--end-missing", "ends_all", is_flag=True, help="With --all: end whom Stripe lacks, however many.")
 @click.option("--after", metavar="ID", help="With --all: go on behind this customer.")
 @click.option(
     "--per-second",
@@ -67,8 +68,10 @@ def sync(customer_id: str | None, user_id: str | None, *, everyone: bool, as_jso
     """
     if everyone and (customer_id is not None or user_id is not None):
         raise click.UsageError("Either --all, or one customer.")
-    if not everyone and (options["dry_run"] or options["resume"] or options["after"] is not None):
-        raise click.UsageError("--dry-run, --resume and --after go with --all.")
+    if not everyone and (
+        options["dry_run"] or options["resume"] or options["ends_all"] or options["after"] is not None
+    ):
+        raise click.UsageError("--dry-run, --resume, --end-missing and --after go with --all.")
     if options["resume"] and (options["dry_run"] or options["after"] is not None):
         raise click.UsageError("--resume knows where to go on; it takes neither --after nor --dry-run.")
     if everyone:
@@ -83,6 +86,7 @@ def sync(customer_id: str | None, user_id: str | None, *, everyone: bool, as_jso
 class _Wanted:
     dry_run: bool
     resume: bool
+    ends_all: bool
     after: str | None
     per_second: float
 
@@ -117,6 +121,7 @@ async def _sync_all(settings: Settings, wanted: _Wanted, *, as_json: bool) -> in
                     lambda so_far: show(so_far.checked + so_far.unbound + so_far.failed),
                     anew=not wanted.resume,
                     after=after,
+                    ends_all=wanted.ends_all,
                     per_second=wanted.per_second,
                     because=_BECAUSE,
                     actor=ACTOR,

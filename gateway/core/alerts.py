@@ -37,6 +37,9 @@ CREDITS_REACHED = "credits.threshold_reached"
 DRIFT_REPAIRED = "billing.drift_repaired"
 """Customers were not as Stripe had them: events of Stripe did not come or were not worked on. Never renamed."""
 
+CUSTOMERS_MISSING = "billing.customers_missing"
+"""Stripe does not have so many customers that they were not all ended: somebody has to say so. Never renamed."""
+
 EVENTS_DEAD = "billing.events_dead"
 """Events of Stripe were given up. Never renamed."""
 
@@ -121,7 +124,7 @@ class BillingAlert:
     """Something about the way from Stripe to access that somebody should look at; of no customer in particular."""
 
     kind: str
-    """`DRIFT_REPAIRED` or `EVENTS_DEAD`."""
+    """`DRIFT_REPAIRED`, `CUSTOMERS_MISSING` or `EVENTS_DEAD`."""
     window_starts_at: int
     """Of one kind, one alert is told for each of these."""
     data: tuple[tuple[str, str | int], ...]
@@ -150,6 +153,17 @@ def drift_repaired(*, started_at: int, checked: int, drifted: int, at: int) -> B
         window_starts_at=started_at,
         data=(("checked", checked), ("drifted", drifted), ("started_at", started_at)),
         used=drifted,
+        at=at,
+    )
+
+
+def customers_missing(*, started_at: int, held: int, ended: int, checked: int, at: int) -> BillingAlert:
+    """A reconciliation left customers as they were whom Stripe does not have. Told once for each reconciliation."""
+    return BillingAlert(
+        kind=CUSTOMERS_MISSING,
+        window_starts_at=started_at,
+        data=(("checked", checked), ("ended", ended), ("held", held), ("started_at", started_at)),
+        used=held,
         at=at,
     )
 

@@ -24,6 +24,7 @@ from gateway.ledger.errors import (
 )
 from gateway.ledger.history import DAY_S, HOUR_S
 from gateway.ledger.inbox import KEPT_S as EVENTS_KEPT_S
+from gateway.ledger.installation import STRIPE_ACCOUNT
 from gateway.ledger.ledger import Ledger, Tables
 from gateway.ledger.meter_proof import KEPT_S as REPORTS_KEPT_S
 from gateway.ledger.meter_rows import (
@@ -61,6 +62,7 @@ __all__ = [
     "HOUR_S",
     "LAST_POSITION",
     "REPORTS_KEPT_S",
+    "STRIPE_ACCOUNT",
     "AlertRow",
     "AuditFilter",
     "AuditRow",

@@ -93,6 +93,18 @@ class Customers(LedgerPart):
             return [CustomerRow(**row) for row in (await connection.execute(rows)).mappings()]
 
     @unbroken
+    async def list_stripe_customers(self, *, limit: int) -> list[str]:
+        """Stripe customers that some of ours are bound to, in no order that means anything."""
+        query = (
+            select(CUSTOMERS.c.stripe_customer_id)
+            .where(CUSTOMERS.c.stripe_customer_id.is_not(None))
+            .order_by(CUSTOMERS.c.customer_id)
+            .limit(limit)
+        )
+        async with self._database.reading() as connection:
+            return list(await connection.scalars(query))
+
+    @unbroken
     async def bind_stripe_customer(
         self, customer_id: str, stripe_customer_id: str, *, instead_of: str | None = None
     ) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import delete, select, update
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sqlalchemy.ext.asyncio import AsyncConnection
+
+STRIPE_ACCOUNT: Final = "stripe-account"
+"""Name of the fact that says which account of Stripe the ledger belongs to."""
 
 
 class Installation(LedgerPart):

@@ -13,7 +13,7 @@ from email.message import EmailMessage
 from email.utils import format_datetime
 from typing import Any, Literal
 
-from gateway.core.alerts import CREDITS_REACHED, DRIFT_REPAIRED, EVENTS_DEAD, THRESHOLD_REACHED
+from gateway.core.alerts import CREDITS_REACHED, CUSTOMERS_MISSING, DRIFT_REPAIRED, EVENTS_DEAD, THRESHOLD_REACHED
 from gateway.notify.channel import NotTaken
 
 
@@ -86,6 +86,11 @@ _DRIFT_WORDS = (
     " Events of Stripe did not come, or were not worked on: see `tiergate doctor`, `tiergate events list`, and"
     " `tiergate audit list --actor reconciliation` for what was changed."
 )
+_MISSING_WORDS = (
+    "Of {checked:,} customers, Stripe does not have {held:,} that have access by a subscription. That is more than one"
+    " reconciliation ends by itself ({ended:,}), so these keep their access. If they were deleted on purpose:"
+    " `tiergate sync --all --end-missing`. If not, look at STRIPE_SECRET_KEY and TIERGATE_LEDGER_URL."
+)
 _DEAD_WORDS = (
     "{dead:,} events of Stripe are dead, the newest is {newest_id} ({newest_type}). What they told has no effect"
     " until somebody acts: `tiergate events list --status dead` says why, `tiergate events replay` tries again."
@@ -112,6 +117,10 @@ def _words(event: dict[str, Any]) -> tuple[str, str]:
         return _credit_words(data)
     if event["type"] == DRIFT_REPAIRED:
         return f"Tiergate: {data['drifted']:,} customers were not as Stripe had them", _DRIFT_WORDS.format(**data)
+    if event["type"] == CUSTOMERS_MISSING:
+        return f"Tiergate: Stripe does not have {data['held']:,} customers; they keep their access", (
+            _MISSING_WORDS.format(**data)
+        )
     if event["type"] == EVENTS_DEAD:
         return f"Tiergate: {data['dead']:,} events of Stripe were given up", _DEAD_WORDS.format(**data)
     if event["type"] != THRESHOLD_REACHED:

@@ -12,6 +12,7 @@ events off in the background, `sweeping` looks for those that never arrived.
 
 from __future__ import annotations
 
+from gateway.sync.account import LedgerAccount
 from gateway.sync.arriving import Arrival, Arrivals
 from gateway.sync.change_values import (
     ChangeTimeRefused,
@@ -47,6 +48,7 @@ __all__ = [
     "EventWorker",
     "ExtrasOrder",
     "HoldsPolicy",
+    "LedgerAccount",
     "NoSubscription",
     "Pace",
     "PlanChanged",

@@ -10,7 +10,7 @@ from typing import Any
 from gateway.clock import Clock
 from gateway.core.account import Subscription
 from gateway.core.audited import AuditedAccess, assess_by
-from gateway.core.errors import BillingRefused, BillingUnavailable, LedgerUnavailable
+from gateway.core.errors import BillingRefused, BillingUnavailable, LedgerUnavailable, StripeAccountWrong
 from gateway.core.projection import project
 from gateway.ledger import CustomerRow, Ledger
 from gateway.sync.customers import Sync
@@ -65,6 +65,7 @@ class Comparing:
         """Compare every customer, in the order of ids; `stopped_because` says whether that is complete."""
         report, pace = Comparison(cursor=after), Pace(per_second)
         try:
+            await self._sync.account.check(learns=False)
             disputed = await self._disputed(pace)
             while page := await self._ledger.list_customers(after=report.cursor, limit=PAGE):
                 for row in page:
@@ -72,7 +73,9 @@ class Comparing:
                     report.cursor = row.customer_id
                     if progress is not None:
                         progress(report)
-        except (BillingUnavailable, LedgerUnavailable) as error:
+        except StripeAccountWrong as error:
+            report.stopped_because = error.what
+        except (BillingUnavailable, BillingRefused, LedgerUnavailable) as error:
             report.stopped_because = str(error)
         return report
 

@@ -17,15 +17,24 @@ import structlog
 
 from gateway.billing import Billing
 from gateway.clock import Clock
+from gateway.core.access import CUSTOMER_DELETED
 from gateway.core.account import Subscription
 from gateway.core.audited import assess_by
 from gateway.core.billing_facts import CustomerFacts
-from gateway.core.errors import BillingRefused, BillingUnavailable, CapacityReduced, LedgerUnavailable
+from gateway.core.errors import (
+    BillingRefused,
+    BillingUnavailable,
+    CapacityReduced,
+    LedgerUnavailable,
+    StripeAccountWrong,
+)
 from gateway.core.plan_map import MONEYLESS_STATUSES
 from gateway.core.policy import Policy
 from gateway.core.projection import NEEDS_ATTENTION, Candidate, Finding, choose_running, project
 from gateway.ledger import CustomerRow, CustomerUnknown, Ledger
+from gateway.sync.account import LedgerAccount
 from gateway.sync.disputes import list_open_disputes
+from gateway.sync.ending import TOO_MANY_MISSING, may_end
 from gateway.sync.facts import read_facts
 from gateway.sync.given_up import remove_given_up
 from gateway.sync.reporting import MAX_PER_SECOND, PAGE, Pace, SyncReport
@@ -34,11 +43,6 @@ from gateway.sync.turns import Turns
 
 log = structlog.get_logger(__name__)
 
-OF_ANOTHER_ACCOUNT = (
-    "Stripe has none of the customers, so the key seems to belong to another account; nothing was ended. "
-    "To end one customer anyway, sync it by its id."
-)
-"""Why a read of all customers ended without ending those whom Stripe does not have."""
 _OUTAGE_PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 
 Result: TypeAlias = Literal["applied", "superseded", "missing", "unbound"]
@@ -110,6 +114,8 @@ class Sync:
         self.billing = billing
         self.turns = Turns(ledger=ledger, clock=clock)
         """At changing one customer's subscription."""
+        self.account = LedgerAccount(ledger=ledger, billing=billing, clock=clock)
+        """Whether the key is of the ledger's account: asked before anybody is ended, bound or sold to."""
         self._ledger = ledger
         self._policy = policy
         self._publish = publish
@@ -153,6 +159,7 @@ class Sync:
             event_id: Stripe's, if an event asks for it. For the audit log.
 
         Raises:
+            StripeAccountWrong: Stripe does not have it, and the key is not of the ledger's account.
             BillingUnavailable, BillingRefused: Stripe did not say; access stays as it was.
             CustomerUnknown: No such customer in the ledger.
             LedgerUnavailable: Nothing was recorded, or nobody knows.
@@ -164,8 +171,10 @@ class Sync:
         if row.stripe_customer_id is None:
             return SyncOutcome(result="unbound")
         facts = await read_facts(self.billing, self._ledger, self.policy, customer_id, row.stripe_customer_id)
-        if not facts.of_customer.exists and not end_if_missing:
-            return SyncOutcome(result="missing", requests=facts.requests)
+        if not facts.of_customer.exists:
+            if not end_if_missing:
+                return SyncOutcome(result="missing", requests=facts.requests)
+            await self.account.check()
         outcome = await self._record(
             row, fence, facts.of_customer, Cause(because=because, actor=actor, event_id=event_id)
         )
@@ -187,7 +196,7 @@ class Sync:
         progress: Callable[[SyncReport], None] | None = None,
         *,
         after: str = "",
-        has_found: bool = False,
+        ends_all: bool = False,
         per_second: float = MAX_PER_SECOND,
         because: str = "reconciliation",
         actor: str = "reconciliation",
@@ -195,14 +204,13 @@ class Sync:
     ) -> SyncReport:
         """Read every customer again, in the order of their ids.
 
-        A customer whom Stripe does not have is ended only after some other customer was
-        found: if none is, the key belongs to another account, and nothing is ended. From
-        then on those of each page are ended before it is written down that the page is done.
+        Customers whom Stripe does not have are ended before it is written down that their page is
+        done, unless they are so many that it may be a mistake (`sync.ending`).
 
         Args:
             progress: Called after each customer.
             after: Go on behind this customer: `cursor` of the report that stopped.
-            has_found: Whether that one had found a customer at Stripe.
+            ends_all: End whomever Stripe does not have, however many.
             per_second: At most so many requests a second.
             because: For the audit log.
             actor: For the audit log.
@@ -211,26 +219,32 @@ class Sync:
         Returns:
             The report. `stopped_because` says whether it is complete.
         """
-        report = SyncReport(cursor=after, has_found=has_found)
+        report = SyncReport(cursor=after)
         pace = Pace(per_second)
         try:
+            await self.account.check()
             if not after:
                 await self._note_disputes(pace)
             while page := await self._ledger.list_customers(after=report.cursor, limit=PAGE):
+                gone = len(report.missing)
                 for row in page:
                     await self._sync_one(row, report, pace, because, actor)
                     report.cursor = row.customer_id
                     if progress is not None:
                         progress(report)
-                await self._end_missing(report, pace, because, actor)
+                for customer_id in report.missing[gone:]:
+                    await self._end_one(customer_id, report, pace, because, actor, is_meant=ends_all)
                 if keep is not None and not await keep(report):
                     report.stopped_because = "another program has taken over"
                     return report
-        except (BillingUnavailable, LedgerUnavailable) as error:
+        except StripeAccountWrong as error:
+            report.stopped_because = error.what
+            return report
+        except (BillingUnavailable, BillingRefused, LedgerUnavailable) as error:
             report.stopped_because = str(error)
             return report
-        if report.missing and not report.has_found:
-            report.stopped_because = OF_ANOTHER_ACCOUNT
+        if report.held:
+            report.stopped_because = TOO_MANY_MISSING
         return report
 
     async def _note_disputes(self, pace: Pace) -> None:
@@ -328,20 +342,23 @@ class Sync:
             _count(report, row.customer_id, outcome)
             return
 
-    async def _end_missing(self, report: SyncReport, pace: Pace, because: str, actor: str) -> None:
-        """End those of whom it is certain by now."""
-        if not report.has_found:
+    async def _end_one(
+        self, customer_id: str, report: SyncReport, pace: Pace, because: str, actor: str, *, is_meant: bool
+    ) -> None:
+        """End one whom Stripe does not have. After too many, who has something to lose is held unless it is meant."""
+        if not is_meant and not may_end(report.ended, report.checked):
+            recorded = await self._ledger.load_subscription(customer_id)
+            report.held += recorded is not None and recorded.status != CUSTOMER_DELETED
             return
-        for customer_id in report.missing[report.ended :]:
-            await pace.wait()
-            try:
-                outcome = await self.sync_customer(customer_id, because, actor=actor)
-            except BillingRefused as error:
-                report.failed += 1
-                log.warning("customer not ended", customer_id=customer_id, reason=str(error))
-            else:
-                report.changed += outcome.changed
-            report.ended += 1
+        await pace.wait()
+        try:
+            outcome = await self.sync_customer(customer_id, because, actor=actor)
+        except BillingRefused as error:
+            report.failed += 1
+            log.warning("customer not ended", customer_id=customer_id, reason=str(error))
+        else:
+            report.changed += outcome.changed
+            report.ended += outcome.changed
 
 
 def _count(report: SyncReport, customer_id: str, outcome: SyncOutcome) -> None:
@@ -350,8 +367,6 @@ def _count(report: SyncReport, customer_id: str, outcome: SyncOutcome) -> None:
     report.findings += [(customer_id, finding) for finding in outcome.findings]
     if outcome.result == "missing":
         report.missing.append(customer_id)
-    elif outcome.result != "unbound":
-        report.has_found = True
 
 
 def _in_short(subscription: Subscription | None) -> dict[str, str | None]:

@@ -79,10 +79,12 @@ class Judge:
         """The Stripe customer of an object, which is asked for. Remembered: objects do not change their customer.
 
         Raises:
-            BillingUnavailable, BillingRefused: Stripe did not say.
+            BillingUnavailable, BillingRefused: Stripe did not say, or it is not the ledger's account that was asked.
         """
         owner = await self._sync.billing.facts.find_customer_of(*subject)
-        if owner is not None:
+        if owner is None:
+            await self._sync.account.check()
+        else:
             self._owners[subject] = owner
         return owner
 
@@ -232,6 +234,7 @@ class Judge:
 
     async def _adopt(self, customer_id: str, stripe_customer_id: str) -> str | Verdict:
         """Bind a Stripe customer that we did not bind ourselves. Somebody may have paid: a conflict is not dropped."""
+        await self._sync.account.check()
         try:
             bound = await self._ledger.bind_stripe_customer(customer_id, stripe_customer_id)
         except CustomerExists:

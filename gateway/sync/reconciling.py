@@ -3,7 +3,8 @@
 Laws:
 - one at a time: a claim in the ledger, renewed with every page, so the pace holds for all workers and commands;
 - a worker that dies leaves its claim, which runs out; another goes on behind the last page that was done;
-- a page is done when those are ended whom Stripe does not have, and none is before some customer was found;
+- a page is done when those are ended whom Stripe does not have; none is with the key of another account, and no more
+  than a small share in one run (`sync.ending`);
 - what was found and repaired is told once (`core.alerts`): somebody should know why events did not come.
 """
 
@@ -17,10 +18,11 @@ from uuid import uuid4
 import structlog
 
 from gateway.clock import Clock
-from gateway.core.alerts import BillingAlert, drift_repaired
+from gateway.core.alerts import BillingAlert, customers_missing, drift_repaired
 from gateway.core.reconciling import next_reconciliation
 from gateway.ledger import Ledger, ReconciliationRow
-from gateway.sync.customers import OF_ANOTHER_ACCOUNT, Sync
+from gateway.sync.customers import Sync
+from gateway.sync.ending import TOO_MANY_MISSING
 from gateway.sync.reporting import MAX_PER_SECOND, SyncReport
 
 log = structlog.get_logger(__name__)
@@ -98,6 +100,7 @@ class Reconciler:
         *,
         anew: bool = False,
         after: str | None = None,
+        ends_all: bool = False,
         started_at: int | None = None,
         per_second: float | None = None,
         because: str = "reconciliation",
@@ -109,6 +112,7 @@ class Reconciler:
             progress: Called after each customer.
             anew: Begin, whatever was broken off.
             after: Go on behind this customer, whatever is written down.
+            ends_all: End whomever Stripe does not have, however many.
             started_at: Only if the last one began then.
             per_second: Requests of Stripe; None: as the schedule says.
             because: For the audit log.
@@ -130,14 +134,14 @@ class Reconciler:
             report = await self._sync.sync_all(
                 progress,
                 after=(row.cursor or "") if after is None else after,
-                has_found=bool(row.cursor) and after is None,
+                ends_all=ends_all,
                 per_second=per_second or self._schedule.per_second,
                 because=because,
                 actor=actor,
                 keep=lambda so_far: self._keep(row, so_far),
             )
-            # With the key of another account there is nothing to go on with: the next one is due when it is due.
-            is_complete = report.stopped_because in {None, OF_ANOTHER_ACCOUNT}
+            # Everybody was read, so there is nothing to go on with: the next one is due when it is due.
+            is_complete = report.stopped_because in {None, TOO_MANY_MISSING}
         finally:
             await asyncio.shield(
                 self._ledger.end_reconciliation(self._worker, now=self._now(), is_complete=is_complete)
@@ -147,11 +151,7 @@ class Reconciler:
         return report
 
     async def _keep(self, row: ReconciliationRow, report: SyncReport) -> bool:
-        """Say how far it is. Until some customer was found nobody is ended, so it would have to begin anew."""
-        if not report.has_found:
-            return await self._ledger.keep_reconciliation(
-                self._worker, now=self._now(), lease_s=LEASE_S, cursor="", checked=0, drifted=0, failed=0
-            )
+        """Say how far it is."""
         return await self._ledger.keep_reconciliation(
             self._worker,
             now=self._now(),
@@ -169,11 +169,17 @@ class Reconciler:
             drifted=report.changed,
             failed=report.failed,
             missing=len(report.missing),
+            held=report.held,
             stopped_because=report.stopped_because,
         )
         if report.changed and self.channels:
             alert: BillingAlert = drift_repaired(
                 started_at=row.started_at, checked=report.checked, drifted=report.changed, at=self._now()
+            )
+            await self._ledger.record_alert(alert, self.channels)
+        if report.held and self.channels:
+            alert = customers_missing(
+                started_at=row.started_at, held=report.held, ended=report.ended, checked=report.checked, at=self._now()
             )
             await self._ledger.record_alert(alert, self.channels)
 

@@ -25,9 +25,9 @@ class SyncReport:
     missing: list[str] = field(default_factory=list)
     """Customers that Stripe does not have."""
     ended: int = 0
-    """How many of these, from the first on, are done with; the others wait until some customer was found."""
-    has_found: bool = False
-    """Whether Stripe has any customer of ours: if none, the key belongs to another account."""
+    """How many of these lost what they had."""
+    held: int = 0
+    """How many of these keep what they have, because too many would be ended (`sync.ending`)."""
     findings: list[tuple[str, Finding]] = field(default_factory=list)
     cursor: str = ""
     """Last customer that is done; pass it as `after` to go on from here."""

@@ -127,6 +127,12 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="mostrecent",
         )
+        self.account_wrong = Gauge(
+            "tiergate_stripe_account_wrong",
+            "1: the Stripe key is not of the account that the ledger belongs to; nothing is sold or ended.",
+            registry=self.registry,
+            multiprocess_mode="mostrecent",
+        )
         self.drift = Counter(
             "tiergate_reconciliation_drift",
             "Customers that a reconciliation found not to be as Stripe had them, and repaired.",

@@ -1,4 +1,4 @@
-"""Is what customers may do in step with Stripe? The gauges about that, and an alert if events were given up."""
+"""Is what customers may do in step with Stripe, and is it the ledger's account? Gauges, and an alert of dead events."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ async def watch_billing(runtime: Runtime) -> None:
     metrics.oldest_sync_seconds.set(0 if oldest_at is None else max(0, now - oldest_at))
     metrics.reconciled_at.set(0 if row is None else row.finished_at or 0)
     await _tell_of_dead_events(runtime, now)
+    await runtime.sync.account.look()
+    metrics.account_wrong.set(runtime.sync.account.trouble is not None)
 
 
 async def _tell_of_dead_events(runtime: Runtime, now: int) -> None:

@@ -5,9 +5,9 @@ tiers that go on meanwhile (`when_cache_fails`), by a worker that knows some acc
 ledger, customers that the cache knows are served, and taking every instance out of a load
 balancer for it would make an outage of what is only degraded. A gateway that never had a ledger
 or a policy does not start, and a worker that begins without the ledger counts the cache as
-ready only if its fellows do. Stripe is no part of it. The gauges are refreshed by a background
-task: local parts at each run, Stripe with one cheap read a minute, and less often while it does
-not answer.
+ready only if its fellows do. Stripe is no part of it; that its key is of another account than the
+ledger is told. The gauges are refreshed by a background task: local parts at each run, Stripe with
+one cheap read a minute, and less often while it does not answer.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import structlog
 from gateway.cache import CacheUnavailable, Trouble, explain_trouble
 from gateway.core.audited import policy_facts
 from gateway.core.errors import BillingRefused, BillingUnavailable, LedgerUnavailable
+from gateway.installation import stripe_change
 
 if TYPE_CHECKING:
     from gateway.web.runtime import Runtime
@@ -72,7 +73,7 @@ class Readiness:
 async def check_readiness(runtime: Runtime) -> Readiness:
     """Ask every part, none for longer than a load balancer waits."""
     cache, (ledger, migrations) = await asyncio.gather(_check_cache(runtime), _check_ledger_soon(runtime))
-    return Readiness(checks=(cache, ledger, migrations, _check_policy(runtime)))
+    return Readiness(checks=(cache, ledger, migrations, _check_policy(runtime), *_account_trouble(runtime)))
 
 
 async def watch_dependencies(runtime: Runtime) -> None:
@@ -168,6 +169,14 @@ def _no_ledger(detail: str) -> tuple[Check, Check]:
         Check(name="ledger", ok=False, detail=detail, fix=fix),
         Check(name="migrations", ok=False, detail=unknown, fix=fix),
     )
+
+
+def _account_trouble(runtime: Runtime) -> tuple[Check, ...]:
+    """Calls are served with any Stripe key; nothing is sold, bound or ended with one of another account."""
+    if runtime.sync.account.trouble is None:
+        return ()
+    change = stripe_change(runtime.sync.account.trouble)
+    return (Check(name="stripe account", ok=False, detail=change.what, fix=change.fix),)
 
 
 def _check_policy(runtime: Runtime) -> Check:

@@ -25,7 +25,7 @@ from gateway.core.access import FLAG_ROWS, LIFECYCLE_ROWS
 from gateway.core.account import Subscription
 from gateway.core.policy import Plan, Policy, Standing, Tier
 from gateway.core.purchase import NO_EXTRAS, Extras, check_purchase
-from gateway.ledger import Ledger
+from gateway.ledger import STRIPE_ACCOUNT, Ledger
 from gateway.sync import EventWorker, Sync, WorkerOptions, receive_event
 from tests.conftest import PATIENT_S
 from tests.fakes.listener import Listener
@@ -74,12 +74,16 @@ class Answer:
 Handler = Callable[[Request], Awaitable[Answer]]
 
 
+ACCOUNT = "acct_1"
+
+
 class StandIn:
-    """Listens where Stripe would, remembers what it was asked, and answers by `handler`."""
+    """Listens where Stripe would, remembers what it was asked, and answers by `handler`: but for whose key it is."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
         self.handler: Handler = self.nothing
+        self.account_id: str | None = ACCOUNT
         self.url = ""
 
     async def nothing(self, _: Request) -> Answer:
@@ -101,8 +105,11 @@ class StandIn:
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 request = await self.read(reader)
-                self.requests.append(request)
-                answer = await self.handler(request)
+                if request.path == "/v1/account" and self.account_id is not None:
+                    answer = Answer(body={"id": self.account_id, "object": "account"})
+                else:
+                    self.requests.append(request)
+                    answer = await self.handler(request)
                 writer.write(answer.encoded())
                 await writer.drain()
                 if answer.raw is not None:
@@ -339,6 +346,7 @@ def ledger_url(migrated_sqlite: Path, tmp_path: Path) -> str:
 @pytest.fixture
 async def ledger(ledger_url: str) -> AsyncIterator[Ledger]:
     made = await Ledger.open(ledger_url, deadline_s=PATIENT_S)
+    await made.keep_facts({STRIPE_ACCOUNT: ACCOUNT}, now=NOW)
     yield made
     await made.aclose()
 
@@ -559,6 +567,7 @@ async def shop(
     ledger: Ledger, sandbox: Sandbox, stand_in: StandIn, held_policy: HeldPolicy, published: list[str]
 ) -> AsyncIterator[Shop]:
     async with opened(StripeOptions(secret_key=sandbox.key, base_url=sandbox.url)) as billing:
+        await ledger.replace_facts({STRIPE_ACCOUNT: await billing.account.find_id() or ""}, now=NOW, actor="test")
         sync = Sync(
             ledger=ledger,
             billing=billing,
@@ -584,6 +593,7 @@ async def slow_billing() -> AsyncIterator[tuple[Callable[[Shop], Sync], asyncio.
     """A sync whose answers from the sandbox are held back by a proxy until they are released."""
     reached, release = asyncio.Event(), asyncio.Event()
     proxy = StandIn()
+    proxy.account_id = None
     made: list[Billing] = []
 
     def build(shop: Shop) -> Sync:

@@ -152,28 +152,6 @@ async def test_whom_stripe_does_not_have_is_ended_also_if_it_was_broken_off(
         assert (recorded.status == "customer_deleted") == (number in missing)
 
 
-async def test_a_key_of_another_account_ends_nobody_also_if_it_was_broken_off(
-    sync: Sync, ledger: Ledger, account: Any, clock: SetClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gateway.sync.customers._OUTAGE_PAUSES_S", (0.01,))
-    monkeypatch.setattr("gateway.sync.customers.PAGE", 1)
-    customers = [await add(ledger, account, number) for number in (1, 2, 3)]
-    await sync.sync_customer(customers[0], "before")
-    account.subscriptions.clear()
-
-    def fail(report: SyncReport) -> None:
-        account.is_down = report.cursor == customers[1]
-
-    await reconciler(sync, ledger, clock).run(fail, per_second=1000)
-    account.is_down = False
-    report = await reconciler(sync, ledger, clock).run(per_second=1000)
-    assert "another account" in str(report.stopped_because)
-    assert await reconciler(sync, ledger, clock).run_if_due() is None
-    recorded = await ledger.load_subscription(customers[0])
-    assert recorded is not None
-    assert recorded.status == "active"
-
-
 async def test_a_comparison_says_what_differs_and_writes_nothing(
     sync: Sync, ledger: Ledger, account: Any, customer: str, clock: SetClock
 ) -> None:

@@ -146,6 +146,10 @@ def test_the_first_stripe_account_seen_is_recorded_and_another_one_is_a_failure(
     asyncio.run(pretend())
     [finding] = findings(migrated, "stripe")
     assert "made with the Stripe account acct_ofanother" in finding["what"]
+    refused = migrated("customers", "import", "--from-stripe")
+    assert refused.exit_code == 1
+    assert "acct_ofanother" in refused.stderr
+    assert "`tiergate ledger accept stripe`" in refused.stderr
     assert migrated("ledger", "accept", "stripe", "--yes").exit_code == 0
     assert findings(migrated, "stripe") == []
 

@@ -44,6 +44,7 @@
         UpstreamInvalid          502  upstream-invalid-response
         UpstreamTimeout          504  upstream-timeout
         BillingUnavailable       503  billing-unavailable
+          StripeAccountWrong     503  billing-unavailable
         BillingRefused           502  billing-refused
         LedgerUnavailable        503  ledger-unavailable
 
@@ -78,6 +79,7 @@ from gateway.core.errors.failed import (
     Failed,
     LedgerUnavailable,
     Overloaded,
+    StripeAccountWrong,
     UpstreamBusy,
     UpstreamInvalid,
     UpstreamTimeout,
@@ -141,6 +143,7 @@ __all__ = [
     "RequestTimeout",
     "RouteNotFound",
     "ScopeMissing",
+    "StripeAccountWrong",
     "SubscriptionRequired",
     "TargetRejected",
     "TargetTooLong",

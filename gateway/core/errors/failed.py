@@ -57,6 +57,15 @@ class BillingUnavailable(Failed):
     code = "billing-unavailable"
 
 
+class StripeAccountWrong(BillingUnavailable):
+    """The Stripe key is not, or not provably, of the account that the ledger belongs to. Callers read an outage."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__("Payments are not available at the moment; the provider of this API has to look at it.")
+        self.what = what
+        """For the operator."""
+
+
 class BillingRefused(Failed):
     """Stripe understood the request and refused it; the seller's configuration needs a look."""
 
