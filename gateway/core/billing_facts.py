@@ -94,7 +94,7 @@ class SubscriptionFacts:
     payment_url: str | None = None
     """Where what is owed can be paid: the page of the first invoice if that is open, else of the latest one."""
     first_payment_open: bool = False
-    """Stripe's status runs ahead: the first invoice waits for a payment that takes days, or that failed."""
+    """Stripe's status runs ahead: the first invoice above 0 waits for a payment that takes days, or failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

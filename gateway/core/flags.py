@@ -3,7 +3,7 @@
 | flag | while |
 |---|---|
 | `disputed` | a payment of the customer is disputed; since Stripe opened the oldest dispute |
-| `first_payment_pending` | Stripe calls it running, and its first invoice is open: a transfer takes days, or failed |
+| `first_payment_pending` | Stripe says it runs, and its first invoice above 0 is open: a debit takes days, or failed |
 | `pause_collection`, `pause_collection_void` | invoices are not collected; `void` means that the service is off too |
 | `pending_update` | a change waits for its payment; the old plan is in force |
 

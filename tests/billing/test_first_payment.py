@@ -10,6 +10,7 @@ from gateway.core.access import decide_access
 from gateway.core.errors import PaymentRequired
 from gateway.sync import NoSubscription, PlanChanges
 from gateway.sync.portal_flows import portal_flow
+from tests.billing.test_trial_changes import trying
 
 DAY = 86_400
 ARRIVES_LATER = "000123456789"
@@ -109,3 +110,51 @@ async def test_a_subscription_whose_first_payment_was_not_made_leads_to_its_invo
     await shop.settle()
     with pytest.raises(NoSubscription):
         await changes.preview(customer_id, "enterprise-monthly")
+
+
+@pytest.mark.parametrize("method", ["pm_usBankAccount_success", "pm_usBankAccount_insufficientFunds"])
+async def test_after_a_trial_nothing_is_had_before_its_first_period_is_paid(shop: Any, method: str) -> None:
+    customer_id = await trying(shop, card=True, method=method)
+    assert (await flags(shop, customer_id), await tier(shop, customer_id)) == ([], "pro")
+    await shop.sandbox.control("clock/advance", seconds=14 * DAY + 2 * 3600)
+    await shop.settle()
+    assert (await shop.load(customer_id)).status == "active"
+    assert (await flags(shop, customer_id), await tier(shop, customer_id)) == (["first_payment_pending"], "free")
+    changes = PlanChanges(sync=shop.sync, clock=shop.sandbox.clock)
+    with pytest.raises(PaymentRequired, match="first payment"):
+        await changes.apply(customer_id, "enterprise-monthly", actor="customer")
+    await shop.sandbox.control("clock/advance", seconds=5 * DAY)
+    await shop.settle()
+    arrived = method == "pm_usBankAccount_success"
+    assert (await flags(shop, customer_id) == []) == arrived
+    assert await tier(shop, customer_id) == ("pro" if arrived else "free")
+
+
+async def test_a_change_within_a_trial_that_waits_for_its_payment_leaves_the_trial_its_tier(shop: Any) -> None:
+    customer_id = await trying(shop, card=False)
+    await PlanChanges(sync=shop.sync, clock=shop.sandbox.clock).apply(
+        customer_id, "enterprise-monthly", actor="customer"
+    )
+    await shop.settle()
+    assert (await flags(shop, customer_id), await tier(shop, customer_id)) == (["pending_update"], "pro")
+
+
+async def test_a_first_payment_that_never_came_is_owed_in_later_periods_too(shop: Any) -> None:
+    await shop.sandbox.control("rules", final_action="unpaid")
+    customer_id = await shop.buyer("pro-monthly", "000111111113")
+    await shop.sandbox.control("clock/advance", seconds=70 * DAY)
+    await shop.settle()
+    record = await shop.load(customer_id)
+    assert record.status == "unpaid"
+    assert record.period_starts_at - record.anchor_at > 28 * DAY
+    assert "first_payment_pending" in await flags(shop, customer_id)
+
+
+async def test_a_renewal_that_takes_days_is_no_first_payment(shop: Any) -> None:
+    customer_id = await shop.buyer("pro-monthly", ARRIVES_LATER)
+    await shop.sandbox.control("clock/advance", until=(await shop.load(customer_id)).period_ends_at + 2 * 3600)
+    await shop.settle()
+    row = await shop.ledger.find_customer(customer_id)
+    found = await shop.sandbox.stripe.v1.invoices.list_async({"customer": row.stripe_customer_id})
+    assert [one.status for one in found.data] == ["open", "paid"]
+    assert (await flags(shop, customer_id), await tier(shop, customer_id)) == ([], "pro")

@@ -15,8 +15,8 @@ DAY = 86_400
 ENTERPRISE, SEATS_OF_PRO = ("enterprise-monthly", None), ("pro-monthly", 5)
 
 
-async def trying(shop: Any, *, card: bool, days: int = 14) -> str:
-    """A customer on a trial of pro, with a card or without."""
+async def trying(shop: Any, *, card: bool, days: int = 14, method: str = "pm_card_visa") -> str:
+    """A customer on a trial of pro, with a card or without. `method`: another means of payment than a card."""
     customer_id: str = await shop.new_customer()
     row = await shop.ledger.find_customer(customer_id)
     v1 = shop.sandbox.stripe.v1
@@ -27,8 +27,8 @@ async def trying(shop: Any, *, card: bool, days: int = 14) -> str:
         "trial_settings": {"end_behavior": {"missing_payment_method": "pause"}},
     }
     if card:
-        method = await v1.payment_methods.attach_async("pm_card_visa", {"customer": row.stripe_customer_id})
-        order["default_payment_method"] = method.id
+        attached = await v1.payment_methods.attach_async(method, {"customer": row.stripe_customer_id})
+        order["default_payment_method"] = attached.id
     await v1.subscriptions.create_async(order)
     await shop.settle()
     assert (await shop.load(customer_id)).status == "trialing"

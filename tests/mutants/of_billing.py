@@ -16,6 +16,7 @@ _OF_ACCESS, _OF_PROJECTION = ("tests/core/test_access.py",), ("tests/core/test_p
 _OF_SYNC, _OF_WORKER = ("tests/billing/test_sync.py",), ("tests/billing/test_worker.py",)
 _TOGETHER, _OF_TOGETHER = "gateway/ledger/together.py", ("tests/ledger/test_together.py",)
 _PACE, _OF_PACE = "gateway/billing/pace.py", ("tests/billing/test_pace.py",)
+_FIRST, _OF_FIRST = "gateway/billing/first_payments.py", ("tests/billing/test_first_payment.py",)
 _OF_INBOX = ("tests/ledger/test_inbox.py",)
 _OF_RECEIVING, _OF_LIVES = ("tests/billing/test_receiving.py",), ("tests/lives/test_lives.py",)
 _READ = (
@@ -230,5 +231,26 @@ MUTANTS = (
         "        self._pace.count()\n",
         "",
         _OF_PACE,
+    ),
+    Mutant(
+        "only what Stripe billed at the very beginning is a first payment: after a trial nobody has to pay",
+        _FIRST,
+        "    if not _may_be_open(subscription, latest):\n",
+        "    if True:\n",
+        _OF_FIRST,
+    ),
+    Mutant(
+        "a first payment that never came is forgotten with the second period",
+        _FIRST,
+        "    if subscription.status in _OWING or latest",
+        "    if latest",
+        _OF_FIRST,
+    ),
+    Mutant(
+        "a change that waits is taken for a first payment, and ends the trial that goes on",
+        _FIRST,
+        " and one.id != waited_for",
+        "",
+        _OF_FIRST,
     ),
 )
