@@ -52,6 +52,18 @@ class ChangeTurns(LedgerPart):
             return await connection.scalar(turn) is not None
 
     @unbroken
+    async def find_change_turn_end(self, customer_id: str, now: int) -> int | None:
+        """When the turn that somebody has is over at the latest (Unix seconds); None: nobody has it.
+
+        Raises:
+            LedgerUnavailable: The ledger cannot be used.
+        """
+        turn = select(CHANGE_TURNS.c.until).where(CHANGE_TURNS.c.customer_id == customer_id, CHANGE_TURNS.c.until > now)
+        async with self._database.reading() as connection:
+            until = await connection.scalar(turn)
+        return None if until is None else int(until)
+
+    @unbroken
     async def give_change_turn_back(self, customer_id: str, holder: str) -> None:
         """End the turn, if it is still this holder's."""
         is_own = (CHANGE_TURNS.c.customer_id == customer_id) & (CHANGE_TURNS.c.holder == holder)

@@ -38,9 +38,18 @@ _RETRY_S = 10
 
 
 class ChangeInProgress(Denied):
-    """Another change of the same subscription is being made and does not end."""
+    """Another change of the same subscription is being made and does not end.
+
+    Args:
+        message: One sentence.
+        retry_after_s: Seconds after which it is over even if its worker was lost; None: it is this process's own.
+    """
 
     code = "change-in-progress"
+
+    def __init__(self, message: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class TooManyBillingRequests(Paced):
@@ -87,7 +96,7 @@ class Turns:
         async with self._in_line(customer_id, patience_s):
             holder = await self._take(customer_id, patience_s)
             if holder is None:
-                raise _in_progress()
+                raise await self._in_progress_elsewhere(customer_id)
             try:
                 yield
             finally:
@@ -155,6 +164,12 @@ class Turns:
                 is_taken = await self._ledger.is_change_turn_taken(customer_id, now)
         return holder
 
+    async def _in_progress_elsewhere(self, customer_id: str) -> ChangeInProgress:
+        """With the time at which the other's turn ends: nobody can tell a slow worker from a lost one."""
+        now = int(self._clock.now())
+        ends_at = await self._ledger.find_change_turn_end(customer_id, now)
+        return _in_progress() if ends_at is None else _in_progress(ends_at - now)
+
     async def _give_back(self, customer_id: str, holder: str) -> None:
         try:
             await self._ledger.give_change_turn_back(customer_id, holder)
@@ -162,5 +177,5 @@ class Turns:
             log.warning("a turn was not given back and ends by itself", customer_id=customer_id, after_s=TURN_S)
 
 
-def _in_progress() -> ChangeInProgress:
-    return ChangeInProgress("Another change of this subscription is being made.")
+def _in_progress(wait_s: int | None = None) -> ChangeInProgress:
+    return ChangeInProgress("Another change of this subscription is being made.", retry_after_s=wait_s)

@@ -12,6 +12,7 @@ import msgspec
 
 from gateway.core.errors import ChargeDenied, FeatureNotInTier, Paced, PaymentRequired, TiergateError
 from gateway.core.websocket import VERSION
+from gateway.sync import ChangeInProgress
 from gateway.web.asgi import Headers
 from gateway.web.problem_table import TABLE
 from gateway.web.refusals import RequestInvalid
@@ -97,6 +98,8 @@ def problem_body(
 def retry_after_s(error: TiergateError) -> int | None:
     """Seconds for the Retry-After field, or None where waiting does not help."""
     if isinstance(error, ChargeDenied | Paced):
+        return error.retry_after_s
+    if isinstance(error, ChangeInProgress) and error.retry_after_s is not None:
         return error.retry_after_s
     return TABLE[error.code].retry_after_s
 

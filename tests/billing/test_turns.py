@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.sync import turns
+from gateway.web.problems import retry_after_s
 from tests.billing.conftest import NOW
 
 
@@ -19,9 +20,11 @@ async def test_a_checkout_goes_on_when_it_has_waited_long_enough_and_a_change_do
     assert await ledger.take_change_turn(customer, "lost", now=NOW, until=NOW + turns.TURN_S)
     here, elsewhere = (turns.Turns(ledger=ledger, clock=clock) for _ in range(2))
     async with here.courteous(customer):
-        with pytest.raises(turns.ChangeInProgress):
+        with pytest.raises(turns.ChangeInProgress) as refused:
             async with elsewhere.own(customer):
                 pass
+        assert refused.value.retry_after_s == turns.TURN_S, "then it is over, if it was lost"
+        assert retry_after_s(refused.value) == turns.TURN_S
     assert not await ledger.take_change_turn(customer, "next", now=NOW, until=NOW + 1), "it is still the lost one's"
 
 
