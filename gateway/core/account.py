@@ -116,7 +116,8 @@ class Subscription:
     add_ons: tuple[tuple[str, int], ...] = ()
     """What else is paid for, by policy's names, and how many of each; in the order of names."""
     add_on_prices: tuple[tuple[str, str], ...] = ()
-    """Stripe prices that `add_ons` were read from, and the name that each gave: kept as `price_id` is."""
+    """Stripe prices beside the plan's that are not billed by use, and the name of the add-on that each was read as:
+    kept as `price_id` is. An empty name: nothing in policy explains it, and a change of the price may."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

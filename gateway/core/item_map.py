@@ -32,7 +32,7 @@ class ReadItems:
     add_ons: tuple[tuple[str, int], ...]
     """Names and how many of each, in the order of names."""
     add_on_prices: tuple[tuple[str, str], ...]
-    """Prices and the names they stand for, in the order of prices."""
+    """Prices beside the plan's and the names they stand for, in the order of prices. An empty name: for nothing yet."""
 
 
 def read_items(facts: SubscriptionFacts, policy: Policy, own: Subscription | None) -> ReadItems:
@@ -51,7 +51,8 @@ def read_items(facts: SubscriptionFacts, policy: Policy, own: Subscription | Non
         if item.item_id in extra and item.quantity:
             name = extra[item.item_id]
             counts[name] = counts.get(name, 0) + item.quantity
-    prices = {item.price_id: extra[item.item_id] for item in facts.items if item.item_id in extra}
+    beside = [item for item in facts.items if item is not base and (item.item_id in extra or not item.is_metered)]
+    prices = {item.price_id: extra.get(item.item_id, "") for item in beside}
     return ReadItems(
         base=base,
         plan=plan,

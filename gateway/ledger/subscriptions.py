@@ -7,10 +7,11 @@ replaces a newer one, nor what another Stripe customer has.
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import RowMapping, delete, select, update
+from sqlalchemy import RowMapping, Text, cast, delete, select, update
 
 from gateway.core.account import Subscription
 from gateway.core.policy import tier_plan_id
@@ -152,7 +153,8 @@ class Subscriptions(LedgerPart):
     async def list_by_plan_map(self, price_id: str | None, *, after: str = "", limit: int = 500) -> list[str]:
         """Stripe customers whose plan hangs on what prices and products say now, in the order of their ids.
 
-        Those of a price that could not be read, of a plan that a product's metadata names, and of this price.
+        Those of a price that could not be read, of a plan that a product's metadata names, and of this price: of the
+        plan's, of an add-on's, of usage, and of one that nothing explains. A product may explain any of the last.
 
         Args:
             price_id: A price that was changed; None: a product.
@@ -162,6 +164,10 @@ class Subscriptions(LedgerPart):
         loose = SUBSCRIPTIONS.c.unreadable_since.is_not(None) | SUBSCRIPTIONS.c.plan_id.startswith(tier_plan_id(""))
         if price_id is not None:
             loose |= SUBSCRIPTIONS.c.price_id == price_id
+        named = json.dumps("" if price_id is None else price_id)
+        loose |= cast(SUBSCRIPTIONS.c.add_on_prices, Text).contains(named, autoescape=True)
+        if price_id is not None:
+            loose |= cast(SUBSCRIPTIONS.c.metered, Text).contains(named, autoescape=True)
         query = (
             select(CUSTOMERS.c.stripe_customer_id)
             .join(SUBSCRIPTIONS, SUBSCRIPTIONS.c.customer_id == CUSTOMERS.c.customer_id)

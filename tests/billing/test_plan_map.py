@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from gateway.core.access import decide_access
+from gateway.core.offer import AddOn
 from gateway.ledger import Ledger
 from gateway.sync import EventWorker, Sync
 from tests.billing.conftest import CUS, NOW
@@ -85,3 +87,43 @@ async def test_a_price_event_that_comes_again_asks_for_no_second_sync(
     assert await ledger.replay_event("evt_1", NOW)
     await worker.work_once()
     assert len(await ledger.list_events()) == 2
+
+
+async def test_a_price_that_becomes_an_add_on_reads_the_customers_who_hold_it_and_nobody_else(
+    *,
+    new_worker: NewWorker,
+    deliver: Deliver,
+    ledger: Ledger,
+    sync: Sync,
+    account: Any,
+    customer: str,
+    held_policy: Any,
+) -> None:
+    extra = AddOn(name="extra", title="Extra", price_id=None, lookup_key="extra_now", features=frozenset({"more"}))
+    held_policy.current = replace(held_policy.current, add_ons={"extra": extra})
+    await ledger.create_customer(
+        customer_id="customer0002", user_id="other", now=NOW, stripe_customer_id="cus_2", actor="test"
+    )
+    account.put("cus_2", "active")
+    await sync.sync_customer("customer0002", "test")
+    [subscription] = account.subscriptions[CUS]
+    [base] = subscription["items"]["data"]
+    price = base["price"] | {"id": "price_extra", "lookup_key": "extra_before"}
+    subscription["items"]["data"] = [base, base | {"id": "si_2", "price": price}]
+    outcome = await sync.sync_customer(customer, "test")
+    assert [one.code for one in outcome.findings] == ["unmapped-item"]
+    assert outcome.subscription is not None
+    assert outcome.subscription.add_ons == ()
+
+    price["lookup_key"] = "extra_now"
+    moved = {"object": price, "previous_attributes": {"lookup_key": "extra_before"}}
+    await deliver("evt_moved", "price.updated", price, data=moved)
+    worker = new_worker()
+    await worker.work_once()
+    done = await ledger.find_event("evt_moved")
+    assert done is not None
+    assert done.outcome == "prices-forgotten, 1 to sync"
+    await worker.work_once()
+    recorded = await ledger.load_subscription(customer)
+    assert recorded is not None
+    assert recorded.add_ons == (("extra", 1),)

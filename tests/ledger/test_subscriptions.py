@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from gateway.core.account import Subscription
+from gateway.core.account import MeteredItem, Subscription
 from gateway.ledger import CustomerUnknown
 from tests.steps import found
 
@@ -148,6 +148,9 @@ async def test_customers_are_found_whose_plan_hangs_on_prices_and_products(ledge
         "unmapped": replace(subscription, price_id="price_odd", plan_id=None, unreadable_since=7),
         "by-product": replace(subscription, price_id="price_odd", plan_id="tier:pro"),
         "other": replace(subscription, price_id="price_other", unreadable_since=None),
+        "beside": replace(subscription, price_id="price_other", add_on_prices=(("price_odd%", "exports"),)),
+        "stray": replace(subscription, price_id="price_other", add_on_prices=(("price_sold_1", ""),)),
+        "metered": replace(subscription, price_id="price_other", metered=(MeteredItem(price_id="price_use"),)),
     }
     for name, record in kinds.items():
         await ledger.create_customer(
@@ -155,6 +158,11 @@ async def test_customers_are_found_whose_plan_hangs_on_prices_and_products(ledge
         )
         fence = await ledger.take_fence(name)
         await ledger.apply_subscription(name, fence, found(record), now=2, actor="test", because="test")
-    assert await ledger.list_by_plan_map(None) == ["cus_by-product", "cus_unmapped"]
+    assert await ledger.list_by_plan_map(None) == ["cus_by-product", "cus_stray", "cus_unmapped"]
     assert await ledger.list_by_plan_map("price_sold") == ["cus_by-product", "cus_sold", "cus_unmapped"]
     assert await ledger.list_by_plan_map("price_sold", after="cus_by-product", limit=1) == ["cus_sold"]
+    always = ["cus_by-product", "cus_unmapped"]
+    assert await ledger.list_by_plan_map("price_odd%") == sorted([*always, "cus_beside"])
+    assert await ledger.list_by_plan_map("price_sold_1") == sorted([*always, "cus_stray"])
+    assert await ledger.list_by_plan_map("price_use") == sorted([*always, "cus_metered"])
+    assert await ledger.list_by_plan_map("price_us") == always, "it is another price"
