@@ -77,6 +77,11 @@ def check_purchase(policy: Policy, plan: Plan, extras: Extras) -> Purchase:
     )
 
 
+def nearest_seats(plan: Plan, seats: int) -> int:
+    """The number of seats that a plan is sold with and that is nearest to another: 1 if it is not sold by the seat."""
+    return 1 if plan.seats is None else max(plan.seats.least, min(seats, plan.seats.most))
+
+
 def _seats(plan: Plan, asked: int | None) -> int:
     sold = plan.seats
     if sold is None:

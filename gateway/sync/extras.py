@@ -1,6 +1,7 @@
 """Seats and add-ons of a running subscription: what is asked for against what there is.
 
 What is asked for is policy's to sell; what is not named stays as it is, also where policy does not sell it any more.
+Only seats go with a plan that is sold without: another one that is sold by one is bought once.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from gateway.core.item_map import add_on_of_item
 from gateway.core.offer import AddOn
 from gateway.core.policy import Plan, Policy
 from gateway.core.projection import Candidate
-from gateway.core.purchase import Extras, SeatsNotSold, check_purchase
+from gateway.core.purchase import Extras, SeatsNotSold, check_purchase, nearest_seats
 from gateway.core.switching import Direction
 
 
@@ -38,7 +39,8 @@ class ExtrasChange:
     """Items of add-ons that go, each with its price."""
     direction: Direction
     """`same`: nothing changes beside the plan. Where anything is given up it is a downgrade, whatever comes beside
-    it: or a trifle that is added would turn a downgrade into an upgrade, and its credit be had at once."""
+    it: or a trifle that is added would turn a downgrade into an upgrade, and its credit be had at once. What
+    another plan is not sold with is not given up: nobody can choose to keep it."""
 
 
 def extras_change(policy: Policy, plan: Plan, current: Candidate, order: ExtrasOrder) -> ExtrasChange:
@@ -48,7 +50,9 @@ def extras_change(policy: Policy, plan: Plan, current: Candidate, order: ExtrasO
         SeatsNotSold, AddOnNotSold: Policy does not sell that.
     """
     quantity = 1 if current.item is None else current.item.quantity
-    seats = quantity
+    seats = keepable = quantity
+    if plan != current.plan:
+        keepable = nearest_seats(plan, quantity)
     if order.seats is not None or plan != current.plan:
         seats = _seats(policy, plan, quantity, order.seats)
     there = {
@@ -62,9 +66,9 @@ def extras_change(policy: Policy, plan: Plan, current: Candidate, order: ExtrasO
         gone = [item for name, item in there.items() if name not in order.add_ons]
         removed = tuple((item.item_id, item.price_id) for item in gone)
     direction: Direction = "same"
-    if seats < quantity or removed:
+    if seats < keepable or removed:
         direction = "downgrade"
-    elif seats > quantity or added:
+    elif seats > keepable or added:
         direction = "upgrade"
     return ExtrasChange(quantity=seats, added=added, removed=removed, direction=direction)
 
@@ -76,4 +80,4 @@ def _seats(policy: Policy, plan: Plan, quantity: int, asked: int | None) -> int:
         raise SeatsNotSold(
             f"The plan {plan.plan_id!r} is sold with {plan.seats.words} seats, and there are {quantity}: say 'seats'."
         )
-    return quantity
+    return nearest_seats(plan, quantity)

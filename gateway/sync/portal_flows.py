@@ -13,6 +13,7 @@ from gateway.billing import PortalFlow, PortalFlowName
 from gateway.core.errors import PaymentRequired
 from gateway.core.plan_map import ENDED_STATUSES
 from gateway.core.projection import GOOD_STATUSES
+from gateway.core.purchase import nearest_seats
 from gateway.sync.change_values import (
     NoSubscription,
     PortalCannotChange,
@@ -78,5 +79,5 @@ async def portal_flow(
         subscription_id=subscription_id,
         item_id=current.item.item_id,
         price_id=price.price_id,
-        quantity=current.item.quantity,
+        quantity=current.item.quantity if plan == current.plan else nearest_seats(plan, current.item.quantity),
     )

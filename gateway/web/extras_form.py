@@ -12,6 +12,7 @@ from gateway.billing import PriceFacts
 from gateway.core.account import Subscription
 from gateway.core.offer import AddOn, SeatRange
 from gateway.core.policy import Plan, Policy
+from gateway.core.purchase import nearest_seats
 from gateway.sync import ExtrasOrder
 from gateway.web.page_words import limit_sentence, price_words
 
@@ -106,7 +107,7 @@ def asked_extras(fields: Mapping[str, str], plan: Plan, subscription: Subscripti
     if subscription is not None:
         sold, is_other = plan.seats or _NOT_BY_THE_SEAT, subscription.plan_id != plan.plan_id
         if seats is None and is_other and not sold.holds(subscription.seats):
-            seats = max(sold.least, min(subscription.seats, sold.most))
+            seats = nearest_seats(plan, subscription.seats)
         elif seats == subscription.seats and not is_other and not sold.holds(seats):
             seats = None
     return ExtrasOrder(seats=seats, add_ons=picked_add_ons(fields) if EXTRAS in fields else None)
