@@ -9,7 +9,7 @@ not wait, so the change says in its metadata which they are: that waits with it,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import stripe
@@ -134,16 +134,37 @@ class PlanChanger:
             is_pending = changed.pending_update is not None
             url = invoice.hosted_invoice_url if is_pending and isinstance(invoice, stripe.Invoice) else None
         if gone and not is_pending:
-            await self.remove(change.subscription_id, gone, change.proration)
+            await self.remove(change.subscription_id, gone, change.proration, metered=change.metered)
         return ChangeResult(is_pending=is_pending, payment_url=url)
 
-    async def remove(self, subscription_id: str, item_ids: Sequence[str], proration: Proration) -> None:
-        """Remove items that a change gives up. If any of them is gone already, nothing is removed."""
+    async def remove(
+        self, subscription_id: str, item_ids: Sequence[str], proration: Proration, *, metered: Collection[str] = ()
+    ) -> None:
+        """Remove items that a change gives up. If any of them is gone already, nothing is removed.
+
+        Args:
+            subscription_id: Theirs.
+            item_ids: Which.
+            proration: How their amounts are settled.
+            metered: Those of them that bill usage. What was used is billed whatever is prorated, and Stripe discards
+                it where nothing is (https://docs.stripe.com/billing/subscriptions/usage-based/manage-billing-setup):
+                there they go by a request of their own.
+        """
+        used = [item_id for item_id in item_ids if item_id in metered] if proration == "none" else []
+        if used:
+            await self._remove(subscription_id, used, "next invoice", is_last=len(used) == len(item_ids))
+        if rest := [item_id for item_id in item_ids if item_id not in used]:
+            await self._remove(subscription_id, rest, proration, is_last=True)
+
+    async def _remove(
+        self, subscription_id: str, item_ids: Sequence[str], proration: Proration, *, is_last: bool
+    ) -> None:
         params: SubscriptionUpdateParams = {
             "items": [{"id": item_id, "deleted": True} for item_id in item_ids],
             "proration_behavior": _BEHAVIORS[proration],
-            "metadata": {METADATA_GIVES_UP: ""},
         }
+        if is_last:
+            params["metadata"] = {METADATA_GIVES_UP: ""}
         async with stripe_call("remove items", self._deadline_s):
             try:
                 await self._client.v1.subscriptions.update_async(subscription_id, params)

@@ -41,6 +41,8 @@ class PlanChange:
     """Once it is made, nothing is to be known any more of what was planned before (`PlanChanger.remember`)."""
     removes: tuple[tuple[str, str], ...] = ()
     """Items beside it that go, each with its price. What was reported for a metered one until then is billed."""
+    metered: frozenset[str] = frozenset()
+    """The items that are metered, whether they go or not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,7 +34,7 @@ from gateway.sync.change_values import (
 )
 from gateway.sync.customers import Sync
 from gateway.sync.extras import AS_IT_IS, ExtrasOrder, extras_change
-from gateway.sync.given_up import is_left_behind
+from gateway.sync.given_up import is_left_behind, metered_of
 from gateway.sync.restoring import LostPlan, is_lost, planned_words, read_lost
 from gateway.sync.trials import ends_trial
 from gateway.sync.unpaid import refuse_owing
@@ -121,7 +121,9 @@ class PlanChanges:
         async with self._sync.turns.own(customer_id):
             wish = await self._wish(customer_id, plan_id, when, extras)
             if is_left_behind(facts := wish.current.facts):
-                await self._sync.billing.changes.remove(facts.subscription_id, facts.given_up, wish.change.proration)
+                await self._sync.billing.changes.remove(
+                    facts.subscription_id, facts.given_up, wish.change.proration, metered=metered_of(facts)
+                )
                 wish = await self._wish(customer_id, plan_id, when, extras)
             if wish.when == "period-end":
                 because = f"change to {wish.plan.plan_id} planned"
@@ -288,6 +290,7 @@ class PlanChanges:
                 *(price_id for price_id in wanted if price_id not in carried),
             ),
             removes=beside.removed + await overage_to_go(sales, policy, current, wanted),
+            metered=metered_of(current.facts),
         )
         return Wish(
             current=current,

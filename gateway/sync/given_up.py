@@ -23,6 +23,11 @@ def is_left_behind(facts: SubscriptionFacts) -> bool:
     return bool(facts.given_up) and not facts.has_pending_update and facts.status not in ENDED_STATUSES
 
 
+def metered_of(facts: SubscriptionFacts) -> frozenset[str]:
+    """The items that bill usage."""
+    return frozenset(item.item_id for item in facts.items if item.is_metered)
+
+
 async def remove_given_up(billing: Billing, policy: Policy, facts: CustomerFacts) -> int:
     """Remove what is left behind. A refusal is logged, and tried again with the next sync.
 
@@ -35,7 +40,9 @@ async def remove_given_up(billing: Billing, policy: Policy, facts: CustomerFacts
     found = [one for one in facts.subscriptions if is_left_behind(one)]
     for one in found:
         try:
-            await billing.changes.remove(one.subscription_id, one.given_up, policy.switching.proration)
+            await billing.changes.remove(
+                one.subscription_id, one.given_up, policy.switching.proration, metered=metered_of(one)
+            )
         except BillingRefused as error:
             log.warning("item not removed", subscription_id=one.subscription_id, reason=str(error))
     return len(found)

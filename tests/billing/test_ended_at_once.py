@@ -10,9 +10,11 @@ import pytest
 from gateway.core.overage import Overage, PriceName, overage_field
 from gateway.core.statement import Because
 from gateway.core.statement_period import Span
+from gateway.core.switching import SwitchTerms
 from gateway.ledger import UsageTotal
 from gateway.reporting import Reporter, ReportingOptions
 from gateway.statements import draw_up
+from gateway.sync import PlanChanges
 from gateway.telemetry import Metrics
 from gateway.unbilled import Unbilled
 
@@ -151,3 +153,20 @@ async def test_a_subscription_that_runs_is_not_looked_at(seller: Seller) -> None
     await seller.used()
     await seller.pass_by(700)
     assert await seller.find() == 0
+
+
+@pytest.mark.parametrize("proration", ["none", "next invoice", "now"])
+async def test_overage_that_a_change_of_plan_ends_is_billed_however_the_plan_is_settled(
+    seller: Seller, proration: Any
+) -> None:
+    held = seller.shop.sync._policy
+    held.current = replace(held.current, switching=SwitchTerms(proration=proration))
+    customer_id = await seller.used()
+    recorded = await seller.shop.load(customer_id)
+    changes = PlanChanges(sync=seller.shop.sync, clock=seller.shop.sandbox.clock)
+    await changes.apply(customer_id, "enterprise-monthly", actor="customer")
+    await seller.pass_by(recorded.period_ends_at - seller.now + 2 * 3600)
+    v1 = seller.shop.sandbox.stripe.v1
+    invoices = await v1.invoices.list_async({"subscription": recorded.subscription_id, "limit": 100})
+    lines = [line for invoice in invoices.data for line in invoice.lines.data]
+    assert sum(line.quantity for line in lines if line.pricing.price_details.price == "price_api_overage") == UNITS
