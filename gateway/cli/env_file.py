@@ -1,4 +1,4 @@
-"""Putting a secret into a file of settings, where only its owner reads it, and nowhere else."""
+"""Putting a secret into a file of settings, where its owner and group read it as before, and nowhere else."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import re
 from contextlib import suppress
 from pathlib import Path
+from stat import S_IMODE
 from tempfile import mkstemp
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _OWNER_ONLY = 0o600
+_NOT_OTHERS = 0o770
 
 
 class EnvFile:
@@ -22,16 +24,22 @@ class EnvFile:
         path: The file, there or not. A link is followed.
 
     Raises:
-        OSError: A file could not be written beside it. Nothing was changed.
+        OSError: A file could not be written beside it, or not be given to whom it belongs. Nothing was changed.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path.resolve()
-        self._lines = self._path.read_text("utf-8").splitlines() if self._path.exists() else []
+        before = self._path.stat() if self._path.exists() else None
+        self._lines = [] if before is None else self._path.read_text("utf-8").splitlines()
         descriptor, name = mkstemp(prefix=f".{self._path.name}.", dir=self._path.parent)
         self._beside = Path(name)
-        os.fchmod(descriptor, _OWNER_ONLY)
-        os.close(descriptor)
+        try:
+            _own_as(descriptor, before)
+        except OSError:
+            self.close()
+            raise
+        finally:
+            os.close(descriptor)
 
     def put_first(self, name: str, value: str, is_kept: Callable[[str], bool]) -> None:
         """Make `value` the first of the values of `name`, which are separated by commas, and replace the file.
@@ -54,9 +62,9 @@ class EnvFile:
                 kept.append(line)
                 continue
             before = matched[1].partition(" #")[0].strip().strip("'\"")
-            values += [one for one in before.split(",") if one not in values and is_kept(one)]
+            values += [one for part in before.split(",") if is_kept(one := part.strip())]
             place = len(kept) if place is None else place
-        kept.insert(len(kept) if place is None else place, f"{name}={','.join(values)}")
+        kept.insert(len(kept) if place is None else place, f"{name}={','.join(dict.fromkeys(values))}")
         self._beside.write_text("\n".join(kept) + "\n", "utf-8")
         self._beside.replace(self._path)
 
@@ -64,3 +72,14 @@ class EnvFile:
         """Leave nothing beside the file."""
         with suppress(FileNotFoundError):
             self._beside.unlink()
+
+
+def _own_as(descriptor: int, before: os.stat_result | None) -> None:
+    """Give a file owner, group and mode of the one it replaces, less what others may; a new one is its owner's."""
+    if before is None:
+        os.fchmod(descriptor, _OWNER_ONLY)
+        return
+    made = os.fstat(descriptor)
+    if (made.st_uid, made.st_gid) != (before.st_uid, before.st_gid):
+        os.fchown(descriptor, before.st_uid, before.st_gid)
+    os.fchmod(descriptor, S_IMODE(before.st_mode) & _NOT_OTHERS)

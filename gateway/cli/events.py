@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway.cli.opening import open_parts, run
+from gateway.cli.opening import ACTOR, open_parts, run
 from gateway.cli.options import examples, json_option
 from gateway.cli.printing import duration_words, instant_words, note, print_columns, print_facts, print_json
 from gateway.ledger import EVENTS_KEPT_S, LAST_POSITION
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.group("events")
 def events_group() -> None:
-    """Look at the Stripe events that arrived, and replay them."""
+    """Look at the Stripe events that arrived, replay them, and acknowledge dead ones."""
 
 
 @events_group.command("list", epilog=examples("tiergate events list --status dead"))
@@ -35,7 +35,7 @@ def list_events(status: str | None, limit: int, before: int | None, *, as_json: 
     """List events, newest first.
 
     pending: waits for a worker, or for its next try. claimed: a worker has it. done. dead: given up;
-    look at it with `show`, mend the cause, then `replay`.
+    look at it with `show`, mend the cause, then `replay`, or `acknowledge` if there is nothing to work on.
     """
     run(_list(load_settings(), status, limit, before, as_json=as_json))
 
@@ -54,6 +54,20 @@ def show(event_id: str, *, as_json: bool) -> None:
 def replay(event_id: str, *, as_json: bool) -> None:
     """Work on EVENT_ID again. Harmless at any time: an event only says that something is to be read again."""
     run(_replay(load_settings(), event_id, as_json=as_json))
+
+
+@events_group.command(
+    "acknowledge", epilog=examples("tiergate events acknowledge evt_1Nq2abcdEFGH --because 'the meter is back'")
+)
+@click.argument("event_id")
+@click.option("--because", required=True, metavar="REASON", help="For the audit log.")
+@json_option
+def acknowledge(event_id: str, because: str, *, as_json: bool) -> None:
+    """Have EVENT_ID, which is dead, done without working on it again: you have seen to what it says.
+
+    For those that say something to people, such as meter errors, and die again at every replay.
+    """
+    run(_acknowledge(load_settings(), event_id, because, as_json=as_json))
 
 
 async def _list(settings: Settings, status: str | None, limit: int, before: int | None, *, as_json: bool) -> None:
@@ -122,6 +136,19 @@ async def _replay(settings: Settings, event_id: str, *, as_json: bool) -> None:
         print_json({"event_id": event_id, "status": "pending"})
     else:
         click.echo(f"{event_id} is due again: a running gateway takes it within seconds, a stopped one at its start.")
+
+
+async def _acknowledge(settings: Settings, event_id: str, because: str, *, as_json: bool) -> None:
+    async with open_parts(settings) as parts:
+        if not await parts.ledger.acknowledge_event(event_id, now=parts.now, actor=ACTOR, because=because):
+            row = await parts.ledger.find_event(event_id)
+            if row is None:
+                raise _no_event(event_id)
+            raise click.ClickException(f"{event_id} is not dead but {row.status}: only dead events are acknowledged.")
+    if as_json:
+        print_json({"event_id": event_id, "status": "done"})
+    else:
+        click.echo(f"{event_id} is acknowledged, and is forgotten {duration_words(EVENTS_KEPT_S)} from now.")
 
 
 def _event_json(row: InboxRow) -> dict[str, Any]:

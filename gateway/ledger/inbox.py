@@ -4,7 +4,7 @@
        ^                    |------ bury ----> dead
        |------ retry -------|
     A claim that ran out may be claimed by anyone: a crashed worker loses what it held.
-    replay: pending, done or dead -> pending, due now.
+    replay: pending, done or dead -> pending, due now.    acknowledge: dead -> done, by a person who saw to it.
 
 Events that come at the same time are stored in one transaction (`together`). A claim takes the oldest
 events that are due, and with them what else is due about the same customers: one sync serves all of it.
@@ -23,7 +23,7 @@ from sqlalchemy import delete, func, select, union, update
 from gateway.core.errors import LedgerUnavailable
 from gateway.ledger.database import Database
 from gateway.ledger.faults import is_undone
-from gateway.ledger.part import LedgerPart, is_storable, note, unbroken
+from gateway.ledger.part import LedgerPart, append_audit, is_storable, note, unbroken
 from gateway.ledger.rows import InboxCounts, InboxRow
 from gateway.ledger.tables import INBOX
 from gateway.ledger.together import Together
@@ -178,6 +178,34 @@ class Inbox(LedgerPart):
             return await connection.scalar(replay) is not None
 
     @unbroken
+    async def acknowledge_event(self, event_id: str, *, now: int, actor: str, because: str) -> bool:
+        """Have a dead event done without working on it: somebody saw to it. False if there is no dead one of that id.
+
+        Its error stays, and the audit log says who and why.
+
+        Raises:
+            LedgerUnavailable: The ledger cannot be used.
+        """
+        is_dead = (INBOX.c.event_id == event_id) & (INBOX.c.status == "dead")
+        acknowledge = update(INBOX).where(is_dead).values(status="done", finished_at=now, outcome="acknowledged")
+        async with self._database.writing() as connection:
+            error = await connection.scalar(acknowledge.returning(func.coalesce(INBOX.c.error, "")))
+            if error is None:
+                return False
+            await append_audit(
+                connection,
+                at=now,
+                customer_id=None,
+                actor=actor,
+                action="event-acknowledged",
+                because=because,
+                before={"status": "dead", "error": error},
+                after={"status": "done"},
+                event_id=event_id,
+            )
+        return True
+
+    @unbroken
     async def list_events(
         self, *, status: str | None = None, limit: int = 50, before: int | None = None
     ) -> list[InboxRow]:
@@ -216,7 +244,7 @@ class Inbox(LedgerPart):
 
     @unbroken
     async def forget_events(self, older_than: int) -> int:
-        """Delete events that were done before `older_than`, in small steps. Dead ones stay until replayed.
+        """Delete events that were done before `older_than`, in small steps. Dead ones stay until somebody sees to them.
 
         Returns:
             How many were deleted: one call takes a bounded number, the next ones take the rest.

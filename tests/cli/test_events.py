@@ -87,8 +87,30 @@ def test_a_page_begins_at_a_position_that_there_can_be(inbox: Run, before: str) 
     assert "--before" in result.output
 
 
-@pytest.mark.parametrize("command", ["show", "replay"])
-def test_an_unknown_event_is_an_error_that_says_what_else_helps(inbox: Run, command: str) -> None:
-    result = inbox("events", command, "evt_404")
+@pytest.mark.parametrize("command", [["show"], ["replay"], ["acknowledge", "--because", "seen"]])
+def test_an_unknown_event_is_an_error_that_says_what_else_helps(inbox: Run, command: list[str]) -> None:
+    result = inbox("events", *command, "evt_404")
     assert result.exit_code == 1
     assert "tiergate sync" in result.output
+
+
+def test_an_acknowledged_event_is_dead_no_more_and_the_audit_log_says_who_and_why(inbox: Run) -> None:
+    result = inbox("events", "acknowledge", "evt_2", "--because", "the meter is back")
+    assert result.exit_code == 0
+    listed = json.loads(inbox("events", "list", "--json").stdout)
+    assert listed["by_status"]["dead"] == 0
+    shown = json.loads(inbox("events", "show", "evt_2", "--json").stdout)
+    assert (shown["status"], shown["outcome"], shown["error"]) == ("done", "acknowledged", "Stripe refused")
+    [row] = json.loads(inbox("audit", "list", "--action", "event-acknowledged", "--json").stdout)["entries"]
+    assert (row["actor"], row["because"], row["event_id"]) == ("operator", "the meter is back", "evt_2")
+
+
+@pytest.mark.parametrize("event_id", ["evt_1", "evt_3"])
+def test_only_a_dead_event_is_acknowledged(inbox: Run, event_id: str) -> None:
+    result = inbox("events", "acknowledge", event_id, "--because", "seen")
+    assert result.exit_code == 1
+    assert "is not dead" in result.output
+
+
+def test_a_reason_is_asked_for(inbox: Run) -> None:
+    assert inbox("events", "acknowledge", "evt_2").exit_code == 2

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 import stat
 from collections.abc import Callable
@@ -50,7 +51,7 @@ def test_an_endpoint_is_made_and_its_secret_is_in_the_file_and_nowhere_else(
     found = re.fullmatch(r"STRIPE_WEBHOOK_SECRET=(whsec_\w+),whsec_old1", lines[1])
     assert found is not None
     assert (lines[0], lines[2]) == ("TIERGATE_PORT=8000", "# the end")
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
     assert found[1] not in made.output
     assert [one.name for one in tmp_path.iterdir() if one.name.startswith(".settings.env")] == []
     [endpoint] = endpoints(sandbox)
@@ -111,3 +112,29 @@ def test_a_file_is_as_it_was_if_nothing_is_put_into_it(tmp_path: Path) -> None:
     EnvFile(kept).close()
     assert [one.name for one in folder.iterdir()] == ["kept.env"]
     assert kept.read_text() == "NAME=value\n"
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o600])
+def test_a_file_stays_its_owners_and_groups_with_its_mode(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "tiergate.env"
+    path.write_text("NAME=value\n")
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.chown(path, 1234, 4321)
+    path.chmod(mode)
+    before = path.stat()
+    file = EnvFile(path)
+    file.put_first("NAME", "new", bool)
+    file.close()
+    after = path.stat()
+    assert path.read_text() == "NAME=new,value\n"
+    assert (after.st_uid, after.st_gid, after.st_mode) == (before.st_uid, before.st_gid, before.st_mode)
+
+
+def test_the_secrets_before_stay_however_they_are_spaced(tmp_path: Path) -> None:
+    path = tmp_path / "tiergate.env"
+    path.write_text('STRIPE_WEBHOOK_SECRET="whsec_a,  whsec_b ,whsec_a"\n')
+    file = EnvFile(path)
+    file.put_first("STRIPE_WEBHOOK_SECRET", "whsec_new", lambda one: one.startswith("whsec_"))
+    file.close()
+    assert path.read_text() == "STRIPE_WEBHOOK_SECRET=whsec_new,whsec_a,whsec_b\n"
