@@ -236,7 +236,7 @@ class Account:
             "object": "price",
             "lookup_key": lookup_key,
             "product": "prod_1",
-            "recurring": {"interval": "month", "interval_count": 1, "usage_type": "licensed"},
+            "recurring": {"interval": "month", "interval_count": 1, "usage_type": "licensed", "meter": None},
             "unit_amount": 2900,
         }
         item = {
