@@ -7,9 +7,9 @@ nothing twice. Steps, between any two of which it may stop:
 
     take the turn, look, write the report, note the try, tell Stripe, note the answer, give the turn up
 
-A report is given up (dead), and somebody must look, where Stripe keeps refusing it, where it is too old for Stripe,
-or where nobody could tell for a day whether Stripe took it: then Stripe may not know its identifier any more, and
-sending it again might bill it twice.
+A refused key is waited for like an outage. A report is given up (dead), and somebody must look, where Stripe keeps
+refusing the report, where it is too old for Stripe, or where nobody could tell for a day whether Stripe took it: then
+Stripe may not know its identifier any more, and sending it again might bill it twice.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import structlog
 
 from gateway.core.access import decide_access
 from gateway.core.allowance import carried_item
-from gateway.core.errors import BillingRefused, BillingUnavailable, TiergateError
+from gateway.core.errors import BillingKeyRefused, BillingRefused, BillingUnavailable, TiergateError
 from gateway.core.limits import Quota
 from gateway.core.metering import KNOWN_FOR_S, Running, happened_at, is_too_old, look, report_identifier
 from gateway.core.window import month_window, quota_window
@@ -232,6 +232,9 @@ class Reporter:
         except BillingUnavailable as error:
             await self._not_sent(report, error, pause_s, is_unknown=True)
             return False
+        except BillingKeyRefused as error:
+            await self._not_sent(report, error, self._options.pauses_s[-1], is_unknown=False, counts=False)
+            return False
         except BillingRefused as error:
             if report.attempts + 1 >= self._options.refusals:
                 return await self._give_up(report, str(error))
@@ -251,12 +254,18 @@ class Reporter:
         return True
 
     async def _not_sent(
-        self, report: MeterReportRow, error: BillingRefused | BillingUnavailable, pause_s: int, *, is_unknown: bool
+        self,
+        report: MeterReportRow,
+        error: BillingRefused | BillingUnavailable,
+        pause_s: int,
+        *,
+        is_unknown: bool,
+        counts: bool = True,
     ) -> None:
         self._metrics.meter_reports.labels("unanswered" if is_unknown else "refused").inc()
         log.warning("overage not reported yet", identifier=report.identifier, next_try_s=pause_s, reason=str(error))
         until = self._now() + pause_s
-        await self._ledger.delay_report(report, until=until, error=str(error), is_unknown=is_unknown)
+        await self._ledger.delay_report(report, until=until, error=str(error), is_unknown=is_unknown, counts=counts)
 
     async def _give_up(self, report: MeterReportRow, error: str) -> bool:
         self._metrics.meter_reports.labels("dead").inc()

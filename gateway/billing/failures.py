@@ -1,6 +1,7 @@
 """The one place where Stripe's errors become ours.
 
     no connection, time-out, 429, 5xx   BillingUnavailable   waiting helps
+    401, 403                            BillingKeyRefused    another key helps
     everything else                     BillingRefused       somebody must look
 
 What Stripe said goes to the log with its request id, with anything that looks like a key
@@ -19,7 +20,7 @@ import httpx
 import stripe
 import structlog
 
-from gateway.core.errors import BillingRefused, BillingUnavailable, TiergateError
+from gateway.core.errors import BillingKeyRefused, BillingRefused, BillingUnavailable, TiergateError
 
 log = structlog.get_logger(__name__)
 
@@ -75,7 +76,7 @@ def translate(error: stripe.StripeError, what: str) -> TiergateError:
     if isinstance(error, stripe.CardError):
         return BillingRefused(redacted(error.user_message or "The card was declined."))
     if isinstance(error, stripe.AuthenticationError | stripe.PermissionError):
-        return BillingRefused("The payment provider does not accept this gateway's credentials for that.")
+        return BillingKeyRefused(is_whole=isinstance(error, stripe.AuthenticationError))
     if _OTHER_MODE in (error.user_message or ""):
         return WrongStripeMode("The payment provider knows this in its other mode (live, test) only.")
     return BillingRefused(f"The payment provider refused the request ({error.code or 'no code'}).")

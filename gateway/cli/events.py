@@ -48,12 +48,18 @@ def show(event_id: str, *, as_json: bool) -> None:
     run(_show(load_settings(), event_id, as_json=as_json))
 
 
-@events_group.command("replay", epilog=examples("tiergate events replay evt_1Nq2abcdEFGH"))
-@click.argument("event_id")
+@events_group.command(
+    "replay", epilog=examples("tiergate events replay evt_1Nq2abcdEFGH", "tiergate events replay --all")
+)
+@click.argument("event_id", required=False)
+@click.option("--all", "everything", is_flag=True, help="Every dead event: what made them so is mended.")
 @json_option
-def replay(event_id: str, *, as_json: bool) -> None:
+def replay(event_id: str | None, *, everything: bool, as_json: bool) -> None:
     """Work on EVENT_ID again. Harmless at any time: an event only says that something is to be read again."""
-    run(_replay(load_settings(), event_id, as_json=as_json))
+    if everything is (event_id is not None):
+        raise click.UsageError("Either one event, or --all.")
+    settings = load_settings()
+    run(_replay_dead(settings, as_json=as_json) if event_id is None else _replay(settings, event_id, as_json=as_json))
 
 
 @events_group.command(
@@ -149,6 +155,15 @@ async def _acknowledge(settings: Settings, event_id: str, because: str, *, as_js
         print_json({"event_id": event_id, "status": "done"})
     else:
         click.echo(f"{event_id} is acknowledged, and is forgotten {duration_words(EVENTS_KEPT_S)} from now.")
+
+
+async def _replay_dead(settings: Settings, *, as_json: bool) -> None:
+    async with open_parts(settings) as parts:
+        replayed = await parts.ledger.replay_dead(parts.now)
+    if as_json:
+        print_json({"replayed": replayed})
+    else:
+        click.echo(f"{replayed} dead events are due again: a running gateway takes them by and by.")
 
 
 def _event_json(row: InboxRow) -> dict[str, Any]:

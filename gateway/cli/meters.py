@@ -40,16 +40,25 @@ def list_reports(status: str | None, limit: int, *, as_json: bool) -> None:
     run(_list(load_settings(), status, limit, as_json=as_json))
 
 
-@meters_group.command("retry", epilog=examples("tiergate meters retry tiergate-4be1c6c9b5f0f0d1e6a2"))
-@click.argument("identifier")
+@meters_group.command(
+    "retry", epilog=examples("tiergate meters retry tiergate-4be1c6c9b5f0f0d1e6a2", "tiergate meters retry --all")
+)
+@click.argument("identifier", required=False)
+@click.option("--all", "everything", is_flag=True, help="Every dead report that Stripe refused, and none in doubt.")
 @click.option(
     "--although-unknown",
     is_flag=True,
     help="Also if nobody could tell whether Stripe took it. First see in Stripe that its meter lacks these units.",
 )
-def retry(identifier: str, *, although_unknown: bool) -> None:
+def retry(identifier: str | None, *, everything: bool, although_unknown: bool) -> None:
     """Send the report IDENTIFIER again, with all its tries."""
-    run(_retry(load_settings(), identifier, although_unknown=although_unknown))
+    if everything is (identifier is not None) or (everything and although_unknown):
+        raise click.UsageError("Either one report, or --all, which sends none in doubt.")
+    settings = load_settings()
+    if identifier is None:
+        run(_retry_refused(settings))
+    else:
+        run(_retry(settings, identifier, although_unknown=although_unknown))
 
 
 async def _list(settings: Settings, status: str | None, limit: int, *, as_json: bool) -> None:
@@ -80,6 +89,16 @@ async def _list(settings: Settings, status: str | None, limit: int, *, as_json: 
         ],
     )
     note(", ".join(f"{count} {name}" for name, count in counts.items()))
+
+
+async def _retry_refused(settings: Settings) -> None:
+    """Those that Stripe took and did not count, or may have taken, are left: each needs somebody to look."""
+    async with open_parts(settings) as parts:
+        retried = await parts.ledger.retry_refused_reports(parts.now)
+        counts, _ = await parts.ledger.report_counts()
+    click.echo(f"{retried} reports are due again: a running gateway sends them by and by.")
+    if counts["dead"]:
+        note(f"{counts['dead']} stay dead, because Stripe has or may have them: tiergate meters list --status dead")
 
 
 def _unbilled_row(row: EndedWindowRow) -> tuple[object, ...]:

@@ -206,6 +206,17 @@ class Inbox(LedgerPart):
         return True
 
     @unbroken
+    async def replay_dead(self, now: int) -> int:
+        """Make every dead event due now and count anew. Returns how many."""
+        replay = (
+            update(INBOX)
+            .where(INBOX.c.status == "dead")
+            .values(status="pending", attempts=0, failures=0, due_at=now, finished_at=None, outcome=None)
+        )
+        async with self._database.writing_once() as connection:
+            return (await connection.execute(replay)).rowcount
+
+    @unbroken
     async def list_events(
         self, *, status: str | None = None, limit: int = 50, before: int | None = None
     ) -> list[InboxRow]:

@@ -197,10 +197,17 @@ class Metering(LedgerPart):
         await self._change(row, status="sent", sent_at=now, error=None)
 
     @unbroken
-    async def delay_report(self, row: MeterReportRow, *, until: int, error: str, is_unknown: bool) -> None:
-        """Try again at `until`. Unless it `is_unknown` whether Stripe took this try, it is as before it."""
-        known = {} if is_unknown else {"tried_at": row.tried_at}
-        await self._change(row, due_at=until, error=note(error), **known)
+    async def delay_report(
+        self, row: MeterReportRow, *, until: int, error: str, is_unknown: bool, counts: bool = True
+    ) -> None:
+        """Try again at `until`. Unless it `is_unknown` whether Stripe took this try, it is as before it.
+
+        Unless it `counts`, there was no such try: the report is not to blame for it.
+        """
+        changes: dict[str, Any] = {} if is_unknown else {"tried_at": row.tried_at}
+        if not counts:
+            changes["attempts"] = row.attempts
+        await self._change(row, due_at=until, error=note(error), **changes)
 
     @unbroken
     async def bury_report(self, row: MeterReportRow, *, error: str) -> None:
@@ -241,6 +248,17 @@ class Metering(LedgerPart):
         )
         async with self._database.writing_once() as connection:
             return (await connection.execute(retry)).rowcount > 0
+
+    @unbroken
+    async def retry_refused_reports(self, now: int) -> int:
+        """Send every dead report that Stripe refused and never took, with all its tries. Returns how many."""
+        retry = (
+            update(METER_REPORTS)
+            .where(_REPORTS.status == "dead", _REPORTS.sent_at.is_(None), _REPORTS.tried_at.is_(None))
+            .values(status="pending", attempts=0, due_at=now)
+        )
+        async with self._database.writing_once() as connection:
+            return (await connection.execute(retry)).rowcount
 
     @unbroken
     async def report_counts(self) -> tuple[dict[str, int], int | None]:

@@ -22,6 +22,7 @@ from gateway.core.account import Subscription
 from gateway.core.audited import assess_by
 from gateway.core.billing_facts import CustomerFacts
 from gateway.core.errors import (
+    BillingKeyRefused,
     BillingRefused,
     BillingUnavailable,
     CapacityReduced,
@@ -43,6 +44,8 @@ from gateway.sync.turns import Turns
 
 log = structlog.get_logger(__name__)
 
+_REFUSED_AT_MOST = 10
+"""If the key may not read the first so many customers, it may read none. One may fail by what few others have."""
 _OUTAGE_PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 
 Result: TypeAlias = Literal["applied", "superseded", "missing", "unbound"]
@@ -336,6 +339,8 @@ class Sync:
                 continue
             except BillingRefused as error:
                 report.failed += 1
+                if isinstance(error, BillingKeyRefused) and _is_no_key(error, report):
+                    raise
                 log.warning("customer not synced", customer_id=row.customer_id, reason=str(error))
                 return
             pace.took(outcome.requests)
@@ -359,6 +364,11 @@ class Sync:
         else:
             report.changed += outcome.changed
             report.ended += outcome.changed
+
+
+def _is_no_key(error: BillingKeyRefused, report: SyncReport) -> bool:
+    """Whether the key reads nobody: then all would fail, and nothing would have been reconciled."""
+    return error.is_whole or (not report.checked and report.failed >= _REFUSED_AT_MOST)
 
 
 def _count(report: SyncReport, customer_id: str, outcome: SyncOutcome) -> None:

@@ -7,8 +7,8 @@ Laws:
   Several events of one customer are one sync, and several about one object that does not name its customer
   are one question.
   Nothing here asks Stripe faster than its pace (`billing.pace`) allows.
-  An outage is waited for; anything else is tried a few times and then set aside as dead,
-  where people see it and can replay it.
+  An outage is waited for, and so is another key if Stripe refuses ours; anything else is tried
+  a few times and then set aside as dead, where people see it and can replay it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,13 @@ import structlog
 
 from gateway.billing import DEADLINE_S
 from gateway.clock import Clock
-from gateway.core.errors import BillingUnavailable, CapacityReduced, LedgerUnavailable, TiergateError
+from gateway.core.errors import (
+    BillingKeyRefused,
+    BillingUnavailable,
+    CapacityReduced,
+    LedgerUnavailable,
+    TiergateError,
+)
 from gateway.ledger import InboxRow, Ledger
 from gateway.sync.customers import Sync
 from gateway.sync.judging import Judge
@@ -33,7 +39,7 @@ from gateway.sync.sweeping import Sweeping
 
 log = structlog.get_logger(__name__)
 
-_OUTAGES = (BillingUnavailable, LedgerUnavailable, CapacityReduced)
+_OUTAGES = (BillingUnavailable, BillingKeyRefused, LedgerUnavailable, CapacityReduced)
 _DAY_S = 86_400
 _MOST_DOUBLINGS = 20
 

@@ -23,7 +23,7 @@ import structlog
 
 from gateway.cache import CacheUnavailable, Trouble, explain_trouble
 from gateway.core.audited import policy_facts
-from gateway.core.errors import BillingRefused, BillingUnavailable, LedgerUnavailable
+from gateway.core.errors import BillingKeyRefused, BillingRefused, BillingUnavailable, LedgerUnavailable
 from gateway.installation import stripe_change
 
 if TYPE_CHECKING:
@@ -206,13 +206,16 @@ async def _count_in_ledger(runtime: Runtime) -> None:
 
 
 async def _stripe_answers(runtime: Runtime) -> bool:
-    """Whether Stripe answers, also with a refusal: the first page of what it could not deliver this minute."""
+    """Whether Stripe answers, also with a refusal, unless it refuses the key: what it could not deliver this minute."""
     try:
         since = int(runtime.clock.now() - _STRIPE_CHECK_S)
         await runtime.billing.fetch_undelivered(since)
     except BillingUnavailable as error:
         log.warning("stripe does not answer", reason=str(error))
         return False
+    except BillingKeyRefused as error:
+        log.warning("stripe refuses the key", is_whole=error.is_whole)
+        return not error.is_whole
     except BillingRefused as error:
         log.warning("stripe refuses to list events", reason=str(error))
     return True

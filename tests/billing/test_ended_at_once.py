@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gateway.billing import StripeOptions
 from gateway.core.overage import Overage, PriceName, overage_field
 from gateway.core.statement import Because
 from gateway.core.statement_period import Span
@@ -17,6 +18,7 @@ from gateway.statements import draw_up
 from gateway.sync import PlanChanges
 from gateway.telemetry import Metrics
 from gateway.unbilled import Unbilled
+from tests.billing.conftest import opened
 
 UNITS = 40
 
@@ -170,3 +172,33 @@ async def test_overage_that_a_change_of_plan_ends_is_billed_however_the_plan_is_
     invoices = await v1.invoices.list_async({"subscription": recorded.subscription_id, "limit": 100})
     lines = [line for invoice in invoices.data for line in invoice.lines.data]
     assert sum(line.quantity for line in lines if line.pricing.price_details.price == "price_api_overage") == UNITS
+
+
+async def test_reports_wait_for_a_key_that_works(seller: Seller) -> None:
+    shop = seller.shop
+    customer_id = await shop.buyer("pro-monthly")
+    starts_at = (await shop.load(customer_id)).period_starts_at
+    field = overage_field("requests")
+    await shop.ledger.settle(
+        [UsageTotal(customer_id=customer_id, field=field, window_starts_at=starts_at, used=UNITS, seq=1)]
+    )
+    await seller.report()
+    await seller.pass_by(61)
+    async with opened(StripeOptions(secret_key="sk_test_revoked", base_url=shop.sandbox.url)) as revoked:
+        reporter = Reporter(
+            ledger=shop.ledger,
+            billing=revoked,
+            policy=shop.sync._policy,
+            clock=shop.sandbox.clock,
+            metrics=seller.metrics,
+            options=ReportingOptions(hold_s=60, refusals=2),
+        )
+        for _ in range(4):
+            await reporter.report_due()
+            await seller.pass_by(301)
+    [waiting] = await shop.ledger.list_reports()
+    assert (waiting.status, waiting.attempts, waiting.tried_at) == ("pending", 0, None)
+    assert "credentials" in waiting.error
+    await seller.report()
+    [sent] = await shop.ledger.list_reports()
+    assert sent.status == "sent"

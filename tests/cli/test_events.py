@@ -74,6 +74,14 @@ def test_a_replayed_event_is_due_again(inbox: Run) -> None:
     assert json.loads(inbox("events", "show", "evt_2", "--json").stdout)["status"] == "pending"
 
 
+def test_all_dead_events_are_replayed_at_once_and_no_others(inbox: Run) -> None:
+    assert json.loads(inbox("events", "replay", "--all", "--json").stdout) == {"replayed": 1}
+    listed = json.loads(inbox("events", "list", "--json").stdout)
+    assert [row["status"] for row in listed["events"]] == ["claimed", "pending", "done"]
+    assert inbox("events", "replay").exit_code == 2
+    assert inbox("events", "replay", "evt_2", "--all").exit_code == 2
+
+
 def test_an_event_that_a_worker_has_is_not_replayed(inbox: Run) -> None:
     result = inbox("events", "replay", "evt_3")
     assert result.exit_code == 1

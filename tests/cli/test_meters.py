@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
 from click.testing import Result
 
 from gateway.core.overage import overage_field
@@ -66,6 +67,19 @@ def test_a_report_that_stripe_may_have_is_sent_again_only_on_request(
     assert refused.exit_code == 1
     assert "billed twice" in refused.output
     assert migrated("meters", "retry", identifier, "--although-unknown").exit_code == 0
+
+
+@pytest.mark.parametrize(("tried_ago_s", "sent_again"), [(None, 1), (60, 0), (2 * 86_400, 0)])
+def test_all_reports_that_stripe_refused_are_sent_again_and_none_in_doubt(
+    tried_ago_s: int | None, sent_again: int, environment: dict[str, str], migrated: Run
+) -> None:
+    record_dead(environment, tried_ago_s)
+    said = migrated("meters", "retry", "--all")
+    assert f"{sent_again} reports are due again" in said.output
+    shown = json.loads(migrated("meters", "list", "--json").stdout)
+    assert shown["by_status"] == {"pending": sent_again, "dead": 1 - sent_again}
+    assert migrated("meters", "retry").exit_code == 2
+    assert migrated("meters", "retry", "--all", "--although-unknown").exit_code == 2
 
 
 def record_unbilled(environment: dict[str, str]) -> None:

@@ -46,6 +46,7 @@
         BillingUnavailable       503  billing-unavailable
           StripeAccountWrong     503  billing-unavailable
         BillingRefused           502  billing-refused
+          BillingKeyRefused      502  billing-refused
         LedgerUnavailable        503  ledger-unavailable
 
 Each of the three kinds has a module. The HTTP side lives in one table, `gateway.web.problem_table`;
@@ -73,6 +74,7 @@ from gateway.core.errors.denied import (
     TooManyConcurrent,
 )
 from gateway.core.errors.failed import (
+    BillingKeyRefused,
     BillingRefused,
     BillingUnavailable,
     CapacityReduced,
@@ -112,6 +114,7 @@ from gateway.core.errors.root import (
 __all__ = [
     "AccountSuspended",
     "AddressNotAllowed",
+    "BillingKeyRefused",
     "BillingRefused",
     "BillingUnavailable",
     "BodyIncomplete",

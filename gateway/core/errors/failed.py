@@ -72,6 +72,15 @@ class BillingRefused(Failed):
     code = "billing-refused"
 
 
+class BillingKeyRefused(BillingRefused):
+    """Stripe does not accept the key for that. Nothing is wrong with what was asked, so it waits for another key."""
+
+    def __init__(self, *, is_whole: bool) -> None:
+        super().__init__("The payment provider does not accept this gateway's credentials for that.")
+        self.is_whole = is_whole
+        """True: for nothing; it is revoked, expired or mistyped. False: it lacks a permission."""
+
+
 class LedgerUnavailable(Failed):
     """The ledger did not answer, so what was asked could not be recorded."""
 
