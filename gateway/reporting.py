@@ -193,6 +193,8 @@ class Reporter:
             ends_at = month_window(starts_at, starts_at)[1]
             if account is not None and quota_window(account, starts_at, None)[0] == starts_at:
                 ends_at = quota_window(account, starts_at, None)[1]
+        if account is not None and starts_at < (next_at := quota_window(account, now, None)[0]):
+            ends_at = min(ends_at, next_at)  # another subscription began before this one's period was over
         access = None if account is None else decide_access(account, policy, now)
         if account is not None and access is not None and access.tier is not None and now < ends_at:
             for limit in access.tier.limits:

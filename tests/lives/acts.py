@@ -7,16 +7,19 @@ at Stripe, the gateway hears of it by events only, unless it did it itself.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from gateway.capping import NoOverage
 from gateway.sandbox.cards import read_number
 from gateway.sandbox.engine.charges import last_charge_of, move_dispute, open_dispute
 from gateway.sandbox.engine.checkout import Payment, pay
-from tests.lives.truth import ADD_ONS
+from tests.lives.beyond import CENTS
+from tests.lives.truth import ADD_ONS, TIERS
 
 if TYPE_CHECKING:
-    from gateway.sandbox.records import Subscription
+    from gateway.sandbox.records import Item, Subscription
     from tests.lives.town import Buyer, Town
 
 Act: TypeAlias = Callable[["Town", "Buyer"], Awaitable[None]]
@@ -50,6 +53,8 @@ async def subscribe_by_hand(town: Town, buyer: Buyer) -> None:
     cus = await town.stripe_customer(buyer)
     price = town.chance.choice(("price_pro_monthly", "price_enterprise_monthly"))
     fields: dict[str, Any] = {"customer": cus, "items": {"0": {"price": price}}}
+    if town.chance.random() < 0.7:
+        fields["items"]["1"] = {"price": "price_api_overage"}
     if town.chance.random() < 0.5:
         fields["trial_period_days"] = "5"
     if town.chance.random() < 0.6:
@@ -70,7 +75,10 @@ async def change_plan_in_the_portal(town: Town, buyer: Buyer) -> None:
     """The same at Stripe, without us."""
     for one in _live(town, buyer):
         price = f"price_{town.chance.choice(PLANS).replace('-', '_')}"
-        items = {"0": {"id": one.items[0].id, "price": price}}
+        items = {"0": {"id": _base_of(one).id, "price": price}}
+        metered = _metered_of(one)
+        if metered is not None and town.chance.random() < 0.7:
+            items["1"] = {"id": metered.id, "price": town.chance.choice(tuple(CENTS))}
         behavior = town.chance.choice(("allow_incomplete", "pending_if_incomplete"))
         town.stripe("POST", f"/v1/subscriptions/{one.id}", items=items, payment_behavior=behavior)
 
@@ -78,8 +86,7 @@ async def change_plan_in_the_portal(town: Town, buyer: Buyer) -> None:
 async def change_the_seats_in_the_portal(town: Town, buyer: Buyer) -> None:
     """More of them, or fewer."""
     for one in _live(town, buyer):
-        base = next(item for item in one.items if item.price_id not in ADD_ONS)
-        items = {"0": {"id": base.id, "quantity": str(town.chance.randint(1, 5))}}
+        items = {"0": {"id": _base_of(one).id, "quantity": str(town.chance.randint(1, 5))}}
         town.stripe("POST", f"/v1/subscriptions/{one.id}", items=items)
 
 
@@ -89,6 +96,14 @@ async def buy_or_drop_an_add_on(town: Town, buyer: Buyer) -> None:
         there = [item.id for item in one.items if item.price_id in ADD_ONS]
         wanted = {"price": "price_sso", "quantity": str(town.chance.randint(1, 3))}
         items = {"0": {"id": there[0], "deleted": "true"} if there else wanted}
+        town.stripe("POST", f"/v1/subscriptions/{one.id}", items=items)
+
+
+async def buy_or_drop_overage(town: Town, buyer: Buyer) -> None:
+    """In the dashboard: the metered item comes, or goes with what was used at it."""
+    for one in _live(town, buyer):
+        metered = _metered_of(one)
+        items = {"0": {"price": "price_api_overage"} if metered is None else {"id": metered.id, "deleted": "true"}}
         town.stripe("POST", f"/v1/subscriptions/{one.id}", items=items)
 
 
@@ -180,15 +195,25 @@ async def wait(_town: Town, _buyer: Buyer) -> None:
     """Only time passes."""
 
 
+async def call_and_cap(town: Town, buyer: Buyer) -> None:
+    """Beside all else: the API that is sold is called, and what that may cost is capped."""
+    if town.chance.random() < 0.2:
+        with suppress(NoOverage):
+            await town.calling.cap(buyer)
+    if town.chance.random() < (0.8 if town.calling.may_exceed(buyer) else 0.2):
+        await town.calling.call(buyer)
+
+
 ACTS: tuple[tuple[Act, int], ...] = (
     (wait, 5),
-    (buy, 6),
+    (buy, 10),
     (buy_twice, 1),
     (subscribe_by_hand, 3),
     (change_plan, 3),
     (change_plan_in_the_portal, 3),
     (change_the_seats_in_the_portal, 2),
     (buy_or_drop_an_add_on, 2),
+    (buy_or_drop_overage, 1),
     (let_the_card_fail, 4),
     (mend_the_card, 3),
     (pay_what_is_due, 2),
@@ -209,6 +234,14 @@ ACTS: tuple[tuple[Act, int], ...] = (
 def _live(town: Town, buyer: Buyer) -> list[Subscription]:
     found = town.simulator.world.subscriptions_of(buyer.stripe_customer_id or "")
     return [one for one in found if one.ended_at is None and one.status != "canceled"]
+
+
+def _base_of(one: Subscription) -> Item:
+    return next(item for item in one.items if item.price_id in TIERS)
+
+
+def _metered_of(one: Subscription) -> Item | None:
+    return next((item for item in one.items if item.price_id in CENTS), None)
 
 
 def _card(town: Town, cus: str, name: str) -> str:

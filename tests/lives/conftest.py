@@ -17,11 +17,14 @@ import pytest
 import structlog
 from redis.asyncio import Redis
 
+from gateway.admission import Admission
 from gateway.billing import SUBSCRIBED_TYPES, Billing, StripeOptions
 from gateway.cache import Cache, CacheServer
+from gateway.capping import Capping
 from gateway.checkout import Checkouts
 from gateway.core.keys import KeyCodec
 from gateway.ledger import Ledger, migrate
+from gateway.outages import Outages
 from gateway.policyfiles import PolicyHolder
 from gateway.provisioning import Provisioning
 from gateway.publishing import Publisher
@@ -29,12 +32,14 @@ from gateway.sandbox import DeliveryRules, Simulator, create_stripe
 from gateway.sandbox.rules import Rules
 from gateway.sandbox.seed import seed
 from gateway.sync import PlanChanges, Sync
+from gateway.telemetry import Metrics
 from tests.lives.asking import ask_app
+from tests.lives.beyond import POLICY, sell_beyond
+from tests.lives.calling import Calling
 from tests.lives.steps import watched
 from tests.lives.town import Buyer, SimulatorClock, Town
 from tests.lives.truth import truth_of
 
-POLICIES = Path(__file__).parents[2] / "policies"
 PEPPER = b"a pepper of at least thirty-two bytes"
 NewTown = Callable[..., Awaitable[Town]]
 FOUNDED_AT = 1_800_000_000.0
@@ -123,8 +128,8 @@ async def found(chance: random.Random, ledger: Ledger, cache: Cache, reader: Red
     simulator.set_rules(Rules(final_action=chance.choice(("cancel", "cancel", "unpaid", "leave"))))
     simulator.carry_out(seed)
     policies = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tg")))
-    shutil.copytree(POLICIES, policies, dirs_exist_ok=True)
-    (policies / "add_ons.yaml").write_text("version: 1\nadd_ons: {sso: {price: price_sso, features: [sso]}}\n")
+    (policies / "policy.yaml").write_text(POLICY)
+    simulator.carry_out(sell_beyond)
     monthly = simulator.world.tables.prices["price_pro_monthly"]
     simulator.world.tables.prices["price_sso"] = replace(monthly, id="price_sso", lookup_key=None, unit_amount=900)
     clock, policy = SimulatorClock(simulator), PolicyHolder(policies)
@@ -135,6 +140,7 @@ async def found(chance: random.Random, ledger: Ledger, cache: Cache, reader: Red
     stack.push_async_callback(billing.aclose)
     publisher, codec = Publisher(ledger, cache, clock), KeyCodec(PEPPER, "test")
     sync = Sync(ledger=ledger, billing=billing, policy=policy, publish=publisher.publish, clock=clock)
+    provisioning = Provisioning(ledger, publisher, codec, clock)
     town = Town(
         name=secrets.token_hex(4),  # the cache is shared by all tests, and remembers
         chance=chance,
@@ -151,13 +157,24 @@ async def found(chance: random.Random, ledger: Ledger, cache: Cache, reader: Red
             cache=cache,
             policy=policy,
             sync=sync,
-            provisioning=Provisioning(ledger, publisher, codec, clock),
+            provisioning=provisioning,
             codec=codec,
             clock=clock,
             base_url="http://127.0.0.1",
         ),
         changes=PlanChanges(sync=sync, clock=clock),
+        clock=clock,
         secret="",
+    )
+    outages = Outages(cache, publisher, metrics := Metrics(), 1000)
+    town.calling = Calling(
+        town=town,
+        admission=Admission(cache, publisher, policy, codec, clock, outages, entries=1000),
+        cache=cache,
+        provisioning=provisioning,
+        policy=policy,
+        capping=Capping(ledger, publisher, clock),
+        metrics=metrics,
     )
     towns.append(town)
     return town
@@ -171,7 +188,7 @@ def listen(town: Town, types: Sequence[str]) -> None:
 
 async def move_in(town: Town) -> Buyer:
     """A new customer of the gateway, whom Stripe does not know yet."""
-    customer_id = f"{town.name}-{next(town.numbers):04}"
+    customer_id = f"{town.name}{next(town.numbers):04}"
     await town.ledger.create_customer(
         customer_id=customer_id, user_id=f"user-{customer_id}", now=int(town.now()), actor="test"
     )

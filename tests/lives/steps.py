@@ -98,7 +98,7 @@ async def pass_through(kind: str, name: str, do: Callable[[], Awaitable[Result]]
 @contextmanager
 def watched(monkeypatch: pytest.MonkeyPatch, ask_stripe: Callable[..., Coroutine[Any, Any, Any]]) -> Iterator[None]:
     """Every step of every process passes through here; requests to Stripe are answered by `ask_stripe`."""
-    see_through, publish = Database.see_through, Cache.publish
+    see_through = Database.see_through
     one_at_a_time = OneAtATime()
 
     async def ledger_step(database: Database, work: Coroutine[Any, Any, Any]) -> Any:
@@ -108,11 +108,13 @@ def watched(monkeypatch: pytest.MonkeyPatch, ask_stripe: Callable[..., Coroutine
             if inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
                 work.close()
 
-    async def cache_step(cache: Cache, account: Any, **options: Any) -> bool:
-        def do() -> Awaitable[bool]:
-            return one_at_a_time.run(lambda: publish(cache, account, **options))
+    def cache_step(name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
+        call = getattr(Cache, name)
 
-        return await pass_through("cache", "publish", do)
+        async def step(*args: Any, **options: Any) -> Any:
+            return await pass_through("cache", name, lambda: one_at_a_time.run(lambda: call(*args, **options)))
+
+        return step
 
     async def stripe_step(_: Transport, method: str, url: str, headers: Any, post_data: Any = None) -> Any:
         name = f"{method} {url.partition('?')[0].partition('/v1/')[2]}"
@@ -120,7 +122,8 @@ def watched(monkeypatch: pytest.MonkeyPatch, ask_stripe: Callable[..., Coroutine
 
     work_in_the_loop(monkeypatch)
     monkeypatch.setattr(Database, "see_through", ledger_step)
-    monkeypatch.setattr(Cache, "publish", cache_step)
+    for name in ("publish", "read_usages"):
+        monkeypatch.setattr(Cache, name, cache_step(name))
     monkeypatch.setattr(Transport, "request_async", stripe_step)
     monkeypatch.setattr(Transport, "sleep_async", lambda _, __: asyncio.sleep(0))
     yield

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from tests.lives.conftest import NewTown
+from tests.lives.town import Town
 
 LIVES = int(os.environ.get("TIERGATE_TEST_LIVES", "2000"))
 FIRST = int(os.environ.get("TIERGATE_TEST_LIVES_FROM", "2"))
@@ -16,15 +17,17 @@ TOWNS_A_TEST = 5
 ROUNDS = 3
 
 
-async def live(new_town: NewTown, number: int) -> None:
+async def live(new_town: NewTown, number: int) -> Town:
     town = await new_town(number, BUYERS)
     for _ in range(ROUNDS):
         await town.live_a_round()
         await town.check_in_step()
+    return town
 
 
 async def test_a_town_full_of_lives_ends_as_stripe_says(new_town: NewTown) -> None:
-    await live(new_town, 1)
+    town = await live(new_town, 1)
+    assert town.calling.billed() > 0, "nobody used more than what is included"
 
 
 @pytest.mark.slow

@@ -40,7 +40,9 @@ from gateway.sandbox.wire.problems import StripeProblem
 from gateway.sandbox.world import NoSuchRecord, World
 from gateway.sync import EventWorker, PlanChanges, Sync, WorkerOptions, receive_event
 from gateway.sync.facts import read_facts
-from tests.lives.acts import ACTS
+from tests.lives.acts import ACTS, call_and_cap
+from tests.lives.beyond import metered_of, without_gone
+from tests.lives.calling import Calling
 from tests.lives.steps import Process, run_in
 from tests.lives.trouble import CALM, Trouble, draw_trouble
 from tests.lives.truth import REFUSED, Truth, bought_of, owed_since, truth_of
@@ -51,6 +53,8 @@ HOUR_S, DAY_S = 3600, 86_400
 _REFUSALS = (TiergateError, StripeProblem, CardRefused, Refused, NoSuchRecord)
 _BY_PATH = {(one.method, one.path): one for one in ENDPOINTS}
 _PATIENCE_S = 600
+_FORGETS, _CALLS = 0.1, 0.3
+"""How often the cache is lost after a stretch of time, and somebody calls in one."""
 _MOST_TURNS = 300
 """Of the worker, until nothing is due any more: more is no progress."""
 
@@ -97,7 +101,9 @@ class Town:
     sync: Sync
     checkouts: Checkouts
     changes: PlanChanges
+    clock: SimulatorClock
     secret: str
+    calling: Calling = field(init=False)
     buyers: list[Buyer] = field(default_factory=list)
     planned: list[Process] = field(default_factory=list)
     trouble: Trouble = CALM
@@ -176,8 +182,9 @@ class Town:
             await run_in(self.process(), self.work_off())
         await self._sweep()
         await run_in(self.process(), self.work_off())
-        with suppress(TiergateError):
-            await run_in(self.process(), self.publisher.repair())
+        for work in (self.publisher.repair, self.calling.settle, self.calling.reporter().report_due):
+            with suppress(TiergateError):
+                await run_in(self.process(), work())
 
     async def _sweep(self) -> None:
         with suppress(TiergateError):
@@ -207,6 +214,7 @@ class Town:
             with suppress(*_REFUSALS):
                 await act(self, buyer)
             await self.look_up(buyer)
+            await call_and_cap(self, buyer)
         await self.work()
         await self.let_time_pass(self.chance.choice((HOUR_S, DAY_S, 3 * DAY_S, 9 * DAY_S, 33 * DAY_S)))
 
@@ -220,31 +228,42 @@ class Town:
                 await self._sweep()
             await self.simulator.advance(stretch_s)
             self._note_truths()
+            await self._call()
             await self.work()
             self._note_truths()
             if self.trouble is CALM and not await self._left_to_do():
                 self.seen_at.append(self.now())
             await self.check_bounds()
+            if self.chance.random() < _FORGETS:
+                await self.calling.lose_the_cache()
             self._begin(CALM if self.chance.random() < 0.5 else draw_trouble(self.chance))
+
+    async def _call(self) -> None:
+        """Whoever may exceed its quota uses the API at other times too."""
+        for buyer in self.buyers:
+            if self.calling.may_exceed(buyer) and self.chance.random() < _CALLS:
+                await self.calling.call(buyer)
 
     async def come_to_rest(self) -> None:
         """Nothing goes wrong any more, nobody does anything, and whatever waits is waited for."""
         self._begin(CALM)
         for _ in range(20):
             await self.work()
-            if not (left := await self._left_to_do()):
+            left = await self._left_to_do(), await self.calling.left_to_do()
+            if left == (0, 0):
                 return
             await self.simulator.advance(600)
             self._note_truths()
-        raise AssertionError(f"still in the inbox: {left}")
+        raise AssertionError(f"still in the inbox, and not reported: {left}")
 
     async def _left_to_do(self) -> int:
         counts = await self.ledger.inbox_counts()
-        return counts.by_status["pending"] + counts.by_status["claimed"]
+        return counts.by_status["pending"] + counts.by_status["claimed"]  # of events
 
     def _note_truths(self) -> None:
         for buyer in self.buyers:
             buyer.truths.append(truth_of(self.simulator.world, buyer.stripe_customer_id))
+            self.calling.note_bought(buyer)
 
     def hold_events(self) -> None:
         """Nothing is sent for now."""
@@ -273,6 +292,7 @@ class Town:
         row = await self.ledger.find_customer(buyer.customer_id)
         buyer.stripe_customer_id = row.stripe_customer_id if row is not None else None
         buyer.truths.append(truth_of(self.simulator.world, buyer.stripe_customer_id))
+        self.calling.note_bought(buyer)
 
     # -- what must hold -----------------------------------------------------------------------
 
@@ -283,7 +303,7 @@ class Town:
         for buyer in self.buyers:
             granted = self.granted(accounts[buyer.customer_id], now)
             allowed = {one for truth in buyer.truths for one in truth.allowed(now, self.seen_at, buyer.owed_since)}
-            assert granted in allowed, f"{granted} is not one of {allowed}: {self._told(buyer)}"
+            assert granted in allowed, f"{granted} is not one of {allowed}: {self.told(buyer)}"
 
     async def check_in_step(self) -> None:
         """At rest: ledger and cache grant what Stripe says, and a read of Stripe would change nothing."""
@@ -293,7 +313,7 @@ class Town:
         recorded = await self.recorded()
         blobs = await self.cache.mget([acct_key(buyer.customer_id) for buyer in self.buyers])
         for buyer, blob in zip(self.buyers, blobs, strict=True):
-            told = self._told(buyer)
+            told = self.told(buyer)
             truth = truth_of(self.simulator.world, buyer.stripe_customer_id)
             account = recorded[buyer.customer_id]
             assert self.granted(account, now) in truth.allowed(now, self.seen_at, buyer.owed_since), told
@@ -301,15 +321,19 @@ class Town:
                 who = (buyer.customer_id, buyer.stripe_customer_id)
                 facts = await read_facts(self.billing, self.ledger, self.policy, *who)
                 read, _ = project(facts.of_customer, self.policy, account.subscription, int(now))
-                assert read == account.subscription, f"{told}; recorded {account.subscription}; read {read}"
+                same = without_gone(read) == without_gone(account.subscription)
+                assert same, f"{told}; recorded {account.subscription}; read {read}"
             record = account.subscription
             if record is not None and record.status != CUSTOMER_DELETED:
                 bought = bought_of(self.simulator.world, record.subscription_id)
                 assert (record.seats, record.add_ons) == bought, told
+                metered = {item.price_id for item in record.metered if item.gone_at is None}
+                assert metered == metered_of(self.simulator.world, record.subscription_id), told
             cached = None if blob is None else decode_account(blob)
             assert cached is None or cached == await self.ledger.load_account(buyer.customer_id), told
             buyer.owed_since = owed_since(buyer.owed_since, [*buyer.truths, truth])
             buyer.truths = [truth]
+        await self.calling.check()
         await self.simulator.advance(1)  # what happens at the instant of a rest was seen at it
 
     async def recorded(self) -> dict[str, Account]:
@@ -336,5 +360,6 @@ class Town:
             return REFUSED if access.refusal == "payment-required" else access.refusal
         return access.tier.name
 
-    def _told(self, buyer: Buyer) -> str:
+    def told(self, buyer: Buyer) -> str:
+        """A life, for who reads of a failure."""
         return f"{buyer.customer_id}: {', '.join(buyer.acts)}; Stripe: {buyer.truths[-1] if buyer.truths else None}"

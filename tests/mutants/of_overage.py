@@ -12,6 +12,7 @@ _CHARGED, _BOUGHT, _LOOKED = (
     ("tests/core/test_metering.py",),
 )
 _REPORTED, _KEPT = ("tests/lives/test_reporting.py",), ("tests/ledger/test_metering.py",)
+_LIVED = ("tests/lives/test_lives.py",)
 
 MUTANTS = (
     Mutant(
@@ -104,6 +105,43 @@ MUTANTS = (
         "now - report.tried_at > KNOWN_FOR_S",
         "now - report.tried_at > 99 * KNOWN_FOR_S",
         _REPORTED,
+    ),
+    Mutant(
+        "a report is sent before it is written",
+        _REPORTER,
+        "            is_ours = await self._ledger.begin_report(turn, window, report, self._now())\n"
+        "            if not is_ours or not await self._send(report):\n",
+        "            is_sent = await self._send(report)\n"
+        "            if not await self._ledger.begin_report(turn, window, report, self._now()) or not is_sent:\n",
+        _REPORTED,
+    ),
+    Mutant(
+        "a report has the name of a total that did not stand",
+        _REPORTER,
+        "window.window_starts_at, seen.report_to),",
+        "window.window_starts_at, window.total),",
+        _LIVED,
+    ),
+    Mutant(
+        "units of a subscription that ended count in the period of the next",
+        _REPORTER,
+        "ends_at = min(ends_at, next_at)",
+        "ends_at = max(ends_at, next_at)",
+        _REPORTED,
+    ),
+    Mutant(
+        "a change of plan begins the cap again",
+        _ALLOWANCE,
+        "if all(one.gone_at is None for one in known):",
+        "if known:",
+        _CHARGED,
+    ),
+    Mutant(
+        "a cap of the customer's own is ignored",
+        _ALLOWANCE,
+        "overage.spend_cap if own is None else",
+        "overage.spend_cap if own is None or own.amount else",
+        _LIVED,
     ),
     Mutant(
         "two reports of one step",
