@@ -151,7 +151,7 @@ def _candidate(
         period_starts_at=starts_at,
         period_ends_at=ends_at,
         anchor_at=facts.anchor_at,
-        quota_anchor_at=_quota_anchor(facts, own),
+        quota_anchor_at=_quota_anchor(facts, own, now),
         cancel_at=_cancel_at(facts, ends_at),
         scheduled_plan_id=None if coming_plan is None else coming_plan.plan_id,
         scheduled_at=scheduled_at,
@@ -200,11 +200,21 @@ def _scheduled(
     return read_items(replace(facts, items=schedule.next_items), policy, own), schedule.next_at
 
 
-def _quota_anchor(facts: SubscriptionFacts, own: Subscription | None) -> int | None:
-    """Set when Stripe moves the billing anchor, and kept: a change of interval must not give a second quota."""
+def _quota_anchor(facts: SubscriptionFacts, own: Subscription | None, now: int) -> int | None:
+    """Set when Stripe moves the billing anchor, and kept: a change of interval must not give a second quota.
+
+    Nothing was paid before the anchor of a trial: where that is moved the trial lasts longer, or the first period
+    begins and is paid, and windows begin with it. A trial that is over by the clock has had its anchor.
+    """
     if own is None or (own.quota_anchor_at is None and own.anchor_at == facts.anchor_at):
         return None
-    return quota_anchor(own)
+    if own.quota_anchor_at is None and (own.status == "paused" or (own.status == "trialing" and _moved(facts, own))):
+        return None
+    return quota_anchor(own, now)
+
+
+def _moved(facts: SubscriptionFacts, trial: Subscription) -> bool:
+    return facts.status == "trialing" or facts.anchor_at < trial.anchor_at
 
 
 def _past_due_since(facts: SubscriptionFacts, previous: Subscription | None, now: int) -> int | None:

@@ -13,6 +13,8 @@ and nothing else does:
 |---|---|---|
 | free to paid | moves to the subscription's period start | restarts: the period was paid for |
 | pro to enterprise in one period | stays | kept |
+| a trial is ended by a change that is paid, or a paused one is resumed | moves to the period's start | restarts |
+| a trial is made longer or shorter | stays | kept |
 | Stripe moves the billing anchor (monthly to yearly plan) | stays, and steps on from the old anchor | kept |
 | past due, unpaid, paused, fallback to a lower tier | stays on the subscription's dates | kept |
 | cancelled | stays on the subscription's dates, for good | kept |
@@ -95,11 +97,16 @@ def _period_window(created_at: int, subscription: Subscription, instant: int) ->
     return max(first, starts_at), min(last, ends_at)
 
 
-def quota_anchor(subscription: Subscription) -> int:
-    """An instant from which the windows of this subscription step, whatever becomes of its billing anchor."""
+def quota_anchor(subscription: Subscription, now: float) -> int:
+    """An instant from which the windows of this subscription step, whatever becomes of its billing anchor.
+
+    The window that contains `now` starts where it did: a first partial period begins in the midst of a step.
+    """
     if subscription.quota_anchor_at is not None:
         return subscription.quota_anchor_at
-    return subscription.period_starts_at if _is_short(subscription) else subscription.anchor_at
+    starts_at, anchor_at = subscription.period_starts_at, subscription.anchor_at
+    is_cut = starts_at < anchor_at and month_window(anchor_at, int(now // 1))[0] < starts_at
+    return starts_at if is_cut or _is_short(subscription) else anchor_at
 
 
 def _anchored_window(subscription: Subscription, anchor_at: int, instant: int) -> tuple[int, int]:

@@ -61,7 +61,7 @@ async def test_a_month_becomes_a_year_that_is_paid_now_less_what_is_left_of_the_
     assert abs(newest.amount_paid - preview.next_invoice) <= 1
     after = await shop.load(customer_id)
     assert (after.plan_id, after.period_starts_at > before.period_starts_at) == ("pro-yearly", True)
-    assert quota_anchor(after) == before.anchor_at, "quota windows go on from their old dates"
+    assert quota_anchor(after, after.period_starts_at) == before.anchor_at, "quota windows go on from their old dates"
 
 
 async def test_a_year_becomes_a_month_and_what_is_left_of_the_year_pays_for_the_months_that_come(shop: Any) -> None:
@@ -73,7 +73,7 @@ async def test_a_year_becomes_a_month_and_what_is_left_of_the_year_pays_for_the_
     assert [line.amount for line in newest.lines.data] == [-14_500, 2900]
     assert (newest.amount_paid, newest.ending_balance) == (0, -11_600)
     after = await shop.load(customer_id)
-    assert (after.plan_id, quota_anchor(after)) == ("pro-monthly", before.anchor_at)
+    assert (after.plan_id, quota_anchor(after, after.period_starts_at)) == ("pro-monthly", before.anchor_at)
     await shop.sandbox.control("clock/advance", until=after.period_ends_at + 2 * 3600)
     [renewal, *_] = await invoices(shop, customer_id)
     assert (renewal.total, renewal.amount_paid, renewal.ending_balance) == (2900, 0, -8700)

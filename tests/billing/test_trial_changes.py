@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.core.offer import CheckoutTerms, SeatRange, Trial
+from gateway.core.window import quota_window
 from gateway.sync import ExtrasOrder, PlanChanges
 from tests.billing.test_payments_of_changes import mend_card
 
@@ -95,3 +96,14 @@ async def test_less_during_a_trial_leaves_the_trial_as_it_is(shop: Any) -> None:
     changes = PlanChanges(sync=shop.sync, clock=shop.sandbox.clock)
     await changes.apply(customer_id, "pro-monthly", actor="customer", when="now", extras=ExtrasOrder(seats=2))
     assert (await shop.load(customer_id)).status == "trialing"
+
+
+async def test_who_pays_before_a_trial_is_over_has_one_quota_for_the_payment(shop: Any) -> None:
+    """Of the same dates, so that a cap holds once on its invoice."""
+    customer_id = await trying(shop, card=True)
+    await shop.sandbox.control("clock/advance", seconds=DAY)
+    await PlanChanges(sync=shop.sync, clock=shop.sandbox.clock).apply(customer_id, "enterprise-monthly", actor="c")
+    account = await shop.ledger.load_account(customer_id)
+    paid = account.subscription
+    instants = range(paid.period_starts_at, paid.period_ends_at, 6 * 3600)
+    assert {quota_window(account, at, None) for at in instants} == {(paid.period_starts_at, paid.period_ends_at)}

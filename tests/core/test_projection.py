@@ -424,6 +424,50 @@ def test_a_change_of_interval_gives_no_second_quota_however_often_it_is_made() -
     assert quota_window(replace(created, subscription=record), ends_at, None)[0] == ends_at
 
 
+def test_a_payment_that_ends_a_trial_begins_one_window() -> None:
+    """At its start, or after it was paused: nothing of the trial's dates is left."""
+    created = Account(customer_id="c", user_id="u", version=1, created_at=NOW - 90 * DAY)
+    over_at = NOW + 13 * DAY
+    trial = item(period_starts_at=NOW - DAY, period_ends_at=over_at)
+    trying = recorded(customer(subscription("trialing", trial, anchor_at=over_at)))
+    assert quota_window(replace(created, subscription=trying), NOW, None) == (NOW - DAY, over_at)
+    paused = recorded(customer(subscription("paused", trial, anchor_at=over_at)), trying, over_at)
+    for before, now in ((trying, NOW), (paused, over_at + 5 * DAY)):
+        ends_at = month_window(now, now)[1]
+        paid = item("pro_yearly", period_starts_at=now, period_ends_at=ends_at)
+        record = recorded(customer(subscription("active", paid, anchor_at=now)), before, now)
+        account = replace(created, subscription=record)
+        assert {quota_window(account, at, None) for at in range(now, ends_at, 3600)} == {(now, ends_at)}
+
+
+def test_a_trial_that_the_seller_moves_keeps_the_start_of_its_window() -> None:
+    created = Account(customer_id="c", user_id="u", version=1, created_at=NOW - 90 * DAY)
+    record = None
+    for days in (14, 20, 7):
+        over_at = NOW + days * DAY
+        trial = item(period_starts_at=NOW - DAY, period_ends_at=over_at)
+        record = recorded(customer(subscription("trialing", trial, anchor_at=over_at)), record)
+        assert quota_window(replace(created, subscription=record), NOW, None) == (NOW - DAY, over_at)
+
+
+def test_a_trial_whose_end_was_not_seen_gives_no_window_beside_the_one_that_began_with_it() -> None:
+    created = Account(customer_id="c", user_id="u", version=1, created_at=NOW - 90 * DAY)
+    trial = item(period_starts_at=NOW - 20 * DAY, period_ends_at=NOW - 6 * DAY)
+    trying = recorded(customer(subscription("trialing", trial, anchor_at=NOW - 6 * DAY)), None, NOW - 8 * DAY)
+    yearly = item("pro_yearly", period_starts_at=NOW, period_ends_at=NOW + 365 * DAY)
+    record = recorded(customer(subscription("active", yearly, anchor_at=NOW)), trying)
+    assert quota_window(replace(created, subscription=record), NOW, None)[0] == NOW - 6 * DAY
+
+
+def test_a_change_of_interval_in_a_first_partial_period_moves_no_window_back() -> None:
+    created = Account(customer_id="c", user_id="u", version=1, created_at=NOW - 90 * DAY)
+    part = item(period_starts_at=NOW - DAY, period_ends_at=NOW + 9 * DAY)
+    before = recorded(customer(subscription("active", part, anchor_at=NOW + 9 * DAY)))
+    yearly = item("pro_yearly", period_starts_at=NOW, period_ends_at=NOW + 365 * DAY)
+    after = recorded(customer(subscription("active", yearly, anchor_at=NOW)), before)
+    assert quota_window(replace(created, subscription=after), NOW, None)[0] == NOW - DAY
+
+
 def test_a_renewal_and_another_subscription_count_by_their_own_dates() -> None:
     record = recorded(customer(subscription()))
     renewed = item(period_starts_at=NOW + 29 * DAY, period_ends_at=NOW + 60 * DAY)

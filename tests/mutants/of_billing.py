@@ -80,7 +80,7 @@ MUTANTS = (
     Mutant(
         "any invoice begins the quota again",
         _PROJECTION,
-        "        quota_anchor_at=_quota_anchor(facts, own),\n",
+        "        quota_anchor_at=_quota_anchor(facts, own, now),\n",
         "        quota_anchor_at=now,\n",
         _OF_PROJECTION,
     ),
