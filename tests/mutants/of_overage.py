@@ -141,7 +141,7 @@ MUTANTS = (
         _ALLOWANCE,
         "overage.spend_cap if own is None else",
         "overage.spend_cap if own is None or own.amount else",
-        _LIVED,
+        _CHARGED,
     ),
     Mutant(
         "two reports of one step",
