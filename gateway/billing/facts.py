@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import stripe
 
@@ -141,23 +141,25 @@ class FactReader:
         """Whose object it is, for an event that does not say; None: nobody's, gone, or of a kind that is not read.
 
         Args:
-            kind: Stripe's name: `subscription`, `checkout.session`, `dispute`.
+            kind: Stripe's name: `subscription`, `subscription_schedule`, `checkout.session`, `dispute`.
             object_id: Its id.
         """
         if kind == "dispute":
             dispute = await self.fetch_dispute(object_id)
             return None if dispute is None else dispute.stripe_customer_id
         v1 = self._client.v1
+        readers: dict[str, Callable[[str], Awaitable[Any]]] = {
+            "subscription": v1.subscriptions.retrieve_async,
+            "subscription_schedule": v1.subscription_schedules.retrieve_async,
+            "invoice": v1.invoices.retrieve_async,
+            "checkout.session": v1.checkout.sessions.retrieve_async,
+            "charge": v1.charges.retrieve_async,
+        }
+        if kind not in readers:
+            return None
         async with stripe_call(f"read a {kind}", self._deadline_s):
             try:
-                if kind == "subscription":
-                    return id_of((await v1.subscriptions.retrieve_async(object_id)).customer)
-                if kind == "invoice":
-                    return id_of((await v1.invoices.retrieve_async(object_id)).customer)
-                if kind == "checkout.session":
-                    return id_of((await v1.checkout.sessions.retrieve_async(object_id)).customer)
-                if kind == "charge":
-                    return id_of((await v1.charges.retrieve_async(object_id)).customer)
+                return id_of((await readers[kind](object_id)).customer)
             except stripe.InvalidRequestError as error:
                 if not is_missing(error):
                     raise

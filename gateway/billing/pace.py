@@ -13,9 +13,10 @@ Source: https://docs.stripe.com/rate-limits (100 requests a second live, 25 in a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from math import inf
 from time import monotonic
 
@@ -26,8 +27,20 @@ _RECOVERY = 1.02
 """Each turn after a 429 is so much faster than the one before: twice as fast after 35 of them."""
 _PAUSE_S = 1.0
 
+
+@dataclass(slots=True)
+class Sent:
+    """How many requests were sent so far."""
+
+    requests: int = 0
+
+
 _paid: ContextVar[list[int] | None] = ContextVar("_paid", default=None)
 """Requests that the turn of this task has paid for already."""
+
+
+_senders: ContextVar[tuple[Sent, ...]] = ContextVar("_senders", default=())
+"""Who counts the requests of this task."""
 
 
 class Pace:
@@ -74,8 +87,20 @@ class Pace:
         self._gap_s = max(self._full_gap_s, self._gap_s / _RECOVERY)
         return at - now
 
+    @contextmanager
+    def counted(self) -> Iterator[Sent]:
+        """Count every request that is sent inside: further pages, repeats, and what was needed for an answer."""
+        sent = Sent()
+        token = _senders.set((*_senders.get(), sent))
+        try:
+            yield sent
+        finally:
+            _senders.reset(token)
+
     def count(self) -> None:
         """A request is being sent."""
+        for sent in _senders.get():
+            sent.requests += 1
         paid = _paid.get()
         if paid is not None and paid[0]:
             paid[0] -= 1

@@ -362,6 +362,7 @@ class Sync:
             report.failed += 1
             log.warning("customer not ended", customer_id=customer_id, reason=str(error))
         else:
+            pace.took(outcome.requests)
             report.changed += outcome.changed
             report.ended += outcome.changed
 

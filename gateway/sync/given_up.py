@@ -38,11 +38,12 @@ async def remove_given_up(billing: Billing, policy: Policy, facts: CustomerFacts
         BillingUnavailable: Nobody knows; to do it again is safe.
     """
     found = [one for one in facts.subscriptions if is_left_behind(one)]
-    for one in found:
-        try:
-            await billing.changes.remove(
-                one.subscription_id, one.given_up, policy.switching.proration, metered=metered_of(one)
-            )
-        except BillingRefused as error:
-            log.warning("item not removed", subscription_id=one.subscription_id, reason=str(error))
-    return len(found)
+    with billing.pace.counted() as sent:
+        for one in found:
+            try:
+                await billing.changes.remove(
+                    one.subscription_id, one.given_up, policy.switching.proration, metered=metered_of(one)
+                )
+            except BillingRefused as error:
+                log.warning("item not removed", subscription_id=one.subscription_id, reason=str(error))
+    return sent.requests

@@ -224,6 +224,7 @@ class Account:
         self.undelivered: list[dict[str, Any]] = []
         self.disputes: dict[str, dict[str, Any]] = {}
         self.product_metadata: dict[str, str] = {}
+        self.schedules: dict[str, str] = {}
         self.reads = 0
         self.was_read = asyncio.Event()
         self.is_down = False
@@ -294,6 +295,8 @@ class Account:
             return listed([{"id": "prod_1", "object": "product", "metadata": self.product_metadata}], path)
         if collection == "disputes":
             return self.disputes[object_id] if object_id else listed(list(self.disputes.values()), path)
+        if collection == "subscription_schedules":
+            return {"id": object_id, "object": "subscription_schedule", "customer": self.schedules[object_id]}
         return charge(object_id, CUS) if collection == "charges" else None
 
     async def answer_subscriptions(self, stripe_customer_id: str) -> Answer:

@@ -203,3 +203,20 @@ async def test_more_disputes_than_one_deadline_has_time_for_hold_up_no_customer(
         report = await reconciler(sync, ledger, clock).run(per_second=1000)
     assert sum(request.path == "/v1/disputes" for request in stand_in.requests) == pages
     assert (report.checked, report.stopped_because) == (1, None)
+
+
+async def test_a_sync_counts_every_request_that_it_sent(
+    sync: Sync, account: Any, customer: str, stand_in: StandIn
+) -> None:
+    of_cycle = {"id": "in_2", "object": "invoice", "billing_reason": "subscription_cycle", "status": "paid"}
+    account.put(CUS, "active", latest_invoice=of_cycle | {"created": NOW})
+
+    async def answer(request: Request) -> Answer:
+        if request.path == "/v1/invoices":
+            return Answer(body=listed([], "/v1/invoices"))
+        return await account.answer(request)  # type: ignore[no-any-return]
+
+    stand_in.handler = answer
+    outcome = await sync.sync_customer(customer, "a renewal")
+    assert [request.path for request in stand_in.requests] == ["/v1/subscriptions", "/v1/invoices"]
+    assert outcome.requests == 2

@@ -15,7 +15,7 @@ from gateway.core.access import decide_access
 from gateway.ledger import Ledger
 from gateway.sync import EventWorker, WorkerOptions, accepts
 from gateway.sync.receiving import keep_event
-from tests.billing.conftest import NOW
+from tests.billing.conftest import CUS, NOW
 
 SECRETS = ("whsec_old", "whsec_new")
 NewWorker = Callable[..., EventWorker]
@@ -120,6 +120,7 @@ async def test_an_error_of_a_meter_is_set_aside_where_people_see_it(new_worker: 
     [
         ("subscription", "sub_none"),
         ("invoice", "in_none"),
+        ("subscription_schedule", "sub_sched_none"),
         ("charge", "ch_none"),
         ("dispute", "du_none"),
         ("checkout.session", "cs_test_none"),
@@ -172,3 +173,19 @@ async def test_a_life_told_in_thin_events_alone_ends_where_stripe_is(shop: Any) 
         "v1.charge.dispute.created",
     }
     assert {one.status for one in await shop.ledger.list_events()} == {"done"}
+
+
+async def test_a_thin_event_about_a_schedule_has_its_customer_synced(
+    new_worker: NewWorker, ledger: Ledger, account: Any, customer: str
+) -> None:
+    account.schedules["sub_sched_1"] = CUS
+    related = {"id": "sub_sched_1", "type": "subscription_schedule", "url": "/v1/subscription_schedules/sub_sched_1"}
+    body = json.dumps(thin("v1.subscription_schedule.updated", id="evt_1", related_object=related))
+    await keep_event(parse_event(body.encode()), is_live=False, ledger=ledger, now=NOW)
+    await new_worker().work_once()
+    done = await ledger.find_event("evt_1")
+    assert done is not None
+    assert done.outcome == "applied"
+    recorded = await ledger.load_subscription(customer)
+    assert recorded is not None
+    assert recorded.status == "active"
