@@ -5,7 +5,7 @@ Laws, which hold for any number of workers and clicks:
   is at most one Stripe customer (made under an idempotency key, bound by compare-and-set);
 - whoever has a subscription that may still take money gets no second one: that is asked of
   Stripe, not of our record, because a payment a second ago is not in our record yet; and of
-  a customer's checkout pages only the latest can be paid;
+  a customer's checkout pages only the latest can be paid, and no idle subscription beside it;
 - nothing is sold with a key of another Stripe account than the ledger's (`sync.account`);
 - a buyer whom nobody vouches for becomes a *new* customer whose `user_id` is our own, so it
   can neither take a seller's user nor find out whether there is one; a browser that proves that
@@ -15,6 +15,7 @@ Laws, which hold for any number of workers and clicks:
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Protocol
@@ -33,7 +34,7 @@ from gateway.core.ratelimit_fields import seconds_up
 from gateway.core.user_id import check_name, check_user_id
 from gateway.ledger import CustomerRow, CustomerUnknown, Ledger, UserExists
 from gateway.provisioning import Provisioning
-from gateway.sync import NoSubscription, Sync, UnknownPlan, no_plan_words, portal_flow
+from gateway.sync import NoSubscription, Sync, SyncOutcome, UnknownPlan, no_plan_words, portal_flow
 
 log = structlog.get_logger(__name__)
 
@@ -291,15 +292,24 @@ class Checkouts:
         return replace(purchase, trial=trial)
 
     async def _leave_one_open(self, customer_id: str, stripe_customer_id: str, link: CheckoutLink) -> None:
-        """Of two pages that can be paid, both may be: close the others, and this one if another was paid meanwhile."""
+        """Of two pages that can be paid, both may be: close the others, and this one if another was paid meanwhile.
+
+        What is idle could be paid too, and is ended.
+        """
         await self._billing.close_other_checkouts(stripe_customer_id, than=link)
         try:
-            await self._refuse_second(customer_id)
+            await self._end_idle(customer_id, (await self._refuse_second(customer_id)).idle)
         except AlreadySubscribed:
             await self._billing.close_checkout(link.session_id)
             raise
 
-    async def _refuse_second(self, customer_id: str) -> None:
+    async def _end_idle(self, customer_id: str, idle: Sequence[str]) -> None:
+        for subscription_id in idle:
+            if not await self._billing.idle.end(subscription_id):
+                raise AlreadySubscribed("A subscription began to run at this moment; change its plan instead.")
+            log.info("idle subscription ended", customer_id=customer_id, subscription_id=subscription_id)
+
+    async def _refuse_second(self, customer_id: str) -> SyncOutcome:
         """Read Stripe, and refuse if any subscription takes money or will, also one that is not recorded."""
         outcome = await self._sync.sync_customer(customer_id, "checkout requested", actor="checkout")
         if outcome.takes_money:
@@ -307,6 +317,7 @@ class Checkouts:
                 f"There is a subscription already (status {outcome.takes_money[0]!r}); "
                 "change its plan, or use the billing portal."
             )
+        return outcome
 
     async def _pace(self, address: str | None) -> None:
         state = await self._cache.charge_address(pacing_address(address), _SIGNUPS, self._clock.cache_now_ms())

@@ -22,6 +22,7 @@ from gateway.billing.endpoints import EndpointKeeper
 from gateway.billing.facts import FactReader
 from gateway.billing.failures import is_missing, stripe_call
 from gateway.billing.health import StripeReport, examine
+from gateway.billing.idle import IdleSubscriptions
 from gateway.billing.invoices import InvoiceReader
 from gateway.billing.meter_errors import MeterErrors
 from gateway.billing.meter_events import MeterEvents
@@ -116,6 +117,8 @@ class Billing:
         """All customers of the account."""
         self.endpoints = EndpointKeeper(self._client, api_version=API_VERSION, deadline_s=options.deadline_s)
         """Webhook endpoints."""
+        self.idle = IdleSubscriptions(self._client, deadline_s=options.deadline_s)
+        """Subscriptions that do not run and may begin to."""
         self.invoices = InvoiceReader(self._client, deadline_s=options.deadline_s)
         """What a customer is billed."""
         self._prices = PriceList(self._client, ttl_s=options.price_ttl_s, deadline_s=options.deadline_s)

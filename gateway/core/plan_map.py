@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from gateway.core.billing_facts import CustomerFacts, ItemFacts, SubscriptionFacts
 
 ENDED_STATUSES = frozenset({"canceled", "incomplete_expired"})
-MONEYLESS_STATUSES = ENDED_STATUSES | {"incomplete", "paused"}
+IDLE_STATUSES = frozenset({"incomplete", "paused"})
+"""Nobody pays for it, and it begins to run once somebody does."""
+MONEYLESS_STATUSES = ENDED_STATUSES | IDLE_STATUSES
 """Statuses beside which a new subscription may be sold. An `unpaid` one revives when its invoice is paid."""
 _LONGEST_SHOWN = 40
 

@@ -29,7 +29,7 @@ from gateway.core.errors import (
     LedgerUnavailable,
     StripeAccountWrong,
 )
-from gateway.core.plan_map import MONEYLESS_STATUSES
+from gateway.core.plan_map import IDLE_STATUSES, MONEYLESS_STATUSES
 from gateway.core.policy import Policy
 from gateway.core.projection import NEEDS_ATTENTION, Candidate, Finding, choose_running, project
 from gateway.ledger import CustomerRow, CustomerUnknown, Ledger
@@ -77,6 +77,8 @@ class SyncOutcome:
     """Something was planned, and what took its place was not made (`gateway.sync.restoring`)."""
     takes_money: tuple[str, ...] = ()
     """Statuses of all subscriptions, as they were read, that take money or may again; recorded or not."""
+    idle: tuple[str, ...] = ()
+    """Ids of those that do not run and may begin to."""
 
     @property
     def needs_attention(self) -> tuple[Finding, ...]:
@@ -191,6 +193,7 @@ class Sync:
             outcome,
             requests=facts.requests + removals,
             takes_money=takes_money,
+            idle=tuple(one.subscription_id for one in facts.of_customer.subscriptions if one.status in IDLE_STATUSES),
             has_lost_plan=any(is_lost(one) for one in facts.of_customer.subscriptions),
         )
 

@@ -17,6 +17,7 @@ _OF_SYNC, _OF_WORKER = ("tests/billing/test_sync.py",), ("tests/billing/test_wor
 _TOGETHER, _OF_TOGETHER = "gateway/ledger/together.py", ("tests/ledger/test_together.py",)
 _PACE, _OF_PACE = "gateway/billing/pace.py", ("tests/billing/test_pace.py",)
 _FIRST, _OF_FIRST = "gateway/billing/first_payments.py", ("tests/billing/test_first_payment.py",)
+_CHECKOUT, _OF_SECOND = "gateway/checkout.py", ("tests/billing/test_second_subscription.py",)
 _OF_INBOX = ("tests/ledger/test_inbox.py",)
 _OF_RECEIVING, _OF_LIVES = ("tests/billing/test_receiving.py",), ("tests/lives/test_lives.py",)
 _READ = (
@@ -27,8 +28,8 @@ MUTANTS = (
     Mutant(
         "there is no fence: what was read last is written last",
         _SUBSCRIPTIONS,
-        "    if fence <= row.applied_fence:\n",
-        "    if fence < 0:\n",
+        "    if fence <= row.applied_fence or",
+        "    if fence < 0 or",
         _OF_SYNC,
     ),
     Mutant(
@@ -252,5 +253,19 @@ MUTANTS = (
         " and one.id != waited_for",
         "",
         _OF_FIRST,
+    ),
+    Mutant(
+        "what begins to run while a page is made is not looked for: both can be paid",
+        _CHECKOUT,
+        "            await self._end_idle(customer_id, (await self._refuse_second(customer_id)).idle)\n",
+        "            pass\n",
+        _OF_SECOND,
+    ),
+    Mutant(
+        "whoever could begin to run again is sold another subscription beside it",
+        _CHECKOUT,
+        "            if not await self._billing.idle.end(subscription_id):\n",
+        "            if False:\n",
+        _OF_SECOND,
     ),
 )

@@ -44,6 +44,7 @@ async def test_every_call_of_stripe_is_one_that_the_sdk_knows(stripe: Running, m
     billing = await Billing.open(StripeOptions(secret_key=stripe.key, base_url=stripe.stripe_url))
     try:
         await make_every_call(billing)
+        await end_idle(billing)
     finally:
         await billing.aclose()
     assert wire.faults == []
@@ -146,6 +147,17 @@ async def report_usage(billing: Billing, cus: str, change: PlanChange) -> None:
     assert not await billing.meter_events.send(**usage, tried_at=change.at + 5)
     with pytest.raises(BillingRefused):
         await billing.meter_errors.of("evt_none", '{"object": "v2.core.event"}')
+
+
+async def end_idle(billing: Billing) -> None:
+    ((customer,), _) = await billing.customers.fetch_page(None)
+    cus = customer.stripe_customer_id
+    (running,) = (await billing.fetch_subscription_facts(cus)).subscriptions
+    assert not await billing.idle.end(running.subscription_id)
+    made = await billing._client.v1.subscriptions.create_async(
+        {"customer": cus, "items": [{"price": "price_pro_monthly"}], "payment_behavior": "default_incomplete"}
+    )
+    assert await billing.idle.end(made.id)
 
 
 async def mend_endpoints(billing: Billing) -> None:
