@@ -24,12 +24,15 @@ from benchmarks.options import read_options
 from benchmarks.processes import NotMeasured
 from benchmarks.table import markdown_table
 from gateway import __version__
+from gateway.settings import Settings
 from gateway.telemetry import configure_logging
 
 RATE = 500.0
 _SECONDS = 60
 _WANTED_P99_MS = 50.0
 _PATIENCE_S = 1800.0
+_PER_S = Settings.model_fields["stripe_requests_per_s"].default
+"""What Stripe is asked a second where a mix does not say, as the gateway is delivered."""
 _PAGE = Path(__file__).parent / "EVENTS.md"
 
 MIXES = (
@@ -85,12 +88,15 @@ def main() -> None:
                     found[mix.name] = measure(town, mix, seconds)
             except NotMeasured as fault:
                 found[mix.name] = str(fault)
+    is_good = all(not isinstance(one, str) and passes(mix, one) for mix in wanted for one in [found[mix.name]])
     page = events_page(wanted, found, seconds, disturbance.share())
     print(page)
     if wanted == list(MIXES) and seconds >= _SECONDS:
         _PAGE.write_text(page)
     else:
         print(f"Not written to {_PAGE.name}: the run was partial, or shorter than a minute.", file=sys.stderr)
+    if not is_good:
+        sys.exit(1)
 
 
 def measure(town: EventTown, mix: Mix, seconds: int) -> EventSample:
@@ -146,12 +152,22 @@ def events_page(mixes: list[Mix], found: dict[str, EventSample | str], seconds: 
     return f"{head}\n\n{markdown_table(titles, [_row(mix, found[mix.name]) for mix in mixes])}\n"
 
 
+def passes(mix: Mix, sample: EventSample) -> bool:
+    """Whether nothing was lost or refused, in time, and Stripe was not asked faster than this mix may ask it.
+
+    The limit is a pace: a second of the clock, which begins anywhere between two requests, may hold one more.
+    """
+    answers = sample.answers
+    all_stored = sample.lost == 0 and answers.statuses[200] == answers.statuses.total()
+    is_polite = sample.most_requests <= (mix.per_s or _PER_S) + 1
+    return all_stored and is_polite and answers.quantile_ms(0.99) < _WANTED_P99_MS
+
+
 def _row(mix: Mix, sample: EventSample | str) -> list[str]:
     if isinstance(sample, str):
         return [mix.name, mix.note, f"not measured: {sample}", *[""] * 10]
     answers = sample.answers
     good = answers.statuses[200]
-    passes = sample.lost == 0 and good == answers.statuses.total() and answers.quantile_ms(0.99) < _WANTED_P99_MS
     return [
         mix.name,
         mix.note,
@@ -165,7 +181,7 @@ def _row(mix: Mix, sample: EventSample | str) -> list[str]:
         f"{sample.drained_s:.1f}",
         f"{len(sample.requests):,}",
         str(sample.most_requests),
-        "pass" if passes else "FAIL",
+        "pass" if passes(mix, sample) else "FAIL",
     ]
 
 
