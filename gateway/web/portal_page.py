@@ -22,20 +22,21 @@ async def open_portal(visit: FromVisit) -> Page:
     who = visit.require_signed_in()
     who.require_manager()
     await take_turn(visit.runtime, who.customer_id)
-    flow = _flow((await visit.form()).get("flow", ""))
+    flow = find_flow((await visit.form()).get("flow", ""))
     return visit.leave_for(await visit.checkouts.open_portal(who.customer_id, flow))
 
 
 @get("/account/portal/{name:str}")
 async def follow_portal(visit: FromVisit, name: FromPath[str]) -> Page:
-    """A link to one act in Stripe's portal, as problems and mails have it; whoever is not signed in does that first."""
+    """A link to one act in Stripe's portal, as problems and mails have it. Whoever is not signed in does that first."""
     if visit.signed_in is None:
-        return visit.see("/sign-in")
+        flow = find_flow(name)
+        return visit.see("/sign-in" if flow is None else f"/sign-in?act={flow}")
     visit.signed_in.require_manager()
     await take_turn(visit.runtime, visit.signed_in.customer_id)
-    return visit.leave_for(await visit.checkouts.open_portal(visit.signed_in.customer_id, _flow(name)))
+    return visit.leave_for(await visit.checkouts.open_portal(visit.signed_in.customer_id, find_flow(name)))
 
 
-def _flow(text: str) -> PortalFlowName | None:
+def find_flow(text: str) -> PortalFlowName | None:
     """The act that a form or a link names; any other is as none, and the portal opens at its beginning."""
     return next((name for name in _FLOWS if name == text), None)

@@ -80,11 +80,33 @@ def test_a_link_to_no_act_leads_to_the_beginning_and_one_without_a_session_to_th
         page = shown(gateway, browser.get(f"/_tiergate/account/portal/{path}").headers["location"])
         assert CARD_FORM in page
         assert "Switch plan" in page
-    stranger = gateway.browser().get("/_tiergate/account/portal/payment_method_update")
+    stranger = gateway.browser().get("/_tiergate/account/portal/nothing")
     assert (stranger.status_code, stranger.headers["location"]) == (303, "/_tiergate/sign-in")
     _, _, scoped = gateway.customer(scopes=["GET /v1/**"])
     narrow = sign_in(gateway, scoped.headers["authorization"].removeprefix("Bearer "))
     assert narrow.get("/_tiergate/account/portal/payment_method_update").status_code == 403
+
+
+def test_a_link_without_a_session_leads_by_way_of_the_sign_in_to_the_act(gateway):
+    _, key, _ = signed_up(gateway)
+    browser = gateway.browser()
+    there = browser.get("/_tiergate/account/portal/payment_method_update").headers["location"]
+    assert there == "/_tiergate/sign-in?act=payment_method_update"
+    assert 'name="act" value="payment_method_update"' in browser.get(there).text
+    wrong = browser.post("/_tiergate/sign-in", data={"key": "wrong", "act": "payment_method_update"})
+    assert 'name="act" value="payment_method_update"' in wrong.text
+    onward = browser.post("/_tiergate/sign-in", data={"key": key, "act": "payment_method_update"})
+    assert onward.headers["location"] == "/_tiergate/account/portal/payment_method_update"
+    assert CARD_FORM in shown(gateway, browser.get(onward.headers["location"]).headers["location"])
+
+
+@pytest.mark.parametrize("act", ["//example.com", "../../v1/echo", "subscription_update_confirm", ""])
+def test_the_sign_in_leads_to_acts_of_ours_only(gateway, act):
+    _, _, client = gateway.customer()
+    key = client.headers["authorization"].removeprefix("Bearer ")
+    assert 'name="act"' not in gateway.browser().get("/_tiergate/sign-in", params={"act": act}).text
+    answer = gateway.browser().post("/_tiergate/sign-in", data={"key": key, "act": act})
+    assert answer.headers["location"] == "/_tiergate/account"
 
 
 def test_the_sellers_own_portal_configuration_is_asked_for(start_gateway):
