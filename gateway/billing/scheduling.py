@@ -107,6 +107,7 @@ def read_schedule(schedule: stripe.SubscriptionSchedule) -> ScheduleFacts | None
         schedule_id=schedule.id,
         is_ours=METADATA_PLAN in metadata,
         next_at=None if first is None else first.start_date,
+        is_term=schedule.end_behavior != "release",
         next_items=()
         if first is None
         else tuple(read_phase_item(item, place, first.start_date) for place, item in enumerate(first.items)),
@@ -118,14 +119,15 @@ def _two_phases(
 ) -> list[SubscriptionScheduleUpdateParamsPhase]:
     """The current phase as it is, and behind it the same with the one price changed.
 
-    A phase loses what it leaves out, discounts for one, so both say all there is.
+    A phase loses what it leaves out, discounts for one, so both say all there is. The current one ends with the
+    period, also where somebody else made it longer.
     """
     current = schedule.current_phase
     running = [one for one in schedule.phases if current is not None and one.start_date == current.start_date]
     if not running:
         raise BillingRefused("The payment provider's schedule for this subscription has no current phase.")
     [phase] = running
-    first = echo_phase(phase)
+    first: SubscriptionScheduleUpdateParamsPhase = {**echo_phase(phase), "end_date": later.takes_effect_at}
     items = first["items"]
     if all(item["price"] != later.change.from_price_id for item in items):
         raise BillingRefused("The payment provider's schedule does not sell what the subscription sells.")

@@ -52,6 +52,8 @@ class LaterChange:
     change: PlanChange
     schedule_id: str | None
     """The schedule that the subscription has, if that is to be planned anew."""
+    takes_effect_at: int
+    """The end of the period, in Unix seconds."""
     lasts: tuple[str, int]
     """Interval of the new price, and how many of it: then Stripe's schedule is over, and the subscription goes on."""
     customer_id: str

@@ -51,6 +51,8 @@ class ScheduleFacts:
     """When the next phase begins; None: the last one is running."""
     next_items: tuple[ItemFacts, ...] = ()
     """What the next phase is for. Their ids are places, and their period is the instant at which it begins."""
+    is_term: bool = False
+    """The subscription does not simply go on behind it: it ends then, for one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

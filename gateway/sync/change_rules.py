@@ -10,14 +10,22 @@ from gateway.sync.change_values import ChangeTimeRefused, SubscriptionScheduled
 
 
 def touchable(schedule: ScheduleFacts | None) -> ScheduleFacts | None:
-    """What may be planned anew. One of somebody else's that has nothing more to change stands in nobody's way.
+    """What may be planned anew.
+
+    One of somebody else's that has nothing more to change, and behind which the subscription goes on, stands in
+    nobody's way.
 
     Raises:
-        SubscriptionScheduled: Somebody else planned a change that is still to come.
+        SubscriptionScheduled: Somebody else planned a change that is still to come, or gave it a fixed term.
     """
     if schedule is not None and not schedule.is_ours and schedule.next_at is not None:
         raise SubscriptionScheduled(
             "A change of this subscription was planned elsewhere; take it back in the billing portal, or ask the "
+            "provider of this API."
+        )
+    if schedule is not None and not schedule.is_ours and schedule.is_term:
+        raise SubscriptionScheduled(
+            "The subscription has a fixed term, which was set elsewhere and would be lost with a change; ask the "
             "provider of this API."
         )
     return schedule

@@ -225,6 +225,7 @@ class PlanChanges:
         later = LaterChange(
             change=wish.change,
             schedule_id=None if schedule is None else schedule.schedule_id,
+            takes_effect_at=wish.takes_effect_at,
             lasts=(wish.price.interval or "month", wish.price.interval_count),
             customer_id=customer_id,
             plan_id=wish.plan.plan_id,

@@ -95,7 +95,12 @@ async def make_every_call(billing: Billing) -> None:
     )
     await billing.changes.preview(replace(change, ends_trial=True))
     later = LaterChange(
-        change=change, schedule_id=None, lasts=("month", 1), customer_id="customer0001", plan_id="enterprise-monthly"
+        takes_effect_at=subscription.items[0].period_ends_at,
+        change=change,
+        schedule_id=None,
+        lasts=("month", 1),
+        customer_id="customer0001",
+        plan_id="enterprise-monthly",
     )
     [paid] = (await billing._client.v1.invoices.list_async({"customer": cus})).data
     await billing.changes.give_up(paid.id)
