@@ -13,7 +13,9 @@ import stripe
 
 from gateway.core.plan_map import MONEYLESS_STATUSES
 
-_AT_BEGINNING, _RENEWAL = "subscription_create", "subscription_cycle"
+AT_BEGINNING = "subscription_create"
+"""Why Stripe made the invoice that a subscription begins with."""
+_RENEWAL = "subscription_cycle"
 _LONGEST_S = 28 * 86_400
 """No payment method takes longer to say yes or no, and no monthly renewal comes sooner. After a no the status tells."""
 _OWING = frozenset({"past_due", "unpaid"})
@@ -36,7 +38,7 @@ async def find_open_first_invoice(
         return None
     if not isinstance(latest, stripe.Invoice):
         return None
-    if latest.billing_reason == _AT_BEGINNING:
+    if latest.billing_reason == AT_BEGINNING:
         return latest if latest.status == "open" and latest.total > 0 else None
     if not _may_be_open(subscription, latest):
         return None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import stripe
 
+from gateway.billing.first_payments import AT_BEGINNING
 from gateway.billing.webhook import (
     METADATA_CUSTOMER,
     METADATA_GIVES_UP,
@@ -105,6 +106,7 @@ def read_subscription(
         planned_before=_label(subscription.metadata, METADATA_PLANNED),
         payment_url=_payment_url(subscription, first_unpaid),
         first_payment_open=first_unpaid is not None,
+        ran_unpaid=first_unpaid is not None and first_unpaid.billing_reason != AT_BEGINNING,
     )
 
 

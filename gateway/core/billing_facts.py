@@ -96,7 +96,9 @@ class SubscriptionFacts:
     payment_url: str | None = None
     """Where what is owed can be paid: the page of the first invoice if that is open, else of the latest one."""
     first_payment_open: bool = False
-    """Stripe's status runs ahead: the first invoice above 0 waits for a payment that takes days, or failed."""
+    """The first invoice above 0 waits for a payment that takes days, or failed: nothing is changed meanwhile."""
+    ran_unpaid: bool = False
+    """It ran for nothing before that invoice, on a trial: Stripe's status says what it is now. Else it runs ahead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

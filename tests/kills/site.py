@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from gateway.cli.house import House
+from gateway.cli.house import NO_TLS, House
 from gateway.cli.part import Part
 from gateway.clock import SimulatedClock
 from tests.journeys.buyers import GOOD_CARD, until
@@ -21,6 +21,7 @@ from tests.kills.watching import FOLDER_VARIABLE, Plan, sign_of
 
 _ROOT = Path(__file__).parents[2]
 _DAY_S = 86_400
+_PLAIN: dict[str, Any] = {"timeout": 30, "verify": NO_TLS}
 _CLAIMS_END_S = 200.0
 """Longer than the claim of a worker that was killed lasts, and than Stripe waits before it delivers again."""
 
@@ -138,7 +139,7 @@ class Site:
         """A request to the gateway as the seller's server, on a new connection; None if nobody answers."""
         headers = {"authorization": f"Bearer {self.house.server_token}"}
         with contextlib.suppress(httpx.HTTPError):
-            return httpx.request(method, self.house.url + path, headers=headers, timeout=30, **options)
+            return httpx.request(method, self.house.url + path, headers=headers, **_PLAIN, **options)
         return None
 
     def new_user(self) -> str:
@@ -152,11 +153,11 @@ class Site:
 
     def pay(self, checkout: dict[str, Any]) -> bool:
         """On the hosted page. Whether the page took it."""
-        return httpx.post(checkout["checkout_url"], data={"card_number": GOOD_CARD}, timeout=30).status_code < 400
+        return httpx.post(checkout["checkout_url"], data={"card_number": GOOD_CARD}, **_PLAIN).status_code < 400
 
     def sign_up(self) -> tuple[dict[str, Any], httpx.Client]:
         """A checkout of somebody new, and the browser that began it."""
-        browser = httpx.Client(timeout=30)
+        browser = httpx.Client(**_PLAIN)
         told = browser.post(f"{self.house.url}/api/v1/create-checkout", json={"plan_id": "pro-monthly"})
         return told.raise_for_status().json(), browser
 
@@ -184,7 +185,7 @@ class Site:
     def call(self, key: str) -> bool:
         """One call of the API that is sold. Whether it was answered, and let in."""
         with contextlib.suppress(httpx.HTTPError):
-            return httpx.get(f"{self.house.url}/v1/echo", headers={"x-api-key": key}, timeout=30).status_code == 200
+            return httpx.get(f"{self.house.url}/v1/echo", headers={"x-api-key": key}, **_PLAIN).status_code == 200
         return False
 
     def meter(self) -> str:

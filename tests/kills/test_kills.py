@@ -135,8 +135,7 @@ def settlement(site: Site, arm: Callable[[], None]) -> Callable[[], None]:
 
     arm()
     for _ in range(_CALLS):
-        with suppress(httpx.HTTPError):
-            assert httpx.get(f"{site.house.url}/v1/echo", headers={"x-api-key": key}).status_code == 200
+        site.call(key)
     until(lambda: site.was_killed or settled() == _CALLS)
 
     def make_good() -> None:

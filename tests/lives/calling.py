@@ -186,8 +186,7 @@ class Calling:
             is_gone = "delete_the_customer" in buyer.acts
             mine = settled[buyer.customer_id]
             recorded = {at: sum(both) for at, both in mine.items()}
-            # not by window: where a trial ends early, units beyond may count in one that begins before the trial's
-            assert sum(recorded.values()) == sum(usage.units.values()), f"{recorded} of {dict(usage.units)}: {told}"
+            assert recorded == dict(usage.units), told
             beyond = {at: over for at, (_, over) in mine.items() if over}
             ends = {at: end for (customer_id, at), end in windows.items() if customer_id == buyer.customer_id}
             assert set(ends) == set(beyond), told
