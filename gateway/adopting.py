@@ -24,7 +24,7 @@ from gateway.core.adoption import (
     find_user_id,
 )
 from gateway.core.errors import BillingRefused, BillingUnavailable, LedgerUnavailable
-from gateway.ledger import CustomerExists, CustomerRow, Ledger, UserExists
+from gateway.ledger import Binding, CustomerExists, CustomerRow, Ledger, UserExists
 from gateway.provisioning import Provisioning
 from gateway.sync import MAX_PER_SECOND, Pace, Sync
 
@@ -167,17 +167,10 @@ class Adopting:
             )
             return row.customer_id
         if not decided.is_bound:
-            bound = await self._ledger.bind_stripe_customer(decided.customer_id, decided.stripe_customer_id)
+            by = Binding(now=int(self._clock.now()), actor=self._actor, because=BECAUSE)
+            bound = await self._ledger.bind_stripe_customer(decided.customer_id, decided.stripe_customer_id, by=by)
             if bound != decided.stripe_customer_id:
                 raise CustomerExists("the customer has another Stripe customer")
-            await self._ledger.record_audit(
-                at=int(self._clock.now()),
-                customer_id=decided.customer_id,
-                actor=self._actor,
-                action="stripe-customer-bound",
-                because=BECAUSE,
-                after={"stripe_customer_id": decided.stripe_customer_id},
-            )
         return decided.customer_id
 
     async def _read(

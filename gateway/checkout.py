@@ -32,7 +32,7 @@ from gateway.core.policy import Plan, Policy
 from gateway.core.purchase import NO_EXTRAS, Extras, Purchase, check_purchase
 from gateway.core.ratelimit_fields import seconds_up
 from gateway.core.user_id import check_name, check_user_id
-from gateway.ledger import CustomerRow, CustomerUnknown, Ledger, UserExists
+from gateway.ledger import Binding, CustomerRow, CustomerUnknown, Ledger, UserExists
 from gateway.provisioning import Provisioning
 from gateway.sync import NoSubscription, Sync, SyncOutcome, UnknownPlan, no_plan_words, portal_flow
 
@@ -272,7 +272,11 @@ class Checkouts:
 
     async def _make_stripe_customer(self, row: CustomerRow, *, instead_of: str | None = None) -> str:
         made = await self._billing.create_customer(row.customer_id, row.user_id, instead_of=instead_of)
-        return await self._ledger.bind_stripe_customer(row.customer_id, made, instead_of=instead_of)
+        now = int(self._clock.now())
+        by = None
+        if instead_of is not None:
+            by = Binding(now=now, actor="checkout", because=f"Stripe does not have {instead_of} any more")
+        return await self._ledger.bind_stripe_customer(row.customer_id, made, instead_of=instead_of, by=by)
 
     async def _begin(self, row: CustomerRow, purchase: Purchase, stripe_customer_id: str) -> CheckoutLink | None:
         buyer = Buyer(

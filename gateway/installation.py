@@ -17,6 +17,7 @@ import hmac
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from gateway.core.audited import Assess
 from gateway.ledger import STRIPE_ACCOUNT, Ledger
 from gateway.settings import Settings
 
@@ -64,7 +65,9 @@ async def find_changes(ledger: Ledger, settings: Settings) -> tuple[Change, ...]
     return _changes(await ledger.load_facts(), settings)
 
 
-async def accept_change(ledger: Ledger, settings: Settings, subject: Subject, *, now: int, actor: str) -> int:
+async def accept_change(
+    ledger: Ledger, settings: Settings, subject: Subject, *, now: int, actor: str, assess: Assess | None = None
+) -> int:
     """Let the ledger belong to the settings as they are.
 
     Another Stripe account: nobody has a subscription or a Stripe customer any more, because those that are recorded
@@ -77,7 +80,8 @@ async def accept_change(ledger: Ledger, settings: Settings, subject: Subject, *,
     if subject == "pepper":
         await ledger.replace_facts({PEPPER: facts[PEPPER]}, now=now, actor=actor)
         return 0
-    return await ledger.leave_stripe({MODE: facts[MODE]}, without=(STRIPE_ACCOUNT,), now=now, actor=actor)
+    mode = {MODE: facts[MODE]}
+    return await ledger.leave_stripe(mode, without=(STRIPE_ACCOUNT,), now=now, actor=actor, assess=assess)
 
 
 def facts_of(settings: Settings) -> dict[str, str]:

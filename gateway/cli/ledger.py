@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.opening import ACTOR, open_parts, run
+from gateway.cli.opening import ACTOR, find_policy, open_parts, run
 from gateway.cli.options import examples
+from gateway.core.audited import assess_by
 from gateway.installation import accept_change
 from gateway.ledger import BackupRefused, LedgerUrlInvalid, back_up, describe
 from gateway.settings import load_settings
@@ -65,8 +66,10 @@ def accept(subject: Subject, *, yes: bool) -> None:
 
 
 async def _accept(settings: Settings, subject: Subject) -> None:
+    policy = find_policy(settings)
     async with open_parts(settings) as parts:
-        left = await accept_change(parts.ledger, settings, subject, now=parts.now, actor=ACTOR)
+        assess = None if policy is None else assess_by(policy, parts.now)
+        left = await accept_change(parts.ledger, settings, subject, now=parts.now, actor=ACTOR, assess=assess)
     click.echo(
         f"The ledger now belongs to this {subject}."
         + (f" {left} customers start there without a subscription." if subject == "stripe" else "")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from gateway.ledger.alerts import KEPT_S as ALERTS_KEPT_S
 from gateway.ledger.backup import back_up
+from gateway.ledger.customers import Binding
 from gateway.ledger.database import describe
 from gateway.ledger.errors import (
     BackupRefused,
@@ -67,6 +68,7 @@ __all__ = [
     "AuditFilter",
     "AuditRow",
     "BackupRefused",
+    "Binding",
     "CheckoutClaimed",
     "CheckoutRow",
     "CustomerExists",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import ColumnElement, func, select, update
@@ -18,6 +19,16 @@ if TYPE_CHECKING:
     from gateway.core.audited import Assess
 
 _NAMED_A_STATEMENT: Final = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binding:
+    """Who binds a customer to one of Stripe, and why."""
+
+    now: int
+    actor: str
+    because: str
+    event_id: str | None = None
 
 
 class Customers(LedgerPart):
@@ -106,7 +117,12 @@ class Customers(LedgerPart):
 
     @unbroken
     async def bind_stripe_customer(
-        self, customer_id: str, stripe_customer_id: str, *, instead_of: str | None = None
+        self,
+        customer_id: str,
+        stripe_customer_id: str,
+        *,
+        instead_of: str | None = None,
+        by: Binding | None = None,
     ) -> str:
         """Bind the customer to a Stripe customer unless it is bound already; the first binding stays.
 
@@ -114,6 +130,7 @@ class Customers(LedgerPart):
             customer_id: Ours.
             stripe_customer_id: Stripe's.
             instead_of: A binding that does not stay: to a customer that Stripe does not have any more.
+            by: Who binds it and why: the audit log has a row if that changes anything. None: it has none.
 
         Returns:
             The Stripe customer that is recorded now.
@@ -127,7 +144,9 @@ class Customers(LedgerPart):
         if instead_of is not None:
             stays = func.nullif(stays, instead_of)
         try:
-            async with self._database.writing_once() as connection:
+            async with self._database.writing() as connection:
+                query = select(CUSTOMERS.c.stripe_customer_id).where(CUSTOMERS.c.customer_id == customer_id)
+                before = await connection.scalar(query.with_for_update())
                 bound = await connection.scalar(
                     update(CUSTOMERS)
                     .where(CUSTOMERS.c.customer_id == customer_id)
@@ -137,6 +156,18 @@ class Customers(LedgerPart):
                     )
                     .returning(CUSTOMERS.c.stripe_customer_id)
                 )
+                if by is not None and bound != before:
+                    await append_audit(
+                        connection,
+                        at=by.now,
+                        customer_id=customer_id,
+                        actor=by.actor,
+                        action="stripe-customer-bound",
+                        because=by.because,
+                        before=None if before is None else {"stripe_customer_id": before},
+                        after={"stripe_customer_id": bound},
+                        event_id=by.event_id,
+                    )
         except IntegrityError as error:
             raise CustomerExists("the Stripe customer is another customer's") from error
         if bound is None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select
 
-from gateway.ledger.part import LedgerPart, append_audit, unbroken
+from gateway.ledger.part import LedgerPart, append_audit, raise_version, unbroken
+from gateway.ledger.subscriptions import SUBSCRIPTION_COLUMNS, read_subscription
 from gateway.ledger.tables import CUSTOMERS, INSTALLATION, SUBSCRIPTIONS
 
 if TYPE_CHECKING:
@@ -14,8 +16,13 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from gateway.core.audited import Assess
+
 STRIPE_ACCOUNT: Final = "stripe-account"
 """Name of the fact that says which account of Stripe the ledger belongs to."""
+
+_LEFT_AT_ONCE: Final = 200
+"""Customers that leave in one transaction."""
 
 
 class Installation(LedgerPart):
@@ -50,22 +57,64 @@ class Installation(LedgerPart):
             await self._replace(connection, facts, now=now, actor=actor)
 
     @unbroken
-    async def leave_stripe(self, facts: Mapping[str, str], *, without: tuple[str, ...], now: int, actor: str) -> int:
+    async def leave_stripe(
+        self,
+        facts: Mapping[str, str],
+        *,
+        without: tuple[str, ...],
+        now: int,
+        actor: str,
+        assess: Assess | None = None,
+    ) -> int:
         """Replace facts, forget those in `without`, and every customer's Stripe customer and subscription.
+
+        Each customer has its row in the audit log. Some at a time, so that others may write between; the facts come
+        last, with the certainty that nobody is left. One that was broken off is done again, and goes on.
 
         Returns:
             How many customers had one of these.
         """
-        has_subscription = select(SUBSCRIPTIONS.c.customer_id)
-        bound = CUSTOMERS.c.stripe_customer_id.is_not(None) | CUSTOMERS.c.customer_id.in_(has_subscription)
-        async with self._database.writing() as connection:
-            left = await connection.execute(
-                update(CUSTOMERS).where(bound).values(stripe_customer_id=None, version=CUSTOMERS.c.version + 1)
+        left = 0
+        while True:
+            async with self._database.writing() as connection:
+                some = await self._leave_some(connection, now=now, actor=actor, assess=assess)
+                left += some
+                if not some:
+                    await connection.execute(delete(INSTALLATION).where(INSTALLATION.c.name.in_(without)))
+                    await self._replace(connection, facts, now=now, actor=actor)
+                    return left
+
+    async def _leave_some(self, connection: AsyncConnection, *, now: int, actor: str, assess: Assess | None) -> int:
+        is_bound = CUSTOMERS.c.stripe_customer_id.is_not(None) | SUBSCRIPTIONS.c.customer_id.is_not(None)
+        query = (
+            select(CUSTOMERS.c.customer_id, CUSTOMERS.c.stripe_customer_id, *SUBSCRIPTION_COLUMNS)
+            .outerjoin(SUBSCRIPTIONS, SUBSCRIPTIONS.c.customer_id == CUSTOMERS.c.customer_id)
+            .where(is_bound)
+            .order_by(CUSTOMERS.c.customer_id)
+            .limit(_LEFT_AT_ONCE)
+            .with_for_update(of=CUSTOMERS)
+        )
+        rows = (await connection.execute(query)).mappings().all()
+        for row in rows:
+            customer_id, subscription = row["customer_id"], read_subscription(row)
+            access_before = await self._access(connection, customer_id, assess)
+            await raise_version(connection, customer_id, stripe_customer_id=None)
+            await connection.execute(delete(SUBSCRIPTIONS).where(SUBSCRIPTIONS.c.customer_id == customer_id))
+            await append_audit(
+                connection,
+                at=now,
+                customer_id=customer_id,
+                actor=actor,
+                action="stripe-customer-left",
+                because="the ledger goes on with another Stripe account",
+                before={
+                    "stripe_customer_id": row["stripe_customer_id"],
+                    "subscription": None if subscription is None else asdict(subscription),
+                },
+                access_before=access_before,
+                access_after=await self._access(connection, customer_id, assess),
             )
-            await connection.execute(delete(SUBSCRIPTIONS))
-            await connection.execute(delete(INSTALLATION).where(INSTALLATION.c.name.in_(without)))
-            await self._replace(connection, facts, now=now, actor=actor)
-        return left.rowcount
+        return len(rows)
 
     async def _replace(self, connection: AsyncConnection, facts: Mapping[str, str], *, now: int, actor: str) -> None:
         await connection.execute(delete(INSTALLATION).where(INSTALLATION.c.name.in_(facts)))

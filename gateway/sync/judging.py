@@ -21,7 +21,7 @@ from gateway.billing import (
     subject_of,
 )
 from gateway.core.errors import BillingRefused
-from gateway.ledger import CustomerExists, InboxRow, Ledger
+from gateway.ledger import Binding, CustomerExists, InboxRow, Ledger
 from gateway.sync.changing import PlanChanges
 from gateway.sync.customers import Sync
 
@@ -216,7 +216,7 @@ class Judge:
         for row in rows:
             customer_id = await self._find_claimed(row.payload)
             if customer_id is not None:
-                return await self._adopt(customer_id, stripe_customer_id)
+                return await self._adopt(customer_id, stripe_customer_id, row)
         self.not_ours += len(rows)
         return Verdict(outcome="not-ours")
 
@@ -232,11 +232,13 @@ class Judge:
         is_ours = checkout is not None and checkout.customer_id == claimed.by_reference
         return claimed.by_reference if is_ours else None
 
-    async def _adopt(self, customer_id: str, stripe_customer_id: str) -> str | Verdict:
+    async def _adopt(self, customer_id: str, stripe_customer_id: str, row: InboxRow) -> str | Verdict:
         """Bind a Stripe customer that we did not bind ourselves. Somebody may have paid: a conflict is not dropped."""
         await self._sync.account.check()
+        because = f"{row.type} {row.event_id} names this customer"
+        by = Binding(now=row.received_at, actor="stripe", because=because, event_id=row.event_id)
         try:
-            bound = await self._ledger.bind_stripe_customer(customer_id, stripe_customer_id)
+            bound = await self._ledger.bind_stripe_customer(customer_id, stripe_customer_id, by=by)
         except CustomerExists:
             bound = "none"
         if bound == stripe_customer_id:

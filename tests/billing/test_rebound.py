@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway.ledger import Ledger
+from gateway.core.audited import assess_by
+from gateway.ledger import Binding, Ledger
 from gateway.sync import Sync
 from tests.billing.conftest import CUS, NOW
 
@@ -65,3 +66,26 @@ async def test_an_answer_on_its_way_gives_nothing_to_a_customer_that_left_the_ac
     gate.set()
     assert (await late).result == "superseded"
     assert await status_of(ledger, customer) is None
+
+
+async def test_every_way_by_which_a_binding_changes_has_its_row_in_the_audit_log(
+    sync: Sync, ledger: Ledger, customer: str, new_worker: Any, deliver: Any
+) -> None:
+    await sync.sync_customer(customer, "before")
+    assess = assess_by(sync.policy, NOW)
+    await ledger.leave_stripe({"x": "y"}, without=(), now=NOW, actor="operator", assess=assess)
+    [left] = [row for row in await ledger.list_audit(customer) if row.action == "stripe-customer-left"]
+    assert (left.actor, left.before["stripe_customer_id"]) == ("operator", CUS)
+    assert left.before["subscription"]["status"] == "active"
+    assert (left.access_before["tier"], left.access_after["tier"]) == ("pro", "free")
+    subject = {"id": "in_1", "object": "customer", "customer": CUS, "metadata": {"tiergate_customer_id": customer}}
+    await deliver("evt_1", "customer.subscription.updated", subject)
+    await new_worker().work_once()
+    by = Binding(now=NOW, actor="checkout", because="Stripe does not have it any more")
+    await ledger.bind_stripe_customer(customer, "cus_2", instead_of=CUS, by=by)
+    await ledger.bind_stripe_customer(customer, "cus_3", by=by)
+    bound = [row for row in await ledger.list_audit(customer) if row.action == "stripe-customer-bound"]
+    assert {(row.actor, row.after["stripe_customer_id"], row.event_id) for row in bound} == {
+        ("stripe", CUS, "evt_1"),
+        ("checkout", "cus_2", None),
+    }
