@@ -2,9 +2,11 @@
 
 A change names the item and the price it is to have, so that a second one which asks for the same
 finds it there and does nothing. It is sent with what Stripe lets wait for a payment and with nothing else
-(https://docs.stripe.com/billing/subscriptions/pending-updates-reference): no end, no payment method. Items that go do
-not wait, so the change says in its metadata which they are: that waits with it, and is there once it is made
-(https://docs.stripe.com/changelog/dahlia/2026-05-27/pending-subscription-update-metadata).
+(https://docs.stripe.com/billing/subscriptions/pending-updates-reference): no end, no payment method. That an item goes
+does not wait, and that there are none of it does: so the change has none of what goes, which settles its money in the
+change's own invoice, and says in its metadata which items are left to remove. That waits with it, and is there once
+it is made (https://docs.stripe.com/changelog/dahlia/2026-05-27/pending-subscription-update-metadata). What is billed
+by use has no number, and is settled as it is removed.
 """
 
 from __future__ import annotations
@@ -68,7 +70,8 @@ class PlanChanger:
             base["quantity"] = change.quantity
         items = [base]
         items += [{"price": price_id} for price_id in change.adds]
-        items += [{"id": item_id, "deleted": True} for item_id, _ in change.removes]
+        items += [{"id": item_id, "quantity": 0} for item_id in change.settles]
+        items += [{"id": item_id, "deleted": True} for item_id, _ in change.removes if item_id in change.metered]
         params: InvoiceCreatePreviewParams = {
             "subscription": change.subscription_id,
             "subscription_details": {
@@ -113,6 +116,7 @@ class PlanChanger:
             base["quantity"] = change.quantity
         items = [base]
         items += [{"price": price_id} for price_id in change.adds]
+        items += [{"id": item_id, "quantity": 0} for item_id in change.settles]
         params: SubscriptionUpdateParams = {
             "items": items,
             "proration_behavior": _BEHAVIORS[change.proration],
@@ -145,16 +149,17 @@ class PlanChanger:
         Args:
             subscription_id: Theirs.
             item_ids: Which.
-            proration: How their amounts are settled.
+            proration: When what was used is billed: now, or with the next invoice.
             metered: Those of them that bill usage. What was used is billed whatever is prorated, and Stripe discards
                 it where nothing is (https://docs.stripe.com/billing/subscriptions/usage-based/manage-billing-setup):
-                there they go by a request of their own.
+                they go by a request of their own. The others were settled with the change: there are none of them.
         """
-        used = [item_id for item_id in item_ids if item_id in metered] if proration == "none" else []
+        settled = [item_id for item_id in item_ids if item_id not in metered]
+        used = [item_id for item_id in item_ids if item_id in metered]
+        if settled:
+            await self._remove(subscription_id, settled, "none", is_last=not used)
         if used:
-            await self._remove(subscription_id, used, "next invoice", is_last=len(used) == len(item_ids))
-        if rest := [item_id for item_id in item_ids if item_id not in used]:
-            await self._remove(subscription_id, rest, proration, is_last=True)
+            await self._remove(subscription_id, used, "now" if proration == "now" else "next invoice", is_last=True)
 
     async def _remove(
         self, subscription_id: str, item_ids: Sequence[str], proration: Proration, *, is_last: bool

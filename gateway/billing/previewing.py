@@ -62,7 +62,8 @@ class ChangePreview:
 def read_preview(invoice: stripe.Invoice, lines: list[stripe.InvoiceLineItem], at: int) -> ChangePreview:
     """What a previewed invoice says about a change at `at`."""
     currency = invoice.currency
-    read = [_line(_kind_of(line, at), line.description or "", line.amount, currency) for line in lines]
+    said = [line for line in lines if line.amount or line.quantity]
+    read = [_line(_kind_of(line, at), line.description or "", line.amount, currency) for line in said]
     tax = sum(part.amount for part in invoice.total_taxes or () if part.tax_behavior == "exclusive")
     discount = -sum(part.amount for part in invoice.total_discount_amounts or ())
     rest = invoice.amount_due - sum(line.amount for line in read) - tax - discount

@@ -44,6 +44,11 @@ class PlanChange:
     metered: frozenset[str] = frozenset()
     """The items that are metered, whether they go or not."""
 
+    @property
+    def settles(self) -> tuple[str, ...]:
+        """The items that go and are paid ahead: there are none of them once the change is made."""
+        return tuple(item_id for item_id, _ in self.removes if item_id not in self.metered)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaterChange:

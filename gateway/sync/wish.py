@@ -34,12 +34,12 @@ class Wish:
 
         Args:
             items: At Stripe, waiting or planned.
-            also_removes: Whether what goes is gone in them: it never waits for a payment.
+            also_removes: Whether what goes is gone in them. Where a change waits for a payment, there are none of it.
         """
         change = self.change
         gone = {item_id for item_id, _ in change.removes} if also_removes else set()
         rest = [
-            (item.price_id, item.quantity)
+            (item.price_id, 0 if item.item_id in change.settles else item.quantity)
             for item in self.current.facts.items
             if item.item_id not in gone and item.item_id != change.item_id
         ]

@@ -178,3 +178,30 @@ async def test_another_price_of_overage_goes_when_the_plan_that_there_is_is_aske
     changed = await changes.apply(customer_id, "enterprise-monthly", actor="customer")
     assert (changed.when, changed.result.is_pending) == ("now", False)
     assert set(await items(shop, customer_id)) == {"enterprise_monthly", "enterprise_overage"}
+
+
+@pytest.mark.parametrize("proration", ["now", "next invoice", "none"])
+async def test_what_is_collected_for_a_change_that_drops_something_is_what_its_preview_said(
+    shop: Any, proration: Any
+) -> None:
+    customer_id = await shop.buyer("pro-monthly")
+    changes = await changes_of(shop, proration=proration)
+    await changes.apply(customer_id, None, actor="customer", extras=ExtrasOrder(add_ons=("extra",)))
+    await half_a_period_later(shop, customer_id)
+    order, before = ExtrasOrder(add_ons=()), await paid(shop, customer_id)
+    preview = await changes.preview(customer_id, "pro-yearly", when="now", extras=order)
+    await changes.apply(customer_id, "pro-yearly", actor="customer", when="now", extras=order)
+    assert set(await items(shop, customer_id)) == {"pro_yearly", "pro_overage_yearly"}
+    assert await paid(shop, customer_id) - before == preview.cost.next_invoice
+    row = await shop.ledger.find_customer(customer_id)
+    v1 = shop.sandbox.stripe.v1
+    assert (await v1.customers.retrieve_async(row.stripe_customer_id)).balance == 0
+    subscription_id = (await shop.load(customer_id)).subscription_id
+    renewal = await v1.invoices.create_preview_async({"subscription": subscription_id})
+    assert renewal.amount_due == 29_000, "nothing is left to be settled"
+
+
+async def paid(shop: Any, customer_id: str) -> int:
+    row = await shop.ledger.find_customer(customer_id)
+    found = await shop.sandbox.stripe.v1.invoices.list_async({"customer": row.stripe_customer_id})
+    return sum(invoice.amount_paid for invoice in found.data)
