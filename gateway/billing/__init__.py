@@ -12,6 +12,7 @@ from gateway.billing.endpoints import EndpointFacts, NewEndpoint
 from gateway.billing.events import PLANS_CHANGED, REASONS, SUBSCRIBED_TYPES, Meaning, meaning_of
 from gateway.billing.failures import WrongStripeMode
 from gateway.billing.health import DestinationFacts, StripeReport
+from gateway.billing.means import PaymentMeans
 from gateway.billing.meter_errors import ERROR_REPORTS
 from gateway.billing.portal import PortalFlow, PortalFlowName
 from gateway.billing.previewing import ChangePreview, PreviewLine
@@ -57,6 +58,7 @@ __all__ = [
     "LaterChange",
     "Meaning",
     "NewEndpoint",
+    "PaymentMeans",
     "PlanChange",
     "PortalFlow",
     "PortalFlowName",

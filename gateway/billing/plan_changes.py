@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import stripe
 
 from gateway.billing.failures import is_missing, stripe_call
+from gateway.billing.means import PaymentMeans, read_means
 from gateway.billing.previewing import ChangePreview, read_preview
 from gateway.billing.prices import PriceList
 from gateway.billing.reading import PriceFacts
@@ -63,6 +64,12 @@ class PlanChanger:
         """
         return await self._prices.fetch_for_sale(plan)
 
+    async def fetch_means(self, subscription_id: str) -> PaymentMeans:
+        """What a subscription is paid with, read now."""
+        expand = ["default_payment_method", "customer.invoice_settings.default_payment_method"]
+        async with stripe_call("read a means of payment", self._deadline_s):
+            return read_means(await self._client.v1.subscriptions.retrieve_async(subscription_id, {"expand": expand}))
+
     async def preview(self, change: PlanChange) -> ChangePreview:
         """What a plan change would cost. Nothing is changed."""
         base: InvoiceCreatePreviewParamsSubscriptionDetailsItem = {"id": change.item_id, "price": change.price_id}
@@ -108,7 +115,8 @@ class PlanChanger:
         """Change the plan now. Sent twice, the second finds the plan there and changes nothing.
 
         What is to be paid at once (another billing interval, or by the policy's word) and is not leaves the
-        old plan until it is. Invoices that are sent by mail hold nothing up: there Stripe lets no change wait.
+        old plan until it is. Invoices that are sent by mail, and bank debits, hold nothing up: Stripe lets no change
+        wait for them.
         Items that go, go by a request of their own once it is made: at once, or by whoever sees that it was paid.
         """
         base: SubscriptionUpdateParamsItem = {"id": change.item_id, "price": change.price_id}
@@ -128,7 +136,7 @@ class PlanChanger:
         )
         if labels:
             params["metadata"] = labels
-        if not change.is_invoiced:
+        if change.waits:
             params["payment_behavior"] = "pending_if_incomplete"
         if change.ends_trial:
             params["trial_end"] = "now"

@@ -29,8 +29,8 @@ class PlanChange:
     at: int
     """The instant a preview is prorated at. The change itself is prorated when Stripe makes it."""
     proration: Proration = "next invoice"
-    is_invoiced: bool = False
-    """Its invoices are sent by mail, so no change waits for a payment."""
+    waits: bool = True
+    """It is made once it is paid, where it asks for a payment at once."""
     ends_trial: bool = False
     """A trial that runs ends with it, and the first period begins and is paid."""
     quantity: int | None = None

@@ -35,6 +35,7 @@ from gateway.sync.change_values import (
 from gateway.sync.customers import Sync
 from gateway.sync.extras import AS_IT_IS, ExtrasOrder, extras_change
 from gateway.sync.given_up import is_left_behind, metered_of
+from gateway.sync.paying import is_billed_at_once, waits_for_payment
 from gateway.sync.restoring import LostPlan, is_lost, planned_words, read_lost
 from gateway.sync.trials import ends_trial
 from gateway.sync.unpaid import refuse_owing
@@ -276,6 +277,11 @@ class PlanChanges:
         sales = self._sync.billing.changes.sales
         wanted = await overage_beside(sales, policy, plan, price, current)
         carried = {item.price_id for item in current.facts.items if item.is_metered}
+        is_now, is_trial = when == "now" and direction != "same", current.record.status == "trialing"
+        means = await self._sync.billing.changes.fetch_means(current.record.subscription_id) if is_now else None
+        ends = is_now and ends_trial(current, plan, way, beside, means)
+        is_billed = ends if is_trial else is_billed_at_once(current.item, price, policy.switching.proration)
+        asks_at_once = is_billed and "upgrade" in {way, direction}
         change = PlanChange(
             subscription_id=current.record.subscription_id,
             item_id=current.item.item_id,
@@ -283,8 +289,8 @@ class PlanChanges:
             price_id=price.price_id,
             at=max(current.item.period_starts_at, int(self._clock.now())),
             proration=policy.switching.proration,
-            is_invoiced=current.facts.is_invoiced,
-            ends_trial=when == "now" and ends_trial(current, plan, way, beside),
+            waits=waits_for_payment(current, means, asks_at_once=asks_at_once),
+            ends_trial=ends,
             quantity=beside.quantity if beside.quantity != current.item.quantity else None,
             adds=(
                 *await add_ons_beside(sales, plan, price, beside.added),

@@ -182,7 +182,7 @@ async def test_a_change_of_a_subscription_that_is_invoiced_by_mail_waits_for_not
         from_price_id=facts.items[0].price_id,
         price_id="price_pro_yearly",
         at=facts.items[0].period_starts_at,
-        is_invoiced=True,
+        waits=False,
     )
     assert not (await shop.billing.changes.apply(change)).is_pending
     await shop.settle()

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from gateway.core.offer import CheckoutTerms, SeatRange, Trial
+from gateway.core.errors import PaymentRequired
+from gateway.core.offer import AddOn, CheckoutTerms, SeatRange, Trial
 from gateway.core.window import quota_window
 from gateway.sync import ExtrasOrder, PlanChanges
 from tests.billing.test_payments_of_changes import mend_card
@@ -107,3 +108,54 @@ async def test_who_pays_before_a_trial_is_over_has_one_quota_for_the_payment(sho
     paid = account.subscription
     instants = range(paid.period_starts_at, paid.period_ends_at, 6 * 3600)
     assert {quota_window(account, at, None) for at in instants} == {(paid.period_starts_at, paid.period_ends_at)}
+
+
+async def test_a_trial_without_a_card_is_none_of_a_plan_whose_trial_asks_for_one(shop: Any) -> None:
+    sell(shop, "pro-monthly", terms=CheckoutTerms(trial=Trial(days=14, without_card="pause")))
+    sell(shop, "enterprise-monthly", terms=CheckoutTerms(trial=Trial(days=14)))
+    customer_id = await trying(shop, card=False)
+    changes = PlanChanges(sync=shop.sync, clock=shop.sandbox.clock)
+    assert (await changes.apply(customer_id, "enterprise-monthly", actor="customer")).result.is_pending
+    record = await shop.load(customer_id)
+    assert (record.status, record.plan_id) == ("trialing", "pro-monthly")
+    await mend_card(shop, customer_id)
+    record = await shop.load(customer_id)
+    assert (record.status, record.plan_id) == ("active", "enterprise-monthly")
+
+
+@pytest.mark.parametrize("asks", [None, "pause"], ids=["with a card", "without one"])
+async def test_a_trial_goes_on_under_a_plan_that_asks_for_nothing_more(shop: Any, asks: Any) -> None:
+    sell(shop, "enterprise-monthly", terms=CheckoutTerms(trial=Trial(days=14, without_card=asks)))
+    customer_id = await trying(shop, card=asks is None)
+    changes = PlanChanges(sync=shop.sync, clock=shop.sandbox.clock)
+    assert not (await changes.apply(customer_id, "enterprise-monthly", actor="customer")).result.is_pending
+    record = await shop.load(customer_id)
+    assert (record.status, record.plan_id) == ("trialing", "enterprise-monthly")
+
+
+@pytest.mark.parametrize("order", [ExtrasOrder(seats=9), ExtrasOrder(add_ons=("extra",))], ids=["seats", "add-on"])
+@pytest.mark.parametrize(("trial", "status"), [(Trial(days=14), "trialing"), (None, "active")])
+async def test_seats_and_add_ons_are_tried_with_a_plan_that_is_sold_with_a_trial(
+    shop: Any, order: ExtrasOrder, trial: Trial | None, status: str
+) -> None:
+    extra = AddOn(name="extra", title="Extra", price_id="price_enterprise_monthly", lookup_key=None)
+    seats = SeatRange(least=1, most=9)
+    sell(shop, "pro-monthly", seats=seats, add_ons=("extra",), terms=CheckoutTerms(trial=trial))
+    sell(shop, "enterprise-monthly", lookup_key="none_such")
+    held = shop.sync._policy
+    held.current = replace(held.current, add_ons={"extra": extra})
+    customer_id = await trying(shop, card=True)
+    changes = PlanChanges(sync=shop.sync, clock=shop.sandbox.clock)
+    await changes.apply(customer_id, "pro-monthly", actor="customer", extras=order)
+    assert (await shop.load(customer_id)).status == status
+
+
+async def test_by_bank_debit_nobody_leaves_a_trial_for_more(shop: Any) -> None:
+    customer_id = await trying(shop, card=True, method="pm_usBankAccount_success")
+    changes = PlanChanges(sync=shop.sync, clock=shop.sandbox.clock)
+    with pytest.raises(PaymentRequired, match="Choose a card"):
+        await changes.preview(customer_id, "enterprise-monthly")
+    with pytest.raises(PaymentRequired, match="Choose a card"):
+        await changes.apply(customer_id, "enterprise-monthly", actor="customer")
+    record = await shop.load(customer_id)
+    assert (record.status, record.plan_id) == ("trialing", "pro-monthly")

@@ -18,6 +18,8 @@ _TOGETHER, _OF_TOGETHER = "gateway/ledger/together.py", ("tests/ledger/test_toge
 _PACE, _OF_PACE = "gateway/billing/pace.py", ("tests/billing/test_pace.py",)
 _FIRST, _OF_FIRST = "gateway/billing/first_payments.py", ("tests/billing/test_first_payment.py",)
 _CHECKOUT, _OF_SECOND = "gateway/checkout.py", ("tests/billing/test_second_subscription.py",)
+_TRIALS, _OF_TRIALS = "gateway/sync/trials.py", ("tests/billing/test_trial_changes.py",)
+_OF_DEBITS = ("tests/billing/test_debits.py",)
 _OF_INBOX = ("tests/ledger/test_inbox.py",)
 _OF_RECEIVING, _OF_LIVES = ("tests/billing/test_receiving.py",), ("tests/lives/test_lives.py",)
 _READ = (
@@ -267,5 +269,26 @@ MUTANTS = (
         "            if not await self._billing.idle.end(subscription_id):\n",
         "            if False:\n",
         _OF_SECOND,
+    ),
+    Mutant(
+        "an add-on does not end a trial",
+        _TRIALS,
+        " and not beside.added",
+        "",
+        _OF_TRIALS,
+    ),
+    Mutant(
+        "a trial without a card is one of a plan that asks for a card",
+        _TRIALS,
+        "    if trial is None or (trial.without_card is None and (means is None or means.kind is None)):\n",
+        "    if trial is None:\n",
+        _OF_TRIALS,
+    ),
+    Mutant(
+        "a change waits for a bank debit",
+        "gateway/sync/paying.py",
+        "    if means is None or not means.takes_days:\n",
+        "    if True:\n",
+        _OF_DEBITS,
     ),
 )

@@ -159,6 +159,7 @@ async def end_idle(billing: Billing) -> None:
     cus = customer.stripe_customer_id
     (running,) = (await billing.fetch_subscription_facts(cus)).subscriptions
     assert not await billing.idle.end(running.subscription_id)
+    assert (await billing.changes.fetch_means(running.subscription_id)).kind == "card"
     made = await billing._client.v1.subscriptions.create_async(
         {"customer": cus, "items": [{"price": "price_pro_monthly"}], "payment_behavior": "default_incomplete"}
     )

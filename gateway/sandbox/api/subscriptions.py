@@ -14,7 +14,7 @@ from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.saving import change_subscription
 from gateway.sandbox.engine.schedules import follow
 from gateway.sandbox.engine.standing import with_waiting_labels
-from gateway.sandbox.engine.subscriptions import Start, cancel, schedule_end, start, unschedule_end
+from gateway.sandbox.engine.subscriptions import Start, cancel, pays_late, schedule_end, start, unschedule_end
 from gateway.sandbox.engine.trials import resume
 from gateway.sandbox.records import Json, Subscription
 from gateway.sandbox.shapes.subscriptions import subscription_shape
@@ -143,6 +143,10 @@ def _update(call: Call) -> Json:
     if subscription.status in ENDED:
         message = "A canceled subscription can only update its cancellation_details and metadata."
         raise Refused(message)
+    if params.get("payment_behavior") == "pending_if_incomplete" and pays_late(world, subscription):
+        # https://docs.stripe.com/billing/subscriptions/pending-updates names what can be paid with, and no bank debit
+        message = "Pending updates are not supported for subscriptions that are paid by bank debit."
+        raise Refused(message, param="payment_behavior")
     if params.get("items") or "billing_cycle_anchor" in params or "trial_end" in params:
         apply_change(world, subscription, read_change(params))
         follow(world, world.subscription(call.id))

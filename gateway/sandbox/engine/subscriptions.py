@@ -203,3 +203,10 @@ def set_default_method(world: World, subscription_id: str, method_id: str | None
     """Choose the card that renewals are charged to."""
     current = world.subscription(subscription_id)
     change_subscription(world, replace(current, default_payment_method_id=method_id))
+
+
+def pays_late(world: World, subscription: Subscription) -> bool:
+    """Whether renewals are collected by bank debit."""
+    customer = world.customer(subscription.customer_id)
+    method_id = subscription.default_payment_method_id or customer.default_payment_method_id
+    return method_id is not None and world.tables.payment_methods[method_id].delayed

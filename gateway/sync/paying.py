@@ -1,0 +1,49 @@
+"""How a change that is made now is paid: what asks for money at once, and whether the change can wait for it.
+
+A change waits at Stripe until its invoice is paid, 23 hours at most, and not at all where invoices are sent by mail or
+collected by bank debit. So by debit nothing is sold that is had at once and asks for money at once: it would be had
+for days before the bank says no.
+"""
+
+from __future__ import annotations
+
+from gateway.billing import PaymentMeans, PriceFacts
+from gateway.core.billing_facts import ItemFacts
+from gateway.core.errors import PaymentRequired
+from gateway.core.projection import Candidate
+from gateway.core.switching import Proration
+
+
+def is_billed_at_once(item: ItemFacts, price: PriceFacts, proration: Proration) -> bool:
+    """Whether Stripe makes an invoice as it makes the change.
+
+    Args:
+        item: What is had now.
+        price: What it is to be sold at.
+        proration: As policy has it.
+    """
+    is_other_rhythm = (item.interval, item.interval_count) != (price.interval, price.interval_count)
+    return proration == "now" or is_other_rhythm or (item.amount == 0 and price.amount != 0)
+
+
+def waits_for_payment(current: Candidate, means: PaymentMeans | None, *, asks_at_once: bool) -> bool:
+    """Whether the change is to wait for its payment.
+
+    Args:
+        current: The subscription as it is.
+        means: What it is paid with; None: the change is not made now.
+        asks_at_once: Whether more is had by it, and paid at once.
+
+    Raises:
+        PaymentRequired: It would have to wait, and cannot.
+    """
+    if current.facts.is_invoiced:
+        return False
+    if means is None or not means.takes_days:
+        return True
+    if asks_at_once:
+        raise PaymentRequired(
+            "This change is paid at once, and a bank debit takes days. Choose a card in the billing portal, then "
+            "change the plan; or have it changed at the end of the period, if that is offered."
+        )
+    return False
