@@ -5,6 +5,8 @@
     else as before: the same price of the same subscription had that lookup key
 
 An item that is gone is kept for a month: a spend cap holds for what was billed at its price in the window too.
+One whose price is there again is kept only where units cost more on two lines of an invoice than on one: each time
+that an item comes, Stripe begins a line. Of other prices one entry stands for all of its times.
 Where a price's period is longer than a window, and its units may cost more than those before, it counts as not read.
 
 The third line keeps who bought overage on its price after Stripe has moved the lookup key to a successor: it may be
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from gateway.core.account import MeteredItem
 from gateway.core.overage import MeteredPrice
-from gateway.core.spending import never_rises
+from gateway.core.spending import is_dearest_whole, never_rises
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,10 +73,13 @@ def _readable(item: ItemFacts) -> Tariff | None:
 def _gone(own: Subscription, there: set[str], now: int) -> tuple[MeteredItem, ...]:
     """A change that was planned was made at its instant, with which a window begins."""
     gone_at = now if own.scheduled_at is None else min(now, own.scheduled_at - 1)
-    return tuple(
+    gone = [
         item if item.gone_at is not None else replace(item, gone_at=gone_at)
         for item in own.metered
         if (item.price_id not in there if item.gone_at is None else now - item.gone_at < _KEPT_S)
+    ]
+    return tuple(
+        item for item in gone if item.price_id not in there or item.tariff is None or not is_dearest_whole(item.tariff)
     )
 
 

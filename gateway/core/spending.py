@@ -57,6 +57,22 @@ def never_rises(tariff: Tariff) -> bool:
     return falls and not any(Fraction(step.flat_amount) for step in tariff.steps[1:])
 
 
+def is_dearest_whole(tariff: Tariff) -> bool:
+    """Whether units cost no more on several lines than on one: then it does not matter how often a price came back."""
+    if tariff.unit_amount is not None:
+        return tariff.divide_by == 1 and _is_whole(tariff.unit_amount)
+    if tariff.mode == "volume" or not tariff.steps or Fraction(tariff.steps[0].flat_amount):
+        return False
+    amounts = [step.unit_amount for step in tariff.steps]
+    rises = all(Fraction(before) <= Fraction(after) for before, after in pairwise(amounts))
+    return rises and all(map(_is_whole, (*amounts, *(step.flat_amount for step in tariff.steps))))
+
+
+def _is_whole(amount: str) -> bool:
+    """No line at it is rounded."""
+    return Fraction(amount).denominator == 1
+
+
 def _is_even(tariff: Tariff) -> bool:
     """Every unit costs the same."""
     return tariff.unit_amount is not None and tariff.divide_by == 1

@@ -11,7 +11,7 @@ from gateway.core.billing_facts import ItemFacts, SubscriptionFacts
 from gateway.core.metered_items import find_metered, metered_items
 from gateway.core.overage import PriceName
 from gateway.core.policy import Policy
-from gateway.core.spending import most_charged, never_rises, units_at_all
+from gateway.core.spending import is_dearest_whole, most_charged, never_rises, units_at_all
 from gateway.core.tariff import PriceStep, Tariff, charge_of
 from gateway.policyfiles import load_policy
 
@@ -129,6 +129,43 @@ def test_an_item_that_is_gone_is_kept_for_a_month_and_billed_no_more(policy):
     assert find_metered([gone], PriceName(lookup_key="over")) is None
     assert metered_items(facts(), policy, own(gone), 60) == (gone,)
     assert metered_items(facts(), policy, own(gone), 50 + 32 * 86_400) == ()
+
+
+def to_and_fro(policy, tariff, times):
+    """What is recorded after so many changes between the price `a` and another one."""
+    record = own()
+    for now in range(times):
+        there = item("a", tariff=tariff) if now % 2 == 0 else item("b", tariff=tariff)
+        record = own(*metered_items(facts(there), policy, record, now))
+    return [(one.price_id, one.gone_at) for one in record.metered]
+
+
+@pytest.mark.parametrize("shape", ["even", "rising"])
+def test_a_change_to_and_fro_counts_each_price_once(policy, shape):
+    steps = (PriceStep(up_to=9, unit_amount="1"), PriceStep(up_to=None, unit_amount="2", flat_amount="5"))
+    tariff = CENT if shape == "even" else Tariff(currency="usd", steps=steps)
+    assert to_and_fro(policy, tariff, 9) == [("a", None), ("b", 8)]
+    assert to_and_fro(policy, tariff, 10) == [("b", None), ("a", 9)]
+
+
+@pytest.mark.parametrize(
+    "tariff",
+    [
+        Tariff(currency="usd", steps=(PriceStep(up_to=9, unit_amount="2"), PriceStep(up_to=None, unit_amount="1"))),
+        Tariff(currency="usd", steps=(PriceStep(up_to=None, unit_amount="1", flat_amount="5"),)),
+        Tariff(currency="usd", unit_amount="0.5"),
+        Tariff(currency="usd", unit_amount="10", divide_by=10),
+    ],
+    ids=["falls", "a flat amount each time", "rounded each time", "a package each time"],
+)
+def test_a_price_that_costs_more_each_time_that_it_comes_back_counts_each_time(policy, tariff):
+    assert sorted(price_id for price_id, _ in to_and_fro(policy, tariff, 4)) == ["a", "a", "b", "b"]
+
+
+@given(TARIFFS, st.integers(0, 40), st.integers(0, 40))
+def test_a_price_that_is_dearest_whole_costs_no_more_in_parts(tariff, one, other):
+    if is_dearest_whole(tariff):
+        assert charge_of(tariff, one) + charge_of(tariff, other) <= charge_of(tariff, one + other)
 
 
 def test_a_planned_change_belongs_to_the_window_that_begins_with_it(policy):
