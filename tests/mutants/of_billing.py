@@ -291,4 +291,11 @@ MUTANTS = (
         "    if True:\n",
         _OF_DEBITS,
     ),
+    Mutant(
+        "what a change gives up is removed while it waits, and takes its place",
+        "gateway/sync/given_up.py",
+        " and not facts.has_pending_update",
+        "",
+        ("tests/billing/test_left_behind.py",),
+    ),
 )
