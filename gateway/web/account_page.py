@@ -31,6 +31,7 @@ from gateway.web.page_words import (
     unit_words,
     window_words,
 )
+from gateway.web.record_turns import take_record_turn
 from gateway.web.spend_cap_page import overage_rows
 
 OVERLAP_S = 86_400
@@ -115,6 +116,7 @@ async def create_key(visit: FromVisit) -> Page:
     who = visit.require_signed_in()
     who.require_manager()
     form = await visit.form()
+    await take_record_turn(visit.runtime, who.customer_id)
     order = KeyOrder(name=form.get("name", ""), allow=tuple(form.get("allow_ips", "").replace(",", " ").split()))
     issued = await visit.runtime.provisioning.issue(who.customer_id, order, actor=who.actor, issuer=who.key)
     return await _account_page(visit, who, issued=issued)
@@ -125,6 +127,7 @@ async def rotate_key(visit: FromVisit, key_id: FromPath[str]) -> Page:
     """A successor, shown in the answer and never again; the old key works for one more day."""
     who = visit.require_signed_in()
     who.require_manager()
+    await take_record_turn(visit.runtime, who.customer_id)
     issued = await visit.runtime.provisioning.rotate(
         who.customer_id, key_id, overlap_s=OVERLAP_S, actor=who.actor, issuer=who.key
     )

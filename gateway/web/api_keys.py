@@ -17,6 +17,7 @@ from gateway.ledger import KeyRow
 from gateway.provisioning import IssuedKey
 from gateway.web.callers import FromCaller, FromRuntime, find_named
 from gateway.web.problem_shape import problems
+from gateway.web.record_turns import take_record_turn_of
 from gateway.web.refusals import RequestInvalid
 from gateway.web.runtime import Runtime
 
@@ -122,7 +123,7 @@ async def list_keys(
 @post(
     "/api-keys",
     status_code=201,
-    responses=problems(400, 401, 403, 404, 409),
+    responses=problems(400, 401, 403, 404, 409, 429),
     response_headers=[LOCATION],
     summary="Issue a key",
     tags=["keys"],
@@ -131,6 +132,7 @@ async def issue_key(data: JSONBody[KeyRequest], runtime: FromRuntime, caller: Fr
     """A new key. All keys of a customer share its limits."""
     caller.require_manager()
     named = await find_named(runtime, caller, data.user_id, data.customer_id)
+    await take_record_turn_of(caller, runtime)
     return _created(runtime, await issued(runtime, named, data, actor=caller.actor, issuer=caller.key))
 
 
@@ -173,7 +175,7 @@ async def revoke_key(
 @post(
     "/api-keys/{key_id:str}/rotate",
     status_code=201,
-    responses=problems(400, 401, 403, 404, 409),
+    responses=problems(400, 401, 403, 404, 409, 429),
     response_headers=[LOCATION],
     summary="Replace a key",
     tags=["keys"],
@@ -185,6 +187,7 @@ async def rotate_key(
     caller.require_manager()
     order = data or Rotation()
     named = await find_named(runtime, caller, order.user_id, order.customer_id)
+    await take_record_turn_of(caller, runtime)
     successor = await rotated(runtime, named, key_id, order.overlap_s, actor=caller.actor, issuer=caller.key)
     return _created(runtime, successor)
 

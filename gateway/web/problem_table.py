@@ -377,6 +377,12 @@ TABLE: dict[str, Kind] = {
         advice="Wait for the seconds in Retry-After. Calls of the API itself are not meant.",
         retry_after_s=10,
     ),
+    "too-many-changes": Kind(
+        status=429,
+        title="Too many new keys and spend caps of one customer",
+        advice="Wait for the seconds in Retry-After. Revoking a key is never held up.",
+        retry_after_s=15,
+    ),
     "internal-error": Kind(
         status=500, title="Something broke here", advice="Report it to the provider with the request id or decision id."
     ),

@@ -13,6 +13,7 @@ from gateway.core.policy import Policy
 from gateway.usage import Usage
 from gateway.web.page_frame import FromVisit, Page
 from gateway.web.page_words import Moment, moment, unit_words
+from gateway.web.record_turns import take_record_turn
 
 _BECAUSE = "set on the account page"
 
@@ -69,6 +70,7 @@ async def set_cap(visit: FromVisit) -> Page:
     who = visit.require_signed_in()
     who.require_manager()
     form = await visit.form()
+    await take_record_turn(visit.runtime, who.customer_id)
     runtime, meter, text = visit.runtime, form.get("meter") or None, form.get("amount", "").strip()
     policy, capping = runtime.policy.current, runtime.capping
     if not text:

@@ -13,6 +13,7 @@ from gateway.core.account import Account
 from gateway.core.money import MOST_MONEY
 from gateway.web.callers import Caller, FromCaller, FromRuntime, load_named
 from gateway.web.problem_shape import problems
+from gateway.web.record_turns import take_record_turn_of
 from gateway.web.runtime import Runtime
 
 _BECAUSE = "asked for through the billing API"
@@ -67,7 +68,7 @@ async def show_spend_caps(
     return _view(runtime, await load_named(runtime, caller, user_id, customer_id))
 
 
-@put("/spend-cap", responses=problems(400, 401, 403, 404, 409), summary="Set a spend cap", tags=["billing"])
+@put("/spend-cap", responses=problems(400, 401, 403, 404, 409, 429), summary="Set a spend cap", tags=["billing"])
 async def set_spend_cap(data: JSONBody[SpendCapOrder], runtime: FromRuntime, caller: FromCaller) -> SpendCaps:
     """Set the most that overage may cost in a billing period. It holds from the next call on."""
     account = await _managed(runtime, caller, data.user_id, data.customer_id)
@@ -79,7 +80,7 @@ async def set_spend_cap(data: JSONBody[SpendCapOrder], runtime: FromRuntime, cal
 @delete(
     "/spend-cap",
     status_code=200,
-    responses=problems(400, 401, 403, 404, 409),
+    responses=problems(400, 401, 403, 404, 409, 429),
     summary="Remove a spend cap",
     tags=["billing"],
 )
@@ -98,7 +99,9 @@ async def drop_spend_cap(
 
 async def _managed(runtime: Runtime, caller: Caller, user_id: str | None, customer_id: str | None) -> Account:
     caller.require_manager()
-    return await load_named(runtime, caller, user_id, customer_id)
+    account = await load_named(runtime, caller, user_id, customer_id)
+    await take_record_turn_of(caller, runtime)
+    return account
 
 
 async def _reloaded(runtime: Runtime, account: Account) -> Account:

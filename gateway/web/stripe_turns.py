@@ -38,7 +38,7 @@ async def take_turn(runtime: Runtime, customer_id: str, *, cost: int = 1) -> Non
     Raises:
         TooManyBillingRequests: It was asked a moment ago, and often.
     """
-    state = await _count(runtime, f"customer {customer_id}", replace(_TURNS, cost=min(cost, _TURNS.burst)))
+    state = await count(runtime, f"customer {customer_id}", replace(_TURNS, cost=min(cost, _TURNS.burst)))
     if state is not None and not state.allowed:
         raise TooManyBillingRequests(
             "Too many requests about billing; wait a little.", retry_after_s=max(1, seconds_up(state.reset_ms))
@@ -53,10 +53,10 @@ async def take_turn_of(caller: Caller, runtime: Runtime, *, cost: int = 1) -> No
 
 async def may_arrive(runtime: Runtime, customer_id: str, address: str | None) -> bool:
     """Whether Stripe may be asked once more what became of a customer's checkout, for a visitor from that address."""
-    by_address = await _count(runtime, f"arrivals {pacing_address(address)}", _ARRIVALS)
+    by_address = await count(runtime, f"arrivals {pacing_address(address)}", _ARRIVALS)
     if by_address is not None and not by_address.allowed:
         return False
-    by_customer = await _count(runtime, f"customer {customer_id}", _TURNS)
+    by_customer = await count(runtime, f"customer {customer_id}", _TURNS)
     return by_customer is None or by_customer.allowed
 
 
@@ -65,8 +65,8 @@ def statement_cost(span: Span) -> int:
     return 1 + int((span.until - span.since) / _MONTH_S)
 
 
-async def _count(runtime: Runtime, who: str, rate: RateClaim) -> LimitState | None:
-    """None: the cache is away."""
+async def count(runtime: Runtime, who: str, rate: RateClaim) -> LimitState | None:
+    """Count somebody who is no API key in a rate. None: the cache is away, and nobody is counted."""
     try:
         return await runtime.cache.charge_address(who, rate, runtime.clock.cache_now_ms())
     except CapacityReduced:
