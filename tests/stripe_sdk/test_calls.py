@@ -146,7 +146,8 @@ async def report_usage(billing: Billing, cus: str, change: PlanChange) -> None:
     (changed,) = (await billing.fetch_subscription_facts(cus)).subscriptions
     (metered,) = (item for item in changed.items if item.is_metered)
     assert metered.tariff == Tariff(currency="usd", unit_amount="0.1")
-    await billing.changes.apply(replace(change, adds=(), removes=((metered.item_id, metered.price_id),)))
+    gone = {"removes": ((metered.item_id, metered.price_id),), "metered": frozenset({metered.item_id})}
+    await billing.changes.apply(replace(change, adds=(), **gone))
     usage = {"event_name": "api_overage", "stripe_customer_id": cus, "identifier": "once", "units": 3, "at": change.at}
     assert await billing.meter_events.send(**usage, tried_at=change.at)
     assert not await billing.meter_events.send(**usage, tried_at=change.at + 5)
