@@ -180,7 +180,7 @@ async def test_what_is_not_called_for_goes_back_and_is_settled(real):
 
 async def test_a_worker_that_dies_loses_what_it_held_and_nobody_gets_it(real):
     customer_id, key, _ = await real.customer()
-    async with working(real) as worker:
+    async with working(real, 30_000) as worker:  # it must not end by itself before it is looked at
         await worker.call_until_leased(key)
         held = await used(real, customer_id) - worker.numbers
         assert held > 0

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from typing import Self
 
 
+_TEXTS = (b"$", b"=", b"!")
+_GROUPS = {b"*": 1, b"~": 1, b">": 1, b"%": 2}
+"""Kinds of RESP2 and RESP3, and how many values each counted one has."""
 _NAMES = (b"127.0.0.1", b"localhost", b"?", b"$-1", b" ")
 """What comes before the port where a server is told of, also one that does not know its own name."""
 
@@ -40,8 +43,47 @@ class Way(Line):
     async def _dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self._target)
 
-    def _heard(self, data: bytes) -> bytes:
-        return self._change(data)
+    def _hearing(self) -> Callable[[bytes], bytes]:
+        return Whole(self._change).hear
+
+
+class Whole:
+    """Passes replies on when they are whole: a name that is cut in two would lead past the lines.
+
+    Args:
+        change: What is done to whole replies.
+    """
+
+    def __init__(self, change: Callable[[bytes], bytes]) -> None:
+        self._change = change
+        self._kept = b""
+
+    def hear(self, data: bytes) -> bytes:
+        """What can be passed on now."""
+        self._kept += data
+        end = 0
+        while (next_end := _end_of_reply(self._kept, end)) is not None:
+            end = next_end
+        whole, self._kept = self._kept[:end], self._kept[end:]
+        return self._change(whole)
+
+
+def _end_of_reply(data: bytes, start: int) -> int | None:
+    """Where the reply that begins there ends; None: that is not here yet."""
+    line_end = data.find(b"\r\n", start)
+    if line_end < 0:
+        return None
+    kind, said, end = data[start : start + 1], data[start + 1 : line_end], line_end + 2
+    if kind in _TEXTS and int(said) >= 0:
+        end += int(said) + 2
+        return end if end <= len(data) else None
+    if kind in _GROUPS:
+        for _ in range(int(said) * _GROUPS[kind]):
+            inner = _end_of_reply(data, end)
+            if inner is None:
+                return None
+            end = inner
+    return end
 
 
 class ClusterLine:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 
 from tests.fakes.listener import Listener
 
@@ -72,11 +73,12 @@ class Line(Listener):
     async def _dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_unix_connection(self._socket_path)
 
-    def _heard(self, data: bytes) -> bytes:
-        """What arrives of an answer."""
-        return data
+    def _hearing(self) -> Callable[[bytes], bytes]:
+        """What makes of the bytes of a connection's answers what arrives; one for each connection."""
+        return bytes
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool = False) -> None:
+        hear = self._hearing()
         with contextlib.suppress(OSError):
             while data := await reader.read(65_536):
                 await self._passing.wait()
@@ -85,7 +87,7 @@ class Line(Listener):
                 if self._is_swallowing and not answers:
                     break
                 if answers:
-                    data = self._heard(data)
+                    data = hear(data)
                 if answers and self._answer_bytes is not None:
                     writer.write(data[: self._answer_bytes])
                     await writer.drain()
