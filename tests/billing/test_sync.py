@@ -200,16 +200,6 @@ async def test_a_long_outage_stops_with_a_cursor_to_resume_from(
     assert report.cursor == ""
 
 
-async def test_a_key_of_another_account_ends_nobody(sync: Sync, ledger: Ledger, account: Any, customer: str) -> None:
-    await sync.sync_customer(customer, "before")
-    recorded = await ledger.load_subscription(customer)
-    account.subscriptions.clear()
-    report = await sync.sync_all(per_second=1000)
-    assert report.missing == [customer]
-    assert "another account" in str(report.stopped_because)
-    assert await ledger.load_subscription(customer) == recorded
-
-
 async def test_one_customer_missing_among_others_is_ended(
     sync: Sync, ledger: Ledger, account: Any, customer: str
 ) -> None:

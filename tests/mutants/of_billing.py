@@ -15,6 +15,7 @@ _RECEIVING, _WEBHOOK = "gateway/sync/receiving.py", "gateway/billing/webhook.py"
 _OF_ACCESS, _OF_PROJECTION = ("tests/core/test_access.py",), ("tests/core/test_projection.py",)
 _OF_SYNC, _OF_WORKER = ("tests/billing/test_sync.py",), ("tests/billing/test_worker.py",)
 _TOGETHER, _OF_TOGETHER = "gateway/ledger/together.py", ("tests/ledger/test_together.py",)
+_SWEEPING, _OF_SWEEPING = "gateway/sync/sweeping.py", ("tests/billing/test_sweeping.py", "tests/billing/test_worker.py")
 _PACE, _OF_PACE = "gateway/billing/pace.py", ("tests/billing/test_pace.py",)
 _FIRST, _OF_FIRST = "gateway/billing/first_payments.py", ("tests/billing/test_first_payment.py",)
 _CHECKOUT, _OF_SECOND = "gateway/checkout.py", ("tests/billing/test_second_subscription.py",)
@@ -37,8 +38,8 @@ MUTANTS = (
     Mutant(
         "the fence is taken after Stripe was read",
         _CUSTOMERS,
-        f"        fence = await self._ledger.take_fence(customer_id)\n{_READ}",
-        f"{_READ}        fence = await self._ledger.take_fence(customer_id)\n",
+        f"{_READ}        if not facts",
+        f"{_READ}        fence = await self._ledger.take_fence(customer_id)\n        if not facts",
         _OF_SYNC,
     ),
     Mutant(
@@ -131,10 +132,10 @@ MUTANTS = (
     ),
     Mutant(
         "a sweep takes an event for stored that the ledger refused",
-        _WORKER,
-        "            fate = await keep_event(",
-        "            self._swept[envelope.event_id] = True\n            fate = await keep_event(",
-        _OF_WORKER,
+        _SWEEPING,
+        "                    fate = await keep_event(",
+        "                    self._kept[envelope.event_id] = True\n                    fate = await keep_event(",
+        _OF_SWEEPING,
     ),
     Mutant(
         "an event that cannot be stored is answered as if it were",
