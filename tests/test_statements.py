@@ -15,6 +15,8 @@ from gateway.sandbox import ApiFault, Faults
 from gateway.web.statement_view import view_statement
 from tests.metered_life import DEARER, INCLUDED, METERED, YEARLY, Life, living
 
+pytestmark = pytest.mark.slow
+
 DAY_S, HOUR_S = 86_400, 3_600
 
 

@@ -12,6 +12,8 @@ from gateway.core.overage import Overage, PriceName
 from gateway.core.switching import SwitchTerms
 from gateway.sync import ExtrasOrder, PlanChanges
 
+pytestmark = pytest.mark.slow
+
 FAILS_LATER = "4000000000000341"
 PAYS = "4242424242424242"
 EXTRA = AddOn(name="extra", title="Extra", price_id=None, lookup_key="gone_extra", features=frozenset({"more"}))

@@ -14,6 +14,8 @@ from gateway.core.switching import SwitchTerms
 from gateway.core.window import quota_anchor
 from gateway.sync import PlanChanges
 
+pytestmark = pytest.mark.slow
+
 DAY = 86_400
 FAILS_LATER = "4000000000000341"
 PAYS = "4242424242424242"

@@ -12,6 +12,8 @@ from tests.billing.test_extras_changes import changes_of as selling_extras
 from tests.billing.test_payments_of_changes import changes_of, mend_card
 from tests.billing.test_scheduled_changes import items, planned, schedules, to_the_next_period
 
+pytestmark = pytest.mark.slow
+
 DAY = 86_400
 FAILS_LATER = "4000000000000341"
 

@@ -20,6 +20,8 @@ from gateway.sync import (
     SubscriptionScheduled,
 )
 
+pytestmark = pytest.mark.slow
+
 DAY = 86_400
 FAILS_LATER = "4000000000000341"
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Files that are open before decide which number the lock's gets.
-pytestmark = pytest.mark.not_on("cluster", because="is about the embedded server")
+pytestmark = [pytest.mark.slow, pytest.mark.not_on("cluster", because="is about the embedded server")]
 
 PARENT = """
 import os, sys
@@ -86,8 +86,9 @@ def family_on(directory: Path, held: int = 0) -> Iterator[Family]:
             yield Family(parent=parent, guardian=guardian, watcher=watcher, server=server)
         finally:
             for pid in living(everyone):
-                os.kill(pid, signal.SIGCONT)
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # one ends as another does
+                    os.kill(pid, signal.SIGCONT)
+                    os.kill(pid, signal.SIGKILL)
 
 
 def until_ended(*pids: int) -> None:

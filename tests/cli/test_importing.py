@@ -12,6 +12,8 @@ import httpx
 import pytest
 from click.testing import Result
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 Run = Callable[..., Result]
 IMPORT = ("customers", "import", "--from-stripe", "--per-second", "80")

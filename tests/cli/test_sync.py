@@ -11,6 +11,8 @@ from click.testing import Result
 
 from gateway.ledger import Ledger
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., Result]
 
 

@@ -153,7 +153,7 @@ def migrated_postgresql(postgresql_database: Callable[[str], str]) -> str:
     return urlsplit(url).path.lstrip("/")
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=[pytest.mark.postgres, pytest.mark.slow])])
 def backend(request: pytest.FixtureRequest) -> str:
     return request.param
 

@@ -9,6 +9,8 @@ import pytest
 
 from tests.web.page_steps import sign_in
 
+pytestmark = pytest.mark.slow
+
 POLICY = """\
 version: 1
 default_tier: free

@@ -7,6 +7,8 @@ import pytest
 from tests.web.browser import Browser, open_browser
 from tests.web.page_steps import call, keys_in, sign_in, signed_up
 
+pytestmark = pytest.mark.slow
+
 CONTRAST = """
 const parse = (color) => color.match(/[0-9.]+/g).map(Number);
 const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)

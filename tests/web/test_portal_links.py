@@ -6,6 +6,8 @@ import pytest
 
 from tests.web.page_steps import sign_in, signed_up
 
+pytestmark = pytest.mark.slow
+
 PORTAL = "/api/v1/portal-session"
 CARD_FORM = 'name="card_number"'
 

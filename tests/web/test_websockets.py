@@ -9,6 +9,8 @@ import pytest
 from tests.fakes.websocket_thread import websocket_api
 from tests.web.sockets import POLICY, closed, key_of, open_socket, refused, used
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def api():
