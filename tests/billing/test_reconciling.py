@@ -27,6 +27,8 @@ from tests.billing.conftest import (
     publishing,
 )
 
+pytestmark = pytest.mark.slow
+
 FAST = Schedule(interval_s=DAY, per_second=1000)
 
 

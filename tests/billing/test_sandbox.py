@@ -11,6 +11,8 @@ from gateway.core.errors import BillingRefused, PaymentRequired
 from gateway.core.policy import Standing
 from gateway.sync import NoSubscription, PlanChanges, SubscriptionEnding, UnknownPlan
 
+pytestmark = pytest.mark.slow
+
 DAY = 86_400
 FAILS_LATER = "4000000000000341"
 

@@ -21,17 +21,12 @@ from tests.stripe_sdk.wire import Wire
 PAYS = "4242 4242 4242 4242"
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The sandbox's own tests are run with the slow ones: others use it all the time, and would notice a lot.
-
-    The SDK hands httpx a str where httpx has come to prefer another name for it.
-    """
+    """The SDK hands httpx a str where httpx has come to prefer another name for it."""
     known = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(known)
-            item.add_marker(pytest.mark.slow)
 
 
 @dataclass(slots=True)

@@ -7,6 +7,8 @@ import httpx
 import pytest
 import stripe
 
+pytestmark = pytest.mark.slow
+
 
 async def _refused(awaitable: Any) -> stripe.StripeError:
     with pytest.raises(stripe.StripeError) as refused:

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 import stripe
 
+pytestmark = pytest.mark.slow
+
 PAYS = "4242 4242 4242 4242"
 DECLINED = "4000 0000 0000 9995"
 

@@ -10,6 +10,8 @@ import pytest
 from gateway.clock import SimulatedClock
 from gateway.sandbox import Listening, running
 
+pytestmark = pytest.mark.slow
+
 
 async def test_an_advance_moves_the_clock_of_everybody_who_maps_the_file(sandbox: Any, tmp_path: Path) -> None:
     clock = SimulatedClock(tmp_path / "clock")

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import stripe
 
+pytestmark = pytest.mark.slow
+
 PRO = 2_900
 DAY_S = 86_400
 

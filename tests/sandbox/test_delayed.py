@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 DAY_S = 86_400
 ARRIVES = "000123456789"
 FAILS = "000111111113"

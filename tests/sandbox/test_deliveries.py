@@ -9,6 +9,8 @@ import httpx
 import pytest
 import stripe
 
+pytestmark = pytest.mark.slow
+
 
 async def test_events_are_delivered_signed_with_the_endpoints_secret(sandbox: Any, receiver: Any) -> None:
     endpoint = await sandbox.listen(receiver)

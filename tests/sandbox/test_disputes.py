@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import stripe
 
+pytestmark = pytest.mark.slow
+
 
 async def paid(sandbox: Any) -> Any:
     subscription = await sandbox.subscribe()

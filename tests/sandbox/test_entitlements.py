@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import stripe
 
+pytestmark = pytest.mark.slow
+
 SUMMARY = "entitlements.active_entitlement_summary.updated"
 
 

@@ -9,6 +9,8 @@ import stripe
 
 from tests.sandbox.test_meters import NAME, report
 
+pytestmark = pytest.mark.slow
+
 DAY_S = 86_400
 HOUR_S = 3_600
 METERED = "price_api_overage"

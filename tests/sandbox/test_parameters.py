@@ -14,6 +14,8 @@ from gateway.sandbox.api import ENDPOINTS, Endpoint
 from gateway.sandbox.wire.params import Each, Shape, Spec, Text, Whole
 from tests.stripe_sdk.params import REQUESTS, faults_of_request, hints_of, leaves, required_by, typed_dict
 
+pytestmark = pytest.mark.slow
+
 
 def _faults(spec: Spec, cls: Any, path: str) -> list[str]:
     hints = hints_of(cls)

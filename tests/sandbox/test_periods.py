@@ -10,6 +10,8 @@ from gateway.sandbox.cards import passes_luhn
 from gateway.sandbox.periods import boundary, period_end
 from gateway.sandbox.proration import prorate
 
+pytestmark = pytest.mark.slow
+
 
 def _at(text: str) -> int:
     return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())

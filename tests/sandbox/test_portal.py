@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 import stripe
 
+pytestmark = pytest.mark.slow
+
 FAILS_AT_RENEWAL = "4000 0000 0000 0341"
 PAYS = "4242 4242 4242 4242"
 

@@ -15,6 +15,8 @@ import pytest
 
 from tests.processes import living
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "gateway.sandbox"]
 
 

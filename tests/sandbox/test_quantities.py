@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import stripe
 
+pytestmark = pytest.mark.slow
+
 
 def seats(quantity: int = 3, **adjustable: Any) -> list[dict[str, Any]]:
     return [{"price": "price_pro_monthly", "quantity": quantity, "adjustable_quantity": adjustable}]

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 DAY_S = 86_400
 HOUR_S = 3_600
 FAILS_AT_RENEWAL = "4000 0000 0000 0341"

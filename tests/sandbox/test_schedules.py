@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import stripe
 
+pytestmark = pytest.mark.slow
+
 MONTHLY, YEARLY, ENTERPRISE = "price_pro_monthly", "price_pro_yearly", "price_enterprise_monthly"
 
 

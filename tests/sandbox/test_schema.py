@@ -8,6 +8,8 @@ import pytest
 
 from tests.stripe_sdk.objects import faults_of
 
+pytestmark = pytest.mark.slow
+
 
 async def _raw(sandbox: Any, path: str, **form: Any) -> dict[str, Any]:
     """The JSON as it is on the wire, before the SDK makes objects of it."""

@@ -9,6 +9,8 @@ import stripe
 
 from tests.stripe_sdk.objects import faults_of
 
+pytestmark = pytest.mark.slow
+
 DAY_S = 86_400
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +17,8 @@ from gateway.sandbox.records import Customer
 from gateway.sandbox.rules import FINAL_ACTIONS, Rules
 from gateway.sandbox.seed import seed
 from gateway.sandbox.world import World
+
+pytestmark = pytest.mark.slow
 
 START_AT = 1_801_350_000
 DAY_S = 86_400

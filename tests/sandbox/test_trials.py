@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import stripe
 
+pytestmark = pytest.mark.slow
+
 DAY_S = 86_400
 
 

@@ -14,6 +14,8 @@ import stripe
 from gateway.sandbox.rules import STRIPE_RETRIES_S
 from gateway.sandbox.shapes.versions import NEWER, OLDER
 
+pytestmark = pytest.mark.slow
+
 DAY_S = 86_400
 
 

@@ -7,6 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 async def test_echo_tells_what_arrived(sandbox: Any) -> None:
     answer = await sandbox.http.post(

@@ -9,6 +9,8 @@ import pytest
 
 from tests.web.page_steps import signed_up
 
+pytestmark = pytest.mark.slow
+
 CHECKOUT = "/api/v1/create-checkout"
 POLICY = """\
 version: 1

@@ -8,6 +8,8 @@ import pytest
 from gateway.clock import write_clock_offset
 from tests.web.page_steps import call, keys_in, paid_checkout, sign_in, signed_up, start_checkout
 
+pytestmark = pytest.mark.slow
+
 
 def test_whoever_pays_is_shown_a_key_that_works(gateway):
     browser = gateway.browser()

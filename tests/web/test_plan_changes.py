@@ -9,6 +9,8 @@ import pytest
 from tests.web.conftest import POLICIES
 from tests.web.page_steps import sign_in
 
+pytestmark = pytest.mark.slow
+
 CHANGE = "/api/v1/subscription/change"
 SWITCHING = "\nswitching: {downgrade: at period end or now}\n"
 

@@ -12,6 +12,8 @@ import pytest
 from tests.web.browser import open_browser
 from tests.web.page_steps import sign_in, signed_up
 
+pytestmark = pytest.mark.slow
+
 STATEMENT = "/api/v1/statement"
 PAGE = "/_tiergate/account/statement"
 METER = "api_overage"
