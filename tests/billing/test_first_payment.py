@@ -12,6 +12,8 @@ from gateway.sync import NoSubscription, PlanChanges
 from gateway.sync.portal_flows import portal_flow
 from tests.billing.test_trial_changes import trying
 
+pytestmark = pytest.mark.slow
+
 DAY = 86_400
 ARRIVES_LATER = "000123456789"
 FAILS_LATER = "4000000000000341"

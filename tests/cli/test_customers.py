@@ -13,6 +13,8 @@ from gateway.core.account import Subscription, TierGrant
 from gateway.ledger import Ledger, TierGrantRow, UsageTotal
 from tests.steps import found
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., Result]
 MONTH_S = 30 * 86_400
 

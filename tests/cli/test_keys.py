@@ -15,6 +15,8 @@ from gateway.core.keys import KeyCodec
 from gateway.core.webhook_signature import read_secret
 from tests.fakes.raw import open_raw
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., Result]
 
 

@@ -29,7 +29,7 @@ Run = Callable[..., Result]
 Serve = Callable[..., Any]
 PATIENCE_S = 30.0
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.slow]
 
 
 def new_key(run: Run, user_id: str = "ada") -> dict[str, str]:

@@ -21,6 +21,8 @@ from gateway.ledger import Ledger, LedgerUrlInvalid, migrate
 from gateway.ledger.database import create_engine, parse_place
 from gateway.ledger.tables import API_KEYS, CREDIT_GRANTS, METADATA, SCHEMA_REVISION, SUBSCRIPTIONS
 
+pytestmark = pytest.mark.slow
+
 
 async def on_connection(url, function):
     engine = create_engine(parse_place(url), deadline_s=10)

@@ -40,6 +40,8 @@ from tests.fakes.websocket_caller import (
     switched,
 )
 
+pytestmark = pytest.mark.slow
+
 START = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 
 

@@ -11,6 +11,8 @@ import pytest
 from tests.fakes.raw_caller import RawCaller
 from tests.web.policy_files import write_policy
 
+pytestmark = pytest.mark.slow
+
 GROUPS = """\
 upstreams:
   default: {servers: "%(url)s"}

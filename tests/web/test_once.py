@@ -13,6 +13,8 @@ from gateway.core.once import BUSY_S
 from tests.fakes.raw_caller import RawCaller, request
 from tests.web.policy_files import write_policy
 
+pytestmark = pytest.mark.slow
+
 WINDOW_S = 3600
 POLICY = """\
 idempotency: {window: 1h, repeats: 4}

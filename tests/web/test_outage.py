@@ -9,6 +9,8 @@ import pytest
 from tests.caches import line_to
 from tests.web.policy_files import TIERS, write_policy
 
+pytestmark = pytest.mark.slow
+
 ROUTES = """\
 routes:
   - {match: POST /v1/render/priced, cost: request json n at most 5}
