@@ -2,8 +2,8 @@
 
 A subscription that ends in the middle of its period gets no invoice for what was used, unless whoever ends it asks
 for one (`invoice_now`, https://docs.stripe.com/api/subscriptions/cancel): Stripe discards it. So does a customer that
-is deleted. This program ends no subscription itself; what others end is looked at here, once: Stripe is asked for the
-customer's invoices, and units that none of them asks for are noted with their window, logged and counted.
+is deleted. This program ends no subscription that runs; what others end is looked at here, once: Stripe is asked for
+the customer's invoices, and units that none of them asks for are noted with their window, logged and counted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+
 import httpx
 import pytest
+
+from gateway.ledger import migrate
 
 
 def test_health_answers_get_and_head(gateway):
@@ -154,3 +159,26 @@ def test_metrics_tell_how_far_access_is_in_step_with_stripe(gateway):
         "tiergate_undelivered_events_total",
     ):
         assert f"\n{name} " in text, name
+
+
+@pytest.mark.slow
+def test_with_the_key_of_another_account_calls_are_served_and_nothing_is_sold_and_everybody_is_told(
+    start_gateway, tmp_path, until
+):
+    """Where the ledger says that it is of another account: the sandbox has one only."""
+    file = tmp_path / "ledger.sqlite3"
+    migrate(f"sqlite:///{file}")
+    with contextlib.closing(sqlite3.connect(file)) as ledger, ledger:
+        ledger.execute("INSERT INTO installation VALUES ('stripe-account', 'acct_elsewhere', 0)")
+    wrong = start_gateway(TIERGATE_LEDGER_URL=f"sqlite:///{file}")
+    _, user_id, client = wrong.customer()
+    refused = wrong.server.post("/api/v1/create-checkout", json={"plan_id": "pro-monthly", "user_id": user_id})
+    assert (refused.status_code, refused.json()["code"]) == (503, "billing-unavailable")
+    assert "acct_" not in refused.text
+    assert client.get("/v1/echo").status_code == 200
+    until(lambda: wrong.metric("tiergate_stripe_account_wrong") == 1)
+    answer = wrong.admin.get("/_tiergate/ready")
+    told = next(check for check in answer.json()["checks"] if check["name"] == "stripe account")
+    assert (answer.status_code, answer.json()["status"], told["ok"]) == (200, "degraded", False)
+    assert "acct_elsewhere" in told["detail"]
+    assert "tiergate ledger accept stripe" in told["fix"]
