@@ -224,7 +224,10 @@ class House:
         return answer
 
     def resend_events_reversed_twice(self) -> int:
-        """Deliver every event so far twice more, the newest first, and have each worked on again. Returns how many."""
+        """Deliver every event so far twice more, the newest first, and have each worked on again. Returns how many.
+
+        Call it when `inbox_is_worked_off`: the gateway does not replay what one of its workers has just now.
+        """
         page = self.admin("GET", "events", params={"limit": 500})["events"]
         for event in page:  # newest first
             for _ in range(2):

@@ -213,9 +213,10 @@ def lapse(world: World) -> str:
 
 
 def shuffle_events(world: World) -> str:
+    world.until("every event was worked on", world.house.inbox_is_worked_off)
     before = world.subscription()
     count = world.house.resend_events_reversed_twice()
-    world.until("every event was worked on", world.house.inbox_is_worked_off)
+    world.until("every event was worked on again", world.house.inbox_is_worked_off)
     after = world.subscription()
     expect(after == before, f"{before} became {after}")
     return f"{count} events, each sent twice more and in reverse order: nothing changed"

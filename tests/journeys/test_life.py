@@ -63,6 +63,21 @@ def test_a_life_comes_out_the_same_when_every_event_comes_twice_and_in_reverse(w
     play(world)
 
 
+def test_the_last_step_waits_for_the_worker_that_still_has_an_event(world):
+    """The gateway refuses to replay an event that a worker has just now, as busy."""
+    for step in LIFE[:3]:
+        step.do(world)
+    world.until("the purchase was worked on", world.house.inbox_is_worked_off)
+    (subscription,) = world.house.stripe("GET", "/v1/subscriptions")["data"]
+    slow_read = {"path": "/v1/", "method": "GET", "delay_s": 1.0, "times": 1}
+    world.house.stripe("POST", "/_sandbox/faults", {"api": [slow_read]})
+    metadata = {"metadata[note]": "anything"}
+    world.house.stripe("POST", f"/v1/subscriptions/{subscription['id']}", form=metadata)
+    world.house.stripe("POST", "/_sandbox/deliveries/drain")
+    assert not world.house.inbox_is_worked_off()
+    assert LIFE[-1].do(world).endswith("nothing changed")
+
+
 @pytest.mark.slow
 def test_nothing_is_left_running_when_the_gateway_is_killed(house):
     pid = house.pids()["gateway"]
