@@ -15,7 +15,7 @@ from gateway.cli.opening_stripe import open_sync
 from gateway.cli.options import examples, json_option, name_one
 from gateway.cli.printing import console, instant_words, note, print_json, printable
 from gateway.settings import load_settings
-from gateway.sync import Comparing, Reconciler, ReconciliationBusy
+from gateway.sync import Cause, Comparing, Reconciler, ReconciliationBusy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -123,8 +123,7 @@ async def _sync_all(settings: Settings, wanted: _Wanted, *, as_json: bool) -> in
                     after=after,
                     ends_all=wanted.ends_all,
                     per_second=wanted.per_second,
-                    because=_BECAUSE,
-                    actor=ACTOR,
+                    cause=Cause(because=_BECAUSE, actor=ACTOR),
                 )
         except ReconciliationBusy:
             raise click.ClickException(await _busy_words(parts)) from None

@@ -1,9 +1,9 @@
 """Keeping what each customer may do in step with Stripe.
 
-`customers` reads one customer, or all, and records what it found, in the order of fences.
-`reconciling` does so with all of them every day, `comparing` says what that would change.
-`changing` changes the plan of a running subscription, one change at a time (`turns`); what was planned, and was
-lost to a change that is not paid, comes back (`restoring`).
+`customers` reads one customer and records what it found, in the order of fences. `everyone` does so with all of
+them, `reconciling` every day, and `comparing` says what that would change.
+`changing` changes the plan of a running subscription, one change at a time (`turns`), if what is asked for can be
+made (`wishing`); what was planned, and was lost to a change that is not paid, comes back (`restoring`).
 `arriving` says what became of a checkout, and remembers it.
 `portal_flows` finds what a link into Stripe's portal may open at.
 `receiving` takes a webhook delivery: verified, stored, answered. `worker` works the stored
@@ -27,7 +27,7 @@ from gateway.sync.change_values import (
 )
 from gateway.sync.changing import PlanChanges
 from gateway.sync.comparing import Comparing, Comparison, Difference
-from gateway.sync.customers import HoldsPolicy, Sync, SyncOutcome
+from gateway.sync.customers import Cause, HoldsPolicy, Sync, SyncOutcome
 from gateway.sync.extras import ExtrasOrder
 from gateway.sync.portal_flows import portal_flow
 from gateway.sync.receiving import Received, accepts, receive_event
@@ -40,6 +40,7 @@ __all__ = [
     "MAX_PER_SECOND",
     "Arrival",
     "Arrivals",
+    "Cause",
     "ChangeInProgress",
     "ChangeTimeRefused",
     "Comparing",

@@ -1,7 +1,6 @@
 """Changing the plan of a running subscription: what it would cost, then doing it, now or at the period's end.
 
-All start from what Stripe has now, not from our record, and find the item to change in the same way as the
-projection that grants the tier. Laws, which hold for any number of workers and clicks:
+All start from what Stripe has now, not from our record (`wishing`). Laws, for any number of workers and clicks:
 - a change that is there, or planned, already is not made again;
 - a later change takes the place of a planned one: what was planned is forgotten before anything is changed,
   so that it cannot undo what the customer asked for since;
@@ -16,30 +15,19 @@ from dataclasses import replace
 
 import structlog
 
-from gateway.billing import ChangeResult, LaterChange, PlanChange
+from gateway.billing import ChangeResult, LaterChange
 from gateway.clock import Clock
 from gateway.core.billing_facts import SubscriptionFacts
 from gateway.core.errors import BillingRefused, BillingUnavailable, Failed, TiergateError
-from gateway.core.projection import GOOD_STATUSES
-from gateway.core.switching import When, direction_of
-from gateway.sync.beside import add_ons_beside, overage_beside, overage_to_go
-from gateway.sync.change_rules import rung_of_item, rung_of_price, time_of, touchable
-from gateway.sync.change_values import (
-    NoSubscription,
-    PlanChanged,
-    PlanPreview,
-    SubscriptionEnding,
-    UnknownPlan,
-    no_plan_words,
-)
+from gateway.core.switching import When
+from gateway.sync.change_rules import touchable
+from gateway.sync.change_values import PlanChanged, PlanPreview
 from gateway.sync.customers import Sync
-from gateway.sync.extras import AS_IT_IS, ExtrasOrder, extras_change
+from gateway.sync.extras import AS_IT_IS, ExtrasOrder
 from gateway.sync.given_up import is_left_behind, metered_of
-from gateway.sync.paying import is_billed_at_once, waits_for_payment
 from gateway.sync.restoring import LostPlan, is_lost, planned_words, read_lost
-from gateway.sync.trials import ends_trial
-from gateway.sync.unpaid import refuse_owing
 from gateway.sync.wish import Wish
+from gateway.sync.wishing import wish_for
 
 log = structlog.get_logger(__name__)
 
@@ -256,55 +244,4 @@ class PlanChanges:
         return True
 
     async def _wish(self, customer_id: str, plan_id: str | None, when: When | None, extras: ExtrasOrder) -> Wish:
-        policy = self._sync.policy
-        if plan_id is not None and plan_id not in policy.plans:
-            raise UnknownPlan(no_plan_words(plan_id))
-        current = await self._sync.fetch_current(customer_id)
-        refuse_owing(current)
-        if current is None or current.item is None or current.record.status not in GOOD_STATUSES:
-            raise NoSubscription("There is no running subscription to change.")
-        if current.record.cancel_at is not None:
-            raise SubscriptionEnding("The subscription is set to end; resume it in the billing portal, then change it.")
-        touchable(current.facts.schedule)
-        plan = current.plan if plan_id is None else policy.plans[plan_id]
-        if plan is None or plan.plan_id not in policy.plans:
-            raise UnknownPlan("The plan that there is is not sold any more: name another one.")
-        beside = extras_change(policy, plan, current, extras)
-        price = await self._sync.billing.changes.fetch_price(plan)
-        way = direction_of(rung_of_item(current.item, current.plan, policy), rung_of_price(price, plan, policy))
-        direction = beside.direction if way == "same" or beside.direction == "downgrade" else way
-        when = time_of(policy, direction, when)
-        sales = self._sync.billing.changes.sales
-        wanted = await overage_beside(sales, policy, plan, price, current)
-        carried = {item.price_id for item in current.facts.items if item.is_metered}
-        is_now, is_trial = when == "now" and direction != "same", current.record.status == "trialing"
-        means = await self._sync.billing.changes.fetch_means(current.record.subscription_id) if is_now else None
-        ends = is_now and ends_trial(current, plan, way, beside, means)
-        is_billed = ends if is_trial else is_billed_at_once(current.item, price, policy.switching.proration)
-        asks_at_once = is_billed and "upgrade" in {way, direction}
-        change = PlanChange(
-            subscription_id=current.record.subscription_id,
-            item_id=current.item.item_id,
-            from_price_id=current.item.price_id,
-            price_id=price.price_id,
-            at=max(current.item.period_starts_at, int(self._clock.now())),
-            proration=policy.switching.proration,
-            waits=waits_for_payment(current, means, asks_at_once=asks_at_once),
-            ends_trial=ends,
-            quantity=beside.quantity if beside.quantity != current.item.quantity else None,
-            adds=(
-                *await add_ons_beside(sales, plan, price, beside.added),
-                *(price_id for price_id in wanted if price_id not in carried),
-            ),
-            removes=beside.removed + await overage_to_go(sales, policy, current, wanted),
-            metered=metered_of(current.facts),
-        )
-        return Wish(
-            current=current,
-            item=current.item,
-            plan=plan,
-            price=price,
-            direction=direction,
-            when=when,
-            change=change,
-        )
+        return await wish_for(self._sync, int(self._clock.now()), customer_id, plan_id, when=when, extras=extras)

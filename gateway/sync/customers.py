@@ -1,4 +1,4 @@
-"""One customer, or all of them, read from Stripe and recorded.
+"""One customer, read from Stripe and recorded.
 
 The order is the point: a fence is taken before anything else, then it is looked up which customer
 of Stripe to read, and the ledger refuses what was read under an older fence than the one it has
@@ -8,7 +8,6 @@ no older state ever replaces a newer one, and repeating a sync is harmless.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Literal, Protocol, TypeAlias
@@ -17,36 +16,21 @@ import structlog
 
 from gateway.billing import Billing
 from gateway.clock import Clock
-from gateway.core.access import CUSTOMER_DELETED
 from gateway.core.account import Subscription
 from gateway.core.audited import assess_by
 from gateway.core.billing_facts import CustomerFacts
-from gateway.core.errors import (
-    BillingKeyRefused,
-    BillingRefused,
-    BillingUnavailable,
-    CapacityReduced,
-    LedgerUnavailable,
-    StripeAccountWrong,
-)
+from gateway.core.errors import CapacityReduced
 from gateway.core.plan_map import IDLE_STATUSES, MONEYLESS_STATUSES
 from gateway.core.policy import Policy
 from gateway.core.projection import NEEDS_ATTENTION, Candidate, Finding, choose_running, project
 from gateway.ledger import CustomerRow, CustomerUnknown, Ledger
 from gateway.sync.account import LedgerAccount
-from gateway.sync.disputes import list_open_disputes
-from gateway.sync.ending import TOO_MANY_MISSING, may_end
 from gateway.sync.facts import read_facts
 from gateway.sync.given_up import remove_given_up
-from gateway.sync.reporting import MAX_PER_SECOND, PAGE, Pace, SyncReport
 from gateway.sync.restoring import is_lost
 from gateway.sync.turns import Turns
 
 log = structlog.get_logger(__name__)
-
-_REFUSED_AT_MOST = 10
-"""If the key may not read the first so many customers, it may read none. One may fail by what few others have."""
-_OUTAGE_PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 
 Result: TypeAlias = Literal["applied", "superseded", "missing", "unbound"]
 
@@ -197,73 +181,6 @@ class Sync:
             has_lost_plan=any(is_lost(one) for one in facts.of_customer.subscriptions),
         )
 
-    async def sync_all(
-        self,
-        progress: Callable[[SyncReport], None] | None = None,
-        *,
-        after: str = "",
-        ends_all: bool = False,
-        per_second: float = MAX_PER_SECOND,
-        because: str = "reconciliation",
-        actor: str = "reconciliation",
-        keep: Callable[[SyncReport], Awaitable[bool]] | None = None,
-    ) -> SyncReport:
-        """Read every customer again, in the order of their ids.
-
-        Customers whom Stripe does not have are ended before it is written down that their page is
-        done, unless they are so many that it may be a mistake (`sync.ending`).
-
-        Args:
-            progress: Called after each customer.
-            after: Go on behind this customer: `cursor` of the report that stopped.
-            ends_all: End whomever Stripe does not have, however many.
-            per_second: At most so many requests a second.
-            because: For the audit log.
-            actor: For the audit log.
-            keep: Called after each page, to write down how far it is. False: another goes on with it.
-
-        Returns:
-            The report. `stopped_because` says whether it is complete.
-        """
-        report = SyncReport(cursor=after)
-        pace = Pace(per_second)
-        try:
-            await self.account.check()
-            if not after:
-                await self._note_disputes(pace)
-            while page := await self._ledger.list_customers(after=report.cursor, limit=PAGE):
-                gone = len(report.missing)
-                for row in page:
-                    await self._sync_one(row, report, pace, because, actor)
-                    report.cursor = row.customer_id
-                    if progress is not None:
-                        progress(report)
-                for customer_id in report.missing[gone:]:
-                    await self._end_one(customer_id, report, pace, because, actor, is_meant=ends_all)
-                if keep is not None and not await keep(report):
-                    report.stopped_because = "another program has taken over"
-                    return report
-        except StripeAccountWrong as error:
-            report.stopped_because = error.what
-            return report
-        except (BillingUnavailable, BillingRefused, LedgerUnavailable) as error:
-            report.stopped_because = str(error)
-            return report
-        if report.held:
-            report.stopped_because = TOO_MANY_MISSING
-        return report
-
-    async def _note_disputes(self, pace: Pace) -> None:
-        """Find disputes whose event never came. A key that may not read them reconciles everything else."""
-        now = int(self._clock.now())
-        try:
-            async for dispute in list_open_disputes(self.billing, now, pace):
-                row = await self._ledger.find_customer_by_stripe(dispute.stripe_customer_id or "")
-                if row is not None:
-                    await self._ledger.note_dispute(dispute.dispute_id, row.customer_id, now)
-        except BillingRefused as error:
-            log.warning("disputes were not reconciled", reason=str(error))
-
     async def fetch_current(self, customer_id: str) -> Candidate | None:
         """The subscription that can be changed, as Stripe has it now, with the item that decides its plan.
 
@@ -325,62 +242,6 @@ class Sync:
             await self._publish(customer_id)
         except CapacityReduced:
             log.warning("change not in the cache yet", customer_id=customer_id)
-
-    async def _sync_one(self, row: CustomerRow, report: SyncReport, pace: Pace, because: str, actor: str) -> None:
-        if row.stripe_customer_id is None:
-            report.unbound += 1
-            return
-        for pause_s in (*_OUTAGE_PAUSES_S, None):
-            await pace.wait()
-            try:
-                async with self.billing.pace.turn():
-                    outcome = await self.sync_customer(row.customer_id, because, actor=actor, end_if_missing=False)
-            except BillingUnavailable:
-                if pause_s is None:
-                    raise
-                await asyncio.sleep(pause_s)
-                continue
-            except BillingRefused as error:
-                report.failed += 1
-                if isinstance(error, BillingKeyRefused) and _is_no_key(error, report):
-                    raise
-                log.warning("customer not synced", customer_id=row.customer_id, reason=str(error))
-                return
-            pace.took(outcome.requests)
-            _count(report, row.customer_id, outcome)
-            return
-
-    async def _end_one(
-        self, customer_id: str, report: SyncReport, pace: Pace, because: str, actor: str, *, is_meant: bool
-    ) -> None:
-        """End one whom Stripe does not have. After too many, who has something to lose is held unless it is meant."""
-        if not is_meant and not may_end(report.ended, report.checked):
-            recorded = await self._ledger.load_subscription(customer_id)
-            report.held += recorded is not None and recorded.status != CUSTOMER_DELETED
-            return
-        await pace.wait()
-        try:
-            outcome = await self.sync_customer(customer_id, because, actor=actor)
-        except BillingRefused as error:
-            report.failed += 1
-            log.warning("customer not ended", customer_id=customer_id, reason=str(error))
-        else:
-            pace.took(outcome.requests)
-            report.changed += outcome.changed
-            report.ended += outcome.changed
-
-
-def _is_no_key(error: BillingKeyRefused, report: SyncReport) -> bool:
-    """Whether the key reads nobody: then all would fail, and nothing would have been reconciled."""
-    return error.is_whole or (not report.checked and report.failed >= _REFUSED_AT_MOST)
-
-
-def _count(report: SyncReport, customer_id: str, outcome: SyncOutcome) -> None:
-    report.checked += 1
-    report.changed += outcome.changed
-    report.findings += [(customer_id, finding) for finding in outcome.findings]
-    if outcome.result == "missing":
-        report.missing.append(customer_id)
 
 
 def _in_short(subscription: Subscription | None) -> dict[str, str | None]:

@@ -21,8 +21,9 @@ from gateway.clock import Clock
 from gateway.core.alerts import BillingAlert, customers_missing, drift_repaired
 from gateway.core.reconciling import next_reconciliation
 from gateway.ledger import Ledger, ReconciliationRow
-from gateway.sync.customers import Sync
+from gateway.sync.customers import Cause, Sync
 from gateway.sync.ending import TOO_MANY_MISSING
+from gateway.sync.everyone import RECONCILIATION, sync_all
 from gateway.sync.reporting import MAX_PER_SECOND, SyncReport
 
 log = structlog.get_logger(__name__)
@@ -103,8 +104,7 @@ class Reconciler:
         ends_all: bool = False,
         started_at: int | None = None,
         per_second: float | None = None,
-        because: str = "reconciliation",
-        actor: str = "reconciliation",
+        cause: Cause = RECONCILIATION,
     ) -> SyncReport:
         """Reconcile now: go on with what was broken off, or begin.
 
@@ -115,8 +115,7 @@ class Reconciler:
             ends_all: End whomever Stripe does not have, however many.
             started_at: Only if the last one began then.
             per_second: Requests of Stripe; None: as the schedule says.
-            because: For the audit log.
-            actor: For the audit log.
+            cause: For the audit log.
 
         Raises:
             ReconciliationBusy: Another has it in hand.
@@ -131,13 +130,13 @@ class Reconciler:
             log.info("reconciliation goes on", after=row.cursor, checked=row.checked)
         is_complete = False
         try:
-            report = await self._sync.sync_all(
+            report = await sync_all(
+                self._sync,
                 progress,
                 after=(row.cursor or "") if after is None else after,
                 ends_all=ends_all,
                 per_second=per_second or self._schedule.per_second,
-                because=because,
-                actor=actor,
+                cause=cause,
                 keep=lambda so_far: self._keep(row, so_far),
             )
             # Everybody was read, so there is nothing to go on with: the next one is due when it is due.

@@ -9,6 +9,7 @@ from typing import Any
 from gateway.core.account import Subscription
 from gateway.ledger import Ledger
 from gateway.sync import EventWorker, Sync
+from gateway.sync.everyone import sync_all
 from tests.billing.conftest import CUS, DAY, NOW
 
 Deliver = Callable[..., Awaitable[bool]]
@@ -83,7 +84,7 @@ async def test_a_dispute_whose_event_never_came_is_found_by_reconciliation(
     account.dispute("du_1", "needs_response")
     account.dispute("du_2", "won")
     account.dispute("du_3", "needs_response", "cus_of_somebody_else")
-    report = await sync.sync_all(per_second=1000)
+    report = await sync_all(sync, per_second=1000)
     assert report.stopped_because is None
     assert (await load(ledger, customer)).flags == (("disputed", NOW),)
     assert await ledger.list_disputes(customer) == ("du_1",)

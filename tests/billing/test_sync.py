@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from gateway.core.errors import BillingUnavailable, CapacityReduced
 from gateway.ledger import CustomerUnknown, Ledger
 from gateway.sync import Sync
+from gateway.sync.everyone import sync_all
 
 NOW = 1_800_000_000
 DAY = 86_400
@@ -162,7 +163,7 @@ async def test_all_customers_are_read_and_the_report_says_what_changed(
     )
     account.put("cus_3", "active", "who_knows")
     seen: list[str] = []
-    report = await sync.sync_all(lambda step: seen.append(step.cursor), per_second=1000)
+    report = await sync_all(sync, lambda step: seen.append(step.cursor), per_second=1000)
     assert (report.checked, report.changed, report.unbound, report.failed) == (2, 2, 1, 0)
     assert (report.stopped_because, report.cursor) == (None, "customer0003")
     assert seen == [customer, "customer0002", "customer0003"]
@@ -173,7 +174,7 @@ async def test_reading_all_customers_keeps_the_pace(sync: Sync, ledger: Ledger, 
     for _ in range(4):
         account.put(f"cus_{await fresh_customer(ledger)}", "active")
     started_at = asyncio.get_running_loop().time()
-    await sync.sync_all(per_second=20)
+    await sync_all(sync, per_second=20)
     assert asyncio.get_running_loop().time() - started_at >= 3 / 20
 
 
@@ -184,7 +185,7 @@ async def test_reading_all_customers_goes_on_behind_the_cursor(
         customer_id="customer0003", user_id="three", now=NOW, stripe_customer_id="cus_3", actor="test"
     )
     account.put("cus_3", "active")
-    report = await sync.sync_all(after=customer, per_second=1000)
+    report = await sync_all(sync, after=customer, per_second=1000)
     assert report.checked == 1
     assert await ledger.load_subscription(customer) is None
 
@@ -195,7 +196,7 @@ async def test_a_long_outage_stops_with_a_cursor_to_resume_from(
 ) -> None:
     monkeypatch.setattr("gateway.sync.customers._OUTAGE_PAUSES_S", (0.01,))
     account.is_down = True
-    report = await sync.sync_all(per_second=1000)
+    report = await sync_all(sync, per_second=1000)
     assert report.stopped_because is not None
     assert report.cursor == ""
 
@@ -207,7 +208,7 @@ async def test_one_customer_missing_among_others_is_ended(
     other = await fresh_customer(ledger)
     account.put(f"cus_{other}", "active")
     del account.subscriptions[CUS]
-    report = await sync.sync_all(per_second=1000)
+    report = await sync_all(sync, per_second=1000)
     assert (report.missing, report.stopped_because) == ([customer], None)
     ended = await ledger.load_subscription(customer)
     assert ended is not None

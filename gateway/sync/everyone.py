@@ -1,0 +1,172 @@
+"""All customers read from Stripe and recorded, one after the other.
+
+Laws:
+- customers go in the order of their ids, so that whoever goes on behind the last one that is done misses nobody;
+- an outage is waited for; a customer that cannot be read is counted and left as it is, unless the key reads nobody;
+- a page is done when those are ended whom Stripe does not have (`sync.ending`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+
+from gateway.core.access import CUSTOMER_DELETED
+from gateway.core.errors import (
+    BillingKeyRefused,
+    BillingRefused,
+    BillingUnavailable,
+    LedgerUnavailable,
+    StripeAccountWrong,
+)
+from gateway.ledger import CustomerRow
+from gateway.sync.customers import Cause, Sync, SyncOutcome
+from gateway.sync.disputes import list_open_disputes
+from gateway.sync.ending import TOO_MANY_MISSING, may_end
+from gateway.sync.reporting import MAX_PER_SECOND, PAGE, Pace, SyncReport
+
+log = structlog.get_logger(__name__)
+
+_REFUSED_AT_MOST = 10
+"""If the key may not read the first so many customers, it may read none. One may fail by what few others have."""
+_OUTAGE_PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+RECONCILIATION = Cause(because="reconciliation", actor="reconciliation")
+"""The daily one, unless somebody asked for it."""
+
+
+async def sync_all(
+    sync: Sync,
+    progress: Callable[[SyncReport], None] | None = None,
+    *,
+    after: str = "",
+    ends_all: bool = False,
+    per_second: float = MAX_PER_SECOND,
+    cause: Cause = RECONCILIATION,
+    keep: Callable[[SyncReport], Awaitable[bool]] | None = None,
+) -> SyncReport:
+    """Read every customer again.
+
+    Customers whom Stripe does not have are ended before it is written down that their page is
+    done, unless they are so many that it may be a mistake.
+
+    Args:
+        sync: Reads and records each.
+        progress: Called after each customer.
+        after: Go on behind this customer: `cursor` of the report that stopped.
+        ends_all: End whomever Stripe does not have, however many.
+        per_second: At most so many requests a second.
+        cause: For the audit log.
+        keep: Called after each page, to write down how far it is. False: another goes on with it.
+
+    Returns:
+        The report. `stopped_because` says whether it is complete.
+    """
+    reading = _Reading(sync=sync, report=SyncReport(cursor=after), pace=Pace(per_second), cause=cause)
+    report = reading.report
+    try:
+        await sync.account.check()
+        if not after:
+            await reading.note_disputes()
+        while page := await sync.ledger.list_customers(after=report.cursor, limit=PAGE):
+            gone = len(report.missing)
+            for row in page:
+                await reading.read(row)
+                report.cursor = row.customer_id
+                if progress is not None:
+                    progress(report)
+            for customer_id in report.missing[gone:]:
+                await reading.end(customer_id, is_meant=ends_all)
+            if keep is not None and not await keep(report):
+                report.stopped_because = "another program has taken over"
+                return report
+    except StripeAccountWrong as error:
+        report.stopped_because = error.what
+        return report
+    except (BillingUnavailable, BillingRefused, LedgerUnavailable) as error:
+        report.stopped_because = str(error)
+        return report
+    if report.held:
+        report.stopped_because = TOO_MANY_MISSING
+    return report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reading:
+    """The steps of one read of all."""
+
+    sync: Sync
+    report: SyncReport
+    pace: Pace
+    cause: Cause
+
+    async def note_disputes(self) -> None:
+        """Find disputes whose event never came. A key that may not read them reconciles everything else."""
+        ledger, now = self.sync.ledger, int(self.sync.clock.now())
+        try:
+            async for dispute in list_open_disputes(self.sync.billing, now, self.pace):
+                row = await ledger.find_customer_by_stripe(dispute.stripe_customer_id or "")
+                if row is not None:
+                    await ledger.note_dispute(dispute.dispute_id, row.customer_id, now)
+        except BillingRefused as error:
+            log.warning("disputes were not reconciled", reason=str(error))
+
+    async def read(self, row: CustomerRow) -> None:
+        """Read and record one. Who is missing at Stripe is noted only."""
+        if row.stripe_customer_id is None:
+            self.report.unbound += 1
+            return
+        for pause_s in (*_OUTAGE_PAUSES_S, None):
+            await self.pace.wait()
+            try:
+                async with self.sync.billing.pace.turn():
+                    outcome = await self._sync(row.customer_id, end_if_missing=False)
+            except BillingUnavailable:
+                if pause_s is None:
+                    raise
+                await asyncio.sleep(pause_s)
+                continue
+            except BillingRefused as error:
+                self.report.failed += 1
+                if isinstance(error, BillingKeyRefused) and self._is_no_key(error):
+                    raise
+                log.warning("customer not synced", customer_id=row.customer_id, reason=str(error))
+                return
+            self.pace.took(outcome.requests)
+            self._count(row.customer_id, outcome)
+            return
+
+    async def end(self, customer_id: str, *, is_meant: bool) -> None:
+        """End one whom Stripe does not have. After too many, who has something to lose is held unless it is meant."""
+        if not is_meant and not may_end(self.report.ended, self.report.checked):
+            recorded = await self.sync.ledger.load_subscription(customer_id)
+            self.report.held += recorded is not None and recorded.status != CUSTOMER_DELETED
+            return
+        await self.pace.wait()
+        try:
+            outcome = await self._sync(customer_id, end_if_missing=True)
+        except BillingRefused as error:
+            self.report.failed += 1
+            log.warning("customer not ended", customer_id=customer_id, reason=str(error))
+        else:
+            self.pace.took(outcome.requests)
+            self.report.changed += outcome.changed
+            self.report.ended += outcome.changed
+
+    async def _sync(self, customer_id: str, *, end_if_missing: bool) -> SyncOutcome:
+        return await self.sync.sync_customer(
+            customer_id, self.cause.because, actor=self.cause.actor, end_if_missing=end_if_missing
+        )
+
+    def _count(self, customer_id: str, outcome: SyncOutcome) -> None:
+        self.report.checked += 1
+        self.report.changed += outcome.changed
+        self.report.findings += [(customer_id, finding) for finding in outcome.findings]
+        if outcome.result == "missing":
+            self.report.missing.append(customer_id)
+
+    def _is_no_key(self, error: BillingKeyRefused) -> bool:
+        """Whether the key reads nobody: then all would fail, and nothing would have been reconciled."""
+        return error.is_whole or (not self.report.checked and self.report.failed >= _REFUSED_AT_MOST)
