@@ -141,8 +141,8 @@ async def test_an_event_that_names_nobody_is_not_dropped_under_the_key_of_anothe
 async def test_one_that_was_broken_off_and_goes_on_with_the_wrong_key_ends_nobody(
     town: Town, restarted: Sync, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.sync.customers._OUTAGE_PAUSES_S", (0.01,))
-    monkeypatch.setattr("gateway.sync.customers.PAGE", 2)
+    monkeypatch.setattr("gateway.sync.everyone._OUTAGE_PAUSES_S", (0.01,))
+    monkeypatch.setattr("gateway.sync.everyone.PAGE", 2)
     await town.settle(6)
 
     def fail(report: SyncReport) -> None:
@@ -160,8 +160,8 @@ async def test_one_that_was_broken_off_and_goes_on_with_the_wrong_key_ends_nobod
 async def test_a_rest_of_deleted_customers_is_ended_by_one_that_goes_on_behind_the_others(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.sync.customers._OUTAGE_PAUSES_S", (0.01,))
-    monkeypatch.setattr("gateway.sync.customers.PAGE", 2)
+    monkeypatch.setattr("gateway.sync.everyone._OUTAGE_PAUSES_S", (0.01,))
+    monkeypatch.setattr("gateway.sync.everyone.PAGE", 2)
     await town.settle(4)
     del town.account.subscriptions["cus_3"], town.account.subscriptions["cus_4"]
 

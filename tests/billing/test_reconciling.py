@@ -109,7 +109,7 @@ async def test_one_that_was_broken_off_is_gone_on_with_by_another_when_its_claim
 async def test_an_outage_of_stripe_leaves_it_to_be_gone_on_with(
     sync: Sync, ledger: Ledger, account: Any, clock: SetClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.sync.customers._OUTAGE_PAUSES_S", (0.01,))
+    monkeypatch.setattr("gateway.sync.everyone._OUTAGE_PAUSES_S", (0.01,))
     await add(ledger, account, 2)
     one = reconciler(sync, ledger, clock)
     account.is_down = True
@@ -133,8 +133,8 @@ async def test_whom_stripe_does_not_have_is_ended_also_if_it_was_broken_off(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     missing, breaks_after = case
-    monkeypatch.setattr("gateway.sync.customers._OUTAGE_PAUSES_S", (0.01,))
-    monkeypatch.setattr("gateway.sync.customers.PAGE", 1)
+    monkeypatch.setattr("gateway.sync.everyone._OUTAGE_PAUSES_S", (0.01,))
+    monkeypatch.setattr("gateway.sync.everyone.PAGE", 1)
     customers = {number: await add(ledger, account, number) for number in (1, 2, 3)}
     for customer_id in customers.values():
         await sync.sync_customer(customer_id, "before")

@@ -194,7 +194,7 @@ async def test_reading_all_customers_goes_on_behind_the_cursor(
 async def test_a_long_outage_stops_with_a_cursor_to_resume_from(
     sync: Sync, account: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.sync.customers._OUTAGE_PAUSES_S", (0.01,))
+    monkeypatch.setattr("gateway.sync.everyone._OUTAGE_PAUSES_S", (0.01,))
     account.is_down = True
     report = await sync_all(sync, per_second=1000)
     assert report.stopped_because is not None
