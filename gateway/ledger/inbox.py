@@ -25,7 +25,7 @@ from gateway.ledger.database import Database
 from gateway.ledger.faults import is_undone
 from gateway.ledger.part import LedgerPart, append_audit, is_storable, note, unbroken
 from gateway.ledger.rows import InboxCounts, InboxRow
-from gateway.ledger.tables import INBOX
+from gateway.ledger.tables import INBOX, INBOX_IS_OPEN
 from gateway.ledger.together import Together
 
 KEPT_S: Final = 35 * 86_400
@@ -100,7 +100,7 @@ class Inbox(LedgerPart):
         Raises:
             LedgerUnavailable: The ledger cannot be used.
         """
-        is_due = (INBOX.c.status.in_(_OPEN), INBOX.c.due_at <= now)
+        is_due = (INBOX_IS_OPEN, INBOX.c.due_at <= now)
         # skip_locked: PostgreSQL only; SQLite has one writer at a time anyway
         oldest = (
             select(INBOX.c.position, INBOX.c.about)

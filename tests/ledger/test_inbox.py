@@ -199,21 +199,52 @@ async def test_one_call_forgets_a_bounded_number(ledger, store, monkeypatch):
     assert [await ledger.forget_events(101) for _ in range(3)] == [4, 1, 0]
 
 
-@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-async def test_counting_does_not_touch_the_done_events(ledger):
-    """A bound on work instead of time: the plan searches by status. PostgreSQL plans a small table by its size."""
+async def planned(ledger, beginning, ask):
+    """The steps in which SQLite runs the statement that begins so: a bound on work instead of time.
+
+    PostgreSQL plans a small table by its size.
+    """
     plans = []
 
     def explain(connection, _cursor, statement, parameters, *_):
-        if statement.startswith("SELECT inbox.status"):
-            plans.extend(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all())
+        if statement.startswith(beginning):
+            plans.append(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all())
 
     engine = ledger._database._engine.sync_engine
     event.listen(engine, "before_cursor_execute", explain)
-    await ledger.inbox_counts()
+    await ask()
+    event.remove(engine, "before_cursor_execute", explain)
     [plan] = plans
-    assert plan.detail.startswith("SEARCH inbox USING INDEX")
-    assert "(status=?" in plan.detail
+    return [step.detail for step in plan]
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+async def test_counting_does_not_touch_the_done_events(ledger):
+    [step] = await planned(ledger, "SELECT inbox.status", ledger.inbox_counts)
+    assert step.startswith("SEARCH inbox USING INDEX")
+    assert "(status=?" in step
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+async def test_a_claim_reads_what_it_takes_however_much_waits(ledger):
+    """It holds the write lock, for which a webhook waits: to read all that waits took a tenth of a second."""
+    steps = await planned(ledger, "WITH", lambda: claim(ledger))
+    of_inbox = [step for step in steps if " inbox " in step]
+    assert [step.split("USING ")[1] for step in of_inbox] == [
+        "INTEGER PRIMARY KEY (rowid=?)",
+        "INDEX ix_inbox_waiting",
+        "INDEX ix_inbox_waiting_about (about=?)",
+    ]
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+async def test_events_are_finished_by_their_ids(ledger, store):
+    await store("evt_1")
+    await claim(ledger)
+    steps = await planned(
+        ledger, "UPDATE inbox", lambda: ledger.finish_events(["evt_1"], "w1", now=100, outcome="synced")
+    )
+    assert steps == ["SEARCH inbox USING INDEX sqlite_autoindex_inbox_1 (event_id=?)"]
 
 
 async def test_a_number_of_an_event_is_never_given_again(ledger, store):
