@@ -108,7 +108,8 @@ def stripe_change(what: str) -> Change:
     """The ledger belongs to another Stripe account, or to another mode of it; `what` says which."""
     return Change(
         subject="stripe",
-        what=f"{what} Its customers and subscriptions do not exist there: nobody who has an account could buy or pay.",
+        what=f"{what} Its customers and subscriptions do not exist there: nobody who has an account could buy or pay, "
+        "and no usage is reported.",
         fix="Set STRIPE_SECRET_KEY back, or give the other account a ledger of its own (TIERGATE_LEDGER_URL or "
         "TIERGATE_DATA_DIR). To go on with this one, in which then nobody has a subscription: "
         "`tiergate ledger accept stripe`.",

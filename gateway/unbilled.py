@@ -3,7 +3,8 @@
 A subscription that ends in the middle of its period gets no invoice for what was used, unless whoever ends it asks
 for one (`invoice_now`, https://docs.stripe.com/api/subscriptions/cancel): Stripe discards it. So does a customer that
 is deleted. This program ends no subscription that runs; what others end is looked at here, once: Stripe is asked for
-the customer's invoices, and units that none of them asks for are noted with their window, logged and counted.
+the customer's invoices, and units that none of them asks for are noted with their window, logged and counted. In
+another account nobody has invoices, so nothing is asked under a key that is not of the ledger's (`sync.account`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import structlog
 from gateway.core.errors import BillingRefused, BillingUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from gateway.billing import Billing
     from gateway.clock import Clock
@@ -31,11 +32,28 @@ _PAGE = 100
 
 
 class Unbilled:
-    """Finds overage that is on no invoice."""
+    """Finds overage that is on no invoice.
 
-    def __init__(self, *, ledger: Ledger, billing: Billing, clock: Clock, metrics: Metrics) -> None:
+    Args:
+        ledger: What was used.
+        billing: Who is asked.
+        check_account: Returns if the key is of the ledger's account; else it raises what `sync.account` does.
+        clock: Unix seconds.
+        metrics: What is not billed.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        billing: Billing,
+        check_account: Callable[[], Awaitable[None]],
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
         self._ledger = ledger
         self._billing = billing
+        self._check_account = check_account
         self._clock = clock
         self._metrics = metrics
 
@@ -48,18 +66,28 @@ class Unbilled:
         Raises:
             LedgerUnavailable: The next time goes on.
         """
-        closed, after = 0, ("", "", 0)
-        until = int(self._clock.now()) - LOOKED_AT_AFTER_S
-        while page := await self._ledger.list_ended_windows(until, after=after, limit=_PAGE):
+        closed, until = 0, int(self._clock.now()) - LOOKED_AT_AFTER_S
+        page = await self._ledger.list_ended_windows(until, limit=_PAGE)
+        if not page or not await self._may_ask():
+            return 0
+        while page:
             for row in page:
-                after = (row.customer_id, row.meter, row.window_starts_at)
                 try:
                     closed += await self._close(row)
                 except BillingUnavailable:
                     return closed
                 except BillingRefused as error:
                     log.warning("invoices could not be read", customer_id=row.customer_id, reason=str(error))
+            after = (page[-1].customer_id, page[-1].meter, page[-1].window_starts_at)
+            page = await self._ledger.list_ended_windows(until, after=after, limit=_PAGE)
         return closed
+
+    async def _may_ask(self) -> bool:
+        try:
+            await self._check_account()
+        except (BillingUnavailable, BillingRefused):  # the check logs an account that is not ours
+            return False
+        return True
 
     async def _close(self, row: EndedWindowRow) -> bool:
         customer = await self._ledger.find_customer(row.customer_id)

@@ -100,19 +100,20 @@ async def shop(parts: Parts) -> AsyncIterator[Shop]:
         billing = await Billing.open(StripeOptions(secret_key=now.key, base_url=now.stripe_url))
         parts.clock.time = now.simulator.now()
         try:
-            reporter = Reporter(
-                ledger=parts.ledger,
-                billing=billing,
-                policy=parts.policy,
-                clock=parts.clock,
-                metrics=parts.metrics,
-            )
             sync = Sync(
                 ledger=parts.ledger,
                 billing=billing,
                 policy=parts.policy,
                 publish=parts.publisher.publish,
                 clock=parts.clock,
+            )
+            reporter = Reporter(
+                ledger=parts.ledger,
+                billing=billing,
+                check_account=sync.account.check,
+                policy=parts.policy,
+                clock=parts.clock,
+                metrics=parts.metrics,
             )
             made = Shop(parts, billing, now.simulator, reporter, sync)
             await made.sell()

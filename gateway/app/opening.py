@@ -166,12 +166,15 @@ async def open_runtime(settings: Settings, *, proxies: bool = True) -> AsyncIter
             reporter=Reporter(
                 ledger=ledger,
                 billing=billing,
+                check_account=sync.account.check,
                 policy=policy,
                 clock=clock,
                 metrics=metrics,
                 options=ReportingOptions(hold_s=settings.meter_report_interval_s),
             ),
-            unbilled=Unbilled(ledger=ledger, billing=billing, clock=clock, metrics=metrics),
+            unbilled=Unbilled(
+                ledger=ledger, billing=billing, check_account=sync.account.check, clock=clock, metrics=metrics
+            ),
             events=EventWorker(ledger=ledger, sync=sync, clock=clock),
             reconciler=Reconciler(
                 ledger=ledger,

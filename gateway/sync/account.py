@@ -1,7 +1,7 @@
 """Is the Stripe key of the account that the ledger belongs to?
 
-Law: until that is proven nobody is ended, bound to a Stripe customer, or sold anything, because in another account
-nobody is there, and whoever pays there has not paid here.
+Law: until that is proven nobody is ended, bound to a Stripe customer, or sold anything, and no usage is reported,
+because in another account nobody is there, and whoever pays there has not paid here.
 
 | the key may read its account | the ledger knows its account | proven if                                |
 |------------------------------|------------------------------|------------------------------------------|

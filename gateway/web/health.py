@@ -172,7 +172,7 @@ def _no_ledger(detail: str) -> tuple[Check, Check]:
 
 
 def _account_trouble(runtime: Runtime) -> tuple[Check, ...]:
-    """Calls are served with any Stripe key; nothing is sold, bound or ended with one of another account."""
+    """Calls are served with any Stripe key; nothing is sold, bound, ended or billed by one of another account."""
     if runtime.sync.account.trouble is None:
         return ()
     change = stripe_change(runtime.sync.account.trouble)

@@ -15,7 +15,7 @@ from gateway.core.switching import SwitchTerms
 from gateway.ledger import UsageTotal
 from gateway.reporting import Reporter, ReportingOptions
 from gateway.statements import draw_up
-from gateway.sync import PlanChanges
+from gateway.sync import LedgerAccount, PlanChanges
 from gateway.telemetry import Metrics
 from gateway.unbilled import Unbilled
 from tests.billing.conftest import opened
@@ -55,6 +55,7 @@ class Seller:
         reporter = Reporter(
             ledger=self.shop.ledger,
             billing=self.shop.billing,
+            check_account=self.shop.sync.account.check,
             policy=self.shop.sync._policy,
             clock=self.shop.sandbox.clock,
             metrics=self.metrics,
@@ -68,7 +69,11 @@ class Seller:
 
     async def find(self) -> int:
         return await Unbilled(
-            ledger=self.shop.ledger, billing=self.shop.billing, clock=self.shop.sandbox.clock, metrics=self.metrics
+            ledger=self.shop.ledger,
+            billing=self.shop.billing,
+            check_account=self.shop.sync.account.check,
+            clock=self.shop.sandbox.clock,
+            metrics=self.metrics,
         ).find()
 
     async def lost(self) -> list[tuple[str, int | None]]:
@@ -188,6 +193,7 @@ async def test_reports_wait_for_a_key_that_works(seller: Seller) -> None:
         reporter = Reporter(
             ledger=shop.ledger,
             billing=revoked,
+            check_account=LedgerAccount(ledger=shop.ledger, billing=revoked, clock=shop.sandbox.clock).check,
             policy=shop.sync._policy,
             clock=shop.sandbox.clock,
             metrics=seller.metrics,

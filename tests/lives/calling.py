@@ -144,6 +144,7 @@ class Calling:
         return Reporter(
             ledger=town.ledger,
             billing=town.billing,
+            check_account=town.sync.account.check,
             policy=policy or self.policy,
             clock=town.clock,
             metrics=self.metrics,

@@ -209,6 +209,7 @@ async def test_nothing_is_sent_again_once_stripe_may_have_forgotten_that_it_took
     await Seen().settle(town, buyer, starts_at, 5)
     await town.calling.reporter().report_due()
     await town.simulator.advance(61)
+    await town.sync.account.check()  # so that the first thing asked is to take the report
     process = Process(fate_of=lambda kind, _: "unknown" if kind == "stripe" else "done")
     await run_in(process, town.calling.reporter().report_due())
     (row,) = await reports(town, buyer, starts_at)
@@ -254,6 +255,7 @@ async def test_sending_again_does_not_forget_that_stripe_may_have_taken_the_firs
     await Seen().settle(town, buyer, starts_at, 5)
     await town.calling.reporter().report_due()
     await town.simulator.advance(61)
+    await town.sync.account.check()  # so that the first thing asked is to take the report
     process = Process(fate_of=lambda kind, _: "unknown" if kind == "stripe" else "done")
     await run_in(process, town.calling.reporter().report_due())
     (first,) = await reports(town, buyer, starts_at)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 _ALLOWANCE, _TARIFF, _LOOK = "gateway/core/allowance.py", "gateway/core/tariff.py", "gateway/core/metering.py"
-_REPORTER, _LEDGER, _STRIPE = "gateway/reporting.py", "gateway/ledger/metering.py", "gateway/billing/meter_events.py"
+_REPORTER, _DESCRIBED = "gateway/reporting/reporter.py", "gateway/reporting/describing.py"
+_LEDGER, _STRIPE = "gateway/ledger/metering.py", "gateway/billing/meter_events.py"
 _CHARGED, _BOUGHT, _LOOKED = (
     ("tests/test_overage.py",),
     ("tests/core/test_tariff.py",),
@@ -107,11 +108,18 @@ MUTANTS = (
         _REPORTED,
     ),
     Mutant(
+        "usage is reported to whatever account the key is of",
+        _REPORTER,
+        "        if (trouble := await proof.find_trouble()) is None:\n",
+        "        if (trouble := None) is None:\n",
+        ("tests/billing/test_account_of_usage.py",),
+    ),
+    Mutant(
         "a report is sent before it is written",
         _REPORTER,
         "            is_ours = await self._ledger.begin_report(turn, window, report, self._now())\n"
-        "            if not is_ours or not await self._send(report):\n",
-        "            is_sent = await self._send(report)\n"
+        "            if not is_ours or not await self._send(report, proof):\n",
+        "            is_sent = await self._send(report, proof)\n"
         "            if not await self._ledger.begin_report(turn, window, report, self._now()) or not is_sent:\n",
         _REPORTED,
     ),
@@ -124,7 +132,7 @@ MUTANTS = (
     ),
     Mutant(
         "units of a subscription that ended count in the period of the next",
-        _REPORTER,
+        _DESCRIBED,
         "ends_at = min(ends_at, next_at)",
         "ends_at = max(ends_at, next_at)",
         _REPORTED,

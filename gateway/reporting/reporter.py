@@ -7,55 +7,47 @@ nothing twice. Steps, between any two of which it may stop:
 
     take the turn, look, write the report, note the try, tell Stripe, note the answer, give the turn up
 
-A refused key is waited for like an outage. A report is given up (dead), and somebody must look, where Stripe keeps
-refusing the report, where it is too old for Stripe, or where nobody could tell for a day whether Stripe took it: then
-Stripe may not know its identifier any more, and sending it again might bill it twice.
+Stripe is told nothing under a key that is not of the ledger's account (`sync.account`). That is asked once a run, by
+the first report that is to be sent, and waited for like an outage, and so is a refused key. A report is given up
+(dead), and somebody must look, where Stripe keeps refusing the report, where it is too old for Stripe, or where nobody
+could tell for a day whether Stripe took it: then Stripe may not know its identifier any more, and sending it again
+might bill it twice.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 from uuid import uuid4
 
 import structlog
 
-from gateway.core.access import decide_access
-from gateway.core.allowance import carried_item
-from gateway.core.errors import BillingKeyRefused, BillingRefused, BillingUnavailable, TiergateError
-from gateway.core.limits import Quota
+from gateway.core.errors import (
+    BillingKeyRefused,
+    BillingRefused,
+    BillingUnavailable,
+    StripeAccountWrong,
+    TiergateError,
+)
 from gateway.core.metering import KNOWN_FOR_S, Running, happened_at, is_too_old, look, report_identifier
-from gateway.core.window import month_window, quota_window
 from gateway.ledger import MeterReportRow
+from gateway.reporting.describing import describe
+from gateway.reporting.options import ReportingOptions
+from gateway.reporting.proof import Proof
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from gateway.billing import Billing
     from gateway.clock import Clock
     from gateway.core.account import Account
     from gateway.core.policy import Policy
     from gateway.ledger import Ledger, MeteredWindowRow, MeterTurn
+    from gateway.reporting.proof import Trouble
     from gateway.telemetry import Metrics
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportingOptions:
-    """How reporting paces itself."""
-
-    hold_s: int = 60
-    """How long a total must have stood while its window is open; and at most one report in so long."""
-    pauses_s: tuple[int, ...] = (5, 15, 60, 180, 300)
-    """Seconds after each try that failed; the last one is repeated. An invoice waits for an hour."""
-    refusals: int = 8
-    """A report that Stripe refuses so often is dead: some 20 minutes."""
-    lease_s: int = 120
-    """How long a turn lasts: longer than a try, which has its own deadline."""
-    batch: int = 20
-    """Turns that one worker takes at once."""
-    at_once: int = 4
-    """Calls to Stripe at once."""
 
 
 class HoldsPolicy(Protocol):
@@ -68,13 +60,24 @@ class HoldsPolicy(Protocol):
 
 
 class Reporter:
-    """Reports what is due."""
+    """Reports what is due.
+
+    Args:
+        ledger: What was used, and the reports.
+        billing: Who is told.
+        check_account: Returns if the key is of the ledger's account; else it raises what `sync.account` does.
+        policy: What is billed by which meter.
+        clock: Unix seconds.
+        metrics: What was reported, and what waits.
+        options: How it paces itself.
+    """
 
     def __init__(
         self,
         *,
         ledger: Ledger,
         billing: Billing,
+        check_account: Callable[[], Awaitable[None]],
         policy: HoldsPolicy,
         clock: Clock,
         metrics: Metrics,
@@ -82,6 +85,7 @@ class Reporter:
     ) -> None:
         self._ledger = ledger
         self._billing = billing
+        self._check_account = check_account
         self._policy = policy
         self._clock = clock
         self._metrics = metrics
@@ -97,7 +101,7 @@ class Reporter:
         Raises:
             LedgerUnavailable: Turns that were taken run out by themselves.
         """
-        options, done = self._options, 0
+        options, done, proof = self._options, 0, Proof(self._check_account)
         seen: set[tuple[str, str]] = set()
         while True:
             turns = await self._ledger.claim_meters(
@@ -105,7 +109,7 @@ class Reporter:
             )
             for start in range(0, len(turns), options.at_once):
                 done += sum(
-                    await asyncio.gather(*(self._work(turn) for turn in turns[start : start + options.at_once]))
+                    await asyncio.gather(*(self._work(turn, proof) for turn in turns[start : start + options.at_once]))
                 )
             whose = {(turn.customer_id, turn.meter) for turn in turns}
             if len(turns) < options.batch or whose <= seen:
@@ -117,10 +121,10 @@ class Reporter:
         self._metrics.meter_late_seconds.set(0 if look_at is None else max(0, self._now() - look_at))
         return done
 
-    async def _work(self, turn: MeterTurn) -> int:
+    async def _work(self, turn: MeterTurn, proof: Proof) -> int:
         """What is due of one customer and meter. How many reports are done; a turn that fails runs out by itself."""
         try:
-            done = await self._report(turn)
+            done = await self._report(turn, proof)
             await self._ledger.release_meter(turn)
         except TiergateError:
             raise
@@ -129,11 +133,11 @@ class Reporter:
             return 0
         return done
 
-    async def _report(self, turn: MeterTurn) -> int:
+    async def _report(self, turn: MeterTurn, proof: Proof) -> int:
         """In order: a report that cannot be sent holds up what comes after it."""
         done = 0
         while (waiting := await self._ledger.find_open_report(turn)) is not None:
-            if waiting.due_at > self._now() or not await self._send(waiting):
+            if waiting.due_at > self._now() or not await self._send(waiting, proof):
                 return done
             done += 1
         account = await self._ledger.load_account(turn.customer_id)
@@ -142,7 +146,7 @@ class Reporter:
             if report is None:
                 continue
             is_ours = await self._ledger.begin_report(turn, window, report, self._now())
-            if not is_ours or not await self._send(report):
+            if not is_ours or not await self._send(report, proof):
                 break
             done += 1
         return done
@@ -150,7 +154,7 @@ class Reporter:
     async def _look(self, window: MeteredWindowRow, account: Account | None) -> MeterReportRow | None:
         """Note what is seen of a window; the report that is to be made of it now, if one is."""
         now = self._now()
-        known = self._describe(window, account, now)
+        known = describe(window, self._policy.current, account, now)
         if known.window_ends_at is None or known.stripe_meter is None:
             log.error("no tier bills this overage any more", customer_id=window.customer_id, meter=window.meter)
             await self._ledger.note_window(replace(known, look_at=now + self._options.hold_s))
@@ -185,42 +189,21 @@ class Reporter:
             due_at=now,
         )
 
-    def _describe(self, window: MeteredWindowRow, account: Account | None, now: int) -> MeteredWindowRow:
-        """The window with its end, what it includes, and Stripe's meter: of the tier in force, else as it was known."""
-        policy, starts_at = self._policy.current, window.window_starts_at
-        ends_at, included, stripe_meter = window.window_ends_at, window.included, window.stripe_meter
-        if ends_at is None:
-            ends_at = month_window(starts_at, starts_at)[1]
-            if account is not None and quota_window(account, starts_at, None)[0] == starts_at:
-                ends_at = quota_window(account, starts_at, None)[1]
-        if account is not None and starts_at < (next_at := quota_window(account, now, None)[0]):
-            ends_at = min(ends_at, next_at)  # another subscription began before this one's period was over
-        access = None if account is None else decide_access(account, policy, now)
-        if account is not None and access is not None and access.tier is not None and now < ends_at:
-            for limit in access.tier.limits:
-                if isinstance(limit, Quota) and (limit.meter, limit.window_s, limit.group) == (
-                    window.meter,
-                    None,
-                    None,
-                ):
-                    included = limit.units
-            for overage in access.tier.overages:
-                if overage.meter == window.meter and carried_item(policy, account, access, overage) is not None:
-                    stripe_meter = overage.stripe_meter
-        if stripe_meter is None:
-            any_tier = (one for tier in policy.tiers.values() for one in tier.overages if one.meter == window.meter)
-            stripe_meter = next((one.stripe_meter for one in any_tier), None)
-        return replace(window, window_ends_at=ends_at, included=included or 0, stripe_meter=stripe_meter)
-
-    async def _send(self, report: MeterReportRow) -> bool:
+    async def _send(self, report: MeterReportRow, proof: Proof) -> bool:
         """Whether Stripe has it now, or it is given up, so that what comes after it may go on."""
+        if (trouble := await proof.find_trouble()) is None:
+            return await self._tell(report)
+        await self._wait(report, trouble)
+        return False
+
+    async def _tell(self, report: MeterReportRow) -> bool:
         now = self._now()
         customer = await self._ledger.find_customer(report.customer_id)
         stripe_customer_id = None if customer is None else customer.stripe_customer_id
         hopeless = _why_hopeless(report, now)
         if hopeless is not None or stripe_customer_id is None:
             return await self._give_up(report, hopeless or "the customer has no account at Stripe")
-        pause_s = self._options.pauses_s[min(report.attempts, len(self._options.pauses_s) - 1)]
+        pause_s = self._pause_s(report)
         await self._ledger.try_report(report, now=now, due_at=now + pause_s)
         try:
             is_new = await self._billing.meter_events.send(
@@ -235,7 +218,8 @@ class Reporter:
             await self._not_sent(report, error, pause_s, is_unknown=True)
             return False
         except BillingKeyRefused as error:
-            await self._not_sent(report, error, self._options.pauses_s[-1], is_unknown=False, counts=False)
+            self._metrics.meter_reports.labels("refused").inc()
+            await self._wait(report, error)
             return False
         except BillingRefused as error:
             if report.attempts + 1 >= self._options.refusals:
@@ -255,19 +239,28 @@ class Reporter:
         )
         return True
 
+    async def _wait(self, report: MeterReportRow, trouble: Trouble) -> None:
+        """The report is as before: it is not to blame for the trouble with the key, or with Stripe."""
+        is_outage = isinstance(trouble, BillingUnavailable) and not isinstance(trouble, StripeAccountWrong)
+        pause_s = self._pause_s(report) if is_outage else self._options.pauses_s[-1]
+        reason = trouble.what if isinstance(trouble, StripeAccountWrong) else str(trouble)
+        await self._delay(report, reason, pause_s, is_unknown=False, counts=False)
+
     async def _not_sent(
-        self,
-        report: MeterReportRow,
-        error: BillingRefused | BillingUnavailable,
-        pause_s: int,
-        *,
-        is_unknown: bool,
-        counts: bool = True,
+        self, report: MeterReportRow, error: BillingRefused | BillingUnavailable, pause_s: int, *, is_unknown: bool
     ) -> None:
         self._metrics.meter_reports.labels("unanswered" if is_unknown else "refused").inc()
-        log.warning("overage not reported yet", identifier=report.identifier, next_try_s=pause_s, reason=str(error))
+        await self._delay(report, str(error), pause_s, is_unknown=is_unknown, counts=True)
+
+    async def _delay(
+        self, report: MeterReportRow, reason: str, pause_s: int, *, is_unknown: bool, counts: bool
+    ) -> None:
+        log.warning("overage not reported yet", identifier=report.identifier, next_try_s=pause_s, reason=reason)
         until = self._now() + pause_s
-        await self._ledger.delay_report(report, until=until, error=str(error), is_unknown=is_unknown, counts=counts)
+        await self._ledger.delay_report(report, until=until, error=reason, is_unknown=is_unknown, counts=counts)
+
+    def _pause_s(self, report: MeterReportRow) -> int:
+        return self._options.pauses_s[min(report.attempts, len(self._options.pauses_s) - 1)]
 
     async def _give_up(self, report: MeterReportRow, error: str) -> bool:
         self._metrics.meter_reports.labels("dead").inc()
