@@ -16,7 +16,6 @@ _WITHOUT_MINOR_UNIT = frozenset(
         "mga",
         "pyg",
         "rwf",
-        "ugx",
         "vnd",
         "vuv",
         "xaf",
@@ -25,7 +24,8 @@ _WITHOUT_MINOR_UNIT = frozenset(
     ]
 )
 _THREE_DIGITS = frozenset(["bhd", "jod", "kwd", "omr", "tnd"])
-"""Source: https://docs.stripe.com/currencies#minor-units"""
+"""Source: https://docs.stripe.com/currencies#minor-units. Amounts of ISK and UGX are hundredths at Stripe (its special
+cases), although nobody pays in any."""
 _AMOUNT = re.compile(r"([0-9]{1,12}(?:_[0-9]{3})*)(?:\.([0-9]{1,3}))?")
 _CURRENCY = re.compile(r"[a-z]{3}")
 

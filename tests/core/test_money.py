@@ -21,6 +21,13 @@ def test_an_amount_may_be_written_shorter(text, currency, amount):
     assert parse_amount(text, currency) == amount
 
 
+@pytest.mark.parametrize("currency", ["ugx", "isk"])
+def test_currencies_that_stripe_counts_in_hundredths_which_do_not_exist_are_read_as_it_writes_them(currency):
+    """Source: https://docs.stripe.com/currencies#special-cases"""
+    assert parse_amount("5", currency) == 500
+    assert money_text(500, currency) == f"5.00 {currency.upper()}"
+
+
 @pytest.mark.parametrize("text", ["", "-1", "1.234", "1,5", "1e3", "50 USD", "9" * 13, "999999999999"])
 def test_what_is_no_amount_is_refused(text):
     with pytest.raises(MoneyInvalid):
