@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import os
 import shutil
+import sqlite3
 import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -14,7 +17,9 @@ import pytest
 
 from gateway.app import open_runtime
 from gateway.cache import CacheUnavailable
+from gateway.installation import InstallationChanged
 from gateway.settings import load_settings
+from gateway.web.billing_watch import watch_billing
 from tests.conftest import POLICY
 from tests.processes import program, working_in
 
@@ -86,3 +91,48 @@ async def test_who_shares_an_embedded_cache_takes_it_over_when_its_owner_ends(se
             await answers(other.cache)
             assert len(cache_servers(settings)) == 1
     assert cache_servers(settings) == set()
+
+
+def set_revision(settings, revision):
+    """As if another version had migrated the ledger."""
+    with contextlib.closing(sqlite3.connect(settings.ledger_dsn.removeprefix("sqlite:///"))) as ledger:
+        ledger.execute("UPDATE alembic_version SET version_num = ?", [revision])
+        ledger.commit()
+
+
+async def test_a_ledger_of_a_newer_version_is_served_from_and_still_refuses_another_pepper(settings, monkeypatch):
+    """While a newer version takes over, a worker of this one may have to start again."""
+    async with open_runtime(settings):
+        pass
+    set_revision(settings, "9999")
+    async with open_runtime(settings) as runtime:
+        assert await runtime.ledger.find_tables() == "newer"
+    monkeypatch.setenv("TIERGATE_KEY_PEPPER", "00112233445566778899aabbccddeeff")
+    with pytest.raises(InstallationChanged):
+        async with open_runtime(load_settings()):
+            pass
+
+
+@pytest.mark.usefixtures("settings")
+async def test_the_seller_is_told_of_each_hour_in_which_events_died(monkeypatch):
+    monkeypatch.setenv("TIERGATE_ALERT_URL", "http://127.0.0.1:9/hooks")
+    monkeypatch.setenv("TIERGATE_ALERT_SECRET", "whsec_" + "YSBzZWNyZXQgb2YgdHdlbnR5LWZvdXIgYg==")
+    async with open_runtime(load_settings()) as runtime:
+        ledger, now = runtime.ledger, int(runtime.clock.now())
+        for event_id in ("evt_1", "evt_2"):
+            await ledger.store_event(
+                event_id=event_id,
+                type="invoice.paid",
+                stripe_customer_id=None,
+                livemode=False,
+                api_version=None,
+                payload="{}",
+                now=now,
+            )
+        await ledger.claim_events(worker="w", now=now, lease_s=9000, limit=2)
+        for event_id, died_at in (("evt_2", now), ("evt_1", now + 7200)):  # the older one hours after the newer one
+            await ledger.bury_event(event_id, "w", now=died_at, error="refused")
+            await watch_billing(runtime)
+        await watch_billing(runtime)  # no news
+        told = [json.loads(alert.body)["data"] for alert in await ledger.list_alerts()]
+        assert sorted((one["dead"], one["newest_id"]) for one in told) == [(1, "evt_2"), (2, "evt_1")]

@@ -200,13 +200,19 @@ def _leasing(settings: Settings, cache: Cache, clock: Clock, metrics: Metrics) -
 
 
 async def bring_up_to_date(ledger: Ledger, settings: Settings) -> None:
-    """Create or update the ledger's tables if they are not those of this version; refuse settings of another ledger.
+    """Create or update the ledger's tables if they are older than this version; refuse settings of another ledger.
+
+    While a newer version takes over, gateways of this one go on, and their workers start again: what a version
+    adds to the tables does not concern those before it.
 
     Raises:
         LedgerUnavailable: They may not be.
         InstallationChanged: The ledger was made with another Stripe account or pepper.
     """
-    if not await ledger.is_migrated():
+    tables = await ledger.find_tables()
+    if tables == "newer":
+        log.warning("the ledger is of a newer version of tiergate: put that version in this gateway's place")
+    elif tables != "current":
         await asyncio.to_thread(migrate, settings.ledger_dsn)
     await check_installation(ledger, settings, now=int(make_clock(settings).now()))
 

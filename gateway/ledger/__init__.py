@@ -24,7 +24,7 @@ from gateway.ledger.errors import (
     UserExists,
 )
 from gateway.ledger.history import DAY_S, HOUR_S
-from gateway.ledger.inbox import KEPT_S as EVENTS_KEPT_S
+from gateway.ledger.inbox_care import KEPT_S as EVENTS_KEPT_S
 from gateway.ledger.installation import STRIPE_ACCOUNT
 from gateway.ledger.ledger import Ledger, Tables
 from gateway.ledger.meter_proof import KEPT_S as REPORTS_KEPT_S

@@ -19,6 +19,7 @@ from gateway.ledger.disputes import Disputes
 from gateway.ledger.faults import NOT_MIGRATED
 from gateway.ledger.history import UsageHistory
 from gateway.ledger.inbox import Inbox
+from gateway.ledger.inbox_care import InboxCare
 from gateway.ledger.installation import Installation
 from gateway.ledger.keys import Keys
 from gateway.ledger.meter_proof import MeterProof
@@ -44,6 +45,7 @@ class Ledger(
     Accounts,
     Disputes,
     Inbox,
+    InboxCare,
     Checkouts,
     ChangeTurns,
     Usage,

@@ -63,8 +63,9 @@ class WorkerOptions:
     first_pause_s: float = 2.0
     longest_pause_s: float = 300.0
     """Pauses between tries double from the first to the longest, give or take half."""
-    drain_s: float = 10.0
-    """Seconds that work in progress has to end at shutdown; then its events are given back."""
+    drain_s: float = 3.0
+    """Seconds that work in progress has to end at shutdown; then its events are given back. What a process has to do
+    last, to settle what was counted above all, waits for it."""
     swept_s: int = 3 * _DAY_S
     """How far back a sweep looks for undelivered events."""
 
@@ -133,7 +134,10 @@ class EventWorker:
                 if claimed < self._options.batch:
                     await self._rest()
         finally:
-            await self._drain()
+            draining = asyncio.create_task(self._drain())
+            while not draining.done():
+                with contextlib.suppress(asyncio.CancelledError):  # whoever ends us asks more than once
+                    await asyncio.shield(draining)
 
     async def work_once(self) -> int:
         """Claim and work off one batch.
@@ -292,7 +296,10 @@ class EventWorker:
         finally:
             self._batch.cancel()
         await asyncio.wait([self._batch])
-        for row in tuple(self._held.values()):
-            now = int(self._clock.now())
-            answer = self._ledger.retry_event(row.event_id, self._worker, next_attempt_at=now, error="shut down")
-            await self._release(row, answer)
+        if not self._held:
+            return
+        event_ids, self._held = tuple(self._held), {}
+        try:
+            await self._ledger.give_events_back(event_ids, self._worker, now=int(self._clock.now()))
+        except LedgerUnavailable:
+            log.warning("events not given back; their claims will run out", event_ids=event_ids)

@@ -30,14 +30,15 @@ async def watch_billing(runtime: Runtime) -> None:
 
 async def _tell_of_dead_events(runtime: Runtime, now: int) -> None:
     channels = runtime.reconciler.channels
-    newest = await runtime.ledger.list_events(status="dead", limit=1) if channels else []
-    for row in newest:
-        counts = await runtime.ledger.inbox_counts()
-        alert = events_dead(
-            dead=counts.by_status["dead"],
-            newest_type=row.type,
-            newest_id=row.event_id,
-            died_at=row.finished_at or row.received_at,
-            at=now,
-        )
-        await runtime.ledger.record_alert(alert, channels)
+    row = await runtime.ledger.find_last_dead() if channels else None
+    if row is None:
+        return
+    counts = await runtime.ledger.inbox_counts()
+    alert = events_dead(
+        dead=counts.by_status["dead"],
+        newest_type=row.type,
+        newest_id=row.event_id,
+        died_at=row.finished_at or row.received_at,
+        at=now,
+    )
+    await runtime.ledger.record_alert(alert, channels)

@@ -422,6 +422,22 @@ async def test_work_that_does_not_end_at_shutdown_is_given_back(
 
 
 @pytest.mark.usefixtures("customer")
+async def test_a_shutdown_that_asks_twice_gets_the_events_back_all_the_same(
+    new_worker: NewWorker, deliver: Deliver, ledger: Ledger, account: Any
+) -> None:
+    """As the group of background tasks does after a second: its claim would hold the event for two minutes."""
+    await deliver("evt_1", "customer.subscription.updated", SUB)
+    await deliver("evt_2", "customer.subscription.updated", SUB)
+    account.gates = [asyncio.Event()]
+    running = asyncio.create_task(new_worker(drain_s=0.1).run())
+    await account.was_read.wait()
+    while not running.done():
+        running.cancel()
+        await asyncio.sleep(0)
+    assert await fate(ledger, "evt_1") == await fate(ledger, "evt_2") == ("pending", "shut down")
+
+
+@pytest.mark.usefixtures("customer")
 async def test_a_ledger_that_is_away_does_not_end_the_worker(
     new_worker: NewWorker, deliver: Deliver, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:

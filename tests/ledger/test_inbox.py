@@ -179,8 +179,19 @@ async def test_only_events_done_long_ago_are_forgotten(ledger, store):
     assert {row.event_id for row in await ledger.list_events()} == {"recent", "dead", "open"}
 
 
+async def test_the_event_that_died_last_need_not_be_the_one_that_came_last(ledger, store):
+    assert await ledger.find_last_dead() is None
+    for number in (1, 2):
+        await store(f"evt_{number}")
+    await claim(ledger)
+    await ledger.bury_event("evt_2", "w1", now=110, error="")
+    assert (await ledger.find_last_dead()).event_id == "evt_2"
+    await ledger.bury_event("evt_1", "w1", now=4000, error="")
+    assert (await ledger.find_last_dead()).event_id == "evt_1"
+
+
 async def test_many_events_are_forgotten_in_small_steps(ledger, store, monkeypatch):
-    monkeypatch.setattr("gateway.ledger.inbox._FORGOTTEN_AT_ONCE", 2)
+    monkeypatch.setattr("gateway.ledger.inbox_care._FORGOTTEN_AT_ONCE", 2)
     for number in range(5):
         await store(f"evt_{number}")
         await claim(ledger)
@@ -190,8 +201,8 @@ async def test_many_events_are_forgotten_in_small_steps(ledger, store, monkeypat
 
 
 async def test_one_call_forgets_a_bounded_number(ledger, store, monkeypatch):
-    monkeypatch.setattr("gateway.ledger.inbox._FORGOTTEN_AT_ONCE", 2)
-    monkeypatch.setattr("gateway.ledger.inbox._FORGOTTEN_A_CALL", 4)
+    monkeypatch.setattr("gateway.ledger.inbox_care._FORGOTTEN_AT_ONCE", 2)
+    monkeypatch.setattr("gateway.ledger.inbox_care._FORGOTTEN_A_CALL", 4)
     for number in range(5):
         await store(f"evt_{number}")
         await claim(ledger)

@@ -112,9 +112,16 @@ MUTANTS = (
     Mutant(
         "the claim of a worker that died never ends",
         _INBOX,
-        "        is_due = (INBOX.c.status.in_(_OPEN), INBOX.c.due_at <= now)\n",
+        "        is_due = (INBOX_IS_OPEN, INBOX.c.due_at <= now)\n",
         '        is_due = (INBOX.c.status == "pending", INBOX.c.due_at <= now)\n',
         _OF_WORKER,
+    ),
+    Mutant(
+        "a claim reads all that waits",
+        _INBOX,
+        "        is_due = (INBOX_IS_OPEN, INBOX.c.due_at <= now)\n",
+        '        is_due = (INBOX.c.status.in_(("pending", "claimed")), INBOX.c.due_at <= now)\n',
+        _OF_INBOX,
     ),
     Mutant(
         "a claim that ran out is finished by its old owner",
