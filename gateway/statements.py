@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gateway.core.invoice import Invoice, InvoiceLine
     from gateway.core.proving import RunningPeriod
     from gateway.core.statement_period import Span
-    from gateway.ledger import Ledger, MeteredWindowRow, UsageTotal
+    from gateway.ledger import EndedWindowRow, Ledger, MeteredWindowRow, UsageTotal
 
 log = structlog.get_logger(__name__)
 
@@ -70,9 +70,14 @@ async def _windows(ledger: Ledger, customer_id: str, span: Span) -> list[Metered
     since = max(0, span.since - _YEAR_S)
     rows = await ledger.list_metered_windows(customer_id, since, span.until + _YEAR_S)
     totals = await ledger.list_usage(customer_id, since=since) if rows else []
-    unbilled = await ledger.list_unbilled(customer_id) if rows else []
-    lost = {(one.meter, one.window_starts_at): one.unbilled or 0 for one in unbilled}
-    return [replace(_window(row, totals), unbilled=lost.get((row.meter, row.window_starts_at), 0)) for row in rows]
+    lost = {(one.meter, one.window_starts_at): one for one in await ledger.list_unbilled(customer_id)} if rows else {}
+    return [_with_lost(_window(row, totals), lost.get((row.meter, row.window_starts_at))) for row in rows]
+
+
+def _with_lost(window: MeteredWindow, lost: EndedWindowRow | None) -> MeteredWindow:
+    units = 0 if lost is None else lost.unbilled or 0
+    is_seen_to = lost is not None and lost.acknowledged_at is not None
+    return replace(window, unbilled=units, acknowledged=units if is_seen_to else 0)
 
 
 async def _with_reports(

@@ -3,7 +3,7 @@
 A subscription that ends in the middle of its period gets no invoice for what was used, unless whoever ends it asks
 for one (`invoice_now`, https://docs.stripe.com/api/subscriptions/cancel): Stripe discards it. So does a customer that
 is deleted. This program ends no subscription that runs; what others end is looked at here, once: Stripe is asked for
-the customer's invoices, and units that none of them asks for are noted with their window, logged and counted. In
+the customer's invoices, and units that none of them asks for are noted with their window and logged. In
 another account nobody has invoices, so nothing is asked under a key that is not of the ledger's (`sync.account`).
 """
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from gateway.clock import Clock
     from gateway.core.invoice import Invoice
     from gateway.ledger import EndedWindowRow, Ledger
-    from gateway.telemetry import Metrics
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +38,6 @@ class Unbilled:
         billing: Who is asked.
         check_account: Returns if the key is of the ledger's account; else it raises what `sync.account` does.
         clock: Unix seconds.
-        metrics: What is not billed.
     """
 
     def __init__(
@@ -49,13 +47,11 @@ class Unbilled:
         billing: Billing,
         check_account: Callable[[], Awaitable[None]],
         clock: Clock,
-        metrics: Metrics,
     ) -> None:
         self._ledger = ledger
         self._billing = billing
         self._check_account = check_account
         self._clock = clock
-        self._metrics = metrics
 
     async def find(self) -> int:
         """Look at every window whose subscription ended at once and at which nobody has looked.
@@ -102,7 +98,6 @@ class Unbilled:
         if not await self._ledger.close_window(row, unbilled=unbilled, now=int(self._clock.now())):
             return False
         if unbilled:
-            self._metrics.meter_units_unbilled.labels(row.meter).inc(unbilled)
             log.error(
                 "overage is not billed: its subscription ended at once",
                 customer_id=row.customer_id,

@@ -172,9 +172,7 @@ async def open_runtime(settings: Settings, *, proxies: bool = True) -> AsyncIter
                 metrics=metrics,
                 options=ReportingOptions(hold_s=settings.meter_report_interval_s),
             ),
-            unbilled=Unbilled(
-                ledger=ledger, billing=billing, check_account=sync.account.check, clock=clock, metrics=metrics
-            ),
+            unbilled=Unbilled(ledger=ledger, billing=billing, check_account=sync.account.check, clock=clock),
             events=EventWorker(ledger=ledger, sync=sync, clock=clock),
             reconciler=Reconciler(
                 ledger=ledger,

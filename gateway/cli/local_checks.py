@@ -34,7 +34,6 @@ _SKEW_WARN_S = 2.0
 _FREE_BYTES = 500_000_000
 _GROUP_AND_OTHERS = 0o077
 _DAY_S = 86_400
-_UNBILLED_TOLD_S = 35 * 86_400
 _LATE = 2
 _OPEN_EVENT_S = 600
 
@@ -156,7 +155,7 @@ async def check_ledger(settings: Settings) -> list[Finding]:
             ok("ledger", f"{ledger.description} answers, with tables of this version"),
             *[fail("ledger", change.what, change.fix) for change in await find_changes(ledger, settings)],
             *await _inbox(ledger, open_clock(settings).now()),
-            *await _overage(ledger, open_clock(settings).now()),
+            *await _overage(ledger),
             *await _staleness(ledger, settings, open_clock(settings).now()),
         ]
     except LedgerUnavailable as error:
@@ -181,18 +180,19 @@ def _other_tables(place: str, tables: Tables) -> Finding:
     )
 
 
-async def _overage(ledger: Ledger, now: float) -> list[Finding]:
+async def _overage(ledger: Ledger) -> list[Finding]:
     """Units of overage that were used and are billed nowhere: reports that were given up, and what has no invoice."""
     counts, _ = await ledger.report_counts()
     found = []
     if counts["dead"]:
         fix = "See `tiergate meters list --status dead`; mend the cause, then `tiergate meters retry`."
         found.append(warn("overage", f"{counts['dead']} reports of overage were given up", fix))
-    rows = await ledger.list_unbilled()
-    units = sum(row.unbilled or 0 for row in rows if (row.closed_at or 0) > now - _UNBILLED_TOLD_S)
-    if units:
+    if units := sum((await ledger.count_unbilled()).values()):
         what = f"{units:,} units of overage are on no invoice: their subscriptions ended at once"
-        fix = "See `tiergate meters list --status unbilled`; bill them by hand, or let them go."
+        fix = (
+            "See `tiergate meters list --status unbilled`; bill them by hand, or let them go, then "
+            "`tiergate meters acknowledge`."
+        )
         found.append(warn("overage", what, fix))
     return found
 

@@ -157,6 +157,7 @@ def _joined(windows: Sequence[MeteredWindow]) -> MeteredWindow:
         overage=sum(one.overage for one in windows),
         reported=sum(one.reported for one in windows),
         unbilled=sum(one.unbilled for one in windows),
+        acknowledged=sum(one.acknowledged for one in windows),
         reports=tuple(report for one in windows for report in one.reports),
         told=tuple(told for one in windows for told in one.told),
     )
@@ -211,9 +212,13 @@ def _judge(
         return "not-yet-invoiced", (Because(reason=waits, units=difference), *warned)
     if difference == 0:
         return "agrees", ()
+    seen_to = (Because(reason="acknowledged", units=window.acknowledged),) if window.acknowledged else ()
+    if difference == window.acknowledged:
+        return "agrees", seen_to
     if not live:
         missing: Reason = "ended-at-once" if window.unbilled else "no-invoice"
-        return "differs", (Because(reason="void" if billed else missing, units=difference),)
+        rest = Because(reason="void" if billed else missing, units=difference - window.acknowledged)
+        return "differs", (rest, *seen_to)
     return "differs", _reasons(window, live, difference, counted)
 
 

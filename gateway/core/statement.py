@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Verdict: TypeAlias = Literal["agrees", "not-yet-invoiced", "differs", "not-compared"]
 Reason: TypeAlias = Literal[
+    "acknowledged",
     "adjusted",
     "dead-report",
     "draft",
@@ -65,6 +66,8 @@ class MeteredWindow:
     """Those that Stripe does not have."""
     unbilled: int = 0
     """Units that no invoice asked for when their subscription had ended at once."""
+    acknowledged: int = 0
+    """Those of them that the seller has seen to."""
     told: tuple[tuple[int, int], ...] = ()
     """What Stripe has since the first of its invoices became final: from when on it was told, and units. Each final
     invoice begins a new one."""

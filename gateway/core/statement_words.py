@@ -14,6 +14,7 @@ VERDICTS: dict[str, str] = {
     "not-compared": "not compared",
 }
 _MEANINGS: dict[Reason, str] = {
+    "acknowledged": "the subscription ended at once without an invoice for them, and that was seen to",
     "adjusted": "Stripe's meter counts otherwise: an event was cancelled there, or others report to it",
     "dead-report": "Stripe did not take these reports",
     "draft": "the invoice is still a draft, and is measured again when it becomes final",
@@ -32,10 +33,12 @@ _MEANINGS: dict[Reason, str] = {
     "void": "the invoice was voided",
 }
 _ADVICE: dict[Reason, str] = {
+    "acknowledged": "nothing",
     "adjusted": "look at the meter's events in Stripe's dashboard",
     "dead-report": "mend what `tiergate meters list --status dead` says, then `tiergate meters retry`",
     "draft": "nothing; look again when it is final",
-    "ended-at-once": "put these units on an invoice by hand, or let them go; cancel at the end of the period",
+    "ended-at-once": "put these units on an invoice by hand, or let them go, then `tiergate meters acknowledge`; "
+    "cancel at the end of the period",
     "given-back": "issue a credit note over these units if the invoice is paid",
     "invoice-pending": "nothing; look again later",
     "late-report": "put these units on the next invoice by hand, or let them go",

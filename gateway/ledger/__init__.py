@@ -35,6 +35,7 @@ from gateway.ledger.meter_rows import (
     MeterTurn,
     SentUnits,
     SpendCapRow,
+    UnbilledFilter,
 )
 from gateway.ledger.migrate import migrate
 from gateway.ledger.rows import (
@@ -97,6 +98,7 @@ __all__ = [
     "SpendCapRow",
     "Tables",
     "TierGrantRow",
+    "UnbilledFilter",
     "UsageTotal",
     "UserExists",
     "back_up",

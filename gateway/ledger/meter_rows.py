@@ -58,6 +58,19 @@ class EndedWindowRow:
     """When it was looked at what is billed of it; None: it was not."""
     unbilled: int | None = None
     """Units that no invoice asks for."""
+    acknowledged_at: int | None = None
+    """Since when somebody has seen to these; None: nobody has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnbilledFilter:
+    """Which windows with units on no invoice are meant. None: it does not matter."""
+
+    customer_id: str | None = None
+    meter: str | None = None
+    """The policy's name, or that of the Billing Meter."""
+    at: int | None = None
+    """An instant within the window."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

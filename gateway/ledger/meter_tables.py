@@ -46,6 +46,8 @@ METERED_WINDOWS: Final = Table(
     # Of a window whose subscription ended at once: when that was looked at, and units that no invoice asks for.
     Column("closed_at", BigInteger),
     Column("unbilled", BigInteger),
+    # Since when somebody has seen to these: put them on an invoice by hand, or let them go.
+    Column("acknowledged_at", BigInteger),
     CheckConstraint("total >= 0", name="total"),
     CheckConstraint("reported >= 0", name="reported"),
 )
@@ -54,6 +56,13 @@ Index(
     METERED_WINDOWS.c.look_at,
     sqlite_where=METERED_WINDOWS.c.total > METERED_WINDOWS.c.reported,
     postgresql_where=METERED_WINDOWS.c.total > METERED_WINDOWS.c.reported,
+)
+
+Index(
+    "ix_metered_windows_unbilled",
+    METERED_WINDOWS.c.closed_at,
+    sqlite_where=METERED_WINDOWS.c.unbilled > 0,
+    postgresql_where=METERED_WINDOWS.c.unbilled > 0,
 )
 
 METER_TURNS: Final = Table(

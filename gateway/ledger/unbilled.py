@@ -1,25 +1,36 @@
 """Overage of subscriptions that ended in the middle of a period, and how much of it no invoice asks for.
 
-A window is closed once, by whoever found out first. Nothing here reads a clock: callers pass `now`.
+A window is closed once, by whoever found out first, and what is not billed of it is acknowledged once, by the seller.
+Nothing here reads a clock: callers pass `now`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import select, tuple_, update
+from sqlalchemy import case, func, select, tuple_, update
 
 from gateway.core.access import ENDED
-from gateway.ledger.meter_rows import EndedWindowRow
+from gateway.ledger.meter_rows import EndedWindowRow, UnbilledFilter
 from gateway.ledger.meter_tables import METERED_WINDOWS
-from gateway.ledger.part import LedgerPart, unbroken
+from gateway.ledger.part import LedgerPart, append_audit, unbroken
 from gateway.ledger.tables import SUBSCRIPTIONS
 
 _WINDOWS, _OF = METERED_WINDOWS.c, SUBSCRIPTIONS.c
 _KEY: Final = (_WINDOWS.customer_id, _WINDOWS.meter, _WINDOWS.window_starts_at)
+_UNBILLED: Final = (
+    *_KEY,
+    _WINDOWS.stripe_meter,
+    _WINDOWS.total,
+    _WINDOWS.closed_at,
+    _WINDOWS.unbilled,
+    _WINDOWS.acknowledged_at,
+)
 
 if TYPE_CHECKING:
-    from sqlalchemy import Select
+    from collections.abc import Iterator
+
+    from sqlalchemy import ColumnElement, Select
 
 
 class UnbilledOverage(LedgerPart):
@@ -75,21 +86,80 @@ class UnbilledOverage(LedgerPart):
         return closed.rowcount > 0
 
     @unbroken
-    async def list_unbilled(self, customer_id: str | None = None, *, limit: int = 1000) -> list[EndedWindowRow]:
+    async def list_unbilled(
+        self, customer_id: str | None = None, *, is_acknowledged: bool | None = None, limit: int = 1000
+    ) -> list[EndedWindowRow]:
         """Windows of which some units are on no invoice, closed last first.
 
         Args:
             customer_id: Only of this customer.
+            is_acknowledged: Only those that somebody has seen to, or nobody; None: both.
             limit: At most so many.
         """
-        query = (
-            select(*_KEY, _WINDOWS.stripe_meter, _WINDOWS.total, _WINDOWS.closed_at, _WINDOWS.unbilled)
-            .where(_WINDOWS.unbilled > 0)
-            .order_by(_WINDOWS.closed_at.desc(), *_KEY)
-            .limit(limit)
+        query = select(*_UNBILLED).where(_WINDOWS.unbilled > 0).order_by(_WINDOWS.closed_at.desc(), *_KEY).limit(limit)
+        if customer_id is not None:
+            query = query.where(_WINDOWS.customer_id == customer_id)
+        if is_acknowledged is not None:
+            seen_to = _WINDOWS.acknowledged_at
+            query = query.where(seen_to.is_not(None) if is_acknowledged else seen_to.is_(None))
+        return await self._ended(query)
+
+    @unbroken
+    async def count_unbilled(self) -> dict[str, int]:
+        """By meter the units on no invoice that nobody has seen to; 0 where all are seen to."""
+        is_open = case((_WINDOWS.acknowledged_at.is_(None), _WINDOWS.unbilled), else_=0)
+        query = select(_WINDOWS.meter, func.sum(is_open).label("units")).where(_WINDOWS.unbilled > 0)
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(query.group_by(_WINDOWS.meter))).all()
+        return {row.meter: int(row.units) for row in rows}
+
+    @unbroken
+    async def acknowledge_unbilled(
+        self, which: UnbilledFilter, *, now: int, actor: str, because: str
+    ) -> list[EndedWindowRow]:
+        """Note that somebody has seen to units on no invoice. They stay listed, and call for nothing any more.
+
+        The audit log says of each window who and why.
+
+        Args:
+            which: Of the windows that nobody has seen to.
+            now: Unix seconds.
+            actor: Who says so.
+            because: What became of them.
+
+        Returns:
+            Those that were acknowledged.
+        """
+        acknowledge = (
+            update(METERED_WINDOWS)
+            .where(_WINDOWS.unbilled > 0, _WINDOWS.acknowledged_at.is_(None), *_meant(which))
+            .values(acknowledged_at=now)
+            .returning(*_UNBILLED)
         )
-        return await self._ended(query if customer_id is None else query.where(_WINDOWS.customer_id == customer_id))
+        async with self._database.writing() as connection:
+            found = [EndedWindowRow(**row) for row in (await connection.execute(acknowledge)).mappings()]
+            for row in sorted(found, key=lambda one: (one.customer_id, one.meter, one.window_starts_at)):
+                await append_audit(
+                    connection,
+                    at=now,
+                    customer_id=row.customer_id,
+                    actor=actor,
+                    action="overage-acknowledged",
+                    because=because,
+                    before={"meter": row.meter, "window_starts_at": row.window_starts_at, "unbilled": row.unbilled},
+                )
+        return found
 
     async def _ended(self, query: Select[Any]) -> list[EndedWindowRow]:
         async with self._database.reading() as connection:
             return [EndedWindowRow(**row) for row in (await connection.execute(query)).mappings()]
+
+
+def _meant(which: UnbilledFilter) -> Iterator[ColumnElement[bool]]:
+    if which.customer_id is not None:
+        yield _WINDOWS.customer_id == which.customer_id
+    if which.meter is not None:
+        yield (_WINDOWS.meter == which.meter) | (_WINDOWS.stripe_meter == which.meter)
+    if which.at is not None:
+        yield _WINDOWS.window_starts_at <= which.at
+        yield _WINDOWS.window_ends_at.is_(None) | (_WINDOWS.window_ends_at > which.at)

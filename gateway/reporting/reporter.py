@@ -118,6 +118,8 @@ class Reporter:
         counts, look_at = await self._ledger.report_counts()
         for status, reports in counts.items():
             self._metrics.meter_reports_waiting.labels(status).set(reports)
+        for meter, units in (await self._ledger.count_unbilled()).items():
+            self._metrics.meter_units_unbilled.labels(meter).set(units)
         self._metrics.meter_late_seconds.set(0 if look_at is None else max(0, self._now() - look_at))
         return done
 

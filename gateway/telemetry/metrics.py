@@ -212,11 +212,12 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="mostrecent",
         )
-        self.meter_units_unbilled = Counter(
+        self.meter_units_unbilled = Gauge(
             "tiergate_overage_unbilled_units",
-            "Units beyond quotas that no invoice asks for, because their subscription ended at once, by meter.",
+            "Units beyond quotas that no invoice asks for and nobody has acknowledged, by meter.",
             ("meter",),
             registry=self.registry,
+            multiprocess_mode="mostrecent",
         )
         self.meter_late_seconds = Gauge(
             "tiergate_meter_late_seconds",

@@ -46,7 +46,6 @@ class Gateway:
             billing=self.sync.billing,
             check_account=self.sync.account.check,
             clock=self.shop.sandbox.clock,
-            metrics=self.metrics,
         ).find()
 
     async def use(self) -> str:

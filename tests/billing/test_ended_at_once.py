@@ -12,7 +12,7 @@ from gateway.core.overage import Overage, PriceName, overage_field
 from gateway.core.statement import Because
 from gateway.core.statement_period import Span
 from gateway.core.switching import SwitchTerms
-from gateway.ledger import UsageTotal
+from gateway.ledger import UnbilledFilter, UsageTotal
 from gateway.reporting import Reporter, ReportingOptions
 from gateway.statements import draw_up
 from gateway.sync import LedgerAccount, PlanChanges
@@ -73,15 +73,15 @@ class Seller:
             billing=self.shop.billing,
             check_account=self.shop.sync.account.check,
             clock=self.shop.sandbox.clock,
-            metrics=self.metrics,
         ).find()
 
     async def lost(self) -> list[tuple[str, int | None]]:
         return [(row.customer_id, row.unbilled) for row in await self.shop.ledger.list_unbilled()]
 
-    def told(self) -> float | None:
+    async def told(self) -> float | None:
         """What the metric says."""
-        return self.metrics.registry.get_sample_value("tiergate_overage_unbilled_units_total", {"meter": "requests"})
+        await self.report()
+        return self.metrics.registry.get_sample_value("tiergate_overage_unbilled_units", {"meter": "requests"})
 
     async def cancel(self, customer_id: str, **params: Any) -> None:
         recorded = await self.shop.load(customer_id)
@@ -114,7 +114,22 @@ async def test_what_nobody_is_billed_for_after_an_end_at_once_is_seen(seller: Se
     assert await seller.find() == 1
     assert await seller.lost() == [(customer_id, UNITS)]
     assert await seller.reasons(customer_id) == ("differs", (Because(reason="ended-at-once", units=UNITS),))
-    assert seller.told() == UNITS
+    assert await seller.told() == UNITS
+
+
+async def test_what_the_seller_has_seen_to_calls_for_nothing_any_more_and_stays_on_the_statement(
+    seller: Seller,
+) -> None:
+    customer_id = await seller.used()
+    await seller.cancel(customer_id)
+    await seller.pass_by(700)
+    await seller.find()
+    ledger = seller.shop.ledger
+    which = UnbilledFilter(customer_id=customer_id)
+    assert await ledger.acknowledge_unbilled(which, now=seller.now, actor="operator", because="on invoice 17") != []
+    assert await seller.reasons(customer_id) == ("agrees", (Because(reason="acknowledged", units=UNITS),))
+    assert await seller.told() == 0
+    assert await seller.lost() == [(customer_id, UNITS)]
 
 
 async def test_it_is_counted_once_whoever_looks(seller: Seller) -> None:
@@ -122,7 +137,7 @@ async def test_it_is_counted_once_whoever_looks(seller: Seller) -> None:
     await seller.cancel(customer_id)
     await seller.pass_by(700)
     assert [await seller.find() for _ in range(3)] == [1, 0, 0]
-    assert seller.told() == UNITS
+    assert await seller.told() == UNITS
 
 
 async def test_an_end_with_a_final_invoice_bills_all_that_was_reported(seller: Seller) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -82,17 +83,22 @@ def test_all_reports_that_stripe_refused_are_sent_again_and_none_in_doubt(
     assert migrated("meters", "retry", "--all", "--although-unknown").exit_code == 2
 
 
-def record_unbilled(environment: dict[str, str]) -> None:
+def record_unbilled(environment: dict[str, str], customer_id: str = "c1") -> None:
     async def do() -> None:
         ledger = await Ledger.open(f"sqlite:///{environment['TIERGATE_DATA_DIR']}/ledger.sqlite3")
         now = int(time.time())
         field = overage_field("requests")
-        await ledger.settle([UsageTotal(customer_id="c1", field=field, window_starts_at=now - 9, used=1_234, seq=1)])
+        used = UsageTotal(customer_id=customer_id, field=field, window_starts_at=now - 9, used=1_234, seq=1)
+        await ledger.settle([used])
         (turn,) = await ledger.claim_meters(worker="w", now=now, lease_s=60, limit=1)
         (window,) = await ledger.list_unreported(turn)
         await ledger.note_window(replace(window, window_ends_at=now + 9, stripe_meter="api_requests"))
         row = EndedWindowRow(
-            customer_id="c1", meter="requests", window_starts_at=now - 9, stripe_meter="api_requests", total=1_234
+            customer_id=customer_id,
+            meter="requests",
+            window_starts_at=now - 9,
+            stripe_meter="api_requests",
+            total=1_234,
         )
         assert await ledger.close_window(row, unbilled=1_000, now=now)
         await ledger.aclose()
@@ -114,6 +120,41 @@ def test_what_no_invoice_asks_for_is_listed_and_the_doctor_warns_of_it(
     findings = json.loads(migrated("doctor", "--json").stdout)["findings"]
     [warned] = [one for one in findings if one["subject"] == "overage"]
     assert warned["what"].startswith("1,000 units of overage are on no invoice")
+
+
+def test_what_was_seen_to_is_ticked_off_with_who_and_why_and_the_doctor_is_silent(
+    environment: dict[str, str], migrated: Run
+) -> None:
+    record_unbilled(environment)
+    assert migrated("meters", "acknowledge", "--all").exit_code == 2, "without a reason"
+    assert migrated("meters", "acknowledge", "--because", "x").exit_code == 2, "of whom?"
+    assert migrated("meters", "acknowledge", "--all", "--meter", "requests", "--because", "x").exit_code == 2
+    said = migrated("meters", "acknowledge", "--all", "--because", "on invoice 17")
+    assert said.stdout == "1,000 units in 1 periods are acknowledged.\n"
+    assert "ended at once" not in migrated("meters", "list", "--status", "unbilled").output
+    for arguments in ((), ("--status", "acknowledged")):
+        assert "acknowledged" in migrated("meters", "list", *arguments).output
+    shown = json.loads(migrated("meters", "list", "--json").stdout)
+    assert (shown["unbilled"], shown["acknowledged"][0]["unbilled"]) == ([], 1_000)
+    findings = json.loads(migrated("doctor", "--json").stdout)["findings"]
+    assert [one for one in findings if one["subject"] == "overage"] == []
+    (row,) = json.loads(migrated("audit", "list", "--action", "overage-acknowledged", "--json").stdout)["entries"]
+    assert (row["customer_id"], row["actor"], row["because"]) == ("c1", "operator", "on invoice 17")
+
+
+def test_one_customers_units_are_ticked_off_by_meter_and_period_as_they_are_listed(
+    environment: dict[str, str], migrated: Run
+) -> None:
+    customer_id = json.loads(migrated("customers", "create", "--user-id", "ada", "--json").stdout)["customer_id"]
+    record_unbilled(environment, customer_id)
+    (listed,) = re.findall(r"period since (\S+):", migrated("meters", "list", "--status", "unbilled").output)
+    named = ("meters", "acknowledge", "--user-id", "ada", "--because", "waived")
+    missed = migrated(*named, "--window", "2020-01-01")
+    assert missed.exit_code == 1
+    assert "Nothing of that waits" in missed.output
+    ticked = migrated(*named, "--meter", "requests", "--window", listed, "--json")
+    assert [one["customer_id"] for one in json.loads(ticked.stdout)["acknowledged"]] == [customer_id]
+    assert migrated(*named).exit_code == 1
 
 
 def test_the_doctor_warns_of_reports_that_were_given_up(environment: dict[str, str], migrated: Run) -> None:

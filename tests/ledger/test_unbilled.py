@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.overage import overage_field
-from gateway.ledger import UsageTotal
+from gateway.ledger import UnbilledFilter, UsageTotal
 from tests.steps import found
 
 START, END = 1_000, 2_000
@@ -21,7 +21,7 @@ async def overused(ledger, customer, *, window=START, units=5):
     await ledger.settle([total])
     (turn,) = await ledger.claim_meters(worker="w", now=window, lease_s=1, limit=1)
     for row in await ledger.list_unreported(turn):
-        await ledger.note_window(replace(row, window_ends_at=window + 1_000, stripe_meter="api"))
+        await ledger.note_window(replace(row, window_ends_at=row.window_starts_at + 1_000, stripe_meter="api"))
     await ledger.release_meter(turn)
 
 
@@ -87,3 +87,70 @@ async def test_a_window_that_is_wholly_billed_is_not_among_the_unbilled(ledger, 
     (row,) = await ledger.list_ended_windows(LATER)
     assert await ledger.close_window(row, unbilled=0, now=LATER)
     assert await ledger.list_unbilled() == []
+
+
+async def unbilled(ledger, customer, subscription, windows=(START,)):
+    for window in windows:
+        await overused(ledger, customer, window=window)
+    await record(ledger, customer, replace(subscription, period_ends_at=9_000, status="canceled", status_since=8_500))
+    for row in await ledger.list_ended_windows(LATER):
+        assert await ledger.close_window(row, unbilled=5, now=LATER)
+
+
+async def test_what_is_acknowledged_is_counted_no_more_and_stays_listed_with_an_audit_row(
+    ledger, customer, subscription
+):
+    await unbilled(ledger, customer, subscription)
+    assert await ledger.count_unbilled() == {"requests": 5}
+    which = UnbilledFilter(customer_id=customer)
+    (row,) = await ledger.acknowledge_unbilled(which, now=LATER + 1, actor="operator", because="on invoice 17")
+    assert (row.unbilled, row.acknowledged_at) == (5, LATER + 1)
+    assert await ledger.count_unbilled() == {"requests": 0}
+    assert await ledger.list_unbilled(is_acknowledged=False) == []
+    assert await ledger.list_unbilled(is_acknowledged=True) == await ledger.list_unbilled(customer) == [row]
+    (audited,) = await ledger.list_audit(customer, limit=1)
+    assert (audited.action, audited.actor, audited.because) == ("overage-acknowledged", "operator", "on invoice 17")
+    assert audited.before == {"meter": "requests", "window_starts_at": START, "unbilled": 5}
+
+
+async def test_it_is_acknowledged_once(ledger, customer, subscription, ledger_url, open_ledger):
+    await unbilled(ledger, customer, subscription)
+    other = await open_ledger(ledger_url)
+    both = await asyncio.gather(
+        *(
+            one.acknowledge_unbilled(UnbilledFilter(), now=LATER, actor="operator", because="let go")
+            for one in (ledger, other)
+        )
+    )
+    assert sorted(len(rows) for rows in both) == [0, 1]
+    rows = await ledger.list_audit(customer)
+    assert [row.action for row in rows].count("overage-acknowledged") == 1
+
+
+@pytest.mark.parametrize(
+    ("which", "meant"),
+    [
+        ({}, [START, 2_000, 3_000]),
+        ({"customer_id": "another"}, []),
+        ({"meter": "requests"}, [START, 2_000, 3_000]),
+        ({"meter": "api"}, [START, 2_000, 3_000]),
+        ({"meter": "tokens"}, []),
+        ({"at": 2_000}, [2_000]),
+        ({"at": 2_999}, [2_000]),
+        ({"at": 999}, []),
+    ],
+    ids=[
+        "all",
+        "another-customer",
+        "the-meter-by-its-name-here",
+        "and-at-stripe",
+        "another-meter",
+        "first-second",
+        "last-second",
+        "before",
+    ],
+)
+async def test_only_what_is_meant_is_acknowledged(ledger, customer, subscription, which, meant):
+    await unbilled(ledger, customer, subscription, windows=(START, 2_000, 3_000))
+    found = await ledger.acknowledge_unbilled(UnbilledFilter(**which), now=LATER, actor="operator", because="let go")
+    assert sorted(row.window_starts_at for row in found) == meant

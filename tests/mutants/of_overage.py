@@ -172,4 +172,11 @@ MUTANTS = (
         "",
         _KEPT,
     ),
+    Mutant(
+        "what was seen to goes on calling for action",
+        "gateway/ledger/unbilled.py",
+        "case((_WINDOWS.acknowledged_at.is_(None), _WINDOWS.unbilled), else_=0)",
+        "_WINDOWS.unbilled",
+        ("tests/ledger/test_unbilled.py",),
+    ),
 )
