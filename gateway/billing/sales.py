@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from gateway.billing.prices import PriceList
     from gateway.billing.reading import PriceFacts
+    from gateway.core.billing_facts import PriceTerms
     from gateway.core.overage import MeteredPrice
     from gateway.core.policy import Plan
     from gateway.core.purchase import Purchase
@@ -59,7 +60,7 @@ class Sales:
         metered = [await self.metered(plan, own, one) for one in purchase.metered]
         return (own.price_id, *(one.price_id for one in add_ons)), tuple(one.price_id for one in metered)
 
-    async def add_on(self, plan: Plan, own: PriceFacts, add_on: AddOn) -> PriceFacts:
+    async def add_on(self, plan: Plan, own: PriceTerms, add_on: AddOn) -> PriceFacts:
         """The price of an add-on that is sold beside a plan.
 
         Args:
@@ -74,7 +75,7 @@ class Sales:
         check_rhythm(plan, own, (price.interval, price.interval_count), f"add-on {add_on.name}")
         return price
 
-    async def metered(self, plan: Plan, own: PriceFacts, sold: MeteredPrice) -> PriceFacts:
+    async def metered(self, plan: Plan, own: PriceTerms, sold: MeteredPrice) -> PriceFacts:
         """A price of overage that is sold beside a plan.
 
         Args:
@@ -128,7 +129,7 @@ class Sales:
         return await self._prices.fetch_for_sale(sold) if known is None else known
 
 
-def check_rhythm(plan: Plan, own: PriceFacts, beside: tuple[str | None, int], what: str) -> None:
+def check_rhythm(plan: Plan, own: PriceTerms, beside: tuple[str | None, int], what: str) -> None:
     """Refuse what does not renew with the plan.
 
     Args:

@@ -7,10 +7,34 @@ prices are ids that policy may or may not map. Instants are Unix seconds.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from gateway.core.tariff import Tariff
+
+
+class PriceTerms(Protocol):
+    """What a price asks for, whether it is of an item that there is or on sale. It finds no plan."""
+
+    @property
+    def price_id(self) -> str:
+        """Stripe's."""
+        ...
+
+    @property
+    def amount(self) -> int | None:
+        """For one of it and one interval, in the currency's smallest unit; None: it has no single one."""
+        ...
+
+    @property
+    def interval(self) -> str | None:
+        """Stripe's word for how often it is paid; None: once, or it is not known."""
+        ...
+
+    @property
+    def interval_count(self) -> int:
+        """How many intervals lie between."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,14 +10,15 @@ from gateway.core.metered_items import find_metered, metered_beside, meters_repo
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from gateway.billing import PriceFacts, Sales
+    from gateway.billing import Sales
+    from gateway.core.billing_facts import PriceTerms
     from gateway.core.offer import AddOn
     from gateway.core.overage import MeteredPrice
     from gateway.core.policy import Plan, Policy
     from gateway.core.projection import Candidate
 
 
-async def overage_beside(sales: Sales, policy: Policy, plan: Plan, own: PriceFacts, current: Candidate) -> list[str]:
+async def overage_beside(sales: Sales, policy: Policy, plan: Plan, own: PriceTerms, current: Candidate) -> list[str]:
     """Ids of the prices of overage that a subscription to a plan carries.
 
     Args:
@@ -62,7 +63,7 @@ async def overage_to_go(
     return tuple(found)
 
 
-async def add_ons_beside(sales: Sales, plan: Plan, own: PriceFacts, added: Iterable[AddOn]) -> list[str]:
+async def add_ons_beside(sales: Sales, plan: Plan, own: PriceTerms, added: Iterable[AddOn]) -> list[str]:
     """Ids of the prices of add-ons that come with a change.
 
     Raises:
@@ -71,7 +72,7 @@ async def add_ons_beside(sales: Sales, plan: Plan, own: PriceFacts, added: Itera
     return [(await sales.add_on(plan, own, add_on)).price_id for add_on in added]
 
 
-async def _price_id(sales: Sales, plan: Plan, own: PriceFacts, current: Candidate, sold: MeteredPrice) -> str:
+async def _price_id(sales: Sales, plan: Plan, own: PriceTerms, current: Candidate, sold: MeteredPrice) -> str:
     carried = find_metered(current.record.metered, sold.price)
     if carried is None:
         return (await sales.metered(plan, own, sold)).price_id

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.billing import PriceFacts
-from gateway.core.billing_facts import ItemFacts, ScheduleFacts
+from gateway.core.billing_facts import PriceTerms, ScheduleFacts
 from gateway.core.policy import Plan, Policy
 from gateway.core.switching import Direction, Rung, When
 from gateway.sync.change_values import ChangeTimeRefused, SubscriptionScheduled
@@ -50,22 +49,11 @@ def time_of(policy: Policy, direction: Direction, asked: When | None) -> When:
 _WORDS: dict[When, str] = {"now": "at once", "period-end": "at the end of the billing period"}
 
 
-def rung_of_item(item: ItemFacts, plan: Plan | None, policy: Policy) -> Rung:
-    """How high what is had now stands. `plan`: that the item is of; None: policy does not know it."""
-    return Rung(
-        price_id=item.price_id,
-        rank=-1 if plan is None else policy.tiers[plan.tier].rank,
-        interval=item.interval,
-        interval_count=item.interval_count,
-        amount=item.amount,
-    )
-
-
-def rung_of_price(price: PriceFacts, plan: Plan, policy: Policy) -> Rung:
-    """How high what is asked for stands."""
+def rung_of(price: PriceTerms, plan: Plan | None, policy: Policy) -> Rung:
+    """How high a price stands. `plan`: that it is of; None: policy does not know it."""
     return Rung(
         price_id=price.price_id,
-        rank=policy.tiers[plan.tier].rank,
+        rank=-1 if plan is None else policy.tiers[plan.tier].rank,
         interval=price.interval,
         interval_count=price.interval_count,
         amount=price.amount,

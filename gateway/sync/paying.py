@@ -7,14 +7,14 @@ for days before the bank says no.
 
 from __future__ import annotations
 
-from gateway.billing import PaymentMeans, PriceFacts
-from gateway.core.billing_facts import ItemFacts
+from gateway.billing import PaymentMeans
+from gateway.core.billing_facts import PriceTerms
 from gateway.core.errors import PaymentRequired
 from gateway.core.projection import Candidate
 from gateway.core.switching import Proration
 
 
-def is_billed_at_once(item: ItemFacts, price: PriceFacts, proration: Proration) -> bool:
+def is_billed_at_once(item: PriceTerms, price: PriceTerms, proration: Proration) -> bool:
     """Whether Stripe makes an invoice as it makes the change.
 
     Args:

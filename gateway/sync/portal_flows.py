@@ -10,6 +10,7 @@ beginning has no form for it either, so it is no way out.
 from __future__ import annotations
 
 from gateway.billing import PortalFlow, PortalFlowName
+from gateway.core.billing_facts import PriceTerms
 from gateway.core.errors import PaymentRequired
 from gateway.core.plan_map import ENDED_STATUSES
 from gateway.core.projection import GOOD_STATUSES
@@ -72,12 +73,13 @@ async def portal_flow(
         )
     if plan is None:
         return PortalFlow(name=name, done_url=done_url, subscription_id=subscription_id)
-    price = await sync.billing.changes.fetch_price(plan)
+    is_there = plan == current.plan
+    price: PriceTerms = current.item if is_there else await sync.billing.changes.fetch_price(plan)
     return PortalFlow(
         name=name,
         done_url=done_url,
         subscription_id=subscription_id,
         item_id=current.item.item_id,
         price_id=price.price_id,
-        quantity=current.item.quantity if plan == current.plan else nearest_seats(plan, current.item.quantity),
+        quantity=current.item.quantity if is_there else nearest_seats(plan, current.item.quantity),
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gateway.billing import PlanChange, PriceFacts
-from gateway.core.billing_facts import ItemFacts, ScheduleFacts
+from gateway.billing import PlanChange
+from gateway.core.billing_facts import ItemFacts, PriceTerms, ScheduleFacts
 from gateway.core.policy import Plan
 from gateway.core.projection import Candidate
 from gateway.core.switching import Direction, When
@@ -19,7 +19,8 @@ class Wish:
     current: Candidate
     item: ItemFacts
     plan: Plan
-    price: PriceFacts
+    price: PriceTerms
+    """Of the plan; of the plan that there is, the one that it has."""
     direction: Direction
     when: When
     change: PlanChange

@@ -1,18 +1,19 @@
 """Whether a change that is asked for can be made, and what it is at Stripe.
 
 It starts from what Stripe has now, not from our record, and finds the item to change in the same way as the
-projection that grants the tier.
+projection that grants the tier. A plan that stays keeps the price that it was bought at, whichever is on sale by now
+(`docs/decisions/0034-who-stays-on-a-plan-keeps-its-price.md`).
 """
 
 from __future__ import annotations
 
 from gateway.billing import PlanChange
-from gateway.core.billing_facts import ItemFacts
+from gateway.core.billing_facts import ItemFacts, PriceTerms
 from gateway.core.policy import Plan, Policy
 from gateway.core.projection import GOOD_STATUSES, Candidate
 from gateway.core.switching import When, direction_of
 from gateway.sync.beside import add_ons_beside, overage_beside, overage_to_go
-from gateway.sync.change_rules import rung_of_item, rung_of_price, time_of, touchable
+from gateway.sync.change_rules import rung_of, time_of, touchable
 from gateway.sync.change_values import NoSubscription, SubscriptionEnding, UnknownPlan, no_plan_words
 from gateway.sync.customers import Sync
 from gateway.sync.extras import ExtrasOrder, extras_change
@@ -47,8 +48,8 @@ async def wish_for(
     current, item = await _changeable(sync, customer_id)
     plan = _plan_of(policy, current, plan_id)
     beside = extras_change(policy, plan, current, extras)
-    price = await changes.fetch_price(plan)
-    way = direction_of(rung_of_item(item, current.plan, policy), rung_of_price(price, plan, policy))
+    price: PriceTerms = item if plan == current.plan else await changes.fetch_price(plan)
+    way = direction_of(rung_of(item, current.plan, policy), rung_of(price, plan, policy))
     direction = beside.direction if way == "same" or beside.direction == "downgrade" else way
     when = time_of(policy, direction, when)
     is_now = when == "now" and direction != "same"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.mutants import (
     of_billing,
+    of_changes,
     of_credits,
     of_leases,
     of_outages,
@@ -19,6 +20,7 @@ from tests.mutants import (
 
 MUTANTS = (
     *of_billing.MUTANTS,
+    *of_changes.MUTANTS,
     *of_scripts.MUTANTS,
     *of_programs.MUTANTS,
     *of_leases.MUTANTS,
