@@ -66,12 +66,30 @@ async def find_changes(ledger: Ledger, settings: Settings) -> tuple[Change, ...]
 
 
 async def accept_change(
-    ledger: Ledger, settings: Settings, subject: Subject, *, now: int, actor: str, assess: Assess | None = None
+    ledger: Ledger,
+    settings: Settings,
+    subject: Subject,
+    *,
+    now: int,
+    actor: str,
+    account_id: str | None = None,
+    assess: Assess | None = None,
 ) -> int:
     """Let the ledger belong to the settings as they are.
 
     Another Stripe account: nobody has a subscription or a Stripe customer any more, because those that are recorded
     do not exist there. Another pepper: keys that were issued stay invalid.
+
+    Args:
+        ledger: Whose it is to be.
+        settings: Of this process.
+        subject: What is another.
+        now: Unix seconds.
+        actor: For the audit log.
+        account_id: Of the Stripe key. Until the end the ledger is the old account's, and then at once the new one's:
+            a gateway that still runs under the old key finds no ledger without an account to learn its own again.
+            None: it is not known, and the first gateway whose key may read it is believed.
+        assess: For the audit log: what a customer may do.
 
     Returns:
         How many customers lost what they had at Stripe.
@@ -80,8 +98,8 @@ async def accept_change(
     if subject == "pepper":
         await ledger.replace_facts({PEPPER: facts[PEPPER]}, now=now, actor=actor)
         return 0
-    mode = {MODE: facts[MODE]}
-    return await ledger.leave_stripe(mode, without=(STRIPE_ACCOUNT,), now=now, actor=actor, assess=assess)
+    new = {MODE: facts[MODE]} | ({} if account_id is None else {STRIPE_ACCOUNT: account_id})
+    return await ledger.leave_stripe(new, without=(STRIPE_ACCOUNT,), now=now, actor=actor, assess=assess)
 
 
 def facts_of(settings: Settings) -> dict[str, str]:

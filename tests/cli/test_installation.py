@@ -60,6 +60,19 @@ def paying(migrated: Run, environment: dict[str, str]) -> Run:
     return migrated
 
 
+def facts(environment: dict[str, str]) -> dict[str, str]:
+    """What the ledger knows of its installation."""
+
+    async def load() -> dict[str, str]:
+        ledger = await Ledger.open(f"sqlite:///{environment['TIERGATE_DATA_DIR']}/ledger.sqlite3")
+        try:
+            return await ledger.load_facts()
+        finally:
+            await ledger.aclose()
+
+    return asyncio.run(load())
+
+
 def shown(run: Run) -> dict[str, Any]:
     portrait: dict[str, Any] = json.loads(run("customers", "show", "--user-id", "ada", "--json").stdout)
     return portrait
@@ -136,10 +149,11 @@ def test_the_first_stripe_account_seen_is_recorded_and_another_one_is_a_failure(
     assert sandbox.url
     assert findings(migrated, "stripe") == []
 
+    account_id = facts(environment)["stripe-account"]
+    assert account_id.startswith("acct_")
+
     async def pretend() -> None:
         ledger = await Ledger.open(f"sqlite:///{environment['TIERGATE_DATA_DIR']}/ledger.sqlite3")
-        facts = await ledger.load_facts()
-        assert facts["stripe-account"].startswith("acct_")
         await ledger.replace_facts({"stripe-account": "acct_ofanother"}, now=1_000, actor="test")
         await ledger.aclose()
 
@@ -151,7 +165,28 @@ def test_the_first_stripe_account_seen_is_recorded_and_another_one_is_a_failure(
     assert "acct_ofanother" in refused.stderr
     assert "`tiergate ledger accept stripe`" in refused.stderr
     assert migrated("ledger", "accept", "stripe", "--yes").exit_code == 0
+    assert facts(environment)["stripe-account"] == account_id, "a gateway under the old key finds nothing to learn"
     assert findings(migrated, "stripe") == []
+
+
+def test_the_account_that_the_ledger_belongs_to_is_not_accepted_anew(
+    migrated: Run, sandbox: Any, environment: dict[str, str]
+) -> None:
+    assert sandbox.url
+    assert findings(migrated, "stripe") == []  # it is learnt
+    before = facts(environment)
+    refused = migrated("ledger", "accept", "stripe", "--yes")
+    assert refused.exit_code == 1
+    assert "Nothing was changed" in refused.stderr
+    assert "tiergate sync --all --end-missing" in refused.stderr
+    assert facts(environment) == before
+
+
+def test_no_other_account_is_accepted_while_stripe_does_not_say_whose_key_it_is(paying: Run) -> None:
+    refused = paying("ledger", "accept", "stripe", "--yes")
+    assert refused.exit_code == 1
+    assert "Nothing was changed" in refused.stderr
+    assert shown(paying)["tier"] == "pro"
 
 
 def test_the_pepper_itself_is_not_in_the_ledger(migrated: Run, environment: dict[str, str]) -> None:
