@@ -41,7 +41,7 @@ class Inbox(LedgerPart):
         self._storing = Together(self._store_all, most=_STORED_AT_ONCE)
 
     @unbroken
-    async def store_event(
+    async def store_event(  # noqa: PLR0913 - they are what an event is
         self,
         *,
         event_id: str,
@@ -52,10 +52,12 @@ class Inbox(LedgerPart):
         payload: str,
         now: int,
         about: str | None = None,
+        due_at: int | None = None,
     ) -> bool:
         """Keep an event. When this returns, it survives a crash and a power cut.
 
-        `about` is what events that one sync serves have in common, where it is not the Stripe customer.
+        `about` is what events that one sync serves have in common, where it is not the Stripe customer. `due_at`: it
+        is not worked on before; None: at once.
 
         Returns:
             False if it is here already, whatever became of it.
@@ -76,7 +78,7 @@ class Inbox(LedgerPart):
                 "status": "pending",
                 "attempts": 0,
                 "failures": 0,
-                "due_at": now,
+                "due_at": now if due_at is None else due_at,
             }
         )
 

@@ -6,6 +6,7 @@ Stripe customer we do not know, whom it says it belongs to.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 import structlog
@@ -29,6 +30,8 @@ log = structlog.get_logger(__name__)
 
 _ABOUT_CUSTOMERS = frozenset({Meaning.SYNC, Meaning.REFUND})
 _OWNERS_REMEMBERED = 20_000
+_SHARE_OF_PRICES = 0.5
+"""Of the turns at Stripe: who is synced because a price says something new must not keep those waiting who pay."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,27 +143,37 @@ class Judge:
     async def _follow_prices(self, row: InboxRow) -> Verdict:
         """Have every customer synced whose plan hangs on prices and products: an event of its own for each.
 
-        Each is kept and worked on like Stripe's own, so that a crash loses none and a repeat adds none.
+        Each is kept and worked on like Stripe's own, so that a crash loses none and a repeat adds none. They are due
+        one after the other: all at once, a payment that comes a second later would wait behind all of them.
         """
         self._sync.billing.forget_prices()
         price_id = remapped_price(row.payload)
+        now, per_second = int(self._sync.clock.now()), max(1.0, self._sync.billing.pace.per_second * _SHARE_OF_PRICES)
         asked, last = 0, ""
         while page := await self._ledger.list_by_plan_map(price_id, after=last):
-            for stripe_customer_id in page:
-                await self._ask_for_sync(row, stripe_customer_id)
+            await asyncio.gather(
+                *(
+                    self._ask_for_sync(row, stripe_customer_id, due_at=now + int((asked + number) / per_second))
+                    for number, stripe_customer_id in enumerate(page)
+                )
+            )
             asked, last = asked + len(page), page[-1]
         return Verdict(outcome=f"prices-forgotten, {asked} to sync" if asked else "prices-forgotten")
 
-    async def _ask_for_sync(self, row: InboxRow, stripe_customer_id: str) -> None:
-        await self._ledger.store_event(
-            event_id=f"{row.event_id}/{stripe_customer_id}",
+    async def _ask_for_sync(self, row: InboxRow, stripe_customer_id: str, *, due_at: int) -> None:
+        event_id = f"{row.event_id}.{stripe_customer_id}"
+        is_new = await self._ledger.store_event(
+            event_id=event_id,
             type=PLANS_CHANGED,
             stripe_customer_id=stripe_customer_id,
             livemode=row.livemode,
             api_version=row.api_version,
             payload="{}",
             now=row.received_at,
+            due_at=due_at,
         )
+        if not is_new:  # somebody replays the event, or a worker that died had begun
+            await self._ledger.replay_event(event_id, due_at)
 
     async def _write_down_refund(self, row: InboxRow, owner: str | None) -> Verdict:
         """Audited once, however often the event is worked on. What is written was read of Stripe now."""

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
+from gateway.billing.pace import Pace
 from gateway.core.access import decide_access
 from gateway.core.offer import AddOn
 from gateway.ledger import Ledger
@@ -84,9 +85,30 @@ async def test_a_price_event_that_comes_again_asks_for_no_second_sync(
     await deliver("evt_1", "price.updated", {"id": "price_pro_monthly", "object": "price"})
     worker = new_worker()
     await worker.work_once()
+    await worker.work_once()
     assert await ledger.replay_event("evt_1", NOW)
     await worker.work_once()
-    assert len(await ledger.list_events()) == 2
+    asked, told = await ledger.list_events()
+    assert (told.event_id, told.outcome) == ("evt_1", "prices-forgotten, 1 to sync")
+    assert (asked.event_id, asked.status) == ("evt_1.cus_1", "pending"), "whoever replays it means it"
+
+
+async def test_who_hangs_on_a_price_is_synced_by_and_by_so_that_a_payment_does_not_wait_behind_all_of_them(
+    *, new_worker: NewWorker, deliver: Deliver, ledger: Ledger, sync: Sync, account: Any, customer: str
+) -> None:
+    await sync.sync_customer(customer, "test")
+    for number in range(2, 6):
+        ours, stripe_customer_id = f"customer000{number}", f"cus_{number}"
+        await ledger.create_customer(
+            customer_id=ours, user_id=ours, now=NOW, stripe_customer_id=stripe_customer_id, actor="test"
+        )
+        account.put(stripe_customer_id, "active")
+        await sync.sync_customer(ours, "test")
+    sync.billing.pace = Pace(2.0)
+    await deliver("evt_1", "price.updated", {"id": "price_pro_monthly", "object": "price"})
+    await new_worker().work_once()
+    events = await ledger.list_events(status="pending")
+    assert sorted(one.due_at - NOW for one in events) == [0, 1, 2, 3, 4]
 
 
 async def test_a_price_that_becomes_an_add_on_reads_the_customers_who_hold_it_and_nobody_else(
