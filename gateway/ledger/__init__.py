@@ -21,6 +21,7 @@ from gateway.ledger.errors import (
     KeysFull,
     LedgerConflict,
     LedgerUrlInvalid,
+    LooksBackFull,
     UserExists,
 )
 from gateway.ledger.history import DAY_S, HOUR_S
@@ -89,6 +90,7 @@ __all__ = [
     "Ledger",
     "LedgerConflict",
     "LedgerUrlInvalid",
+    "LooksBackFull",
     "MeterReportRow",
     "MeterTurn",
     "MeteredWindowRow",

@@ -1,6 +1,7 @@
-"""One database, SQLite or PostgreSQL: how to reach it, and three ways to talk to it.
+"""One database, SQLite or PostgreSQL: how to reach it, and four ways to talk to it.
 
     reading         statements that each see one instant
+    looking_back    one such statement that may take long; they wait for each other, and nothing else for them
     writing_once    one statement that is its own transaction
     writing         one transaction
 
@@ -192,6 +193,7 @@ class Database:
             self._single = self._engine.execution_options(isolation_level="AUTOCOMMIT")
             self._transactional = self._engine
         self._turn = asyncio.Lock()
+        self._look_back = asyncio.Lock()
         self._running: set[asyncio.Task[Any]] = set()
         self._closed = False
 
@@ -217,6 +219,18 @@ class Database:
             self._refuse_if_closed()
             async with self._single.connect() as connection:
                 yield connection
+
+    @asynccontextmanager
+    async def looking_back(self) -> AsyncIterator[AsyncConnection]:
+        """As `reading`, for a statement that reads much: this process runs one at a time.
+
+        However many ask, the other connections stay free for webhooks, accounts and fences.
+
+        Raises:
+            LedgerUnavailable: The database cannot be used, or those who wait are too many.
+        """
+        async with self._in_turn(self._look_back), self.reading() as connection:
+            yield connection
 
     @asynccontextmanager
     async def writing_once(self) -> AsyncIterator[AsyncConnection]:
@@ -253,15 +267,20 @@ class Database:
         if not self.is_sqlite:
             yield
             return
+        async with self._in_turn(self._turn):
+            yield
+
+    @asynccontextmanager
+    async def _in_turn(self, turn: asyncio.Lock) -> AsyncIterator[None]:
         try:
             async with asyncio.timeout(self._deadline_s):
-                await self._turn.acquire()
+                await turn.acquire()
         except TimeoutError as error:
             raise LedgerUnavailable(BUSY) from error
         try:
             yield
         finally:
-            self._turn.release()
+            turn.release()
 
     def _refuse_if_closed(self) -> None:
         if self._closed:

@@ -9,6 +9,7 @@
       KeyEnded                 no such live key of this customer, or it was replaced already
       CheckoutClaimed          no such checkout, or its first key has been handed out
       GrantsFull               the customer has as many live grants of credits as it may
+    LooksBackFull              the customer looks back as often at once as it may
     BackupRefused              no backup can be made of this ledger, or not there
     LedgerUrlInvalid           the ledger's URL names no database we can use
 
@@ -60,6 +61,10 @@ class CheckoutClaimed(LedgerConflict):
 
 class GrantsFull(LedgerConflict):
     """The customer would have more live grants of credits than it may."""
+
+
+class LooksBackFull(Exception):
+    """The customer looks back as often at once as it may. Nothing was read."""
 
 
 class BackupRefused(Exception):

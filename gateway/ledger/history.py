@@ -3,6 +3,7 @@
 Laws:
 - a batch is added once, however often it is sent: each worker's lifetime numbers its batches, and
   one that is not above the last written of that writer adds nothing;
+- one look back reads a bounded part of the span in a statement, and lets others look between two;
 - hours and their day never count the same call: hours are taken out and added to the day in one
   transaction, so also two workers that roll at once count nothing twice.
 
@@ -11,18 +12,23 @@ This is for looking back. What a customer may still use stands in the usage tota
 
 from __future__ import annotations
 
+from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from sqlalchemy import ColumnElement, delete, func, literal, literal_column, select, tuple_
+from sqlalchemy import ColumnElement, Select, delete, func, literal, literal_column, select, tuple_
 
+from gateway.ledger.errors import LooksBackFull
 from gateway.ledger.part import LedgerPart, unbroken
 from gateway.ledger.rows import HistoryRow, HourUsage
 from gateway.ledger.tables import USAGE_HISTORY, USAGE_WRITERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from gateway.ledger.database import Database
 
 HOUR_S: Final = 3600
 DAY_S: Final = 86_400
@@ -38,11 +44,18 @@ _DAY: Final[ColumnElement[int]] = _T.starts_at - _T.starts_at % literal_column(s
 _CUSTOMERS_A_STEP: Final = 200
 """Customers whose day is rolled in one transaction: it holds SQLite's write lock, and webhooks wait behind it."""
 _FORGOTTEN_A_STEP: Final = 500
+_ROWS_A_LOOK: Final = 20_000
+"""So many rows, and the rest of the last one's step, are added up in one statement: about 0.1 s."""
+_LOOKS_AT_ONCE: Final = 2
 _STEPS_A_CALL: Final = 20
 
 
 class UsageHistory(LedgerPart):
     """Hours and days per customer, meter, key and route."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._looking: Counter[str] = Counter()
 
     @unbroken
     async def add_usage(self, writer: str, batch: int, hours: Sequence[HourUsage], *, now: int) -> bool:
@@ -96,32 +109,22 @@ class UsageHistory(LedgerPart):
             per_route: Likewise.
             after: Only what follows this line.
             limit: At most so many lines.
+
+        Raises:
+            LooksBackFull: This customer looks back as often at once as it may.
         """
-        start = _T.starts_at if by == "hour" else _DAY
-        parts = [start, _T.meter, *([_T.key_id] if per_key else []), *([_T.route] if per_route else [])]
-        lines = (
-            select(
-                start.label("starts_at"),
-                _T.meter,
-                (_T.key_id if per_key else literal("")).label("key_id"),
-                (_T.route if per_route else literal("")).label("route"),
-                func.sum(_T.requests).label("requests"),
-                func.sum(_T.denied).label("denied"),
-                func.sum(_T.units).label("units"),
-            )
-            .where(_T.customer_id == customer_id, _T.starts_at >= from_at, _T.starts_at < to_at)
-            .group_by(*parts)
-        )
-        if by == "hour":
-            lines = lines.where(_T.span_s == HOUR_S)
-        line = lines.subquery().c
-        order = (line.starts_at, line.meter, line.key_id, line.route)
-        query = select(*line).order_by(*order).limit(limit)
-        if after is not None:
-            query = query.where(tuple_(*order) > tuple_(*(literal(value) for value in after)))
-        async with self._database.reading() as connection:
-            found = (await connection.execute(query)).all()
-        return [_history_row(row, per_key=per_key, per_route=per_route) for row in found]
+        lines: list[HistoryRow] = []
+        step = HOUR_S if by == "hour" else DAY_S
+        start = from_at if after is None else max(from_at, after[0] - after[0] % step)
+        with self._one_more_look(customer_id):
+            while start < to_at and len(lines) < limit:
+                async with self._database.looking_back() as connection:
+                    end = await _end_of_part(connection, customer_id, start, to_at, by)
+                    part = _lines(customer_id, start, end, by, per_key=per_key, per_route=per_route, after=after)
+                    found = (await connection.execute(part.limit(limit - len(lines)))).all()
+                lines += [_history_row(row, per_key=per_key, per_route=per_route) for row in found]
+                start = end
+        return lines
 
     @unbroken
     async def recent_units(self, customer_id: str, *, since: int) -> dict[tuple[str, str], int]:
@@ -170,6 +173,18 @@ class UsageHistory(LedgerPart):
             await connection.execute(delete(USAGE_WRITERS).where(USAGE_WRITERS.c.written_at < older_than))
         return forgotten
 
+    @contextmanager
+    def _one_more_look(self, customer_id: str) -> Iterator[None]:
+        if self._looking[customer_id] >= _LOOKS_AT_ONCE:
+            raise LooksBackFull("the customer looks back as often at once as it may")
+        self._looking[customer_id] += 1
+        try:
+            yield
+        finally:
+            self._looking[customer_id] -= 1
+            if not self._looking[customer_id]:
+                del self._looking[customer_id]
+
     async def _roll_day(self, day_at: int) -> int:
         of_day = (_T.span_s == HOUR_S, _T.starts_at >= day_at, _T.starts_at < day_at + DAY_S)
         some = select(_T.customer_id).where(*of_day).distinct().limit(_CUSTOMERS_A_STEP)
@@ -188,6 +203,46 @@ class UsageHistory(LedgerPart):
             index_elements=_KEY, set_={name: _T[name] + insert.excluded[name] for name in counts}
         )
         await connection.execute(upsert, sorted(rows, key=_place))
+
+
+async def _end_of_part(connection: AsyncConnection, customer_id: str, start: int, to_at: int, by: Step) -> int:
+    """Up to where one statement adds up: a whole step, with as many rows before it as one may read."""
+    rows = select(_T.starts_at).where(*_of_span(customer_id, start, to_at, by)).order_by(_T.starts_at)
+    last = await connection.scalar(rows.offset(_ROWS_A_LOOK - 1).limit(1))
+    step = HOUR_S if by == "hour" else DAY_S
+    return to_at if last is None else int(min(to_at, last - last % step + step))
+
+
+def _lines(
+    customer_id: str, start: int, end: int, by: Step, *, per_key: bool, per_route: bool, after: Cursor | None
+) -> Select[Any]:
+    """The lines of one part of the span, in their order."""
+    at = _T.starts_at if by == "hour" else _DAY
+    parts = [at, _T.meter, *([_T.key_id] if per_key else []), *([_T.route] if per_route else [])]
+    line = (
+        select(
+            at.label("starts_at"),
+            _T.meter,
+            (_T.key_id if per_key else literal("")).label("key_id"),
+            (_T.route if per_route else literal("")).label("route"),
+            func.sum(_T.requests).label("requests"),
+            func.sum(_T.denied).label("denied"),
+            func.sum(_T.units).label("units"),
+        )
+        .where(*_of_span(customer_id, start, end, by))
+        .group_by(*parts)
+        .subquery()
+        .c
+    )
+    order = (line.starts_at, line.meter, line.key_id, line.route)
+    query = select(*line).order_by(*order)
+    return query if after is None else query.where(tuple_(*order) > tuple_(*(literal(value) for value in after)))
+
+
+def _of_span(customer_id: str, start: int, end: int, by: Step) -> tuple[ColumnElement[bool], ...]:
+    """The rows of a part. By the hour: only what was not rolled to days yet."""
+    of_hours = (_T.span_s == HOUR_S,) if by == "hour" else ()
+    return (_T.customer_id == customer_id, _T.starts_at >= start, _T.starts_at < end, *of_hours)
 
 
 def _place(row: dict[str, Any]) -> tuple[Any, ...]:

@@ -11,6 +11,7 @@ from litestar.params import FromPath
 
 from gateway.core.access import Access
 from gateway.core.account import Account
+from gateway.core.errors import LedgerUnavailable
 from gateway.core.key_order import KeyOrder
 from gateway.core.limits import Quota
 from gateway.core.policy import Policy
@@ -21,6 +22,7 @@ from gateway.usage import LimitUsage, Usage, read_usage
 from gateway.web.account_notes import account_note
 from gateway.web.account_plan import extras_to_change, plan_choices, planned_change, seats_had
 from gateway.web.extras_form import add_on_words
+from gateway.web.look_back_turns import TooManyLooksBack, look_back, take_look_back_turn
 from gateway.web.page_frame import FromVisit, Page, SignedIn, Visit
 from gateway.web.page_words import (
     STANDING_WORDS,
@@ -107,6 +109,7 @@ async def show_account(visit: FromVisit, done: str = "") -> Page:
     """The account; without a session, the sign-in page."""
     if visit.signed_in is None:
         return visit.see("/sign-in", cookies=[visit.no_session_cookie()])
+    await take_look_back_turn(visit.runtime, visit.signed_in.customer_id)
     return await _account_page(visit, visit.signed_in, notice=_NOTICES.get(done))
 
 
@@ -226,13 +229,16 @@ def _quota_row(limit: LimitUsage, names: dict[str, str], policy: Policy) -> Quot
     )
 
 
-async def _days(visit: Visit, who: SignedIn, policy: Policy) -> list[DayLine]:
-    """The last two weeks, newest first."""
+async def _days(visit: Visit, who: SignedIn, policy: Policy) -> list[DayLine] | None:
+    """The last two weeks, newest first. None: not now; a page that shows a new key must not fail for it."""
     runtime = visit.runtime
     to_at = int(runtime.clock.now()) // DAY_S * DAY_S + DAY_S
-    lines = await runtime.ledger.list_history(
-        who.customer_id, from_at=to_at - _DAYS * DAY_S, to_at=to_at, by="day", limit=_MOST_DAY_LINES
-    )
+    try:
+        lines = await look_back(
+            runtime, who.customer_id, from_at=to_at - _DAYS * DAY_S, to_at=to_at, by="day", limit=_MOST_DAY_LINES
+        )
+    except (TooManyLooksBack, LedgerUnavailable):
+        return None
     return [
         DayLine(
             day=moment(line.starts_at),

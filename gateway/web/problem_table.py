@@ -383,6 +383,12 @@ TABLE: dict[str, Kind] = {
         advice="Wait for the seconds in Retry-After. Revoking a key is never held up.",
         retry_after_s=15,
     ),
+    "too-many-looks-back": Kind(
+        status=429,
+        title="Too many looks back of one customer",
+        advice="Wait for the seconds in Retry-After. Calls of the API itself are not meant.",
+        retry_after_s=1,
+    ),
     "internal-error": Kind(
         status=500, title="Something broke here", advice="Report it to the provider with the request id or decision id."
     ),

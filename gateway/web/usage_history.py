@@ -19,6 +19,7 @@ from gateway.core.account import LAST_INSTANT, Account
 from gateway.ledger import DAY_S, HOUR_S, HistoryRow
 from gateway.web.callers import AnyRequest, FromCaller, FromRuntime, load_named
 from gateway.web.csv_text import csv_text
+from gateway.web.look_back_turns import look_back, take_look_back_turn
 from gateway.web.problem_shape import problems
 from gateway.web.refusals import RequestInvalid
 
@@ -127,7 +128,7 @@ async def provide_account(
 @get(
     "/usage/history",
     dependencies={"span": Provide(provide_span), "account": Provide(provide_account)},
-    responses=problems(400, 401, 403, 404),
+    responses=problems(400, 401, 403, 404, 429),
     operation_class=_InCsvToo,
     summary="Look back at what was used",
     tags=["usage"],
@@ -135,6 +136,7 @@ async def provide_account(
 async def show_history(  # noqa: PLR0917 - given by name
     request: AnyRequest,
     runtime: FromRuntime,
+    caller: FromCaller,
     account: NamedDependency[SkipValidation[Account]],
     span: NamedDependency[SkipValidation[Span]],
     format: Form = None,  # noqa: A002 - as the parameter is called
@@ -146,9 +148,12 @@ async def show_history(  # noqa: PLR0917 - given by name
     `from` and `to` are dates (`2026-03-01`, UTC) or Unix seconds; both are widened to whole hours or days, and what
     begins at `to` is not included. Without them: the last 30 days, or 48 hours. CSV with `format=csv` or
     `Accept: text/csv`. For looking back only: a gateway that was killed has not written its last seconds. Asking
-    costs nothing.
+    costs nothing; a customer may ask 60 times a minute, and twice at once (429).
     """
-    rows = await runtime.ledger.list_history(
+    if caller.account is not None:
+        await take_look_back_turn(runtime, account.customer_id)
+    rows = await look_back(
+        runtime,
         account.customer_id,
         from_at=span.from_at,
         to_at=span.to_at,

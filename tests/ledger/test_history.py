@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.ledger import DAY_S, HOUR_S, HistoryRow, HourUsage
+from gateway.core.errors import LedgerUnavailable
+from gateway.ledger import DAY_S, HOUR_S, HistoryRow, HourUsage, LooksBackFull
 
 DAY = 20_000 * DAY_S
 
@@ -170,3 +172,71 @@ async def test_whatever_is_repeated_and_rolled_the_sum_is_that_of_the_first_send
         if rolls:
             await ledger.roll_usage(DAY + DAY_S)
     assert sum(await units(ledger, customer_id=customer_id)) == expected
+
+
+@given(
+    rows=st.lists(
+        st.builds(
+            hour,
+            st.integers(1, 9),
+            at=st.integers(0, 60),
+            meter=st.sampled_from(["requests", "tokens"]),
+            key_id=st.sampled_from(["k1", "k2", "k3"]),
+            route=st.sampled_from(["GET /a", "GET /b"]),
+        ),
+        max_size=30,
+        unique_by=lambda row: (row.starts_at, row.meter, row.key_id, row.route),
+    ),
+    limit=st.integers(1, 9),
+    by=st.sampled_from(["day", "hour"]),
+    per_key=st.booleans(),
+)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_a_look_back_in_small_parts_shows_what_one_in_a_piece_does(ledger, monkeypatch, rows, limit, by, per_key):
+    customer_id = uuid.uuid4().hex
+    await ledger.add_usage(uuid.uuid4().hex, 1, [replace(row, customer_id=customer_id) for row in rows], now=DAY)
+    monkeypatch.setattr("gateway.ledger.history._ROWS_A_LOOK", 10_000)
+    whole = await days(ledger, customer_id, by=by, per_key=per_key, limit=1_000)
+    monkeypatch.setattr("gateway.ledger.history._ROWS_A_LOOK", 3)
+    assert await days(ledger, customer_id, by=by, per_key=per_key, limit=1_000) == whole
+    found, after = [], None
+    while page := await days(ledger, customer_id, by=by, per_key=per_key, limit=limit, after=after):
+        found += page
+        after = (page[-1].starts_at, page[-1].meter, page[-1].key_id or "", page[-1].route or "")
+    assert found == whole
+
+
+async def test_a_page_reads_no_more_of_the_span_than_it_shows(ledger, monkeypatch):
+    """Days that were to be added up for a page of the first one would end it: their sum is beyond every integer."""
+    await ledger.add_usage("w1", 1, [hour(1)], now=DAY)
+    most = 2**63 - 1
+    await ledger.add_usage("w1", 2, [hour(most, at=24, key_id=f"k{n}") for n in range(3)], now=DAY)
+    monkeypatch.setattr("gateway.ledger.history._ROWS_A_LOOK", 1)
+    assert [row.units for row in await days(ledger, limit=1)] == [1]
+
+
+async def test_while_one_looks_back_the_next_waits_and_everything_else_does_not(ledger_url, open_ledger, new_customer):
+    impatient = await open_ledger(ledger_url, deadline_s=2)
+    customer_id = await new_customer(impatient)
+    async with impatient._database.looking_back():
+        looks = [asyncio.create_task(days(impatient, f"c{n}")) for n in range(20)]
+        await asyncio.sleep(0)
+        for _ in range(5):
+            assert await impatient.load_account(customer_id) is not None
+            assert await impatient.take_fence(customer_id) is not None
+        for look in asyncio.as_completed(looks):
+            with pytest.raises(LedgerUnavailable, match="busy"):
+                await look
+    assert await days(impatient) == []
+
+
+async def test_one_customer_looks_back_twice_at_once(ledger):
+    async with ledger._database.looking_back():
+        looks = [asyncio.create_task(days(ledger, "c1")) for _ in range(2)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        with pytest.raises(LooksBackFull):
+            await days(ledger, "c1")
+    other = asyncio.create_task(days(ledger, "c2"))
+    assert await asyncio.gather(*looks, other) == [[], [], []]
+    assert await days(ledger, "c1") == []
