@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from gateway.cli.opening import open_parts, run
 from gateway.cli.options import ENDING, Ending, Who, examples, json_option
+from gateway.cli.output import output_to
 from gateway.cli.printing import instant_words, note, print_columns, print_json
 from gateway.ledger import LAST_POSITION, AuditFilter
 from gateway.settings import load_settings
@@ -17,7 +19,6 @@ from gateway.web.audit_export import Form, export_audit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TextIO
 
     from gateway.cli.opening import Parts
     from gateway.settings import Settings
@@ -69,14 +70,20 @@ def list_audit(wanted: dict[str, Any], limit: int, before: int | None, *, as_jso
 @click.option(
     "--after", type=click.IntRange(0, LAST_POSITION), default=0, metavar="NUMBER", help="Only newer ones: go on here."
 )
-@click.option("--output", type=click.File("w", encoding="utf-8", lazy=False), default="-", help="Default: print it.")
-def export(wanted: dict[str, Any], form: Form, after: int, output: TextIO) -> None:
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    default="-",
+    metavar="FILE",
+    help="Write it to FILE, instead of what is there; with --after, behind it.  [default: print it]",
+)
+def export(wanted: dict[str, Any], form: Form, after: int, output: Path) -> None:
     """Write all entries, oldest first, up to the newest one there is as it begins.
 
     Whoever keeps a copy goes on from there with `--after`: no entry is left out, and none
-    comes twice.
+    comes twice. FILE is whole or as it was, whatever happens meanwhile.
     """
-    run(_export(load_settings(), wanted, form, after, output))
+    run(_export(load_settings(), wanted, form, after, None if str(output) == "-" else output))
 
 
 async def _list(settings: Settings, wanted: dict[str, Any], limit: int, before: int | None, *, as_json: bool) -> None:
@@ -103,16 +110,17 @@ async def _list(settings: Settings, wanted: dict[str, Any], limit: int, before: 
         ],
     )
     if next_before is not None:
-        note(f"There may be more: tiergate audit list --before {next_before}")
+        note(f"There may be more: the same command with --before {next_before}")
 
 
-async def _export(settings: Settings, wanted: dict[str, Any], form: Form, after: int, output: TextIO) -> None:
+async def _export(settings: Settings, wanted: dict[str, Any], form: Form, after: int, file: Path | None) -> None:
     async with open_parts(settings) as parts:
         which = await _filter(parts, **wanted)
         upto = await parts.ledger.last_audit_id()
-        async for text in export_audit(parts.ledger, which, form, after=after, upto=upto):
-            output.write(text)
-    note(f"To go on later: tiergate audit export --after {max(upto, after)}")
+        with output_to(file, appends=after > 0) as (output, has_some):
+            async for text in export_audit(parts.ledger, which, form, after=after, upto=upto, has_header=not has_some):
+                output.write(text)
+    note(f"To go on later: the same command with --after {max(upto, after)}")
 
 
 async def _filter(

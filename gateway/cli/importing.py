@@ -122,5 +122,4 @@ def _print_report(report: ImportReport, order: ImportOrder) -> None:
         note(f"    {one.fix}")
     if report.stopped_because is not None:
         note(f"Stopped early: {report.stopped_because}")
-        after = f" --after {report.cursor}" if report.cursor else ""
-        note(f"To go on: tiergate customers import --from-stripe --user-id-from {order.source}{after}")
+        note(f"To go on: the same command{f' with --after {report.cursor}' if report.cursor else ' again'}")

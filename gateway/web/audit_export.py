@@ -40,20 +40,23 @@ COLUMNS = (
 _PAGE = 500
 
 
-async def export_audit(ledger: Ledger, which: AuditFilter, form: Form, *, after: int, upto: int) -> AsyncIterator[str]:
+async def export_audit(
+    ledger: Ledger, which: AuditFilter, form: Form, *, after: int, upto: int, has_header: bool = True
+) -> AsyncIterator[str]:
     """The rows that are asked for, as text, in pieces of a page.
 
     Args:
         ledger: Where they are.
         which: Which of them.
-        form: JSON lines, or CSV with a header.
+        form: JSON lines, or CSV.
         after: Only rows behind this `audit_id`: the last of an earlier export.
         upto: The last row: what `Ledger.last_audit_id` said as the export began.
+        has_header: Whether a CSV begins with the names of its columns.
 
     Raises:
         LedgerUnavailable: Nothing more comes; what came is whole rows.
     """
-    if form == "csv":
+    if form == "csv" and has_header:
         yield csv_text(COLUMNS, ())
     while rows := await ledger.page_audit(which, after=after, upto=upto, limit=_PAGE):
         yield "".join(map(_json_line, rows)) if form == "jsonl" else csv_text(None, map(_cells, rows))

@@ -59,6 +59,34 @@ def test_an_export_goes_on_where_the_one_before_ended(migrated: Run, tmp_path: P
     assert f"--after {rows[0]['audit_id']}" in migrated("audit", "export", "--after", rows[0]["audit_id"]).stderr
 
 
+def test_a_kept_file_is_whole_or_as_it_was(migrated: Run, environment: dict[str, str], tmp_path: Path) -> None:
+    kept = tmp_path / "audit.csv"
+    write = ("audit", "export", "--format", "csv", "--output", str(kept))
+    migrated("customers", "create", *WHO)
+    assert migrated(*write).exit_code == 0
+    first = kept.read_text(encoding="utf-8")
+    [entry] = entries(migrated)
+    migrated("customers", "create", "--user-id", "grace")
+    assert migrated(*write, "--after", str(entry["audit_id"])).exit_code == 0
+    both = kept.read_text(encoding="utf-8")
+    assert both.startswith(first)
+    assert [row["action"] for row in csv.DictReader(both.splitlines())] == ["customer-created"] * 2
+    assert migrated(*write).exit_code == 0
+    assert kept.read_text(encoding="utf-8") == both
+
+    environment["TIERGATE_LEDGER_URL"] = "postgresql://127.0.0.1:9/nothing"
+    for more in ((), ("--after", "1")):
+        refused = migrated(*write, *more)
+        assert (refused.exit_code, "Traceback" in refused.output) == (1, False)
+        assert kept.read_text(encoding="utf-8") == both
+    assert [one.name for one in tmp_path.iterdir() if "audit" in one.name] == ["audit.csv"]
+
+
+def test_a_file_that_cannot_be_written_is_told(migrated: Run, tmp_path: Path) -> None:
+    refused = migrated("audit", "export", "--output", str(tmp_path / "nowhere" / "audit.jsonl"))
+    assert (refused.exit_code, "cannot be written" in refused.output) == (1, True)
+
+
 def test_one_customer_is_named_once(migrated: Run) -> None:
     migrated("customers", "create", *WHO)
     refused = migrated("audit", "list", *WHO, "--customer", "c1")
