@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from gateway.billing import Billing
     from gateway.clock import Clock
-    from gateway.core.invoice import Invoice
+    from gateway.core.invoice import Invoice, InvoiceLine
     from gateway.ledger import EndedWindowRow, Ledger
 
 log = structlog.get_logger(__name__)
@@ -86,13 +86,12 @@ class Unbilled:
         return True
 
     async def _close(self, row: EndedWindowRow) -> bool:
-        customer = await self._ledger.find_customer(row.customer_id)
         invoices: list[Invoice] = []
-        if customer is not None and customer.stripe_customer_id is not None:
+        if row.stripe_customer_id is not None:
             async with self._billing.pace.turn():
                 meters = await self._billing.invoices.fetch_meters()
                 invoices = await self._billing.invoices.fetch(
-                    customer.stripe_customer_id, row.window_starts_at, int(self._clock.now()), meters
+                    row.stripe_customer_id, row.window_starts_at, int(self._clock.now()), meters
                 )
         unbilled = units_unbilled(row, invoices)
         if not await self._ledger.close_window(row, unbilled=unbilled, now=int(self._clock.now())):
@@ -107,6 +106,11 @@ class Unbilled:
                 ended_as=row.ended_as,
             )
         return True
+
+
+def _is_of_the_next(line: InvoiceLine, row: EndedWindowRow) -> bool:
+    """Whether it is of a subscription that began when this one had ended."""
+    return row.ended_at is not None and line.starts_at >= row.ended_at
 
 
 def units_unbilled(row: EndedWindowRow, invoices: Iterable[Invoice]) -> int:
@@ -124,7 +128,7 @@ def units_unbilled(row: EndedWindowRow, invoices: Iterable[Invoice]) -> int:
         for line in invoice.lines:
             if invoice.status == "void" or line.kind != "usage" or line.stripe_meter != row.stripe_meter:
                 continue
-            if line.ends_at <= row.window_starts_at or line.starts_at > (row.ended_at or line.starts_at):
+            if line.ends_at <= row.window_starts_at or _is_of_the_next(line, row):
                 continue
             if row.ended_at is not None and invoice.created_at >= row.ended_at:
                 return 0

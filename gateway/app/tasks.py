@@ -100,6 +100,7 @@ async def _forget_old_reports(runtime: Runtime) -> None:
     forgotten = await runtime.ledger.forget_reports(int(runtime.clock.now()) - REPORTS_KEPT_S)
     if forgotten:
         log.info("old reports of overage deleted", reports=forgotten)
+    await runtime.ledger.forget_ended_periods(int(runtime.clock.now()) - REPORTS_KEPT_S)
 
 
 async def _roll_old_usage(runtime: Runtime) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import delete, select
 
+from gateway.ledger.meter_tables import ENDED_PERIODS
 from gateway.ledger.part import LedgerPart, append_audit, raise_version, unbroken
 from gateway.ledger.subscriptions import SUBSCRIPTION_COLUMNS, read_subscription
 from gateway.ledger.tables import CUSTOMERS, INSTALLATION, SUBSCRIPTIONS
@@ -81,6 +82,7 @@ class Installation(LedgerPart):
                 left += some
                 if not some:
                     await connection.execute(delete(INSTALLATION).where(INSTALLATION.c.name.in_(without)))
+                    await connection.execute(delete(ENDED_PERIODS))
                     await self._replace(connection, facts, now=now, actor=actor)
                     return left
 

@@ -54,6 +54,8 @@ class EndedWindowRow:
     """When the subscription ended; None: not asked for."""
     ended_as: str | None = None
     """What it is since: Stripe's word, or `customer_deleted`."""
+    stripe_customer_id: str | None = None
+    """Whose subscription it was; None: nobody's at Stripe, or not asked for."""
     closed_at: int | None = None
     """When it was looked at what is billed of it; None: it was not."""
     unbilled: int | None = None

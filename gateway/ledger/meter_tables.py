@@ -65,6 +65,19 @@ Index(
     postgresql_where=METERED_WINDOWS.c.unbilled > 0,
 )
 
+ENDED_PERIODS: Final = Table(
+    "ended_periods",
+    METADATA,
+    # What subscriptions ended in the middle of. `subscriptions` forgets it when the customer subscribes again.
+    Column("customer_id", IDENTIFIER, primary_key=True),
+    Column("subscription_id", IDENTIFIER, primary_key=True),
+    # Whose subscription it was at Stripe.
+    Column("stripe_customer_id", Text),
+    Column("starts_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger, nullable=False),
+    Column("ended_as", Text, nullable=False),
+)
+
 METER_TURNS: Final = Table(
     "meter_turns",
     METADATA,

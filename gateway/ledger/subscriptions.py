@@ -19,13 +19,15 @@ from gateway.ledger.errors import CustomerUnknown
 from gateway.ledger.metered_json import load_metered
 from gateway.ledger.part import LedgerPart, append_audit, raise_version, unbroken
 from gateway.ledger.tables import CUSTOMERS, SUBSCRIPTIONS
+from gateway.ledger.unbilled import note_ended
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.core.audited import Assess
+    from gateway.core.ended_periods import EndedPeriod
 
 SUBSCRIPTION_COLUMNS: Final = tuple(SUBSCRIPTIONS.c[one.name] for one in fields(Subscription))
 
@@ -89,6 +91,7 @@ class Subscriptions(LedgerPart):
         event_id: str | None = None,
         assess: Assess | None = None,
         read_of: str | None = None,
+        ended: Callable[[Subscription | None], Iterable[EndedPeriod]] | None = None,
     ) -> Recorded | None:
         """Record what a read of Stripe found, unless a later read was recorded before, or it is of somebody else.
 
@@ -107,6 +110,7 @@ class Subscriptions(LedgerPart):
             assess: What an account grants, for the audit log.
             read_of: The Stripe customer that was read. If the customer is bound to another by now, or to none any
                 more, nothing is written; None: it is not compared.
+            ended: Which periods ended before they were over, of what is recorded; None: it was not looked for.
 
         Returns:
             None if a later read (or this one) was recorded before, or it was read of another Stripe customer; then
@@ -123,6 +127,8 @@ class Subscriptions(LedgerPart):
             before = await _load(connection, customer_id)
             subscription = project(before)
             recorded = Recorded(before=before, after=subscription)
+            if ended is not None:
+                await note_ended(self._database, connection, customer_id, read_of, ended(subscription))
             if before == subscription:
                 return recorded
             access_before = await self._access(connection, customer_id, assess)

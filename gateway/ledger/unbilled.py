@@ -6,17 +6,16 @@ Nothing here reads a clock: callers pass `now`.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import case, func, select, tuple_, update
+from sqlalchemy import case, delete, func, select, tuple_, update
 
-from gateway.core.access import ENDED
 from gateway.ledger.meter_rows import EndedWindowRow, UnbilledFilter
-from gateway.ledger.meter_tables import METERED_WINDOWS
+from gateway.ledger.meter_tables import ENDED_PERIODS, METERED_WINDOWS
 from gateway.ledger.part import LedgerPart, append_audit, unbroken
-from gateway.ledger.tables import SUBSCRIPTIONS
 
-_WINDOWS, _OF = METERED_WINDOWS.c, SUBSCRIPTIONS.c
+_WINDOWS, _OF = METERED_WINDOWS.c, ENDED_PERIODS.c
 _KEY: Final = (_WINDOWS.customer_id, _WINDOWS.meter, _WINDOWS.window_starts_at)
 _UNBILLED: Final = (
     *_KEY,
@@ -28,9 +27,13 @@ _UNBILLED: Final = (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from sqlalchemy import ColumnElement, Select
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from gateway.core.ended_periods import EndedPeriod
+    from gateway.ledger.database import Database
 
 
 class UnbilledOverage(LedgerPart):
@@ -42,26 +45,20 @@ class UnbilledOverage(LedgerPart):
     ) -> list[EndedWindowRow]:
         """Those with overage that are not closed, of subscriptions that ended before their period did.
 
+        Also of customers who have another one since.
+
         Args:
             ended_before: Unix seconds: only of subscriptions that ended earlier.
             after: Customer, meter and start of the last one that was seen.
             limit: At most so many, in the order of these.
         """
         query = (
-            select(
-                *_KEY,
-                _WINDOWS.stripe_meter,
-                _WINDOWS.total,
-                _OF.status_since.label("ended_at"),
-                _OF.status.label("ended_as"),
-            )
-            .join(SUBSCRIPTIONS, _OF.customer_id == _WINDOWS.customer_id)
+            select(*_KEY, _WINDOWS.stripe_meter, _WINDOWS.total, _OF.ended_at, _OF.ended_as, _OF.stripe_customer_id)
+            .join(ENDED_PERIODS, _OF.customer_id == _WINDOWS.customer_id)
             .where(
-                _OF.status.in_(sorted(ENDED)),
-                _OF.status_since < _OF.period_ends_at,
-                _OF.status_since < ended_before,
-                _WINDOWS.window_starts_at >= _OF.period_starts_at,
-                _WINDOWS.window_starts_at <= _OF.status_since,
+                _OF.ended_at < ended_before,
+                _WINDOWS.window_starts_at >= _OF.starts_at,
+                _WINDOWS.window_starts_at <= _OF.ended_at,
                 _WINDOWS.stripe_meter.is_not(None),
                 _WINDOWS.total > 0,
                 _WINDOWS.closed_at.is_(None),
@@ -150,9 +147,28 @@ class UnbilledOverage(LedgerPart):
                 )
         return found
 
+    @unbroken
+    async def forget_ended_periods(self, older_than: int) -> None:
+        """Delete periods that ended before `older_than`, Unix seconds. What was found of them stays."""
+        async with self._database.writing_once() as connection:
+            await connection.execute(delete(ENDED_PERIODS).where(_OF.ended_at < older_than))
+
     async def _ended(self, query: Select[Any]) -> list[EndedWindowRow]:
         async with self._database.reading() as connection:
             return [EndedWindowRow(**row) for row in (await connection.execute(query)).mappings()]
+
+
+async def note_ended(
+    database: Database,
+    connection: AsyncConnection,
+    customer_id: str,
+    stripe_customer_id: str | None,
+    periods: Iterable[EndedPeriod],
+) -> None:
+    """Keep the periods that a customer's subscriptions ended in the middle of, within the caller's transaction."""
+    rows = [{"customer_id": customer_id, "stripe_customer_id": stripe_customer_id, **asdict(one)} for one in periods]
+    if rows:
+        await connection.execute(database.insert(ENDED_PERIODS).on_conflict_do_nothing(), rows)
 
 
 def _meant(which: UnbilledFilter) -> Iterator[ColumnElement[bool]]:

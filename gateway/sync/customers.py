@@ -19,6 +19,7 @@ from gateway.clock import Clock
 from gateway.core.account import Subscription
 from gateway.core.audited import assess_by
 from gateway.core.billing_facts import CustomerFacts
+from gateway.core.ended_periods import ended_periods
 from gateway.core.errors import CapacityReduced
 from gateway.core.plan_map import IDLE_STATUSES, MONEYLESS_STATUSES
 from gateway.core.policy import Policy
@@ -214,6 +215,7 @@ class Sync:
             now=now,
             assess=assess_by(policy, now),
             read_of=facts.stripe_customer_id,
+            ended=lambda record: ended_periods(facts, record, now),
             **asdict(cause),
         )
         for finding in findings:

@@ -159,6 +159,40 @@ async def test_a_customer_that_is_deleted_is_billed_for_nothing_and_that_is_seen
     assert await seller.lost() == [(customer_id, UNITS)]
 
 
+@pytest.mark.parametrize("is_seen_between", [True, False], ids=["later", "before-anybody-reads-of-the-end"])
+async def test_whoever_subscribes_again_at_once_does_not_hide_what_nobody_is_billed_for(
+    seller: Seller, *, is_seen_between: bool
+) -> None:
+    customer_id = await seller.used()
+    before = await seller.shop.load(customer_id)
+    await seller.shop.sandbox.stripe.v1.subscriptions.cancel_async(before.subscription_id)
+    if is_seen_between:
+        await seller.pass_by(60)
+    await seller.shop.sandbox.control("clock/advance", until=seller.now + 1)
+    await seller.shop.sandbox.pay((await seller.shop.checkout(customer_id)).url)
+    await seller.shop.settle()
+    assert (await seller.shop.load(customer_id)).subscription_id != before.subscription_id
+    await seller.pass_by(700)
+    assert await seller.find() == 1
+    assert await seller.lost() == [(customer_id, UNITS)]
+    span = Span(since=before.period_starts_at, until=seller.now)
+    ledger, billing = seller.shop.ledger, seller.shop.billing
+    [proof] = (await draw_up(customer_id, span, ledger=ledger, billing=billing, now=seller.now)).usage
+    assert (proof.verdict, proof.because) == ("differs", (Because(reason="ended-at-once", units=UNITS),))
+
+
+async def test_whoever_is_bound_to_another_stripe_customer_since_is_looked_for_where_it_was(seller: Seller) -> None:
+    customer_id = await seller.used()
+    await seller.cancel(customer_id, invoice_now=True)
+    ledger, billing = seller.shop.ledger, seller.shop.billing
+    made = await billing.create_customer(customer_id, "user", instead_of="cus_before")
+    row = await ledger.find_customer(customer_id)
+    assert await ledger.bind_stripe_customer(customer_id, made, instead_of=row.stripe_customer_id)
+    await seller.pass_by(700)
+    assert await seller.find() == 1
+    assert await seller.lost() == []
+
+
 async def test_an_end_with_the_period_is_billed_as_ever(seller: Seller) -> None:
     customer_id = await seller.used()
     recorded = await seller.shop.load(customer_id)

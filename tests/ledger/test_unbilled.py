@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.core.billing_facts import CustomerFacts
+from gateway.core.ended_periods import ended_periods
 from gateway.core.overage import overage_field
 from gateway.ledger import UnbilledFilter, UsageTotal
 from tests.steps import found
@@ -27,7 +29,16 @@ async def overused(ledger, customer, *, window=START, units=5):
 
 async def record(ledger, customer, subscription):
     fence = await ledger.take_fence(customer)
-    await ledger.apply_subscription(customer, fence, found(subscription), now=9, actor="stripe", because="evt_1")
+    gone = CustomerFacts(stripe_customer_id="cus_1", exists=False)
+    await ledger.apply_subscription(
+        customer,
+        fence,
+        found(subscription),
+        now=9,
+        actor="stripe",
+        because="evt_1",
+        ended=lambda record: ended_periods(gone, record, 9),
+    )
 
 
 @pytest.mark.parametrize("status", ["canceled", "customer_deleted", "incomplete_expired"])
@@ -55,6 +66,32 @@ async def test_no_other_window_is(ledger, customer, subscription, changes, befor
     await overused(ledger, customer, window=window)
     await record(ledger, customer, replace(subscription, **changes))
     assert await ledger.list_ended_windows(before) == []
+
+
+async def test_a_window_is_listed_although_its_customer_has_another_subscription_since(ledger, customer, subscription):
+    await overused(ledger, customer)
+    await record(ledger, customer, replace(subscription, status="canceled", status_since=1_500))
+    await record(ledger, customer, replace(subscription, subscription_id="sub_2", period_starts_at=1_510))
+    (row,) = await ledger.list_ended_windows(LATER)
+    assert (row.window_starts_at, row.ended_at) == (START, 1_500)
+
+
+async def test_periods_that_ended_long_ago_are_forgotten(ledger, customer, subscription):
+    await overused(ledger, customer)
+    await record(ledger, customer, replace(subscription, status="canceled", status_since=1_500))
+    await ledger.forget_ended_periods(1_500)
+    assert len(await ledger.list_ended_windows(LATER)) == 1
+    await ledger.forget_ended_periods(1_501)
+    assert await ledger.list_ended_windows(LATER) == []
+
+
+async def test_a_ledger_that_goes_to_another_account_looks_for_nothing_of_the_one_before(
+    ledger, customer, subscription
+):
+    await overused(ledger, customer)
+    await record(ledger, customer, replace(subscription, status="canceled", status_since=1_500))
+    await ledger.leave_stripe({"x": "y"}, without=(), now=LATER, actor="operator")
+    assert await ledger.list_ended_windows(LATER) == []
 
 
 async def test_all_months_of_a_year_that_ended_in_its_middle_are_listed_page_by_page(ledger, customer, subscription):
