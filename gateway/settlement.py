@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 import structlog
 
-from gateway.cache import Cache, UsageReading
+from gateway.cache import Cache, CacheUnavailable, UsageReading
 from gateway.clock import Clock
 from gateway.core.credits import is_grant_field
 from gateway.core.errors import LedgerUnavailable
@@ -90,6 +90,15 @@ class Settlement:
         if not unread:
             self._metrics.settled_seconds.set(self._clock.now())
         return written
+
+    async def settle_one(self, customer_id: str) -> bool:
+        """Write the totals of one customer, whoever charged it. False: the cache does not tell."""
+        try:
+            readings = await self._cache.read_usages([customer_id])
+        except CacheUnavailable:
+            return False
+        await self._write(readings)
+        return True
 
     async def settle_all(self) -> int:
         """Write the totals of every customer in the cache: what a crashed worker may have left unsettled."""

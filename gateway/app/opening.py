@@ -127,7 +127,14 @@ async def open_runtime(settings: Settings, *, proxies: bool = True) -> AsyncIter
         settlement = Settlement(ledger, cache, publisher, clock, metrics, noticing.look)
         if leasing is not None:
             publisher.published, leasing.asking.moved = leasing.drop, settlement.note_moved
-        sync = Sync(ledger=ledger, billing=billing, policy=policy, publish=publisher.publish_soon, clock=clock)
+        sync = Sync(
+            ledger=ledger,
+            billing=billing,
+            policy=policy,
+            publish=publisher.publish_soon,
+            clock=clock,
+            settle=settlement.settle_one,
+        )
         await _repair_first(cache)
         may_trust_cache = False  # a cache that comes later may have been away, or be one that was
         yield Runtime(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from gateway.billing.checkout_params import Buyer
 from gateway.billing.client import API_VERSION, DEADLINE_S, Billing, StripeOptions
 from gateway.billing.endpoints import EndpointFacts, NewEndpoint
-from gateway.billing.events import PLANS_CHANGED, REASONS, SUBSCRIBED_TYPES, Meaning, meaning_of
+from gateway.billing.events import ITEMS_LEFT, PLANS_CHANGED, REASONS, SUBSCRIBED_TYPES, Meaning, meaning_of
 from gateway.billing.failures import WrongStripeMode
 from gateway.billing.health import DestinationFacts, StripeReport
 from gateway.billing.means import PaymentMeans
@@ -38,6 +38,7 @@ __all__ = [
     "DEADLINE_S",
     "ERROR_REPORTS",
     "FIRST_SWEPT",
+    "ITEMS_LEFT",
     "MAX_PAYLOAD_BYTES",
     "PLANS_CHANGED",
     "REASONS",

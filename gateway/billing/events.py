@@ -64,6 +64,9 @@ REASONS: dict[str, str] = {
 PLANS_CHANGED = "tiergate.plans-changed"
 """Not Stripe's: what we put into our own inbox for each customer whose plan a change of prices may have moved."""
 
+ITEMS_LEFT = "tiergate.items-left"
+"""Nor is this: for a customer with an item that goes once all is reported that it bills, due when to look at it."""
+
 _THIN = "v1."
 _THIN_ONLY = {
     "billing.meter.error_report_triggered": Meaning.ALERT,
@@ -81,7 +84,7 @@ SUBSCRIBED_TYPES = tuple(REASONS)
 
 def meaning_of(event_type: str) -> Meaning:
     """What an event of this type asks for, thin (`v1.` in front) or not. Types that are not known ask for nothing."""
-    if event_type == PLANS_CHANGED:
+    if event_type in {PLANS_CHANGED, ITEMS_LEFT}:
         return Meaning.SYNC
     if event_type in ERROR_REPORTS:
         return Meaning.ALERT

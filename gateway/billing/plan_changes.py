@@ -6,12 +6,13 @@ finds it there and does nothing. It is sent with what Stripe lets wait for a pay
 does not wait, and that there are none of it does: so the change has none of what goes, which settles its money in the
 change's own invoice, and says in its metadata which items are left to remove. That waits with it, and is there once
 it is made (https://docs.stripe.com/changelog/dahlia/2026-05-27/pending-subscription-update-metadata). What is billed
-by use has no number, and is settled as it is removed.
+by use has no number, and is settled as it is removed: by whoever knows that Stripe was told of all of it
+(`gateway.sync.letting_go`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import stripe
@@ -118,6 +119,7 @@ class PlanChanger:
         old plan until it is. Invoices that are sent by mail, and bank debits, hold nothing up: Stripe lets no change
         wait for them.
         Items that go, go by a request of their own once it is made: at once, or by whoever sees that it was paid.
+        Those that bill usage are left to `remove_used`.
         """
         base: SubscriptionUpdateParamsItem = {"id": change.item_id, "price": change.price_id}
         if change.quantity is not None:
@@ -131,7 +133,7 @@ class PlanChanger:
             "expand": ["latest_invoice"],
         }
         gone = [item_id for item_id, _ in change.removes]
-        labels = ({METADATA_GIVES_UP: ",".join(gone)} if gone else {}) | (
+        labels = ({METADATA_GIVES_UP: ",".join(gone)} if gone or change.takes_back else {}) | (
             {METADATA_PLANNED: ""} if change.replaces_planned else {}
         )
         if labels:
@@ -145,39 +147,45 @@ class PlanChanger:
             invoice = changed.latest_invoice
             is_pending = changed.pending_update is not None
             url = invoice.hosted_invoice_url if is_pending and isinstance(invoice, stripe.Invoice) else None
-        if gone and not is_pending:
-            await self.remove(change.subscription_id, gone, change.proration, metered=change.metered)
+        if change.settles and not is_pending:
+            used = [item_id for item_id in gone if item_id in change.metered]
+            await self.remove(change.subscription_id, change.settles, left=used)
         return ChangeResult(is_pending=is_pending, payment_url=url)
 
-    async def remove(
-        self, subscription_id: str, item_ids: Sequence[str], proration: Proration, *, metered: Collection[str] = ()
+    async def remove(self, subscription_id: str, item_ids: Sequence[str], *, left: Sequence[str] = ()) -> None:
+        """Remove items that a change gave up and settled: there are none of them. If any is gone, nothing is removed.
+
+        Args:
+            subscription_id: Theirs.
+            item_ids: Which.
+            left: What else is given up and stays for now.
+        """
+        await self._remove(subscription_id, item_ids, "none", left)
+
+    async def remove_used(
+        self, subscription_id: str, item_ids: Sequence[str], proration: Proration, *, left: Sequence[str] = ()
     ) -> None:
-        """Remove items that a change gives up. If any of them is gone already, nothing is removed.
+        """The same for items that bill usage.
+
+        What was used is billed whatever is prorated, and Stripe discards it where nothing is
+        (https://docs.stripe.com/billing/subscriptions/usage-based/manage-billing-setup).
 
         Args:
             subscription_id: Theirs.
             item_ids: Which.
             proration: When what was used is billed: now, or with the next invoice.
-            metered: Those of them that bill usage. What was used is billed whatever is prorated, and Stripe discards
-                it where nothing is (https://docs.stripe.com/billing/subscriptions/usage-based/manage-billing-setup):
-                they go by a request of their own. The others were settled with the change: there are none of them.
+            left: As `remove`.
         """
-        settled = [item_id for item_id in item_ids if item_id not in metered]
-        used = [item_id for item_id in item_ids if item_id in metered]
-        if settled:
-            await self._remove(subscription_id, settled, "none", is_last=not used)
-        if used:
-            await self._remove(subscription_id, used, "now" if proration == "now" else "next invoice", is_last=True)
+        await self._remove(subscription_id, item_ids, "now" if proration == "now" else "next invoice", left)
 
     async def _remove(
-        self, subscription_id: str, item_ids: Sequence[str], proration: Proration, *, is_last: bool
+        self, subscription_id: str, item_ids: Sequence[str], proration: Proration, left: Sequence[str]
     ) -> None:
         params: SubscriptionUpdateParams = {
             "items": [{"id": item_id, "deleted": True} for item_id in item_ids],
             "proration_behavior": _BEHAVIORS[proration],
+            "metadata": {METADATA_GIVES_UP: ",".join(left)},
         }
-        if is_last:
-            params["metadata"] = {METADATA_GIVES_UP: ""}
         async with stripe_call("remove items", self._deadline_s):
             try:
                 await self._client.v1.subscriptions.update_async(subscription_id, params)

@@ -39,6 +39,8 @@ class PlanChange:
     """Prices that get an item beside it: of add-ons, and of what is billed by use."""
     replaces_planned: bool = False
     """Once it is made, nothing is to be known any more of what was planned before (`PlanChanger.remember`)."""
+    takes_back: bool = False
+    """What was given up before, and is still there, stays, unless it is in `removes`."""
     removes: tuple[tuple[str, str], ...] = ()
     """Items beside it that go, each with its price. What was reported for a metered one until then is billed."""
     metered: frozenset[str] = frozenset()

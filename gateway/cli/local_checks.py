@@ -188,7 +188,7 @@ async def _overage(ledger: Ledger) -> list[Finding]:
         fix = "See `tiergate meters list --status dead`; mend the cause, then `tiergate meters retry`."
         found.append(warn("overage", f"{counts['dead']} reports of overage were given up", fix))
     if units := sum((await ledger.count_unbilled()).values()):
-        what = f"{units:,} units of overage are on no invoice: their subscriptions ended at once"
+        what = f"{units:,} units of overage are on no invoice: what billed them ended at once"
         fix = (
             "See `tiergate meters list --status unbilled`; bill them by hand, or let them go, then "
             "`tiergate meters acknowledge`."

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
 
 _OF_WINDOWS = ("unbilled", "acknowledged")
-_ENDED_AT_ONCE = "the subscription ended at once, and no invoice asks for it"
+_ENDED_AT_ONCE = "what billed it ended at once, and no invoice asks for it"
 _NOT_ASKED_FOR = frozenset({"ended_at", "ended_as"})
 
 

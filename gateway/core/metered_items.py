@@ -113,6 +113,30 @@ def is_price(item: MeteredItem, price: PriceName) -> bool:
     return price.lookup_key in {item.lookup_key, item.known_as}
 
 
+def is_billed(policy: Policy, subscription: Subscription, stripe_meter: str, at: int) -> bool:
+    """Whether an item bills what a Billing Meter counts at an instant. False: the one that did was gone by then.
+
+    Args:
+        policy: Says which prices bill the meter.
+        subscription: As it is recorded.
+        stripe_meter: `event_name` of the meter.
+        at: Unix seconds.
+    """
+    beside = [one for plan in policy.plans.values() for one in metered_beside(policy, plan)]
+    names = [one.price for one in beside if one.stripe_meter == stripe_meter]
+    others = [one.price for one in beside if one.stripe_meter != stripe_meter]
+    gone = False
+    for item in subscription.metered:
+        is_here = item.gone_at is None or item.gone_at >= at
+        if any(is_price(item, price) for price in names):
+            if is_here:
+                return True
+            gone = True
+        elif is_here and not any(is_price(item, price) for price in others):
+            return True  # nobody knows what it bills
+    return not gone
+
+
 def meters_reported_to(policy: Policy) -> frozenset[str]:
     """The Billing Meters that hear of what is used beyond a quota: whatever bills one of them bills overage."""
     return frozenset(overage.stripe_meter for tier in policy.tiers.values() for overage in tier.overages)

@@ -18,7 +18,7 @@ _MEANINGS: dict[Reason, str] = {
     "adjusted": "Stripe's meter counts otherwise: an event was cancelled there, or others report to it",
     "dead-report": "Stripe did not take these reports",
     "draft": "the invoice is still a draft, and is measured again when it becomes final",
-    "ended-at-once": "the subscription ended at once, and no invoice was asked for",
+    "ended-at-once": "the subscription, or its metered item, ended at once, and no invoice was asked for",
     "given-back": "these units were given back after Stripe was told of them",
     "invoice-pending": "the period has just ended, and its invoice is not there yet",
     "late-report": "Stripe was told after the invoice had become final",

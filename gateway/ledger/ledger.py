@@ -17,6 +17,7 @@ from gateway.ledger.customers import Customers
 from gateway.ledger.database import Database, parse_place
 from gateway.ledger.disputes import Disputes
 from gateway.ledger.faults import NOT_MIGRATED
+from gateway.ledger.going_items import GoingItems
 from gateway.ledger.history import UsageHistory
 from gateway.ledger.inbox import Inbox
 from gateway.ledger.inbox_care import InboxCare
@@ -58,6 +59,7 @@ class Ledger(
     Metering,
     MeterProof,
     UnbilledOverage,
+    GoingItems,
     Installation,
     Audit,
 ):

@@ -61,7 +61,7 @@ class UnbilledOverage(LedgerPart):
                 _WINDOWS.window_starts_at <= _OF.ended_at,
                 _WINDOWS.stripe_meter.is_not(None),
                 _WINDOWS.total > 0,
-                _WINDOWS.closed_at.is_(None),
+                _WINDOWS.closed_at.is_(None) | (_WINDOWS.closed_at < _OF.status_since),
                 tuple_(*_KEY) > after,
             )
             .order_by(*_KEY)
@@ -76,7 +76,7 @@ class UnbilledOverage(LedgerPart):
             _WINDOWS.customer_id == row.customer_id,
             _WINDOWS.meter == row.meter,
             _WINDOWS.window_starts_at == row.window_starts_at,
-            _WINDOWS.closed_at.is_(None),
+            _WINDOWS.closed_at.is_(None) | (_WINDOWS.closed_at < (row.ended_at or 0)),
         )
         async with self._database.writing_once() as connection:
             closed = await connection.execute(close.values(closed_at=now, unbilled=unbilled))

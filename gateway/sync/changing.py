@@ -24,7 +24,8 @@ from gateway.sync.change_rules import touchable
 from gateway.sync.change_values import PlanChanged, PlanPreview
 from gateway.sync.customers import Sync
 from gateway.sync.extras import AS_IT_IS, ExtrasOrder
-from gateway.sync.given_up import is_left_behind, metered_of
+from gateway.sync.given_up import settled_left, used_left
+from gateway.sync.letting_go import let_go
 from gateway.sync.restoring import LostPlan, is_lost, planned_words, read_lost
 from gateway.sync.wish import Wish
 from gateway.sync.wishing import wish_for
@@ -109,10 +110,8 @@ class PlanChanges:
         """
         async with self._sync.turns.own(customer_id):
             wish = await self._wish(customer_id, plan_id, when, extras)
-            if is_left_behind(facts := wish.current.facts):
-                await self._sync.billing.changes.remove(
-                    facts.subscription_id, facts.given_up, wish.change.proration, metered=metered_of(facts)
-                )
+            if settled := settled_left(facts := wish.current.facts):
+                await self._sync.billing.changes.remove(facts.subscription_id, settled, left=used_left(facts))
                 wish = await self._wish(customer_id, plan_id, when, extras)
             if wish.when == "period-end":
                 because = f"change to {wish.plan.plan_id} planned"
@@ -124,6 +123,8 @@ class PlanChanges:
                 because = f"plan changed to {name}" if wish.direction != "same" else f"plan {name} kept"
                 result = await self._make(wish)
             is_recorded = await self._record(customer_id, because, actor)
+            if is_recorded and wish.change.removes:
+                await self._let_go_soon(customer_id)
         return PlanChanged(
             plan_id=wish.plan.plan_id,
             result=result,
@@ -175,6 +176,28 @@ class PlanChanges:
             await self._forget_planned_before(current.facts)
             if because is not None:
                 await self._record(customer_id, because, "stripe")
+
+    async def let_go(self, customer_id: str) -> None:
+        """Remove the items that a change gave up and that bill usage, as far as all of it was reported.
+
+        Raises:
+            ChangeInProgress: A change is being made.
+            BillingUnavailable, BillingRefused, CustomerUnknown, LedgerUnavailable: To do it again is safe.
+        """
+        async with self._sync.turns.own(customer_id, patience_s=_RESTORE_PATIENCE_S):
+            await self._let_go(customer_id)
+
+    async def _let_go(self, customer_id: str) -> None:
+        current = await self._sync.fetch_current(customer_id)
+        if current is not None and await let_go(self._sync, customer_id, current.facts):
+            await self._record(customer_id, "metered items removed", "stripe")
+
+    async def _let_go_soon(self, customer_id: str) -> None:
+        """Now, or with the events that tell of the change that was made."""
+        try:
+            await self._let_go(customer_id)
+        except (BillingUnavailable, BillingRefused) as error:
+            log.warning("metered items not removed yet", customer_id=customer_id, reason=str(error))
 
     async def _plan_again(self, customer_id: str, lost: LostPlan | None) -> str | None:
         """Why, if it is planned now."""

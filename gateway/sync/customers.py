@@ -27,7 +27,7 @@ from gateway.core.projection import NEEDS_ATTENTION, Candidate, Finding, choose_
 from gateway.ledger import CustomerRow, CustomerUnknown, Ledger
 from gateway.sync.account import LedgerAccount
 from gateway.sync.facts import read_facts
-from gateway.sync.given_up import remove_given_up
+from gateway.sync.given_up import remove_given_up, used_left
 from gateway.sync.restoring import is_lost
 from gateway.sync.turns import Turns
 
@@ -60,6 +60,8 @@ class SyncOutcome:
     """How many requests of Stripe it took."""
     has_lost_plan: bool = False
     """Something was planned, and what took its place was not made (`gateway.sync.restoring`)."""
+    has_used_left: bool = False
+    """A change gave items up that bill usage, and they are still there (`gateway.sync.letting_go`)."""
     takes_money: tuple[str, ...] = ()
     """Statuses of all subscriptions, as they were read, that take money or may again; recorded or not."""
     idle: tuple[str, ...] = ()
@@ -90,6 +92,8 @@ class Sync:
         publish: Carries one customer from ledger to cache. A cache that is down is not a
             failure: the ledger knows what was not published, and it is published later.
         clock: Unix seconds.
+        settle: Has the ledger know all that one customer has used, and says whether it does. By default nothing is
+            counted elsewhere.
     """
 
     def __init__(
@@ -100,8 +104,11 @@ class Sync:
         policy: HoldsPolicy,
         publish: Callable[[str], Awaitable[object]],
         clock: Clock,
+        settle: Callable[[str], Awaitable[bool]] | None = None,
     ) -> None:
         self.billing = billing
+        self.settle = settle or _nothing_counted
+        """Has the ledger know all that one customer has used."""
         self.turns = Turns(ledger=ledger, clock=clock)
         """At changing one customer's subscription."""
         self.account = LedgerAccount(ledger=ledger, billing=billing, clock=clock)
@@ -173,13 +180,14 @@ class Sync:
         takes_money = tuple(
             one.status for one in facts.of_customer.subscriptions if one.status not in MONEYLESS_STATUSES
         )
-        removals = await remove_given_up(self.billing, self.policy, facts.of_customer)
+        removals = await remove_given_up(self.billing, facts.of_customer)
         return replace(
             outcome,
             requests=facts.requests + removals,
             takes_money=takes_money,
             idle=tuple(one.subscription_id for one in facts.of_customer.subscriptions if one.status in IDLE_STATUSES),
             has_lost_plan=any(is_lost(one) for one in facts.of_customer.subscriptions),
+            has_used_left=any(used_left(one) for one in facts.of_customer.subscriptions),
         )
 
     async def fetch_current(self, customer_id: str) -> Candidate | None:
@@ -244,6 +252,10 @@ class Sync:
             await self._publish(customer_id)
         except CapacityReduced:
             log.warning("change not in the cache yet", customer_id=customer_id)
+
+
+async def _nothing_counted(_customer_id: str) -> bool:
+    return True
 
 
 def _in_short(subscription: Subscription | None) -> dict[str, str | None]:

@@ -2,7 +2,8 @@
 
 A change that waits for its payment is made by Stripe, long after the request that asked for it, and one that is made
 at once may be cut off in the middle. Either way the subscription says what is to go (`SubscriptionFacts.given_up`).
-An item's id never comes back, so to remove one is right however late it is, and however many do it at once.
+An item's id never comes back, so to remove one is right however late it is, and however many do it at once. Those that
+bill usage are another matter (`gateway.sync.letting_go`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from gateway.billing import Billing
 from gateway.core.billing_facts import CustomerFacts, SubscriptionFacts
 from gateway.core.errors import BillingRefused
 from gateway.core.plan_map import ENDED_STATUSES
-from gateway.core.policy import Policy
 
 log = structlog.get_logger(__name__)
 
@@ -28,8 +28,18 @@ def metered_of(facts: SubscriptionFacts) -> frozenset[str]:
     return frozenset(item.item_id for item in facts.items if item.is_metered)
 
 
-async def remove_given_up(billing: Billing, policy: Policy, facts: CustomerFacts) -> int:
-    """Remove what is left behind. A refusal is logged, and tried again with the next sync.
+def settled_left(facts: SubscriptionFacts) -> tuple[str, ...]:
+    """What is left behind and bills no usage."""
+    return tuple(one for one in facts.given_up if one not in metered_of(facts)) if is_left_behind(facts) else ()
+
+
+def used_left(facts: SubscriptionFacts) -> tuple[str, ...]:
+    """What is left behind and bills usage."""
+    return tuple(one for one in facts.given_up if one in metered_of(facts)) if is_left_behind(facts) else ()
+
+
+async def remove_given_up(billing: Billing, facts: CustomerFacts) -> int:
+    """Remove what is left behind and bills no usage. A refusal is logged, and tried again with the next sync.
 
     Returns:
         How many requests of Stripe it took.
@@ -37,13 +47,11 @@ async def remove_given_up(billing: Billing, policy: Policy, facts: CustomerFacts
     Raises:
         BillingUnavailable: Nobody knows; to do it again is safe.
     """
-    found = [one for one in facts.subscriptions if is_left_behind(one)]
+    found = [one for one in facts.subscriptions if settled_left(one)]
     with billing.pace.counted() as sent:
         for one in found:
             try:
-                await billing.changes.remove(
-                    one.subscription_id, one.given_up, policy.switching.proration, metered=metered_of(one)
-                )
+                await billing.changes.remove(one.subscription_id, settled_left(one), left=used_left(one))
             except BillingRefused as error:
                 log.warning("item not removed", subscription_id=one.subscription_id, reason=str(error))
     return sent.requests

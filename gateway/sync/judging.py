@@ -209,6 +209,8 @@ class Judge:
         outcome = await self._sync.sync_customer(customer_id, f"{last.type} {last.event_id}", event_id=last.event_id)
         if outcome.has_lost_plan:
             await PlanChanges(sync=self._sync, clock=self._sync.clock).restore(customer_id)
+        if outcome.has_used_left:
+            await PlanChanges(sync=self._sync, clock=self._sync.clock).let_go(customer_id)
         self.coalesced += len(rows) - 1
         verdicts = [Verdict(outcome=outcome.result)] * len(rows)
         if outcome.needs_attention:

@@ -75,6 +75,7 @@ async def wish_for(
         ),
         removes=beside.removed + await overage_to_go(changes.sales, policy, current, wanted),
         metered=metered_of(current.facts),
+        takes_back=bool(current.facts.given_up),
     )
     return Wish(current=current, item=item, plan=plan, price=price, direction=direction, when=when, change=change)
 

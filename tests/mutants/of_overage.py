@@ -179,4 +179,11 @@ MUTANTS = (
         "_WINDOWS.unbilled",
         ("tests/ledger/test_unbilled.py",),
     ),
+    Mutant(
+        "a change removes an item whose units are not reported yet",
+        "gateway/sync/letting_go.py",
+        "    return None in waiting or await",
+        "    return None in waiting and await",
+        ("tests/billing/test_overage_of_a_fall.py",),
+    ),
 )
