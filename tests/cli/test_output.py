@@ -14,10 +14,15 @@ from gateway.cli.output import output_to
 def test_what_breaks_off_leaves_the_file_as_it_was(tmp_path: Path, *, appends: bool) -> None:
     file = tmp_path / "rows"
     file.write_text("before\n", encoding="utf-8")
-    with pytest.raises(KeyboardInterrupt), output_to(file, appends=appends) as (stream, has_some):
-        assert has_some is appends
-        stream.write("some\n" * 10_000)
-        raise KeyboardInterrupt
+
+    def write() -> None:
+        with output_to(file, appends=appends) as (stream, has_some):
+            assert has_some is appends
+            stream.write("some\n" * 10_000)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
     assert file.read_text(encoding="utf-8") == "before\n"
     assert list(tmp_path.iterdir()) == [file]
 
