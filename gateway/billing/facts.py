@@ -101,12 +101,20 @@ class FactReader:
         return tiers
 
     async def fetch_entitlements(self, stripe_customer_id: str) -> tuple[str, ...]:
-        """Lookup keys of all features that a customer is entitled to, sorted. Every page of them."""
+        """Lookup keys of all features that a customer is entitled to, sorted. Every page of them.
+
+        One that was deleted is entitled to nothing: Stripe lists what it had, but does not have it any more.
+        """
         async with stripe_call("list entitlements", self._deadline_s):
-            page = await self._client.v1.entitlements.active_entitlements.list_async(
-                {"customer": stripe_customer_id, "limit": _PAGE}
-            )
-            return tuple(sorted({one.lookup_key async for one in page.auto_paging_iter()}))
+            try:
+                page = await self._client.v1.entitlements.active_entitlements.list_async(
+                    {"customer": stripe_customer_id, "limit": _PAGE}
+                )
+                return tuple(sorted({one.lookup_key async for one in page.auto_paging_iter()}))
+            except stripe.InvalidRequestError as error:
+                if not is_missing(error):
+                    raise
+                return ()
 
     async def fetch_dispute(self, dispute_id: str) -> DisputeFacts | None:
         """One dispute with whose payment it is; None if Stripe does not have it."""

@@ -49,3 +49,18 @@ async def test_every_page_of_entitlements_is_read(shop: Any) -> None:
     row = await shop.ledger.find_customer(customer_id)
     found = await shop.billing.facts.fetch_entitlements(row.stripe_customer_id)
     assert {f"paged-{number:03d}" for number in range(101)} <= set(found)
+
+
+async def test_a_customer_deleted_at_stripe_is_entitled_to_nothing_and_loses_its_tier(
+    shop: Any, held_policy: Any
+) -> None:
+    held_policy.current = replace(held_policy.current, entitlements=frozenset({"exports"}))
+    await grant(shop, "of-who-left")
+    customer_id = await shop.buyer("pro-monthly")
+    row = await shop.ledger.find_customer(customer_id)
+    await shop.sandbox.stripe.v1.customers.delete_async(row.stripe_customer_id)
+    await shop.settle()
+    gone = await shop.load(customer_id)
+    assert (gone.status, gone.entitlements) == ("canceled", ())
+    assert (await shop.ledger.inbox_counts()).by_status["dead"] == 0
+    assert await features(shop, customer_id) == set()
