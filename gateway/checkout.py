@@ -17,42 +17,31 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Protocol
 
 import structlog
 
 from gateway.billing import Billing, Buyer, CheckoutLink, PortalFlowName
-from gateway.cache import Cache
 from gateway.clock import Clock
-from gateway.core.charge import RateClaim
-from gateway.core.errors import AccountSuspended, BillingRefused, Denied, Paced
+from gateway.core.errors import AccountSuspended, BillingRefused, Denied
 from gateway.core.keys import KeyCodec
 from gateway.core.policy import Plan, Policy
 from gateway.core.purchase import NO_EXTRAS, Extras, Purchase, check_purchase
-from gateway.core.ratelimit_fields import seconds_up
 from gateway.core.user_id import check_name, check_user_id
 from gateway.ledger import Binding, CustomerRow, CustomerUnknown, Ledger, UserExists
 from gateway.provisioning import Provisioning
+from gateway.signups import Signups
 from gateway.sync import NoSubscription, Sync, SyncOutcome, UnknownPlan, no_plan_words, portal_flow
 
 log = structlog.get_logger(__name__)
 
-_SIGNUPS = RateClaim(field="r:signup:60000", cost=1, units=5, window_ms=60_000, burst=10)
 _CLAIM_BYTES = 32
-_IPV6_SITE_BITS = 64
 
 
 class AlreadySubscribed(Denied):
     """There is a subscription that takes money, or will when its payment is mended."""
 
     code = "already-subscribed"
-
-
-class TooManySignups(Paced):
-    """Too many new customers from one network address."""
-
-    code = "too-many-signups"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,20 +74,20 @@ class Checkouts:
         *,
         ledger: Ledger,
         billing: Billing,
-        cache: Cache,
         policy: HoldsPolicy,
         sync: Sync,
         provisioning: Provisioning,
+        signups: Signups,
         codec: KeyCodec,
         clock: Clock,
         base_url: str,
     ) -> None:
         self._ledger = ledger
         self._billing = billing
-        self._cache = cache
         self._policy = policy
         self._sync = sync
         self._provisioning = provisioning
+        self._signups = signups
         self._codec = codec
         self._clock = clock
         self._base_url = base_url
@@ -154,14 +143,13 @@ class Checkouts:
             UserIdInvalid: No customer can be called that.
             UnknownPlan, SeatsNotSold, AddOnNotSold, AccountSuspended: It is not sold.
             AlreadySubscribed: The earlier checkout is paid.
-            TooManySignups: From this address.
-            CapacityReduced: The pace cannot be checked.
+            TooManySignups: From this address, or altogether.
             BillingUnavailable, BillingRefused, LedgerUnavailable: Nobody can say.
         """
         purchase = self._find_purchase(plan_id, extras)
         if name is not None:
             check_name(name)
-        await self._pace(address)
+        await self._signups.take_turn(address)
         known = None if begun_as is None else await self._ledger.find_customer(begun_as)
         row = known or await self._provisioning.create_customer(None, actor="signup")
         if name is not None:
@@ -322,21 +310,3 @@ class Checkouts:
                 "change its plan, or use the billing portal."
             )
         return outcome
-
-    async def _pace(self, address: str | None) -> None:
-        state = await self._cache.charge_address(pacing_address(address), _SIGNUPS, self._clock.cache_now_ms())
-        if not state.allowed:
-            raise TooManySignups(
-                "Too many sign-ups from this address; wait a little.", retry_after_s=max(1, seconds_up(state.reset_ms))
-            )
-
-
-def pacing_address(address: str | None) -> str:
-    """What is paced: an IPv4 address, or the /64 of an IPv6 one, which is what one subscriber has."""
-    try:
-        parsed = ip_address(address or "")
-    except ValueError:
-        return "unknown"
-    if isinstance(parsed, IPv6Address):
-        return str(ip_network((parsed, _IPV6_SITE_BITS), strict=False))
-    return str(parsed)

@@ -110,6 +110,8 @@ def test_every_missing_setting_is_named_at_once_with_an_example(monkeypatch, tmp
         ("TIERGATE_BILLING_PREFIX", "/_tiergate", "the gateway's own"),
         ("TIERGATE_BILLING_PREFIX", "/_Tiergate/billing", "the gateway's own"),
         ("TIERGATE_SIGNUP", "maybe", "'open' or 'closed'"),
+        ("TIERGATE_SIGNUPS_PER_MINUTE", "0", "greater than or equal to 1"),
+        ("TIERGATE_SIGNUPS_PER_MINUTE", "6001", "less than or equal to 6000"),
         ("TIERGATE_ASSERTION_KEYS", "", "empty. Leave it out"),
         ("TIERGATE_ASSERTION_KEYS", "kJ8s7dF6gH5jK4l3Zx2Cv1Bn0mQwErTyUi", "entry 1 is not 43 characters of base64url"),
         ("TIERGATE_ASSERTION_KEYS", f"{SEED},{SEED[:-1]}=", "entry 2 is not 43 characters of base64url"),

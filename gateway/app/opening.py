@@ -26,12 +26,14 @@ from gateway.installation import check_installation
 from gateway.leasing import Leasing
 from gateway.ledger import Ledger, migrate
 from gateway.outages import Outages
+from gateway.pacing import Pacing
 from gateway.policyfiles import LastGood, PolicyHolder
 from gateway.provisioning import Provisioning
 from gateway.publishing import Publisher
 from gateway.reporting import Reporter, ReportingOptions
 from gateway.settings import Settings
 from gateway.settlement import Settlement
+from gateway.signups import Signups
 from gateway.supervised import run_directory
 from gateway.sync import Arrivals, EventWorker, Reconciler, Schedule, Sync
 from gateway.tallies import Tallies
@@ -98,6 +100,7 @@ async def open_runtime(settings: Settings, *, proxies: bool = True) -> AsyncIter
         stack.push_async_callback(cache.aclose)
         publisher = Publisher(ledger, cache, clock)
         outages = Outages(cache, publisher, metrics, settings.snapshot_entries)
+        pacing = Pacing(cache, clock)
         billing = await Billing.open(
             StripeOptions(
                 secret_key=settings.stripe_secret_key.get_secret_value(),
@@ -163,6 +166,8 @@ async def open_runtime(settings: Settings, *, proxies: bool = True) -> AsyncIter
                 entries=settings.snapshot_entries,
             ),
             outages=outages,
+            pacing=pacing,
+            signups=Signups(pacing, metrics, settings.signups_per_minute),
             decisions=DecisionLog(cache, metrics),
             leasing=leasing,
             settlement=settlement,

@@ -210,6 +210,9 @@ class Settings(BaseSettings):
 
     signup: Literal["open", "closed"] = "closed"
     """Whether anyone may start a checkout as a new customer. Closed: only the seller's server and existing keys."""
+    signups_per_minute: int = Field(default=60, ge=1, le=6000)
+    """Checkouts of strangers a minute, of all workers and networks together, half of them at once; then 429. Each asks
+    Stripe half a dozen times, so 60 take 6 of the requests a second that customers need, too."""
     log_format: Literal["json", "console"] = "json"
     """`json`: one object a line. `console`: for people."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

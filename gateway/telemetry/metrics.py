@@ -96,11 +96,14 @@ class Metrics:
             "Answers of Stripe that said there were too many requests.",
             registry=self.registry,
         )
-        self.policy_reloads = Counter(
-            "tiergate_policy_reloads",
-            "Policy edits by result (taken, refused).",
-            ("result",),
+        self.signups_refused = Counter(
+            "tiergate_signups_refused",
+            "Sign-ups refused because too many came, by whose pace it was (network, all).",
+            ("pace",),
             registry=self.registry,
+        )
+        self.policy_reloads = Counter(
+            "tiergate_policy_reloads", "Policy edits by result (taken, refused).", ("result",), registry=self.registry
         )
         self.inbox = Gauge(
             "tiergate_inbox_events",

@@ -53,10 +53,10 @@ def provide_checkouts(runtime: FromRuntime) -> Checkouts:
     return Checkouts(
         ledger=runtime.ledger,
         billing=runtime.billing,
-        cache=runtime.cache,
         policy=runtime.policy,
         sync=runtime.sync,
         provisioning=runtime.provisioning,
+        signups=runtime.signups,
         codec=runtime.codec,
         clock=runtime.clock,
         base_url=runtime.site.base_url,

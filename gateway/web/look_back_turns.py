@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gateway.core.charge import RateClaim
 from gateway.core.errors import Paced
-from gateway.core.ratelimit_fields import seconds_up
 from gateway.ledger import LooksBackFull
-from gateway.web.stripe_turns import count
 
 if TYPE_CHECKING:
     from gateway.ledger import HistoryRow
@@ -24,14 +22,14 @@ class TooManyLooksBack(Paced):
 
 
 async def take_look_back_turn(runtime: Runtime, customer_id: str) -> None:
-    """Count a look back of a customer. Without a cache nobody is counted; how many go on at once is bounded anyway.
+    """Count a look back of a customer. How many go on at once is bounded besides.
 
     Raises:
         TooManyLooksBack: It looked back a moment ago, and often.
     """
-    state = await count(runtime, f"looks {customer_id}", _LOOKS)
-    if state is not None and not state.allowed:
-        raise TooManyLooksBack("Too many looks back; wait a little.", retry_after_s=max(1, seconds_up(state.reset_ms)))
+    wait_s = await runtime.pacing.wait_s(f"looks {customer_id}", _LOOKS)
+    if wait_s:
+        raise TooManyLooksBack("Too many looks back; wait a little.", retry_after_s=wait_s)
 
 
 async def look_back(runtime: Runtime, customer_id: str, **what: Any) -> list[HistoryRow]:

@@ -367,7 +367,7 @@ TABLE: dict[str, Kind] = {
     ),
     "too-many-signups": Kind(
         status=429,
-        title="Too many sign-ups from this address",
+        title="Too many sign-ups",
         advice="Wait for the seconds in Retry-After.",
         retry_after_s=60,
     ),

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.core.charge import RateClaim
 from gateway.core.errors import Paced
-from gateway.core.ratelimit_fields import seconds_up
-from gateway.web.stripe_turns import count
 
 if TYPE_CHECKING:
     from gateway.web.callers import Caller
@@ -26,16 +24,14 @@ class TooManyChanges(Paced):
 
 
 async def take_record_turn(runtime: Runtime, customer_id: str) -> None:
-    """Count what a customer has the ledger keep. Without a cache nobody is counted.
+    """Count what a customer has the ledger keep.
 
     Raises:
         TooManyChanges: It was asked a moment ago, and often.
     """
-    state = await count(runtime, f"records {customer_id}", _RECORDS)
-    if state is not None and not state.allowed:
-        raise TooManyChanges(
-            "Too many new keys and spend caps; wait a little.", retry_after_s=max(1, seconds_up(state.reset_ms))
-        )
+    wait_s = await runtime.pacing.wait_s(f"records {customer_id}", _RECORDS)
+    if wait_s:
+        raise TooManyChanges("Too many new keys and spend caps; wait a little.", retry_after_s=wait_s)
 
 
 async def take_record_turn_of(caller: Caller, runtime: Runtime) -> None:

@@ -20,12 +20,14 @@ from gateway.granting import Granting
 from gateway.leasing import Leasing
 from gateway.ledger import Ledger
 from gateway.outages import Outages
+from gateway.pacing import Pacing
 from gateway.policyfiles import PolicyHolder
 from gateway.provisioning import Provisioning
 from gateway.publishing import Publisher
 from gateway.reporting import Reporter
 from gateway.settings import Settings
 from gateway.settlement import Settlement
+from gateway.signups import Signups
 from gateway.sync import Arrivals, EventWorker, Reconciler, Sync
 from gateway.tallies import Tallies
 from gateway.telemetry import Metrics
@@ -72,6 +74,8 @@ class Runtime:
     admission: Admission
     assertions: Assertions
     outages: Outages
+    pacing: Pacing
+    signups: Signups
     decisions: DecisionLog
     leasing: Leasing | None
     """None: every call is charged by itself."""

@@ -9,10 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from gateway.checkout import pacing_address
-from gateway.core.charge import LimitState, RateClaim
-from gateway.core.errors import CapacityReduced
-from gateway.core.ratelimit_fields import seconds_up
+from gateway.core.charge import RateClaim
+from gateway.pacing import pacing_address
 from gateway.sync import TooManyBillingRequests
 
 if TYPE_CHECKING:
@@ -28,8 +26,6 @@ _MONTH_S: Final = 30 * 86_400
 async def take_turn(runtime: Runtime, customer_id: str, *, cost: int = 1) -> None:
     """Count a request by which a customer has Stripe asked.
 
-    Without a cache nobody is counted, or nobody could mend a card during an outage.
-
     Args:
         runtime: Counts.
         customer_id: Who has Stripe asked.
@@ -38,11 +34,10 @@ async def take_turn(runtime: Runtime, customer_id: str, *, cost: int = 1) -> Non
     Raises:
         TooManyBillingRequests: It was asked a moment ago, and often.
     """
-    state = await count(runtime, f"customer {customer_id}", replace(_TURNS, cost=min(cost, _TURNS.burst)))
-    if state is not None and not state.allowed:
-        raise TooManyBillingRequests(
-            "Too many requests about billing; wait a little.", retry_after_s=max(1, seconds_up(state.reset_ms))
-        )
+    rate = replace(_TURNS, cost=min(cost, _TURNS.burst))
+    wait_s = await runtime.pacing.wait_s(f"customer {customer_id}", rate)
+    if wait_s:
+        raise TooManyBillingRequests("Too many requests about billing; wait a little.", retry_after_s=wait_s)
 
 
 async def take_turn_of(caller: Caller, runtime: Runtime, *, cost: int = 1) -> None:
@@ -53,21 +48,11 @@ async def take_turn_of(caller: Caller, runtime: Runtime, *, cost: int = 1) -> No
 
 async def may_arrive(runtime: Runtime, customer_id: str, address: str | None) -> bool:
     """Whether Stripe may be asked once more what became of a customer's checkout, for a visitor from that address."""
-    by_address = await count(runtime, f"arrivals {pacing_address(address)}", _ARRIVALS)
-    if by_address is not None and not by_address.allowed:
+    if await runtime.pacing.wait_s(f"arrivals {pacing_address(address)}", _ARRIVALS):
         return False
-    by_customer = await count(runtime, f"customer {customer_id}", _TURNS)
-    return by_customer is None or by_customer.allowed
+    return not await runtime.pacing.wait_s(f"customer {customer_id}", _TURNS)
 
 
 def statement_cost(span: Span) -> int:
     """What a statement counts for: Stripe is asked for each invoice of the period, which may be one a month."""
     return 1 + int((span.until - span.since) / _MONTH_S)
-
-
-async def count(runtime: Runtime, who: str, rate: RateClaim) -> LimitState | None:
-    """Count somebody who is no API key in a rate. None: the cache is away, and nobody is counted."""
-    try:
-        return await runtime.cache.charge_address(who, rate, runtime.clock.cache_now_ms())
-    except CapacityReduced:
-        return None

@@ -182,7 +182,7 @@ async def test_nothing_is_sold_and_nobody_is_bound_anew_with_the_key_of_another_
     await town.settle(1)
     paste_wrong_key(town)
     before = len(town.stand_in.requests)
-    parts: Any = {"cache": None, "provisioning": None, "codec": None}
+    parts: Any = {"provisioning": None, "signups": None, "codec": None}
     checkouts = Checkouts(
         ledger=town.ledger,
         billing=restarted.billing,

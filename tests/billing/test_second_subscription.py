@@ -15,7 +15,7 @@ DAY = 86_400
 
 
 def checkouts_of(shop: Any) -> Checkouts:
-    unused: Any = {"cache": None, "provisioning": None, "codec": None}
+    unused: Any = {"provisioning": None, "signups": None, "codec": None}
     return Checkouts(
         ledger=shop.ledger,
         billing=shop.billing,

@@ -25,12 +25,14 @@ from gateway.checkout import Checkouts
 from gateway.core.keys import KeyCodec
 from gateway.ledger import Ledger, migrate
 from gateway.outages import Outages
+from gateway.pacing import Pacing
 from gateway.policyfiles import PolicyHolder
 from gateway.provisioning import Provisioning
 from gateway.publishing import Publisher
 from gateway.sandbox import DeliveryRules, Simulator, create_stripe
 from gateway.sandbox.rules import Rules
 from gateway.sandbox.seed import seed
+from gateway.signups import Signups
 from gateway.sync import PlanChanges, Sync
 from gateway.telemetry import Metrics
 from tests.lives.asking import ask_app
@@ -154,10 +156,10 @@ async def found(chance: random.Random, ledger: Ledger, cache: Cache, reader: Red
         checkouts=Checkouts(
             ledger=ledger,
             billing=billing,
-            cache=cache,
             policy=policy,
             sync=sync,
             provisioning=provisioning,
+            signups=Signups(Pacing(cache, clock), Metrics(), 60),
             codec=codec,
             clock=clock,
             base_url="http://127.0.0.1",

@@ -177,6 +177,7 @@ def world(sandbox: Sandbox, any_cache: OpenCache) -> Iterator[dict[str, str]]:
             "TIERGATE_DATA_DIR": str(folder),
             "TIERGATE_POLICY_DIR": str(POLICIES),
             "TIERGATE_SIGNUP": "open",
+            "TIERGATE_SIGNUPS_PER_MINUTE": "6000",
             "TIERGATE_TRUSTED_PROXIES": "127.0.0.1",
             "TIERGATE_CACHE_DEADLINE_MS": "2000",
             "TIERGATE_SETTLE_INTERVAL_S": "0.2",
