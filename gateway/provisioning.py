@@ -123,9 +123,16 @@ class Provisioning:
         await self._publisher.publish_soon(customer_id)
         return issued
 
-    async def list(self, customer_id: str, *, include_revoked: bool = False) -> list[KeyRow]:
-        """The customer's keys, oldest first; never their texts."""
-        return await self._ledger.list_keys(customer_id, include_revoked=include_revoked)
+    async def list(
+        self,
+        customer_id: str,
+        *,
+        include_revoked: bool = False,
+        after: tuple[int, str] | None = None,
+        limit: int | None = None,
+    ) -> list[KeyRow]:
+        """The customer's keys, oldest first; never their texts. `after` and `limit` as `Ledger.list_keys` has them."""
+        return await self._ledger.list_keys(customer_id, include_revoked=include_revoked, after=after, limit=limit)
 
     async def rotate(
         self,

@@ -13,6 +13,7 @@ from gateway.cli.opening import ACTOR, open_parts, policy_refused, run, say_if_u
 from gateway.cli.options import ENDING, DurationType, Ending, Who, examples, json_option, who_options
 from gateway.cli.printing import instant_words, note, print_columns, print_json
 from gateway.core.key_order import KeyOrder
+from gateway.core.key_place import key_place, parse_key_place
 from gateway.core.webhook_signature import SECRET_PREFIX
 from gateway.policyfiles import LimitInvalid, PolicyInvalid, load_policy, parse_key_limit
 from gateway.settings import load_settings
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
 
 _SECRET_BYTES = 32
 OVERLAP = DurationType(longest_s=30 * 86_400)
+
+
+def _read_place(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[int, str] | None:
+    try:
+        return None if text is None else parse_key_place(text)
+    except ValueError:
+        raise click.BadParameter("not what a page before ended with.") from None
 
 
 @click.group("keys")
@@ -70,10 +78,12 @@ def issue(
 @keys_group.command("list", epilog=examples("tiergate keys list --user-id user_42"))
 @who_options
 @click.option("--all", "everything", is_flag=True, help="Revoked keys too.")
+@click.option("--after", callback=_read_place, metavar="PLACE", help="Continue where the page before ended.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="At most so many.")
 @json_option
-def list_keys(who: Who, *, everything: bool, as_json: bool) -> None:
-    """List a customer's keys, oldest first. Their texts are kept nowhere."""
-    run(_list(load_settings(), who, everything=everything, as_json=as_json))
+def list_keys(who: Who, after: tuple[int, str] | None, limit: int, *, everything: bool, as_json: bool) -> None:
+    """List a customer's keys, oldest first, a page at a time. Their texts are kept nowhere."""
+    run(_list(load_settings(), who, after, limit, everything=everything, as_json=as_json))
 
 
 @keys_group.command("rotate", epilog=examples("tiergate keys rotate 4fT0aB9cQ2xZ --user-id user_42 --overlap 2h"))
@@ -143,14 +153,22 @@ async def _issue(settings: Settings, who: Who, order: KeyOrder, expires: Ending 
         say_if_unpublished(parts.has_cache)
 
 
-async def _list(settings: Settings, who: Who, *, everything: bool, as_json: bool) -> None:
+async def _list(
+    settings: Settings, who: Who, after: tuple[int, str] | None, limit: int, *, everything: bool, as_json: bool
+) -> None:
     async with open_parts(settings) as parts:
         customer = await parts.find_customer(who)
-        rows = await parts.provisioning.list(customer.customer_id, include_revoked=everything)
-        if as_json:
-            print_json({"customer_id": customer.customer_id, "keys": [key_json(row) for row in rows]})
-        else:
-            print_keys(rows, parts.now)
+        rows = await parts.provisioning.list(customer.customer_id, include_revoked=everything, after=after, limit=limit)
+    last = rows[-1].record if len(rows) == limit else None
+    next_after = None if last is None else key_place(last.created_at, last.key_id)
+    if as_json:
+        keys = [key_json(row) for row in rows]
+        print_json({"customer_id": customer.customer_id, "keys": keys, "next_after": next_after})
+        return
+    print_keys(rows, parts.now)
+    if next_after is not None:
+        more = f"tiergate keys list --customer {customer.customer_id} --after {next_after}"
+        note(f"There may be more: {more}{' --all' if everything else ''}")
 
 
 async def _rotate(settings: Settings, who: Who, key_id: str, overlap_s: int, *, as_json: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import RowMapping, bindparam, func, or_, select, update
+from sqlalchemy import RowMapping, bindparam, func, or_, select, tuple_, update
 
 from gateway.ledger.checkouts import claim_checkout_within, show_successor_within
 from gateway.ledger.errors import CheckoutClaimed, KeyEnded, KeyExists, KeysFull
@@ -142,15 +142,28 @@ class Keys(LedgerPart):
         return True
 
     @unbroken
-    async def list_keys(self, customer_id: str, *, include_revoked: bool = False) -> list[KeyRow]:
-        """The customer's keys, oldest first."""
-        rows = (
-            select(API_KEYS)
-            .where(API_KEYS.c.customer_id == customer_id)
-            .order_by(API_KEYS.c.created_at, API_KEYS.c.key_id)
-        )
+    async def list_keys(
+        self,
+        customer_id: str,
+        *,
+        include_revoked: bool = False,
+        after: tuple[int, str] | None = None,
+        limit: int | None = None,
+    ) -> list[KeyRow]:
+        """The customer's keys, oldest first.
+
+        Args:
+            customer_id: Whose.
+            include_revoked: Those too that have ended for good: all that there ever were.
+            after: `created_at` and `key_id` of the last of the page before.
+            limit: At most so many; None: all.
+        """
+        place = (API_KEYS.c.created_at, API_KEYS.c.key_id)
+        rows = select(API_KEYS).where(API_KEYS.c.customer_id == customer_id).order_by(*place).limit(limit)
         if not include_revoked:
             rows = rows.where(API_KEYS.c.revoked_at.is_(None))
+        if after is not None:
+            rows = rows.where(tuple_(*place) > after)
         async with self._database.reading() as connection:
             return [
                 KeyRow(

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-SCHEMA_REVISION: Final = "0018"
+SCHEMA_REVISION: Final = "0019"
 """The newest migration: what `alembic_version` holds when the tables are those below.
 
 Revisions are four digits and rise, so that one which is not known here is known to be newer.
@@ -82,7 +82,7 @@ API_KEYS: Final = Table(
     "api_keys",
     METADATA,
     Column("key_id", IDENTIFIER, primary_key=True),
-    Column("customer_id", IDENTIFIER, ForeignKey("customers.customer_id"), nullable=False, index=True),
+    Column("customer_id", IDENTIFIER, ForeignKey("customers.customer_id"), nullable=False),
     Column("digest", IDENTIFIER, nullable=False, unique=True),
     Column("mode", Text, nullable=False),
     Column("name", Text, nullable=False),
@@ -98,6 +98,7 @@ API_KEYS: Final = Table(
     # The successor's key_id. An overlap's end goes into expires_at, so that alone does not tell a replaced key.
     Column("replaced_by", IDENTIFIER),
     CheckConstraint("mode IN ('live', 'test')", name="mode"),
+    Index("ix_api_keys_customer_id_created_at_key_id", "customer_id", "created_at", "key_id"),
 )
 
 SUBSCRIPTIONS: Final = Table(

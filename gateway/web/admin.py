@@ -37,7 +37,7 @@ from gateway.web.billing_routes import view_subscription
 from gateway.web.callers import FromRuntime, find_row, require_admin
 from gateway.web.credentials import WITH_TOKEN
 from gateway.web.credits import HANDLERS as CREDIT_HANDLERS
-from gateway.web.paging import Limit
+from gateway.web.paging import KeyPlace, Limit
 from gateway.web.problem_shape import problems
 from gateway.web.refusals import CustomerNotFound
 from gateway.web.reserved import OPERATIONS
@@ -131,11 +131,14 @@ async def sync_customer(customer_id: FromPath[str], runtime: FromRuntime) -> Syn
 async def list_keys(
     customer_id: FromPath[str],
     runtime: FromRuntime,
-    include_revoked: FromQuery[bool] = False,  # noqa: FBT002 - a query parameter
+    *,
+    include_revoked: FromQuery[bool] = False,
+    limit: Limit = 100,
+    after: KeyPlace = None,
 ) -> KeyList:
-    """The customer's keys, without their texts."""
+    """The customer's keys in pages, without their texts."""
     await find_row(runtime, customer_id=customer_id)
-    return await listed(runtime, customer_id, include_revoked=include_revoked)
+    return await listed(runtime, customer_id, include_revoked=include_revoked, limit=limit, after=after)
 
 
 @post(

@@ -11,11 +11,13 @@ from litestar.params import FromPath, FromQuery, JSONBody
 
 from gateway.core.account import LAST_INSTANT, KeyRecord
 from gateway.core.key_order import KeyOrder
+from gateway.core.key_place import key_place, parse_key_place
 from gateway.core.limit_text import LimitInvalid, limit_words, parse_key_limit
-from gateway.core.limits import Limit
+from gateway.core.limits import Limit as KeyLimit
 from gateway.ledger import KeyRow
 from gateway.provisioning import IssuedKey
 from gateway.web.callers import FromCaller, FromRuntime, find_named
+from gateway.web.paging import KeyPlace, Limit
 from gateway.web.problem_shape import problems
 from gateway.web.record_turns import take_record_turn_of
 from gateway.web.refusals import RequestInvalid
@@ -78,10 +80,11 @@ class KeyView(msgspec.Struct, kw_only=True):
 
 
 class KeyList(msgspec.Struct, kw_only=True):
-    """Oldest first."""
+    """Oldest first. `next_after` is null on the last page."""
 
     customer_id: str
     keys: list[KeyView]
+    next_after: str | None
 
 
 class NewKey(msgspec.Struct, kw_only=True):
@@ -113,11 +116,14 @@ async def list_keys(
     caller: FromCaller,
     user_id: FromQuery[str | None] = None,
     customer_id: FromQuery[str | None] = None,
-    include_revoked: FromQuery[bool] = False,  # noqa: FBT002 - a query parameter
+    *,
+    include_revoked: FromQuery[bool] = False,
+    limit: Limit = 100,
+    after: KeyPlace = None,
 ) -> KeyList:
-    """The customer's keys, without their texts."""
+    """The customer's keys in pages, without their texts."""
     named = await find_named(runtime, caller, user_id, customer_id)
-    return await listed(runtime, named, include_revoked=include_revoked)
+    return await listed(runtime, named, include_revoked=include_revoked, limit=limit, after=after)
 
 
 @post(
@@ -192,10 +198,15 @@ async def rotate_key(
     return _created(runtime, successor)
 
 
-async def listed(runtime: Runtime, customer_id: str, *, include_revoked: bool) -> KeyList:
-    """The keys of one customer."""
-    rows = await runtime.provisioning.list(customer_id, include_revoked=include_revoked)
-    return KeyList(customer_id=customer_id, keys=[_view(row) for row in rows])
+async def listed(
+    runtime: Runtime, customer_id: str, *, include_revoked: bool, limit: int, after: str | None
+) -> KeyList:
+    """A page of the keys of one customer."""
+    behind = None if after is None else parse_key_place(after)
+    rows = await runtime.provisioning.list(customer_id, include_revoked=include_revoked, limit=limit, after=behind)
+    last = rows[-1].record if len(rows) == limit else None
+    next_after = None if last is None else key_place(last.created_at, last.key_id)
+    return KeyList(customer_id=customer_id, keys=[_view(row) for row in rows], next_after=next_after)
 
 
 async def issued(
@@ -241,7 +252,7 @@ def _created(runtime: Runtime, key: NewKey) -> Response[NewKey]:
     return Response(key, headers={"location": f"{runtime.settings.billing_prefix}/api-keys/{key.key_id}"})
 
 
-def _parse_limits(texts: list[str], runtime: Runtime) -> tuple[Limit, ...]:
+def _parse_limits(texts: list[str], runtime: Runtime) -> tuple[KeyLimit, ...]:
     policy = runtime.policy.current
     try:
         return tuple(parse_key_limit(text, policy.meters, policy.route_groups) for text in texts)

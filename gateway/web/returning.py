@@ -25,7 +25,7 @@ async def begun_before(visit: Visit) -> list[CheckoutRow]:
         checkout = await visit.runtime.ledger.find_checkout(session_id)
         if checkout is None or not is_claimant(visit, keys, checkout):
             continue
-        if not found and await visit.runtime.provisioning.list(checkout.customer_id, include_revoked=True):
+        if not found and await visit.runtime.provisioning.list(checkout.customer_id, include_revoked=True, limit=1):
             continue
         if not found or checkout.customer_id == found[0].customer_id:
             found.append(checkout)

@@ -137,6 +137,18 @@ def test_an_overlap_of_more_than_thirty_days_is_refused(ada: Run) -> None:
     assert "more than 30 days" in result.output
 
 
+def test_keys_are_listed_a_page_at_a_time(ada: Run) -> None:
+    made = {issue(ada)["key_id"] for _ in range(3)}
+    listing = ("keys", "list", "--user-id", "ada", "--limit", "2")
+    first = json.loads(ada(*listing, "--json").stdout)
+    assert len(first["keys"]) == 2
+    assert f"--after {first['next_after']}" in ada(*listing).stderr
+    rest = json.loads(ada(*listing, "--after", first["next_after"], "--json").stdout)
+    assert rest["next_after"] is None
+    assert {key["key_id"] for page in (first, rest) for key in page["keys"]} == made
+    assert ada("keys", "list", "--user-id", "ada", "--after", "x").exit_code == 2
+
+
 def test_a_revoked_key_is_listed_only_when_all_are_asked_for(ada: Run) -> None:
     key_id = issue(ada)["key_id"]
     result = ada("keys", "revoke", key_id, "--user-id", "ada", "--because", "leaked")

@@ -55,6 +55,19 @@ async def test_a_key_comes_back_as_it_was_stored(ledger, customer):
     assert (await ledger.load_account(customer)).keys == {"d" * 64: record}
 
 
+async def test_keys_are_listed_in_pages_that_miss_none_and_show_none_twice(ledger, customer, new_key):
+    made = [(await new_key(ledger, customer)).key_id for _ in range(7)]
+    for key_id in made[::2]:
+        await ledger.revoke_key(customer, key_id, now=50, actor="customer", because="over")
+    for include_revoked, wanted in ((True, made), (False, made[1::2])):
+        found, after = [], None
+        while page := await ledger.list_keys(customer, include_revoked=include_revoked, after=after, limit=2):
+            assert len(page) <= 2
+            found += [row.record.key_id for row in page]
+            after = (page[-1].record.created_at, page[-1].record.key_id)
+        assert sorted(found) == sorted(wanted)
+
+
 async def test_a_key_of_nobody_is_refused(ledger, new_key):
     with pytest.raises(CustomerUnknown):
         await new_key(ledger, "nobody")

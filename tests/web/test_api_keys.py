@@ -194,6 +194,48 @@ def test_the_sellers_server_manages_the_keys_of_its_users(gateway):
     assert gateway.server.get(KEYS).status_code == 400
 
 
+def listed_in_pages(client, path, **params):
+    """Key ids of all pages of two."""
+    found, after = [], {}
+    while after is not None:
+        page = client.get(path, params={**params, "limit": 2, **after}).raise_for_status().json()
+        assert page.keys() == {"customer_id", "keys", "next_after"}
+        assert len(page["keys"]) <= 2
+        found += [key["key_id"] for key in page["keys"]]
+        after = None if page["next_after"] is None else {"after": page["next_after"]}
+    return found
+
+
+def test_a_long_list_of_keys_comes_in_pages_for_the_customer_and_the_seller(gateway):
+    customer_id, user_id, client = gateway.customer()
+    first = client.get(KEYS).json()["keys"][0]["key_id"]
+    made = [first, *(client.post(KEYS, json={}).json()["key_id"] for _ in range(4))]
+    for key_id in made[3:]:
+        client.delete(f"{KEYS}/{key_id}").raise_for_status()
+    own_path, admin_path = KEYS, f"/_tiergate/admin/customers/{customer_id}/keys"
+    for include, wanted in ((True, made), (False, made[:3])):
+        for found in (
+            listed_in_pages(client, own_path, include_revoked=include),
+            listed_in_pages(gateway.server, own_path, include_revoked=include, user_id=user_id),
+            listed_in_pages(gateway.admin, admin_path, include_revoked=include),
+        ):
+            assert sorted(found) == sorted(wanted)
+    whole = client.get(KEYS, params={"include_revoked": True}).json()
+    assert (len(whole["keys"]), whole["next_after"]) == (5, None)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"limit": 0}, {"limit": 501}, {"limit": "x"}, {"after": "x"}, {"after": "1-"}, {"after": "9" * 99 + "-a"}]
+)
+def test_a_page_of_keys_that_there_cannot_be_is_refused(gateway, wrong):
+    customer_id, _, client = gateway.customer()
+    for answer in (
+        client.get(KEYS, params=wrong),
+        gateway.admin.get(f"/_tiergate/admin/customers/{customer_id}/keys", params=wrong),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid-request")
+
+
 def test_a_key_that_ends_issues_none_that_outlives_it(gateway):
     ends_at = int(time.time()) + 5 * 86_400
     _, _, client = gateway.customer(expires_at=ends_at)
