@@ -61,7 +61,7 @@ class UnbilledOverage(LedgerPart):
                 _WINDOWS.window_starts_at <= _OF.ended_at,
                 _WINDOWS.stripe_meter.is_not(None),
                 _WINDOWS.total > 0,
-                _WINDOWS.closed_at.is_(None) | (_WINDOWS.closed_at < _OF.status_since),
+                _WINDOWS.closed_at.is_(None) | (_WINDOWS.closed_at < _OF.ended_at),
                 tuple_(*_KEY) > after,
             )
             .order_by(*_KEY)
