@@ -101,6 +101,7 @@ def read_subscription(
         has_pending_update=subscription.pending_update is not None,
         pending=_pending(subscription, {item.id for item in items}),
         schedule=schedule,
+        is_labelled=any(_label(subscription.metadata, name) for name in (METADATA_CUSTOMER, METADATA_PLAN)),
         is_invoiced=subscription.collection_method == "send_invoice",
         given_up=_gives_up(subscription.metadata, {item.id for item in items}),
         planned_before=_label(subscription.metadata, METADATA_PLANNED),

@@ -111,6 +111,8 @@ class SubscriptionFacts:
     pending: PendingFacts | None = None
     """What it is, if its invoice is the latest one."""
     schedule: ScheduleFacts | None = None
+    is_labelled: bool = False
+    """Its metadata says that it was sold by a checkout of ours."""
     is_invoiced: bool = False
     """Its invoices are sent by mail and paid by hand: Stripe collects nothing by itself."""
     given_up: tuple[str, ...] = ()

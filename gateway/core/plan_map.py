@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gateway.core.account import Subscription
     from gateway.core.billing_facts import CustomerFacts, ItemFacts, SubscriptionFacts
 
+GOOD_STATUSES = frozenset({"active", "trialing"})
 ENDED_STATUSES = frozenset({"canceled", "incomplete_expired"})
 IDLE_STATUSES = frozenset({"incomplete", "paused"})
 """Nobody pays for it, and it begins to run once somebody does."""

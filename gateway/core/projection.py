@@ -5,27 +5,27 @@ Laws:
   What cannot be read is recorded as unreadable since the first time, with a finding; the
   last plan that was good is remembered, never guessed.
   What is bought beside a plan widens its tier (`core.item_map`); what nobody knows there is left out, with a finding.
-  Of several subscriptions the one that grants the highest tier *now* is recorded.
+  Of several subscriptions the one that grants the highest tier *now* is recorded; where none grants one, one of ours
+  (`core.ours`) that is not over before any other.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
 
 from gateway.core.access import CUSTOMER_DELETED, KNOWN_STATUSES, decide_access
 from gateway.core.account import Account, Subscription
 from gateway.core.billing_facts import CustomerFacts, ItemFacts, SubscriptionFacts
+from gateway.core.findings import Finding, find_findings
 from gateway.core.flags import flags_of
-from gateway.core.item_map import ReadItems, read_items, stray_items
+from gateway.core.item_map import ReadItems, read_items
 from gateway.core.metered_items import metered_items
-from gateway.core.offer import SeatRange
+from gateway.core.ours import is_ours
 from gateway.core.plan_change import with_change
-from gateway.core.plan_map import ENDED_STATUSES, MONEYLESS_STATUSES, plan_of_item, price_words
+from gateway.core.plan_map import ENDED_STATUSES, GOOD_STATUSES, MONEYLESS_STATUSES
 from gateway.core.policy import Plan, Policy
 from gateway.core.window import quota_anchor
 
-GOOD_STATUSES = frozenset({"active", "trialing"})
 _LIVELIEST_LAST = (
     "incomplete_expired",
     "canceled",
@@ -36,25 +36,6 @@ _LIVELIEST_LAST = (
     "trialing",
     "active",
 )
-
-FindingCode: TypeAlias = Literal[
-    "unmapped-price",
-    "unknown-status",
-    "several-subscriptions",
-    "no-such-customer",
-    "unmapped-item",
-    "seats-not-sold",
-]
-NEEDS_ATTENTION: frozenset[FindingCode] = frozenset({"unmapped-price", "unknown-status", "several-subscriptions"})
-"""Findings after which somebody must act: a customer has a tier only for a while, or pays twice."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """Something the seller should know. `detail` names ids and Stripe's words, no secret."""
-
-    code: FindingCode
-    detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,26 +70,27 @@ def project(
     chosen = choose(facts, policy, previous, now)
     if chosen is None:
         return None, ()
-    return chosen.record, _findings(facts, chosen, policy)
+    return chosen.record, find_findings(facts, chosen.record, chosen.plan, policy)
 
 
 def choose(facts: CustomerFacts, policy: Policy, previous: Subscription | None, now: int) -> Candidate | None:
     """The subscription that counts: the highest tier granted now, then the later period end, then the id.
 
-    If none grants a tier, the one that is nearest to doing so, so that the caller is told
+    If none grants a tier, the one of ours that is nearest to doing so, so that the caller is told
     what would help: pay, rather than subscribe again.
     """
     candidates = [_candidate(facts, subscription, policy, previous, now) for subscription in facts.subscriptions]
-    return max(candidates, key=lambda one: _precedence(one, policy, now), default=None)
+    return max(candidates, key=lambda one: _precedence(one, policy, previous, now), default=None)
 
 
 def choose_running(facts: CustomerFacts, policy: Policy, previous: Subscription | None, now: int) -> Candidate | None:
-    """The subscription that can be changed: one that takes money, if there is one, before any that `choose` prefers.
+    """The subscription of ours that can be changed: one that takes money, if any, before what `choose` prefers.
 
     One that is over may still grant the higher tier for a few days, and nothing can be done to it.
     """
-    running = tuple(one for one in facts.subscriptions if one.status not in MONEYLESS_STATUSES)
-    return choose(replace(facts, subscriptions=running or facts.subscriptions), policy, previous, now)
+    ours = tuple(one for one in facts.subscriptions if is_ours(one, policy, previous))
+    running = tuple(one for one in ours if one.status not in MONEYLESS_STATUSES)
+    return choose(replace(facts, subscriptions=running or ours), policy, previous, now)
 
 
 def _deleted(previous: Subscription | None, now: int) -> Subscription | None:
@@ -247,13 +229,16 @@ def _unreadable_since(own: Subscription | None, now: int) -> int:
     return own.unreadable_since if own is not None and own.unreadable_since is not None else now
 
 
-def _precedence(candidate: Candidate, policy: Policy, now: int) -> tuple[int, int, int, str]:
+def _precedence(
+    candidate: Candidate, policy: Policy, previous: Subscription | None, now: int
+) -> tuple[int, bool, int, int, str]:
     record = candidate.record
     rank = _granted_rank(record, policy, now)
-    alive = 0
+    is_kept, alive = False, 0
     if rank < 0 and record.status in KNOWN_STATUSES:
+        is_kept = record.status not in ENDED_STATUSES and is_ours(candidate.facts, policy, previous)
         alive = _LIVELIEST_LAST.index(record.status)
-    return rank, alive, record.period_ends_at, record.subscription_id
+    return rank, is_kept, alive, record.period_ends_at, record.subscription_id
 
 
 def _granted_rank(record: Subscription, policy: Policy, now: int) -> int:
@@ -261,49 +246,3 @@ def _granted_rank(record: Subscription, policy: Policy, now: int) -> int:
     account = Account(customer_id="", user_id="", version=0, created_at=0, subscription=record)
     access = decide_access(account, policy, now)
     return -1 if access.plan_id is None or access.tier is None else access.tier.rank
-
-
-def _findings(facts: CustomerFacts, chosen: Candidate, policy: Policy) -> tuple[Finding, ...]:
-    found = [
-        Finding(code="unknown-status", detail=f"{one.subscription_id} has the status {one.status[:40]!r}")
-        for one in facts.subscriptions
-        if one.status not in KNOWN_STATUSES
-    ]
-    record = chosen.record
-    if record.status in KNOWN_STATUSES and record.unreadable_since is not None:
-        prices = ", ".join(price_words(item) for item in _subscription(facts, record).items)
-        detail = f"no plan sells {prices or 'an empty subscription'} of {record.subscription_id}"
-        found.append(Finding(code="unmapped-price", detail=detail))
-    found += _findings_beside(_subscription(facts, record), record, chosen.plan, policy)
-    paying = [one.subscription_id for one in facts.subscriptions if _is_sold(one, policy)]
-    if len(paying) > 1:
-        found.append(Finding(code="several-subscriptions", detail=f"paid for at once: {', '.join(sorted(paying))}"))
-    return tuple(found)
-
-
-def _findings_beside(
-    facts: SubscriptionFacts, record: Subscription, plan: Plan | None, policy: Policy
-) -> list[Finding]:
-    """About a plan that runs: a number of seats that policy does not sell, and items that nothing there explains."""
-    if plan is None or record.status in ENDED_STATUSES:
-        return []
-    found = []
-    sold = plan.seats or SeatRange(least=1, most=1)
-    if not sold.holds(record.seats):
-        detail = (
-            f"{record.subscription_id} has {record.seats} seats of {plan.plan_id!r}, which is sold with {sold.words}"
-        )
-        found.append(Finding(code="seats-not-sold", detail=detail))
-    strays = stray_items(facts, policy, record)
-    if strays:
-        prices = ", ".join(price_words(item) for item in strays)
-        found.append(Finding(code="unmapped-item", detail=f"no plan or add-on sells {prices} beside {plan.plan_id!r}"))
-    return found
-
-
-def _subscription(facts: CustomerFacts, record: Subscription) -> SubscriptionFacts:
-    return next(one for one in facts.subscriptions if one.subscription_id == record.subscription_id)
-
-
-def _is_sold(facts: SubscriptionFacts, policy: Policy) -> bool:
-    return facts.status in GOOD_STATUSES and any(plan_of_item(item, policy, None) for item in facts.items)

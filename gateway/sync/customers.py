@@ -21,9 +21,11 @@ from gateway.core.audited import assess_by
 from gateway.core.billing_facts import CustomerFacts
 from gateway.core.ended_periods import ended_periods
 from gateway.core.errors import CapacityReduced
+from gateway.core.findings import NEEDS_ATTENTION, Finding
+from gateway.core.ours import is_ours
 from gateway.core.plan_map import IDLE_STATUSES, MONEYLESS_STATUSES
 from gateway.core.policy import Policy
-from gateway.core.projection import NEEDS_ATTENTION, Candidate, Finding, choose_running, project
+from gateway.core.projection import Candidate, choose_running, project
 from gateway.ledger import CustomerRow, CustomerUnknown, Ledger
 from gateway.sync.account import LedgerAccount
 from gateway.sync.facts import read_facts
@@ -63,7 +65,7 @@ class SyncOutcome:
     has_used_left: bool = False
     """A change gave items up that bill usage, and they are still there (`gateway.sync.letting_go`)."""
     takes_money: tuple[str, ...] = ()
-    """Statuses of all subscriptions, as they were read, that take money or may again; recorded or not."""
+    """Statuses of all subscriptions of ours, as they were read, that take money or may again; recorded or not."""
     idle: tuple[str, ...] = ()
     """Ids of those that do not run and may begin to."""
 
@@ -177,21 +179,19 @@ class Sync:
         )
         if facts.closed_disputes:
             await self._ledger.forget_disputes(facts.closed_disputes)
-        takes_money = tuple(
-            one.status for one in facts.of_customer.subscriptions if one.status not in MONEYLESS_STATUSES
-        )
+        ours = [one for one in facts.of_customer.subscriptions if is_ours(one, self.policy, outcome.subscription)]
         removals = await remove_given_up(self.billing, facts.of_customer)
         return replace(
             outcome,
             requests=facts.requests + removals,
-            takes_money=takes_money,
-            idle=tuple(one.subscription_id for one in facts.of_customer.subscriptions if one.status in IDLE_STATUSES),
+            takes_money=tuple(one.status for one in ours if one.status not in MONEYLESS_STATUSES),
+            idle=tuple(one.subscription_id for one in ours if one.status in IDLE_STATUSES),
             has_lost_plan=any(is_lost(one) for one in facts.of_customer.subscriptions),
             has_used_left=any(used_left(one) for one in facts.of_customer.subscriptions),
         )
 
     async def fetch_current(self, customer_id: str) -> Candidate | None:
-        """The subscription that can be changed, as Stripe has it now, with the item that decides its plan.
+        """The subscription of ours that can be changed, as Stripe has it now, with the item that decides its plan.
 
         Records nothing.
 

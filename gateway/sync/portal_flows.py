@@ -12,8 +12,7 @@ from __future__ import annotations
 from gateway.billing import PortalFlow, PortalFlowName
 from gateway.core.billing_facts import PriceTerms
 from gateway.core.errors import PaymentRequired
-from gateway.core.plan_map import ENDED_STATUSES
-from gateway.core.projection import GOOD_STATUSES
+from gateway.core.plan_map import ENDED_STATUSES, GOOD_STATUSES
 from gateway.core.purchase import nearest_seats
 from gateway.sync.change_values import (
     NoSubscription,

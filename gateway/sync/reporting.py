@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from time import monotonic
 
-from gateway.core.projection import Finding
+from gateway.core.findings import Finding
 
 MAX_PER_SECOND = 10.0
 """Requests a second while all customers are read: a tenth of what Stripe allows, so that checkouts keep their share."""

@@ -19,7 +19,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from gateway.core.item_map import read_items
-from gateway.core.projection import GOOD_STATUSES
+from gateway.core.plan_map import GOOD_STATUSES
 from gateway.sync.extras import ExtrasOrder
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from gateway.billing import PlanChange
 from gateway.core.billing_facts import ItemFacts, PriceTerms
+from gateway.core.plan_map import GOOD_STATUSES
 from gateway.core.policy import Plan, Policy
-from gateway.core.projection import GOOD_STATUSES, Candidate
+from gateway.core.projection import Candidate
 from gateway.core.switching import When, direction_of
 from gateway.sync.beside import add_ons_beside, overage_beside, overage_to_go
 from gateway.sync.change_rules import rung_of, time_of, touchable

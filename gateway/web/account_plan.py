@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from gateway.core.access import Access
 from gateway.core.account import Subscription
+from gateway.core.plan_map import GOOD_STATUSES
 from gateway.core.policy import Policy
-from gateway.core.projection import GOOD_STATUSES
 from gateway.web.extras_form import ExtrasForm, add_on_words, extras_form
 from gateway.web.offers import read_add_on_prices, read_prices
 from gateway.web.page_frame import Visit

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from gateway.core.access import FLAG_ROWS, KNOWN_STATUSES, LIFECYCLE_ROWS, decide_access
 from gateway.core.account import Account, Subscription
 from gateway.core.billing_facts import CustomerFacts, ItemFacts, SubscriptionFacts
+from gateway.core.findings import NEEDS_ATTENTION
 from gateway.core.offer import AddOn, SeatRange
 from gateway.core.policy import Plan, Policy, Standing, Tier
-from gateway.core.projection import NEEDS_ATTENTION, project
+from gateway.core.projection import project
 from gateway.core.window import month_window, quota_window
 
 NOW = 1_800_000_000

@@ -14,4 +14,18 @@ MUTANTS = (
         "await changes.fetch_price(plan)",
         ("tests/billing/test_kept_price.py",),
     ),
+    Mutant(
+        "another product of the seller is changed to a plan",
+        "gateway/core/projection.py",
+        "ours = tuple(one for one in facts.subscriptions if is_ours(one, policy, previous))",
+        "ours = facts.subscriptions",
+        ("tests/core/test_ours.py", "tests/billing/test_other_products.py"),
+    ),
+    Mutant(
+        "another product of the seller is in the way of a checkout, or is ended for it",
+        "gateway/sync/customers.py",
+        "if is_ours(one, self.policy, outcome.subscription)]",
+        "]",
+        ("tests/billing/test_other_products.py",),
+    ),
 )
