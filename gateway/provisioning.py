@@ -17,7 +17,7 @@ from gateway.core.key_order import KeyOrder, check_issuer, checked_order
 from gateway.core.keys import ALPHABET, CUSTOMER_ID_LENGTH, SECRET_LENGTH, KeyCodec, MintedKey
 from gateway.core.policy import Policy
 from gateway.core.user_id import OWN_PREFIX
-from gateway.ledger import CustomerRow, KeyEnded, KeyRow, KeysFull, Ledger, NewKey
+from gateway.ledger import EXPIRED_KEYS_LEAVE_AFTER_S, CustomerRow, KeyEnded, KeyRow, KeysFull, Ledger, NewKey
 from gateway.publishing import Publisher
 
 MAX_KEYS_PER_CUSTOMER = 50
@@ -41,7 +41,7 @@ class KeyReplaced(TiergateError):
 
 
 class TooManyKeys(TiergateError):
-    """The customer holds as many live keys as one customer may."""
+    """The account carries as many keys as one account may."""
 
     code = "too-many-keys"
 
@@ -253,4 +253,7 @@ class Provisioning:
 
 
 def _too_many() -> TooManyKeys:
-    return TooManyKeys(f"There are {MAX_KEYS_PER_CUSTOMER} live keys already; revoke one first.")
+    return TooManyKeys(
+        f"There are {MAX_KEYS_PER_CUSTOMER} keys already; revoke one first. "
+        f"Those that expired count for {EXPIRED_KEYS_LEAVE_AFTER_S // 60} minutes more."
+    )

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.account import Subscription, TierGrant
+from gateway.core.account import KeyRecord, Subscription, TierGrant
 from gateway.core.errors import (
     AccountSuspended,
     CostAboveLimit,
@@ -20,7 +20,7 @@ from gateway.core.key_order import KeyInvalidRequest, KeyOrder
 from gateway.core.limit_text import parse_limit
 from gateway.core.policy import Standing
 from gateway.core.scope import ScopeInvalid
-from gateway.ledger.rows import TierGrantRow
+from gateway.ledger.rows import NewKey, TierGrantRow
 from gateway.provisioning import MAX_KEYS_PER_CUSTOMER, KeyNotFound, TooManyKeys
 from tests.fakes.raw import open_raw
 from tests.steps import subscribe
@@ -76,6 +76,20 @@ async def test_a_revoked_key_is_refused_by_every_worker_on_its_next_request(part
     for admission in (parts.admission, other):
         with pytest.raises(InvalidKey):
             await admit(admission, key)
+
+
+async def test_an_account_that_is_too_large_to_be_handed_back_is_loaded_and_decided_on(parts):
+    customer_id, key, _ = await parts.customer()
+    await admit(parts.admission, key)
+    now = int(parts.clock.time)
+    for n in range(50):  # as an older release let them be
+        record = KeyRecord(key_id=f"{n}", name="n", last4="abcd", created_at=now, scopes=("GET /" + "a" * 6_000,))
+        await parts.ledger.add_key(customer_id, NewKey(record=record, digest=f"{n}", mode="test"), now=now, actor="a")
+    await parts.publisher.publish(customer_id)
+    attempt, _ = await admit(parts.admission, key)
+    assert left(attempt, "period") == 8
+    attempt, _ = await admit(parts.admission, key)
+    assert left(attempt, "period") == 7
 
 
 async def test_an_expired_key_is_refused_without_any_event(parts):

@@ -66,8 +66,8 @@ class Snapshots:
     async def take(self, customer_id: str, stale: AccountStale, used: Account | None, now: float) -> Account:
         """Go on with the cache's account, or with the ledger's where the cache's cannot be believed.
 
-        It is not readable, it is not the one its counters belong to, or it is older than one that this
-        worker has seen.
+        It is not readable, it is not the one its counters belong to, it is older than one that this
+        worker has seen, or it is too large to be handed back.
 
         Args:
             customer_id: Whose.
@@ -78,6 +78,8 @@ class Snapshots:
         Raises:
             InvalidKey, CacheUnavailable: As `load`.
         """
+        if not stale.account:  # too large for the connection on which everybody is charged
+            return await self.load(customer_id, now)
         try:
             account = decode_account(stale.account)
         except CacheUnavailable:

@@ -108,6 +108,7 @@ class AccountStale:
     now_ms: int
     version: int
     account: bytes
+    """As `encode_account` wrote it. Empty: too large to be sent where everybody's calls are charged; load it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

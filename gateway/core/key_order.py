@@ -22,6 +22,8 @@ MAX_LIMITS = 10
 MAX_NETWORKS = 20
 MAX_RULE_LENGTH = 200
 """Characters of one scope, or of one limit as written: every copy of the account and the audit log hold them all."""
+MAX_SCOPES_LENGTH = 2000
+"""Characters of a key's scopes together: 50 keys must make no account that is long to send."""
 
 
 class BeyondIssuer(TiergateError):
@@ -98,6 +100,8 @@ def _check(order: KeyOrder, now: int) -> None:
         raise KeyInvalidRequest("expires_at lies beyond the year 9999; leave it out for a key that lasts.")
     _check_texts("scopes", order.scopes, most=MAX_SCOPES)
     _check_texts("limits", order.limit_texts, most=MAX_LIMITS)
+    if sum(map(len, order.scopes)) > MAX_SCOPES_LENGTH:
+        raise KeyInvalidRequest(f"scopes: a key's have at most {MAX_SCOPES_LENGTH:,} characters together.")
     _check_scopes(order.scopes)
     _check_limits(order.limits)
 

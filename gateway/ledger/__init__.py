@@ -27,6 +27,7 @@ from gateway.ledger.errors import (
 from gateway.ledger.history import DAY_S, HOUR_S
 from gateway.ledger.inbox_care import KEPT_S as EVENTS_KEPT_S
 from gateway.ledger.installation import STRIPE_ACCOUNT
+from gateway.ledger.keys import EXPIRED_KEYS_LEAVE_AFTER_S
 from gateway.ledger.ledger import Ledger, Tables
 from gateway.ledger.meter_proof import KEPT_S as REPORTS_KEPT_S
 from gateway.ledger.meter_rows import (
@@ -62,6 +63,7 @@ __all__ = [
     "ALERTS_KEPT_S",
     "DAY_S",
     "EVENTS_KEPT_S",
+    "EXPIRED_KEYS_LEAVE_AFTER_S",
     "HOUR_S",
     "LAST_POSITION",
     "REPORTS_KEPT_S",

@@ -38,8 +38,8 @@ class Accounts(LedgerPart):
     async def load_account(self, customer_id: str) -> Account | None:
         """The account with its version, both of one instant, because one statement reads them.
 
-        Keys past their `expires_at` are included until the customer's next key is issued a day later, and
-        credits likewise: whoever decides compares `expires_at` with its own `now`.
+        Keys past their `expires_at` are included for minutes, and then until a key is issued or revoked, and
+        credits for a day: whoever decides compares `expires_at` with its own `now`.
 
         Raises:
             LedgerUnavailable: The ledger cannot be used.

@@ -5,7 +5,7 @@
       CustomerExists           another customer has this customer id or Stripe customer
       CustomerUnknown          no such customer
       KeyExists                another key has this id or digest
-      KeysFull                 the customer has as many live keys as it may
+      KeysFull                 the account carries as many keys as it may
       KeyEnded                 no such live key of this customer, or it was replaced already
       CheckoutClaimed          no such checkout, or its first key has been handed out
       GrantsFull               the customer has as many live grants of credits as it may
@@ -48,7 +48,7 @@ class KeyExists(LedgerConflict):
 
 
 class KeysFull(LedgerConflict):
-    """The customer would have more live keys than it may."""
+    """The account would carry more keys than it may."""
 
 
 class KeyEnded(LedgerConflict):

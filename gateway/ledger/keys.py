@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-EXPIRED_KEYS_LEAVE_AFTER_S: Final = 86_400
-"""How long an expired key stays in the account: longer than any clock is wrong, and not for ever."""
+EXPIRED_KEYS_LEAVE_AFTER_S: Final = 300
+"""How long an expired key stays in the account, and takes a place in it: longer than any clock is wrong."""
 
 
 class Keys(LedgerPart):
@@ -46,7 +46,8 @@ class Keys(LedgerPart):
             actor: Who issued it.
             checkout: The checkout session whose first key this is: it is claimed in the same
                 transaction, so that neither a key without a claim nor a claim without a key can remain.
-            most: Live keys that the customer may have with this one, however many are added at once.
+            most: Keys that the account may carry with this one, however many are added at once. One that expired
+                counts for `EXPIRED_KEYS_LEAVE_AFTER_S` more, or keys that last a second would fill it without end.
 
         Raises:
             CustomerUnknown: No such customer.
@@ -58,7 +59,7 @@ class Keys(LedgerPart):
         because = "new key" if checkout is None else f"first key of {checkout}"
         async with self._database.writing() as connection:
             await self._insert(connection, customer_id, key, now=now, actor=actor, because=because)
-            await _check_room(connection, customer_id, most, now)
+            await _check_room(connection, customer_id, most)
             if checkout is not None and not await claim_checkout_within(
                 connection, checkout, key.record.key_id, now=now, customer_id=customer_id
             ):
@@ -88,7 +89,8 @@ class Keys(LedgerPart):
             now: Unix seconds.
             actor: Who asked for it.
             checkout: The checkout session whose page showed the old key, and shows the successor.
-            most: Live keys that the customer may have while both work. One that ends now makes its own room.
+            most: Keys that the account may carry, as in `add_key`, while both work. One that ends now makes
+                its own room.
 
         Raises:
             KeysFull: Both would be one too many.
@@ -109,7 +111,7 @@ class Keys(LedgerPart):
             changes = {"replaced_by": successor_id, **_ending(old, ends_at, now)}
             await _end_within(connection, old, changes, now=now, actor=actor, because=f"replaced by {successor_id}")
             if ends_at > now:
-                await _check_room(connection, customer_id, most, now)
+                await _check_room(connection, customer_id, most)
             if checkout is not None and not await show_successor_within(
                 connection, checkout, customer_id=customer_id, key_id=key_id, successor_id=successor_id
             ):
@@ -138,6 +140,7 @@ class Keys(LedgerPart):
             if key is None:
                 return False
             await _end_within(connection, key, {"revoked_at": now}, now=now, actor=actor, because=because)
+            await _drop_expired(connection, customer_id, now)
             await raise_version(connection, customer_id)
         return True
 
@@ -205,7 +208,7 @@ class Keys(LedgerPart):
     ) -> None:
         """A new key, within the caller's transaction, which then holds the customer's row."""
         await raise_version(connection, customer_id)
-        await _drop_long_expired(connection, customer_id, now)
+        await _drop_expired(connection, customer_id, now)
         new = await connection.scalar(
             self._database.insert(API_KEYS)
             .values(
@@ -237,13 +240,14 @@ async def _find_live(connection: AsyncConnection, customer_id: str, key_id: str,
     return (await connection.execute(live)).mappings().one_or_none()
 
 
-async def _check_room(connection: AsyncConnection, customer_id: str, most: int | None, now: int) -> None:
+async def _check_room(connection: AsyncConnection, customer_id: str, most: int | None) -> None:
     """Refuse one key too many, within a transaction that holds the customer's row: nobody adds one meanwhile."""
     if most is None:
         return
-    live = await connection.scalar(select(func.count()).select_from(API_KEYS).where(*_is_live(customer_id, now)))
-    if live is not None and live > most:
-        raise KeysFull(f"there are {live - 1} live keys already")
+    carried = (API_KEYS.c.customer_id == customer_id, API_KEYS.c.revoked_at.is_(None))
+    keys = await connection.scalar(select(func.count()).select_from(API_KEYS).where(*carried))
+    if keys is not None and keys > most:
+        raise KeysFull(f"the account carries {keys - 1} keys already")
 
 
 def _is_live(customer_id: str, now: int) -> tuple[ColumnElement[bool], ...]:
@@ -285,7 +289,7 @@ async def _lock_customer(connection: AsyncConnection, customer_id: str) -> None:
     )
 
 
-async def _drop_long_expired(connection: AsyncConnection, customer_id: str, now: int) -> None:
+async def _drop_expired(connection: AsyncConnection, customer_id: str, now: int) -> None:
     await connection.execute(
         update(API_KEYS)
         .where(

@@ -318,7 +318,11 @@ TABLE: dict[str, Kind] = {
         title="The key was replaced already",
         advice="Rotate its successor: the list of keys names it under 'replaced_by'.",
     ),
-    "too-many-keys": Kind(status=409, title="Too many live keys", advice="Revoke a key that is no longer used."),
+    "too-many-keys": Kind(
+        status=409,
+        title="Too many keys",
+        advice="Revoke a key that is no longer used; expired ones leave within minutes.",
+    ),
     "invalid-spend-cap": Kind(
         status=400, title="There can be no such spend cap", advice="Mend what the detail names: amount or currency."
     ),

@@ -144,6 +144,16 @@ async def test_any_other_version_gets_the_current_account_and_spends_nothing(
     assert await stored(raw, account) == before
 
 
+async def test_an_account_that_is_too_large_is_not_sent_where_everybody_is_charged(
+    cache: Cache, account: Account
+) -> None:
+    large = replace(account, version=5, user_id="u" * 2**18)
+    await cache.publish(large, counters={}, seq_floor=0)
+    answer = await cache.charge(wants(account, SECOND, DAY))
+    assert answer == AccountStale(now_ms=NOW_MS, version=5, account=b"")
+    assert isinstance(await cache.charge(replace(wants(large, SECOND), version=5)), Charged)
+
+
 async def test_an_unknown_customer_is_missing(cache: Cache, customer_id: str) -> None:
     answer = await cache.charge(ChargeRequest(customer_id=customer_id, version=1, claims=(), now_ms=NOW_MS))
     assert answer == AccountMissing(now_ms=NOW_MS)

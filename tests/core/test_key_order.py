@@ -72,3 +72,10 @@ def test_whatever_is_ordered_stays_within_the_bounds_of_the_key_that_asks(allow,
         return
     assert is_within(order.allow, asks.allow)
     assert asks.expires_at is None or (order.expires_at is not None and order.expires_at <= asks.expires_at)
+
+
+def test_the_scopes_of_a_key_are_bounded_together():
+    fits = tuple(f"GET /{n:02d}{'a' * 93}" for n in range(20))
+    assert checked_order(KeyOrder(scopes=fits), None, 0).scopes == fits
+    with pytest.raises(KeyInvalidRequest, match="2,000 characters together"):
+        checked_order(KeyOrder(scopes=(*fits[:-1], fits[-1] + "a")), None, 0)

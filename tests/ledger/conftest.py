@@ -237,9 +237,9 @@ def new_key() -> Callable[..., Awaitable[KeyRecord]]:
 def unrecorded_key() -> Callable[..., NewKey]:
     """Makes keys that are not in the ledger yet."""
 
-    def make(key_id: str | None = None) -> NewKey:
+    def make(key_id: str | None = None, **changes: object) -> NewKey:
         key_id = key_id or uuid.uuid4().hex[:16]
-        record = KeyRecord(key_id=key_id, name="laptop", last4="Zz9a", created_at=1_000)
+        record = replace(KeyRecord(key_id=key_id, name="laptop", last4="Zz9a", created_at=1_000), **changes)
         return NewKey(record=record, digest=f"digest of {key_id}", mode="test")
 
     return make

@@ -185,6 +185,31 @@ async def test_long_expired_keys_leave_the_account_when_the_next_one_is_issued(l
     assert {record.key_id for record in account.keys.values()} == {recent.key_id, new.key_id}
 
 
+async def test_keys_that_last_a_second_never_make_an_account_of_more_than_there_is_room_for(
+    ledger, customer, unrecorded_key
+):
+    async def issue(now):
+        await ledger.add_key(customer, unrecorded_key(expires_at=now + 1), now=now, actor="a", most=5)
+
+    refused = 0
+    for now in range(1_000, 2_500, 15):
+        try:
+            await issue(now)
+        except KeysFull:
+            refused += 1
+        assert len((await ledger.load_account(customer)).keys) <= 5
+    assert refused > 50, "it was tried 100 times"
+    await issue(2_500 + EXPIRED_KEYS_LEAVE_AFTER_S)
+    assert len((await ledger.load_account(customer)).keys) == 1, "nobody is held up for longer than that"
+
+
+async def test_revoking_a_key_lets_expired_ones_leave(ledger, customer, new_key):
+    live = await new_key(ledger, customer)
+    await new_key(ledger, customer, expires_at=2_000)
+    await ledger.revoke_key(customer, live.key_id, now=2_001 + EXPIRED_KEYS_LEAVE_AFTER_S, actor="a", because="b")
+    assert (await ledger.load_account(customer)).keys == {}
+
+
 async def test_the_last_use_only_moves_forward_and_is_no_change_of_the_account(ledger, customer, new_key):
     key, idle = await new_key(ledger, customer), await new_key(ledger, customer)
     version = (await ledger.find_customer(customer)).version
@@ -238,8 +263,8 @@ async def test_of_many_keys_added_at_once_no_more_are_added_than_there_is_room_f
         *((ledger, other)[i % 2].add_key(customer, unrecorded_key(), now=1_500, actor="a", most=4) for i in range(8)),
         return_exceptions=True,
     )
-    assert [type(answer) for answer in answers if answer is not None] == [KeysFull] * 5
-    assert (await ledger.load_account(customer)).version == before.version + 3
+    assert [type(answer) for answer in answers if answer is not None] == [KeysFull] * 6, "the expired one has a place"
+    assert (await ledger.load_account(customer)).version == before.version + 2
     when = {"now": 1_500, "actor": "a", "most": 4}
     with pytest.raises(KeysFull):
         await ledger.replace_key(customer, live.key_id, unrecorded_key(), ends_at=1_501, **when)

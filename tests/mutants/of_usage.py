@@ -32,6 +32,27 @@ MUTANTS = (
         _OF_HISTORY,
     ),
     Mutant(
+        "keys that expired take no place in an account",
+        "gateway/ledger/keys.py",
+        "carried = (API_KEYS.c.customer_id == customer_id, API_KEYS.c.revoked_at.is_(None))",
+        "carried = (API_KEYS.c.customer_id == customer_id, API_KEYS.c.expires_at.is_(None))",
+        ("tests/ledger/test_keys.py",),
+    ),
+    Mutant(
+        "an account of any size is sent where everybody is charged",
+        "gateway/cache/lua/charge.lua",
+        "if #account > LARGE then",
+        "if #account > 99 * LARGE then",
+        ("tests/cache/test_charge.py",),
+    ),
+    Mutant(
+        "the scopes of a key are as long as one likes",
+        "gateway/core/key_order.py",
+        "if sum(map(len, order.scopes)) > MAX_SCOPES_LENGTH:",
+        "if sum(map(len, order.scopes)) > 99 * MAX_SCOPES_LENGTH:",
+        ("tests/core/test_key_order.py",),
+    ),
+    Mutant(
         "looks back take every connection of the ledger",
         "gateway/ledger/database.py",
         "async with self._in_turn(self._look_back), self.reading() as connection:",

@@ -18,7 +18,7 @@
 -- then one field per claim; then, if there are more than two KEYS, the id of the call that begins
 --
 -- Returns {1, now_ms, owed...} charged       {0, now_ms, owed...} refused
---         {2, now_ms, version, account} the account has changed
+--         {2, now_ms, version, account} the account has changed; '' for one that is too large to wait for
 --         {3, now_ms} no account that can be believed    {4, now_ms} a quota's window does not contain now
 --   with one number per claim, as before the decision: the debt of a rate, what is used of a quota,
 --   the calls in progress;
@@ -52,6 +52,7 @@
 -- place O(log calls in progress), and three more calls if charged.
 -- Every request runs this: calls, tables and strings are what costs, so there are few of them.
 local TOLERANCE_MS, LIVE_MS = 5000, 30000 -- keyspace.CLOCK_TOLERANCE_MS, keyspace.LIVE_MS
+local LARGE = 262144 -- bytes: others' calls wait behind an answer on the same connection, and its deadline is theirs
 local call, find, sub, format, read = redis.call, string.find, string.sub, string.format, struct.unpack
 
 local stored = call('HMGET', KEYS[1], 'v', 't', 's', 'e', unpack(ARGV, 5)) -- a claim's field: at its place in ARGV
@@ -76,6 +77,7 @@ if ARGV[1] ~= '' then
   if version ~= ARGV[1] then
     local account = call('GET', KEYS[2])
     if not account then return {3, now} end
+    if #account > LARGE then account = '' end
     return {2, now, tonumber(version), account}
   end
 end
