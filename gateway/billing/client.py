@@ -111,7 +111,7 @@ class Billing:
         )
         self.account = AccountReader(self._client, deadline_s=options.deadline_s)
         """Whose key it is."""
-        self.facts = FactReader(self._client, deadline_s=options.deadline_s)
+        self.facts = FactReader(self._client, price_ttl_s=options.price_ttl_s, deadline_s=options.deadline_s)
         """What a customer has at Stripe."""
         self.customers = CustomerList(self._client, deadline_s=options.deadline_s)
         """All customers of the account."""
@@ -268,6 +268,7 @@ class Billing:
     def forget_prices(self) -> None:
         """Read prices again when they are next asked for."""
         self._prices.forget()
+        self.facts.forget_tariffs()
 
     async def fetch_undelivered(
         self, since: int, at: SweptTo = FIRST_SWEPT

@@ -26,10 +26,14 @@ _PAGE = 100
 class FactReader:
     """Reads facts and changes nothing. Every call fails as `failures.stripe_call` says."""
 
-    def __init__(self, client: stripe.StripeClient, *, deadline_s: float) -> None:
+    def __init__(self, client: stripe.StripeClient, *, price_ttl_s: float, deadline_s: float) -> None:
         self._client = client
         self._deadline_s = deadline_s
-        self._tariffs = TariffReader(client, deadline_s=deadline_s)
+        self._tariffs = TariffReader(client, ttl_s=price_ttl_s, deadline_s=deadline_s)
+
+    def forget_tariffs(self) -> None:
+        """Read what metered prices ask for again when it is next asked for."""
+        self._tariffs.forget()
 
     async def fetch_subscriptions(self, stripe_customer_id: str) -> CustomerFacts:
         """All subscriptions of a customer, ended ones too, with all of their items.

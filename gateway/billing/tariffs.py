@@ -1,5 +1,7 @@
-"""What metered prices ask for. Stripe does not change it once a price is made, so it is read once and remembered.
+"""What metered prices ask for, remembered for a while.
 
+Stripe does not change what a price asks in its own currency, and does change what it asks in others
+(`currency_options`): what is remembered grows old, and is forgotten when an event tells of a change.
 A price shows its steps, and what it asks in another currency than its own, only where that is expanded, which is
 deeper than a list of subscriptions goes: such prices are read by themselves.
 """
@@ -10,9 +12,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import stripe
-from cachetools import LRUCache
+from cachetools import TTLCache
 
 from gateway.billing.failures import stripe_call
+from gateway.clock import steady_s
 from gateway.core.tariff import PriceStep, Tariff, TiersMode
 
 if TYPE_CHECKING:
@@ -29,12 +32,16 @@ def is_metered(price: stripe.Price) -> bool:
 
 
 class TariffReader:
-    """Reads tariffs of prices, each once."""
+    """Reads tariffs of prices, each once in `ttl_s` seconds."""
 
-    def __init__(self, client: stripe.StripeClient, *, deadline_s: float) -> None:
+    def __init__(self, client: stripe.StripeClient, *, ttl_s: float, deadline_s: float) -> None:
         self._client = client
         self._deadline_s = deadline_s
-        self._known: LRUCache[tuple[str, str], Tariff | None] = LRUCache(_ENTRIES)
+        self._known: TTLCache[tuple[str, str], Tariff | None] = TTLCache(_ENTRIES, ttl_s, timer=steady_s)
+
+    def forget(self) -> None:
+        """Read each again when it is next asked for."""
+        self._known.clear()
 
     async def of(self, price: stripe.Price, currency: str) -> Tariff | None:
         """What a metered price asks of a subscription in a currency; None: in a way that this version does not read.
@@ -45,9 +52,10 @@ class TariffReader:
         if price.currency == currency and price.billing_scheme == "per_unit":
             return _by_unit(price, currency)
         key = price.id, currency
-        if key not in self._known:
-            self._known[key] = await self._fetch(price, currency)
-        return self._known[key]
+        if key in self._known:
+            return self._known[key]
+        fresh = self._known[key] = await self._fetch(price, currency)
+        return fresh
 
     async def _fetch(self, shown: stripe.Price, currency: str) -> Tariff | None:
         is_own = shown.currency == currency

@@ -156,14 +156,17 @@ class Subscriptions(LedgerPart):
             return await _load(connection, customer_id)
 
     @unbroken
-    async def list_by_plan_map(self, price_id: str | None, *, after: str = "", limit: int = 500) -> list[str]:
+    async def list_by_plan_map(
+        self, price_id: str | None, *, metered_at: str | None = None, after: str = "", limit: int = 500
+    ) -> list[str]:
         """Stripe customers whose plan hangs on what prices and products say now, in the order of their ids.
 
         Those of a price that could not be read, of a plan that a product's metadata names, and of this price: of the
         plan's, of an add-on's, of usage, and of one that nothing explains. A product may explain any of the last.
 
         Args:
-            price_id: A price that was changed; None: a product.
+            price_id: A price whose lookup key was moved; None: a product, or nothing that a plan hangs on.
+            metered_at: A price that was changed in any way: those whose usage is billed at it.
             after: Only ids behind this one.
             limit: At most so many.
         """
@@ -172,8 +175,8 @@ class Subscriptions(LedgerPart):
             loose |= SUBSCRIPTIONS.c.price_id == price_id
         named = json.dumps("" if price_id is None else price_id)
         loose |= cast(SUBSCRIPTIONS.c.add_on_prices, Text).contains(named, autoescape=True)
-        if price_id is not None:
-            loose |= cast(SUBSCRIPTIONS.c.metered, Text).contains(named, autoescape=True)
+        for metered in {price_id, metered_at} - {None}:
+            loose |= cast(SUBSCRIPTIONS.c.metered, Text).contains(json.dumps(metered), autoescape=True)
         query = (
             select(CUSTOMERS.c.stripe_customer_id)
             .join(SUBSCRIPTIONS, SUBSCRIPTIONS.c.customer_id == CUSTOMERS.c.customer_id)

@@ -30,6 +30,7 @@ log = structlog.get_logger(__name__)
 
 _ABOUT_CUSTOMERS = frozenset({Meaning.SYNC, Meaning.REFUND})
 _OWNERS_REMEMBERED = 20_000
+_EVENTS_REMEMBERED = 1000
 _SHARE_OF_PRICES = 0.5
 """Of the turns at Stripe: who is synced because a price says something new must not keep those waiting who pay."""
 
@@ -50,6 +51,7 @@ class Judge:
         self._ledger = ledger
         self._sync = sync
         self._owners: LRUCache[tuple[str, str], str] = LRUCache(_OWNERS_REMEMBERED)
+        self._followed: LRUCache[str, bool] = LRUCache(_EVENTS_REMEMBERED)
         self.coalesced = 0
         """Events that needed no sync of their own."""
         self.not_ours = 0
@@ -150,7 +152,9 @@ class Judge:
         price_id = remapped_price(row.payload)
         now, per_second = int(self._sync.clock.now()), max(1.0, self._sync.billing.pace.per_second * _SHARE_OF_PRICES)
         asked, last = 0, ""
-        while page := await self._ledger.list_by_plan_map(price_id, after=last):
+        subject = subject_of(row.payload)
+        metered_at = subject[1] if subject is not None and subject[0] == "price" else None
+        while page := await self._ledger.list_by_plan_map(price_id, metered_at=metered_at, after=last):
             await asyncio.gather(
                 *(
                     self._ask_for_sync(row, stripe_customer_id, due_at=now + int((asked + number) / per_second))
@@ -159,6 +163,14 @@ class Judge:
             )
             asked, last = asked + len(page), page[-1]
         return Verdict(outcome=f"prices-forgotten, {asked} to sync" if asked else "prices-forgotten")
+
+    def _forget_prices_once(self, rows: list[InboxRow]) -> None:
+        """Another worker may have had the event of the price: what this one remembers is from before it."""
+        for row in rows:
+            origin = row.event_id.rpartition(".")[0]
+            if row.type == PLANS_CHANGED and origin not in self._followed:
+                self._followed[origin] = True
+                self._sync.billing.forget_prices()
 
     async def _ask_for_sync(self, row: InboxRow, stripe_customer_id: str, *, due_at: int) -> None:
         event_id = f"{row.event_id}.{stripe_customer_id}"
@@ -205,6 +217,7 @@ class Judge:
         customer_id = await self._find_customer(rows, owner)
         if isinstance(customer_id, Verdict):
             return [customer_id] * len(rows)
+        self._forget_prices_once(rows)
         last = rows[-1]
         outcome = await self._sync.sync_customer(customer_id, f"{last.type} {last.event_id}", event_id=last.event_id)
         if outcome.has_lost_plan:

@@ -95,5 +95,6 @@ async def _look_again(sync: Sync, customer_id: str) -> None:
         livemode=sync.billing.is_live,
         api_version=None,
         payload="{}",
-        now=due_at,
+        now=int(sync.clock.now()),
+        due_at=due_at,
     )

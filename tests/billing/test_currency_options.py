@@ -13,7 +13,9 @@ from gateway.billing import API_VERSION, Billing, StripeOptions
 from gateway.billing.tariffs import TariffReader
 from gateway.core.spending import most_charged, units_at_all
 from gateway.core.tariff import PriceStep, Tariff
-from tests.billing.conftest import KEY, Answer, Request, StandIn, opened
+from gateway.ledger import Ledger
+from gateway.sync import EventWorker, Sync
+from tests.billing.conftest import CUS, KEY, Account, Answer, Request, StandIn, opened, publishing
 
 PRICE: dict[str, Any] = {
     "id": "price_over",
@@ -91,7 +93,7 @@ class Prices:
 
         self._stand_in.handler = answer
         price = await self._client.v1.prices.retrieve_async("price_over")
-        return await TariffReader(self._client, deadline_s=20).of(price, currency)
+        return await TariffReader(self._client, ttl_s=300, deadline_s=20).of(price, currency)
 
 
 @pytest.fixture
@@ -138,3 +140,58 @@ async def test_the_amounts_of_two_currencies_of_one_price_are_remembered_apart(p
     eur, gbp = await prices.tariff("eur", asked), await prices.tariff("gbp", asked)
     assert eur is not None
     assert gbp == replace(eur, currency="gbp", unit_amount="8")
+
+
+@pytest.mark.parametrize(("seconds", "is_told"), [(300.0, "told"), (0.0, "")])
+async def test_what_a_price_asks_in_another_currency_is_read_again(
+    stand_in: StandIn, seconds: float, is_told: str
+) -> None:
+    """A price keeps its id when its other currencies are repriced: a cap would buy at the amount from before."""
+    asked = "3"
+
+    async def answer(_: Request) -> Answer:
+        return Answer(body=PRICE | {"currency_options": {"eur": option(asked)}})
+
+    stand_in.handler = answer
+    async with opened(StripeOptions(secret_key=KEY, base_url=stand_in.url, price_ttl_s=seconds)) as billing:
+        price = await billing._client.v1.prices.retrieve_async("price_over")
+        assert await billing.facts._tariffs.of(price, "eur") == Tariff(currency="eur", unit_amount="3")
+        asked = "30"
+        if is_told:
+            billing.forget_prices()
+        found = await billing.facts._tariffs.of(price, "eur")
+    assert found == Tariff(currency="eur", unit_amount="30")
+    assert units_at_all([found], 5_000, "eur") == 166
+
+
+@pytest.mark.parametrize("follows", ["the one that had the event", "another"])
+async def test_customers_whose_usage_is_billed_at_a_price_that_changed_are_read_again(
+    *, stand_in: StandIn, sync: Sync, account: Account, ledger: Ledger, customer: str, deliver: Any, follows: str
+) -> None:
+    """What is expanded only is not among the attributes that an event says were changed."""
+    asked = "3"
+
+    async def answer(request: Request) -> Answer:
+        if request.path == "/v1/prices/price_over":
+            return Answer(body=PRICE | {"currency_options": {"eur": option(asked)}})
+        return await account.answer(request)
+
+    stand_in.handler = answer
+    subscription = account.subscriptions[CUS][0]
+    subscription["currency"] = "eur"
+    subscription["items"]["data"].append(subscription["items"]["data"][0] | {"id": "si_2", "price": PRICE})
+    async with opened(StripeOptions(secret_key=KEY, base_url=stand_in.url)) as billing:
+        beside = Sync(
+            ledger=ledger, billing=billing, policy=sync._policy, publish=publishing(ledger, []), clock=sync.clock
+        )
+        await beside.sync_customer(customer, "test")
+        await sync.sync_customer(customer, "test")
+        asked = "30"
+        changed = {"object": PRICE, "previous_attributes": {"metadata": {"note": None}}}
+        await deliver("evt_1", "price.updated", PRICE, data=changed)
+        await EventWorker(ledger=ledger, sync=sync, clock=sync.clock).work_once()
+        follower = sync if follows == "the one that had the event" else beside
+        assert await EventWorker(ledger=ledger, sync=follower, clock=sync.clock).work_once() == 1
+    recorded = await ledger.load_subscription(customer)
+    assert recorded is not None
+    assert [item.tariff for item in recorded.metered] == [Tariff(currency="eur", unit_amount="30")]

@@ -165,4 +165,7 @@ async def test_customers_are_found_whose_plan_hangs_on_prices_and_products(ledge
     assert await ledger.list_by_plan_map("price_odd%") == sorted([*always, "cus_beside"])
     assert await ledger.list_by_plan_map("price_sold_1") == sorted([*always, "cus_stray"])
     assert await ledger.list_by_plan_map("price_use") == sorted([*always, "cus_metered"])
+    assert await ledger.list_by_plan_map(None, metered_at="price_use") == sorted(
+        ["cus_by-product", "cus_stray", "cus_unmapped", "cus_metered"]
+    )
     assert await ledger.list_by_plan_map("price_us") == always, "it is another price"

@@ -148,4 +148,11 @@ MUTANTS = (
         "other == name",
         ("tests/core/test_pricing.py",),
     ),
+    Mutant(
+        "a worker goes on with what a price asked before another worker had the event of its change",
+        "gateway/sync/judging.py",
+        "        self._forget_prices_once(rows)\n",
+        "",
+        ("tests/billing/test_currency_options.py",),
+    ),
 )
