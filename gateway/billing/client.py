@@ -261,6 +261,10 @@ class Billing:
         """A metered price that policy names, read now; None: Stripe does not have it."""
         return await self._prices.find_overage(price)
 
+    async def fetch_currencies(self, price_id: str) -> frozenset[str]:
+        """Every currency that a price asks in, its own too, read now."""
+        return await self._prices.fetch_currencies(price_id)
+
     async def fetch_meter(self, meter_id: str) -> MeterFacts:
         """The Billing Meter of a price."""
         return await self._sales.fetch_meter(meter_id)

@@ -82,6 +82,18 @@ class PriceList:
             return (await self._by_id([price.price_id or ""])).get(f"id {price.price_id}")
         return (await self._by_lookup_key([price.lookup_key])).get(f"key {price.lookup_key}")
 
+    async def fetch_currencies(self, price_id: str) -> frozenset[str]:
+        """Every currency that a price asks in, its own too, read now. Stripe shows them only where it is asked to.
+
+        Raises:
+            BillingRefused: Stripe refused, or does not have the price.
+            BillingUnavailable: Stripe did not say.
+        """
+        async with stripe_call("read a price", self._deadline_s):
+            price = await self._client.v1.prices.retrieve_async(price_id, {"expand": ["currency_options"]})
+            options = price.currency_options
+            return frozenset({price.currency, *(() if options is None else options.to_dict())})
+
     def forget(self) -> None:
         """Read every price again when it is next asked for."""
         self._fresh.clear()

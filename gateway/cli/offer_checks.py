@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.cli.currency_checks import MEND_OPTIONS, find_lack
 from gateway.cli.findings import Finding, fail, ok, warn
 from gateway.core.errors import BillingRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from gateway.billing import Billing, PriceFacts
     from gateway.core.offer import AddOn
@@ -52,31 +53,38 @@ async def _add_ons(billing: Billing, policy: Policy) -> list[Finding]:
     except BillingRefused as error:
         return [fail("add-ons", f"the add-ons' prices cannot be read: {error}", "See the finding about the key.")]
     found = [_add_on(add_on, prices.get(name)) for name, add_on in policy.add_ons.items()]
-    return [*found, *_apart(policy, await billing.fetch_prices(policy.plans.values()), prices)]
+    try:
+        plans = await billing.fetch_prices(policy.plans.values())
+        return [*found, *[one async for one in _apart(billing, policy, plans, prices)]]
+    except BillingRefused as error:
+        return [*found, fail("add-ons", f"prices cannot be read: {error}", "See the finding about the key.")]
 
 
-def _apart(policy: Policy, plans: Mapping[str, PriceFacts], add_ons: Mapping[str, PriceFacts]) -> Iterator[Finding]:
-    """Each plan with each of its add-ons that is never sold with it: only Stripe knows how often a price is paid."""
+async def _apart(
+    billing: Billing, policy: Policy, plans: Mapping[str, PriceFacts], add_ons: Mapping[str, PriceFacts]
+) -> AsyncIterator[Finding]:
+    """Each plan with each of its add-ons that does not fit it: only Stripe knows how prices are paid."""
     for plan in policy.plans.values():
         for name in plan.add_ons:
             own, price = plans.get(plan.plan_id), add_ons.get(name)
             if own is None or price is None or None in {own.interval, price.interval}:
                 continue  # another finding says so
+            never = f"add-on {name!r} is never sold with plan {plan.plan_id!r}"
             if (price.interval, price.interval_count) != (own.interval, own.interval_count):
                 paid = f"paid every {price.interval_count} {price.interval}"
                 yield fail(
                     "add-ons",
-                    f"add-on {name!r} is never sold with plan {plan.plan_id!r}: it is {paid}, and the plan every"
-                    f" {own.interval_count} {own.interval}",
+                    f"{never}: it is {paid}, and the plan every {own.interval_count} {own.interval}",
                     "Make an add-on of its own for that plan, with a price of the plan's interval.",
                 )
             elif price.currency != own.currency:
-                yield warn(
+                yield fail(
                     "add-ons",
-                    f"add-on {name!r} is in {price.currency.upper()}, and plan {plan.plan_id!r} in"
-                    f" {own.currency.upper()}: sold together only in a currency that both prices have an option for",
-                    "Make both prices in one currency, or give them currency options.",
+                    f"{never}: it is in {price.currency.upper()}, and the plan in {own.currency.upper()}",
+                    "Make both prices in one currency first, and add the others as options.",
                 )
+            elif (lack := await find_lack(billing, own, price)) is not None:
+                yield warn("add-ons", f"add-on {name!r} beside plan {plan.plan_id!r}: {lack}", MEND_OPTIONS)
 
 
 def _add_on(add_on: AddOn, price: PriceFacts | None) -> Finding:

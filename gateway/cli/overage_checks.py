@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.cli.findings import Finding, fail, ok
+from gateway.cli.currency_checks import MEND_OPTIONS, find_lack
+from gateway.cli.findings import Finding, fail, ok, warn
 from gateway.core.errors import BillingRefused
 
 if TYPE_CHECKING:
@@ -44,9 +45,11 @@ async def _check(billing: Billing, plan: Plan, overage: Overage) -> list[Finding
     meter = await billing.fetch_meter(price.meter_id)
     own = (await billing.fetch_prices([plan])).get(plan.plan_id)
     wrong = [*_of_meter(meter, overage), *_of_price(price, own, overage)]
-    return [fail("overage", f"{what}: {text}", fix) for text, fix in wrong] or [
-        ok("overage", f"{what} is billed by meter {meter.event_name!r}")
-    ]
+    if wrong:
+        return [fail("overage", f"{what}: {text}", fix) for text, fix in wrong]
+    if own is not None and (lack := await find_lack(billing, own, price)) is not None:
+        return [warn("overage", f"{what}: {lack}", MEND_OPTIONS)]
+    return [ok("overage", f"{what} is billed by meter {meter.event_name!r}")]
 
 
 def _of_meter(meter: MeterFacts, overage: Overage) -> Iterator[tuple[str, str]]:

@@ -123,12 +123,6 @@ async def test_the_doctor_says_of_each_plan_which_add_on_is_never_sold_with_it(s
     ]
 
 
-async def test_the_doctor_warns_of_an_add_on_in_another_currency(shop: Any) -> None:
-    sell(shop, add_on=await make_price(shop, currency="eur"))
-    found = await check_offers(shop.billing, shop.sync.policy)
-    assert [one.grade.value for one in found if "in EUR, and plan 'pro-monthly' in USD" in one.what] == ["warn"]
-
-
 async def enterprise(shop: Any, customer_id: str) -> str | None:
     await changes_of(shop).apply(customer_id, "enterprise-monthly", actor="customer")
     return (await shop.load(customer_id)).plan_id

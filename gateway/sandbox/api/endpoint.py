@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.sandbox.engine.saving import shape_of_customer
 from gateway.sandbox.records import Json
-from gateway.sandbox.shapes.catalog import price_shape, product_shape, tiers_shape
+from gateway.sandbox.shapes.catalog import currency_options_shape, price_shape, product_shape, tiers_shape
 from gateway.sandbox.shapes.charges import charge_shape
 from gateway.sandbox.shapes.customers import payment_method_shape
 from gateway.sandbox.shapes.invoices import invoice_shape
@@ -75,6 +75,8 @@ def look_up(world: World, node: Json, name: str) -> Any:
         return checkout_lines_shape(world, world.tables.checkouts[node["id"]])
     if (kind, name) == ("price", "tiers"):
         return tiers_shape(world.price(node["id"]))
+    if (kind, name) == ("price", "currency_options"):
+        return currency_options_shape(world.price(node["id"]))
     if (kind, name) == ("customer", "subscriptions"):
         live = [one for one in world.subscriptions_of(node["id"]) if one.ended_at is None]
         url = f"/v1/customers/{node['id']}/subscriptions"

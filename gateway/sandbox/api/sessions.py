@@ -114,6 +114,15 @@ _PORTAL: Spec = {
 }
 
 
+def _check_currencies(currencies: list[str]) -> None:
+    """All prices of a session have the same default currency (https://docs.stripe.com/products-prices/manage-prices)."""
+    first = currencies[0]
+    for other in currencies:
+        if other != first:
+            text = f"The price specified supports currencies of `{other}` which doesn't include the expected currency"
+            raise Refused(f"{text} of `{first}`.", param="line_items")
+
+
 def _create_checkout(call: Call) -> Json:
     world, params = call.world, call.params
     _check_url(params["success_url"], "success_url")
@@ -128,6 +137,7 @@ def _create_checkout(call: Call) -> Json:
     lines = tuple(_line(world, at, item) for at, item in enumerate(params["line_items"]))
     if not lines:
         raise missing("line_items")
+    _check_currencies([world.price(line.price_id).currency for line in lines])
     subscription = params.get("subscription_data", {})
     session = CheckoutSession(
         id=world.new_unordered_id("cs_test"),

@@ -78,6 +78,17 @@ def tiers_shape(price: Price) -> list[Json]:
     return [_tier(tier) for tier in price.rates.tiers]
 
 
+def currency_options_shape(price: Price) -> Json:
+    """A price's `currency_options`, shown only where they are expanded. The sandbox's prices have their own only."""
+    option: Json = {
+        "custom_unit_amount": None,
+        "tax_behavior": price.tax_behavior,
+        "unit_amount": _whole(price),
+        "unit_amount_decimal": _exact(price),
+    }
+    return {price.currency: option}
+
+
 def _tier(tier: Tier) -> Json:
     return {
         **_amounts("flat_amount", tier.flat_amount or None),
