@@ -71,7 +71,10 @@ class UnbilledOverage(LedgerPart):
 
     @unbroken
     async def close_window(self, row: EndedWindowRow, *, unbilled: int, now: int) -> bool:
-        """Note how much of a window no invoice asks for. False: somebody else did."""
+        """Note how much of a window no invoice asks for. False: somebody else did.
+
+        What was acknowledged before stays so if it is as much as it was.
+        """
         close = update(METERED_WINDOWS).where(
             _WINDOWS.customer_id == row.customer_id,
             _WINDOWS.meter == row.meter,
@@ -79,7 +82,8 @@ class UnbilledOverage(LedgerPart):
             _WINDOWS.closed_at.is_(None) | (_WINDOWS.closed_at < (row.ended_at or 0)),
         )
         async with self._database.writing_once() as connection:
-            closed = await connection.execute(close.values(closed_at=now, unbilled=unbilled))
+            seen_to = case((_WINDOWS.unbilled == unbilled, _WINDOWS.acknowledged_at), else_=None)
+            closed = await connection.execute(close.values(closed_at=now, unbilled=unbilled, acknowledged_at=seen_to))
         return closed.rowcount > 0
 
     @unbroken

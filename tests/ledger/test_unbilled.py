@@ -150,6 +150,17 @@ async def test_what_is_acknowledged_is_counted_no_more_and_stays_listed_with_an_
     assert audited.before == {"meter": "requests", "window_starts_at": START, "unbilled": 5}
 
 
+@pytest.mark.parametrize(("found", "is_open"), [(5, False), (9, True)], ids=["as-much", "more"])
+async def test_a_window_that_is_looked_at_again_calls_for_action_where_more_of_it_is_on_no_invoice(
+    ledger, customer, subscription, found, is_open
+):
+    await unbilled(ledger, customer, subscription)
+    await ledger.acknowledge_unbilled(UnbilledFilter(), now=LATER, actor="operator", because="let go")
+    (row,) = await ledger.list_unbilled(customer)
+    assert await ledger.close_window(replace(row, ended_at=LATER + 1), unbilled=found, now=LATER + 2)
+    assert await ledger.count_unbilled() == {"requests": found if is_open else 0}
+
+
 async def test_it_is_acknowledged_once(ledger, customer, subscription, ledger_url, open_ledger):
     await unbilled(ledger, customer, subscription)
     other = await open_ledger(ledger_url)
