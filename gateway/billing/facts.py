@@ -56,8 +56,7 @@ class FactReader:
     async def _read(self, one: stripe.Subscription) -> SubscriptionFacts:
         """One subscription with every page of its items. A schedule costs a request more, as a first payment may."""
         items = [item async for item in one.items.auto_paging_iter()]
-        schedule_id = id_of(one.schedule)
-        schedule = None if schedule_id is None else await fetch_schedule(self._client, schedule_id)
+        schedule = await fetch_schedule(self._client, one)
         unpaid = await find_open_first_invoice(self._client, one)
         return read_subscription(one, items, await self._read_tariffs(one, items), schedule, first_unpaid=unpaid)
 

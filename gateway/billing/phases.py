@@ -1,9 +1,17 @@
 """A phase of a subscription schedule, said again in the words of a request.
 
-Whoever plans a schedule sends its current phase along, and Stripe takes from the subscription what is left out: the
-seller's tax rates, a discount of one item, who is sent the invoice. So everything that a phase can be told is said as
-it is. Left out are what other words say (`trial`, `currency`, `plan`, `price_data`, `duration`) and
-`add_invoice_items`, which were billed as the phase began.
+Whoever plans a schedule sends its current phase along, and what is left out is not taken from the subscription: it is
+as the schedule has it for all phases (`default_settings`), or else gone: the seller's tax rates, a discount of one
+item. So a phase says what it has, but for
+
+    the payment method                never: it is the schedule's, and the newest there
+    what the schedule has alike       how and when it is paid for, what its invoices say
+    automatic tax that is off         it may be on by then
+
+and for what other words say (`trial`, `currency`, `plan`, `price_data`, `duration`) and `add_invoice_items`, which
+were billed as the phase began.
+
+Source: https://docs.stripe.com/billing/subscriptions/subscription-schedules ("Phase attribute inheritance")
 """
 
 from __future__ import annotations
@@ -16,6 +24,7 @@ from gateway.billing.reading import id_of
 if TYPE_CHECKING:
     import stripe
     from stripe.params import (
+        SubscriptionScheduleUpdateParamsDefaultSettings,
         SubscriptionScheduleUpdateParamsPhase,
         SubscriptionScheduleUpdateParamsPhaseItem,
     )
@@ -24,37 +33,92 @@ _OF_ITS_TIME = frozenset(
     {"billing_cycle_anchor", "end_date", "metadata", "proration_behavior", "start_date", "trial_end"}
 )
 """What is said of one phase and not of the one behind it."""
+_INHERITED = ("billing_thresholds", "collection_method", "invoice_settings")
+"""What Stripe documents that a phase takes from the schedule, beside the payment method."""
 
 
-def echo_phase(phase: stripe.SubscriptionSchedule.Phase) -> SubscriptionScheduleUpdateParamsPhase:
-    """The phase as it is."""
+def echo_phase(
+    phase: stripe.SubscriptionSchedule.Phase, defaults: stripe.SubscriptionSchedule.DefaultSettings
+) -> SubscriptionScheduleUpdateParamsPhase:
+    """The phase as it is, but for what it has of the schedule.
+
+    Args:
+        phase: The phase.
+        defaults: What its schedule has for all phases.
+    """
+    alike = _settings(defaults)
     said = {
-        "application_fee_percent": phase.application_fee_percent,
-        "automatic_tax": _automatic_tax(phase.automatic_tax),
+        **{name: value for name, value in _settings(phase).items() if name not in _INHERITED or value != alike[name]},
         "billing_cycle_anchor": phase.billing_cycle_anchor,
-        "billing_thresholds": _plain(phase.billing_thresholds),
-        "collection_method": phase.collection_method,
-        "default_payment_method": id_of(phase.default_payment_method),
         "default_tax_rates": [id_of(rate) for rate in phase.default_tax_rates or ()],
-        "description": phase.description,
         "discounts": [_discount(one) for one in phase.discounts],
         "end_date": phase.end_date,
-        "invoice_settings": _invoice_settings(phase.invoice_settings),
         "items": [_echo_item(item) for item in phase.items],
         "metadata": _plain(phase.metadata),
-        "on_behalf_of": id_of(phase.on_behalf_of),
         "proration_behavior": phase.proration_behavior,
         "start_date": phase.start_date,
-        "transfer_data": _transfer(phase.transfer_data),
         "trial_end": phase.trial_end,
     }
     return cast("SubscriptionScheduleUpdateParamsPhase", _given(said))
+
+
+def echo_defaults(
+    defaults: stripe.SubscriptionSchedule.DefaultSettings, payment_method_id: str
+) -> SubscriptionScheduleUpdateParamsDefaultSettings:
+    """What a schedule has for all phases, as it is, with another payment method."""
+    said = {**_settings(defaults), "billing_cycle_anchor": defaults.billing_cycle_anchor}
+    said["default_payment_method"] = payment_method_id
+    return cast("SubscriptionScheduleUpdateParamsDefaultSettings", _given(said))
 
 
 def like_phase(phase: SubscriptionScheduleUpdateParamsPhase) -> SubscriptionScheduleUpdateParamsPhase:
     """What holds of a phase and goes on to hold behind it."""
     lasting = {name: value for name, value in phase.items() if name not in _OF_ITS_TIME}
     return cast("SubscriptionScheduleUpdateParamsPhase", lasting)
+
+
+def behind(
+    first: SubscriptionScheduleUpdateParamsPhase,
+    planned: stripe.SubscriptionSchedule.Phase,
+    defaults: stripe.SubscriptionSchedule.DefaultSettings,
+) -> SubscriptionScheduleUpdateParamsPhase:
+    """A phase that was planned, behind another one than it was planned for.
+
+    What it sells is as it was planned, and when; the rest is as in the first, item by item too.
+
+    Args:
+        first: The current phase.
+        planned: As it was planned, with `defaults` of its schedule.
+        defaults: See there.
+    """
+    said = echo_phase(planned, defaults)
+    of_its_time = {name: value for name, value in said.items() if name in _OF_ITS_TIME}
+    there = {item["price"]: item for item in first["items"]}
+    items = [_sold_as(there[item["price"]], item) if item["price"] in there else item for item in said["items"]]
+    return cast("SubscriptionScheduleUpdateParamsPhase", {**like_phase(first), **of_its_time, "items": items})
+
+
+def _sold_as(
+    item: SubscriptionScheduleUpdateParamsPhaseItem, planned: SubscriptionScheduleUpdateParamsPhaseItem
+) -> SubscriptionScheduleUpdateParamsPhaseItem:
+    return {**item, "quantity": planned["quantity"]} if "quantity" in planned else item
+
+
+def _settings(
+    has: stripe.SubscriptionSchedule.Phase | stripe.SubscriptionSchedule.DefaultSettings,
+) -> dict[str, Any]:
+    """What a phase and its schedule have alike, but for the payment method."""
+    tax = _automatic_tax(has.automatic_tax)
+    return {
+        "application_fee_percent": has.application_fee_percent,
+        "automatic_tax": tax if tax.get("enabled") else {},
+        "billing_thresholds": _plain(has.billing_thresholds),
+        "collection_method": has.collection_method,
+        "description": has.description,
+        "invoice_settings": _invoice_settings(has.invoice_settings),
+        "on_behalf_of": id_of(has.on_behalf_of),
+        "transfer_data": _transfer(has.transfer_data),
+    }
 
 
 def _echo_item(item: stripe.SubscriptionSchedule.Phase.Item) -> SubscriptionScheduleUpdateParamsPhaseItem:
@@ -83,17 +147,17 @@ def _party(value: Any) -> dict[str, Any]:
     return {} if value is None else _given({"type": value.type, "account": _id_within(value, "account")})
 
 
-def _automatic_tax(value: stripe.SubscriptionSchedule.Phase.AutomaticTax | None) -> dict[str, Any]:
+def _automatic_tax(value: Any) -> dict[str, Any]:
     return {} if value is None else _given({"enabled": value.enabled, "liability": _party(value.liability)})
 
 
-def _transfer(value: stripe.SubscriptionSchedule.Phase.TransferData | None) -> dict[str, Any]:
+def _transfer(value: Any) -> dict[str, Any]:
     if value is None:
         return {}
     return _given({"amount_percent": value.amount_percent, "destination": id_of(value.destination)})
 
 
-def _invoice_settings(value: stripe.SubscriptionSchedule.Phase.InvoiceSettings | None) -> dict[str, Any]:
+def _invoice_settings(value: Any) -> dict[str, Any]:
     if value is None:
         return {}
     return _given(

@@ -1,10 +1,13 @@
 """Changes that Stripe makes by itself when the period ends: subscription schedules, of two phases.
 
 A schedule takes the running subscription over as it is (`from_subscription`), is told a second phase, and lets the
-subscription go behind it. A subscription has one at most, so two workers cannot make two.
+subscription go behind it. A subscription has one at most, so two workers cannot make two. One that is there is never
+told other phases: it would set on the subscription, at once, what that had when it was taken over. It is released,
+and the subscription taken over anew.
 
     taken over, and nothing planned yet     the subscription goes on as if there were none
-    planned                                 marked with our customer and plan, so that we know it again
+    planned                                 marked with our customer and plan, so that we know it again, and with
+                                            how the subscription was paid and taxed (`terms`)
 
 Source: https://docs.stripe.com/billing/subscriptions/subscription-schedules
 """
@@ -14,10 +17,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import stripe
+import structlog
 
 from gateway.billing.failures import is_missing, stripe_call
-from gateway.billing.phases import echo_phase, like_phase
+from gateway.billing.phases import behind, echo_defaults, echo_phase, like_phase
 from gateway.billing.reading import id_of, read_phase_item
+from gateway.billing.terms import is_outdated, label_of, read_label
 from gateway.billing.values import LaterChange
 from gateway.billing.webhook import METADATA_CUSTOMER, METADATA_PLAN
 from gateway.core.billing_facts import ScheduleFacts
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
         SubscriptionScheduleUpdateParamsPhaseItem,
     )
 
+log = structlog.get_logger(__name__)
+
 _RUNNING = frozenset({"active", "not_started"})
 
 
@@ -41,20 +48,35 @@ class Scheduler:
         self._deadline_s = deadline_s
 
     async def plan(self, later: LaterChange) -> None:
-        """Have Stripe make a change at the end of the period, in the place of whatever was planned.
+        """Have Stripe make a change at the end of the period. What was planned is released before.
 
-        Sent twice, the second plans the same again. If it fails in the middle nothing is planned.
+        If it fails in the middle nothing is planned.
         """
-        schedule_id = later.schedule_id or await self._take_over(later.change.subscription_id)
-        async with stripe_call("plan a change", self._deadline_s):
-            schedule = await self._client.v1.subscription_schedules.retrieve_async(schedule_id)
-            params: SubscriptionScheduleUpdateParams = {
-                "phases": _two_phases(schedule, later),
-                "end_behavior": "release",
-                "proration_behavior": "none",
-                "metadata": {METADATA_CUSTOMER: later.customer_id, METADATA_PLAN: later.plan_id},
-            }
-            await self._client.v1.subscription_schedules.update_async(schedule_id, params)
+        schedule = await self._take_over(later.change.subscription_id)
+        marks = {METADATA_CUSTOMER: later.customer_id, METADATA_PLAN: later.plan_id}
+        await self._tell(schedule, _two_phases(schedule, later), marks)
+
+    async def plan_anew(self, schedule_id: str) -> bool:
+        """Plan what a schedule of ours has planned once more, from the subscription as it is by now.
+
+        To the letter: the same prices at the same instants, whatever policy sells by now. If it fails in the middle
+        nothing is planned, so it is to be written down before (`PlanChanger.remember`).
+
+        Returns:
+            Whether it was; False: nothing is to come any more, and nothing was changed.
+        """
+        async with stripe_call("read a schedule", self._deadline_s):
+            old = await self._client.v1.subscription_schedules.retrieve_async(schedule_id)
+            coming, subscription_id = _coming(old), id_of(old.subscription)
+            metadata = {} if old.metadata is None else old.metadata.to_dict()
+        if subscription_id is None or not coming:
+            return False
+        await self.release(schedule_id)
+        schedule = await self._take_over(subscription_id)
+        first = _running_phase(schedule, coming[0].start_date)
+        phases = [first, *(behind(first, phase, old.default_settings) for phase in coming)]
+        await self._tell(schedule, phases, metadata, times=read_label(metadata)[1] + 1)
+        return True
 
     async def release(self, schedule_id: str) -> None:
         """Forget what was planned; the subscription goes on as it is. One that is over already stays as it is."""
@@ -68,21 +90,53 @@ class Scheduler:
                 if schedule.status in _RUNNING:
                     raise
 
-    async def _take_over(self, subscription_id: str) -> str:
+    async def _take_over(self, subscription_id: str) -> stripe.SubscriptionSchedule:
+        """The schedule with the subscription that it was made of."""
+        v1 = self._client.v1
         async with stripe_call("schedule a subscription", self._deadline_s):
             try:
-                made = await self._client.v1.subscription_schedules.create_async({"from_subscription": subscription_id})
+                return await v1.subscription_schedules.create_async(
+                    {"from_subscription": subscription_id, "expand": ["subscription"]}
+                )
             except stripe.InvalidRequestError:
-                subscription = await self._client.v1.subscriptions.retrieve_async(subscription_id)
-                there = id_of(subscription.schedule)
+                there = id_of((await v1.subscriptions.retrieve_async(subscription_id)).schedule)
                 if there is None:
                     raise
-                return there
-            return made.id
+                return await v1.subscription_schedules.retrieve_async(there, {"expand": ["subscription"]})
+
+    async def _tell(
+        self,
+        schedule: stripe.SubscriptionSchedule,
+        phases: list[SubscriptionScheduleUpdateParamsPhase],
+        metadata: dict[str, str],
+        *,
+        times: int = 0,
+    ) -> None:
+        """Plan the phases, none of which names a card: the schedule does, if its subscription has one of its own."""
+        async with stripe_call("plan a change", self._deadline_s):
+            subscription = schedule.subscription
+            if not isinstance(subscription, stripe.Subscription):
+                raise TypeError("the subscription of a schedule was not expanded")
+            params: SubscriptionScheduleUpdateParams = {
+                "phases": phases,
+                "end_behavior": "release",
+                "proration_behavior": "none",
+                "metadata": {**metadata, **label_of(subscription, times)},
+            }
+            card, copied = id_of(subscription.default_payment_method), schedule.default_settings
+            if card is not None and card != id_of(copied.default_payment_method):
+                params["default_settings"] = echo_defaults(copied, card)
+            await self._client.v1.subscription_schedules.update_async(schedule.id, params)
 
 
-async def fetch_schedule(client: stripe.StripeClient, schedule_id: str) -> ScheduleFacts | None:
-    """A schedule with the prices of its next phase; None if it is over. Call it within `stripe_call`."""
+async def fetch_schedule(client: stripe.StripeClient, subscription: stripe.Subscription) -> ScheduleFacts | None:
+    """A subscription's schedule with the prices of its next phase; None if it has none, or one that is over.
+
+    Call it within `stripe_call`.
+    """
+    schedule_id = id_of(subscription.schedule)
+    if schedule_id is None:
+        return None
     try:
         schedule = await client.v1.subscription_schedules.retrieve_async(
             schedule_id, {"expand": ["phases.items.price"]}
@@ -91,21 +145,25 @@ async def fetch_schedule(client: stripe.StripeClient, schedule_id: str) -> Sched
         if not is_missing(error):
             raise
         return None
-    return read_schedule(schedule)
+    return read_schedule(schedule, subscription)
 
 
-def read_schedule(schedule: stripe.SubscriptionSchedule) -> ScheduleFacts | None:
-    """Facts of a schedule whose prices were expanded; None if it is over."""
+def read_schedule(schedule: stripe.SubscriptionSchedule, subscription: stripe.Subscription) -> ScheduleFacts | None:
+    """Facts of a schedule whose prices were expanded, and of its subscription; None if it is over."""
     if schedule.status not in _RUNNING:
         return None
-    current = schedule.current_phase
-    after = 0 if current is None else current.end_date
-    coming = sorted((phase for phase in schedule.phases if phase.start_date >= after), key=lambda one: one.start_date)
+    coming = _coming(schedule)
     metadata = {} if schedule.metadata is None else schedule.metadata.to_dict()
     first = coming[0] if coming else None
+    is_ours = METADATA_PLAN in metadata
+    is_old = is_ours and first is not None and is_outdated(metadata, subscription)
+    if is_old and not all(_is_sold(phase) for phase in coming):
+        log.warning("planned change brings back what was replaced: its price is archived", schedule_id=schedule.id)
+        is_old = False
     return ScheduleFacts(
         schedule_id=schedule.id,
-        is_ours=METADATA_PLAN in metadata,
+        is_ours=is_ours,
+        is_outdated=is_old,
         next_at=None if first is None else first.start_date,
         is_term=schedule.end_behavior != "release",
         next_items=()
@@ -114,20 +172,34 @@ def read_schedule(schedule: stripe.SubscriptionSchedule) -> ScheduleFacts | None
     )
 
 
-def _two_phases(
-    schedule: stripe.SubscriptionSchedule, later: LaterChange
-) -> list[SubscriptionScheduleUpdateParamsPhase]:
-    """The current phase as it is, and behind it the same with the one price changed.
+def _coming(schedule: stripe.SubscriptionSchedule) -> list[stripe.SubscriptionSchedule.Phase]:
+    """What is planned, the next first; nothing if the schedule is over."""
+    if schedule.status not in _RUNNING:
+        return []
+    current = schedule.current_phase
+    after = 0 if current is None else current.end_date
+    return sorted((phase for phase in schedule.phases if phase.start_date >= after), key=lambda one: one.start_date)
 
-    A phase loses what it leaves out, discounts for one, so both say all there is. The current one ends with the
-    period, also where somebody else made it longer.
-    """
+
+def _is_sold(phase: stripe.SubscriptionSchedule.Phase) -> bool:
+    """Whether all prices, which were expanded, may still be put into a phase."""
+    return all(isinstance(item.price, stripe.Price) and item.price.active for item in phase.items)
+
+
+def _running_phase(schedule: stripe.SubscriptionSchedule, ends_at: int) -> SubscriptionScheduleUpdateParamsPhase:
+    """The current phase as it is, to that instant, also where somebody else made it longer."""
     current = schedule.current_phase
     running = [one for one in schedule.phases if current is not None and one.start_date == current.start_date]
     if not running:
         raise BillingRefused("The payment provider's schedule for this subscription has no current phase.")
-    [phase] = running
-    first: SubscriptionScheduleUpdateParamsPhase = {**echo_phase(phase), "end_date": later.takes_effect_at}
+    return {**echo_phase(running[0], schedule.default_settings), "end_date": ends_at}
+
+
+def _two_phases(
+    schedule: stripe.SubscriptionSchedule, later: LaterChange
+) -> list[SubscriptionScheduleUpdateParamsPhase]:
+    """The current phase, and behind it the same with the one price changed."""
+    first = _running_phase(schedule, later.takes_effect_at)
     items = first["items"]
     if all(item["price"] != later.change.from_price_id for item in items):
         raise BillingRefused("The payment provider's schedule does not sell what the subscription sells.")

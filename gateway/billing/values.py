@@ -57,8 +57,6 @@ class LaterChange:
     """A change for the end of the period."""
 
     change: PlanChange
-    schedule_id: str | None
-    """The schedule that the subscription has, if that is to be planned anew."""
     takes_effect_at: int
     """The end of the period, in Unix seconds."""
     lasts: tuple[str, int]

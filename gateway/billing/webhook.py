@@ -43,6 +43,8 @@ METADATA_GIVES_UP = "tiergate_gives_up"
 """On a subscription, or a change of it that waits: ids of items that are to go once it is made, with commas."""
 METADATA_PLANNED = "tiergate_planned"
 """On a subscription: the change that was planned until one that waits for its payment took its place."""
+METADATA_TERMS = "tiergate_terms"
+"""On a schedule of ours: a mark of how its subscription was paid and taxed as it was planned (`billing.terms`)."""
 METADATA_TIER = "tier"
 """On a product, set by the seller: the tier that all of its prices grant, unless a plan sells them."""
 

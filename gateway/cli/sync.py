@@ -158,7 +158,7 @@ async def _compare_all(settings: Settings, wanted: _Wanted, *, as_json: bool) ->
         print_json(asdict(report))
     else:
         _print_comparison(report)
-    return int(bool(report.differences or report.failed) or report.stopped_because is not None)
+    return int(bool(report.differences or report.to_plan or report.failed) or report.stopped_because is not None)
 
 
 def _print_comparison(report: Comparison) -> None:
@@ -170,6 +170,8 @@ def _print_comparison(report: Comparison) -> None:
             continue
         for name, (recorded, told) in one.changes.items():
             note(f"  {name}: {_shown(recorded)} -> {_shown(told)}")
+    for customer_id in report.to_plan:
+        click.echo(f"{customer_id}: the change that was planned would be planned again")
     click.echo(
         f"{report.checked} customers compared, {len(report.differences)} differ, {report.failed} failed; "
         f"{report.unbound} have nothing to do with Stripe yet. Nothing was changed."
@@ -205,6 +207,8 @@ def _print_report(report: SyncReport) -> None:
         f"{report.checked} customers checked, {report.changed} changed, {report.failed} failed; "
         f"{report.unbound} have nothing to do with Stripe yet."
     )
+    for customer_id in report.planned:
+        note(f"  {customer_id}: the change that was planned is planned again")
     for customer_id in report.missing:
         note(f"  {customer_id}: Stripe has no such customer")
     for customer_id, finding in report.findings:

@@ -75,6 +75,9 @@ class ScheduleFacts:
     """When the next phase begins; None: the last one is running."""
     next_items: tuple[ItemFacts, ...] = ()
     """What the next phase is for. Their ids are places, and their period is the instant at which it begins."""
+    is_outdated: bool = False
+    """It is ours, would bring back how the subscription was paid or taxed, which was changed since, and can be planned
+    anew: its prices are sold still."""
     is_term: bool = False
     """The subscription does not simply go on behind it: it ends then, for one."""
 

@@ -143,6 +143,14 @@ class PendingUpdate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceWords:
+    """What the seller has written on every invoice of a subscription."""
+
+    description: str | None = None
+    footer: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
     """What a customer is billed for, again and again.
 
@@ -178,6 +186,7 @@ class Subscription:
     automatic_tax: bool = False
     schedule_id: str | None = None
     description: str | None = None
+    invoice_words: InvoiceWords = field(default_factory=InvoiceWords)
     metadata: Labels = field(default_factory=dict)
 
     @property
@@ -257,6 +266,7 @@ class Invoice:
     preview: bool = False
     discounts: tuple[Discount, ...] = ()
     taxed: bool = False
+    words: InvoiceWords = field(default_factory=InvoiceWords)
 
     @property
     def subtotal(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from gateway.sandbox.records import Labels
+from gateway.sandbox.records import InvoiceWords, Labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,6 +14,17 @@ class PhaseItem:
     price_id: str
     quantity: int = 1
     metadata: Labels = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a subscription is paid and taxed. None: nothing is said."""
+
+    payment_method_id: str | None = None
+    collection_method: str | None = None
+    automatic_tax: bool | None = None
+    description: str | None = None
+    invoice_words: InvoiceWords | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +38,8 @@ class Phase:
     trial_ends_at: int | None = None
     discounts: tuple[str, ...] = ()
     """Ids of discounts that the subscription has already and keeps."""
-    automatic_tax: bool | None = None
-    """None: as the subscription has it."""
+    settings: Settings = field(default_factory=Settings)
+    """What is not said in it is as the schedule has it."""
     metadata: Labels = field(default_factory=dict)
 
 
@@ -50,6 +61,8 @@ class Schedule:
     completed_at: int | None = None
     released_at: int | None = None
     released_subscription_id: str | None = None
+    defaults: Settings = field(default_factory=Settings)
+    """What phases are to have that do not say it: a copy of what the subscription had as it was taken over."""
     metadata: Labels = field(default_factory=dict)
 
     @property

@@ -5,7 +5,8 @@ All start from what Stripe has now, not from our record (`wishing`). Laws, for a
 - a later change takes the place of a planned one: what was planned is forgotten before anything is changed,
   so that it cannot undo what the customer asked for since;
 - a change that waits for a payment is answered with where to pay, and is given up for another one;
-- what was planned comes back if the change that took its place is not paid (`gateway.sync.restoring`);
+- what was planned comes back if the change that took its place is not paid, and is planned anew if it would bring
+  back what was replaced since (`gateway.sync.restoring`);
 - what somebody else planned for the subscription (the seller, Stripe's portal) is not touched.
 """
 
@@ -19,6 +20,7 @@ from gateway.billing import ChangeResult, LaterChange
 from gateway.clock import Clock
 from gateway.core.billing_facts import SubscriptionFacts
 from gateway.core.errors import BillingRefused, BillingUnavailable, Failed, TiergateError
+from gateway.core.projection import Candidate
 from gateway.core.switching import When
 from gateway.sync.change_rules import touchable
 from gateway.sync.change_values import PlanChanged, PlanPreview
@@ -26,7 +28,7 @@ from gateway.sync.customers import Sync
 from gateway.sync.extras import AS_IT_IS, ExtrasOrder
 from gateway.sync.given_up import settled_left, used_left
 from gateway.sync.letting_go import let_go
-from gateway.sync.restoring import LostPlan, is_lost, planned_words, read_lost
+from gateway.sync.restoring import LostPlan, is_lost, is_outdated, planned_words, read_lost
 from gateway.sync.wish import Wish
 from gateway.sync.wishing import wish_for
 
@@ -116,7 +118,6 @@ class PlanChanges:
             if wish.when == "period-end":
                 because = f"change to {wish.plan.plan_id} planned"
                 await self._plan(customer_id, wish)
-                await self._forget_planned_before(facts)
                 result = _NOTHING_WAITS
             else:
                 name = wish.plan.plan_id
@@ -153,10 +154,13 @@ class PlanChanges:
                 await self._forget(current.facts)
             return await self._record(customer_id, "planned change taken back", actor)
 
-    async def restore(self, customer_id: str) -> None:
-        """Plan again what a change took the place of that was not made, if there is such a thing.
+    async def restore(self, customer_id: str, *, actor: str = "stripe") -> bool:
+        """Plan again what was lost to a change that was not made, or would bring back what was replaced, if it is so.
 
-        What cannot be planned any more is forgotten, with a line in the log.
+        What was lost and cannot be planned any more is forgotten, with a line in the log.
+
+        Returns:
+            Whether it was planned.
 
         Raises:
             ChangeInProgress: Another change is being made, perhaps the one that took its place.
@@ -164,8 +168,10 @@ class PlanChanges:
         """
         async with self._sync.turns.own(customer_id, patience_s=_RESTORE_PATIENCE_S):
             current = await self._sync.fetch_current(customer_id)
+            if current is not None and is_outdated(current.facts, int(self._clock.now())):
+                return await self._plan_anew(customer_id, current)
             if current is None or not is_lost(current.facts):
-                return
+                return False
             because = None
             try:
                 because = await self._plan_again(customer_id, read_lost(current.facts))
@@ -173,9 +179,21 @@ class PlanChanges:
                 if isinstance(error, Failed):
                     raise
                 log.warning("plan not restored", customer_id=customer_id, reason=str(error))
-            await self._forget_planned_before(current.facts)
-            if because is not None:
-                await self._record(customer_id, because, "stripe")
+            if because is None:
+                await self._forget_planned_before(current.facts)
+            else:
+                await self._record(customer_id, because, actor)
+            return because is not None
+
+    async def _plan_anew(self, customer_id: str, current: Candidate) -> bool:
+        """What the customer has, and will have, stays as it is recorded."""
+        facts, changes = current.facts, self._sync.billing.changes
+        is_noted = await self._remember_planned(current)
+        is_planned = facts.schedule is not None and await changes.later.plan_anew(facts.schedule.schedule_id)
+        if is_noted:
+            await changes.remember(facts.subscription_id, "")
+        log.info("planned anew", customer_id=customer_id, is_planned=is_planned)
+        return is_planned
 
     async def let_go(self, customer_id: str) -> None:
         """Remove the items that a change gave up and that bill usage, as far as all of it was reported.
@@ -207,7 +225,7 @@ class PlanChanges:
         if wish.when != "period-end":  # it is what there is
             return None
         await self._plan(customer_id, wish)
-        return f"change to {lost.plan_id} planned again: what took its place was not paid"
+        return f"change to {lost.plan_id} planned again: what took its place was not made"
 
     async def _make(self, wish: Wish) -> ChangeResult:
         changes, pending = self._sync.billing.changes, wish.current.facts.pending
@@ -222,27 +240,36 @@ class PlanChanges:
                 return _NOTHING_WAITS
             return await changes.apply(wish.change)  # its prices of overage are not the plan's
         facts = wish.current.facts
-        planned = planned_words(facts, self._sync.policy, wish.current.record)
-        if planned:
-            await changes.remember(facts.subscription_id, planned)
+        is_noted = await self._remember_planned(wish.current)
         await self._forget(facts)
-        return await changes.apply(replace(wish.change, replaces_planned=bool(planned or facts.planned_before)))
+        return await changes.apply(replace(wish.change, replaces_planned=is_noted))
 
     async def _plan(self, customer_id: str, wish: Wish) -> None:
-        schedule = wish.schedule
-        planned = () if schedule is None else schedule.next_items
+        facts, schedule = wish.current.facts, wish.schedule
+        planned = () if schedule is None or schedule.is_outdated else schedule.next_items
         if planned and wish.leads_to(((one.price_id, one.quantity) for one in planned), also_removes=True):
+            await self._forget_planned_before(facts)
             return
-        await self._give_up_waiting(wish.current.facts)
+        is_noted = await self._remember_planned(wish.current)
+        await self._forget(facts)
         later = LaterChange(
             change=wish.change,
-            schedule_id=None if schedule is None else schedule.schedule_id,
             takes_effect_at=wish.takes_effect_at,
             lasts=(wish.price.interval or "month", wish.price.interval_count),
             customer_id=customer_id,
             plan_id=wish.plan.plan_id,
         )
         await self._sync.billing.changes.later.plan(later)
+        if is_noted:
+            await self._sync.billing.changes.remember(facts.subscription_id, "")
+
+    async def _remember_planned(self, current: Candidate) -> bool:
+        """Write on the subscription what is planned, which is about to be taken back; whether anything stands there."""
+        facts = current.facts
+        planned = planned_words(facts, self._sync.policy, current.record)
+        if planned and planned != facts.planned_before:
+            await self._sync.billing.changes.remember(facts.subscription_id, planned)
+        return bool(planned or facts.planned_before)
 
     async def _forget(self, facts: SubscriptionFacts) -> None:
         """Take back what is planned, and what waits for a payment."""

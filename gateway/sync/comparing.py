@@ -43,6 +43,8 @@ class Comparison:
     unbound: int = 0
     failed: int = 0
     differences: list[Difference] = field(default_factory=list)
+    to_plan: list[str] = field(default_factory=list)
+    """Customers whose change would be planned again: it was lost, or would bring back what was replaced."""
     cursor: str = ""
     stopped_because: str | None = None
 
@@ -98,12 +100,14 @@ class Comparing:
             await pace.wait()
             try:
                 async with self._sync.billing.pace.turn():
-                    difference, requests = await self._difference(row, row.stripe_customer_id, disputed)
+                    difference, has_plan, requests = await self._difference(row, row.stripe_customer_id, disputed)
             except BillingRefused:
                 report.failed += 1
                 return
             pace.took(requests)
             now = await self._ledger.find_customer(row.customer_id)
+            if has_plan and row.customer_id not in report.to_plan:
+                report.to_plan.append(row.customer_id)
             if difference is None or now is None:
                 return
             if now.applied_fence == row.applied_fence:
@@ -113,17 +117,18 @@ class Comparing:
 
     async def _difference(
         self, row: CustomerRow, stripe_customer_id: str, disputed: tuple[str, ...]
-    ) -> tuple[Difference | None, int]:
+    ) -> tuple[Difference | None, bool, int]:
         policy, now = self._sync.policy, int(self._clock.now())
         account = await self._ledger.load_account(row.customer_id)
         facts = await read_facts(
             self._sync.billing, self._ledger, policy, row.customer_id, stripe_customer_id, also_disputed=disputed
         )
+        has_plan = self._sync.has_plan_to_mend(facts.of_customer)
         if account is None:
-            return None, facts.requests
+            return None, has_plan, facts.requests
         after, _ = project(facts.of_customer, policy, account.subscription, now)
         if after == account.subscription:
-            return None, facts.requests
+            return None, has_plan, facts.requests
         assess = assess_by(policy, now)
         difference = Difference(
             customer_id=row.customer_id,
@@ -133,7 +138,7 @@ class Comparing:
             access_after=assess(replace(account, subscription=after)),
             is_missing=not facts.of_customer.exists,
         )
-        return difference, facts.requests
+        return difference, has_plan, facts.requests
 
 
 def _changes(before: Subscription | None, after: Subscription | None) -> dict[str, tuple[Any, Any]]:

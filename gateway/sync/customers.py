@@ -30,7 +30,7 @@ from gateway.ledger import CustomerRow, CustomerUnknown, Ledger
 from gateway.sync.account import LedgerAccount
 from gateway.sync.facts import read_facts
 from gateway.sync.given_up import remove_given_up, used_left
-from gateway.sync.restoring import is_lost
+from gateway.sync.restoring import is_lost, is_outdated
 from gateway.sync.turns import Turns
 
 log = structlog.get_logger(__name__)
@@ -60,8 +60,8 @@ class SyncOutcome:
     findings: tuple[Finding, ...] = ()
     requests: int = 0
     """How many requests of Stripe it took."""
-    has_lost_plan: bool = False
-    """Something was planned, and what took its place was not made (`gateway.sync.restoring`)."""
+    has_plan_to_mend: bool = False
+    """Something was planned, and was lost or would bring back what was replaced (`gateway.sync.restoring`)."""
     has_used_left: bool = False
     """A change gave items up that bill usage, and they are still there (`gateway.sync.letting_go`)."""
     takes_money: tuple[str, ...] = ()
@@ -186,9 +186,14 @@ class Sync:
             requests=facts.requests + removals,
             takes_money=tuple(one.status for one in ours if one.status not in MONEYLESS_STATUSES),
             idle=tuple(one.subscription_id for one in ours if one.status in IDLE_STATUSES),
-            has_lost_plan=any(is_lost(one) for one in facts.of_customer.subscriptions),
+            has_plan_to_mend=self.has_plan_to_mend(facts.of_customer),
             has_used_left=any(used_left(one) for one in facts.of_customer.subscriptions),
         )
+
+    def has_plan_to_mend(self, facts: CustomerFacts) -> bool:
+        """Whether something was planned that was lost, or would bring back what was replaced."""
+        now = int(self._clock.now())
+        return any(is_lost(one) or is_outdated(one, now) for one in facts.subscriptions)
 
     async def fetch_current(self, customer_id: str) -> Candidate | None:
         """The subscription of ours that can be changed, as Stripe has it now, with the item that decides its plan.

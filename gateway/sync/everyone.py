@@ -3,6 +3,7 @@
 Laws:
 - customers go in the order of their ids, so that whoever goes on behind the last one that is done misses nobody;
 - an outage is waited for; a customer that cannot be read is counted and left as it is, unless the key reads nobody;
+- what was planned for a customer and was lost, or would bring back what was replaced, is planned again;
 - a page is done when those are ended whom Stripe does not have (`sync.ending`).
 """
 
@@ -21,8 +22,10 @@ from gateway.core.errors import (
     BillingUnavailable,
     LedgerUnavailable,
     StripeAccountWrong,
+    TiergateError,
 )
 from gateway.ledger import CustomerRow
+from gateway.sync.changing import PlanChanges
 from gateway.sync.customers import Cause, Sync, SyncOutcome
 from gateway.sync.disputes import list_open_disputes
 from gateway.sync.ending import TOO_MANY_MISSING, may_end
@@ -123,6 +126,8 @@ class _Reading:
             try:
                 async with self.sync.billing.pace.turn():
                     outcome = await self._sync(row.customer_id, end_if_missing=False)
+                    if outcome.has_plan_to_mend:
+                        await self._mend_plan(row.customer_id)
             except BillingUnavailable:
                 if pause_s is None:
                     raise
@@ -137,6 +142,20 @@ class _Reading:
             self.pace.took(outcome.requests)
             self._count(row.customer_id, outcome)
             return
+
+    async def _mend_plan(self, customer_id: str) -> None:
+        changes = PlanChanges(sync=self.sync, clock=self.sync.clock)
+        try:
+            with self.sync.billing.pace.counted() as sent:
+                is_planned = await changes.restore(customer_id, actor=self.cause.actor)
+        except (BillingUnavailable, BillingRefused, LedgerUnavailable):
+            raise
+        except TiergateError as error:  # somebody is changing the subscription just now, and plans it
+            log.warning("plan not mended", customer_id=customer_id, reason=str(error))
+            return
+        self.pace.took(sent.requests + 1)
+        if is_planned:
+            self.report.planned.append(customer_id)
 
     async def end(self, customer_id: str, *, is_meant: bool) -> None:
         """End one whom Stripe does not have. After too many, who has something to lose is held unless it is meant."""

@@ -220,7 +220,7 @@ class Judge:
         self._forget_prices_once(rows)
         last = rows[-1]
         outcome = await self._sync.sync_customer(customer_id, f"{last.type} {last.event_id}", event_id=last.event_id)
-        if outcome.has_lost_plan:
+        if outcome.has_plan_to_mend:
             await PlanChanges(sync=self._sync, clock=self._sync.clock).restore(customer_id)
         if outcome.has_used_left:
             await PlanChanges(sync=self._sync, clock=self._sync.clock).let_go(customer_id)

@@ -28,6 +28,8 @@ class SyncReport:
     """How many of these lost what they had."""
     held: int = 0
     """How many of these keep what they have, because too many would be ended (`sync.ending`)."""
+    planned: list[str] = field(default_factory=list)
+    """Customers whose change was planned again: it was lost, or would have brought back what was replaced."""
     findings: list[tuple[str, Finding]] = field(default_factory=list)
     cursor: str = ""
     """Last customer that is done; pass it as `after` to go on from here."""

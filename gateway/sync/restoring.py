@@ -1,4 +1,4 @@
-"""What was planned comes back if the change that took its place is not paid.
+"""What was planned comes back if it was lost, and is planned anew where it would bring back what was replaced.
 
 A planned change is released before another is made, or it would undo that one later. If the other then waits for its
 payment and is given up, or its worker is lost, the customer would go on paying what it had arranged to leave. So the
@@ -6,7 +6,11 @@ subscription carries what was planned (`billing.webhook.METADATA_PLANNED`) from 
 
     the other change is made          Stripe takes the words away with it
     the customer decides otherwise    what is planned, kept or withdrawn takes them away
-    neither, and nothing waits        it is planned again, by whoever syncs the customer because of an event
+    neither, and nothing waits        it is planned again, by whoever syncs the customer
+
+What is planned has a copy of how the subscription was paid and taxed, and would set it again (`billing.terms`). Once
+the customer has another card, or the seller another setting, it is released and planned anew, with the same words on
+the subscription meanwhile.
 
 They are words of policy, and are asked for like any other change: what is not sold any more is not planned again.
 They say what the subscription was for, too: of another one they are not.
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
 _LONGEST = 500
 """Source: https://docs.stripe.com/api/metadata"""
 _PARTS = 4
+LAST_MOMENTS_S = 120
+"""Before a planned change is made: longer than it takes to plan it anew, at the slowest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +63,16 @@ def is_lost(facts: SubscriptionFacts) -> bool:
     """Whether something was planned, and what took its place neither waits nor was made by us in one piece."""
     is_running = facts.status in GOOD_STATUSES and not facts.first_payment_open
     return bool(facts.planned_before) and is_running and not facts.has_pending_update
+
+
+def is_outdated(facts: SubscriptionFacts, now: int) -> bool:
+    """Whether what is planned would bring back what was replaced, and there is time to plan it anew.
+
+    In the last moments it is left: released then, and late with the rest, it would be lost for a whole period.
+    """
+    schedule = facts.schedule
+    is_planned = schedule is not None and schedule.is_outdated and not facts.has_pending_update
+    return is_planned and schedule is not None and (schedule.next_at or 0) - now > LAST_MOMENTS_S
 
 
 def read_lost(facts: SubscriptionFacts) -> LostPlan | None:

@@ -67,12 +67,19 @@ async def test_a_new_card_pays_what_is_open_at_once(sandbox: Any) -> None:
     answer = await _submit(sandbox, portal, "card", card_number=PAYS)
 
     assert answer.status_code == 303
-    after = await sandbox.v1.subscriptions.retrieve_async(
-        subscription.id, {"expand": ["latest_invoice", "customer", "default_payment_method"]}
-    )
+    expand = ["latest_invoice", "customer.invoice_settings.default_payment_method"]
+    after = await sandbox.v1.subscriptions.retrieve_async(subscription.id, {"expand": expand})
     assert (after.status, after.latest_invoice.status) == ("active", "paid")
-    assert after.default_payment_method.card.last4 == "4242"
-    assert after.customer.invoice_settings.default_payment_method == after.default_payment_method.id
+    assert after.customer.invoice_settings.default_payment_method.card.last4 == "4242"
+
+
+async def test_a_new_card_is_the_customers_and_takes_the_place_of_the_subscriptions_own(sandbox: Any) -> None:
+    subscription = await sandbox.subscribe()
+    assert subscription.default_payment_method is not None
+    await _submit(sandbox, await _portal(sandbox, subscription), "card", card_number=PAYS)
+    after = await sandbox.v1.subscriptions.retrieve_async(subscription.id, {"expand": ["customer"]})
+    assert after.default_payment_method is None
+    assert after.customer.invoice_settings.default_payment_method != subscription.default_payment_method
 
 
 async def test_a_card_that_cannot_pay_what_is_open_says_so_and_is_kept(sandbox: Any) -> None:

@@ -94,20 +94,9 @@ async def make_every_call(billing: Billing) -> None:
         adds=("price_api_overage",),
     )
     await billing.changes.preview(replace(change, ends_trial=True))
-    later = LaterChange(
-        takes_effect_at=subscription.items[0].period_ends_at,
-        change=change,
-        schedule_id=None,
-        lasts=("month", 1),
-        customer_id="customer0001",
-        plan_id="enterprise-monthly",
-    )
     [paid] = (await billing._client.v1.invoices.list_async({"customer": cus})).data
     await billing.changes.give_up(paid.id)
-    await billing.changes.later.plan(later)
-    [planned] = (await billing.fetch_subscription_facts(cus)).subscriptions
-    assert planned.schedule is not None
-    await billing.changes.later.release(planned.schedule.schedule_id)
+    await plan_later(billing, cus, change, subscription.items[0].period_ends_at)
     await billing.changes.apply(replace(change, ends_trial=True))
     await read_invoices(billing, cus, subscription.started_at)
     await report_usage(billing, cus, change)
@@ -128,6 +117,23 @@ async def make_every_call(billing: Billing) -> None:
     await billing.customers.write_ids(cus, customer_id="customer0001", user_id="user")
     assert await billing.customers.fetch_page(cus) == ([], False)
     await mend_endpoints(billing)
+
+
+async def plan_later(billing: Billing, cus: str, change: PlanChange, at: int) -> None:
+    later = LaterChange(
+        takes_effect_at=at,
+        change=change,
+        lasts=("month", 1),
+        customer_id="customer0001",
+        plan_id="enterprise-monthly",
+    )
+    await billing.changes.later.plan(later)
+    [planned] = (await billing.fetch_subscription_facts(cus)).subscriptions
+    assert planned.schedule is not None
+    assert await billing.changes.later.plan_anew(planned.schedule.schedule_id)
+    [planned] = (await billing.fetch_subscription_facts(cus)).subscriptions
+    assert planned.schedule is not None
+    await billing.changes.later.release(planned.schedule.schedule_id)
 
 
 async def read_invoices(billing: Billing, cus: str, start: int) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.sandbox.api.endpoint import Call, Endpoint
+from gateway.sandbox.api.phase_settings import SETTINGS, read_settings
 from gateway.sandbox.api.subscriptions import PRORATION
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.scheduled import let_go, put_schedule, schedule_of
@@ -39,17 +40,13 @@ _PHASE = Each(
             }
         ),
         "proration_behavior": PRORATION,
-        "automatic_tax": Shape(
-            fields={
-                "enabled": Flag(required=True),
-                "liability": Shape(fields={"type": Text(required=True, choices=("self",))}),
-            }
-        ),
         "trial_end": Whole(),
         "discounts": Each(fields={"discount": Text(required=True)}),
         "metadata": Labels(),
+        **SETTINGS,
     }
 )
+_DEFAULTS = Shape(fields={"billing_cycle_anchor": Text(choices=("automatic",)), **SETTINGS})
 
 
 def _create(call: Call) -> Json:
@@ -68,12 +65,13 @@ def _update(call: Call) -> Json:
     changed = replace(
         schedule,
         end_behavior=params.get("end_behavior", schedule.end_behavior),
+        defaults=read_settings(world, schedule.customer_id, params.get("default_settings", {}), schedule.defaults),
         metadata=merge_labels(schedule.metadata, params),
     )
     if "phases" not in params:
         put_schedule(world, changed)
         return schedule_shape(world, changed)
-    orders = [_order(world, phase) for phase in params["phases"]]
+    orders = [_order(world, schedule.customer_id, phase) for phase in params["phases"]]
     if not orders:
         raise Refused("A subscription schedule must have at least one phase.", param="phases")
     phases = plan_phases(world, schedule, orders)
@@ -81,7 +79,7 @@ def _update(call: Call) -> Json:
     return schedule_shape(world, replan(world, changed, phases, behavior))
 
 
-def _order(world: World, phase: Mapping[str, Any]) -> PhaseOrder:
+def _order(world: World, customer_id: str, phase: Mapping[str, Any]) -> PhaseOrder:
     if "duration" in phase and "end_date" in phase:
         raise Refused("You may only specify one of these parameters: duration, end_date.", param="phases")
     duration = phase.get("duration")
@@ -93,7 +91,7 @@ def _order(world: World, phase: Mapping[str, Any]) -> PhaseOrder:
         proration_behavior=phase.get("proration_behavior", "create_prorations"),
         trial_ends_at=phase.get("trial_end"),
         discounts=tuple(one["discount"] for one in phase.get("discounts", ())),
-        automatic_tax=phase.get("automatic_tax", {}).get("enabled"),
+        settings=read_settings(world, customer_id, phase),
         metadata=merge_labels({}, phase),
     )
 
@@ -152,7 +150,13 @@ ENDPOINTS = (
         method="POST",
         path="/v1/subscription_schedules/{id}",
         act=_update,
-        spec={"phases": _PHASE, "end_behavior": _END, "proration_behavior": PRORATION, "metadata": Labels()},
+        spec={
+            "phases": _PHASE,
+            "default_settings": _DEFAULTS,
+            "end_behavior": _END,
+            "proration_behavior": PRORATION,
+            "metadata": Labels(),
+        },
     ),
     Endpoint(
         method="POST",

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.sandbox.api.endpoint import Call, Endpoint
+from gateway.sandbox.api.phase_settings import SETTINGS, own_method, read_words
 from gateway.sandbox.engine.agenda import ENDED
 from gateway.sandbox.engine.changes import Change, ItemChange, apply_change
-from gateway.sandbox.engine.methods import method_of
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.saving import change_subscription
 from gateway.sandbox.engine.schedules import follow
@@ -65,8 +65,7 @@ _UPDATE: Spec = {
     "cancel_at_period_end": Flag(),
     "cancel_at": Whole(clearable=True, words=("min_period_end", "max_period_end")),
     "cancellation_details": Shape(fields=_DETAILS),
-    "default_payment_method": Text(),
-    "description": Text(clearable=True),
+    **SETTINGS,
     "metadata": Labels(),
     "pause_collection": Shape(
         fields={
@@ -163,15 +162,13 @@ def _update(call: Call) -> Json:
 def _with_fields(world: World, subscription: Subscription, params: Mapping[str, Any]) -> Subscription:
     method_id = subscription.default_payment_method_id
     if "default_payment_method" in params:
-        method = method_of(world, params["default_payment_method"])
-        if method.customer_id != subscription.customer_id:
-            message = "The customer does not have this payment method: attach it first."
-            raise Refused(message, param="default_payment_method", code="resource_missing")
-        method_id = method.id
+        method_id = own_method(world, subscription.customer_id, params["default_payment_method"])
     changed = replace(
         subscription,
         default_payment_method_id=method_id,
+        automatic_tax=params.get("automatic_tax", {}).get("enabled", subscription.automatic_tax),
         description=params.get("description", subscription.description),
+        invoice_words=read_words(params, subscription.invoice_words),
         metadata=merge_labels(subscription.metadata, params),
     )
     if "pause_collection" in params:

@@ -39,6 +39,7 @@ def draft(
         period_starts_at=min((line.period_starts_at for line in lines), default=world.now),
         period_ends_at=world.now,
         subscription_metadata=subscription.metadata,
+        words=subscription.invoice_words,
         finalizes_at=finalizes_at,
         auto_advance=auto_advance,
         starting_balance=customer.balance,

@@ -47,7 +47,10 @@ def own_subscription(world: World, session: PortalSession, subscription_id: str)
 def update_card(
     world: World, session: PortalSession, card: Card, *, exp_month: int, exp_year: int
 ) -> CardRefused | None:
-    """Make a new card the default everywhere and pay what is owed with it, at once.
+    """Make a new card the customer's default, take back what subscriptions have in its place, and pay what is owed.
+
+    Source: https://docs.stripe.com/customer-management/integrate-customer-portal#webhooks ("if the override was
+    removed").
 
     Returns:
         Why an open invoice could not be paid with it, if so; the card is kept all the same.
@@ -62,7 +65,7 @@ def update_card(
     customer = world.customer(session.customer_id)
     change_customer(world, replace(customer, default_payment_method_id=method.id))
     for subscription in live_subscriptions(world, customer.id):
-        set_default_method(world, subscription.id, method.id)
+        set_default_method(world, subscription.id, None)
     refusals = [refusal for _, refusal in pay_open_invoices(world, customer.id, method.id) if refusal]
     return refusals[0] if refusals else None
 

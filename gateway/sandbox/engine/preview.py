@@ -93,6 +93,7 @@ def _upcoming(
         period_starts_at=world.now,
         period_ends_at=due_at,
         subscription_metadata=subscription.metadata,
+        words=subscription.invoice_words,
         starting_balance=customer.balance,
         next_attempt_at=due_at + (0 if due_at == world.now else world.rules.draft_s),
         preview=True,

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from gateway.sandbox.engine.changes import Change, ItemChange, apply_change
+from gateway.sandbox.engine.phase_settings import copied, with_settings
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.saving import add_pending_line, change_subscription, emit
 from gateway.sandbox.engine.scheduled import let_go, put_schedule, schedule_of
@@ -16,7 +17,7 @@ from gateway.sandbox.engine.subscriptions import cancel, recurring_price
 from gateway.sandbox.engine.usage import metered, usage_lines
 from gateway.sandbox.periods import period_end
 from gateway.sandbox.records import Item, Labels, PendingLine, Subscription
-from gateway.sandbox.schedule_records import Phase, PhaseItem, Schedule
+from gateway.sandbox.schedule_records import Phase, PhaseItem, Schedule, Settings
 from gateway.sandbox.shapes.schedules import schedule_shape
 from gateway.sandbox.world import World
 
@@ -32,7 +33,7 @@ class PhaseOrder:
     proration_behavior: str = "create_prorations"
     trial_ends_at: int | None = None
     discounts: tuple[str, ...] = ()
-    automatic_tax: bool | None = None
+    settings: Settings = field(default_factory=Settings)
     metadata: Labels = field(default_factory=dict)
 
 
@@ -54,7 +55,7 @@ def take_over(world: World, subscription_id: str) -> Schedule:
         items=_items_of(subscription),
         trial_ends_at=subscription.trial_ends_at if subscription.status == "trialing" else None,
         discounts=tuple(one.id for one in subscription.discounts),
-        automatic_tax=subscription.automatic_tax,
+        settings=Settings(automatic_tax=subscription.automatic_tax),
     )
     schedule = Schedule(
         id=world.new_id("sub_sched"),
@@ -65,6 +66,7 @@ def take_over(world: World, subscription_id: str) -> Schedule:
         phases=(first,),
         entered_at=first.starts_at,
         end_behavior="cancel" if subscription.cancel_at_period_end else "release",
+        defaults=copied(subscription),
     )
     put_schedule(world, schedule, "created")
     change_subscription(world, replace(subscription, schedule_id=schedule.id))
@@ -100,7 +102,7 @@ def plan_phases(world: World, schedule: Schedule, orders: Sequence[PhaseOrder]) 
                 proration_behavior=order.proration_behavior,
                 trial_ends_at=order.trial_ends_at,
                 discounts=order.discounts,
-                automatic_tax=order.automatic_tax,
+                settings=order.settings,
                 metadata=order.metadata,
             )
         )
@@ -165,9 +167,8 @@ def _carry_out(world: World, schedule: Schedule, proration_behavior: str) -> Non
     if kept != subscription.discounts:  # a phase that leaves them out loses them
         subscription = replace(subscription, discounts=kept)
         change_subscription(world, subscription)
-    if phase.automatic_tax not in {None, subscription.automatic_tax}:
-        subscription = replace(subscription, automatic_tax=bool(phase.automatic_tax))
-        change_subscription(world, subscription)
+    subscription = with_settings(world, subscription, schedule, phase)
+    change_subscription(world, subscription)
     if _items_of(subscription) == phase.items:
         return
     if subscription.period_ends_at <= world.now:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.sandbox.records import Json
-from gateway.sandbox.schedule_records import Phase, PhaseItem, Schedule
+from gateway.sandbox.records import InvoiceWords, Json
+from gateway.sandbox.schedule_records import Phase, PhaseItem, Schedule, Settings
 from gateway.sandbox.world import World
 
 
@@ -25,25 +25,7 @@ def schedule_shape(world: World, schedule: Schedule) -> Json:
         "current_phase": None if current is None else {"end_date": current.ends_at, "start_date": current.starts_at},
         "customer": schedule.customer_id,
         "customer_account": None,
-        "default_settings": {
-            "application_fee_percent": None,
-            "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},
-            "billing_cycle_anchor": "automatic",
-            "billing_thresholds": None,
-            "collection_method": "charge_automatically",
-            "default_payment_method": None,
-            "description": None,
-            "invoice_settings": {
-                "account_tax_ids": None,
-                "custom_fields": None,
-                "days_until_due": None,
-                "description": None,
-                "footer": None,
-                "issuer": {"type": "self"},
-            },
-            "on_behalf_of": None,
-            "transfer_data": None,
-        },
+        "default_settings": {"billing_cycle_anchor": "automatic", **_settings(schedule.defaults)},
         "end_behavior": schedule.end_behavior,
         "livemode": False,
         "metadata": dict(schedule.metadata),
@@ -60,33 +42,49 @@ def schedule_shape(world: World, schedule: Schedule) -> Json:
 def _phase(world: World, schedule: Schedule, phase: Phase) -> Json:
     return {
         "add_invoice_items": [],
-        "application_fee_percent": None,
-        "automatic_tax": _automatic_tax(phase),
         "billing_cycle_anchor": None,
-        "billing_thresholds": None,
-        "collection_method": None,
         "currency": schedule.currency,
-        "default_payment_method": None,
         "default_tax_rates": [],
-        "description": None,
         "discounts": [{"coupon": None, "discount": one, "promotion_code": None} for one in phase.discounts],
         "end_date": phase.ends_at,
-        "invoice_settings": None,
         "items": [_item(world, item) for item in phase.items],
         "metadata": dict(phase.metadata),
-        "on_behalf_of": None,
         "proration_behavior": phase.proration_behavior,
         "start_date": phase.starts_at,
-        "transfer_data": None,
         "trial_end": phase.trial_ends_at,
+        **_settings(phase.settings),
     }
 
 
-def _automatic_tax(phase: Phase) -> Json | None:
-    if phase.automatic_tax is None:
-        return None
-    liability = {"type": "self"} if phase.automatic_tax else None
-    return {"disabled_reason": None, "enabled": phase.automatic_tax, "liability": liability}
+def _settings(settings: Settings) -> Json:
+    """What a phase and the schedule have alike."""
+    words = settings.invoice_words
+    return {
+        "application_fee_percent": None,
+        "automatic_tax": None if settings.automatic_tax is None else _automatic_tax(is_on=settings.automatic_tax),
+        "billing_thresholds": None,
+        "collection_method": settings.collection_method,
+        "default_payment_method": settings.payment_method_id,
+        "description": settings.description,
+        "invoice_settings": None if words is None else _invoice_settings(words),
+        "on_behalf_of": None,
+        "transfer_data": None,
+    }
+
+
+def _automatic_tax(*, is_on: bool) -> Json:
+    return {"disabled_reason": None, "enabled": is_on, "liability": {"type": "self"} if is_on else None}
+
+
+def _invoice_settings(words: InvoiceWords) -> Json:
+    return {
+        "account_tax_ids": None,
+        "custom_fields": None,
+        "days_until_due": None,
+        "description": words.description,
+        "footer": words.footer,
+        "issuer": {"type": "self"},
+    }
 
 
 def _item(world: World, item: PhaseItem) -> Json:

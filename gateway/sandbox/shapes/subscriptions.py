@@ -77,8 +77,8 @@ def subscription_shape(world: World, subscription: Subscription) -> Json:
         "invoice_settings": {
             "account_tax_ids": None,
             "custom_fields": None,
-            "description": None,
-            "footer": None,
+            "description": subscription.invoice_words.description,
+            "footer": subscription.invoice_words.footer,
             "issuer": {"type": "self"},
         },
         "items": list_shape(items, url) | {"total_count": len(items)},
