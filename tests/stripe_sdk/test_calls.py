@@ -154,6 +154,7 @@ async def report_usage(billing: Billing, cus: str, change: PlanChange) -> None:
     assert metered.tariff == Tariff(currency="usd", unit_amount="0.1")
     gone = {"removes": ((metered.item_id, metered.price_id),), "metered": frozenset({metered.item_id})}
     await billing.changes.apply(replace(change, adds=(), **gone))
+    await billing.changes.remove_used(change.subscription_id, [metered.item_id], "next invoice")
     usage = {"event_name": "api_overage", "stripe_customer_id": cus, "identifier": "once", "units": 3, "at": change.at}
     assert await billing.meter_events.send(**usage, tried_at=change.at)
     assert not await billing.meter_events.send(**usage, tried_at=change.at + 5)
