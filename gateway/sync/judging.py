@@ -21,7 +21,7 @@ from gateway.billing import (
     remapped_price,
     subject_of,
 )
-from gateway.core.errors import BillingRefused
+from gateway.core.errors import BillingKeyRefused, BillingRefused
 from gateway.ledger import Binding, CustomerExists, InboxRow, Ledger
 from gateway.sync.changing import PlanChanges
 from gateway.sync.customers import Sync
@@ -67,10 +67,9 @@ class Judge:
         Raises:
             TiergateError: Nothing became of any of them; they must be tried again.
         """
-        verdicts = [await self._simple_verdict(row, owner) for row in rows]
-        asking = [row for row, verdict in zip(rows, verdicts, strict=True) if verdict is None]
-        synced = iter(await self._sync_for(asking, owner) if asking else ())
-        return [verdict if verdict is not None else next(synced) for verdict in verdicts]
+        asking = [row for row in rows if self._asks_for_sync(row)]
+        synced = iter(await self._sync_for(asking, owner) if asking else ())  # first: access waits for nothing else
+        return [next(synced) if self._asks_for_sync(row) else await self._simple_verdict(row, owner) for row in rows]
 
     def unnamed_subject(self, row: InboxRow) -> tuple[str, str] | None:
         """The object that must be asked for to know whom an event is about; None if it is known, or does not matter."""
@@ -103,8 +102,11 @@ class Judge:
         subject = subject_of(row.payload)
         return None if subject is None else self._owners.get(subject)
 
-    async def _simple_verdict(self, row: InboxRow, owner: str | None) -> Verdict | None:
-        """The verdict on an event that asks for no sync; None if it asks for one."""
+    def _asks_for_sync(self, row: InboxRow) -> bool:
+        return row.livemode == self._sync.billing.is_live and meaning_of(row.type) is Meaning.SYNC
+
+    async def _simple_verdict(self, row: InboxRow, owner: str | None) -> Verdict:
+        """The verdict on an event that asks for no sync."""
         if row.livemode != self._sync.billing.is_live:
             return Verdict(outcome="wrong-mode")
         meaning = meaning_of(row.type)
@@ -116,7 +118,7 @@ class Judge:
             told = await self._doubt_reports(row) if row.type in ERROR_REPORTS else ""
             where = subject_of(row.payload) or "the event"
             return Verdict(outcome=f"{row.type}: {told or f'look at {where} in Stripe'}", is_dead=True)
-        return Verdict(outcome="ignored") if meaning is Meaning.IGNORE else None
+        return Verdict(outcome="ignored")
 
     async def _doubt_reports(self, row: InboxRow) -> str:
         """Mark the reports that Stripe took and does not count; whose they are, and why, in words."""
@@ -188,23 +190,33 @@ class Judge:
             await self._ledger.replay_event(event_id, due_at)
 
     async def _write_down_refund(self, row: InboxRow, owner: str | None) -> Verdict:
-        """Audited once, however often the event is worked on. What is written was read of Stripe now."""
+        """Audited once, however often the event is worked on. What is written was read of Stripe now.
+
+        What Stripe refuses to show concerns this event alone, and not what else is known of the customer.
+        """
         subject = subject_of(row.payload)
         customer = None if owner is None else await self._ledger.find_customer_by_stripe(owner)
         if customer is None or subject is None:
             self.not_ours += 1
             return Verdict(outcome="not-ours")
         because = f"{row.type} {row.event_id}"
-        if all(known.because != because for known in await self._ledger.list_audit(customer.customer_id)):
-            await self._ledger.record_audit(
-                at=row.received_at,
-                customer_id=customer.customer_id,
-                actor="stripe",
-                action="payment-refunded",
-                because=because,
-                after=await self._sync.billing.facts.fetch_refund(subject[1]),
-                event_id=row.event_id,
-            )
+        if any(known.because == because for known in await self._ledger.list_audit(customer.customer_id)):
+            return Verdict(outcome="recorded")
+        try:
+            refunded = await self._sync.billing.facts.fetch_refund(subject[1])
+        except BillingRefused as error:
+            if isinstance(error, BillingKeyRefused) and error.is_whole:
+                raise
+            return Verdict(outcome=f"the charge {subject[1]} could not be read: {error}", is_dead=True)
+        await self._ledger.record_audit(
+            at=row.received_at,
+            customer_id=customer.customer_id,
+            actor="stripe",
+            action="payment-refunded",
+            because=because,
+            after=refunded,
+            event_id=row.event_id,
+        )
         return Verdict(outcome="recorded")
 
     async def _note_dispute(self, row: InboxRow, customer_id: str) -> None:

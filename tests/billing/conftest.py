@@ -228,6 +228,8 @@ class Account:
         self.reads = 0
         self.was_read = asyncio.Event()
         self.is_down = False
+        self.hidden: set[str] = set()
+        """Ids of objects that the key may not read."""
         self.gates: list[asyncio.Event] = []
         """The next reads of subscriptions wait for these, one each, after they have seen the state."""
 
@@ -280,6 +282,9 @@ class Account:
             return Answer(status=503, body={"error": {"type": "api_error", "message": "down"}})
         if request.path == "/v1/subscriptions":
             return await self.answer_subscriptions(request.query["customer"][0])
+        if request.path.rpartition("/")[2] in self.hidden:
+            error = {"type": "invalid_request_error", "message": "The key does not have the required permissions"}
+            return Answer(status=403, body={"error": error})
         found = self.answer_object(request.path)
         if found is not None:
             return Answer(body=found)

@@ -117,3 +117,23 @@ async def test_a_refund_is_written_down_once_and_changes_no_access(
         )
     ]
     assert (account.reads, await ledger.load_subscription(customer)) == (0, None)
+
+
+async def test_a_refund_that_the_key_may_not_read_keeps_no_other_event_waiting(
+    *, new_worker: NewWorker, deliver: Deliver, ledger: Ledger, account: Any, customer: str
+) -> None:
+    account.put(CUS, "active")
+    account.hidden.add("ch_9")
+    await deliver("evt_1", "charge.refunded", {"id": "ch_9", "object": "charge", "customer": CUS})
+    await deliver("evt_2", "customer.subscription.updated", {"customer": CUS})
+    await new_worker().work_once()
+    recorded, refund, update = (
+        await ledger.load_subscription(customer),
+        await ledger.find_event("evt_1"),
+        await ledger.find_event("evt_2"),
+    )
+    assert recorded is not None
+    assert refund is not None
+    assert update is not None
+    assert (recorded.status, update.status, refund.status) == ("active", "done", "dead")
+    assert "ch_9 could not be read" in (refund.error or "")
