@@ -22,7 +22,7 @@ from gateway.cli.house import NO_TLS, House
 DAY_S = 86_400
 PATIENCE_S = 20.0
 """How long the check waits for something that happens in the background."""
-_POLL_S = 0.1
+POLL_S = 0.1
 _PLAIN: dict[str, Any] = {"timeout": 30, "verify": NO_TLS}
 _KEY = re.compile(r"tg_(?:test|live)_[0-9A-Za-z]{12}_[0-9A-Za-z]{32}")
 
@@ -79,12 +79,16 @@ class World:
             else:
                 if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
                     return answer
-            time.sleep(_POLL_S)
+            time.sleep(POLL_S)
 
     def advance(self, seconds: float) -> None:
         """Move the simulated clock, with everything that falls due on the way, and wait for the events."""
         self.house.stripe("POST", "/_sandbox/clock/advance", {"seconds": seconds})
-        self.house.stripe("POST", "/_sandbox/deliveries/drain")
+        drain = {"timeout_s": 25}
+        self.until(
+            "all events are delivered",
+            lambda: self.house.stripe("POST", "/_sandbox/deliveries/drain", drain)["drained"],
+        )
 
     def subscription(self) -> dict[str, Any]:
         """What the customer is told about its subscription."""
@@ -103,14 +107,19 @@ class World:
             else:
                 if seen is True:
                     return
-            time.sleep(_POLL_S)
+            time.sleep(POLL_S)
         raise Different(f"{what}: not within {PATIENCE_S:.0f} s; last seen: {seen!r}")
 
     def quota(self) -> tuple[int, int]:
         """Units used and allowed in the billing period."""
-        usage = self.api("GET", "usage").json()
-        row = next(row for row in usage["limits"] if row["name"] == "period")
+        row = self.period()
         return int(row["used"]), int(row["limit"])
+
+    def period(self) -> dict[str, Any]:
+        """What the customer is told about the quota of the billing period."""
+        usage = self.api("GET", "usage").json()
+        row: dict[str, Any] = next(row for row in usage["limits"] if row["name"] == "period")
+        return row
 
     def fill_in(self, url: str, form_containing: str = "", **values: str) -> httpx.Response:
         """Open a page and submit one of its forms as a browser would."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import time
 from typing import Any
 
 import httpx
@@ -12,6 +13,8 @@ from gateway.cli.life import (
     DECLINES,
     FAILS_AT_RENEWAL,
     GOOD_CARD,
+    PATIENCE_S,
+    POLL_S,
     Different,
     Step,
     World,
@@ -98,7 +101,12 @@ def _pairs(headers: Any) -> list[tuple[str, str]]:
 
 
 def burst(world: World) -> str:
-    answers = _many(world, 160)
+    """Several times, if it takes that: on a busy machine calls can be slower than the tier allows, for a while."""
+    answers: list[httpx.Response] = []
+    for _ in range(4):
+        answers += _many(world, 160)
+        if any(a.status_code == _TOO_MANY for a in answers):
+            break
     admitted = [a for a in answers if a.status_code == _OK]
     refused = [a for a in answers if a.status_code == _TOO_MANY]
     world.spent += len(admitted)
@@ -239,22 +247,24 @@ def revoke_everywhere(world: World) -> str:
 def _one_client_per_worker(world: World, key: str) -> dict[str, httpx.Client]:
     """Keep-alive connections, one to each worker; a decision id starts with its worker's mark."""
     clients: dict[str, httpx.Client] = {}
-    for _ in range(200):
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
         client = httpx.Client(timeout=30)
         answer = _call(client, world, key)
         expect(answer.status_code in {_OK, _TOO_MANY}, (answer.status_code, answer.text))
         worker = answer.headers["tiergate-decision"][4:12]
         if worker in clients:
             client.close()
+            time.sleep(POLL_S)  # the other worker may be starting still
         else:
             clients[worker] = client
         if len(clients) == world.house.workers:
             return clients
-    raise Different(f"only {len(clients)} of {world.house.workers} workers answered in 200 connections")
+    raise Different(f"only {len(clients)} of {world.house.workers} workers answered within {PATIENCE_S:.0f} s")
 
 
 def _call(client: httpx.Client, world: World, key: str) -> httpx.Response:
-    return client.get(f"{world.house.url}/v1/echo", headers={"x-api-key": key})
+    return world.patient(lambda: client.get(f"{world.house.url}/v1/echo", headers={"x-api-key": key}))
 
 
 def _portal(world: World, form: str, **values: str) -> None:

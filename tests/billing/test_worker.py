@@ -397,7 +397,7 @@ async def test_a_shutdown_waits_for_the_work_in_progress(
     await deliver("evt_1", "customer.subscription.updated", SUB)
     gate = asyncio.Event()
     account.gates = [gate]
-    running = asyncio.create_task(new_worker().run())
+    running = asyncio.create_task(new_worker(drain_s=60).run())
     await account.was_read.wait()
     running.cancel()
     await asyncio.sleep(0.05)

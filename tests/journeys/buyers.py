@@ -52,7 +52,7 @@ class Street:
 
     def deliver(self) -> None:
         """Every webhook has arrived, and was worked on."""
-        self.house.stripe("POST", "/_sandbox/deliveries/drain")
+        until(lambda: self.house.stripe("POST", "/_sandbox/deliveries/drain", {"timeout_s": 25})["drained"])
         until(self.house.inbox_is_worked_off)
 
     def newcomer(self) -> Buyer:
@@ -69,20 +69,21 @@ class Street:
     def lose_cache(self, buyer: Buyer) -> None:
         """FLUSHALL, when what this buyer used is settled: what is older than a settlement is promised to be kept."""
         row = buyer.period()
-        until(lambda: self.kept_in_ledger(buyer, since=row["window_starts_at"]) == row["used"])
+        until(lambda: kept_in_ledger(self.house, buyer.customer_id, since=row["window_starts_at"]) == row["used"])
         with Redis.from_url(CacheServer.url_of(self.house.directory / "data")) as cache:
             cache.flushall()
 
-    def kept_in_ledger(self, buyer: Buyer, *, since: int) -> int:
-        """Units of the running billing period that a loss of the cache cannot take."""
-        ledger = self.house.directory / "data" / "ledger.sqlite3"
-        query = (
-            "SELECT COALESCE(SUM(used), 0) FROM usage_totals"
-            " WHERE customer_id = ? AND field = 'q:requests:period' AND window_starts_at >= ?"
-        )
-        with contextlib.closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as connection:
-            (used,) = connection.execute(query, [buyer.customer_id, since]).fetchone()
-        return int(used)
+
+def kept_in_ledger(house: House, customer_id: str = "", *, since: int) -> int:
+    """Units of a customer's running billing period (of all, if none is named) that a loss of the cache cannot take."""
+    ledger = house.directory / "data" / "ledger.sqlite3"
+    query = (
+        "SELECT COALESCE(SUM(used), 0) FROM usage_totals"
+        " WHERE ? IN ('', customer_id) AND field = 'q:requests:period' AND window_starts_at >= ?"
+    )
+    with contextlib.closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as connection:
+        (used,) = connection.execute(query, [customer_id, since]).fetchone()
+    return int(used)
 
 
 @dataclass

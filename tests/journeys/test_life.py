@@ -1,5 +1,7 @@
 """A paying customer's whole life, undisturbed and disturbed, on two workers."""
 
+import itertools
+import os
 import signal
 import subprocess
 import sys
@@ -8,8 +10,10 @@ import time
 import pytest
 
 from gateway.cache import CacheServer
-from gateway.cli.life_steps import LIFE
+from gateway.cli.life import World
+from gateway.cli.life_steps import LIFE, burst
 from tests.fakes.raw import flush_all, open_raw_blocking
+from tests.journeys.buyers import kept_in_ledger
 from tests.processes import descendants, living
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(900)]
@@ -50,11 +54,18 @@ def test_a_life_goes_on_when_the_gateway_is_killed_between_any_two_steps(world):
 @pytest.mark.slow
 def test_a_life_goes_on_when_the_cache_is_flushed_between_any_two_steps(world, cache_url):
     def flush():
-        time.sleep(1.5)  # longer than a settlement takes to come round (0.5 s and a fifth): what is older is kept
+        if world.key:
+            world.until("what was used is in the ledger", lambda: is_kept(world))
         with open_raw_blocking(cache_url or CacheServer.url_of(world.house.directory / "data")) as cache:
             flush_all(cache)
 
     play(world, flush)
+
+
+def is_kept(world):
+    """Whether a loss of the cache cannot take what was used in the running billing period."""
+    row = world.period()
+    return kept_in_ledger(world.house, since=row["window_starts_at"]) == row["used"]
 
 
 @pytest.mark.slow
@@ -63,13 +74,36 @@ def test_a_life_comes_out_the_same_when_every_event_comes_twice_and_in_reverse(w
     play(world)
 
 
+class Stalling(World):
+    """A world that stands still for a while after so many answers: in that time a bucket of calls fills up."""
+
+    answers = itertools.count(1)
+
+    def patient(self, ask):
+        answer = super().patient(ask)
+        if next(self.answers) == 80:
+            family = descendants(self.house.pids()["gateway"])
+            for number in (signal.SIGSTOP, signal.SIGCONT):
+                for pid in family:
+                    os.kill(pid, number)
+                time.sleep(2.5)
+        return answer
+
+
+@pytest.mark.slow
+def test_calls_that_a_busy_machine_made_too_slowly_to_be_refused_are_made_again(world):
+    for step in LIFE[:4]:
+        step.do(world)
+    assert "refused with Retry-After" in burst(Stalling(world.house, key=world.key))
+
+
 def test_the_last_step_waits_for_the_worker_that_still_has_an_event(world):
     """The gateway refuses to replay an event that a worker has just now, as busy."""
     for step in LIFE[:3]:
         step.do(world)
     world.until("the purchase was worked on", world.house.inbox_is_worked_off)
     (subscription,) = world.house.stripe("GET", "/v1/subscriptions")["data"]
-    slow_read = {"path": "/v1/", "method": "GET", "delay_s": 1.0, "times": 1}
+    slow_read = {"path": "/v1/subscriptions", "method": "GET", "delay_s": 4.0, "times": 1}
     world.house.stripe("POST", "/_sandbox/faults", {"api": [slow_read]})
     metadata = {"metadata[note]": "anything"}
     world.house.stripe("POST", f"/v1/subscriptions/{subscription['id']}", form=metadata)

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from gateway.billing import SUBSCRIBED_TYPES
 from gateway.cli.house import NO_TLS, House
 from gateway.cli.part import Part
 from gateway.clock import SimulatedClock
@@ -230,6 +231,16 @@ class Site:
         """For the gateway and Stripe alike."""
         self.house.stripe("POST", "/_sandbox/clock/advance", {"seconds": seconds})
 
+    def is_delivered(self) -> bool:
+        """Whether nothing is left to send."""
+        return bool(self.house.stripe("POST", "/_sandbox/deliveries/drain", {"timeout_s": 2})["drained"])
+
+    def has_all(self) -> bool:
+        """Whether what Stripe could not deliver of late was found and stored."""
+        lost = self.house.stripe("GET", "/v1/events", {"delivery_success": "false", "limit": "60"})["data"]
+        ours = [one["id"] for one in lost if one["type"] in SUBSCRIBED_TYPES]
+        return all(self.read("SELECT 1 FROM inbox WHERE event_id = ?", event_id) for event_id in ours)
+
     def is_worked_off(self) -> bool:
         """Whether no event waits. Nobody says so while nobody serves."""
         with contextlib.suppress(httpx.HTTPError):
@@ -239,7 +250,7 @@ class Site:
     def settle_down(self) -> None:
         """Everything is delivered and worked off, also what a process that is no more had claimed."""
         self.pass_time(_CLAIMS_END_S)
-        self.house.stripe("POST", "/_sandbox/deliveries/drain", {"timeout_s": 30})
+        until(self.is_delivered)
         until(self.is_worked_off)
 
 

@@ -30,7 +30,7 @@ def webhook(site: Site, arm: Callable[[], None]) -> Callable[[], None]:
     user_id = paid(site)
     arm()
     site.let_events_go()
-    site.house.stripe("POST", "/_sandbox/deliveries/drain", {"timeout_s": 2})
+    until(lambda: site.was_killed or site.is_delivered())
 
     def make_good() -> None:
         site.settle_down()
@@ -82,14 +82,18 @@ def change(site: Site, arm: Callable[[], None]) -> Callable[[], None]:
 
 
 def sweep(site: Site, arm: Callable[[], None]) -> Callable[[], None]:
-    """What was never told is asked for."""
-    user_id = paid(site, site.lose_events)
-    arm()
+    """What was never told is asked for. The plan comes first, or a sweep could have found all before it."""
+
+    def keep_quiet() -> None:
+        site.lose_events()
+        arm()
+
+    user_id = paid(site, keep_quiet)
     site.let_events_go()
     until(lambda: site.was_killed or is_recorded(site, user_id))
 
     def make_good() -> None:
-        until(lambda: is_recorded(site, user_id))
+        until(site.has_all)
         site.settle_down()
         check(site, user_id)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import os
 import signal
 from collections import Counter
@@ -118,7 +119,7 @@ class Watch:
         except Exception:  # a refusal is an end of the step, too
             self._taken(plan, number, f"{kind} {name}")
             raise
-        if name == "claim_events" and not result:  # an idle worker looks every second
+        if is_idle(name, result):
             self._steps -= 1
             return result
         self._taken(plan, number, f"{kind} {name}")
@@ -136,6 +137,11 @@ class Watch:
         except FileNotFoundError:  # another process was first
             return
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def is_idle(name: str, result: Any) -> bool:
+    """Whether a worker or a sweep looked whether there is work, as it does every few seconds, and there was none."""
+    return (name == "claim_events" and not result) or (name == "GET events" and not json.loads(result[0])["data"])
 
 
 def watch(folder: Path) -> None:

@@ -79,10 +79,12 @@ async def test_events_go_to_loopback_only(sandbox: Any) -> None:
 
 async def test_a_refused_delivery_is_tried_again_until_it_is_taken(sandbox: Any, receiver: Any) -> None:
     await sandbox.listen(receiver, "customer.created")
+    await sandbox.control("faults", pause=True)
     receiver.answers = [500, 302]
     await sandbox.customer()
     [waiting] = await sandbox.events(type="customer.created")
     assert waiting.pending_webhooks == 1
+    await sandbox.control("faults")
 
     await sandbox.drain()
 
@@ -133,6 +135,7 @@ async def test_every_delivery_can_be_duplicated(sandbox: Any, receiver: Any) -> 
 async def test_deliveries_can_be_reversed(sandbox: Any, receiver: Any) -> None:
     await sandbox.listen(receiver, "customer.created")
     await sandbox.control("faults", order="reverse")
+    await sandbox.control("deliveries/rules", hold_s=60)
     made = [(await sandbox.customer()).id for _ in range(4)]
     await sandbox.drain()
     assert [event["data"]["object"]["id"] for event in receiver.events] == made[::-1]

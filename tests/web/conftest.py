@@ -213,12 +213,13 @@ def _starting(sandbox: Sandbox, world: dict[str, str]) -> Iterator[StartGateway]
 
 _UVICORN = (
     *("uvicorn", "--factory", "--app-dir", str(ROOT), "--no-access-log", "--no-date-header", "--no-server-header"),
-    *("--no-proxy-headers", "--timeout-graceful-shutdown", "2"),
+    "--no-proxy-headers",
 )
 _FRONT = ("--http", "gateway.web.front:FrontProtocol", "--ws", "gateway.web.websocket_protocol:FrontWebSocket")
-_GRANIAN = ("granian", "--interface", "asgi", "--factory", "--host", "127.0.0.1", "--workers-kill-timeout", "2")
+_GRANIAN = ("granian", "--interface", "asgi", "--factory", "--host", "127.0.0.1")
 COMMANDS = {"ours": (*_UVICORN, *_FRONT), "uvicorn": _UVICORN, "granian": _GRANIAN}
 """Servers in front of the app. Only ours is as `tiergate serve` has it."""
+_GRACE = {"granian": "--workers-kill-timeout"}
 
 
 def _start(sandbox: Sandbox, settings: dict[str, str], target: str, server: str) -> Gateway:
@@ -229,10 +230,11 @@ def _start(sandbox: Sandbox, settings: dict[str, str], target: str, server: str)
     )
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("TIERGATE_", "STRIPE_"))}
     own = {"STRIPE_WEBHOOK_SECRET": endpoint["secret"], "TIERGATE_PUBLIC_URL": url}
+    grace = (_GRACE.get(server, "--timeout-graceful-shutdown"), settings["TIERGATE_SHUTDOWN_GRACE_S"])
     log = Path(settings["TIERGATE_DATA_DIR"]) / f"gateway-{port}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", *COMMANDS[server], target, "--port", str(port)],
+            [sys.executable, "-m", *COMMANDS[server], target, "--port", str(port), *grace],
             env=inherited | settings | own | {"PYTHONPATH": str(ROOT)},
             cwd=settings["TIERGATE_DATA_DIR"],
             stdin=subprocess.DEVNULL,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import time
 
 import httpx
+import psutil
 import pytest
 
 from tests.caches import line_to
@@ -15,7 +15,8 @@ from tests.web.policy_files import write_policy
 pytestmark = pytest.mark.slow
 
 ROUTES = 'routes: [{match: "* /v1/**"}]\n'
-AT_ONCE_S = 1.0
+NEVER_S = "3600"
+"""No pause of the upstream ends a call here: what ends it is that its caller has left."""
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +33,21 @@ def line(stage, world):
     stage.do(made.close())
 
 
+@pytest.fixture
+def hanging(stage, line):
+    """Within it nothing passes on the way to the cache."""
+
+    @contextlib.contextmanager
+    def hang():
+        stage.call(line.hang)
+        try:
+            yield
+        finally:
+            stage.call(line.heal)
+
+    return hang()
+
+
 @pytest.fixture(scope="module")
 def left_by(start_shared, tmp_path_factory, api, line):
     gateway = start_shared(
@@ -39,6 +55,8 @@ def left_by(start_shared, tmp_path_factory, api, line):
         TIERGATE_POLICY_DIR=str(write_policy(tmp_path_factory.mktemp("policies"), ROUTES)),
         TIERGATE_REDIS_URL=line.url,
         TIERGATE_CACHE_DEADLINE_MS="5000",
+        TIERGATE_UPSTREAM_FIRST_BYTE_TIMEOUT_S=NEVER_S,
+        TIERGATE_UPSTREAM_IDLE_TIMEOUT_S=NEVER_S,
         TIERGATE_MAX_BODY_BYTES="1000000000",
         TIERGATE_MAX_IN_FLIGHT_PER_CUSTOMER="1",
     )
@@ -69,17 +87,15 @@ def call(client):
 
 @pytest.fixture
 def leaves(api, until):
-    """The caller goes, and the upstream has to notice within a second."""
+    """The caller goes, and the upstream has to notice."""
 
     def leave(caller: RawCaller, path: str, *, with_reset: bool = False) -> None:
         until(lambda: path in api.busy)
-        left_at = time.monotonic()
         if with_reset:
             caller.reset()
         else:
             caller.socket.close()
         until(lambda: path not in api.busy)
-        assert api.left[path] - left_at < AT_ONCE_S
 
     return leave
 
@@ -130,7 +146,7 @@ def test_in_an_upload_that_the_upstream_does_not_take(client, call, api, stage, 
     caller.socket.settimeout(0.5)
     with contextlib.suppress(TimeoutError):
         caller.send(b"x" * 100_000_000)
-    assert api.busy == ["/v1/stubborn"]
+    until(lambda: api.busy == ["/v1/stubborn"])
     assert client.get("/v1/x").status_code == 429
     caller.reset()
     until(lambda: client.get("/v1/x").status_code == 200)
@@ -157,16 +173,28 @@ def test_with_requests_waiting_behind_the_one_that_is_answered(client, call, lea
     assert used(client) == 1
 
 
-def test_while_the_call_is_being_admitted(client, call, api, stage, line, until):
+def pass_turns(gateway):
+    """What the gateway could go on with by now, it has gone on with then: each answer is a turn of its loop."""
+    for _ in range(10):
+        assert gateway.sandbox.http.get(f"{gateway.url}/_tiergate/health").status_code == 200
+
+
+def peers_of(pid: int) -> set[tuple[str, int]]:
+    """Who is connected to a process."""
+    return {tuple(one.raddr) for one in psutil.Process(pid).net_connections("tcp") if one.raddr}
+
+
+def test_while_the_call_is_being_admitted(left_by, client, call, api, hanging, until):
     """It may be charged, as any call that its caller ends; the upstream is not troubled with it."""
     assert client.get("/v1/x").status_code == 200  # so that a connection to the upstream is there
     before = len(api.requests)
-    stage.call(line.hang)
-    caller = call("GET /v1/admitted")
-    time.sleep(0.2)
-    caller.socket.close()
-    time.sleep(0.2)
-    stage.call(line.heal)
+    with hanging:
+        caller = call("GET /v1/admitted")
+        ours = caller.socket.getsockname()
+        pass_turns(left_by)
+        caller.socket.close()
+        until(lambda: ours not in peers_of(left_by.process.pid))
+        pass_turns(left_by)
     until(lambda: used(client) == 2)
     assert len(api.requests) == before
     assert client.get("/v1/x").status_code == 200

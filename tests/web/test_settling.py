@@ -50,12 +50,16 @@ def start(start_shared, tmp_path_factory, api):
         return start_shared(
             TIERGATE_UPSTREAM_URL=api.url,
             TIERGATE_POLICY_DIR=directory,
-            TIERGATE_UPSTREAM_FIRST_BYTE_TIMEOUT_S="0.4",
-            TIERGATE_UPSTREAM_IDLE_TIMEOUT_S="0.4",
             **changes,
         )
 
     return start
+
+
+@pytest.fixture(scope="module")
+def impatient(start):
+    """Gives an upstream up that says nothing for a moment."""
+    return start(TIERGATE_UPSTREAM_FIRST_BYTE_TIMEOUT_S="0.4", TIERGATE_UPSTREAM_IDLE_TIMEOUT_S="0.4")
 
 
 @pytest.fixture(scope="module")
@@ -205,11 +209,13 @@ BREAKS = {
     "silence after a part": ("/v1/both/part", {}, {"requests": 1, "tokens": 20, "kb": 1}),
     "no answer in time": ("/v1/both/silence", {}, {"requests": 0, "tokens": 0, "kb": 0}),
 }
+SILENT = {"silence after a part", "no answer in time"}
 
 
 @pytest.mark.parametrize("case", BREAKS)
-def test_a_stream_that_breaks_costs_the_bytes_handed_on_and_else_what_was_reserved(client, until, case):
+def test_a_stream_that_breaks_costs_the_bytes_handed_on_and_else_what_was_reserved(settling, impatient, until, case):
     path, headers, expected = BREAKS[case]
+    _, _, client = (impatient if case in SILENT else settling).customer()
     with contextlib.suppress(httpx.HTTPError):
         client.get(path, headers=headers)
     until(lambda: used(client) == expected)

@@ -78,16 +78,18 @@ CALLS = st.lists(
 
 
 @pytest.fixture(scope="module")
-def gateway(start_shared, stage, tmp_path_factory):
-    return start_shared(
-        TIERGATE_UPSTREAM_URL=stage.add("api").url,
-        TIERGATE_POLICY_DIR=str(write_policy(tmp_path_factory.mktemp("policies"), tiers=POLICY)),
-        TIERGATE_UPSTREAM_IDLE_TIMEOUT_S="0.5",
-    )
+def gateways(start_shared, stage, tmp_path_factory):
+    """Two workers: one that gives an upstream up that goes silent, and one that has patience."""
+    settings = {
+        "TIERGATE_UPSTREAM_URL": stage.add("api").url,
+        "TIERGATE_POLICY_DIR": str(write_policy(tmp_path_factory.mktemp("policies"), tiers=POLICY)),
+    }
+    return start_shared(**settings, TIERGATE_UPSTREAM_IDLE_TIMEOUT_S="0.5"), start_shared(**settings)
 
 
-def make(client: httpx.Client, call: Call) -> bool:
+def make(impatient: httpx.Client, patient: httpx.Client, call: Call) -> bool:
     """Whether it was let in."""
+    client = impatient if call.end == "silence" else patient
     try:
         answer = client.post("/v1/says", headers=call.headers, content=call.content)
     except httpx.HTTPError:
@@ -107,10 +109,12 @@ def used(client: httpx.Client) -> dict[str, int]:
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(calls=CALLS)
-def test_every_call_costs_what_it_turned_out_to_cost_once(gateway, until, calls):
-    _, _, client = gateway.customer()
+def test_every_call_costs_what_it_turned_out_to_cost_once(gateways, until, calls):
+    impatient, patient = gateways
+    _, _, client = patient.customer()
+    other = impatient.bearer(client.headers["authorization"].partition(" ")[2])
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        let_in = list(pool.map(lambda call: make(client, call), calls))
+        let_in = list(pool.map(lambda call: make(other, client, call), calls))
     expected = dict.fromkeys(("requests", "tokens", "kb", "up"), 0)
     for call, is_in in zip(calls, let_in, strict=True):
         for meter, units in call.cost.items():

@@ -20,11 +20,18 @@ ROUTES = 'routes: [{match: "* /v1/**"}]\n'
 
 @pytest.fixture
 def stopping(start_gateway, tmp_path, stage):
-    """A gateway, its upstream, and a way to begin calls."""
-    api = stage.add("api")
-    directory = write_policy(tmp_path, ROUTES)
-    gateway = start_gateway(TIERGATE_UPSTREAM_URL=api.url, TIERGATE_POLICY_DIR=str(directory))
-    return gateway, api
+    """Starts a gateway with so much grace; it, and its upstream."""
+
+    def start(grace_s):
+        api = stage.add("api")
+        gateway = start_gateway(
+            TIERGATE_UPSTREAM_URL=api.url,
+            TIERGATE_POLICY_DIR=str(write_policy(tmp_path, ROUTES)),
+            TIERGATE_SHUTDOWN_GRACE_S=str(grace_s),
+        )
+        return gateway, api
+
+    return start
 
 
 @pytest.fixture
@@ -40,7 +47,7 @@ def call():
 
 
 def test_calls_are_finished_within_the_grace_and_then_cut_and_told(stopping, stage, until, gateway, call):
-    stopper, api = stopping
+    stopper, api = stopping(grace_s=5)
     clients = [stopper.customer()[2] for _ in range(4)]
     paths = ("/v1/stream", "/v1/part", "/v1/silence", "/v1/x")
     finishing, cut, told, idle = (call(client, f"GET {path}") for client, path in zip(clients, paths, strict=True))
@@ -57,7 +64,7 @@ def test_calls_are_finished_within_the_grace_and_then_cut_and_told(stopping, sta
     assert int(answer.get("retry-after") or 0) >= 1
     rest = cut.rest()
     assert b"\r\n0\r\n" not in rest
-    assert stopper.process.wait(10) in ENDED
+    assert stopper.process.wait(30) in ENDED
     assert "Traceback" not in stopper.log.read_text()
 
     def used(client: httpx.Client) -> int:
@@ -69,7 +76,7 @@ def test_calls_are_finished_within_the_grace_and_then_cut_and_told(stopping, sta
 
 
 def test_an_upload_in_progress_is_finished_and_its_connection_closed(stopping, until, call):
-    stopper, api = stopping
+    stopper, api = stopping(grace_s=60)
     _, _, client = stopper.customer()
     caller = call(client, "POST /v1/x", "Transfer-Encoding: chunked", body=b"2\r\nhi\r\n")
     until(lambda: api.busy == ["/v1/x"])
@@ -78,4 +85,4 @@ def test_an_upload_in_progress_is_finished_and_its_connection_closed(stopping, u
     answer = caller.send(b"0\r\n\r\n").read()
     assert (answer.status, answer.get("connection"), answer.json()["body"]) == (200, "close", "hi")
     assert caller.rest() == b""
-    assert stopper.process.wait(10) in ENDED
+    assert stopper.process.wait(30) in ENDED
