@@ -13,9 +13,11 @@ from gateway.policyfiles.faults import Caution, Place
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from gateway.core.policy import Policy
+    from gateway.core.policy import PlanChange, Policy
     from gateway.core.policy_edit import Restart
     from gateway.core.settle import Settle
+    from gateway.core.switching import SwitchTerms
+    from gateway.policyfiles.plans import PlanDraft
     from gateway.policyfiles.routes import RouteDraft
     from gateway.policyfiles.tiers import TierDraft
 
@@ -76,6 +78,30 @@ def _is_bounded(tier: TierDraft, group: str | None) -> bool:
 def _reserved(route: RouteDraft, rule: Settle) -> int:
     """What a call takes before it is settled; what is read in the request may be as little as 1."""
     return max(1, dict(route.cost).get(rule.meter, 0))
+
+
+def find_cheap_quotas(
+    plans: Iterable[PlanDraft], tiers: Mapping[str, TierDraft], terms: SwitchTerms, plan_change: PlanChange
+) -> list[Caution]:
+    """A quota of a whole period that is had for the price of minutes, by going up, using it, and going down at once.
+
+    The bill is prorated by time, and a quota that is kept is not. The first plan is named whose quota is had so.
+    """
+    if "now" not in terms.downgrade:
+        return []
+    ranks = {name: rank for rank, name in enumerate(tiers)}
+    sold = sorted(plans, key=lambda plan: ranks[plan.tier.value])
+    start = "is had whole for the price of minutes by who changes up, uses it, and down again"
+    for plan in sold:
+        has_quota = any(isinstance(limit, Quota) for limit, _ in tiers[plan.tier.value].limits)
+        place, name = plan.tier.place, f"the quota of {plan.tier.value!r}"
+        if has_quota and plan.seats is not None and plan.seats.most > plan.seats.least:
+            instead = "'switching: {downgrade: at period end}'"
+            return [_caution(place, f"{name}, for more seats, {start}: write {instead}")]
+        if has_quota and plan_change == "keep" and plan.tier.value != sold[0].tier.value:
+            instead = "'switching: {downgrade: at period end}', or 'plan_change: prorate'"
+            return [_caution(place, f"{name} {start}: write {instead}")]
+    return []
 
 
 def find_restarts(before: Policy, after: Policy, limit_places: Mapping[tuple[str, str], Place]) -> tuple[Caution, ...]:

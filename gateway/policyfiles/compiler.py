@@ -19,7 +19,7 @@ from gateway.core.route import Route
 from gateway.policyfiles.add_ons import read_add_ons
 from gateway.policyfiles.alerts import read_alerts
 from gateway.policyfiles.billable import read_billable
-from gateway.policyfiles.cautions import find_overshoots
+from gateway.policyfiles.cautions import find_cheap_quotas, find_overshoots
 from gateway.policyfiles.consistency import (
     check_costs,
     check_default_group,
@@ -175,7 +175,10 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
         policy=policy,
         route_places=tuple(route.place for route in routes),
         limit_places={(name, limit_field(one)): at for name, draft in tiers.items() for one, at in draft.limits},
-        cautions=tuple(find_overshoots(routes, tiers)),
+        cautions=(
+            *find_overshoots(routes, tiers),
+            *find_cheap_quotas(plans.values(), tiers, switching, plan_change),
+        ),
         attachments=tuple(faults.attachments),
     )
 

@@ -120,3 +120,40 @@ def test_a_gateway_that_takes_such_an_edit_says_so(policies: Callable[..., Path]
     with capture_logs() as logs:
         holder.reload()
     assert [one for one in logs if one["log_level"] == "warning"] == [], "what is the same policy is not said again"
+
+
+SOLD = """\
+version: 1
+default_tier: free
+tiers:
+  free: {limits: [100 requests per billing period]}
+  pro: {limits: [1_000 requests per billing period]}
+  top: {limits: [1_000_000 requests per billing period]}
+plans:
+  pro: {tier: pro, price: lookup_key pro}
+  top: {tier: top, price: lookup_key top}
+routes:
+  - {match: /v1/**}
+"""
+SEATS = SOLD.replace("lookup_key top}", "lookup_key top, seats: 1 to 50}")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (SOLD, ["the quota of 'top' is had whole for the price of minutes", "'plan_change: prorate'"]),
+        (SOLD + "switching: {downgrade: at period end or now}\n", ["the quota of 'top'"]),
+        (SOLD + "switching: {downgrade: at period end}\n", None),
+        (SOLD + "plan_change: prorate\n", None),
+        (SEATS + "plan_change: prorate\n", ["the quota of 'top', for more seats", "{downgrade: at period end}"]),
+        (SEATS + "switching: {downgrade: at period end}\n", None),
+        (SOLD.replace("  top: {tier: top, price: lookup_key top}\n", ""), None),
+    ],
+    ids=["without a word", "the choice", "at the end", "prorated", "seats", "seats at the end", "one plan"],
+)
+def test_a_quota_that_is_had_for_the_price_of_minutes_is_said(
+    policies: Callable[..., Path], text: str, words: list[str] | None
+) -> None:
+    found = cautions(policies, text)
+    assert [line for line, _ in found] == ([] if words is None else [9])
+    assert all(word in found[0][1] for word in words or ())
