@@ -10,7 +10,7 @@ import structlog
 from gateway.app.opening import bring_up_to_date
 from gateway.background import Background
 from gateway.explaining import FLUSH_S
-from gateway.ledger import ALERTS_KEPT_S, DAY_S, EVENTS_KEPT_S, REPORTS_KEPT_S
+from gateway.ledger import ALERTS_KEPT_S, CHECKOUTS_KEPT_S, DAY_S, EVENTS_KEPT_S, REPORTS_KEPT_S
 from gateway.live_calls import RENEW_S as HOLD_S
 from gateway.supervised import parent_pid
 from gateway.upstream import HealthChecker
@@ -59,6 +59,7 @@ def start_tasks(background: Background, runtime: Runtime) -> None:
     background.every(_DEPENDENCY_CHECK_S, "dependency checks", lambda: watch_dependencies(runtime))
     background.once("the ledger's tables", lambda: bring_up_to_date(runtime.ledger, settings))
     background.every(_FORGET_S, "old events", lambda: _forget_old_events(runtime))
+    background.every(_FORGET_S, "old checkouts", lambda: _forget_old_checkouts(runtime))
     background.every(_FORGET_S, "old reports of overage", lambda: _forget_old_reports(runtime))
     if settings.alert_url is not None or settings.smtp_host is not None:
         background.every(_ALERTS_S, "alerts", runtime.alerts.send_due)
@@ -94,6 +95,12 @@ async def _forget_old_events(runtime: Runtime) -> None:
     forgotten = await runtime.ledger.forget_events(int(runtime.clock.now()) - EVENTS_KEPT_S)
     if forgotten:
         log.info("old events deleted", events=forgotten)
+
+
+async def _forget_old_checkouts(runtime: Runtime) -> None:
+    forgotten = await runtime.ledger.forget_checkouts(int(runtime.clock.now()) - CHECKOUTS_KEPT_S)
+    if forgotten:
+        log.info("old checkouts deleted", checkouts=forgotten)
 
 
 async def _forget_old_reports(runtime: Runtime) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from gateway.ledger.alerts import KEPT_S as ALERTS_KEPT_S
 from gateway.ledger.backup import back_up
+from gateway.ledger.checkouts import KEPT_S as CHECKOUTS_KEPT_S
 from gateway.ledger.customers import Binding
 from gateway.ledger.database import describe
 from gateway.ledger.errors import (
@@ -61,6 +62,7 @@ from gateway.ledger.rows import (
 
 __all__ = [
     "ALERTS_KEPT_S",
+    "CHECKOUTS_KEPT_S",
     "DAY_S",
     "EVENTS_KEPT_S",
     "EXPIRED_KEYS_LEAVE_AFTER_S",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from gateway.ledger.part import LedgerPart, is_storable, unbroken
 from gateway.ledger.rows import CheckoutRow
@@ -12,6 +12,11 @@ from gateway.ledger.tables import CHECKOUTS
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
+
+KEPT_S: Final = 90 * 86_400
+"""How long a session is kept: longer than its key can be collected, and than Stripe tells of a payment that is late."""
+_FORGOTTEN_AT_ONCE: Final = 500
+_FORGOTTEN_A_CALL: Final = 10_000
 
 
 async def claim_checkout_within(
@@ -82,3 +87,20 @@ class Checkouts(LedgerPart):
         """Hand out the session's first key: true for one caller only, however many ask at once."""
         async with self._database.writing_once() as connection:
             return await claim_checkout_within(connection, session_id, key_id, now=now)
+
+    @unbroken
+    async def forget_checkouts(self, older_than: int) -> int:
+        """Delete sessions that were created before `older_than`, in small steps.
+
+        Returns:
+            How many were deleted: one call takes a bounded number, the next ones take the rest.
+        """
+        old = select(CHECKOUTS.c.session_id).where(CHECKOUTS.c.created_at < older_than).limit(_FORGOTTEN_AT_ONCE)
+        forgotten = 0
+        while forgotten < _FORGOTTEN_A_CALL:
+            async with self._database.writing_once() as connection:
+                gone = await connection.execute(delete(CHECKOUTS).where(CHECKOUTS.c.session_id.in_(old)))
+            forgotten += gone.rowcount
+            if gone.rowcount < _FORGOTTEN_AT_ONCE:
+                break
+        return forgotten

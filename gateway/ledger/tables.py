@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-SCHEMA_REVISION: Final = "0019"
+SCHEMA_REVISION: Final = "0020"
 """The newest migration: what `alembic_version` holds when the tables are those below.
 
 Revisions are four digits and rise, so that one which is not known here is known to be newer.
@@ -190,6 +190,7 @@ CHECKOUTS: Final = Table(
     _instant("created_at"),
     _instant("claimed_at", optional=True),
     Column("key_id", IDENTIFIER),
+    Index("ix_checkouts_created_at", "created_at"),
 )
 
 USAGE_TOTALS: Final = Table(

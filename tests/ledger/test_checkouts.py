@@ -39,3 +39,15 @@ async def test_of_many_claims_at_once_one_gets_the_key(ledger, customer, ledger_
 
 async def test_an_unknown_checkout_cannot_be_claimed(ledger):
     assert not await ledger.claim_checkout("cs_1", "k1", now=8)
+
+
+async def test_old_checkouts_are_forgotten_in_small_steps(ledger, customer, monkeypatch):
+    monkeypatch.setattr("gateway.ledger.checkouts._FORGOTTEN_AT_ONCE", 2)
+    monkeypatch.setattr("gateway.ledger.checkouts._FORGOTTEN_A_CALL", 4)
+    for number in range(7):
+        await ledger.add_checkout(
+            session_id=f"cs_{number}", customer_id=customer, plan_id="pro", claim_digest=None, now=number
+        )
+    assert [await ledger.forget_checkouts(5) for _ in range(3)] == [4, 1, 0]
+    assert await ledger.find_checkout("cs_4") is None
+    assert await ledger.find_checkout("cs_5") is not None
