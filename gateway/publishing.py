@@ -121,13 +121,15 @@ class Publisher:
     async def repair(self) -> int:
         """Publish every change that the cache has missed, in the order of customer ids.
 
-        Of a cluster, a server that is down is passed over: it is repaired by itself when it is back.
+        Of a cluster, a server that is down is passed over: it is repaired by itself when it is back. A customer
+        who alone cannot be published keeps nobody else waiting: what the cache has of it is no longer believed, so
+        none of its calls is decided until it is published, by the next of them or by the next repair.
 
         Returns:
             How many customers were published.
 
         Raises:
-            CacheUnavailable: Some were not, although their server is not known to be down.
+            CacheUnavailable: The server of some, which is not known to be down, takes nothing.
             LedgerUnavailable: What was missed is not known.
         """
         done, last = 0, ""
@@ -138,7 +140,8 @@ class Publisher:
                     done += 1
                 except CacheUnavailable:
                     if self._cache.is_reachable(customer_id):
-                        raise
+                        await self._cache.disbelieve(customer_id)
+                        log.warning("a customer could not be published", customer_id=customer_id)
             last = batch[-1]
         if done:
             log.info("cache repaired from the ledger", customers=done)

@@ -4,7 +4,8 @@ The counters in the cache are running totals with a sequence number; a settlemen
 the totals it read if their sequence is higher than what the ledger has. So a repeated, late
 or reordered settlement changes nothing, and a lost cache costs what was counted since the
 last one at most. A window that has ended is read with the one after it, so its last units
-are settled too. Credits that are used up leave the account here.
+are settled too. Credits that are used up leave the account here, and counters of keys that ended leave
+both the cache and the record.
 
 Whoever reads the counters also sees which account the cache decides on. One that is older
 than the ledger's is published again: it should not be there, and this is the last resort.
@@ -21,7 +22,7 @@ from gateway.cache import Cache, CacheUnavailable, UsageReading
 from gateway.clock import Clock
 from gateway.core.credits import is_grant_field
 from gateway.core.errors import LedgerUnavailable
-from gateway.ledger import Ledger, UsageTotal
+from gateway.ledger import EXPIRED_KEYS_LEAVE_AFTER_S, Ledger, UsageTotal
 from gateway.publishing import Publisher
 from gateway.telemetry import Metrics
 
@@ -79,6 +80,7 @@ class Settlement:
             written = await self._write(readings)
             await self._drop_credits(readings)
             await self._correct(readings)
+            await self._forget_ended(readings)
             if used_keys:
                 await self._ledger.touch_keys(used_keys)
             await self._show(readings)
@@ -121,6 +123,22 @@ class Settlement:
             {reading.customer_id: reading.version for reading in readings}
         ):
             await self._publisher.publish(customer_id)
+
+    async def _forget_ended(self, readings: list[UsageReading]) -> None:
+        """Counters of keys that left their account go, after `_correct`, so that no charge asks for them any more.
+
+        Each settlement would read and write them all for ever, and each publishing carry them.
+        """
+        keys = {key_id for reading in readings for key_id in reading.of_keys}
+        if not keys:
+            return
+        ended = await self._ledger.find_ended_keys(keys, int(self._clock.now()) - EXPIRED_KEYS_LEAVE_AFTER_S)
+        for reading in readings if ended else ():
+            fields = [field for key_id in ended & reading.of_keys.keys() for field in reading.of_keys[key_id]]
+            if fields:
+                totals = sorted({f"q:{field[2:]}" for field in fields if not field.startswith("r:")})
+                await self._ledger.forget_totals(reading.customer_id, totals)
+                await self._cache.forget_counters(reading.customer_id, fields)  # last: else nobody would try again
 
     async def _drop_credits(self, readings: list[UsageReading]) -> None:
         """Those used up leave their account, before `_correct` looks which accounts the cache is behind with."""

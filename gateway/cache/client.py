@@ -203,6 +203,19 @@ class Cache(Counters, Probes):
 
         return bool(await self._run(PUBLISH, keys, arguments))
 
+    async def disbelieve(self, customer_id: str) -> None:
+        """Have what is stored of a customer count as not here until it is published again. No count is lost.
+
+        Raises:
+            CacheUnavailable: It may still be believed.
+        """
+        key = use_key(customer_id)
+
+        async def disbelieve(client: Redis) -> int:
+            return await client.hdel(key, "e")
+
+        await self._servers.run(key, disbelieve)
+
     async def charge_back(self, receipt: Receipt) -> int | None:
         """Count in quotas what was let in without asking, whether their limits allow it or not: once for each receipt.
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _SCAN_COUNT = 500
 _READ_AT_ONCE = 250
+_FORGOTTEN_AT_ONCE = 1000
 _LONGER_LIFE_EVERY_S = 3600.0
 
 
@@ -112,6 +113,25 @@ class Counters(CachePart):
         self._longer_lives.update(due)
         return due
 
+    async def forget_counters(self, customer_id: str, fields: Sequence[str]) -> None:
+        """Drop counters that no charge will ask for again, in small steps.
+
+        Args:
+            customer_id: Whose.
+            fields: As a `UsageReading` has them in `of_keys`.
+
+        Raises:
+            CacheUnavailable: Some may be there still.
+        """
+        key = use_key(customer_id)
+        for start in range(0, len(fields), _FORGOTTEN_AT_ONCE):
+            some = fields[start : start + _FORGOTTEN_AT_ONCE]
+
+            async def forget(client: Redis, some: Sequence[str] = some) -> int:
+                return await client.hdel(key, *some)
+
+            await self._servers.run(key, forget)
+
     async def scan_usage(self) -> AsyncIterator[UsageReading]:
         """Every customer in the cache, one at a time, some perhaps twice. Does not keep anyone alive.
 
@@ -178,7 +198,18 @@ def _reading(customer_id: str, fields: dict[bytes, bytes], instant: tuple[int, i
         now_ms=now_ms if charged_ms > now_ms + CLOCK_TOLERANCE_MS else max(now_ms, charged_ms),
         quotas=_counters(fields, b"q:"),
         ended=_counters(fields, b"p:"),
+        of_keys=_of_keys(fields),
     )
+
+
+def _of_keys(fields: Iterable[bytes]) -> dict[str, tuple[str, ...]]:
+    of_keys: dict[str, tuple[str, ...]] = {}
+    for field in fields:
+        if field[1:2] == b":":
+            _, is_own, key_id = (name := field.decode()).rpartition("@")
+            if is_own:
+                of_keys[key_id] = (*of_keys.get(key_id, ()), name)
+    return of_keys
 
 
 def _counters(fields: dict[bytes, bytes], prefix: bytes) -> dict[str, tuple[int, int]]:

@@ -29,3 +29,5 @@ class UsageReading:
     """Field -> start of the window it counts in (Unix seconds), units used."""
     ended: dict[str, tuple[int, int]]
     """The same of the window before, as it ended; of fields that were charged in two windows."""
+    of_keys: dict[str, tuple[str, ...]]
+    """Key id -> every field of limits of its own, under the names that the cache has for them."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
 from gateway.core.overage import meter_of_field
 from gateway.ledger.metering import settle_overage
 from gateway.ledger.part import LedgerPart, unbroken
 from gateway.ledger.rows import UsageTotal
-from gateway.ledger.tables import USAGE_TOTALS
+from gateway.ledger.tables import API_KEYS, USAGE_TOTALS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
+
+    from sqlalchemy import Row, Select
 
 _KEY: Final = (USAGE_TOTALS.c.customer_id, USAGE_TOTALS.c.field, USAGE_TOTALS.c.window_starts_at)
 _ROWS_A_STATEMENT: Final = 500
@@ -69,7 +71,8 @@ class Usage(LedgerPart):
         """What the cache starts from when it lost the customer.
 
         Returns:
-            Per counter its newest window and the units used in it; and the highest `seq` settled, 0 if none.
+            Per counter its newest window and the units used in it, without those of keys that left the
+            account; and the highest `seq` settled of all, 0 if none.
         """
         newest = (
             func.row_number()
@@ -83,7 +86,45 @@ class Usage(LedgerPart):
         )
         async with self._database.reading() as connection:
             rows = (await connection.execute(select(ranked).where(ranked.c.age == 1))).all()
-        return {row.field: (row.window_starts_at, row.used) for row in rows}, max((row.top for row in rows), default=0)
+            # Read second: the key of a total is there already, or it has ended.
+            keys = (
+                set((await connection.scalars(_live_keys(customer_id))).all()) if any(map(_is_of_key, rows)) else set()
+            )
+        counters = {
+            row.field: (row.window_starts_at, row.used)
+            for row in rows
+            if not _is_of_key(row) or row.field.rpartition("@")[2] in keys
+        }
+        return counters, max((row.top for row in rows), default=0)
+
+    @unbroken
+    async def find_ended_keys(self, key_ids: Collection[str], before: int) -> set[str]:
+        """Which of these keys left their account at `before` or sooner."""
+        ended: set[str] = set()
+        asked = sorted(key_ids)
+        async with self._database.reading() as connection:
+            for start in range(0, len(asked), _ROWS_A_STATEMENT):
+                some = asked[start : start + _ROWS_A_STATEMENT]
+                query = select(API_KEYS.c.key_id).where(API_KEYS.c.key_id.in_(some), API_KEYS.c.revoked_at <= before)
+                ended.update((await connection.scalars(query)).all())
+        return ended
+
+    @unbroken
+    async def forget_totals(self, customer_id: str, fields: Sequence[str]) -> None:
+        """Delete the totals of counters that nobody will ask for again, in small steps."""
+        for start in range(0, len(fields), _ROWS_A_STATEMENT):
+            some = fields[start : start + _ROWS_A_STATEMENT]
+            gone = delete(USAGE_TOTALS).where(USAGE_TOTALS.c.customer_id == customer_id, USAGE_TOTALS.c.field.in_(some))
+            async with self._database.writing_once() as connection:
+                await connection.execute(gone)
+
+
+def _live_keys(customer_id: str) -> Select[tuple[str]]:
+    return select(API_KEYS.c.key_id).where(API_KEYS.c.customer_id == customer_id, API_KEYS.c.revoked_at.is_(None))
+
+
+def _is_of_key(row: Row[Any]) -> bool:
+    return "@" in row.field
 
 
 def _row(total: UsageTotal) -> dict[str, str | int]:
