@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from litestar import get, post
 
@@ -12,15 +14,19 @@ from gateway.core.access import decide_access
 from gateway.core.offer import SeatRange
 from gateway.core.policy import Policy, Tier
 from gateway.core.purchase import Extras
+from gateway.sync import ExtrasOrder
 from gateway.web.callers import client_address
 from gateway.web.claim_cookie import claim_cookie, old_claims
-from gateway.web.extras_form import AddOnCard, add_on_card, asked_seats, picked_add_ons
+from gateway.web.extras_form import AddOnCard, add_on_card, asked_seats, extras_fields, picked_add_ons
 from gateway.web.offers import read_add_on_prices, read_prices
 from gateway.web.page_frame import FromVisit, Page, Visit
 from gateway.web.page_words import feature_words, limit_sentence, price_words
 from gateway.web.refusals import NotAuthorized
 from gateway.web.returning import begun_before, paid_before
 from gateway.web.stripe_turns import take_turn
+
+if TYPE_CHECKING:
+    from gateway.core.account import Subscription
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,13 +90,22 @@ async def buy(visit: FromVisit) -> Page:
     try:
         link = await visit.checkouts.for_customer(visit.signed_in.customer_id, plan_id, extras)
     except AlreadySubscribed:
-        return visit.see(f"/account/change?plan_id={visit.checkouts.find_plan(plan_id).plan_id}")
+        chosen = _beside(extras, visit.signed_in.account.subscription)
+        wanted = {"plan_id": visit.checkouts.find_plan(plan_id).plan_id} | extras_fields(chosen)
+        return visit.see(f"/account/change?{urlencode(wanted)}")
     return visit.leave_for(link.url)
 
 
 def _extras(fields: dict[str, str]) -> Extras:
     """What was chosen beside the plan. A number that is none is refused as one that is not sold."""
     return Extras(seats=asked_seats(fields), add_ons=picked_add_ons(fields))
+
+
+def _beside(extras: Extras, subscription: Subscription | None) -> ExtrasOrder:
+    """What was chosen, for a subscription: this page sells, so what is there already stays beside it."""
+    had = () if subscription is None else tuple(name for name, _ in subscription.add_ons)
+    add_ons = tuple(dict.fromkeys((*had, *extras.add_ons))) if extras.add_ons else None
+    return ExtrasOrder(seats=extras.seats, add_ons=add_ons)
 
 
 def tier_cards(

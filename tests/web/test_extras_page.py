@@ -193,3 +193,14 @@ def test_nobody_without_a_subscription_or_with_a_key_that_is_less_changes_anythi
     refused = browser.post(CHANGE, data=fields, headers={"sec-fetch-site": "cross-site"})
     assert (refused.status_code, "another site" in refused.text) == (403, True)
     assert bought(client) == ("team", 3, [])
+
+
+def test_what_a_subscriber_chooses_on_the_pricing_page_is_what_the_change_is_about(buyer):
+    client, browser = buyer(seats=3, add_ons=["parcel"])
+    led = browser.post("/_tiergate/pricing", data={"plan_id": "team", "seats": "4", "add_on:sign": "yes"})
+    assert led.status_code == 303
+    page = browser.get(led.headers["location"]).text
+    for words in ("4 seats", "A parcel", "Signing in"):
+        assert words in page, words
+    confirmed(browser, page)
+    assert bought(client) == ("team", 4, ["parcel", "sign"])
