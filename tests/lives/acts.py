@@ -12,20 +12,24 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gateway.capping import NoOverage
+from gateway.granting import TierOrder
 from gateway.sandbox.cards import read_number
 from gateway.sandbox.engine.charges import last_charge_of, move_dispute, open_dispute
 from gateway.sandbox.engine.checkout import Payment, pay
 from tests.lives.beyond import CENTS
-from tests.lives.truth import ADD_ONS, TIERS
+from tests.lives.laws import DAY_S
+from tests.lives.sold import ADD_ONS, TIERS
 
 if TYPE_CHECKING:
+    from gateway.core.switching import When
     from gateway.sandbox.records import Item, Subscription
     from tests.lives.town import Buyer, Town
 
 Act: TypeAlias = Callable[["Town", "Buyer"], Awaitable[None]]
 PLANS = ("pro-monthly", "pro-yearly", "enterprise-monthly")
 _GOOD, _FAILS_LATER = "4242424242424242", "4000000000000341"
-_LATEST = 12 * 86_400
+_WHEN: tuple[When | None, ...] = (None, None, "period-end")
+_LATEST = 12 * DAY_S
 
 
 async def buy(town: Town, buyer: Buyer) -> None:
@@ -57,23 +61,36 @@ async def subscribe_by_hand(town: Town, buyer: Buyer) -> None:
         fields["items"]["1"] = {"price": "price_api_overage"}
     if town.chance.random() < 0.5:
         fields["trial_period_days"] = "5"
+        behavior = town.chance.choice(("create_invoice", "pause", "cancel"))
+        fields["trial_settings"] = {"end_behavior": {"missing_payment_method": behavior}}
     if town.chance.random() < 0.6:
         fields["default_payment_method"] = _card(
             town, cus, town.chance.choice(("pm_card_visa", "pm_card_chargeCustomerFail"))
         )
-    if not _live(town, buyer):
+    if not running(town, buyer):
         town.stripe("POST", "/v1/subscriptions", **fields)
 
 
 async def change_plan(town: Town, buyer: Buyer) -> None:
-    """Up, down, or to another interval, by the gateway."""
-    plan = town.chance.choice(PLANS)
-    await town.act_as_web(town.changes.apply(buyer.customer_id, plan, actor="buyer"))
+    """Up, down, or to another interval, by the gateway: as its policy has it, or with the renewal."""
+    plan, when = town.chance.choice(PLANS), town.chance.choice(_WHEN)
+    await town.act_as_web(town.changes.apply(buyer.customer_id, plan, actor="buyer", when=when))
+
+
+async def change_plan_twice(town: Town, buyer: Buyer) -> None:
+    """What was planned first is replaced, or both are made, and one may wait for a payment."""
+    await change_plan(town, buyer)
+    await change_plan(town, buyer)
+
+
+async def keep_the_plan(town: Town, buyer: Buyer) -> None:
+    """What was planned is taken back."""
+    await town.act_as_web(town.changes.keep(buyer.customer_id, actor="buyer"))
 
 
 async def change_plan_in_the_portal(town: Town, buyer: Buyer) -> None:
     """The same at Stripe, without us."""
-    for one in _live(town, buyer):
+    for one in running(town, buyer):
         price = f"price_{town.chance.choice(PLANS).replace('-', '_')}"
         items = {"0": {"id": _base_of(one).id, "price": price}}
         metered = _metered_of(one)
@@ -85,14 +102,14 @@ async def change_plan_in_the_portal(town: Town, buyer: Buyer) -> None:
 
 async def change_the_seats_in_the_portal(town: Town, buyer: Buyer) -> None:
     """More of them, or fewer."""
-    for one in _live(town, buyer):
+    for one in running(town, buyer):
         items = {"0": {"id": _base_of(one).id, "quantity": str(town.chance.randint(1, 5))}}
         town.stripe("POST", f"/v1/subscriptions/{one.id}", items=items)
 
 
 async def buy_or_drop_an_add_on(town: Town, buyer: Buyer) -> None:
     """In the dashboard."""
-    for one in _live(town, buyer):
+    for one in running(town, buyer):
         there = [item.id for item in one.items if item.price_id in ADD_ONS]
         wanted = {"price": "price_sso", "quantity": str(town.chance.randint(1, 3))}
         items = {"0": {"id": there[0], "deleted": "true"} if there else wanted}
@@ -101,7 +118,7 @@ async def buy_or_drop_an_add_on(town: Town, buyer: Buyer) -> None:
 
 async def buy_or_drop_overage(town: Town, buyer: Buyer) -> None:
     """In the dashboard: the metered item comes, or goes with what was used at it."""
-    for one in _live(town, buyer):
+    for one in running(town, buyer):
         metered = _metered_of(one)
         items = {"0": {"price": "price_api_overage"} if metered is None else {"id": metered.id, "deleted": "true"}}
         town.stripe("POST", f"/v1/subscriptions/{one.id}", items=items)
@@ -120,20 +137,20 @@ async def mend_the_card(town: Town, buyer: Buyer) -> None:
 
 async def pay_what_is_due(town: Town, buyer: Buyer) -> None:
     """The open invoice."""
-    for one in _live(town, buyer):
+    for one in running(town, buyer):
         town.stripe("POST", f"/v1/invoices/{one.latest_invoice_id}/pay")
 
 
 async def give_the_payment_up(town: Town, buyer: Buyer) -> None:
     """The seller writes the open invoice off, one way or the other."""
-    for one in _live(town, buyer):
+    for one in running(town, buyer):
         how = town.chance.choice(("void", "mark_uncollectible"))
         town.stripe("POST", f"/v1/invoices/{one.latest_invoice_id}/{how}")
 
 
 async def pause_collection(town: Town, buyer: Buyer) -> None:
     """For good, or until a date."""
-    for one in _live(town, buyer):
+    for one in running(town, buyer):
         pause = {"behavior": town.chance.choice(("keep_as_draft", "mark_uncollectible", "void"))}
         if town.chance.random() < 0.5:
             pause["resumes_at"] = str(town.simulator.world.now + _LATEST)
@@ -142,26 +159,26 @@ async def pause_collection(town: Town, buyer: Buyer) -> None:
 
 async def resume_collection(town: Town, buyer: Buyer) -> None:
     """If it is paused."""
-    for one in _live(town, buyer):
+    for one in running(town, buyer):
         town.stripe("POST", f"/v1/subscriptions/{one.id}", pause_collection="")
 
 
 async def cancel_at_period_end(town: Town, buyer: Buyer) -> None:
     """By a date, or by the period's end."""
-    for one in _live(town, buyer):
+    for one in running(town, buyer):
         how = town.chance.choice(({"cancel_at_period_end": "true"}, {"cancel_at": "min_period_end"}))
         town.stripe("POST", f"/v1/subscriptions/{one.id}", **how)
 
 
 async def stay_after_all(town: Town, buyer: Buyer) -> None:
     """The cancellation is taken back."""
-    for one in _live(town, buyer):
+    for one in running(town, buyer):
         town.stripe("POST", f"/v1/subscriptions/{one.id}", cancel_at_period_end="false")
 
 
 async def cancel_now(town: Town, buyer: Buyer) -> None:
     """At once."""
-    for one in _live(town, buyer):
+    for one in running(town, buyer):
         town.stripe("DELETE", f"/v1/subscriptions/{one.id}")
 
 
@@ -172,7 +189,7 @@ async def delete_the_customer(town: Town, buyer: Buyer) -> None:
 
 
 async def dispute_a_payment(town: Town, buyer: Buyer) -> None:
-    """With the bank. By default the seller is told, and access stays."""
+    """With the bank."""
     cus = buyer.stripe_customer_id or ""
     town.simulator.carry_out(lambda world: open_dispute(world, last_charge_of(world, cus).id, reason="fraudulent"))
 
@@ -184,6 +201,21 @@ async def end_a_dispute(town: Town, buyer: Buyer) -> None:
     for one in [one for one in disputes if charges[one.charge_id].customer_id == buyer.stripe_customer_id]:
         how, number = town.chance.choice(("won", "lost")), one.id
         town.simulator.carry_out(partial(move_dispute, dispute_id=number, status=how))
+
+
+async def grant_a_tier(town: Town, buyer: Buyer) -> None:
+    """By hand, for some days. Whoever is not answered does not know whether it is so."""
+    tier, ends_at = town.chance.choice(("pro", "enterprise")), int(town.now()) + town.chance.choice((1, 5, 40)) * DAY_S
+    order = TierOrder(tier=tier, ends_at=ends_at)
+    done = await town.act_as_web(town.granting.grant(buyer.customer_id, order, town.policy, actor="test"))
+    buyer.grants = {(tier, ends_at)} | (buyer.grants if done is None else set())
+
+
+async def take_a_tier_back(town: Town, buyer: Buyer) -> None:
+    """The same, before its end."""
+    work = town.granting.take_back(buyer.customer_id, town.policy, actor="test", because="test")
+    done = await town.act_as_web(work)
+    buyer.grants = {None} | (buyer.grants if done is None else set())
 
 
 async def come_back_from_the_checkout(town: Town, buyer: Buyer) -> None:
@@ -210,6 +242,8 @@ ACTS: tuple[tuple[Act, int], ...] = (
     (buy_twice, 1),
     (subscribe_by_hand, 3),
     (change_plan, 3),
+    (change_plan_twice, 2),
+    (keep_the_plan, 1),
     (change_plan_in_the_portal, 3),
     (change_the_seats_in_the_portal, 2),
     (buy_or_drop_an_add_on, 2),
@@ -218,20 +252,25 @@ ACTS: tuple[tuple[Act, int], ...] = (
     (mend_the_card, 3),
     (pay_what_is_due, 2),
     (give_the_payment_up, 1),
-    (pause_collection, 1),
+    (pause_collection, 2),
     (resume_collection, 1),
     (cancel_at_period_end, 2),
     (stay_after_all, 1),
     (cancel_now, 2),
     (delete_the_customer, 1),
-    (dispute_a_payment, 1),
+    (dispute_a_payment, 2),
     (end_a_dispute, 1),
     (come_back_from_the_checkout, 1),
+    (grant_a_tier, 2),
+    (take_a_tier_back, 1),
 )
 """Each act, and how often it happens beside the others."""
+BEGINNINGS = (buy, buy, buy, subscribe_by_hand)
+"""What makes most other acts possible."""
 
 
-def _live(town: Town, buyer: Buyer) -> list[Subscription]:
+def running(town: Town, buyer: Buyer) -> list[Subscription]:
+    """What a buyer has at Stripe that is not over."""
     found = town.simulator.world.subscriptions_of(buyer.stripe_customer_id or "")
     return [one for one in found if one.ended_at is None and one.status != "canceled"]
 
@@ -250,6 +289,6 @@ def _card(town: Town, cus: str, name: str) -> str:
 
 
 async def _use_card(town: Town, buyer: Buyer, name: str) -> None:
-    for one in _live(town, buyer):
+    for one in running(town, buyer):
         method = _card(town, one.customer_id, name)
         town.stripe("POST", f"/v1/subscriptions/{one.id}", default_payment_method=method)

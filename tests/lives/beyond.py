@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from tests.lives.truth import TIERS
+from tests.lives.sold import FEATURE, TIERS
 
 if TYPE_CHECKING:
     from gateway.core.account import Subscription
     from gateway.sandbox.world import World
+    from tests.lives.laws import Law
 
 YEARLY = "price_overage_yearly"
 CENTS = {"price_api_overage": Decimal("0.1"), YEARLY: Decimal("0.5")}
@@ -18,9 +19,8 @@ CENTS = {"price_api_overage": Decimal("0.1"), YEARLY: Decimal("0.5")}
 INCLUDED = {"free": 4, "pro": 5, "enterprise": 9}
 CAPS = {"pro": 20, "enterprise": 27}
 """Units beyond what a tier includes, at most."""
-POLICY = f"""\
+_POLICY = f"""\
 version: 1
-default_tier: free
 tiers:
   free: {{limits: [1_000 per second burst 1_000, {INCLUDED["free"]} requests per billing period]}}
   pro:
@@ -38,6 +38,11 @@ routes:
   - {{match: "POST /v1/**", cost: 4}}
   - match: "* /v1/**"
 """
+
+
+def policy_under(law: Law) -> str:
+    """The policy file of a town: what it sells, and its law."""
+    return _POLICY + law.lines + (f"entitlements: [{FEATURE}]\n" if law.entitles else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from gateway.core.errors import TiergateError
 from gateway.core.key_order import KeyOrder
 from gateway.core.overage import overage_field
 from gateway.ledger.meter_tables import METERED_WINDOWS
-from gateway.ledger.tables import USAGE_TOTALS
+from gateway.ledger.tables import CUSTOMERS, USAGE_TOTALS
 from gateway.reporting import Reporter
 from gateway.settlement import Settlement
 from gateway.telemetry import Metrics
@@ -76,6 +76,8 @@ class Calling:
     usages: dict[str, Usage] = field(default_factory=lambda: defaultdict(Usage))
     unsettled: set[str] = field(default_factory=set)
     """Who called since what was counted became part of the record."""
+    forgotten: dict[str, int] = field(default_factory=dict)
+    """Whom the cache was made to forget, and the version of the account that it had had."""
     numbers: Iterator[int] = field(default_factory=count)
 
     # -- what buyers do -----------------------------------------------------------------------
@@ -156,6 +158,7 @@ class Calling:
         town = self.town
         for buyer in town.buyers:
             await town.cache.delete(acct_key(buyer.customer_id), use_key(buyer.customer_id))
+        self.forgotten = await self._published()
         settled = await self._settled()
         for customer_id in self.unsettled:
             units = self.usages[customer_id].units
@@ -256,6 +259,12 @@ class Calling:
                 both = (included + row.used, over) if row.field == INCLUDED else (included, over + row.used)
                 used[row.customer_id][row.window_starts_at] = both
         return used
+
+    async def _published(self) -> dict[str, int]:
+        """The version of each account that the cache is known to have had."""
+        query = select(CUSTOMERS.c.customer_id, CUSTOMERS.c.published_version)
+        async with self.town.ledger._database.reading() as connection:
+            return {row.customer_id: row.published_version for row in await connection.execute(query)}
 
     async def _windows(self) -> dict[tuple[str, int], int]:
         """The ends of windows with units beyond the quota."""

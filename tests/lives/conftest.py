@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import secrets
 import shutil
@@ -23,6 +24,7 @@ from gateway.cache import Cache, CacheServer
 from gateway.capping import Capping
 from gateway.checkout import Checkouts
 from gateway.core.keys import KeyCodec
+from gateway.granting import Granting
 from gateway.ledger import Ledger, migrate
 from gateway.outages import Outages
 from gateway.pacing import Pacing
@@ -36,8 +38,10 @@ from gateway.signups import Signups
 from gateway.sync import PlanChanges, Sync
 from gateway.telemetry import Metrics
 from tests.lives.asking import ask_app
-from tests.lives.beyond import POLICY, sell_beyond
+from tests.lives.beyond import policy_under, sell_beyond
 from tests.lives.calling import Calling
+from tests.lives.laws import SHIPPED, Law
+from tests.lives.sold import FEATURE
 from tests.lives.steps import watched
 from tests.lives.town import Buyer, SimulatorClock, Town
 from tests.lives.truth import truth_of
@@ -77,6 +81,15 @@ def quiet() -> Iterator[None]:
     structlog.reset_defaults()
 
 
+@pytest.fixture(autouse=True)
+def seldom_collected() -> Iterator[None]:
+    """Lives make much and leave little: to look for garbage after each 700 objects costs an eighth of their time."""
+    before = gc.get_threshold()
+    gc.set_threshold(50_000, *before[1:])
+    yield
+    gc.set_threshold(*before)
+
+
 @pytest.fixture
 async def new_town(memory: Path, cache_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[NewTown]:
     before = random.getstate()
@@ -93,7 +106,9 @@ async def new_town(memory: Path, cache_url: str, monkeypatch: pytest.MonkeyPatch
     async with AsyncExitStack() as stack:
         stack.enter_context(watched(monkeypatch, ask))
 
-        async def make(number: int, buyers: int, heard: Sequence[str] = SUBSCRIBED_TYPES) -> Town:
+        async def make(
+            number: int, buyers: int, heard: Sequence[str] = SUBSCRIBED_TYPES, *, law: Law = SHIPPED
+        ) -> Town:
             random.seed(number)  # the pauses of the worker are drawn from there
             file = memory / f"{number}-{secrets.token_hex(4)}.sqlite3"
             shutil.copy(memory / "migrated.sqlite3", file)
@@ -104,9 +119,11 @@ async def new_town(memory: Path, cache_url: str, monkeypatch: pytest.MonkeyPatch
             stack.push_async_callback(cache.aclose)
             reader = Redis.from_url(cache_url)
             stack.push_async_callback(reader.aclose)
-            town = await found(random.Random(number), ledger, cache, reader, stack)
+            town = await found(law, random.Random(number), ledger, cache, reader, stack)
             listen(town, heard)
             apps["stripe"], lateness["town"] = create_stripe(town.simulator), town
+            if law.entitles:
+                entitle(town)
             for _ in range(buyers):
                 town.buyers.append(await move_in(town))
             town.seen_at.append(town.now())
@@ -116,7 +133,9 @@ async def new_town(memory: Path, cache_url: str, monkeypatch: pytest.MonkeyPatch
     random.setstate(before)
 
 
-async def found(chance: random.Random, ledger: Ledger, cache: Cache, reader: Redis, stack: AsyncExitStack) -> Town:
+async def found(
+    law: Law, chance: random.Random, ledger: Ledger, cache: Cache, reader: Redis, stack: AsyncExitStack
+) -> Town:
     """A town without buyers."""
     towns: list[Town] = []
     rules = DeliveryRules(on_test_clock=True, hold_s=PATIENCE_S, concurrency=4)  # held until `drain` releases it
@@ -130,7 +149,7 @@ async def found(chance: random.Random, ledger: Ledger, cache: Cache, reader: Red
     simulator.set_rules(Rules(final_action=chance.choice(("cancel", "cancel", "unpaid", "leave"))))
     simulator.carry_out(seed)
     policies = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tg")))
-    (policies / "policy.yaml").write_text(POLICY)
+    (policies / "policy.yaml").write_text(policy_under(law))
     simulator.carry_out(sell_beyond)
     monthly = simulator.world.tables.prices["price_pro_monthly"]
     simulator.world.tables.prices["price_sso"] = replace(monthly, id="price_sso", lookup_key=None, unit_amount=900)
@@ -145,6 +164,7 @@ async def found(chance: random.Random, ledger: Ledger, cache: Cache, reader: Red
     provisioning = Provisioning(ledger, publisher, codec, clock)
     town = Town(
         name=secrets.token_hex(4),  # the cache is shared by all tests, and remembers
+        law=law,
         chance=chance,
         fates=random.Random(chance.getrandbits(40)),
         simulator=simulator,
@@ -165,6 +185,7 @@ async def found(chance: random.Random, ledger: Ledger, cache: Cache, reader: Red
             base_url="http://127.0.0.1",
         ),
         changes=PlanChanges(sync=sync, clock=clock),
+        granting=Granting(ledger, publisher, clock),
         clock=clock,
         secret="",
     )
@@ -186,6 +207,13 @@ def listen(town: Town, types: Sequence[str]) -> None:
     """Have Stripe send events of these types."""
     url = "http://127.0.0.1/webhook"
     town.secret = town.stripe("POST", "/v1/webhook_endpoints", url=url, enabled_events=list(types))["secret"]
+
+
+def entitle(town: Town) -> None:
+    """Whoever has the product of one plan has a feature."""
+    made = town.stripe("POST", "/v1/entitlements/features", name=FEATURE, lookup_key=FEATURE)
+    product_id = town.simulator.world.tables.prices["price_pro_monthly"].product_id
+    town.stripe("POST", f"/v1/products/{product_id}/features", entitlement_feature=made["id"])
 
 
 async def move_in(town: Town) -> Buyer:

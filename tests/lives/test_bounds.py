@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from tests.lives.acts import pay_at
 from tests.lives.conftest import NewTown
-from tests.lives.town import DAY_S, Town
-from tests.lives.truth import GRACE_S, Truth, owed_since
+from tests.lives.holding import check_in_step, granted_to, recorded
+from tests.lives.laws import DAY_S, SHIPPED
+from tests.lives.town import Town
+from tests.lives.truth import Seen, Truth, owed_since
 
-DUE = Truth(at=1_000, subscriptions=(("past_due", "pro", 1_000),))
-PAID = Truth(at=2_000, subscriptions=(("active", "pro", None),))
+GRACE_S = 7 * DAY_S
+DUE = Truth(at=1_000, subscriptions=(Seen(status="past_due", tier="pro", since=1_000),))
+PAID = Truth(at=2_000, subscriptions=(Seen(status="active", tier="pro"),))
 
 
 async def test_a_payment_that_is_seen_late_is_waited_for_a_week_from_then(new_town: NewTown) -> None:
@@ -17,36 +20,36 @@ async def test_a_payment_that_is_seen_late_is_waited_for_a_week_from_then(new_to
     link = await town.checkouts.for_customer(buyer.customer_id, "pro-monthly")
     pay_at(town, link.session_id, "4000000000000341")
     await town.look_up(buyer)
-    await town.check_in_step()
+    await check_in_step(town)
     town.lose_events()
     while (standing := town.simulator.world.subscriptions_of(buyer.stripe_customer_id or "")[0]).status == "active":
         await town.simulator.advance(DAY_S)
     await town.simulator.advance(5 * DAY_S)
-    await town.check_in_step()  # Stripe tried again two days ago, and the sweep sees that
+    await check_in_step(town)  # Stripe tried again two days ago, and the sweep sees that
     first_seen = town.seen_at[-1]
     assert first_seen > (standing.past_due_since or 0) + 5 * DAY_S
 
     await town.simulator.advance(4 * DAY_S)
-    await town.check_in_step()
+    await check_in_step(town)
     assert await what_is_granted(town) == "pro"
     await town.simulator.advance(first_seen + GRACE_S - town.now() - 1)
-    await town.check_in_step()
+    await check_in_step(town)
     assert await what_is_granted(town) == "free"
 
 
 def test_what_is_due_may_be_paid_for_a_week_from_when_all_was_first_seen_and_no_longer() -> None:
-    assert DUE.allowed(5_000 + GRACE_S - 1, [900, 5_000, 1_500 + GRACE_S]) == {"pro", "free"}
-    assert DUE.allowed(5_000 + GRACE_S, [900, 5_000, 1_500 + GRACE_S]) == {"free"}
+    assert DUE.allowed(SHIPPED, 5_000 + GRACE_S - 1, [900, 5_000, 1_500 + GRACE_S]) == {"pro", "free"}
+    assert DUE.allowed(SHIPPED, 5_000 + GRACE_S, [900, 5_000, 1_500 + GRACE_S]) == {"free"}
 
 
 def test_nothing_is_lost_before_a_week_is_over() -> None:
-    assert DUE.allowed(1_000 + GRACE_S - 1, [900, 1_000]) == {"pro"}
+    assert DUE.allowed(SHIPPED, 1_000 + GRACE_S - 1, [900, 1_000]) == {"pro"}
 
 
 def test_who_may_have_missed_a_payment_may_count_from_before_it() -> None:
-    due_again = Truth(at=3_000, subscriptions=(("past_due", "pro", 3_000),))
+    due_again = Truth(at=3_000, subscriptions=(Seen(status="past_due", tier="pro", since=3_000),))
     owed = owed_since(None, [DUE, PAID, due_again])
-    assert due_again.allowed(1_000 + GRACE_S, [900, 3_000], owed) == {"pro", "free"}
+    assert due_again.allowed(SHIPPED, 1_000 + GRACE_S, [900, 3_000], owed) == {"pro", "free"}
 
 
 def test_who_has_seen_it_paid_counts_anew() -> None:
@@ -54,5 +57,5 @@ def test_who_has_seen_it_paid_counts_anew() -> None:
 
 
 async def what_is_granted(town: Town) -> str:
-    [account] = (await town.recorded()).values()
-    return town.granted(account, town.now())
+    [account] = (await recorded(town)).values()
+    return granted_to(town, account, town.now())

@@ -7,27 +7,35 @@ import os
 import pytest
 
 from tests.lives.conftest import NewTown
+from tests.lives.holding import check_in_step
+from tests.lives.laws import DEGRADING, LENIENT, SHIPPED, STRICT, Law, law_of
+from tests.lives.living import live_a_round
 from tests.lives.town import Town
 
 LIVES = int(os.environ.get("TIERGATE_TEST_LIVES", "2000"))
 FIRST = int(os.environ.get("TIERGATE_TEST_LIVES_FROM", "2"))
 """The seed of the first town; the next ones count on from it."""
-BUYERS = 50
+BUYERS, FEW_BUYERS = 50, 20
 TOWNS_A_TEST = 5
 ROUNDS = 3
 
 
-async def live(new_town: NewTown, number: int) -> Town:
-    town = await new_town(number, BUYERS)
+async def live(new_town: NewTown, number: int, law: Law, buyers: int = BUYERS) -> Town:
+    town = await new_town(number, buyers, law=law)
     for _ in range(ROUNDS):
-        await town.live_a_round()
-        await town.check_in_step()
+        await live_a_round(town)
+        await check_in_step(town)
     return town
 
 
 async def test_a_town_full_of_lives_ends_as_stripe_says(new_town: NewTown) -> None:
-    town = await live(new_town, 1)
+    town = await live(new_town, 1, SHIPPED)
     assert town.calling.billed() > 0, "nobody used more than what is included"
+
+
+@pytest.mark.parametrize("law", [STRICT, LENIENT, DEGRADING], ids=lambda law: law.name)
+async def test_a_small_town_under_another_law_ends_as_stripe_says(new_town: NewTown, law: Law) -> None:
+    await live(new_town, 1, law, FEW_BUYERS)
 
 
 @pytest.mark.slow
@@ -35,4 +43,4 @@ async def test_a_town_full_of_lives_ends_as_stripe_says(new_town: NewTown) -> No
 @pytest.mark.parametrize("first", range(FIRST, FIRST + LIVES // BUYERS, TOWNS_A_TEST))
 async def test_two_thousand_lives_end_as_stripe_says_whatever_goes_wrong(new_town: NewTown, first: int) -> None:
     for number in range(first, first + TOWNS_A_TEST):
-        await live(new_town, number)
+        await live(new_town, number, law_of(number))

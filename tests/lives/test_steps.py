@@ -15,6 +15,7 @@ import pytest
 from gateway.core.errors import TiergateError
 from tests.lives.acts import pay_at
 from tests.lives.conftest import NewTown, move_in
+from tests.lives.holding import check_in_step
 from tests.lives.steps import Fate, Process, run_in
 from tests.lives.town import Buyer, Town
 
@@ -141,7 +142,7 @@ async def all_is_well(town: Town, buyer: Buyer) -> None:
     """Once it is quiet again."""
     await town.come_to_rest()
     await town.look_up(buyer)
-    await town.check_in_step()
+    await check_in_step(town)
     world = town.simulator.world
     customers = world.tables.customers.values()
     made = {one.id for one in customers if one.metadata.get("tiergate_customer_id") == buyer.customer_id}

@@ -1,9 +1,7 @@
 """Many buyers before one gateway and one Stripe: real parts in one process, and time that is moved by hand.
 
 The sandbox's engine, deliveries and HTTP app are the real ones, without sockets between; so are the SDK, the
-ledger (SQLite) and the cache (Valkey). A round of life: each buyer does something, time passes in stretches
-shorter than Stripe's three days of retries, and in each stretch deliveries, workers, sweeps and repairs meet
-the trouble of that stretch.
+ledger (SQLite) and the cache (Valkey). How lives go on in it is `living`, and what must hold `holding`.
 """
 
 from __future__ import annotations
@@ -16,45 +14,30 @@ from itertools import count
 from typing import Any, TypeVar
 
 from redis.asyncio import Redis
-from sqlalchemy import select
 
 from gateway.billing import Billing
-from gateway.cache import decode_account
-from gateway.cache.keyspace import acct_key
 from gateway.checkout import Checkouts
-from gateway.core.access import CUSTOMER_DELETED, decide_access
-from gateway.core.account import Account
 from gateway.core.errors import TiergateError
 from gateway.core.policy import Policy
-from gateway.core.projection import project
+from gateway.granting import Granting
 from gateway.ledger import Ledger
-from gateway.ledger.subscriptions import SUBSCRIPTION_COLUMNS, read_subscription
-from gateway.ledger.tables import SUBSCRIPTIONS
 from gateway.publishing import Publisher
 from gateway.sandbox import Faults, Simulator
 from gateway.sandbox.api import ENDPOINTS, Call
-from gateway.sandbox.cards import CardRefused
-from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.wire.params import Texts, read
-from gateway.sandbox.wire.problems import StripeProblem
-from gateway.sandbox.world import NoSuchRecord, World
+from gateway.sandbox.world import World
 from gateway.sync import EventWorker, PlanChanges, Sync, WorkerOptions, receive_event
-from gateway.sync.facts import read_facts
-from tests.lives.acts import ACTS, call_and_cap
-from tests.lives.beyond import metered_of, without_gone
 from tests.lives.calling import Calling
+from tests.lives.laws import Law
 from tests.lives.steps import Process, run_in
-from tests.lives.trouble import CALM, Trouble, draw_trouble
-from tests.lives.truth import REFUSED, Truth, bought_of, owed_since, truth_of
+from tests.lives.trouble import CALM, Trouble
+from tests.lives.truth import Begun, Truth, truth_of
 from tests.stripe_sdk.params import template_of
 
 Result = TypeVar("Result")
-HOUR_S, DAY_S = 3600, 86_400
-_REFUSALS = (TiergateError, StripeProblem, CardRefused, Refused, NoSuchRecord)
+DAY_S = 86_400
 _BY_PATH = {(one.method, one.path): one for one in ENDPOINTS}
 _PATIENCE_S = 600
-_FORGETS, _CALLS = 0.1, 0.3
-"""How often the cache is lost after a stretch of time, and somebody calls in one."""
 _MOST_TURNS = 300
 """Of the worker, until nothing is due any more: more is no progress."""
 
@@ -81,6 +64,9 @@ class Buyer:
     truths: list[Truth] = field(default_factory=list)
     owed_since: int | None = None
     """The earliest instant from which the gateway, at the last rest, may have counted a payment that is due."""
+    begun: Begun = field(default_factory=Begun)
+    grants: set[tuple[str, int] | None] = field(default_factory=lambda: {None})
+    """Tiers by hand, and their ends, of which one is the buyer's: nobody was told which."""
     acts: list[str] = field(default_factory=list)
 
 
@@ -89,6 +75,7 @@ class Town:
     """Buyers, a gateway, and Stripe."""
 
     name: str
+    law: Law
     chance: random.Random
     """Draws what happens."""
     fates: random.Random
@@ -101,6 +88,7 @@ class Town:
     sync: Sync
     checkouts: Checkouts
     changes: PlanChanges
+    granting: Granting
     clock: SimulatorClock
     secret: str
     calling: Calling = field(init=False)
@@ -180,13 +168,14 @@ class Town:
         await self.simulator.deliverer.drain(_PATIENCE_S)
         for _ in range(2):
             await run_in(self.process(), self.work_off())
-        await self._sweep()
+        await self.sweep()
         await run_in(self.process(), self.work_off())
         for work in (self.publisher.repair, self.calling.settle, self.calling.reporter().report_due):
             with suppress(TiergateError):
                 await run_in(self.process(), work())
 
-    async def _sweep(self) -> None:
+    async def sweep(self) -> None:
+        """One look for events that did not arrive."""
         with suppress(TiergateError):
             if await run_in(self.process(), self.worker().sweep()) is not None:
                 self.swept_at = self.now()
@@ -202,88 +191,54 @@ class Town:
                 return
         raise AssertionError("the inbox does not get empty")
 
-    # -- life ---------------------------------------------------------------------------------
-
-    async def live_a_round(self) -> None:
-        """Each buyer does something; then time passes, hours or a renewal."""
-        self._begin(draw_trouble(self.chance))
-        weights = [often for _, often in ACTS]
-        for buyer in self.buyers:
-            [(act, _)] = self.chance.choices(ACTS, weights)
-            buyer.acts.append(act.__name__)
-            with suppress(*_REFUSALS):
-                await act(self, buyer)
-            await self.look_up(buyer)
-            await call_and_cap(self, buyer)
-        await self.work()
-        await self.let_time_pass(self.chance.choice((HOUR_S, DAY_S, 3 * DAY_S, 9 * DAY_S, 33 * DAY_S)))
-
-    async def let_time_pass(self, seconds: float) -> None:
-        """In stretches, such that no outage is longer than what a sweep looks back: the rest is reconciliation's."""
-        until = self.now() + seconds
-        while (left := until - self.now()) > 0:
-            stretch_s = min(left, 2.4 * DAY_S)
-            if self.now() + stretch_s > self.swept_at + 2.9 * DAY_S:
-                self._begin(CALM)
-                await self._sweep()
-            await self.simulator.advance(stretch_s)
-            self._note_truths()
-            await self._call()
-            await self.work()
-            self._note_truths()
-            if self.trouble is CALM and not await self._left_to_do():
-                self.seen_at.append(self.now())
-            await self.check_bounds()
-            if self.chance.random() < _FORGETS:
-                await self.calling.lose_the_cache()
-            self._begin(CALM if self.chance.random() < 0.5 else draw_trouble(self.chance))
-
-    async def _call(self) -> None:
-        """Whoever may exceed its quota uses the API at other times too."""
-        for buyer in self.buyers:
-            if self.calling.may_exceed(buyer) and self.chance.random() < _CALLS:
-                await self.calling.call(buyer)
+    # -- rest, and what a test makes of the way there ------------------------------------------
 
     async def come_to_rest(self) -> None:
         """Nothing goes wrong any more, nobody does anything, and whatever waits is waited for."""
-        self._begin(CALM)
+        self.begin(CALM)
         for _ in range(20):
             await self.work()
-            left = await self._left_to_do(), await self.calling.left_to_do()
+            left = await self.left_to_do(), await self.calling.left_to_do()
             if left == (0, 0):
                 return
             await self.simulator.advance(600)
-            self._note_truths()
+            self.note_truths()
         raise AssertionError(f"still in the inbox, and not reported: {left}")
 
-    async def _left_to_do(self) -> int:
+    async def left_to_do(self) -> int:
+        """Events that are not worked off."""
         counts = await self.ledger.inbox_counts()
-        return counts.by_status["pending"] + counts.by_status["claimed"]  # of events
+        return counts.by_status["pending"] + counts.by_status["claimed"]
 
-    def _note_truths(self) -> None:
+    def note_truths(self) -> None:
+        """What Stripe has of everybody now."""
         for buyer in self.buyers:
-            buyer.truths.append(truth_of(self.simulator.world, buyer.stripe_customer_id))
-            self.calling.note_bought(buyer)
+            self._note_truth(buyer)
+
+    def _note_truth(self, buyer: Buyer) -> None:
+        buyer.truths.append(truth_of(self.simulator.world, buyer.stripe_customer_id, buyer.begun))
+        self.calling.note_bought(buyer)
 
     def hold_events(self) -> None:
         """Nothing is sent for now."""
-        self._begin(Trouble(faults=Faults(pause=True)))
+        self.begin(Trouble(faults=Faults(pause=True)))
 
     def let_events_go(self) -> None:
         """What was held is sent."""
-        self._begin(CALM)
+        self.begin(CALM)
 
     def lose_events(self) -> None:
         """What was held, or happens before it is quiet again, never arrives; Stripe lists it."""
         self.simulator.deliverer.drop_held()
-        self._begin(Trouble(faults=Faults(drop=("*",))))
+        self.begin(Trouble(faults=Faults(drop=("*",))))
 
     def forget_undelivered(self) -> None:
         """Stripe lists no event any more that did not arrive."""
         world = self.simulator.world
         world.taken |= {(event.id, one) for event in world.tables.events.values() for one in event.endpoint_ids}
 
-    def _begin(self, trouble: Trouble) -> None:
+    def begin(self, trouble: Trouble) -> None:
+        """From now on this goes wrong."""
         self.trouble = trouble
         self.simulator.set_faults(trouble.faults)
 
@@ -291,75 +246,9 @@ class Town:
         """Whose Stripe customer a buyer is by now, and what it has."""
         row = await self.ledger.find_customer(buyer.customer_id)
         buyer.stripe_customer_id = row.stripe_customer_id if row is not None else None
-        buyer.truths.append(truth_of(self.simulator.world, buyer.stripe_customer_id))
-        self.calling.note_bought(buyer)
-
-    # -- what must hold -----------------------------------------------------------------------
-
-    async def check_bounds(self) -> None:
-        """At any time: what is granted is what Stripe had since all was in step; grace ends at most so much late."""
-        now = self.now()
-        accounts = await self.recorded()
-        for buyer in self.buyers:
-            granted = self.granted(accounts[buyer.customer_id], now)
-            allowed = {one for truth in buyer.truths for one in truth.allowed(now, self.seen_at, buyer.owed_since)}
-            assert granted in allowed, f"{granted} is not one of {allowed}: {self.told(buyer)}"
-
-    async def check_in_step(self) -> None:
-        """At rest: ledger and cache grant what Stripe says, and a read of Stripe would change nothing."""
-        await self.come_to_rest()
-        now = self.now()
-        self.seen_at.append(now)
-        recorded = await self.recorded()
-        blobs = await self.cache.mget([acct_key(buyer.customer_id) for buyer in self.buyers])
-        for buyer, blob in zip(self.buyers, blobs, strict=True):
-            told = self.told(buyer)
-            truth = truth_of(self.simulator.world, buyer.stripe_customer_id)
-            account = recorded[buyer.customer_id]
-            assert self.granted(account, now) in truth.allowed(now, self.seen_at, buyer.owed_since), told
-            if buyer.stripe_customer_id is not None:
-                who = (buyer.customer_id, buyer.stripe_customer_id)
-                facts = await read_facts(self.billing, self.ledger, self.policy, *who)
-                read, _ = project(facts.of_customer, self.policy, account.subscription, int(now))
-                same = without_gone(read) == without_gone(account.subscription)
-                assert same, f"{told}; recorded {account.subscription}; read {read}"
-            record = account.subscription
-            if record is not None and record.status != CUSTOMER_DELETED:
-                bought = bought_of(self.simulator.world, record.subscription_id)
-                assert (record.seats, record.add_ons) == bought, told
-                metered = {item.price_id for item in record.metered if item.gone_at is None}
-                assert metered == metered_of(self.simulator.world, record.subscription_id), told
-            cached = None if blob is None else decode_account(blob)
-            assert cached is None or cached == await self.ledger.load_account(buyer.customer_id), told
-            buyer.owed_since = owed_since(buyer.owed_since, [*buyer.truths, truth])
-            buyer.truths = [truth]
-        await self.calling.check()
-        await self.simulator.advance(1)  # what happens at the instant of a rest was seen at it
-
-    async def recorded(self) -> dict[str, Account]:
-        """Every account as the ledger has it, as far as access goes."""
-        query = select(SUBSCRIPTIONS.c.customer_id, *SUBSCRIPTION_COLUMNS)
-        async with self.ledger._database.reading() as connection:
-            rows = (await connection.execute(query)).mappings().all()
-        found = {row["customer_id"]: read_subscription(row) for row in rows}
-        return {
-            one.customer_id: Account(
-                customer_id=one.customer_id,
-                user_id="",
-                version=1,
-                created_at=0,
-                subscription=found.get(one.customer_id),
-            )
-            for one in self.buyers
-        }
-
-    def granted(self, account: Account, now: float) -> str:
-        access = decide_access(account, self.policy, now)
-        if access.tier is None:
-            assert access.refusal is not None
-            return REFUSED if access.refusal == "payment-required" else access.refusal
-        return access.tier.name
+        self._note_truth(buyer)
 
     def told(self, buyer: Buyer) -> str:
         """A life, for who reads of a failure."""
-        return f"{buyer.customer_id}: {', '.join(buyer.acts)}; Stripe: {buyer.truths[-1] if buyer.truths else None}"
+        lived = f"{buyer.customer_id} under the {self.law.name} law: {', '.join(buyer.acts)}"
+        return f"{lived}; Stripe: {buyer.truths[-1] if buyer.truths else None}"

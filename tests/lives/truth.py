@@ -1,54 +1,120 @@
-"""What a customer may have, told from Stripe's side only. Written without a look at how the gateway does it.
+"""What a customer may have, told from Stripe's side and the law of its town. Written without a look at the gateway.
 
-active, trialing      the plan's tier
-past_due              the plan's tier for 7 days since it was first seen, then the free one
-unpaid, paused        refused until it is paid
-anything else         the free tier
+A status keeps the plan's tier for good, or for a time, or not at all; then something else comes (`laws`). What is
+true beside the status, a dispute, a pause or a change that waits, lowers what it gives in the same way. Of several
+subscriptions the highest tier counts, then the one that is nearest to being paid. A tier by hand only raises, and
+lifts no suspension.
 
-When it was first seen: at the latest when all was seen for the first time after Stripe had it, and to see it
-again later changes nothing. Not before Stripe had it; but who saw a payment due, then nothing of
-how it was paid, and then the next one due, cannot tell the two apart, and goes on counting from the first.
+Since when a payment was due, or a subscription is paused: at the latest when all was seen for the first time after
+Stripe had it, and to see it again later changes nothing. Not before Stripe had it; but who saw it, then nothing of
+how it ended, and then the next one, cannot tell the two apart, and goes on counting from the first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
+from typing import TYPE_CHECKING
 
-from gateway.sandbox.records import Subscription
-from gateway.sandbox.world import World
+from gateway.sandbox.engine.charges import CLOSED
+from tests.lives.laws import DISPUTED, FREE, PAUSED, PENDING, SUSPENDED, VOIDED, Law
+from tests.lives.sold import TIERS
 
-GRACE_S = 7 * 86_400
-FREE, REFUSED = "free", "refused: payment-required"
-TIERS = {"price_pro_monthly": "pro", "price_pro_yearly": "pro", "price_enterprise_monthly": "enterprise"}
-ADD_ONS = {"price_sso": "sso"}
-"""Prices that are sold beside a plan. This one's product names a tier, which it must not give."""
+if TYPE_CHECKING:
+    from gateway.sandbox.records import Subscription
+    from gateway.sandbox.world import World
+
 RANK = {FREE: 0, "pro": 1, "enterprise": 2}
+_NEAREST_LAST = ("canceled", "incomplete", "paused", "unpaid", "past_due", "trialing", "active")
+_Answer = tuple[int, int, str]
+"""Rank of the tier if it is the plan's and -1 if not, how near to being paid, what a call is answered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """One subscription as Stripe had it."""
+
+    status: str
+    tier: str
+    since: int | None = None
+    """When a payment came due, or it ended."""
+    beside: tuple[tuple[str, int, int], ...] = ()
+    """What is true beside the status, since when at the earliest, and at the latest."""
+
+
+@dataclass(slots=True)
+class Begun:
+    """Since when something is true beside a status, of all subscriptions of one buyer."""
+
+    since: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    """Of a subscription and a word: since when one may count it who knows what was so at the last rest; and since
+    when it is so."""
+    over: set[tuple[str, str]] = field(default_factory=set)
+
+    def note(self, subscription_id: str, words: Sequence[str], now: int) -> tuple[tuple[str, int, int], ...]:
+        """What is so now."""
+        for key in [key for key in self.since if key[0] == subscription_id and key[1] not in words]:
+            self.over.add(key)
+        for word in words:
+            key = subscription_id, word
+            first, latest = self.since.get(key, (now, now))
+            self.since[key] = first, now if key in self.over else latest
+            self.over.discard(key)
+        return tuple((word, *self.since[subscription_id, word]) for word in words)
+
+    def settle(self) -> None:
+        """Everything is known: what is over is over."""
+        for key in self.over:
+            del self.since[key]
+        self.over.clear()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Truth:
-    """What Stripe had of one customer at one instant: (status, tier, past due since) of each subscription."""
+    """What Stripe had of one customer at one instant."""
 
     at: int
-    subscriptions: tuple[tuple[str, str, int | None], ...]
+    subscriptions: tuple[Seen, ...]
 
-    def allowed(self, now: float, seen_at: Sequence[float], owed_since: int | None = None) -> set[str]:
+    def allowed(self, law: Law, now: float, seen_at: Sequence[float], owed_since: int | None = None) -> set[str]:
         """What may be granted `now` by one who saw this.
 
         Args:
+            law: Of the town.
             now: Unix seconds.
             seen_at: When all was seen, in order.
             owed_since: Since when one who was not told of a payment may count what is due.
         """
-        options = [_of_status(one, now, seen_at, owed_since) for one in self.subscriptions]
-        return {_best(combination) for combination in product(*options)}
+        if not self.subscriptions:
+            return {law.then("none")}
+        options = [self._of_one(one, law, now, seen_at, owed_since) for one in self.subscriptions]
+        return {answer for combination in product(*options) for answer in _best(combination)}
+
+    def _of_one(self, one: Seen, law: Law, now: float, seen_at: Sequence[float], owed: int | None) -> list[_Answer]:
+        """More than one while nobody can say which."""
+        near = _NEAREST_LAST.index(one.status) if one.status in _NEAREST_LAST else -1
+        first = last = float(one.since or 0)
+        if one.status == "past_due":
+            assert one.since is not None
+            first = first if owed is None else min(owed, one.since)
+            last = next((seen for seen in seen_at if seen >= one.since), now)
+        kept, lapsed = (RANK[one.tier], near, one.tier), (-1, near, law.then(one.status))
+        answers = [lapsed if is_over else kept for is_over in _is_over(law.rule(one.status).keep_s, first, last, now)]
+        for word, since, latest in one.beside:
+            seen = float(latest)
+            if word != DISPUTED:  # Stripe says when that began
+                seen = next((seen for seen in seen_at if seen >= latest), now)
+                if len(self.subscriptions) > 1:
+                    seen = now  # while another one counted, nobody looked
+            overs = _is_over(law.rule(word).keep_s, since, seen, now)
+            answers = [_lowered(answer, law, word) if is_over else answer for answer in answers for is_over in overs]
+        return answers
 
     @property
     def dues(self) -> list[int]:
         """Since when payments are due."""
-        return [since for status, _, since in self.subscriptions if status == "past_due" and since is not None]
+        return [one.since for one in self.subscriptions if one.status == "past_due" and one.since is not None]
 
 
 def owed_since(before: int | None, truths: Sequence[Truth]) -> int | None:
@@ -59,45 +125,63 @@ def owed_since(before: int | None, truths: Sequence[Truth]) -> int | None:
     return min(dues) if before is None else min(before, *dues)
 
 
-def _of_status(
-    subscription: tuple[str, str, int | None], now: float, seen_at: Sequence[float], owed: int | None
-) -> list[tuple[int, int, str]]:
-    """(rank of the tier, how near to being paid, answer): more than one while nobody can say which."""
-    status, tier, since = subscription
-    if status in {"active", "trialing"}:
-        return [(RANK[tier], 4, tier)]
-    if status == "past_due":
-        assert since is not None
-        first = since if owed is None else min(owed, since)
-        last = next((seen for seen in seen_at if seen >= since), now)
-        paying, lapsed = (RANK[tier], 4, tier), (0, 3, FREE)
-        return [one for one, may_be in ((paying, now < last + GRACE_S), (lapsed, now >= first + GRACE_S)) if may_be]
-    if status in {"unpaid", "paused"}:
-        return [(0, 2 if status == "unpaid" else 1, REFUSED)]
-    return [(0, 0, FREE)]
+def raised(answer: str, grant: tuple[str, int] | None, now: float) -> str:
+    """With a tier by hand, until an instant."""
+    if grant is None or now >= grant[1] or answer == SUSPENDED or RANK.get(answer, -1) >= RANK[grant[0]]:
+        return answer
+    return grant[0]
 
 
-def _best(subscriptions: tuple[tuple[int, int, str], ...]) -> str:
+def _is_over(keep_s: int | None, first: float, last: float, now: float) -> list[bool]:
+    """Whether a time has passed that began between two instants."""
+    if keep_s is None:
+        return [False]
+    return [over for over, may_be in ((False, now < last + keep_s), (True, now >= first + keep_s)) if may_be]
+
+
+def _lowered(answer: _Answer, law: Law, word: str) -> _Answer:
+    _, near, granted = answer
+    then = law.then(word)
+    if RANK.get(granted, -1) <= RANK.get(then, -1) and then != SUSPENDED:
+        return answer
+    return -1, near, then
+
+
+def _best(answers: tuple[_Answer, ...]) -> set[str]:
     """The highest tier; without one, what would help most."""
-    return max(subscriptions, default=(0, 0, FREE))[2]
+    most = max(answer[:2] for answer in answers)
+    return {answer for *by, answer in answers if tuple(by) == most}
 
 
-def truth_of(world: World, stripe_customer_id: str | None) -> Truth:
-    """What is so now. A customer that was deleted has nothing."""
-    found = [] if stripe_customer_id is None else world.subscriptions_of(stripe_customer_id)
-    customer = world.tables.customers.get(stripe_customer_id or "")
-    if customer is None or customer.deleted:
-        found = []
-    return Truth(at=world.now, subscriptions=tuple(_seen(one) for one in found))
+def truth_of(world: World, stripe_customer_id: str | None, begun: Begun | None = None) -> Truth:
+    """What is so now. Of a customer that was deleted, Stripe lists what it had, ended."""
+    if stripe_customer_id is None:
+        return Truth(at=world.now, subscriptions=())
+    found = world.subscriptions_of(stripe_customer_id)
+    begun = Begun() if begun is None else begun
+    disputed = _disputed_since(world, stripe_customer_id)
+    return Truth(at=world.now, subscriptions=tuple(_seen(one, world.now, begun, disputed) for one in found))
 
 
-def bought_of(world: World, subscription_id: str) -> tuple[int, tuple[tuple[str, int], ...]]:
-    """Seats and add-ons of a subscription."""
-    items = world.subscription(subscription_id).items
-    (seats,) = [item.quantity for item in items if item.price_id in TIERS]
-    return seats, tuple((ADD_ONS[item.price_id], item.quantity) for item in items if item.price_id in ADD_ONS)
+def _disputed_since(world: World, customer_id: str) -> int | None:
+    charges = world.tables.charges
+    opened = [
+        one.created
+        for one in world.tables.disputes.values()
+        if one.status not in CLOSED and charges[one.charge_id].customer_id == customer_id
+    ]
+    return min(opened, default=None)
 
 
-def _seen(subscription: Subscription) -> tuple[str, str, int | None]:
-    tier = max((TIERS[item.price_id] for item in subscription.items if item.price_id in TIERS), key=RANK.__getitem__)
-    return subscription.status, tier, subscription.past_due_since
+def _seen(one: Subscription, now: int, begun: Begun, disputed_since: int | None) -> Seen:
+    tier = max((TIERS[item.price_id] for item in one.items if item.price_id in TIERS), key=RANK.__getitem__)
+    words = []
+    if one.ended_at is None and one.pause_behavior is not None:
+        words.append(VOIDED if one.pause_behavior == "void" else PAUSED)
+    if one.ended_at is None and one.pending_update is not None:
+        words.append(PENDING)
+    beside = begun.note(one.id, words, now)
+    if disputed_since is not None:
+        beside = ((DISPUTED, disputed_since, disputed_since), *beside)
+    since = one.past_due_since if one.ended_at is None else one.ended_at
+    return Seen(status=one.status, tier=tier, since=since, beside=beside)

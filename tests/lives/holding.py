@@ -1,0 +1,125 @@
+"""What must hold in a town: at any time within bounds, and exactly at rest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from gateway.cache import decode_account
+from gateway.cache.keyspace import acct_key
+from gateway.core.access import CUSTOMER_DELETED, decide_access
+from gateway.core.account import Account
+from gateway.core.projection import project
+from gateway.ledger.subscriptions import SUBSCRIPTION_COLUMNS, read_subscription
+from gateway.ledger.tables import SUBSCRIPTIONS, TIER_GRANTS
+from gateway.ledger.tier_grants import TIER_GRANT_COLUMNS, read_tier_grant
+from gateway.sync.facts import read_facts
+from tests.lives.beyond import metered_of, without_gone
+from tests.lives.sold import bought_of, entitlements_of, planned_of
+from tests.lives.truth import owed_since, raised, truth_of
+
+if TYPE_CHECKING:
+    from tests.lives.town import Buyer, Town
+    from tests.lives.truth import Truth
+
+
+async def check_bounds(town: Town) -> None:
+    """At any time: what is granted is what Stripe had since all was in step; what is kept ends at most so much late."""
+    now = town.now()
+    accounts = await recorded(town)
+    for buyer in town.buyers:
+        granted = granted_to(town, accounts[buyer.customer_id], now)
+        allowed = _allowed(town, buyer, buyer.truths, now)
+        assert granted in allowed, f"{granted} is not one of {allowed}: {town.told(buyer)}"
+
+
+async def check_in_step(town: Town) -> None:
+    """At rest: ledger and cache grant what Stripe says, and a read of Stripe would change nothing."""
+    await town.come_to_rest()
+    now = town.now()
+    town.seen_at.append(now)
+    accounts = await recorded(town)
+    blobs = await town.cache.mget([acct_key(buyer.customer_id) for buyer in town.buyers])
+    for buyer, blob in zip(town.buyers, blobs, strict=True):
+        truth = truth_of(town.simulator.world, buyer.stripe_customer_id, buyer.begun)
+        account = accounts[buyer.customer_id]
+        granted, allowed = granted_to(town, account, now), _allowed(town, buyer, [truth], now)
+        assert granted in allowed, f"{granted} is not one of {allowed}: {town.told(buyer)}"
+        await _check_record(town, buyer, account, now)
+        await _check_cached(town, buyer, blob)
+        buyer.grants = {_terms(account)}
+        buyer.owed_since = owed_since(buyer.owed_since, [*buyer.truths, truth])
+        buyer.begun.settle()
+        buyer.truths = [truth]
+    await town.calling.check()
+    await town.simulator.advance(1)  # what happens at the instant of a rest was seen at it
+
+
+def _allowed(town: Town, buyer: Buyer, truths: list[Truth], now: float) -> set[str]:
+    by_plan = {one for truth in truths for one in truth.allowed(town.law, now, town.seen_at, buyer.owed_since)}
+    return {raised(one, grant, now) for one in by_plan for grant in buyer.grants}
+
+
+async def _check_record(town: Town, buyer: Buyer, account: Account, now: float) -> None:
+    """What was recorded is what a read says, and what Stripe has."""
+    told, record = town.told(buyer), account.subscription
+    assert _terms(account) in buyer.grants, told
+    if buyer.stripe_customer_id is not None:
+        facts = await read_facts(town.billing, town.ledger, town.policy, buyer.customer_id, buyer.stripe_customer_id)
+        read, _ = project(facts.of_customer, town.policy, record, int(now))
+        assert without_gone(read) == without_gone(record), f"{told}; recorded {record}; read {read}"
+    if record is not None and record.status != CUSTOMER_DELETED:
+        world = town.simulator.world
+        assert (record.seats, record.add_ons) == bought_of(world, record.subscription_id), told
+        metered = {item.price_id for item in record.metered if item.gone_at is None}
+        assert metered == metered_of(world, record.subscription_id), told
+        assert (record.scheduled_plan_id, record.scheduled_at) == planned_of(world, record.subscription_id), told
+        if town.law.entitles:
+            assert record.entitlements == entitlements_of(world, buyer.stripe_customer_id or ""), told
+
+
+async def _check_cached(town: Town, buyer: Buyer, blob: bytes | None) -> None:
+    """The cache has what the ledger has. It may have nothing only of whom it forgot, and who has not changed since."""
+    known = await town.ledger.load_account(buyer.customer_id)
+    assert known is not None
+    if blob is None:
+        assert town.calling.forgotten.get(buyer.customer_id) == known.version, f"not in the cache: {town.told(buyer)}"
+    else:
+        assert decode_account(blob) == known, town.told(buyer)
+
+
+async def recorded(town: Town) -> dict[str, Account]:
+    """Every account as the ledger has it, as far as access goes."""
+    of_subscriptions = select(SUBSCRIPTIONS.c.customer_id, *SUBSCRIPTION_COLUMNS)
+    of_grants = select(TIER_GRANTS.c.customer_id, *TIER_GRANT_COLUMNS)
+    async with town.ledger._database.reading() as connection:
+        subscriptions = {
+            row["customer_id"]: read_subscription(row)
+            for row in (await connection.execute(of_subscriptions)).mappings().all()
+        }
+        grants = {
+            row["customer_id"]: read_tier_grant(row) for row in (await connection.execute(of_grants)).mappings().all()
+        }
+    return {
+        one.customer_id: Account(
+            customer_id=one.customer_id,
+            user_id="",
+            version=1,
+            created_at=0,
+            subscription=subscriptions.get(one.customer_id),
+            tier_grant=grants.get(one.customer_id),
+        )
+        for one in town.buyers
+    }
+
+
+def granted_to(town: Town, account: Account, now: float) -> str:
+    """The name of a tier, or why there is none."""
+    access = decide_access(account, town.policy, now)
+    return f"refused: {access.refusal}" if access.tier is None else access.tier.name
+
+
+def _terms(account: Account) -> tuple[str, int] | None:
+    grant = account.tier_grant
+    return None if grant is None else (grant.tier, grant.ends_at)

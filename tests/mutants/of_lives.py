@@ -1,0 +1,39 @@
+"""Faults that lives meet: under the law of another seller, and in what several things make of a customer together."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_TOWN = "tests/lives/test_lives.py::test_a_town_full_of_lives_ends_as_stripe_says"
+_SMALL = "tests/lives/test_lives.py::test_a_small_town_under_another_law_ends_as_stripe_says"
+
+MUTANTS = (
+    Mutant(
+        "what the cache never had is not brought there",
+        "gateway/ledger/customers.py",
+        "            .where(CUSTOMERS.c.published_version < CUSTOMERS.c.version, CUSTOMERS",
+        "            .where(CUSTOMERS.c.published_version.between(1, CUSTOMERS.c.version - 1), CUSTOMERS",
+        (f"{_SMALL}[strict]",),
+    ),
+    Mutant(
+        "what a policy refuses at once is kept for good",
+        "gateway/core/access.py",
+        "    return None if rule.keep_s is None else since + rule.keep_s\n",
+        "    return since + rule.keep_s if rule.keep_s else None\n",
+        (f"{_SMALL}[strict]",),
+    ),
+    Mutant(
+        "what Stripe entitles to is not recorded",
+        "gateway/sync/facts.py",
+        "    if policy.entitlements and facts.subscriptions:\n",
+        "    if False:\n",
+        (f"{_SMALL}[lenient]",),
+    ),
+    Mutant(
+        "a tier by hand does not end",
+        "gateway/core/tier_grant.py",
+        "    if now >= grant.ends_at or",
+        "    if",
+        (f"{_SMALL}[strict]", _TOWN),
+    ),
+)
