@@ -17,6 +17,7 @@ import pytest
 
 from gateway.app import open_runtime
 from gateway.cache import CacheUnavailable
+from gateway.clock import write_clock_offset
 from gateway.installation import InstallationChanged
 from gateway.settings import load_settings
 from gateway.web.billing_watch import watch_billing
@@ -136,3 +137,49 @@ async def test_the_seller_is_told_of_each_hour_in_which_events_died(monkeypatch)
         await watch_billing(runtime)  # no news
         told = [json.loads(alert.body)["data"] for alert in await ledger.list_alerts()]
         assert sorted((one["dead"], one["newest_id"]) for one in told) == [(1, "evt_2"), (2, "evt_1")]
+
+
+@pytest.mark.usefixtures("settings")
+async def test_the_seller_is_told_once_a_day_that_a_customer_was_not_read_of_stripe_for_three_intervals(monkeypatch):
+    monkeypatch.setenv("TIERGATE_ALERT_URL", "http://127.0.0.1:9/hooks")
+    monkeypatch.setenv("TIERGATE_ALERT_SECRET", "whsec_" + "YSBzZWNyZXQgb2YgdHdlbnR5LWZvdXIgYg==")
+    monkeypatch.setenv("TIERGATE_RECONCILE_INTERVAL_S", "3600")
+    clock = Path.cwd() / "clock"
+    write_clock_offset(clock, 0.0)
+    monkeypatch.setenv("TIERGATE_SIMULATED_CLOCK", str(clock))
+    settings = load_settings()
+    async with open_runtime(settings) as runtime:
+        read_at = int(runtime.clock.now())
+        add_customer(settings, read_at)
+        for later_s, told in ((3_000, 0), (4 * 3600, 1), (4 * 3600 + 1, 1), (4 * 3600 + 86_400, 2)):
+            write_clock_offset(clock, float(later_s))
+            await watch_billing(runtime)
+            bodies = [json.loads(alert.body) for alert in await runtime.ledger.list_alerts()]
+            assert [body["type"] for body in bodies] == ["billing.stale"] * told
+            assert value_of(runtime, "tiergate_sync_oldest_seconds") >= later_s
+        assert {body["data"]["oldest_at"] for body in bodies} == {read_at}
+
+
+@pytest.mark.usefixtures("settings")
+async def test_metrics_count_what_reconciliations_and_sweeps_found_once():
+    async with open_runtime(load_settings()) as runtime:
+        await runtime.ledger.await_reconciliation(now=1000)
+        for drifted, swept in ((2, 3), (2, 3), (5, 4)):
+            runtime.reconciler.drifted = drifted
+            runtime.events._sweeping.found = swept
+            await watch_billing(runtime)
+            assert value_of(runtime, "tiergate_reconciliation_drift_total") == drifted
+            assert value_of(runtime, "tiergate_undelivered_events_total") == swept
+
+
+def value_of(runtime, name):
+    return runtime.metrics.registry.get_sample_value(name)
+
+
+def add_customer(settings, read_at):
+    """One that Stripe knows, read then."""
+    with contextlib.closing(sqlite3.connect(settings.ledger_dsn.removeprefix("sqlite:///"))) as ledger, ledger:
+        ledger.execute(
+            "INSERT INTO customers VALUES ('cust_1', 'u', 'cus_1', ?, 0, 1, 1, 0, 0, ?)",
+            [read_at, read_at],
+        )

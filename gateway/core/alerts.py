@@ -23,7 +23,7 @@ from gateway.core.credits import grant_field
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-_HOUR_S = 3_600
+_HOUR_S, _DAY_S = 3_600, 86_400
 
 DEFAULT_PERCENTS = (50, 80, 100)
 """If policy does not say otherwise."""
@@ -42,6 +42,9 @@ CUSTOMERS_MISSING = "billing.customers_missing"
 
 EVENTS_DEAD = "billing.events_dead"
 """Events of Stripe were given up. Never renamed."""
+
+STALE = "billing.stale"
+"""Some customer was not read of Stripe for long: reconciliations do not come through. Never renamed."""
 
 TEST = "alerts.test"
 """Type of the event that `tiergate alerts test` sends."""
@@ -124,12 +127,12 @@ class BillingAlert:
     """Something about the way from Stripe to access that somebody should look at; of no customer in particular."""
 
     kind: str
-    """`DRIFT_REPAIRED`, `CUSTOMERS_MISSING` or `EVENTS_DEAD`."""
+    """`DRIFT_REPAIRED`, `CUSTOMERS_MISSING`, `EVENTS_DEAD` or `STALE`."""
     window_starts_at: int
     """Of one kind, one alert is told for each of these."""
     data: tuple[tuple[str, str | int], ...]
     used: int
-    """How many customers or events."""
+    """How many customers, events or seconds."""
     at: int
     """When it was seen."""
     customer_id: str = ""
@@ -175,6 +178,17 @@ def events_dead(*, dead: int, newest_type: str, newest_id: str, died_at: int, at
         window_starts_at=died_at - died_at % _HOUR_S,
         data=(("dead", dead), ("newest_type", newest_type), ("newest_id", newest_id), ("died_at", died_at)),
         used=dead,
+        at=at,
+    )
+
+
+def stale(*, oldest_at: int, expected_s: int, at: int) -> BillingAlert:
+    """A customer was last read so long ago that it should have been several times since. Told once a day (UTC)."""
+    return BillingAlert(
+        kind=STALE,
+        window_starts_at=at - at % _DAY_S,
+        data=(("oldest_at", oldest_at), ("oldest_s", at - oldest_at), ("expected_s", expected_s)),
+        used=at - oldest_at,
         at=at,
     )
 

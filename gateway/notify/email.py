@@ -96,6 +96,12 @@ _DEAD_WORDS = (
     " until somebody acts: `tiergate events list --status dead` says why, `tiergate events replay` tries again."
 )
 
+_STALE_WORDS = (
+    "Some customer was last read of Stripe at {oldest}; a reconciliation reads everybody every {expected_s:,} seconds."
+    " What changed at Stripe since, and was not told by an event, has no effect: see `tiergate doctor`, and"
+    " `tiergate sync --all`, which says what fails."
+)
+
 
 def write_message(event_id: str, event: dict[str, Any], *, sender: str, to: tuple[str, ...]) -> EmailMessage:
     """One event for people, with the event itself below."""
@@ -115,14 +121,8 @@ def _words(event: dict[str, Any]) -> tuple[str, str]:
     data = event["data"]
     if event["type"] == CREDITS_REACHED:
         return _credit_words(data)
-    if event["type"] == DRIFT_REPAIRED:
-        return f"Tiergate: {data['drifted']:,} customers were not as Stripe had them", _DRIFT_WORDS.format(**data)
-    if event["type"] == CUSTOMERS_MISSING:
-        return f"Tiergate: Stripe does not have {data['held']:,} customers; they keep their access", (
-            _MISSING_WORDS.format(**data)
-        )
-    if event["type"] == EVENTS_DEAD:
-        return f"Tiergate: {data['dead']:,} events of Stripe were given up", _DEAD_WORDS.format(**data)
+    if event["type"].startswith("billing."):
+        return _billing_words(event["type"], data)
     if event["type"] != THRESHOLD_REACHED:
         return "Tiergate: a test", "This is a test. Alerts of your gateway reach you on this way."
     whose = f"{data['user_id']} (customer {data['customer_id']})"
@@ -133,6 +133,19 @@ def _words(event: dict[str, Any]) -> tuple[str, str]:
         f"{of_key} of tier {data['tier']!r}. The count starts again at {ends}."
     )
     return f"{data['user_id']}: {data['percent']} % of {data['limit_name']} used", text
+
+
+def _billing_words(kind: str, data: dict[str, Any]) -> tuple[str, str]:
+    if kind == DRIFT_REPAIRED:
+        return f"Tiergate: {data['drifted']:,} customers were not as Stripe had them", _DRIFT_WORDS.format(**data)
+    if kind == CUSTOMERS_MISSING:
+        return f"Tiergate: Stripe does not have {data['held']:,} customers; they keep their access", (
+            _MISSING_WORDS.format(**data)
+        )
+    if kind == EVENTS_DEAD:
+        return f"Tiergate: {data['dead']:,} events of Stripe were given up", _DEAD_WORDS.format(**data)
+    oldest = _instant_words(data["oldest_at"])
+    return "Tiergate: customers were not read of Stripe for long", _STALE_WORDS.format(oldest=oldest, **data)
 
 
 def _credit_words(data: dict[str, Any]) -> tuple[str, str]:

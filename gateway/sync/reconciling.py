@@ -78,6 +78,11 @@ class Reconciler:
         self.drifted = 0
         """Customers that this process found not to be as Stripe had them."""
 
+    @property
+    def interval_s(self) -> int:
+        """Seconds between two reconciliations; 0: there is none by itself."""
+        return self._schedule.interval_s
+
     async def run_if_due(self) -> SyncReport | None:
         """Reconcile if it is time to, or if another broke off; None if not.
 

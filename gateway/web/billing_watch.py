@@ -1,17 +1,20 @@
-"""Is what customers may do in step with Stripe, and is it the ledger's account? Gauges, and an alert of dead events."""
+"""Is what customers may do in step with Stripe, and is it the ledger's account? Gauges, and alerts if not."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.core.alerts import events_dead
+from gateway.core.alerts import events_dead, stale
 
 if TYPE_CHECKING:
     from gateway.web.runtime import Runtime
 
+_STALE_INTERVALS = 3
+"""One reconciliation may be under way, and one may have failed."""
+
 
 async def watch_billing(runtime: Runtime) -> None:
-    """Refresh the gauges, and tell the seller once for each hour in which events died.
+    """Refresh the gauges, and tell the seller of each hour in which events died, and each day on which reads are old.
 
     Raises:
         LedgerUnavailable: They stay as they were.
@@ -24,6 +27,8 @@ async def watch_billing(runtime: Runtime) -> None:
     metrics.oldest_sync_seconds.set(0 if oldest_at is None else max(0, now - oldest_at))
     metrics.reconciled_at.set(0 if row is None else row.finished_at or 0)
     await _tell_of_dead_events(runtime, now)
+    if oldest_at is not None:
+        await _tell_if_stale(runtime, oldest_at, now)
     await runtime.sync.account.look()
     metrics.account_wrong.set(runtime.sync.account.trouble is not None)
 
@@ -42,3 +47,9 @@ async def _tell_of_dead_events(runtime: Runtime, now: int) -> None:
         at=now,
     )
     await runtime.ledger.record_alert(alert, channels)
+
+
+async def _tell_if_stale(runtime: Runtime, oldest_at: int, now: int) -> None:
+    interval_s, channels = runtime.reconciler.interval_s, runtime.reconciler.channels
+    if channels and interval_s and now - oldest_at > _STALE_INTERVALS * interval_s:
+        await runtime.ledger.record_alert(stale(oldest_at=oldest_at, expected_s=interval_s, at=now), channels)

@@ -23,6 +23,14 @@ def test_a_mix_that_asks_stripe_faster_than_it_may_fails(mix, most):
     assert not passes(mix, sample(in_a_second=most + 2))
 
 
+def test_one_answer_in_fifty_that_takes_too_long_fails():
+    slow = sample(in_a_second=1)
+    slow.answers.taken_ms[:] = [1.0] * 98 + [60.0] * 2
+    assert not passes(OF_DEFAULT, slow)
+    slow.answers.taken_ms[:] = [1.0] * 98 + [49.0] * 2
+    assert passes(OF_DEFAULT, slow)
+
+
 def test_a_lost_or_refused_event_fails():
     assert not passes(OF_DEFAULT, sample(in_a_second=1, lost=1))
     assert not passes(OF_DEFAULT, sample(in_a_second=1, status=503))

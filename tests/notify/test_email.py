@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from gateway.core.alerts import CreditAlert, QuotaAlert, alert_body, drift_repaired, events_dead, trial_body
+from gateway.core.alerts import CreditAlert, QuotaAlert, alert_body, drift_repaired, events_dead, stale, trial_body
 from gateway.notify import EmailChannel, NotTaken
 from gateway.notify import MailServer as Place
 from gateway.notify.email import write_message
@@ -151,8 +151,13 @@ async def test_a_name_with_a_line_end_makes_no_header(tmp_path):
             "Tiergate: 2 events of Stripe were given up",
             "the newest is evt_1 (invoice.paid)",
         ),
+        (
+            stale(oldest_at=0, expected_s=86_400, at=400_000),
+            "Tiergate: customers were not read of Stripe for long",
+            "everybody every 86,400 seconds",
+        ),
     ],
-    ids=["drift", "dead events"],
+    ids=["drift", "dead events", "stale"],
 )
 def test_an_alert_about_billing_says_what_to_look_at(alert, subject, words):
     event = json.loads(alert_body(alert))
