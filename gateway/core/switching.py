@@ -71,7 +71,9 @@ def direction_of(before: Rung, after: Rung) -> Direction:
         return "upgrade" if after.rank > before.rank else "downgrade"
     if _days(before) != _days(after):
         return "upgrade" if _days(after) > _days(before) else "downgrade"
-    return "downgrade" if (after.amount or 0) < (before.amount or 0) else "upgrade"
+    if before.amount is None or after.amount is None:
+        return "upgrade"
+    return "downgrade" if after.amount < before.amount else "upgrade"
 
 
 def _days(rung: Rung) -> int:

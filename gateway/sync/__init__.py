@@ -15,7 +15,9 @@ from __future__ import annotations
 from gateway.sync.account import LedgerAccount
 from gateway.sync.arriving import Arrival, Arrivals
 from gateway.sync.change_values import (
+    ChangePlanned,
     ChangeTimeRefused,
+    CollectionPaused,
     NoSubscription,
     PlanChanged,
     PlanPreview,
@@ -42,7 +44,9 @@ __all__ = [
     "Arrivals",
     "Cause",
     "ChangeInProgress",
+    "ChangePlanned",
     "ChangeTimeRefused",
+    "CollectionPaused",
     "Comparing",
     "Comparison",
     "Difference",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from gateway.core.billing_facts import PriceTerms, ScheduleFacts
 from gateway.core.policy import Plan, Policy
+from gateway.core.projection import Candidate
 from gateway.core.switching import Direction, Rung, When
-from gateway.sync.change_values import ChangeTimeRefused, SubscriptionScheduled
+from gateway.sync.change_values import ChangePlanned, ChangeTimeRefused, SubscriptionScheduled
 
 
 def touchable(schedule: ScheduleFacts | None) -> ScheduleFacts | None:
@@ -28,6 +29,26 @@ def touchable(schedule: ScheduleFacts | None) -> ScheduleFacts | None:
             "provider of this API."
         )
     return schedule
+
+
+def refuse_beside_planned(current: Candidate) -> None:
+    """Only with a plan's name can seats and add-ons be changed while a change to another plan is planned.
+
+    Without one, nobody could tell of which plan they are to be, and a planned change would be taken back unsaid.
+
+    Raises:
+        ChangePlanned: One is.
+    """
+    record, schedule = current.record, current.facts.schedule
+    if schedule is None or not schedule.is_ours or record.scheduled_at is None:
+        return
+    if record.scheduled_plan_id == record.plan_id:
+        return
+    planned = "another plan" if record.scheduled_plan_id is None else f"the plan {record.scheduled_plan_id!r}"
+    raise ChangePlanned(
+        f"A change to {planned} is planned, and a change of seats or add-ons would take its place. Take it back first, "
+        "or name the plan that they are for."
+    )
 
 
 def time_of(policy: Policy, direction: Direction, asked: When | None) -> When:

@@ -40,6 +40,18 @@ class SubscriptionScheduled(Denied):
     code = "subscription-scheduled"
 
 
+class ChangePlanned(Denied):
+    """What is asked for beside the plan would take the place of a change to another plan, which it does not name."""
+
+    code = "change-planned"
+
+
+class CollectionPaused(Denied):
+    """The seller has paused the payments of the subscription, so nothing more of it is sold."""
+
+    code = "collection-paused"
+
+
 class PortalCannotChange(Denied):
     """Stripe's portal changes no subscription of several items; we do."""
 

@@ -233,13 +233,11 @@ class PlanChanges:
         is_it = pending is not None and wish.leads_to(pending.items, also_removes=False)
         if pending is not None and is_it and wish.direction != "same" and gone == set(pending.gives_up):
             return ChangeResult(is_pending=True, payment_url=pending.payment_url)
-        if wish.direction == "same":
-            await self._forget_planned_before(wish.current.facts)
-            await self._forget(wish.current.facts)
-            if not wish.change.adds and not gone:
-                return _NOTHING_WAITS
-            return await changes.apply(wish.change)  # its prices of overage are not the plan's
         facts = wish.current.facts
+        if wish.direction == "same" and not wish.change.adds and not gone:
+            await self._forget_planned_before(facts)
+            await self._forget(facts)
+            return _NOTHING_WAITS
         is_noted = await self._remember_planned(wish.current)
         await self._forget(facts)
         return await changes.apply(replace(wish.change, replaces_planned=is_noted))

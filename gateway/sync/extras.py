@@ -37,6 +37,8 @@ class ExtrasChange:
     added: tuple[AddOn, ...]
     removed: tuple[tuple[str, str], ...]
     """Items of add-ons that go, each with its price."""
+    adds_more: bool
+    """Seats or an add-on come, whatever goes."""
     direction: Direction
     """`same`: nothing changes beside the plan. Where anything is given up it is a downgrade, whatever comes beside
     it: or a trifle that is added would turn a downgrade into an upgrade, and its credit be had at once. What
@@ -65,12 +67,13 @@ def extras_change(policy: Policy, plan: Plan, current: Candidate, order: ExtrasO
         added = check_purchase(policy, plan, Extras(add_ons=fresh)).add_ons
         gone = [item for name, item in there.items() if name not in order.add_ons]
         removed = tuple((item.item_id, item.price_id) for item in gone)
+    adds_more = seats > keepable or bool(added)
     direction: Direction = "same"
     if seats < keepable or removed:
         direction = "downgrade"
-    elif seats > keepable or added:
+    elif adds_more:
         direction = "upgrade"
-    return ExtrasChange(quantity=seats, added=added, removed=removed, direction=direction)
+    return ExtrasChange(quantity=seats, added=added, removed=removed, adds_more=adds_more, direction=direction)
 
 
 def _seats(policy: Policy, plan: Plan, quantity: int, asked: int | None) -> int:

@@ -23,6 +23,7 @@ from gateway.sync.change_values import (
     no_plan_words,
 )
 from gateway.sync.customers import Sync
+from gateway.sync.refusing_more import refuse_more
 from gateway.sync.unpaid import refuse_unpaid
 
 
@@ -41,6 +42,7 @@ async def portal_flow(
     Raises:
         UnknownPlan: Policy sells no such plan.
         NoSubscription, SubscriptionEnding, SubscriptionScheduled, PaymentRequired: It cannot be done.
+        AccountSuspended, CollectionPaused: It could take more, and nothing more is sold.
         PortalCannotChange: It can be done here, and not in the portal.
         BillingUnavailable, BillingRefused, CustomerUnknown, LedgerUnavailable: Nobody can say.
     """
@@ -58,6 +60,7 @@ async def portal_flow(
     if name == "subscription_cancel":
         return PortalFlow(name=name, done_url=done_url, subscription_id=subscription_id)
     refuse_unpaid(current)
+    await refuse_more(sync.ledger, customer_id, current)
     if status not in GOOD_STATUSES:
         raise PaymentRequired(
             "A payment is due on the subscription; pay it before changing the plan.",

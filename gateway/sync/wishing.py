@@ -14,12 +14,13 @@ from gateway.core.policy import Plan, Policy
 from gateway.core.projection import Candidate
 from gateway.core.switching import When, direction_of
 from gateway.sync.beside import add_ons_beside, overage_beside, overage_to_go
-from gateway.sync.change_rules import rung_of, time_of, touchable
+from gateway.sync.change_rules import refuse_beside_planned, rung_of, time_of, touchable
 from gateway.sync.change_values import NoSubscription, SubscriptionEnding, UnknownPlan, no_plan_words
 from gateway.sync.customers import Sync
 from gateway.sync.extras import ExtrasOrder, extras_change
 from gateway.sync.given_up import metered_of
 from gateway.sync.paying import is_billed_at_once, waits_for_payment
+from gateway.sync.refusing_more import refuse_more
 from gateway.sync.trials import ends_trial
 from gateway.sync.unpaid import refuse_owing
 from gateway.sync.wish import Wish
@@ -41,6 +42,8 @@ async def wish_for(
     Raises:
         UnknownPlan, SeatsNotSold, AddOnNotSold, ChangeTimeRefused: It is not offered.
         NoSubscription, SubscriptionEnding, SubscriptionScheduled, PaymentRequired: It cannot be made.
+        ChangePlanned: It names no plan, and another one is planned.
+        AccountSuspended, CollectionPaused: Nothing more is sold.
         BillingUnavailable, BillingRefused, CustomerUnknown, LedgerUnavailable: Nobody can say.
     """
     policy, changes = sync.policy, sync.billing.changes
@@ -48,18 +51,27 @@ async def wish_for(
         raise UnknownPlan(no_plan_words(plan_id))
     current, item = await _changeable(sync, customer_id)
     plan = _plan_of(policy, current, plan_id)
+    if plan_id is None:
+        refuse_beside_planned(current)
     beside = extras_change(policy, plan, current, extras)
     price: PriceTerms = item if plan == current.plan else await changes.fetch_price(plan)
     way = direction_of(rung_of(item, current.plan, policy), rung_of(price, plan, policy))
     direction = beside.direction if way == "same" or beside.direction == "downgrade" else way
     when = time_of(policy, direction, when)
-    is_now = when == "now" and direction != "same"
-    means = await changes.fetch_means(current.record.subscription_id) if is_now else None
-    ends = is_now and ends_trial(current, plan, way, beside, means)
-    is_trial = current.record.status == "trialing"
-    is_billed = ends if is_trial else is_billed_at_once(item, price, policy.switching.proration)
+    if beside.adds_more or "upgrade" in {way, direction}:
+        await refuse_more(sync.ledger, customer_id, current)
     wanted = await overage_beside(changes.sales, policy, plan, price, current)
     carried = {one.price_id for one in current.facts.items if one.is_metered}
+    adds = (
+        *await add_ons_beside(changes.sales, plan, price, beside.added),
+        *(price_id for price_id in wanted if price_id not in carried),
+    )
+    removes = beside.removed + await overage_to_go(changes.sales, policy, current, wanted)
+    is_sent_now = when == "now" and (direction != "same" or bool(adds or removes))
+    means = await changes.fetch_means(current.record.subscription_id) if is_sent_now else None
+    ends = is_sent_now and ends_trial(current, plan, way, beside, means)
+    is_trial = current.record.status == "trialing"
+    is_billed = ends if is_trial else is_billed_at_once(item, price, policy.switching.proration)
     change = PlanChange(
         subscription_id=current.record.subscription_id,
         item_id=item.item_id,
@@ -70,11 +82,8 @@ async def wish_for(
         waits=waits_for_payment(current, means, asks_at_once=is_billed and "upgrade" in {way, direction}),
         ends_trial=ends,
         quantity=beside.quantity if beside.quantity != item.quantity else None,
-        adds=(
-            *await add_ons_beside(changes.sales, plan, price, beside.added),
-            *(price_id for price_id in wanted if price_id not in carried),
-        ),
-        removes=beside.removed + await overage_to_go(changes.sales, policy, current, wanted),
+        adds=adds,
+        removes=removes,
         metered=metered_of(current.facts),
         takes_back=bool(current.facts.given_up),
     )

@@ -20,6 +20,8 @@ class PlannedChange:
 
     plan: str
     at: Moment | None
+    is_other_plan: bool
+    """Nothing beside the plan is changed until it is made or taken back."""
     beside: str
     """Seats and add-ons that there will be, where they are not as they are: ` with 2 seats, A parcel`."""
 
@@ -40,6 +42,7 @@ def planned_change(subscription: Subscription | None, policy: Policy, now: float
     return PlannedChange(
         plan="another plan" if plan is None else plan.title,
         at=moment(subscription.scheduled_at),
+        is_other_plan=subscription.scheduled_plan_id != subscription.plan_id,
         beside=_beside(subscription, policy),
     )
 

@@ -289,6 +289,17 @@ TABLE: dict[str, Kind] = {
         title="Somebody else planned a change of the subscription",
         advice="Take it back in the billing portal under 'links.billing', or ask the provider of this API.",
     ),
+    "change-planned": Kind(
+        status=409,
+        title="A change to another plan is planned",
+        advice="Take it back with 'DELETE subscription/change', or on the account page under 'links.account'; or send "
+        "'plan_id' too: of the planned plan, or of the one that there is, which takes its place.",
+    ),
+    "collection-paused": Kind(
+        status=409,
+        title="Payments for the subscription are paused",
+        advice="Ask the provider of this API; what there is stays, and less of it can be had.",
+    ),
     "change-in-progress": Kind(
         status=409,
         title="Another change is being made",

@@ -33,6 +33,7 @@ _NEXT = {
     "already-subscribed": ("billing", "account"),
     "subscription-ending": ("billing", "account"),
     "subscription-scheduled": ("billing", "account"),
+    "change-planned": ("account", "account"),
     "change-in-progress": ("billing", "account"),
     "portal-cannot-change": ("account", "account"),
 }

@@ -47,5 +47,10 @@ def test_whoever_has_a_price_that_grants_no_tier_goes_up_to_any_that_does() -> N
     assert direction_of(replace(PRO, rank=-1), replace(OTHER, rank=0)) == "upgrade"
 
 
-def test_an_interval_or_an_amount_that_is_not_known_counts_as_nothing() -> None:
+def test_what_cannot_be_told_is_an_upgrade() -> None:
     assert direction_of(replace(PRO, interval=None, amount=None), replace(OTHER, amount=None)) == "upgrade"
+
+
+def test_between_one_amount_and_a_price_with_tiers_every_change_is_an_upgrade() -> None:
+    assert direction_of(PRO, replace(OTHER, amount=None)) == "upgrade"
+    assert direction_of(replace(PRO, amount=None), OTHER) == "upgrade"

@@ -28,4 +28,25 @@ MUTANTS = (
         "]",
         ("tests/billing/test_other_products.py",),
     ),
+    Mutant(
+        "more is sold while collection is paused",
+        "gateway/sync/refusing_more.py",
+        "if current.facts.paused_collection is not None:",
+        "if False:",
+        ("tests/billing/test_nothing_more.py",),
+    ),
+    Mutant(
+        "another add-on is sold while collection is paused, if something else is given up with it",
+        _WISHING,
+        'if beside.adds_more or "upgrade" in {way, direction}:',
+        'if direction == "upgrade":',
+        ("tests/billing/test_nothing_more.py",),
+    ),
+    Mutant(
+        "means of payment are not read for the plan that there is",
+        _WISHING,
+        'when == "now" and (direction != "same" or bool(adds or removes))',
+        'when == "now" and direction != "same"',
+        ("tests/billing/test_own_plan_again.py",),
+    ),
 )

@@ -204,3 +204,19 @@ def test_what_a_subscriber_chooses_on_the_pricing_page_is_what_the_change_is_abo
         assert words in page, words
     confirmed(browser, page)
     assert bought(client) == ("team", 4, ["parcel", "sign"])
+
+
+def test_while_another_plan_is_planned_the_form_is_away_and_says_what_to_do(buyer):
+    client, browser = buyer(seats=3)
+    confirmed(browser, browser.get(CHANGE, params={"plan_id": "company"}).text)
+    page = browser.get(CHANGE, params={"plan_id": "team", "when": "period-end"}).text
+    assert confirmed(browser, page).headers["location"] == f"{ACCOUNT}?done=planned"
+    page = browser.get(ACCOUNT).text
+    assert 'name="extras"' not in page
+    assert "Seats and add-ons can be changed when the change to Team is made" in page
+    refused = browser.post(CHANGE, data={"extras": "yes", "seats": "7"})
+    assert (refused.status_code, "change to the plan" in refused.text) == (409, True)
+    answer = client.post("/api/v1/subscription/change", json={"seats": 7, "preview": False})
+    assert (answer.status_code, answer.json()["code"]) == (409, "change-planned")
+    browser.post(f"{CHANGE}/keep")
+    assert 'name="extras"' in browser.get(ACCOUNT).text

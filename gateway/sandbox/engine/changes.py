@@ -239,7 +239,7 @@ def apply_change(world: World, subscription: Subscription, change: Change) -> Su
         current = world.subscription(subscription.id)
         change_subscription(world, _carried_out(world, current, planned))
     refusal: CardRefused | None = None
-    if change.payment_behavior != "default_incomplete":
+    if change.payment_behavior != "default_incomplete" and world.invoice(invoice.id).status == "open":
         refusal = collect(world, invoice.id)
     if refusal is not None and change.payment_behavior == "error_if_incomplete":
         raise refusal

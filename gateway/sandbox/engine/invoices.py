@@ -194,8 +194,31 @@ def stop_collecting(world: World, subscription_id: str) -> None:
 
 
 def bill_now(world: World, subscription: Subscription, lines: tuple[InvoiceLine, ...], *, reason: str) -> Invoice:
-    """Draft and finalize at once, and make it the subscription's latest invoice. Nothing is collected yet."""
-    invoice = draft(world, subscription, lines, reason=reason)
+    """Draft and finalize at once, and make it the subscription's latest invoice. Nothing is collected yet.
+
+    While collection is paused it stays a draft, or is set aside, like every invoice of that time.
+    """
+    is_kept = subscription.pause_behavior == "keep_as_draft"
+    invoice = draft(world, subscription, lines, reason=reason, auto_advance=not is_kept)
     current = world.subscription(subscription.id)
     change_subscription(world, replace(current, latest_invoice_id=invoice.id))
-    return finalize(world, invoice.id)
+    if is_kept:
+        return invoice
+    finalize(world, invoice.id)
+    set_aside(world, invoice.id)
+    return world.invoice(invoice.id)
+
+
+def set_aside(world: World, invoice_id: str) -> bool:
+    """What becomes of an open invoice while collection is paused. Source: https://docs.stripe.com/billing/subscriptions/pause-payment.
+
+    Returns:
+        Whether there is nothing to collect.
+    """
+    invoice = world.invoice(invoice_id)
+    behavior = world.subscription(invoice.subscription_id).pause_behavior
+    if invoice.status == "open" and behavior == "void":
+        void(world, invoice_id)
+    elif invoice.status == "open" and behavior == "mark_uncollectible":
+        mark_uncollectible(world, invoice_id)
+    return world.invoice(invoice_id).status != "open"

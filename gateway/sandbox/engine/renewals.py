@@ -10,7 +10,7 @@ from gateway.sandbox.engine.invoices import (
     collect,
     draft,
     finalize,
-    mark_uncollectible,
+    set_aside,
     stop_collecting,
     void,
 )
@@ -130,10 +130,5 @@ def invoice_falls_due(world: World, invoice_id: str) -> None:
         return
     if invoice.status == "draft":
         finalize(world, invoice_id)
-    behavior = world.subscription(invoice.subscription_id).pause_behavior
-    if behavior == "void":
-        void(world, invoice_id)
-    elif behavior == "mark_uncollectible":
-        mark_uncollectible(world, invoice_id)
-    else:
+    if not set_aside(world, invoice_id):
         collect(world, invoice_id)

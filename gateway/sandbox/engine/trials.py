@@ -55,7 +55,7 @@ def resume(world: World, subscription_id: str) -> Subscription:
     lines = tuple(full_line(world, resumed, item) for item in licensed(world, items))
     change_subscription(world, resumed)
     invoice = bill_now(world, resumed, lines, reason="subscription_cycle")
-    refusal = collect(world, invoice.id)
+    refusal = collect(world, invoice.id) if invoice.status == "open" else None
     if refusal is not None:
         raise Refused(refusal.message)
     active = replace(world.subscription(subscription_id), status="active")
