@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.billing import check_rhythm
+from gateway.core.item_map import add_on_of_item
 from gateway.core.metered_items import find_metered, metered_beside, meters_reported_to
+from gateway.core.purchase import AddOnNotSold
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -70,6 +72,34 @@ async def add_ons_beside(sales: Sales, plan: Plan, own: PriceTerms, added: Itera
         BillingRefused, BillingUnavailable: As `overage_beside`.
     """
     return [(await sales.add_on(plan, own, add_on)).price_id for add_on in added]
+
+
+def check_stay(policy: Policy, plan: Plan, own: PriceTerms, current: Candidate, gone: Collection[str]) -> None:
+    """Refuse a change of interval that leaves an add-on beside the plan at the old one.
+
+    It could not be given up before the plan's period ends, and Stripe lets it stand there in its flexible billing mode
+    only. What stands so already is left alone.
+
+    Args:
+        policy: Knows add-ons.
+        plan: To change to.
+        own: Its price.
+        current: The subscription.
+        gone: Ids of the items that go.
+
+    Raises:
+        AddOnNotSold: It says which one to give up.
+    """
+    wanted, item = (own.interval, own.interval_count), current.item
+    if item is None or (item.interval, item.interval_count) == wanted:
+        return
+    for one in current.facts.items:
+        name = add_on_of_item(one, policy, current.record)
+        if name is not None and one.item_id not in gone and (one.interval, one.interval_count) != wanted:
+            raise AddOnNotSold(
+                f"The add-on {name!r} is paid at another interval than the plan {plan.plan_id!r}: give it up with the"
+                " change (name the add-ons that are to stay)."
+            )
 
 
 async def _price_id(sales: Sales, plan: Plan, own: PriceTerms, current: Candidate, sold: MeteredPrice) -> str:

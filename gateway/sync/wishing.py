@@ -13,7 +13,7 @@ from gateway.core.plan_map import GOOD_STATUSES
 from gateway.core.policy import Plan, Policy
 from gateway.core.projection import Candidate
 from gateway.core.switching import When, direction_of
-from gateway.sync.beside import add_ons_beside, overage_beside, overage_to_go
+from gateway.sync.beside import add_ons_beside, check_stay, overage_beside, overage_to_go
 from gateway.sync.change_rules import refuse_beside_planned, rung_of, time_of, touchable
 from gateway.sync.change_values import NoSubscription, SubscriptionEnding, UnknownPlan, no_plan_words
 from gateway.sync.customers import Sync
@@ -55,6 +55,7 @@ async def wish_for(
         refuse_beside_planned(current)
     beside = extras_change(policy, plan, current, extras)
     price: PriceTerms = item if plan == current.plan else await changes.fetch_price(plan)
+    check_stay(policy, plan, price, current, {item_id for item_id, _ in beside.removed})
     way = direction_of(rung_of(item, current.plan, policy), rung_of(price, plan, policy))
     direction = beside.direction if way == "same" or beside.direction == "downgrade" else way
     when = time_of(policy, direction, when)

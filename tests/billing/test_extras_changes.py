@@ -211,3 +211,18 @@ async def test_without_a_subscription_there_are_no_seats_to_change(shop: Any) ->
     customer_id = await shop.new_customer()
     with pytest.raises(NoSubscription):
         await (await changes_of(shop)).apply(customer_id, None, actor="customer", extras=ExtrasOrder(seats=2))
+
+
+async def test_no_add_on_is_left_at_another_interval_than_the_plan(shop: Any) -> None:
+    """Stripe may refuse it, and it could not be given up before the year is over."""
+    changes = await changes_of(shop, "now")
+    plans = {name: replace(plan, add_ons=("extra",)) for name, plan in shop.sync.policy.plans.items()}
+    shop.sync._policy.current = replace(shop.sync.policy, plans=plans)
+    customer_id = await shop.buyer("pro-monthly")
+    await changes.apply(customer_id, None, actor="customer", extras=ExtrasOrder(add_ons=("extra",)))
+    for ask in (changes.preview(customer_id, "pro-yearly"), changes.apply(customer_id, "pro-yearly", actor="customer")):
+        with pytest.raises(AddOnNotSold, match=r"'extra' is paid at another interval .* give it up with the change"):
+            await ask
+    assert (await bought(shop, customer_id))[0] == "pro-monthly"
+    await changes.apply(customer_id, "pro-yearly", actor="customer", extras=ExtrasOrder(add_ons=()))
+    assert await bought(shop, customer_id) == ("pro-yearly", 1, ())

@@ -118,12 +118,15 @@ async def test_an_add_on_dropped_with_a_change_that_waits_goes_when_that_is_paid
 
 async def test_what_waits_and_keeps_an_add_on_is_no_answer_to_an_order_that_drops_it(shop: Any) -> None:
     customer_id = await shop.buyer("pro-monthly", FAILS_LATER)
-    changes = await changes_of(shop)
-    await changes.apply(customer_id, None, actor="customer", extras=ExtrasOrder(add_ons=("extra",)))
-    await changes.apply(customer_id, "pro-yearly", actor="customer")
-    await changes.apply(customer_id, "pro-yearly", actor="customer", when="now", extras=ExtrasOrder(add_ons=()))
+    changes = await changes_of(shop, proration="now")
+    await seller_adds(shop, customer_id, "gone_extra")
+    await half_a_period_later(shop, customer_id)
+    kept = await changes.apply(customer_id, "enterprise-monthly", actor="customer")
+    order = ExtrasOrder(add_ons=())
+    dropped = await changes.apply(customer_id, "enterprise-monthly", actor="customer", when="now", extras=order)
+    assert (kept.result.is_pending, dropped.result.is_pending) == (True, True)
     await mend_card(shop, customer_id)
-    assert set(await items(shop, customer_id)) == {"pro_yearly", "pro_overage_yearly"}
+    assert set(await items(shop, customer_id)) == {"enterprise_monthly", "enterprise_overage"}
 
 
 async def test_a_change_that_is_given_up_gives_up_no_item(shop: Any) -> None:
