@@ -260,10 +260,8 @@ class Checkouts:
 
     async def _make_stripe_customer(self, row: CustomerRow, *, instead_of: str | None = None) -> str:
         made = await self._billing.create_customer(row.customer_id, row.user_id, instead_of=instead_of)
-        now = int(self._clock.now())
-        by = None
-        if instead_of is not None:
-            by = Binding(now=now, actor="checkout", because=f"Stripe does not have {instead_of} any more")
+        because = "first checkout" if instead_of is None else f"Stripe does not have {instead_of} any more"
+        by = Binding(now=int(self._clock.now()), actor="checkout", because=because)
         return await self._ledger.bind_stripe_customer(row.customer_id, made, instead_of=instead_of, by=by)
 
     async def _begin(self, row: CustomerRow, purchase: Purchase, stripe_customer_id: str) -> CheckoutLink | None:

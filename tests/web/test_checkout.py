@@ -35,6 +35,18 @@ def test_a_double_click_on_two_workers_makes_one_customer(gateway, second_gatewa
     assert stripe_customers(sandbox, found[0]["customer_id"]) == [found[0]["stripe_customer_id"]]
 
 
+def test_the_first_checkout_leaves_one_row_that_says_which_stripe_customer_it_bound(gateway, second_gateway, new_user):
+    user_id = new_user()
+    clients = [gateway.server, second_gateway.server] * 2
+    with ThreadPoolExecutor(len(clients)) as pool:
+        list(pool.map(lambda client: client.post(CHECKOUT, json={**PRO, "user_id": user_id}), clients))
+    [row] = gateway.admin.get("/_tiergate/admin/customers", params={"user_id": user_id}).json()["customers"]
+    entries = gateway.admin.get("/_tiergate/admin/audit", params={"customer_id": row["customer_id"]}).json()["entries"]
+    [bound] = [entry for entry in entries if entry["action"] == "stripe-customer-bound"]
+    assert (bound["actor"], bound["because"]) == ("checkout", "first checkout")
+    assert (bound["before"], bound["after"]) == (None, {"stripe_customer_id": row["stripe_customer_id"]})
+
+
 @pytest.mark.parametrize("extra", [{"price": "price_1"}, {"amount": 1}, {"currency": "usd"}, {"line_items": []}])
 def test_nobody_brings_a_price(gateway, new_user, extra):
     answer = gateway.server.post(CHECKOUT, json={**PRO, "user_id": new_user(), **extra})
