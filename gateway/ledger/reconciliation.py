@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _NAME: Final = "customers"
 _COLUMNS: Final = tuple(column for column in RECONCILIATION.columns if column.name != "name")
-_ANEW: Final = {"cursor": "", "checked": 0, "drifted": 0, "failed": 0}
+_ANEW: Final = {"cursor": "", "checked": 0, "drifted": 0, "failed": 0, "ended": 0}
 
 
 class Reconciliation(LedgerPart):
@@ -81,6 +81,11 @@ class Reconciliation(LedgerPart):
         """Say how far it is and renew the claim. False: the claim ran out and another has it."""
         values = {"cursor": cursor, "checked": checked, "drifted": drifted, "failed": failed}
         return await self._change_claimed(worker, **values, claimed_until=now + lease_s)
+
+    @unbroken
+    async def count_ended(self, worker: str) -> bool:
+        """Write down that one more customer is about to be ended. False: the claim ran out and another has it."""
+        return await self._change_claimed(worker, ended=RECONCILIATION.c.ended + 1)
 
     @unbroken
     async def end_reconciliation(self, worker: str, *, now: int, is_complete: bool) -> bool:

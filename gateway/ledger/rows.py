@@ -225,6 +225,8 @@ class ReconciliationRow:
     drifted: int
     """Customers that were not as Stripe has them."""
     failed: int
+    ended: int
+    """Customers that Stripe does not have, and that lost what they had, or were about to."""
     finished_at: int | None
     """When the last complete one ended, also while another goes on."""
     claimed_by: str | None

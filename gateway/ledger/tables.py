@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-SCHEMA_REVISION: Final = "0020"
+SCHEMA_REVISION: Final = "0021"
 """The newest migration: what `alembic_version` holds when the tables are those below.
 
 Revisions are four digits and rise, so that one which is not known here is known to be newer.
@@ -305,6 +305,7 @@ RECONCILIATION: Final = Table(
     Column("checked", BigInteger, nullable=False),
     Column("drifted", BigInteger, nullable=False),
     Column("failed", BigInteger, nullable=False),
+    Column("ended", BigInteger, nullable=False, server_default="0"),
     _instant("finished_at", optional=True),
     Column("claimed_by", Text),
     _instant("claimed_until", optional=True),

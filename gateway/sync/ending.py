@@ -3,10 +3,15 @@
 Sellers delete customers one by one. Where many are gone at once, something else is more likely: test data that was
 wiped, a ledger of another installation, an account that was merged. Access of paying customers is worth a question
 then, and the answer is one word: `tiergate sync --all --end-missing`.
+
+The allowance is of a run, also if several read it one after the other: each that is ended is written down before, so
+that one that is broken off, however often, ends no more.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final
 
 MOST_ENDED: Final = 10
@@ -21,6 +26,28 @@ TOO_MANY_MISSING: Final = (
 """Why a read of all customers did not end everybody whom Stripe does not have."""
 
 
-def may_end(ended: int, checked: int) -> bool:
-    """Whether one more customer may lose what it has, after so many, of so many that were read."""
-    return ended < max(MOST_ENDED, MOST_SHARE * checked)
+@dataclass(slots=True, kw_only=True)
+class Allowance:
+    """What a run may end."""
+
+    checked: int = 0
+    """Customers that others have read of this run."""
+    ended: int = 0
+    """Customers that were ended of it, by whomever."""
+    count: Callable[[], Awaitable[bool]] | None = None
+    """Writes down that one more is about to be ended. False: another goes on with the run. None: nobody could."""
+
+    def is_left(self, checked: int) -> bool:
+        """Whether one more customer may lose what it has, when so many more were read."""
+        return self.ended < max(MOST_ENDED, MOST_SHARE * (self.checked + checked))
+
+    async def take(self) -> bool:
+        """Count one that is about to be ended. False: another goes on with the run, and nobody is to be ended here.
+
+        Raises:
+            LedgerUnavailable: It is not known to be counted.
+        """
+        if self.count is not None and not await self.count():
+            return False
+        self.ended += 1
+        return True

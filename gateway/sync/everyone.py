@@ -10,7 +10,7 @@ Laws:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -28,7 +28,7 @@ from gateway.ledger import CustomerRow
 from gateway.sync.changing import PlanChanges
 from gateway.sync.customers import Cause, Sync, SyncOutcome
 from gateway.sync.disputes import list_open_disputes
-from gateway.sync.ending import TOO_MANY_MISSING, may_end
+from gateway.sync.ending import TOO_MANY_MISSING, Allowance
 from gateway.sync.reporting import MAX_PER_SECOND, PAGE, Pace, SyncReport
 
 log = structlog.get_logger(__name__)
@@ -49,6 +49,7 @@ async def sync_all(
     per_second: float = MAX_PER_SECOND,
     cause: Cause = RECONCILIATION,
     keep: Callable[[SyncReport], Awaitable[bool]] | None = None,
+    allowance: Allowance | None = None,
 ) -> SyncReport:
     """Read every customer again.
 
@@ -63,11 +64,18 @@ async def sync_all(
         per_second: At most so many requests a second.
         cause: For the audit log.
         keep: Called after each page, to write down how far it is. False: another goes on with it.
+        allowance: How many may be ended, of those whom Stripe does not have. None: as of a run that begins.
 
     Returns:
         The report. `stopped_because` says whether it is complete.
     """
-    reading = _Reading(sync=sync, report=SyncReport(cursor=after), pace=Pace(per_second), cause=cause)
+    reading = _Reading(
+        sync=sync,
+        report=SyncReport(cursor=after),
+        pace=Pace(per_second),
+        cause=cause,
+        allowance=allowance or Allowance(),
+    )
     report = reading.report
     try:
         await sync.account.check()
@@ -80,9 +88,8 @@ async def sync_all(
                 report.cursor = row.customer_id
                 if progress is not None:
                     progress(report)
-            for customer_id in report.missing[gone:]:
-                await reading.end(customer_id, is_meant=ends_all)
-            if keep is not None and not await keep(report):
+            is_ours = await reading.end(report.missing[gone:], is_meant=ends_all)
+            if not is_ours or (keep is not None and not await keep(report)):
                 report.stopped_because = "another program has taken over"
                 return report
     except StripeAccountWrong as error:
@@ -104,6 +111,7 @@ class _Reading:
     report: SyncReport
     pace: Pace
     cause: Cause
+    allowance: Allowance
 
     async def note_disputes(self) -> None:
         """Find disputes whose event never came. A key that may not read them reconciles everything else."""
@@ -157,12 +165,24 @@ class _Reading:
         if is_planned:
             self.report.planned.append(customer_id)
 
-    async def end(self, customer_id: str, *, is_meant: bool) -> None:
-        """End one whom Stripe does not have. After too many, who has something to lose is held unless it is meant."""
-        if not is_meant and not may_end(self.report.ended, self.report.checked):
+    async def end(self, missing: Sequence[str], *, is_meant: bool) -> bool:
+        """End those whom Stripe does not have. After too many, who has something to lose is held unless it is meant.
+
+        Returns:
+            False if another goes on with the run; then nobody is ended here any more.
+        """
+        for customer_id in missing:
             recorded = await self.sync.ledger.load_subscription(customer_id)
-            self.report.held += recorded is not None and recorded.status != CUSTOMER_DELETED
-            return
+            if recorded is not None and recorded.status != CUSTOMER_DELETED:
+                if not is_meant and not self.allowance.is_left(self.report.checked):
+                    self.report.held += 1
+                    continue
+                if not await self.allowance.take():
+                    return False
+            await self._end(customer_id)
+        return True
+
+    async def _end(self, customer_id: str) -> None:
         await self.pace.wait()
         try:
             outcome = await self._sync(customer_id, end_if_missing=True)

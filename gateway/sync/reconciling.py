@@ -4,7 +4,7 @@ Laws:
 - one at a time: a claim in the ledger, renewed with every page, so the pace holds for all workers and commands;
 - a worker that dies leaves its claim, which runs out; another goes on behind the last page that was done;
 - a page is done when those are ended whom Stripe does not have; none is with the key of another account, and no more
-  than a small share in one run (`sync.ending`);
+  than a small share in one run, by all who go on with it together (`sync.ending`);
 - what was found and repaired is told once (`core.alerts`): somebody should know why events did not come.
 """
 
@@ -22,7 +22,7 @@ from gateway.core.alerts import BillingAlert, customers_missing, drift_repaired
 from gateway.core.reconciling import next_reconciliation
 from gateway.ledger import Ledger, ReconciliationRow
 from gateway.sync.customers import Cause, Sync
-from gateway.sync.ending import TOO_MANY_MISSING
+from gateway.sync.ending import TOO_MANY_MISSING, Allowance
 from gateway.sync.everyone import RECONCILIATION, sync_all
 from gateway.sync.reporting import MAX_PER_SECOND, SyncReport
 
@@ -134,6 +134,9 @@ class Reconciler:
         if row.cursor:
             log.info("reconciliation goes on", after=row.cursor, checked=row.checked)
         is_complete = False
+        allowance = Allowance(
+            checked=row.checked, ended=row.ended, count=lambda: self._ledger.count_ended(self._worker)
+        )
         try:
             report = await sync_all(
                 self._sync,
@@ -143,6 +146,7 @@ class Reconciler:
                 per_second=per_second or self._schedule.per_second,
                 cause=cause,
                 keep=lambda so_far: self._keep(row, so_far),
+                allowance=allowance,
             )
             # Everybody was read, so there is nothing to go on with: the next one is due when it is due.
             is_complete = report.stopped_because in {None, TOO_MANY_MISSING}
@@ -151,7 +155,7 @@ class Reconciler:
                 self._ledger.end_reconciliation(self._worker, now=self._now(), is_complete=is_complete)
             )
         self.drifted += report.changed
-        await self._tell(row, report)
+        await self._tell(row, report, allowance)
         return report
 
     async def _keep(self, row: ReconciliationRow, report: SyncReport) -> bool:
@@ -166,7 +170,7 @@ class Reconciler:
             failed=row.failed + report.failed,
         )
 
-    async def _tell(self, row: ReconciliationRow, report: SyncReport) -> None:
+    async def _tell(self, row: ReconciliationRow, report: SyncReport, allowance: Allowance) -> None:
         log.info(
             "reconciliation ended",
             checked=report.checked,
@@ -183,7 +187,11 @@ class Reconciler:
             await self._ledger.record_alert(alert, self.channels)
         if report.held and self.channels:
             alert = customers_missing(
-                started_at=row.started_at, held=report.held, ended=report.ended, checked=report.checked, at=self._now()
+                started_at=row.started_at,
+                held=report.held,
+                ended=allowance.ended,
+                checked=allowance.checked + report.checked,
+                at=self._now(),
             )
             await self._ledger.record_alert(alert, self.channels)
 

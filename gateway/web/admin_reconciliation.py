@@ -20,6 +20,8 @@ class ReconciliationView(msgspec.Struct, kw_only=True):
     drifted: int
     """Customers that were not as Stripe had them, and were repaired."""
     failed: int
+    ended: int
+    """Customers that Stripe did not have, and that lost what they had."""
     finished_at: int | None
     """When the last complete one ended."""
     oldest_sync_at: int | None
@@ -36,6 +38,7 @@ async def show_reconciliation(runtime: FromRuntime) -> ReconciliationView:
         checked=0 if row is None else row.checked,
         drifted=0 if row is None else row.drifted,
         failed=0 if row is None else row.failed,
+        ended=0 if row is None else row.ended,
         finished_at=None if row is None else row.finished_at,
         oldest_sync_at=await runtime.ledger.oldest_sync(),
     )

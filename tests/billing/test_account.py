@@ -7,6 +7,7 @@ import pytest
 
 from gateway.billing import StripeOptions
 from gateway.checkout import Checkouts
+from gateway.core.access import CUSTOMER_DELETED
 from gateway.core.errors import BillingUnavailable, StripeAccountWrong
 from gateway.ledger import STRIPE_ACCOUNT, Ledger
 from gateway.sync import Comparing, EventWorker, Reconciler, Schedule, Sync
@@ -222,6 +223,61 @@ async def test_a_run_ends_a_small_share_and_asks_about_the_rest(town: Town) -> N
     assert (report.ended, report.held, report.stopped_because) == (3, 0, None)
     report = await town.reconciler().run()
     assert (len(report.missing), report.ended, report.held, report.stopped_because) == (MOST_ENDED + 3, 0, 0, None)
+
+
+async def ended_of(town: Town) -> int:
+    found = [await town.ledger.load_subscription(one) for one in town.ids]
+    return sum(one is not None and one.status == CUSTOMER_DELETED for one in found)
+
+
+async def test_one_that_was_broken_off_and_goes_on_ends_no_more_than_one_run_may(
+    town: Town, restarted: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.sync.everyone._OUTAGE_PAUSES_S", (0.01,))
+    monkeypatch.setattr("gateway.sync.everyone.PAGE", 4)
+    await town.settle(MOST_ENDED + 8)
+    for number in range(1, MOST_ENDED + 5):
+        del town.account.subscriptions[f"cus_{number}"]
+
+    def fail(report: SyncReport) -> None:
+        town.account.is_down = report.cursor == town.ids[9]
+
+    report = await town.reconciler().run(fail)
+    assert (report.ended, report.stopped_because is None) == (8, False)
+    town.account.is_down = False
+    report = await town.reconciler(restarted).run()
+    assert (report.ended, report.held, report.stopped_because) == (2, 4, TOO_MANY_MISSING)
+    assert await ended_of(town) == MOST_ENDED
+    [alert] = [one for one in await town.ledger.list_alerts() if "customers_missing" in one.body]
+    assert f'"checked":{MOST_ENDED + 8},"ended":{MOST_ENDED},"held":4' in alert.body
+    row = await town.ledger.find_reconciliation()
+    assert row is not None
+    assert row.ended == MOST_ENDED
+
+
+async def test_one_that_is_broken_off_again_and_again_within_a_page_ends_no_more_than_one_run_may(
+    town: Town, restarted: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.sync.everyone._OUTAGE_PAUSES_S", (0.01,))
+    await town.settle(3 * MOST_ENDED)
+    for number in range(1, 3 * MOST_ENDED):
+        del town.account.subscriptions[f"cus_{number}"]
+
+    async def answer(request: Request) -> Answer:
+        """Stripe goes away when four more are to be ended, before the page of all is done."""
+        town.account.is_down |= await ended_of(town) >= stop_at
+        return await town.account.answer(request)  # type: ignore[no-any-return]
+
+    town.stand_in.handler = answer
+    for stop_at in (4, 8):
+        report = await town.reconciler(restarted).run()
+        assert (await ended_of(town), report.stopped_because is None) == (stop_at, False)
+        town.account.is_down = False
+        town.stand_in.handler = answer
+    stop_at = len(town.ids)
+    report = await town.reconciler(restarted).run()
+    assert report.stopped_because == TOO_MANY_MISSING
+    assert MOST_ENDED - 2 <= await ended_of(town) <= MOST_ENDED, "who was being ended when it broke off counts too"
 
 
 async def restrict(town: Town, *, known: bool) -> None:

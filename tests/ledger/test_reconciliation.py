@@ -32,6 +32,20 @@ async def test_one_that_died_is_gone_on_with_where_it_was(ledger):
     assert (await ledger.find_reconciliation()).cursor == "c5"
 
 
+async def test_what_a_run_has_ended_is_counted_on_by_whoever_goes_on_with_it_and_by_nobody_else(ledger):
+    await claim(ledger, "w1")
+    assert [await ledger.count_ended("w1") for _ in range(3)] == [True] * 3
+    assert not await ledger.count_ended("w2")
+    assert await keep(ledger, "w1", "c5")
+    row = await claim(ledger, "w2", now=170)
+    assert row.ended == 3
+    assert not await ledger.count_ended("w1")
+    assert await ledger.count_ended("w2")
+    await ledger.end_reconciliation("w2", now=175, is_complete=True)
+    assert (await ledger.find_reconciliation()).ended == 4
+    assert (await claim(ledger, "w3", now=180)).ended == 0
+
+
 async def test_a_complete_one_is_followed_by_a_new_one(ledger):
     await claim(ledger, "w1")
     await keep(ledger, "w1", "c5")

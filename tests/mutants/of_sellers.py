@@ -8,8 +8,41 @@ _GRANT, _ADOPTION = "gateway/core/tier_grant.py", "gateway/core/adoption.py"
 _RECONCILIATION, _COMPARING = "gateway/ledger/reconciliation.py", "gateway/sync/comparing.py"
 _OF_GRANTS, _OF_ADOPTION = ("tests/core/test_tier_grant.py",), ("tests/core/test_adoption.py",)
 _OF_RECONCILIATION = ("tests/ledger/test_reconciliation.py",)
+_EVERYONE, _RECONCILING, _OF_ENDING = (
+    "gateway/sync/everyone.py",
+    "gateway/sync/reconciling.py",
+    ("tests/billing/test_account.py",),
+)
 
 MUTANTS = (
+    Mutant(
+        "who goes on with a reconciliation counts those that it ends anew",
+        _RECONCILING,
+        "ended=row.ended, count=",
+        "ended=0, count=",
+        _OF_ENDING,
+    ),
+    Mutant(
+        "who is ended is not written down",
+        _RECONCILING,
+        "count=lambda: self._ledger.count_ended(self._worker)",
+        "count=None",
+        _OF_ENDING,
+    ),
+    Mutant(
+        "a reconciliation ends whomever Stripe does not have",
+        _EVERYONE,
+        "if not is_meant and not self.allowance.is_left(self.report.checked):",
+        "if False:",
+        _OF_ENDING,
+    ),
+    Mutant(
+        "one whose claim ran out goes on counting for another",
+        "gateway/ledger/reconciliation.py",
+        "return await self._change_claimed(worker, ended=RECONCILIATION.c.ended + 1)",
+        "return await self._change_claimed(worker, ended=RECONCILIATION.c.ended + 1) or True",
+        _OF_RECONCILIATION,
+    ),
     Mutant(
         "a granted tier lifts a suspension",
         _GRANT,
