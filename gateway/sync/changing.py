@@ -28,7 +28,7 @@ from gateway.sync.customers import Sync
 from gateway.sync.extras import AS_IT_IS, ExtrasOrder
 from gateway.sync.given_up import settled_left, used_left
 from gateway.sync.letting_go import let_go
-from gateway.sync.restoring import LostPlan, is_lost, is_outdated, planned_words, read_lost
+from gateway.sync.restoring import LostPlan, is_lost, is_outdated, is_spent, planned_words, read_lost
 from gateway.sync.wish import Wish
 from gateway.sync.wishing import wish_for
 
@@ -157,7 +157,8 @@ class PlanChanges:
     async def restore(self, customer_id: str, *, actor: str = "stripe") -> bool:
         """Plan again what was lost to a change that was not made, or would bring back what was replaced, if it is so.
 
-        What was lost and cannot be planned any more is forgotten, with a line in the log.
+        What was lost and cannot be planned any more is forgotten, with a line in the log. A schedule of which all is
+        made is released.
 
         Returns:
             Whether it was planned.
@@ -170,6 +171,8 @@ class PlanChanges:
             current = await self._sync.fetch_current(customer_id)
             if current is not None and is_outdated(current.facts, int(self._clock.now())):
                 return await self._plan_anew(customer_id, current)
+            if current is not None and current.facts.schedule is not None and is_spent(current.facts):
+                await self._sync.billing.changes.later.release(current.facts.schedule.schedule_id)
             if current is None or not is_lost(current.facts):
                 return False
             because = None

@@ -30,7 +30,7 @@ from gateway.ledger import CustomerRow, CustomerUnknown, Ledger
 from gateway.sync.account import LedgerAccount
 from gateway.sync.facts import read_facts
 from gateway.sync.given_up import remove_given_up, used_left
-from gateway.sync.restoring import is_lost, is_outdated
+from gateway.sync.restoring import is_lost, is_outdated, is_spent
 from gateway.sync.turns import Turns
 
 log = structlog.get_logger(__name__)
@@ -61,7 +61,7 @@ class SyncOutcome:
     requests: int = 0
     """How many requests of Stripe it took."""
     has_plan_to_mend: bool = False
-    """Something was planned, and was lost or would bring back what was replaced (`gateway.sync.restoring`)."""
+    """What was planned was lost, would bring back what was replaced, or is made (`gateway.sync.restoring`)."""
     has_used_left: bool = False
     """A change gave items up that bill usage, and they are still there (`gateway.sync.letting_go`)."""
     takes_money: tuple[str, ...] = ()
@@ -186,7 +186,7 @@ class Sync:
             requests=facts.requests + removals,
             takes_money=tuple(one.status for one in ours if one.status not in MONEYLESS_STATUSES),
             idle=tuple(one.subscription_id for one in ours if one.status in IDLE_STATUSES),
-            has_plan_to_mend=self.has_plan_to_mend(facts.of_customer),
+            has_plan_to_mend=self.has_plan_to_mend(facts.of_customer) or any(map(is_spent, ours)),
             has_used_left=any(used_left(one) for one in facts.of_customer.subscriptions),
         )
 

@@ -75,6 +75,15 @@ def is_outdated(facts: SubscriptionFacts, now: int) -> bool:
     return is_planned and schedule is not None and (schedule.next_at or 0) - now > LAST_MOMENTS_S
 
 
+def is_spent(facts: SubscriptionFacts) -> bool:
+    """Whether all that we planned is made, and the schedule still holds the subscription.
+
+    It would for a whole interval, and Stripe refuses meanwhile to set an end, in the portal as by the API.
+    """
+    schedule = facts.schedule
+    return schedule is not None and schedule.is_ours and schedule.next_at is None
+
+
 def read_lost(facts: SubscriptionFacts) -> LostPlan | None:
     """What was planned; None: something is planned since, the subscription is another by now, or nobody can read it."""
     parts = facts.planned_before.split("|")

@@ -79,6 +79,20 @@ async def test_a_downgrade_holds_when_the_period_ends_and_costs_nothing_until_th
     assert [one.amount_paid for one in found.data] == [2900, 49_900]
 
 
+async def test_a_change_that_was_made_holds_the_subscription_no_longer(shop: Any) -> None:
+    """For a whole interval nobody could set an end: Stripe has the schedule decide it."""
+    customer_id = await shop.buyer("enterprise-monthly")
+    await changes_of(shop).apply(customer_id, "pro-monthly", actor="customer")
+    await to_the_next_period(shop, customer_id)
+    await shop.settle()
+    assert await schedules(shop, customer_id) == []
+    subscription_id = (await shop.load(customer_id)).subscription_id
+    v1 = shop.sandbox.stripe.v1
+    ending = await v1.subscriptions.update_async(subscription_id, {"cancel_at_period_end": True})
+    assert ending.cancel_at_period_end
+    assert await items(shop, customer_id) == ["pro_monthly"]
+
+
 @pytest.mark.parametrize(("before", "after"), [("pro-yearly", "pro-monthly"), ("enterprise-monthly", "pro-yearly")])
 async def test_the_new_interval_begins_where_the_old_period_ends(shop: Any, before: str, after: str) -> None:
     customer_id = await shop.buyer(before)
