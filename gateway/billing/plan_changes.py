@@ -72,14 +72,19 @@ class PlanChanger:
             return read_means(await self._client.v1.subscriptions.retrieve_async(subscription_id, {"expand": expand}))
 
     async def preview(self, change: PlanChange) -> ChangePreview:
-        """What a plan change would cost. Nothing is changed."""
+        """What a plan change would cost. Nothing is changed.
+
+        Items that bill usage go with what was used by then on the bill (`remove_used`). Where nothing is prorated, a
+        preview without them would have none of it, so they stay in it.
+        """
         base: InvoiceCreatePreviewParamsSubscriptionDetailsItem = {"id": change.item_id, "price": change.price_id}
         if change.quantity is not None:
             base["quantity"] = change.quantity
         items = [base]
         items += [{"price": price_id} for price_id in change.adds]
         items += [{"id": item_id, "quantity": 0} for item_id in change.settles]
-        items += [{"id": item_id, "deleted": True} for item_id, _ in change.removes if item_id in change.metered]
+        if change.proration != "none":
+            items += [{"id": item_id, "deleted": True} for item_id, _ in change.removes if item_id in change.metered]
         params: InvoiceCreatePreviewParams = {
             "subscription": change.subscription_id,
             "subscription_details": {

@@ -179,3 +179,20 @@ async def test_what_comes_when_the_item_is_gone_is_noted_as_unbilled(shop: Any) 
     await used.settle(customer_id)
     await reported(shop, reporter)
     assert [one.unbilled for one in await shop.ledger.list_unbilled(customer_id)] == [7]
+
+
+@pytest.mark.parametrize(("when", "terms"), [("period-end", {}), ("now", {"proration": "none"})])
+async def test_a_preview_without_proration_tells_what_was_used(shop: Any, when: Any, terms: dict[str, Any]) -> None:
+    changes, reporter, used = await changes_of(shop, **terms)
+    customer_id = await shop.buyer("enterprise-monthly")
+    used.total = 5_000
+    await used.settle(customer_id)
+    await reported(shop, reporter)
+    told = (await changes.preview(customer_id, "pro-monthly", when=when)).cost.next_invoice
+    assert told == 2900 + 5_000 * 3
+    await changes.apply(customer_id, "pro-monthly", actor="customer", when=when)
+    recorded = await shop.load(customer_id)
+    await shop.sandbox.control("clock/advance", until=recorded.period_ends_at + 2 * 3600)
+    await shop.settle()
+    found = await shop.sandbox.stripe.v1.invoices.list_async({"subscription": recorded.subscription_id})
+    assert sum(one.amount_paid for one in found.data) == 49_900 + told
