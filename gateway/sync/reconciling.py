@@ -155,7 +155,17 @@ class Reconciler:
                 self._ledger.end_reconciliation(self._worker, now=self._now(), is_complete=is_complete)
             )
         self.drifted += report.changed
-        await self._tell(row, report, allowance)
+        log.info(
+            "reconciliation ended",
+            checked=report.checked,
+            drifted=report.changed,
+            failed=report.failed,
+            missing=len(report.missing),
+            held=report.held,
+            stopped_because=report.stopped_because,
+        )
+        if is_complete and self.channels:
+            await self._tell(row, report, allowance)
         return report
 
     async def _keep(self, row: ReconciliationRow, report: SyncReport) -> bool:
@@ -171,27 +181,16 @@ class Reconciler:
         )
 
     async def _tell(self, row: ReconciliationRow, report: SyncReport, allowance: Allowance) -> None:
-        log.info(
-            "reconciliation ended",
-            checked=report.checked,
-            drifted=report.changed,
-            failed=report.failed,
-            missing=len(report.missing),
-            held=report.held,
-            stopped_because=report.stopped_because,
-        )
-        if report.changed and self.channels:
+        """Once, of all its parts: a row was gone on with where it was broken off."""
+        drifted, checked = row.drifted + report.changed, row.checked + report.checked
+        if drifted:
             alert: BillingAlert = drift_repaired(
-                started_at=row.started_at, checked=report.checked, drifted=report.changed, at=self._now()
+                started_at=row.started_at, checked=checked, drifted=drifted, at=self._now()
             )
             await self._ledger.record_alert(alert, self.channels)
-        if report.held and self.channels:
+        if report.held:
             alert = customers_missing(
-                started_at=row.started_at,
-                held=report.held,
-                ended=allowance.ended,
-                checked=allowance.checked + report.checked,
-                at=self._now(),
+                started_at=row.started_at, held=report.held, ended=allowance.ended, checked=checked, at=self._now()
             )
             await self._ledger.record_alert(alert, self.channels)
 

@@ -123,6 +123,26 @@ async def test_an_outage_of_stripe_leaves_it_to_be_gone_on_with(
     assert (report.checked, report.stopped_because) == (1, None)
 
 
+async def test_what_drifted_is_told_of_all_parts_of_one_that_was_broken_off(
+    sync: Sync, ledger: Ledger, account: Any, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.sync.everyone._OUTAGE_PAUSES_S", (0.01,))
+    monkeypatch.setattr("gateway.sync.everyone.PAGE", 1)
+    customers = [await add(ledger, account, number) for number in (1, 2, 3)]
+
+    def fail(report: SyncReport) -> None:
+        account.is_down = report.cursor == customers[1]
+
+    one = reconciler(sync, ledger, clock)
+    assert (await one.run(fail, per_second=1000)).stopped_because is not None
+    assert await ledger.list_alerts() == []
+    account.is_down = False
+    assert (await one.run(per_second=1000)).stopped_because is None
+    [alert] = await ledger.list_alerts()
+    body = json.loads(alert.body)
+    assert (body["type"], body["data"]["drifted"], body["data"]["checked"]) == ("billing.drift_repaired", 3, 3)
+
+
 @pytest.mark.parametrize("case", [*product([{1}, {2}, {3}, {1, 2}, {2, 3}], [1, 2])], ids=str)
 async def test_whom_stripe_does_not_have_is_ended_also_if_it_was_broken_off(
     case: tuple[set[int], int],
