@@ -135,17 +135,24 @@ class Publisher:
         done, last = 0, ""
         while batch := await self._ledger.unpublished(_REPAIR_BATCH, after=last):
             for customer_id in batch:
-                try:
-                    await self.publish(customer_id)
-                    done += 1
-                except CacheUnavailable:
-                    if self._cache.is_reachable(customer_id):
-                        await self._cache.disbelieve(customer_id)
-                        log.warning("a customer could not be published", customer_id=customer_id)
+                done += await self._repair_one(customer_id)
             last = batch[-1]
         if done:
             log.info("cache repaired from the ledger", customers=done)
         return done
+
+    async def _repair_one(self, customer_id: str) -> bool:
+        """Whether it is published. A server that has just come back refuses for a moment: then it is asked again."""
+        try:
+            await self.publish(customer_id)
+        except CacheUnavailable as error:
+            if not self._cache.is_reachable(customer_id):
+                return False
+            await self._cache.disbelieve(customer_id)
+            if error.may_have_happened or not await self.publish_soon(customer_id):
+                log.warning("a customer could not be published", customer_id=customer_id, reason=error.reason)
+                return False
+        return True
 
     async def _load_once(self, customer_id: str, replaces: bool) -> Account | None:  # noqa: FBT001 - passed on from `load`
         async with self._load_slots:

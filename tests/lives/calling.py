@@ -158,7 +158,7 @@ class Calling:
         town = self.town
         for buyer in town.buyers:
             await town.cache.delete(acct_key(buyer.customer_id), use_key(buyer.customer_id))
-        self.forgotten = await self._published()
+        self.forgotten = await self.published()
         settled = await self._settled()
         for customer_id in self.unsettled:
             units = self.usages[customer_id].units
@@ -260,7 +260,7 @@ class Calling:
                 used[row.customer_id][row.window_starts_at] = both
         return used
 
-    async def _published(self) -> dict[str, int]:
+    async def published(self) -> dict[str, int]:
         """The version of each account that the cache is known to have had."""
         query = select(CUSTOMERS.c.customer_id, CUSTOMERS.c.published_version)
         async with self.town.ledger._database.reading() as connection:
