@@ -214,6 +214,27 @@ async def test_a_pending_update_that_nobody_pays_expires(sandbox: Any) -> None:
     assert await sandbox.events(type="customer.subscription.pending_update_expired")
 
 
+@pytest.mark.parametrize("price", ["price_pro_yearly", "price_enterprise_monthly"])
+async def test_what_was_never_paid_cannot_be_changed_into_something_else(sandbox: Any, price: str) -> None:
+    customer = await sandbox.customer()
+    started = await sandbox.v1.subscriptions.create_async(
+        {
+            "customer": customer.id,
+            "items": [{"price": "price_pro_monthly"}],
+            "payment_behavior": "default_incomplete",
+        }
+    )
+    assert started.status == "incomplete"
+    with pytest.raises(stripe.InvalidRequestError, match="in `incomplete` status"):
+        await sandbox.v1.subscriptions.update_async(started.id, _switch(started, price))
+    assert (await sandbox.subscription(started.id)).to_dict() == started.to_dict()
+
+    changed = await sandbox.v1.subscriptions.update_async(
+        started.id, _switch(started, "price_enterprise_monthly", proration_behavior="none", metadata={"a": "b"})
+    )
+    assert (changed.status, changed.metadata.to_dict()) == ("incomplete", {"a": "b"})
+
+
 async def test_items_can_be_added_and_removed_but_never_all(sandbox: Any) -> None:
     subscription = await sandbox.subscribe()
     extra = await sandbox.v1.prices.create_async(

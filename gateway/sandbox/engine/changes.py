@@ -217,9 +217,14 @@ def apply_change(world: World, subscription: Subscription, change: Change) -> Su
 
     Raises:
         CardRefused: with `error_if_incomplete`; the caller restores the world.
-        Refused: as `plan_change`.
+        Refused: as `plan_change`, and what costs something while the first invoice is not paid.
     """
     planned = plan_change(world, subscription, change)
+    if subscription.status == "incomplete" and (planned.bills_now or planned.prorations):
+        raise Refused(
+            "You cannot update a subscription in `incomplete` status in a way that results in a new invoice or invoice "
+            "items. Only minor attributes, like `metadata` or `default_payment_method`, can be updated."
+        )
     subscription = _give_up_waiting(world, subscription)
     changed = _carried_out(world, subscription, planned)
     if changed.cancel_at_period_end:
