@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import tempfile
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -31,15 +32,17 @@ async def version_at(cache, customer_id):
 
 
 async def test_a_master_that_is_down_keeps_nobody_elses_changes_out_and_gets_its_own_when_it_is_back(parts):
+    publisher = None
+
+    async def repair():
+        if publisher is not None:
+            await publisher.repair()
+
     with tempfile.TemporaryDirectory(prefix="tg") as folder:
-        async with ValkeyCluster(Path(folder)) as cluster:
-            publisher = None
-
-            async def repair():
-                if publisher is not None:
-                    await publisher.repair()
-
-            cache = await Cache.connect(cluster.url, deadline_s=1.0, on_reconnect=repair)
+        async with (
+            ValkeyCluster(Path(folder)) as cluster,
+            aclosing(await Cache.connect(cluster.url, deadline_s=1.0, on_reconnect=repair)) as cache,
+        ):
             publisher = Publisher(parts.ledger, cache, parts.clock)
             provisioning = Provisioning(parts.ledger, publisher, parts.codec, parts.clock)
             assert await cache.wait_ready(10)
@@ -72,4 +75,3 @@ async def test_a_master_that_is_down_keeps_nobody_elses_changes_out_and_gets_its
             assert version == 2, "nothing was decided before what was missed had been published"
             assert await version_at(cache, kept) == 2
             assert lost not in await parts.ledger.unpublished(100)
-            await cache.aclose()

@@ -61,14 +61,14 @@ class Process:
             self.is_dead = True
             raise Killed
         if fate != "done":
-            raise self._error(kind)
+            raise self._error(kind, may_have_happened=happens)
         return cast("Result", result)
 
-    def _error(self, kind: str) -> Exception:
+    def _error(self, kind: str, *, may_have_happened: bool) -> Exception:
         if kind == "ledger":
             return LedgerUnavailable("The ledger does not answer.")
         if kind == "cache":
-            return CacheUnavailable(reason="cut", may_have_happened=True)
+            return CacheUnavailable(reason="cut", may_have_happened=may_have_happened)
         return stripe.APIConnectionError("No answer", should_retry=False)  # type: ignore[no-untyped-call]
 
 

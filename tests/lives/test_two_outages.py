@@ -64,3 +64,20 @@ async def test_a_change_that_was_killed_before_the_cache_had_it_is_there_before_
         if len(process.steps) <= number:
             break
     assert seen_late, "no step lies between the ledger's change and the cache's"
+
+
+async def test_a_change_that_a_server_refuses_once_as_it_comes_back_is_there_before_the_cache_serves_again(
+    new_town: NewTown,
+) -> None:
+    town = await new_town(1, 0, HEARD)
+    buyer = await a_buyer(town, in_step)
+    now = int(town.now())
+    await town.ledger.set_blocked(buyer.customer_id, blocked=True, now=now, actor="test", because="test")
+    assert await town.ledger.unpublished(100) == [buyer.customer_id]
+    process = Process(
+        fate_of=lambda kind, _: "refused" if kind == "cache" and "cache publish" not in process.steps else "done"
+    )
+    assert await run_in(process, town.publisher.repair()) == 1
+    assert process.steps.count("cache publish") == 2
+    assert await town.ledger.unpublished(100) == []
+    assert await cached(town, buyer) == await town.ledger.load_account(buyer.customer_id)
