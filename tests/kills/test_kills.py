@@ -165,7 +165,7 @@ def report(site: Site, arm: Callable[[], None]) -> Callable[[], None]:
 
     def is_reported() -> bool:
         """Time passes where something waits for it, and nobody is at work: their turn would be over before it wrote."""
-        if site.read(_WAITING, now=site.now()) and site.is_at_rest("report"):
+        if site.read(_WAITING, now=site.now()) and site.is_at_rest("reports"):
             site.pass_time(CLAIMS_END_S)
         return site.metered(user_id) >= _BEYOND and not site.read(_UNSENT)
 

@@ -42,8 +42,9 @@ PATHS: tuple[tuple[str, Any, str], ...] = (
     ("change", PlanChanges, "apply"),
     ("settlement", Settlement, "settle"),
     ("report", Reporter, "_work"),
+    ("reports", Reporter, "report_due"),
 )
-"""What begins where."""
+"""What begins where. A step is of the innermost: nobody plans one of `reports`, which only tells of claims, too."""
 _OF_CACHE = ("publish", "read_usages", "charge_address")
 
 _path: ContextVar[str | None] = ContextVar("_path", default=None)
