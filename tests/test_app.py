@@ -101,6 +101,7 @@ def set_revision(settings, revision):
         ledger.commit()
 
 
+@pytest.mark.slow
 async def test_a_ledger_of_a_newer_version_is_served_from_and_still_refuses_another_pepper(settings, monkeypatch):
     """While a newer version takes over, a worker of this one may have to start again."""
     async with open_runtime(settings):
@@ -114,6 +115,7 @@ async def test_a_ledger_of_a_newer_version_is_served_from_and_still_refuses_anot
             pass
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("settings")
 async def test_the_seller_is_told_of_each_hour_in_which_events_died(monkeypatch):
     monkeypatch.setenv("TIERGATE_ALERT_URL", "http://127.0.0.1:9/hooks")
@@ -139,6 +141,7 @@ async def test_the_seller_is_told_of_each_hour_in_which_events_died(monkeypatch)
         assert sorted((one["dead"], one["newest_id"]) for one in told) == [(1, "evt_2"), (2, "evt_1")]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("settings")
 async def test_the_seller_is_told_once_a_day_that_a_customer_was_not_read_of_stripe_for_three_intervals(monkeypatch):
     monkeypatch.setenv("TIERGATE_ALERT_URL", "http://127.0.0.1:9/hooks")

@@ -17,6 +17,8 @@ from gateway.telemetry import Metrics
 from gateway.unbilled import Unbilled
 from tests.billing.conftest import StandIn, opened, through
 
+pytestmark = pytest.mark.slow
+
 UNITS = 40
 
 

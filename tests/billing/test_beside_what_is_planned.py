@@ -9,6 +9,8 @@ import pytest
 from gateway.sync import ChangePlanned, ExtrasOrder
 from tests.billing.test_extras_changes import bought, changes_of
 
+pytestmark = pytest.mark.slow
+
 
 async def test_without_a_plan_it_is_refused_while_another_plan_is_planned(shop: Any) -> None:
     customer_id = await shop.buyer("enterprise-monthly")

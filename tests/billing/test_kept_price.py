@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from gateway.core.offer import AddOn, SeatRange
 from gateway.core.switching import SwitchTerms
 from gateway.sync import ExtrasOrder, PlanChanges
+
+pytestmark = pytest.mark.slow
 
 EXTRA = AddOn(name="kept", title="Kept", price_id=None, lookup_key="kept_extra", features=frozenset())
 

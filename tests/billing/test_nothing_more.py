@@ -12,6 +12,8 @@ from gateway.core.offer import AddOn, SeatRange
 from gateway.core.switching import SwitchTerms
 from gateway.sync import CollectionPaused, ExtrasOrder, PlanChanges, portal_flow
 
+pytestmark = pytest.mark.slow
+
 EXTRA = AddOn(name="extra", title="Extra", price_id=None, lookup_key="nothing_more_extra", features=frozenset())
 
 

@@ -12,6 +12,8 @@ from gateway.core.switching import SwitchTerms
 from gateway.sync import NoSubscription, PlanChanges, portal_flow
 from tests.billing.test_second_subscription import checkouts_of
 
+pytestmark = pytest.mark.slow
+
 
 async def contract(shop: Any, customer_id: str, **order: Any) -> str:
     """A subscription of 500.00 that no plan sells."""

@@ -13,6 +13,8 @@ from gateway.core.switching import SwitchTerms
 from gateway.sync import PlanChanges
 from tests.billing.test_moved_overage_price import make_price, prices_of
 
+pytestmark = pytest.mark.slow
+
 DAY = 86_400
 ARRIVES_LATER = "000123456789"
 OVERAGE = Overage(meter="requests", stripe_meter="api_overage", price=PriceName(lookup_key="again_overage"))

@@ -97,6 +97,7 @@ def test_calls_that_a_busy_machine_made_too_slowly_to_be_refused_are_made_again(
     assert "refused with Retry-After" in burst(Stalling(world.house, key=world.key))
 
 
+@pytest.mark.slow
 def test_the_last_step_waits_for_the_worker_that_still_has_an_event(world):
     """The gateway refuses to replay an event that a worker has just now, as busy."""
     for step in LIFE[:3]:
