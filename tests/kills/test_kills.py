@@ -5,10 +5,12 @@ Steps are not listed here: a path is walked until it ends before the step at whi
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import count
+from math import inf
 from typing import TypeAlias
 
 import httpx
@@ -163,18 +165,33 @@ def report(site: Site, arm: Callable[[], None]) -> Callable[[], None]:
         assert site.call(key)
     until(lambda: site.read(_OVER, user_id) == _BEYOND)
 
+    jumped_at = -inf
+
     def is_reported() -> bool:
-        """Time passes where something waits for it, and nobody is at work: their turn would be over before it wrote."""
-        if site.read(_WAITING, now=site.now()) and site.is_at_rest("reports"):
+        """Time passes where something waits for it, and nobody is at work: their turn would be over before it wrote.
+
+        It passes no faster than the reporter looks: a day of it, and nobody knows any more what Stripe was told.
+        """
+        nonlocal jumped_at
+        is_jump_due = time.monotonic() - jumped_at > _LOOKS_EVERY_S
+        if is_jump_due and site.read(_WAITING, now=site.now()) and site.is_at_rest("reports"):
             site.pass_time(CLAIMS_END_S)
+            jumped_at = time.monotonic()
         return site.metered(user_id) >= _BEYOND and not site.read(_UNSENT)
 
+    def reported(*, or_killed: bool) -> None:
+        deadline = time.monotonic() + _REPORTED_WITHIN_S
+        while not (or_killed and site.was_killed) and not is_reported():
+            left = site.read("SELECT group_concat(status || ' ' || coalesce(error, '')) FROM meter_reports")
+            assert time.monotonic() < deadline, f"metered {site.metered(user_id)}, reports: {left}"
+            time.sleep(0.05)
+
     arm()
-    until(lambda: site.was_killed or is_reported())
+    reported(or_killed=True)
 
     def make_good() -> None:
         site.settle_down()
-        until(is_reported)
+        reported(or_killed=False)
         site.settle_down()
         assert site.metered(user_id) == _BEYOND
         check(site, user_id, keys=1)
@@ -205,6 +222,9 @@ _OVER = (
     "SELECT SUM(used) FROM usage_totals JOIN customers USING (customer_id)"
     " WHERE user_id = ? AND field = 'q:requests:over'"
 )
+_LOOKS_EVERY_S = 3.0
+"""Longer than the reporter takes from one look to the next."""
+_REPORTED_WITHIN_S = 150.0
 _UNSENT = "SELECT COUNT(*) FROM meter_reports WHERE status <> 'sent'"
 _WAITING = (
     "SELECT (SELECT COUNT(*) FROM metered_windows WHERE total > reported AND look_at > :now)"
