@@ -37,8 +37,9 @@ def list_reports(status: str | None, limit: int, *, as_json: bool) -> None:
     """List reports, newest first.
 
     pending: waits for a worker, or for its next try. sent: Stripe has it. dead: given up, or not counted by
-    Stripe; mend what the error says, then `retry`. unbilled: no report, but what no invoice asks for because the
-    subscription ended at once; bill it by hand, or let it go, then `acknowledge`. acknowledged: such that was seen to.
+    Stripe; mend what the error says, then `retry`. unbilled: what no invoice asks for, because the
+    subscription or its metered item ended at once; bill it by hand, or let it go, then `acknowledge`. acknowledged:
+    such that was seen to.
     """
     run(_list(load_settings(), status, limit, as_json=as_json))
 

@@ -89,7 +89,7 @@ async def _look_again(sync: Sync, customer_id: str) -> None:
     row = await sync.ledger.find_customer(customer_id)
     due_at = (int(sync.clock.now()) // COUNTED_WITHIN_S + 2) * COUNTED_WITHIN_S
     await sync.ledger.store_event(
-        event_id=f"{ITEMS_LEFT}/{customer_id}/{due_at}",
+        event_id=f"{ITEMS_LEFT}.{customer_id}.{due_at}",
         type=ITEMS_LEFT,
         stripe_customer_id=None if row is None else row.stripe_customer_id,
         livemode=sync.billing.is_live,

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gateway.billing import ITEMS_LEFT
 from gateway.core.errors import BillingUnavailable
 from gateway.core.overage import Overage, PriceName, overage_field
 from gateway.core.switching import SwitchTerms
@@ -141,6 +142,9 @@ async def test_an_item_stays_while_the_cache_does_not_tell_what_was_used(shop: A
     await changes.apply(customer_id, "pro-monthly", actor="customer")
     await shop.settle()
     assert await metered(shop, customer_id) == [KEY]
+    asked = [one.event_id for one in await shop.ledger.list_events() if one.type == ITEMS_LEFT]
+    assert asked, "it is looked at again"
+    assert "/" not in "".join(asked), "so that people can show and replay it by its address"
     used.is_cache_down = False
     await used.settle(customer_id)
     await reported(shop, reporter)
