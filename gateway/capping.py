@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.core.access import CUSTOMER_DELETED, decide_access
+from gateway.core.access import CUSTOMER_DELETED, decide_access, in_force
 from gateway.core.account import SpendCap
 from gateway.core.allowance import carried_item, find_allowance, find_cap
 from gateway.core.errors import Rejected, TiergateError
@@ -91,6 +91,7 @@ class CapState:
 
 def list_caps(account: Account, policy: Policy, now: float) -> tuple[CapState, ...]:
     """Of each overage that the customer has now, or whose plan has it."""
+    account = in_force(account, policy, now)
     access = decide_access(account, policy, now)
     states = []
     for limit in access.tier.limits if access.tier is not None and access.tier.overages else ():
@@ -109,8 +110,8 @@ def list_caps(account: Account, policy: Policy, now: float) -> tuple[CapState, .
                 words=allowance.words,
             )
         )
-    in_force = {state.meter for state in states}
-    return (*states, *(one for one in _waiting(account, policy) if one.meter not in in_force))
+    counting = {state.meter for state in states}
+    return (*states, *(one for one in _waiting(account, policy) if one.meter not in counting))
 
 
 def _waiting(account: Account, policy: Policy) -> Iterator[CapState]:

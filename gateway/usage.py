@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 from gateway.cache import Cache, CacheUnavailable
 from gateway.clock import Clock
-from gateway.core.access import Access, decide_access
+from gateway.core.access import Access, decide_access, in_force
 from gateway.core.account import Account, Grant
 from gateway.core.credits import ends_at, grant_field, units_left
 from gateway.core.errors import LedgerUnavailable
@@ -121,6 +121,7 @@ async def read_usage(account: Account, *, policy: Policy, cache: Cache, ledger: 
         LedgerUnavailable: Neither cache nor ledger answers.
     """
     reading = await read_counters(account.customer_id, cache=cache, ledger=ledger, clock=clock)
+    account = in_force(account, policy, reading.now)
     access = decide_access(account, policy, reading.now)
     reading = await count_calls(account, access, reading, cache)
     recent = await read_recent(account.customer_id, ledger=ledger, now=int(reading.now))

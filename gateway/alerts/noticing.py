@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import structlog
 from cachetools import LRUCache
 
-from gateway.core.access import decide_access
+from gateway.core.access import decide_access, in_force
 from gateway.core.alerts import CreditAlert, QuotaAlert, due_percent, next_units
 from gateway.core.credits import grant_field, is_grant_field
 from gateway.core.limits import Quota, limit_field
@@ -102,6 +102,7 @@ class Noticing:
             account = await self._ledger.load_account(customer_id)
         if account is None:
             return
+        account = in_force(account, policy, now)
         access = decide_access(account, policy, now)
         limits = list_usage(account, access, Reading(counters=reading.quotas, now=now, source="cache"))
         quotas = [limit for limit in limits if limit.kind == "quota"]

@@ -10,7 +10,7 @@ import click
 from gateway.cli.audit import access_words
 from gateway.cli.keys import key_json, print_keys
 from gateway.cli.printing import duration_words, instant_words, note, policy_check_words, print_columns, print_facts
-from gateway.core.access import Access, decide_access
+from gateway.core.access import Access, decide_access, in_force
 from gateway.core.tier_grant import GrantState, grant_state
 from gateway.policyfiles import PolicyInvalid, load_policy
 from gateway.usage import CreditUsage, LimitUsage, count_calls, list_credits, list_usage, read_counters
@@ -75,6 +75,7 @@ async def draw_portrait(parts: Parts, row: CustomerRow) -> Portrait:
     state: GrantState | None = None
     try:
         policy = load_policy(parts.settings.policy_dir)
+        account = in_force(account, policy, reading.now)
         access = decide_access(account, policy, reading.now)
         if account.tier_grant is not None:
             state = grant_state(account.tier_grant, access, policy, reading.now)
@@ -190,4 +191,6 @@ def _subscription_facts(portrait: Portrait) -> list[tuple[str, object]]:
     facts += [("Flag", f"{flag} since {instant_words(since)}") for flag, since in subscription.flags]
     if subscription.cancel_at is not None:
         facts.append(("Cancels", instant_words(subscription.cancel_at)))
+    while (subscription := subscription.beneath) is not None:
+        facts.append(("Beneath", f"{subscription.subscription_id}, {subscription.status}, {subscription.plan_id}"))
     return facts

@@ -3,8 +3,9 @@
 Access is granted by the subscription's status, never by a period's end, and a grace period
 ends without any event: the same snapshot simply answers differently later. What each status
 does is the policy's `lifecycle`; this module knows only the order of the questions:
-blocked, then status, then how long, then whether the plan can be read, then what else is
-true of the subscription (its flags), then whether a tier was granted by hand (`core.tier_grant`).
+blocked, then which subscription (`in_force`), then status, then how long, then whether the plan
+can be read, then what else is true of the subscription (its flags), then whether a tier was
+granted by hand (`core.tier_grant`).
 A flag lowers what the status grants and never raises it; a granted tier only raises it.
 Seats and add-ons widen the tier of a plan that is in force, or one granted above it (`core.bought`), and give none.
 """
@@ -96,6 +97,7 @@ def decide_access(account: Account, policy: Policy, now: float) -> Access:
     """
     if account.blocked:
         return Access(tier=None, standing="suspended", refusal="account-suspended")
+    account = in_force(account, policy, now)
     access = _by_subscription(account, policy, now)
     if account.tier_grant is not None:
         access = raised(access, account.tier_grant, policy, now)
@@ -107,6 +109,20 @@ def decide_access(account: Account, policy: Policy, now: float) -> Access:
     if subscription.entitlements:
         access = _with_entitlements(access, policy.entitlements.intersection(subscription.entitlements))
     return access
+
+
+def in_force(account: Account, policy: Policy, now: float) -> Account:
+    """The account with the subscription that counts now, for whoever looks at its dates, items or seats as well.
+
+    That is the recorded one while it grants a tier by its plan, then the first beneath it that does; of none that
+    does, the recorded one.
+    """
+    here = account
+    while here.subscription is not None and here.subscription.beneath is not None:
+        if _by_subscription(here, policy, now).plan_id is not None:
+            return here
+        here = replace(here, subscription=here.subscription.beneath)
+    return here if here is account or _by_subscription(here, policy, now).plan_id is not None else account
 
 
 def _by_subscription(account: Account, policy: Policy, now: float) -> Access:

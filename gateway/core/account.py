@@ -118,6 +118,15 @@ class Subscription:
     add_on_prices: tuple[tuple[str, str], ...] = ()
     """Stripe prices beside the plan's that are not billed by use, and the name of the add-on that each was read as:
     kept as `price_id` is. An empty name: nothing in policy explains it, and a change of the price may."""
+    beneath: Subscription | None = None
+    """Another one of the customer's that is not over, or grants a tier all the same. It counts where this one's time
+    has run out, which no event says (`core.access.in_force`)."""
+
+    def find(self, subscription_id: str) -> Subscription | None:
+        """What is recorded of a subscription, here or beneath; None: nothing."""
+        if self.subscription_id == subscription_id:
+            return self
+        return None if self.beneath is None else self.beneath.find(subscription_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gateway.core.access import Access, decide_access
+from gateway.core.access import Access, decide_access, in_force
 from gateway.core.account import Account, KeyRecord
 from gateway.core.allow_list import allows
 from gateway.core.allowance import Allowance, find_allowance, with_overage
@@ -106,6 +106,7 @@ def plan_request(
     """
     key = find_key(account, digest, now)
     check_address(key, address)
+    account = in_force(account, policy, now)
     access = decide_access(account, policy, now)
     tier = granted_tier(account, access)
     if route is None:

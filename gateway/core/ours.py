@@ -30,7 +30,7 @@ def is_ours(facts: SubscriptionFacts, policy: Policy, recorded: Subscription | N
         policy: Its plans.
         recorded: What was recorded of the customer last, whichever subscription it names.
     """
-    own = recorded if recorded is not None and recorded.subscription_id == facts.subscription_id else None
+    own = None if recorded is None else recorded.find(facts.subscription_id)
     if facts.is_labelled or (own is not None and own.last_good_plan_id is not None):
         return True
     coming = () if facts.schedule is None else facts.schedule.next_items

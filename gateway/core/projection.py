@@ -5,15 +5,15 @@ Laws:
   What cannot be read is recorded as unreadable since the first time, with a finding; the
   last plan that was good is remembered, never guessed.
   What is bought beside a plan widens its tier (`core.item_map`); what nobody knows there is left out, with a finding.
-  Of several subscriptions the one that grants the highest tier *now* is recorded; where none grants one, one of ours
-  (`core.ours`) that is not over before any other.
+  Of several subscriptions the one that grants the highest tier *now* is recorded, and beneath it the others that
+  are not over; where none grants one, one of ours (`core.ours`) that is not over before any other.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from gateway.core.access import CUSTOMER_DELETED, KNOWN_STATUSES, decide_access
+from gateway.core.access import CUSTOMER_DELETED, KNOWN_STATUSES, Access, decide_access
 from gateway.core.account import Account, Subscription
 from gateway.core.billing_facts import CustomerFacts, ItemFacts, SubscriptionFacts
 from gateway.core.findings import Finding, find_findings
@@ -36,6 +36,8 @@ _LIVELIEST_LAST = (
     "trialing",
     "active",
 )
+_MOST_BENEATH = 3
+"""Further subscriptions that a record carries: an account is read with every call that changes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,10 +69,12 @@ def project(
         return _deleted(previous, now), (
             Finding(code="no-such-customer", detail=f"Stripe has no customer {facts.stripe_customer_id}"),
         )
-    chosen = choose(facts, policy, previous, now)
-    if chosen is None:
+    ranked = _ranked(facts, policy, previous, now)
+    if not ranked:
         return None, ()
-    return chosen.record, find_findings(facts, chosen.record, chosen.plan, policy)
+    chosen, *others = ranked
+    record = replace(chosen.record, beneath=_beneath(others, policy, previous, now))
+    return record, find_findings(facts, record, chosen.plan, policy)
 
 
 def choose(facts: CustomerFacts, policy: Policy, previous: Subscription | None, now: int) -> Candidate | None:
@@ -79,8 +83,7 @@ def choose(facts: CustomerFacts, policy: Policy, previous: Subscription | None, 
     If none grants a tier, the one of ours that is nearest to doing so, so that the caller is told
     what would help: pay, rather than subscribe again.
     """
-    candidates = [_candidate(facts, subscription, policy, previous, now) for subscription in facts.subscriptions]
-    return max(candidates, key=lambda one: _precedence(one, policy, previous, now), default=None)
+    return next(iter(_ranked(facts, policy, previous, now)), None)
 
 
 def choose_running(facts: CustomerFacts, policy: Policy, previous: Subscription | None, now: int) -> Candidate | None:
@@ -91,6 +94,28 @@ def choose_running(facts: CustomerFacts, policy: Policy, previous: Subscription 
     ours = tuple(one for one in facts.subscriptions if is_ours(one, policy, previous))
     running = tuple(one for one in ours if one.status not in MONEYLESS_STATUSES)
     return choose(replace(facts, subscriptions=running or ours), policy, previous, now)
+
+
+def _ranked(facts: CustomerFacts, policy: Policy, previous: Subscription | None, now: int) -> list[Candidate]:
+    candidates = [_candidate(facts, subscription, policy, previous, now) for subscription in facts.subscriptions]
+    return sorted(candidates, key=lambda one: _precedence(one, policy, previous, now), reverse=True)
+
+
+def _beneath(others: list[Candidate], policy: Policy, previous: Subscription | None, now: int) -> Subscription | None:
+    """The others that are not over or grant a tier all the same, best first: what is chosen may end by time alone.
+
+    Also those whose own time has run out, or it would begin anew once nobody remembers when it began.
+    """
+    beneath = None
+    for one in reversed([one for one in others if _is_worth_keeping(one, policy, previous, now)][:_MOST_BENEATH]):
+        beneath = replace(one.record, beneath=beneath)
+    return beneath
+
+
+def _is_worth_keeping(one: Candidate, policy: Policy, previous: Subscription | None, now: int) -> bool:
+    if one.record.status not in ENDED_STATUSES and is_ours(one.facts, policy, previous):
+        return True
+    return _granted(one.record, policy, now).plan_id is not None
 
 
 def _deleted(previous: Subscription | None, now: int) -> Subscription | None:
@@ -112,13 +137,14 @@ def _deleted(previous: Subscription | None, now: int) -> Subscription | None:
         entitlements=(),
         metered=(),
         add_ons=(),
+        beneath=None,
     )
 
 
 def _candidate(
     customer: CustomerFacts, facts: SubscriptionFacts, policy: Policy, previous: Subscription | None, now: int
 ) -> Candidate:
-    own = previous if previous is not None and previous.subscription_id == facts.subscription_id else None
+    own = None if previous is None else previous.find(facts.subscription_id)
     items = read_items(facts, policy, own)
     item, plan = items.base, items.plan
     readable = facts.status in KNOWN_STATUSES and (plan is not None or facts.status in ENDED_STATUSES)
@@ -139,12 +165,12 @@ def _candidate(
         scheduled_at=scheduled_at,
         scheduled_seats=None if coming is None or coming_plan is None else coming.seats,
         scheduled_add_ons=() if coming is None or coming_plan is None else coming.add_ons,
-        past_due_since=_past_due_since(facts, previous, now),
+        past_due_since=_past_due_since(facts, own, previous, now),
         last_good_plan_id=_last_good(facts, plan, own),
         unreadable_since=None if readable else _unreadable_since(own, now),
         price_id=None if item is None else item.price_id,
         plan_changes=_plan_changes(plan, own, now),
-        status_since=_status_since(facts, previous, now),
+        status_since=_status_since(facts, own, previous, now),
         flags=flags_of(customer, facts, own, now),
         entitlements=customer.entitlements,
         metered=metered_items(facts, policy, own, now),
@@ -199,24 +225,26 @@ def _moved(facts: SubscriptionFacts, trial: Subscription) -> bool:
     return facts.status == "trialing" or facts.anchor_at < trial.anchor_at
 
 
-def _past_due_since(facts: SubscriptionFacts, previous: Subscription | None, now: int) -> int | None:
+def _past_due_since(
+    facts: SubscriptionFacts, own: Subscription | None, previous: Subscription | None, now: int
+) -> int | None:
     """Set once. It survives a change between two overdue subscriptions: a grace period is not had twice."""
     if facts.status != "past_due":
         return None
-    if previous is not None and previous.past_due_since is not None:
-        return previous.past_due_since
-    return now
+    known = (one.past_due_since for one in (own, previous) if one is not None)
+    return next((since for since in known if since is not None), now)
 
 
-def _status_since(facts: SubscriptionFacts, previous: Subscription | None, now: int) -> int | None:
+def _status_since(
+    facts: SubscriptionFacts, own: Subscription | None, previous: Subscription | None, now: int
+) -> int | None:
     """Like the beginning of `past_due`, it survives a change between two subscriptions of the same status."""
     if facts.status in GOOD_STATUSES:
         return None
     if facts.ended_at is not None:
         return facts.ended_at
-    if previous is not None and previous.status == facts.status and previous.status_since is not None:
-        return previous.status_since
-    return now
+    known = (one.status_since for one in (own, previous) if one is not None and one.status == facts.status)
+    return next((since for since in known if since is not None), now)
 
 
 def _last_good(facts: SubscriptionFacts, plan: Plan | None, own: Subscription | None) -> str | None:
@@ -233,7 +261,8 @@ def _precedence(
     candidate: Candidate, policy: Policy, previous: Subscription | None, now: int
 ) -> tuple[int, bool, int, int, str]:
     record = candidate.record
-    rank = _granted_rank(record, policy, now)
+    access = _granted(record, policy, now)
+    rank = -1 if access.plan_id is None or access.tier is None else access.tier.rank
     is_kept, alive = False, 0
     if rank < 0 and record.status in KNOWN_STATUSES:
         is_kept = record.status not in ENDED_STATUSES and is_ours(candidate.facts, policy, previous)
@@ -241,8 +270,7 @@ def _precedence(
     return rank, is_kept, alive, record.period_ends_at, record.subscription_id
 
 
-def _granted_rank(record: Subscription, policy: Policy, now: int) -> int:
-    """Rank of the tier this record grants by its plan now, by the same rules as every request; -1 if none."""
+def _granted(record: Subscription, policy: Policy, now: int) -> Access:
+    """What this record grants now, by the same rules as every request."""
     account = Account(customer_id="", user_id="", version=0, created_at=0, subscription=record)
-    access = decide_access(account, policy, now)
-    return -1 if access.plan_id is None or access.tier is None else access.tier.rank
+    return decide_access(account, policy, now)

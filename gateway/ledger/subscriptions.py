@@ -53,6 +53,9 @@ def read_subscription(row: RowMapping | dict[str, Any]) -> Subscription | None:
     for name in ("add_ons", "scheduled_add_ons"):
         facts[name] = tuple((add_on, count) for add_on, count in facts[name] or ())
     facts["add_on_prices"] = tuple((price_id, name) for price_id, name in facts["add_on_prices"] or ())
+    if facts["beneath"] is not None:  # as `asdict` wrote it; an earlier release may have left members out
+        unknown = dict.fromkeys(column.name for column in SUBSCRIPTION_COLUMNS)
+        facts["beneath"] = read_subscription(unknown | facts["beneath"])
     return Subscription(**facts)
 
 
@@ -162,7 +165,8 @@ class Subscriptions(LedgerPart):
         """Stripe customers whose plan hangs on what prices and products say now, in the order of their ids.
 
         Those of a price that could not be read, of a plan that a product's metadata names, and of this price: of the
-        plan's, of an add-on's, of usage, and of one that nothing explains. A product may explain any of the last.
+        plan's, of an add-on's, of usage, of a subscription beneath, and of one that nothing explains. A product may
+        explain any of the last.
 
         Args:
             price_id: A price whose lookup key was moved; None: a product, or nothing that a plan hangs on.
@@ -174,7 +178,8 @@ class Subscriptions(LedgerPart):
         if price_id is not None:
             loose |= SUBSCRIPTIONS.c.price_id == price_id
         named = json.dumps("" if price_id is None else price_id)
-        loose |= cast(SUBSCRIPTIONS.c.add_on_prices, Text).contains(named, autoescape=True)
+        for column in (SUBSCRIPTIONS.c.add_on_prices, SUBSCRIPTIONS.c.beneath):
+            loose |= cast(column, Text).contains(named, autoescape=True)
         for metered in {price_id, metered_at} - {None}:
             loose |= cast(SUBSCRIPTIONS.c.metered, Text).contains(json.dumps(metered), autoescape=True)
         query = (

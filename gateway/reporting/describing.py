@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gateway.core.access import decide_access
+from gateway.core.access import decide_access, in_force
 from gateway.core.allowance import carried_item
 from gateway.core.limits import Quota
 from gateway.core.window import month_window, quota_window
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 def describe(window: MeteredWindowRow, policy: Policy, account: Account | None, now: int) -> MeteredWindowRow:
     """The window with its end, what it includes, and Stripe's meter: of the tier in force, else as it was known."""
+    account = account and in_force(account, policy, now)
     starts_at = window.window_starts_at
     ends_at, included, stripe_meter = window.window_ends_at, window.included, window.stripe_meter
     if ends_at is None:

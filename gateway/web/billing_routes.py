@@ -10,7 +10,7 @@ from litestar.params import FromQuery, JSONBody, SkipValidation
 
 from gateway.billing import CheckoutLink
 from gateway.checkout import Checkouts
-from gateway.core.access import Access, decide_access
+from gateway.core.access import Access, decide_access, in_force
 from gateway.core.account import Account, Subscription
 from gateway.core.purchase import Extras
 from gateway.core.tier_grant import grant_state
@@ -167,6 +167,7 @@ async def show_subscription(
 
 def view_subscription(account: Account, runtime: Runtime) -> SubscriptionView:
     """An account's subscription for its owner."""
+    account = in_force(account, runtime.policy.current, runtime.clock.now())
     access = decide_access(account, runtime.policy.current, runtime.clock.now())
     subscription = account.subscription
     return SubscriptionView(

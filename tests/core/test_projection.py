@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.access import FLAG_ROWS, KNOWN_STATUSES, LIFECYCLE_ROWS, decide_access
+from gateway.core.access import FLAG_ROWS, KNOWN_STATUSES, LIFECYCLE_ROWS, decide_access, in_force
 from gateway.core.account import Account, Subscription
 from gateway.core.billing_facts import CustomerFacts, ItemFacts, SubscriptionFacts
 from gateway.core.findings import NEEDS_ATTENTION
@@ -88,9 +88,9 @@ def recorded(facts: CustomerFacts, previous: Subscription | None = None, now: in
     return record
 
 
-def granted(record: Subscription | None, now: int = NOW) -> str | None:
+def granted(record: Subscription | None, now: int = NOW, policy: Policy = POLICY) -> str | None:
     account = Account(customer_id="c", user_id="u", version=1, created_at=0, subscription=record)
-    access = decide_access(account, POLICY, now)
+    access = decide_access(account, policy, now)
     return None if access.tier is None else access.tier.name
 
 
@@ -233,6 +233,60 @@ def test_after_grace_a_lower_subscription_that_is_paid_wins() -> None:
     assert (first.subscription_id, later.subscription_id) == ("sub_big", "sub_small")
 
 
+def test_after_grace_a_lower_subscription_that_is_paid_counts_although_nobody_reads_stripe_again() -> None:
+    overdue = subscription("past_due", item(None, price_id="price_enterprise"), subscription_id="sub_big")
+    paid = subscription("active", item(quantity=3), subscription_id="sub_small", anchor_at=NOW - 9 * DAY)
+    record = recorded(customer(overdue, paid))
+    assert [granted(record, NOW + days * DAY) for days in (0, 6, 7, 100)] == ["enterprise", "enterprise", "pro", "pro"]
+    account = Account(customer_id="c", user_id="u", version=1, created_at=NOW - 100 * DAY, subscription=record)
+    counting = in_force(account, POLICY, NOW + 7 * DAY).subscription
+    assert counting is not None
+    assert (counting.subscription_id, counting.seats, counting.anchor_at) == ("sub_small", 3, NOW - 9 * DAY)
+
+
+def test_of_none_that_grants_a_tier_any_more_the_recorded_one_counts() -> None:
+    overdue = subscription("past_due", item(None, price_id="price_enterprise"), subscription_id="sub_big")
+    record = recorded(customer(overdue, subscription("past_due", subscription_id="sub_small")))
+    account = Account(customer_id="c", user_id="u", version=1, created_at=NOW - 100 * DAY, subscription=record)
+    assert record.beneath is not None
+    assert in_force(account, POLICY, NOW + 7 * DAY) is account
+
+
+def test_nothing_is_kept_beneath_that_is_over_or_not_ours_nor_of_a_deleted_customer() -> None:
+    best = subscription("active", item(None, price_id="price_enterprise"), subscription_id="sub_big")
+    over = subscription("canceled", subscription_id="sub_over", ended_at=NOW - DAY)
+    contract = subscription("active", item("support"), subscription_id="sub_contract")
+    assert recorded(customer(best, over, contract)).beneath is None
+    both = recorded(customer(best, over, subscription(subscription_id="sub_small")))
+    assert both.beneath is not None
+    assert both.beneath.subscription_id == "sub_small"
+    gone, _ = project(replace(customer(), exists=False), POLICY, both, NOW)
+    assert gone is not None
+    assert gone.beneath is None
+
+
+def test_a_record_carries_three_beneath_at_most() -> None:
+    many = [subscription("past_due", subscription_id=f"sub_{number}") for number in range(6)]
+    record: Subscription | None = recorded(customer(*many))
+    found = []
+    while record is not None:
+        found.append(record.subscription_id)
+        record = record.beneath
+    assert found == ["sub_5", "sub_4", "sub_3", "sub_2"]
+
+
+def test_what_was_beneath_goes_on_with_what_was_known_of_it() -> None:
+    overdue = subscription("past_due", item(None, price_id="price_enterprise"), subscription_id="sub_big")
+    both = customer(overdue, subscription(subscription_id="sub_small"))
+    first = recorded(both)
+    moved = customer(
+        replace(overdue, status="canceled", ended_at=NOW + DAY),
+        subscription("active", item("moved", price_id="price_pro_monthly"), subscription_id="sub_small"),
+    )
+    after = recorded(moved, first, NOW + DAY)
+    assert (after.subscription_id, after.plan_id) == ("sub_small", "pro-monthly")
+
+
 def test_the_highest_tier_wins_then_the_later_end_then_the_id() -> None:
     pro_long = subscription("active", item(period_ends_at=NOW + 300 * DAY), subscription_id="sub_a")
     pro_b = subscription("active", subscription_id="sub_b")
@@ -370,6 +424,29 @@ def test_reading_the_same_state_again_changes_nothing(history: list[CustomerFact
     for step, facts in enumerate(history):
         record, _ = project(facts, POLICY, record, NOW + step)
         assert project(facts, POLICY, record, NOW + step)[0] == record
+
+
+TIMED = replace(
+    POLICY,
+    lifecycle=POLICY.lifecycle
+    | {
+        row: Standing(keep_s=days * DAY, then="free", refusal="payment-required")
+        for row, days in (("canceled", 3), ("paused", 2), ("unpaid", 5), ("pending_update", 4), ("pause_collection", 1))
+    },
+)
+
+
+@given(facts=CUSTOMERS, before=CUSTOMERS, days=st.lists(st.integers(0, 9), min_size=1, max_size=4))
+def test_time_alone_leads_to_the_tier_that_a_read_would_lead_to(
+    facts: CustomerFacts, before: CustomerFacts, days: list[int]
+) -> None:
+    ended = (replace(one, ended_at=NOW - 3600 if one.status == "canceled" else None) for one in facts.subscriptions)
+    facts = replace(facts, subscriptions=tuple(ended))
+    previous, _ = project(before, TIMED, None, NOW - DAY)
+    record, _ = project(facts, TIMED, previous, NOW)
+    for day in days:
+        read, _ = project(facts, TIMED, record, NOW + day * DAY)
+        assert granted(record, NOW + day * DAY, TIMED) == granted(read, NOW + day * DAY, TIMED)
 
 
 @given(facts=CUSTOMERS, previous=CUSTOMERS)

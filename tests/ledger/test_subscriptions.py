@@ -47,6 +47,8 @@ async def test_a_snapshot_is_read_back_whole(ledger, customer, subscription, app
         scheduled_seats=2,
         scheduled_add_ons=(("exports", 1),),
     )
+    third = replace(full, subscription_id="sub_3", metered=(MeteredItem(price_id="price_4", lookup_key="over"),))
+    full = replace(full, beneath=replace(subscription, subscription_id="sub_2", beneath=third))
     assert await apply(customer, await ledger.take_fence(customer), full)
     assert await ledger.load_subscription(customer) == full
     assert (await ledger.load_account(customer)).subscription == full
@@ -151,6 +153,7 @@ async def test_customers_are_found_whose_plan_hangs_on_prices_and_products(ledge
         "beside": replace(subscription, price_id="price_other", add_on_prices=(("price_odd%", "exports"),)),
         "stray": replace(subscription, price_id="price_other", add_on_prices=(("price_sold_1", ""),)),
         "metered": replace(subscription, price_id="price_other", metered=(MeteredItem(price_id="price_use"),)),
+        "beneath": replace(subscription, price_id="price_other", beneath=replace(subscription, price_id="price_low")),
     }
     for name, record in kinds.items():
         await ledger.create_customer(
@@ -160,6 +163,7 @@ async def test_customers_are_found_whose_plan_hangs_on_prices_and_products(ledge
         await ledger.apply_subscription(name, fence, found(record), now=2, actor="test", because="test")
     assert await ledger.list_by_plan_map(None) == ["cus_by-product", "cus_stray", "cus_unmapped"]
     assert await ledger.list_by_plan_map("price_sold") == ["cus_by-product", "cus_sold", "cus_unmapped"]
+    assert await ledger.list_by_plan_map("price_low") == ["cus_beneath", "cus_by-product", "cus_unmapped"]
     assert await ledger.list_by_plan_map("price_sold", after="cus_by-product", limit=1) == ["cus_sold"]
     always = ["cus_by-product", "cus_unmapped"]
     assert await ledger.list_by_plan_map("price_odd%") == sorted([*always, "cus_beside"])

@@ -81,7 +81,10 @@ def metered_of(world: World, subscription_id: str) -> set[str]:
 
 def without_gone(read: Subscription | None) -> Subscription | None:
     """What was recorded, but for items that are gone: they are kept for a month, and not until an event."""
-    return read and replace(read, metered=tuple(item for item in read.metered if item.gone_at is None))
+    if read is None:
+        return None
+    there = tuple(item for item in read.metered if item.gone_at is None)
+    return replace(read, metered=there, beneath=without_gone(read.beneath))
 
 
 def sell_beyond(world: World) -> None:

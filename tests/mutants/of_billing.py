@@ -77,8 +77,8 @@ MUTANTS = (
     Mutant(
         "every event begins the grace period again",
         _PROJECTION,
-        "        return previous.past_due_since\n    return now\n",
-        "        return now\n    return now\n",
+        "    known = (one.past_due_since for one in (own, previous) if one is not None)\n",
+        "    known = (None,)\n",
         _OF_PROJECTION,
     ),
     Mutant(
@@ -94,6 +94,20 @@ MUTANTS = (
         "    if until is not None and now >= until:\n",
         "    if until is not None and now >= max(until, subscription.period_ends_at):\n",
         _OF_ACCESS,
+    ),
+    Mutant(
+        "the end of what one subscription gave ends what another one pays for",
+        _ACCESS,
+        "    return here if here is account or ",
+        "    return account if here is account or ",
+        _OF_PROJECTION,
+    ),
+    Mutant(
+        "what was known of a subscription is forgotten while another one counts",
+        _PROJECTION,
+        "    own = None if previous is None else previous.find(facts.subscription_id)\n",
+        "    own = previous if previous and previous.subscription_id == facts.subscription_id else None\n",
+        _OF_PROJECTION,
     ),
     Mutant(
         "a grace period does not end by itself",
