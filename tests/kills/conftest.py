@@ -1,8 +1,10 @@
-"""Houses to be killed, with a cache that outlives them: a second start is not to begin with an empty one."""
+"""Houses to be killed, each with a cache that outlives it: a second start is not to begin with an empty one.
+
+Nor with another house's: a gateway settles all that it finds in its cache as it starts.
+"""
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -16,21 +18,15 @@ from tests.journeys.buyers import until
 from tests.kills.site import Site, make_house
 
 
-@pytest.fixture(scope="session")
-def cache_url() -> Iterator[str]:
-    folder = Path(tempfile.mkdtemp(prefix="tg"))
-    with CacheServer.start(folder) as server:
-        yield server.url
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 @pytest.fixture
-def new_site(cache_url: str) -> Iterator[Callable[..., Site]]:
+def new_site() -> Iterator[Callable[..., Site]]:
     with ExitStack() as stack:
 
         def make(*, workers: int = 1, policy: str | None = None) -> Site:
             directory = stack.enter_context(temporary_house_directory())
-            house = make_house(directory, workers=workers, redis_url=cache_url, policy=policy)
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tg", ignore_cleanup_errors=True)))
+            cache = stack.enter_context(CacheServer.start(folder))
+            house = make_house(directory, workers=workers, redis_url=cache.url, policy=policy)
             stack.callback(house.stop)
             house.start()
             until(lambda: house.announced)
