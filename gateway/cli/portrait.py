@@ -191,6 +191,5 @@ def _subscription_facts(portrait: Portrait) -> list[tuple[str, object]]:
     facts += [("Flag", f"{flag} since {instant_words(since)}") for flag, since in subscription.flags]
     if subscription.cancel_at is not None:
         facts.append(("Cancels", instant_words(subscription.cancel_at)))
-    while (subscription := subscription.beneath) is not None:
-        facts.append(("Beneath", f"{subscription.subscription_id}, {subscription.status}, {subscription.plan_id}"))
-    return facts
+    beneath = subscription.all()[1:]
+    return facts + [("Beneath", f"{one.subscription_id}, {one.status}, {one.plan_id}") for one in beneath]

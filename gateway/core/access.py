@@ -114,15 +114,15 @@ def decide_access(account: Account, policy: Policy, now: float) -> Access:
 def in_force(account: Account, policy: Policy, now: float) -> Account:
     """The account with the subscription that counts now, for whoever looks at its dates, items or seats as well.
 
-    That is the recorded one while it grants a tier by its plan, then the first beneath it that does; of none that
-    does, the recorded one.
+    That is the recorded one while it grants a tier by its plan, then the first beneath it that does. Where none does,
+    it is the first that is not over, which a payment may help, and else the recorded one.
     """
-    here = account
-    while here.subscription is not None and here.subscription.beneath is not None:
-        if _by_subscription(here, policy, now).plan_id is not None:
-            return here
-        here = replace(here, subscription=here.subscription.beneath)
-    return here if here is account or _by_subscription(here, policy, now).plan_id is not None else account
+    if account.subscription is None or account.subscription.beneath is None:
+        return account
+    rows = [(one, replace(account, subscription=one)) for one in account.subscription.all()]
+    granting = (here for _, here in rows if _by_subscription(here, policy, now).plan_id is not None)
+    alive = (here for one, here in rows if one.status not in ENDED)
+    return next(granting, None) or next(alive, account)
 
 
 def _by_subscription(account: Account, policy: Policy, now: float) -> Access:

@@ -122,11 +122,13 @@ class Subscription:
     """Another one of the customer's that is not over, or grants a tier all the same. It counts where this one's time
     has run out, which no event says (`core.access.in_force`)."""
 
+    def all(self) -> tuple[Subscription, ...]:
+        """This one and those beneath it, best first."""
+        return (self,) if self.beneath is None else (self, *self.beneath.all())
+
     def find(self, subscription_id: str) -> Subscription | None:
         """What is recorded of a subscription, here or beneath; None: nothing."""
-        if self.subscription_id == subscription_id:
-            return self
-        return None if self.beneath is None else self.beneath.find(subscription_id)
+        return next((one for one in self.all() if one.subscription_id == subscription_id), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,6 +56,16 @@ POLICY = Policy(
 )
 
 
+TIMED = replace(
+    POLICY,
+    lifecycle=POLICY.lifecycle
+    | {
+        row: Standing(keep_s=days * DAY, then="free", refusal="payment-required")
+        for row, days in (("canceled", 3), ("paused", 2), ("unpaid", 5), ("pending_update", 4), ("pause_collection", 1))
+    },
+)
+
+
 def item(lookup_key: str | None = "pro_monthly", **changes: object) -> ItemFacts:
     made = ItemFacts(
         item_id="si_1",
@@ -244,12 +254,16 @@ def test_after_grace_a_lower_subscription_that_is_paid_counts_although_nobody_re
     assert (counting.subscription_id, counting.seats, counting.anchor_at) == ("sub_small", 3, NOW - 9 * DAY)
 
 
-def test_of_none_that_grants_a_tier_any_more_the_recorded_one_counts() -> None:
-    overdue = subscription("past_due", item(None, price_id="price_enterprise"), subscription_id="sub_big")
-    record = recorded(customer(overdue, subscription("past_due", subscription_id="sub_small")))
+def test_of_none_that_grants_a_tier_any_more_one_counts_that_a_payment_may_help() -> None:
+    over = subscription("canceled", item(None, price_id="price_enterprise"), subscription_id="sub_big", ended_at=NOW)
+    record, _ = project(customer(over, subscription("past_due", subscription_id="sub_small")), TIMED, None, NOW)
+    assert record is not None
     account = Account(customer_id="c", user_id="u", version=1, created_at=NOW - 100 * DAY, subscription=record)
-    assert record.beneath is not None
-    assert in_force(account, POLICY, NOW + 7 * DAY) is account
+    counting = [in_force(account, TIMED, NOW + days * DAY).subscription for days in (0, 3, 7)]
+    assert [one and one.subscription_id for one in counting] == ["sub_big", "sub_small", "sub_small"]
+    assert (
+        decide_access(account, TIMED, NOW + 7 * DAY).warning == "The last payment failed and was not made up in time."
+    )
 
 
 def test_nothing_is_kept_beneath_that_is_over_or_not_ours_nor_of_a_deleted_customer() -> None:
@@ -267,12 +281,7 @@ def test_nothing_is_kept_beneath_that_is_over_or_not_ours_nor_of_a_deleted_custo
 
 def test_a_record_carries_three_beneath_at_most() -> None:
     many = [subscription("past_due", subscription_id=f"sub_{number}") for number in range(6)]
-    record: Subscription | None = recorded(customer(*many))
-    found = []
-    while record is not None:
-        found.append(record.subscription_id)
-        record = record.beneath
-    assert found == ["sub_5", "sub_4", "sub_3", "sub_2"]
+    assert [one.subscription_id for one in recorded(customer(*many)).all()] == ["sub_5", "sub_4", "sub_3", "sub_2"]
 
 
 def test_what_was_beneath_goes_on_with_what_was_known_of_it() -> None:
@@ -424,16 +433,6 @@ def test_reading_the_same_state_again_changes_nothing(history: list[CustomerFact
     for step, facts in enumerate(history):
         record, _ = project(facts, POLICY, record, NOW + step)
         assert project(facts, POLICY, record, NOW + step)[0] == record
-
-
-TIMED = replace(
-    POLICY,
-    lifecycle=POLICY.lifecycle
-    | {
-        row: Standing(keep_s=days * DAY, then="free", refusal="payment-required")
-        for row, days in (("canceled", 3), ("paused", 2), ("unpaid", 5), ("pending_update", 4), ("pause_collection", 1))
-    },
-)
 
 
 @given(facts=CUSTOMERS, before=CUSTOMERS, days=st.lists(st.integers(0, 9), min_size=1, max_size=4))

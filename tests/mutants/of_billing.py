@@ -98,8 +98,8 @@ MUTANTS = (
     Mutant(
         "the end of what one subscription gave ends what another one pays for",
         _ACCESS,
-        "    return here if here is account or ",
-        "    return account if here is account or ",
+        "    return next(granting, None) or next(alive, account)\n",
+        "    return account\n",
         _OF_PROJECTION,
     ),
     Mutant(
