@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import Column, ColumnElement, bindparam, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from gateway.ledger.errors import CustomerExists, CustomerUnknown, UserExists
@@ -19,6 +19,21 @@ if TYPE_CHECKING:
     from gateway.core.audited import Assess
 
 _NAMED_A_STATEMENT: Final = 500
+
+# Statements of every read of Stripe, made once.
+_FIND: Final = {
+    name: select(CUSTOMERS).where(CUSTOMERS.c[name] == bindparam("value"))
+    for name in ("customer_id", "user_id", "stripe_customer_id")
+}
+_MARK_PUBLISHED: Final = (
+    update(CUSTOMERS)
+    .where(
+        CUSTOMERS.c.customer_id == bindparam("whose"),
+        CUSTOMERS.c.published_version < bindparam("known"),
+        CUSTOMERS.c.version >= bindparam("known"),
+    )
+    .values(published_version=bindparam("known"))
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,19 +264,11 @@ class Customers(LedgerPart):
     async def mark_published(self, customer_id: str, version: int) -> None:
         """Record that the cache has this version of the account, unless it is known to have a later one."""
         async with self._database.writing_once() as connection:
-            await connection.execute(
-                update(CUSTOMERS)
-                .where(
-                    CUSTOMERS.c.customer_id == customer_id,
-                    CUSTOMERS.c.published_version < version,
-                    CUSTOMERS.c.version >= version,
-                )
-                .values(published_version=version)
-            )
+            await connection.execute(_MARK_PUBLISHED, {"whose": customer_id, "known": version})
 
-    async def _find(self, column: ColumnElement[Any], value: str) -> CustomerRow | None:
+    async def _find(self, column: Column[Any], value: str) -> CustomerRow | None:
         if not is_storable(value):
             return None
         async with self._database.reading() as connection:
-            row = (await connection.execute(select(CUSTOMERS).where(column == value))).mappings().one_or_none()
+            row = (await connection.execute(_FIND[column.name], {"value": value})).mappings().one_or_none()
         return None if row is None else CustomerRow(**row)

@@ -6,10 +6,16 @@ whichever read is recorded last has looked at every dispute that was noted befor
 
 from __future__ import annotations
 
-from sqlalchemy import delete, select
+from typing import Final
+
+from sqlalchemy import bindparam, delete, select
 
 from gateway.ledger.part import LedgerPart, unbroken
 from gateway.ledger.tables import DISPUTES
+
+_LISTED: Final = (
+    select(DISPUTES.c.dispute_id).where(DISPUTES.c.customer_id == bindparam("whose")).order_by(DISPUTES.c.dispute_id)
+)
 
 
 class Disputes(LedgerPart):
@@ -29,9 +35,8 @@ class Disputes(LedgerPart):
     @unbroken
     async def list_disputes(self, customer_id: str) -> tuple[str, ...]:
         """The disputes to look at, in the order of their ids."""
-        query = select(DISPUTES.c.dispute_id).where(DISPUTES.c.customer_id == customer_id)
         async with self._database.reading() as connection:
-            return tuple(await connection.scalars(query.order_by(DISPUTES.c.dispute_id)))
+            return tuple(await connection.scalars(_LISTED, {"whose": customer_id}))
 
     @unbroken
     async def forget_disputes(self, dispute_ids: tuple[str, ...]) -> None:

@@ -39,6 +39,7 @@ class Inbox(LedgerPart):
     def __init__(self, database: Database) -> None:
         super().__init__(database)
         self._storing = Together(self._store_all, most=_STORED_AT_ONCE)
+        self._arrive = database.insert(INBOX).on_conflict_do_nothing().returning(INBOX.c.event_id)
 
     @unbroken
     async def store_event(  # noqa: PLR0913 - they are what an event is
@@ -189,6 +190,5 @@ class Inbox(LedgerPart):
         return told
 
     async def _insert_events(self, rows: list[Mapping[str, Any]]) -> set[str]:
-        insert = self._database.insert(INBOX).on_conflict_do_nothing().returning(INBOX.c.event_id)
         async with self._database.writing_once() as connection:
-            return set((await connection.scalars(insert, rows)).all())
+            return set((await connection.scalars(self._arrive, rows)).all())

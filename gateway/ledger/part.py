@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from gateway.ledger.errors import CustomerUnknown
 from gateway.ledger.tables import AUDIT_LOG, CUSTOMERS
@@ -15,11 +15,21 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from gateway.core.account import Account
     from gateway.core.audited import Assess, AuditedAccess
     from gateway.ledger.database import Database
 
 NOTE_LENGTH = 2000
 """Longest free text that is kept, in characters: reasons, outcomes, errors."""
+
+# Statements that every read of Stripe runs are made once: to make one costs more than to run it.
+_RAISE_VERSION: Final = (
+    update(CUSTOMERS)
+    .where(CUSTOMERS.c.customer_id == bindparam("whose"))
+    .values(version=CUSTOMERS.c.version + 1)
+    .returning(CUSTOMERS.c.version)
+)
+_APPEND_AUDIT: Final = insert(AUDIT_LOG).returning(AUDIT_LOG.c.audit_id)
 
 
 class LedgerPart:
@@ -28,11 +38,16 @@ class LedgerPart:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    async def _read_account(self, connection: AsyncConnection, customer_id: str) -> Account | None:
+        """The account as the caller's transaction sees it. `Accounts` knows."""
+        raise NotImplementedError
+
     async def _access(
         self, connection: AsyncConnection, customer_id: str, assess: Assess | None
     ) -> AuditedAccess | None:
-        """What the account grants as the caller's transaction sees it; None if `assess` is. `Accounts` knows."""
-        raise NotImplementedError
+        """What the account grants as the caller's transaction sees it; None if `assess` is."""
+        account = None if assess is None else await self._read_account(connection, customer_id)
+        return None if assess is None or account is None else assess(account)
 
 
 _Part = TypeVar("_Part", bound=LedgerPart)
@@ -91,12 +106,8 @@ async def raise_version(connection: AsyncConnection, customer_id: str, **changes
     Raises:
         CustomerUnknown: Nothing was written.
     """
-    version = await connection.scalar(
-        update(CUSTOMERS)
-        .where(CUSTOMERS.c.customer_id == customer_id)
-        .values(version=CUSTOMERS.c.version + 1, **changes)
-        .returning(CUSTOMERS.c.version)
-    )
+    raise_ = _RAISE_VERSION.values(**changes) if changes else _RAISE_VERSION
+    version = await connection.scalar(raise_, {"whose": customer_id})
     if version is None:
         raise CustomerUnknown(customer_id)
     return int(version)
@@ -117,20 +128,17 @@ async def append_audit(  # noqa: PLR0913 - by name: as many as a row has columns
     event_id: str | None = None,
 ) -> int:
     """Add one row to the audit log within the caller's transaction, and return its number."""
-    audit_id = await connection.scalar(
-        insert(AUDIT_LOG)
-        .values(
-            at=at,
-            customer_id=customer_id,
-            actor=note(actor),
-            action=action,
-            because=note(because),
-            before=None if before is None else dict(before),
-            after=None if after is None else dict(after),
-            access_before=access_before,
-            access_after=access_after,
-            event_id=event_id,
-        )
-        .returning(AUDIT_LOG.c.audit_id)
-    )
+    row = {
+        "at": at,
+        "customer_id": customer_id,
+        "actor": note(actor),
+        "action": action,
+        "because": note(because),
+        "before": None if before is None else dict(before),
+        "after": None if after is None else dict(after),
+        "access_before": access_before,
+        "access_after": access_after,
+        "event_id": event_id,
+    }
+    audit_id = await connection.scalar(_APPEND_AUDIT, row)
     return int(audit_id or 0)

@@ -8,12 +8,12 @@ replaces a newer one, nor what another Stripe customer has.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import RowMapping, Text, cast, delete, select, update
+from sqlalchemy import RowMapping, Text, bindparam, cast, delete, select, update
 
-from gateway.core.account import Subscription
+from gateway.core.account import Account, Subscription
 from gateway.core.policy import tier_plan_id
 from gateway.ledger.errors import CustomerUnknown
 from gateway.ledger.metered_json import load_metered
@@ -26,10 +26,24 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from gateway.core.audited import Assess
+    from gateway.core.audited import Assess, AuditedAccess
     from gateway.core.ended_periods import EndedPeriod
+    from gateway.ledger.database import Database
 
 SUBSCRIPTION_COLUMNS: Final = tuple(SUBSCRIPTIONS.c[one.name] for one in fields(Subscription))
+
+# Statements of every read of Stripe, made once.
+_WHOSE: Final = CUSTOMERS.c.customer_id == bindparam("whose")
+_TAKE_FENCE: Final = (
+    update(CUSTOMERS).where(_WHOSE).values(sync_fence=CUSTOMERS.c.sync_fence + 1).returning(CUSTOMERS.c.sync_fence)
+)
+_FENCES: Final = (
+    select(CUSTOMERS.c.sync_fence, CUSTOMERS.c.applied_fence, CUSTOMERS.c.stripe_customer_id)
+    .where(_WHOSE)
+    .with_for_update()
+)
+_ADVANCE: Final = update(CUSTOMERS).where(_WHOSE).values(applied_fence=bindparam("fence"), synced_at=bindparam("now"))
+_RECORDED: Final = select(*SUBSCRIPTION_COLUMNS).where(SUBSCRIPTIONS.c.customer_id == bindparam("whose"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +76,12 @@ def read_subscription(row: RowMapping | dict[str, Any]) -> Subscription | None:
 class Subscriptions(LedgerPart):
     """The subscription snapshot of every customer."""
 
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        insert = database.insert(SUBSCRIPTIONS)
+        changes = {one.name: insert.excluded[one.name] for one in SUBSCRIPTIONS.c if not one.primary_key}
+        self._upsert = insert.on_conflict_do_update(index_elements=[SUBSCRIPTIONS.c.customer_id], set_=changes)
+
     @unbroken
     async def take_fence(self, customer_id: str) -> int:
         """A number for a read of Stripe that begins now, higher than all before it.
@@ -71,12 +91,7 @@ class Subscriptions(LedgerPart):
             LedgerUnavailable: The ledger cannot be used.
         """
         async with self._database.writing_once() as connection:
-            fence = await connection.scalar(
-                update(CUSTOMERS)
-                .where(CUSTOMERS.c.customer_id == customer_id)
-                .values(sync_fence=CUSTOMERS.c.sync_fence + 1)
-                .returning(CUSTOMERS.c.sync_fence)
-            )
+            fence = await connection.scalar(_TAKE_FENCE, {"whose": customer_id})
         if fence is None:
             raise CustomerUnknown(customer_id)
         return int(fence)
@@ -134,7 +149,7 @@ class Subscriptions(LedgerPart):
                 await note_ended(self._database, connection, customer_id, read_of, ended(subscription))
             if before == subscription:
                 return recorded
-            access_before = await self._access(connection, customer_id, assess)
+            account = None if assess is None else await self._read_account(connection, customer_id)
             await self._store(connection, customer_id, subscription, now)
             await raise_version(connection, customer_id)
             await append_audit(
@@ -146,8 +161,8 @@ class Subscriptions(LedgerPart):
                 because=because,
                 before=None if before is None else asdict(before),
                 after=None if subscription is None else asdict(subscription),
-                access_before=access_before,
-                access_after=await self._access(connection, customer_id, assess),
+                access_before=_assessed(account, assess),
+                access_after=_assessed(account and replace(account, subscription=subscription), assess),
                 event_id=event_id,
             )
         return recorded
@@ -198,37 +213,28 @@ class Subscriptions(LedgerPart):
         if subscription is None:
             await connection.execute(delete(SUBSCRIPTIONS).where(SUBSCRIPTIONS.c.customer_id == customer_id))
             return
-        values = {**asdict(subscription), "changed_at": now}
-        await connection.execute(
-            self._database.insert(SUBSCRIPTIONS)
-            .values(customer_id=customer_id, **values)
-            .on_conflict_do_update(index_elements=[SUBSCRIPTIONS.c.customer_id], set_=values)
-        )
+        row = {"customer_id": customer_id, **asdict(subscription), "changed_at": now}
+        await connection.execute(self._upsert, row)
+
+
+def _assessed(account: Account | None, assess: Assess | None) -> AuditedAccess | None:
+    return None if account is None or assess is None else assess(account)
 
 
 async def _advance_fence(
     connection: AsyncConnection, customer_id: str, fence: int, now: int, read_of: str | None
 ) -> bool:
-    row = (
-        await connection.execute(
-            select(CUSTOMERS.c.sync_fence, CUSTOMERS.c.applied_fence, CUSTOMERS.c.stripe_customer_id)
-            .where(CUSTOMERS.c.customer_id == customer_id)
-            .with_for_update()
-        )
-    ).one_or_none()
+    row = (await connection.execute(_FENCES, {"whose": customer_id})).one_or_none()
     if row is None:
         raise CustomerUnknown(customer_id)
     if fence > row.sync_fence:
         raise ValueError(f"fence {fence} was never taken")
     if fence <= row.applied_fence or read_of not in {None, row.stripe_customer_id}:
         return False
-    await connection.execute(
-        update(CUSTOMERS).where(CUSTOMERS.c.customer_id == customer_id).values(applied_fence=fence, synced_at=now)
-    )
+    await connection.execute(_ADVANCE, {"whose": customer_id, "fence": fence, "now": now})
     return True
 
 
 async def _load(connection: AsyncConnection, customer_id: str) -> Subscription | None:
-    query = select(*SUBSCRIPTION_COLUMNS).where(SUBSCRIPTIONS.c.customer_id == customer_id)
-    row = (await connection.execute(query)).mappings().one_or_none()
+    row = (await connection.execute(_RECORDED, {"whose": customer_id})).mappings().one_or_none()
     return None if row is None else read_subscription(row)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import bindparam, delete, func, select
 
 from gateway.core.overage import meter_of_field
 from gateway.ledger.metering import settle_overage
@@ -20,6 +20,18 @@ if TYPE_CHECKING:
 _KEY: Final = (USAGE_TOTALS.c.customer_id, USAGE_TOTALS.c.field, USAGE_TOTALS.c.window_starts_at)
 _ROWS_A_STATEMENT: Final = 500
 """Five parameters each: well below the 32,766 of both databases."""
+_RANKED: Final = (
+    select(
+        USAGE_TOTALS,
+        func.row_number()
+        .over(partition_by=USAGE_TOTALS.c.field, order_by=USAGE_TOTALS.c.window_starts_at.desc())
+        .label("age"),
+        func.max(USAGE_TOTALS.c.seq).over().label("top"),
+    )
+    .where(USAGE_TOTALS.c.customer_id == bindparam("whose"))
+    .subquery()
+)
+_NEWEST: Final = select(_RANKED).where(_RANKED.c.age == 1)
 
 
 class Usage(LedgerPart):
@@ -74,18 +86,8 @@ class Usage(LedgerPart):
             Per counter its newest window and the units used in it, without those of keys that left the
             account; and the highest `seq` settled of all, 0 if none.
         """
-        newest = (
-            func.row_number()
-            .over(partition_by=USAGE_TOTALS.c.field, order_by=USAGE_TOTALS.c.window_starts_at.desc())
-            .label("age")
-        )
-        ranked = (
-            select(USAGE_TOTALS, newest, func.max(USAGE_TOTALS.c.seq).over().label("top"))
-            .where(USAGE_TOTALS.c.customer_id == customer_id)
-            .subquery()
-        )
         async with self._database.reading() as connection:
-            rows = (await connection.execute(select(ranked).where(ranked.c.age == 1))).all()
+            rows = (await connection.execute(_NEWEST, {"whose": customer_id})).all()
             # Read second: the key of a total is there already, or it has ended.
             keys = (
                 set((await connection.scalars(_live_keys(customer_id))).all()) if any(map(_is_of_key, rows)) else set()

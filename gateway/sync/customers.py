@@ -233,26 +233,28 @@ class Sync:
         )
         for finding in findings:
             log.warning("sync finding", customer_id=row.customer_id, code=finding.code, detail=finding.detail)
-        await self._carry_to_cache(row.customer_id)
+        changed = recorded is not None and recorded.after != recorded.before
+        await self._carry_to_cache(row.customer_id, is_behind=changed)
         if recorded is None:
             self.superseded += 1
             return SyncOutcome(result="superseded", subscription=await self._ledger.load_subscription(row.customer_id))
         self.applied += 1
-        subscription, changed = recorded.after, recorded.after != recorded.before
+        subscription = recorded.after
         if changed:
             log.info(
                 "subscription changed", customer_id=row.customer_id, because=cause.because, **_in_short(subscription)
             )
         return SyncOutcome(result="applied", subscription=subscription, changed=changed, findings=findings)
 
-    async def _carry_to_cache(self, customer_id: str) -> None:
+    async def _carry_to_cache(self, customer_id: str, *, is_behind: bool) -> None:
         """Have the cache know what the ledger knows, also if another sync recorded it a moment ago and is on its way.
 
         Whoever waited for this sync, the buyer at the success page or of an upgrade, calls next.
         """
-        row = await self._ledger.find_customer(customer_id)
-        if row is None or row.published_version >= row.version:
-            return
+        if not is_behind:
+            row = await self._ledger.find_customer(customer_id)
+            if row is None or row.published_version >= row.version:
+                return
         try:
             await self._publish(customer_id)
         except CapacityReduced:
