@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.core.account import LAST_INSTANT, Grant
-from gateway.core.credits import default_expiry
+from gateway.core.credits import GRANT_ID_LENGTH, default_expiry
 from gateway.core.errors import Rejected, TiergateError
 from gateway.core.limit_text import EXACT_BELOW
 from gateway.ledger import CustomerUnknown, GrantRow, GrantsFull, Ledger
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 MAX_GRANTS_PER_CUSTOMER = 50
 """Live ones. All of them are in the account, which every worker holds."""
 LONGEST_REFERENCE = 200
-_GRANT_ID_LENGTH = 12
 
 
 class CreditsInvalid(Rejected):
@@ -103,7 +102,7 @@ class Crediting:
             if account is None:
                 raise CustomerUnknown(customer_id)
             expires_at = default_expiry(policy.credits, account, now)
-        grant_id = random_text(_GRANT_ID_LENGTH)
+        grant_id = random_text(GRANT_ID_LENGTH)
         wanted = GrantRow(
             customer_id=customer_id,
             grant=Grant(grant_id=grant_id, meter=order.meter, units=order.units, granted_at=now, expires_at=expires_at),

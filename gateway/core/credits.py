@@ -14,11 +14,13 @@ Laws:
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gateway.core.account import LAST_INSTANT
 from gateway.core.charge import QuotaClaim
+from gateway.core.keys import ALPHABET
 from gateway.core.limits import Quota
 from gateway.core.window import quota_window
 
@@ -42,7 +44,12 @@ class CreditTerms:
 
 NEVER_EXPIRE = CreditTerms()
 
+GRANT_ID_LENGTH = 12
+"""Characters of `core.keys.ALPHABET`. Longer than any window in the name of a quota's counter is written, so a meter
+may be called `credit` too (`core.limits.limit_field`)."""
+
 _FIELD_STARTS = "q:credit:"
+_FIELD = re.compile(f"{_FIELD_STARTS}[{ALPHABET}]{{{GRANT_ID_LENGTH}}}")
 
 
 def grant_field(grant_id: str) -> str:
@@ -52,7 +59,7 @@ def grant_field(grant_id: str) -> str:
 
 def is_grant_field(field: str) -> bool:
     """Whether a counter is a grant's."""
-    return field.startswith(_FIELD_STARTS)
+    return _FIELD.fullmatch(field) is not None
 
 
 def grant_order(grant: Grant) -> tuple[int, int, str]:

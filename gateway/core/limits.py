@@ -73,8 +73,11 @@ def limit_field(limit: Limit, key_id: str | None = None) -> str:
 
     It names the meter, the window and the group of routes, never the tier, the number of units or a
     place in the policy: so a plan change or a policy edit moves the limit and keeps the count. `key_id` makes it the
-    key's own counter. Source: gateway/cache/keyspace.py stores one hash field per name; of calls
-    at once, a sorted set.
+    key's own counter. No two limits that count differently share a name, nor does one have the name of what counts
+    overage (`core.overage`) or a grant (`core.credits`), whatever policy calls its meters and groups: names are
+    letters, digits, `-` and `_` (`policyfiles.shapes.check_name`), so `:` and `@` part them, and a window is `period`
+    or a number of at most 8 digits. Source: gateway/cache/keyspace.py stores one hash field per name; of calls at
+    once, a sorted set.
     """
     if isinstance(limit, Concurrency):
         name = "live"

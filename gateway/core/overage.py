@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
-_FIELD_STARTS = "q:"
-_FIELD_ENDS = ":over"
-"""`limit_field` never ends a quota's name so: a window is `period` or a number."""
+_FIELD = re.compile(r"q:([^:@]+):over")
+"""`limit_field` never names a quota so: its window, which stands there, is `period` or a number. What ends so behind a
+window is a group of routes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +45,10 @@ class Overage:
 
 def overage_field(meter: str) -> str:
     """Name of the counter of a meter's overage, within one customer."""
-    return f"{_FIELD_STARTS}{meter}{_FIELD_ENDS}"
+    return f"q:{meter}:over"
 
 
 def meter_of_field(field: str) -> str | None:
     """The meter whose overage a counter counts; None: it counts something else."""
-    if not field.endswith(_FIELD_ENDS) or not field.startswith(_FIELD_STARTS):
-        return None
-    return field[len(_FIELD_STARTS) : -len(_FIELD_ENDS)]
+    found = _FIELD.fullmatch(field)
+    return None if found is None else found[1]

@@ -125,6 +125,22 @@ async def test_a_ledger_of_a_newer_version_is_refused_and_left_alone(ledger_url)
         await asyncio.to_thread(migrate, ledger_url)
 
 
+async def test_what_a_group_called_over_left_is_no_overage_any_more(ledger_url):
+    row = "INSERT INTO metered_windows (customer_id, meter, window_starts_at, total, seq, reported, stood, look_at)"
+
+    def leave(connection: Connection):
+        for meter in ("requests", "requests:86400", "requests:period"):
+            connection.execute(text(f"{row} VALUES ('c1', '{meter}', 1, 5, 1, 0, 0, 0)"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0022'"))
+
+    def left(connection: Connection):
+        return connection.execute(text("SELECT meter FROM metered_windows")).all()
+
+    await on_connection(ledger_url, leave)
+    await asyncio.to_thread(migrate, ledger_url)
+    assert await on_connection(ledger_url, left) == [("requests",)]
+
+
 @pytest.mark.parametrize(("revision", "tables"), [("0000", "older"), (SCHEMA_REVISION, "current"), ("9999", "newer")])
 async def test_tables_are_known_to_be_of_an_older_or_a_newer_version(ledger, ledger_url, revision, tables):
     def mark(connection: Connection):

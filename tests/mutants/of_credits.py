@@ -7,6 +7,7 @@ from tests.mutants.mutant import Mutant
 _CHARGE, _CREDITS, _LEDGER = "gateway/cache/lua/charge.lua", "gateway/core/credits.py", "gateway/ledger/credits.py"
 _CHANGE, _ATTEMPT = "gateway/core/plan_change.py", "gateway/admission/attempt.py"
 _CHAINS, _USED, _KEPT = ("tests/cache/test_chain.py",), ("tests/test_credits.py",), ("tests/ledger/test_credits.py",)
+_NAMED = ("tests/core/test_counter_names.py",)
 _CHANGES = ("tests/core/test_plan_change.py",)
 
 MUTANTS = (
@@ -72,6 +73,20 @@ MUTANTS = (
         "if field in live or not is_grant_field(field)",
         "if not is_grant_field(field)",
         _USED,
+    ),
+    Mutant(
+        "every counter of a meter called credit is a grant's",
+        _CREDITS,
+        "return _FIELD.fullmatch(field) is not None",
+        "return field.startswith(_FIELD_STARTS)",
+        _NAMED,
+    ),
+    Mutant(
+        "grants are named as shortly as windows",
+        _CREDITS,
+        "GRANT_ID_LENGTH = 12",
+        "GRANT_ID_LENGTH = 6",
+        _NAMED,
     ),
     Mutant(
         "credits that are used up stay in the account",

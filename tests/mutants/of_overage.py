@@ -6,6 +6,7 @@ from tests.mutants.mutant import Mutant
 
 _ALLOWANCE, _TARIFF, _LOOK = "gateway/core/allowance.py", "gateway/core/tariff.py", "gateway/core/metering.py"
 _REPORTER, _DESCRIBED = "gateway/reporting/reporter.py", "gateway/reporting/describing.py"
+_OVERAGE, _NAMED = "gateway/core/overage.py", ("tests/core/test_counter_names.py",)
 _LEDGER, _STRIPE = "gateway/ledger/metering.py", "gateway/billing/meter_events.py"
 _CHARGED, _BOUGHT, _LOOKED = (
     ("tests/test_overage.py",),
@@ -16,6 +17,13 @@ _REPORTED, _KEPT = ("tests/lives/test_reporting.py",), ("tests/ledger/test_meter
 _LIVED = ("tests/lives/test_lives.py",)
 
 MUTANTS = (
+    Mutant(
+        "a group called over is overage",
+        _OVERAGE,
+        "q:([^:@]+):over",
+        "q:(.+):over",
+        _NAMED,
+    ),
     Mutant(
         "whoever did not buy overage has it",
         _ALLOWANCE,
