@@ -6,7 +6,7 @@ first used with, and a gateway that was given something else does not start unti
 
 | fact             | value                                              | known               |
 |------------------|----------------------------------------------------|---------------------|
-| `stripe-mode`    | `live`, `test` or `sandbox`                        | from settings       |
+| `stripe-mode`    | `live`, `test` or `sandbox`; none without Stripe   | from settings       |
 | `stripe-account` | `acct_...`                                         | `sync.account`      |
 | `key-pepper`     | a MAC under the pepper: the same for no other one  | from settings       |
 """
@@ -98,23 +98,34 @@ async def accept_change(
     if subject == "pepper":
         await ledger.replace_facts({PEPPER: facts[PEPPER]}, now=now, actor=actor)
         return 0
-    new = {MODE: facts[MODE]} | ({} if account_id is None else {STRIPE_ACCOUNT: account_id})
-    return await ledger.leave_stripe(new, without=(STRIPE_ACCOUNT,), now=now, actor=actor, assess=assess)
+    new = {name: facts[name] for name in (MODE,) if name in facts}
+    new |= {} if account_id is None else {STRIPE_ACCOUNT: account_id}
+    return await ledger.leave_stripe(new, without=(MODE, STRIPE_ACCOUNT), now=now, actor=actor, assess=assess)
 
 
 def facts_of(settings: Settings) -> dict[str, str]:
     """What is known without asking anybody."""
     pepper = settings.key_pepper.get_secret_value().encode()
+    mode = _stripe_mode(settings)
     return {
-        MODE: settings.mode if settings.stripe_url is None else "sandbox",
+        **({} if mode is None else {MODE: mode}),
         PEPPER: hmac.digest(pepper, _CHECKED_TEXT, "sha256").hex(),
     }
+
+
+def _stripe_mode(settings: Settings) -> str | None:
+    """None: there is no Stripe, and a ledger that knows none yet learns it when there is one."""
+    if settings.stripe_key is None:
+        return None
+    return settings.mode if settings.stripe_url is None else "sandbox"
 
 
 def _changes(recorded: dict[str, str], settings: Settings) -> tuple[Change, ...]:
     facts = facts_of(settings)
     changes = []
-    if recorded.get(MODE, facts[MODE]) != facts[MODE]:
+    if MODE in recorded and MODE not in facts:
+        changes.append(_without_stripe(recorded[MODE]))
+    elif MODE in facts and recorded.get(MODE, facts[MODE]) != facts[MODE]:
         what = f"The ledger was made in Stripe's {recorded[MODE]} mode, and STRIPE_SECRET_KEY is of {facts[MODE]} mode."
         changes.append(stripe_change(what))
     if recorded.get(PEPPER, facts[PEPPER]) != facts[PEPPER]:
@@ -131,6 +142,16 @@ def stripe_change(what: str) -> Change:
         fix="Set STRIPE_SECRET_KEY back, or give the other account a ledger of its own (TIERGATE_LEDGER_URL or "
         "TIERGATE_DATA_DIR). To go on with this one, in which then nobody has a subscription: "
         "`tiergate ledger accept stripe`.",
+    )
+
+
+def _without_stripe(mode: str) -> Change:
+    return Change(
+        subject="stripe",
+        what=f"The ledger was made in Stripe's {mode} mode, and STRIPE_SECRET_KEY is not set: no payment and no "
+        "cancellation would be heard of, and whoever has a subscription would keep it for nothing.",
+        fix="Set STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRET back. To go on without Stripe, in which then nobody has a "
+        "subscription: `tiergate ledger accept stripe`.",
     )
 
 

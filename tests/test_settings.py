@@ -62,6 +62,31 @@ def test_the_environment_wins_over_the_env_file(environment, tmp_path):
     assert (settings.port, settings.workers) == (9001, 3)
 
 
+def test_stripe_may_be_left_out_altogether(environment):
+    environment(STRIPE_SECRET_KEY=None, STRIPE_WEBHOOK_SECRET=None)
+    settings = load_settings()
+    assert (settings.stripe_key, settings.webhook_secrets, settings.livemode) == (None, (), False)
+    assert settings.mode == "live", "keys that are issued go on when a live key comes"
+
+
+@pytest.mark.parametrize(
+    ("left_out", "why"),
+    [
+        ("STRIPE_WEBHOOK_SECRET", "is not set, and STRIPE_SECRET_KEY is: set both, or neither to go without Stripe"),
+        ("STRIPE_SECRET_KEY", "only together with STRIPE_SECRET_KEY: set both, or neither to go without Stripe"),
+    ],
+)
+def test_half_of_stripe_is_a_fault(environment, left_out, why):
+    [fault] = faults_of(environment, **{left_out: None})
+    assert fault.startswith(f"STRIPE_WEBHOOK_SECRET: {why}")
+
+
+def test_the_sandbox_needs_a_key_as_stripe_does(environment):
+    changes = dict.fromkeys(("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET"))
+    [fault] = faults_of(environment, **changes, TIERGATE_STRIPE_URL="http://127.0.0.1:12111")
+    assert "TIERGATE_STRIPE_URL: only together with STRIPE_SECRET_KEY" in fault
+
+
 def test_every_missing_setting_is_named_at_once_with_an_example(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     for name in GOOD:
@@ -69,7 +94,7 @@ def test_every_missing_setting_is_named_at_once_with_an_example(monkeypatch, tmp
     with pytest.raises(SettingsInvalid) as caught:
         load_settings()
     text = str(caught.value)
-    for name in GOOD.keys() - {"TIERGATE_UPSTREAM_URL"}:  # policy may name the servers instead
+    for name in GOOD.keys() - {"TIERGATE_UPSTREAM_URL", "STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET"}:  # may be unset
         assert f"{name}: is not set. Example: {EXAMPLES[name]}" in text
 
 

@@ -103,7 +103,7 @@ async def open_runtime(settings: Settings, *, proxies: bool = True) -> AsyncIter
         pacing = Pacing(cache, clock)
         billing = await Billing.open(
             StripeOptions(
-                secret_key=settings.stripe_secret_key.get_secret_value(),
+                secret_key=settings.stripe_key,
                 base_url=settings.stripe_url,
                 price_ttl_s=settings.price_ttl_s,
                 portal_configuration=settings.portal_configuration,

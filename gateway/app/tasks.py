@@ -15,7 +15,7 @@ from gateway.live_calls import RENEW_S as HOLD_S
 from gateway.supervised import parent_pid
 from gateway.upstream import HealthChecker
 from gateway.web.billing_watch import watch_billing
-from gateway.web.health import watch_dependencies
+from gateway.web.health import watch_dependencies, watch_stripe
 from gateway.web.runtime import Runtime
 
 log = structlog.get_logger(__name__)
@@ -36,7 +36,6 @@ def start_tasks(background: Background, runtime: Runtime) -> None:
     """Everything that goes on beside requests in one worker."""
     settings = runtime.settings
     background.run("policy watch", runtime.policy.watch)
-    background.run("stripe events", runtime.events.run)
     if runtime.leasing is not None:
         background.run("news of accounts", runtime.cache.news(runtime.leasing.drop, runtime.leasing.inform).run)
     background.every(settings.settle_interval_s, "settlement", runtime.settlement.settle)
@@ -51,11 +50,10 @@ def start_tasks(background: Background, runtime: Runtime) -> None:
     background.every(_SHOW_S, "metrics", lambda: _show_metrics(runtime))
     background.run("upstream checks", HealthChecker(runtime.groups).run)
     background.every(_RENEW_S, "upstream groups", lambda: _renew_groups(runtime))
-    background.every(_REPORTS_S, "overage", runtime.reporter.report_due)
-    background.every(_FORGET_S, "overage that is not billed", runtime.unbilled.find)
-    background.every(settings.event_sweep_interval_s, "undelivered events", runtime.events.sweep)
-    background.every(_RECONCILE_CHECK_S, "reconciliation", runtime.reconciler.run_if_due)
-    background.every(_RECONCILE_CHECK_S, "billing watch", lambda: watch_billing(runtime))
+    if runtime.billing.is_configured:
+        _start_billing(background, runtime)
+    elif runtime.policy.current.plans:
+        log.warning("the policy sells plans, and Stripe is not configured", plans=list(runtime.policy.current.plans))
     background.every(_DEPENDENCY_CHECK_S, "dependency checks", lambda: watch_dependencies(runtime))
     background.once("the ledger's tables", lambda: bring_up_to_date(runtime.ledger, settings))
     background.every(_FORGET_S, "old events", lambda: _forget_old_events(runtime))
@@ -68,6 +66,17 @@ def start_tasks(background: Background, runtime: Runtime) -> None:
     parent = parent_pid()
     if parent is not None:
         background.every(_PARENT_CHECK_S, "parent watch", lambda: _stop_without_parent(parent))
+
+
+def _start_billing(background: Background, runtime: Runtime) -> None:
+    """What keeps in step with Stripe, and tells it of overage."""
+    background.run("stripe events", runtime.events.run)
+    background.every(_REPORTS_S, "overage", runtime.reporter.report_due)
+    background.every(_FORGET_S, "overage that is not billed", runtime.unbilled.find)
+    background.every(runtime.settings.event_sweep_interval_s, "undelivered events", runtime.events.sweep)
+    background.every(_RECONCILE_CHECK_S, "reconciliation", runtime.reconciler.run_if_due)
+    background.every(_RECONCILE_CHECK_S, "billing watch", lambda: watch_billing(runtime))
+    background.every(_DEPENDENCY_CHECK_S, "stripe check", lambda: watch_stripe(runtime))
 
 
 async def charge_back(runtime: Runtime) -> None:

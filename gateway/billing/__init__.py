@@ -7,13 +7,14 @@ The only package that imports the SDK. It answers in plain values and fails in t
 from __future__ import annotations
 
 from gateway.billing.checkout_params import Buyer
-from gateway.billing.client import API_VERSION, DEADLINE_S, Billing, StripeOptions
+from gateway.billing.client import API_VERSION, Billing
 from gateway.billing.endpoints import EndpointFacts, NewEndpoint
 from gateway.billing.events import ITEMS_LEFT, PLANS_CHANGED, REASONS, SUBSCRIBED_TYPES, Meaning, meaning_of
 from gateway.billing.failures import WrongStripeMode
 from gateway.billing.health import DestinationFacts, StripeReport
 from gateway.billing.means import PaymentMeans
 from gateway.billing.meter_errors import ERROR_REPORTS
+from gateway.billing.options import DEADLINE_S, StripeOptions
 from gateway.billing.portal import PortalFlow, PortalFlowName
 from gateway.billing.previewing import ChangePreview, PreviewLine
 from gateway.billing.reading import CheckoutFacts, PriceFacts

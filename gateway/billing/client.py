@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from math import inf
 from typing import Self
 
 import stripe
@@ -27,6 +25,7 @@ from gateway.billing.invoices import InvoiceReader
 from gateway.billing.meter_errors import MeterErrors
 from gateway.billing.meter_events import MeterEvents
 from gateway.billing.meter_facts import MeterFacts
+from gateway.billing.options import StripeOptions
 from gateway.billing.pace import Pace
 from gateway.billing.plan_changes import PlanChanger
 from gateway.billing.portal import PortalFlow, portal_params
@@ -37,7 +36,7 @@ from gateway.billing.reading import (
     read_checkout,
 )
 from gateway.billing.sales import Sales
-from gateway.billing.transport import Transport
+from gateway.billing.transport import NoTransport, Transport
 from gateway.billing.undelivered import FIRST_SWEPT, SweptTo, fetch_undelivered
 from gateway.billing.values import CheckoutLink
 from gateway.billing.webhook import (
@@ -55,32 +54,12 @@ from gateway.core.purchase import Purchase
 
 API_VERSION = "2026-10-28.endive"
 """The version every request is made in. It changes with the SDK, on purpose, in one commit."""
-TIMEOUT_S = 5.0
-"""Seconds for one step of one try: to connect, or for the next byte."""
 RETRIES = 2
 """Tries beyond the first after a lost connection, a conflict or a 5xx, with the same idempotency key."""
-DEADLINE_S = 20.0
-"""Seconds for a whole call, its retries included. Longer than three time-outs and their pauses."""
 _PAGE = 100
 _LONGEST_METADATA = 500
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StripeOptions:
-    """How to reach Stripe, and as whom."""
-
-    secret_key: str = field(repr=False)
-    """Secret or restricted key; its mode is this gateway's."""
-    base_url: str | None = None
-    """The sandbox; None is Stripe itself."""
-    portal_configuration: str | None = None
-    """Which configuration of the portal its pages have; None: the account's default."""
-    price_ttl_s: float = 300.0
-    """Seconds a price is shown before it is read again."""
-    timeout_s: float = TIMEOUT_S
-    deadline_s: float = DEADLINE_S
-    background_per_s: float = inf
-    """Requests a second that background work of this process may send. By default it has no pace of its own."""
+_NO_KEY = "none"
+"""The SDK wants one, and sends it to nobody."""
 
 
 class Billing:
@@ -95,15 +74,21 @@ class Billing:
         stripe.enable_telemetry = False  # it would write an id into the home directory and send the platform
         stripe.set_app_info("tiergate")
         logging.getLogger("stripe").setLevel(logging.WARNING)  # below, it writes whole bodies
-        self.is_live = "_live_" in options.secret_key[:8]
+        key = options.secret_key or _NO_KEY
+        self.is_configured = options.secret_key is not None
+        """Whether there is a Stripe. If not, whatever would ask it fails with `BillingNotConfigured`."""
+        self.is_live = "_live_" in key[:8]
         """Whether real money moves."""
         self._deadline_s = options.deadline_s
         self._portal_configuration = options.portal_configuration
         self.pace = Pace(options.background_per_s)
         """Background work takes its turn here before it asks."""
-        self._transport = Transport(timeout_s=options.timeout_s, through_proxy=options.base_url is None, pace=self.pace)
+        self._transport: Transport | NoTransport = NoTransport()
+        if self.is_configured:
+            is_far = options.base_url is None
+            self._transport = Transport(timeout_s=options.timeout_s, through_proxy=is_far, pace=self.pace)
         self._client = stripe.StripeClient(
-            options.secret_key,
+            key,
             stripe_version=API_VERSION,
             base_addresses={} if options.base_url is None else {"api": options.base_url},
             max_network_retries=RETRIES,

@@ -14,10 +14,28 @@ import httpx
 import stripe
 
 from gateway.billing.pace import Pace
+from gateway.core.errors import BillingNotConfigured
 
 _TOO_MANY = 429
 _MAX_CONNECTIONS = 20
 _KEEPALIVE_S = 30
+
+
+class NoTransport(stripe.HTTPClient):
+    """Where there is no Stripe: whatever would ask it is refused, here and nowhere else."""
+
+    name = "none"
+
+    async def request_async(self, *_: object) -> tuple[bytes, int, Mapping[str, str]]:
+        """No request is sent.
+
+        Raises:
+            BillingNotConfigured: Always.
+        """
+        raise BillingNotConfigured
+
+    async def close_async(self) -> None:
+        """Nothing is open."""
 
 
 class Transport(stripe.HTTPClient):

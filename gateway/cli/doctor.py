@@ -44,13 +44,17 @@ def doctor(*, as_json: bool) -> None:
     except SettingsInvalid as invalid:
         findings = [fail("settings", fault, "Correct it in the environment or in .env.") for fault in invalid.faults]
     else:
-        findings = [ok("settings", f"complete, {settings.mode} mode"), *run(_check(settings))]
+        findings = [ok("settings", f"complete, {_mode(settings)}"), *run(_check(settings))]
     has_failed = any(finding.grade is Grade.FAIL for finding in findings)
     if as_json:
         print_json({"ok": not has_failed, "findings": [_as_json(finding) for finding in findings]})
     else:
         _print(findings)
     raise SystemExit(int(has_failed))
+
+
+def _mode(settings: Settings) -> str:
+    return "without Stripe" if settings.stripe_key is None else f"{settings.mode} mode"
 
 
 async def _check(settings: Settings) -> list[Finding]:

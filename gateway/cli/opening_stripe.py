@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import click
+
 from gateway.billing import Billing, StripeOptions
 from gateway.policyfiles import PolicyHolder
 from gateway.sync import Sync
@@ -20,7 +22,7 @@ def open_billing(settings: Settings) -> Billing:
     """Stripe, or the sandbox. Close it with `aclose`."""
     return Billing(
         StripeOptions(
-            secret_key=settings.stripe_secret_key.get_secret_value(),
+            secret_key=settings.stripe_key,
             base_url=settings.stripe_url,
             price_ttl_s=settings.price_ttl_s,
             portal_configuration=settings.portal_configuration,
@@ -28,13 +30,25 @@ def open_billing(settings: Settings) -> Billing:
     )
 
 
+def require_stripe(settings: Settings) -> None:
+    """For commands that do nothing without Stripe.
+
+    Raises:
+        click.ClickException: The settings have none.
+    """
+    if settings.stripe_key is None:
+        raise click.ClickException("Stripe is not configured: set STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRET.")
+
+
 @asynccontextmanager
 async def open_sync(parts: Parts) -> AsyncIterator[Sync]:
     """Open billing and policy too, for commands that ask Stripe.
 
     Raises:
+        click.ClickException: There is no Stripe.
         PolicyInvalid: Prices cannot be mapped to plans.
     """
+    require_stripe(parts.settings)
     policy = PolicyHolder(parts.settings.policy_dir)
     billing = open_billing(parts.settings)
     try:

@@ -153,8 +153,7 @@ def _announce(settings: Settings, policy: Policy, cache_words: str) -> None:
         "policy": f"{policy.policy_hash} in {settings.policy_dir}, tiers {', '.join(policy.tiers)}",
         "cache": cache_words,
         "ledger": describe(settings.ledger_dsn),
-        "stripe": f"{settings.mode} mode" + (f", sandbox at {settings.stripe_url}" if settings.stripe_url else ""),
-        "webhook": f"{settings.base_url}{settings.billing_prefix}/webhook",
+        **_stripe_facts(settings),
     }
     if settings.log_format == "json":
         log.info("gateway serves", version=__version__, pid=os.getpid(), **facts)
@@ -162,6 +161,15 @@ def _announce(settings: Settings, policy: Policy, cache_words: str) -> None:
     lines = [f"Tiergate {__version__} serves {facts.pop('url')}"]
     lines += [f"  {name:<9} {value}" for name, value in facts.items()]
     click.echo("\n".join([*lines, "Ctrl-C drains and stops."]), err=True)
+
+
+def _stripe_facts(settings: Settings) -> dict[str, str]:
+    if settings.stripe_key is None:
+        return {"stripe": "not configured: nothing is sold"}
+    return {
+        "stripe": f"{settings.mode} mode" + (f", sandbox at {settings.stripe_url}" if settings.stripe_url else ""),
+        "webhook": f"{settings.base_url}{settings.billing_prefix}/webhook",
+    }
 
 
 def _upstreams(settings: Settings, policy: Policy) -> list[str]:

@@ -31,7 +31,9 @@ _DIAGNOSTIC_ONLY = frozenset({"account", "webhook endpoints"})
 
 
 async def check_stripe(settings: Settings, policy: Policy | None) -> list[Finding]:
-    """Everything that can be read from Stripe. Changes nothing there."""
+    """Everything that can be read from Stripe, if there is one. Changes nothing there."""
+    if settings.stripe_key is None:
+        return [ok("stripe", "not configured: nothing is sold, and tiers are granted by hand"), *_unsold(policy)]
     billing = open_billing(settings)
     try:
         report = await billing.describe(_needed(policy))
@@ -55,6 +57,15 @@ async def check_stripe(settings: Settings, policy: Policy | None) -> list[Findin
         ]
     finally:
         await billing.aclose()
+
+
+def _unsold(policy: Policy | None) -> Iterator[Finding]:
+    if policy is not None and policy.plans:
+        yield warn(
+            "stripe",
+            f"the policy sells {', '.join(policy.plans)}, and without Stripe nobody can buy them",
+            "Set STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRET, or take the plans out of the policy.",
+        )
 
 
 def _needed(policy: Policy | None) -> frozenset[str]:

@@ -12,7 +12,7 @@ import click
 from gateway.billing import API_VERSION
 from gateway.cli.env_file import EnvFile
 from gateway.cli.opening import run
-from gateway.cli.opening_stripe import open_billing
+from gateway.cli.opening_stripe import open_billing, require_stripe
 from gateway.cli.options import examples
 from gateway.cli.printing import note
 from gateway.core.errors import BillingRefused, BillingUnavailable
@@ -57,6 +57,7 @@ def ensure(write_env: Path | None, *, print_secret: bool) -> None:
 
 
 async def _ensure(settings: Settings, write_env: Path | None, *, print_secret: bool) -> None:
+    require_stripe(settings)
     url = f"{settings.base_url}{settings.billing_prefix}/webhook"
     billing = open_billing(settings)
     try:

@@ -121,14 +121,15 @@ class Installation(LedgerPart):
     async def _replace(self, connection: AsyncConnection, facts: Mapping[str, str], *, now: int, actor: str) -> None:
         await connection.execute(delete(INSTALLATION).where(INSTALLATION.c.name.in_(facts)))
         rows = [{"name": name, "value": value, "recorded_at": now} for name, value in facts.items()]
-        await connection.execute(self._database.insert(INSTALLATION).values(rows))
+        if rows:
+            await connection.execute(self._database.insert(INSTALLATION).values(rows))
         await append_audit(
             connection,
             at=now,
             customer_id=None,
             actor=actor,
             action="installation-changed",
-            because=f"accepted: {', '.join(facts)}",
+            because=f"accepted: {', '.join(facts) or 'no Stripe'}",
         )
 
 

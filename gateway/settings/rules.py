@@ -7,10 +7,11 @@ sees what was read before it (`info.data`), so that one run finds every fault, o
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, TypeAlias, TypeVar
+from typing import Annotated, Final, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
+from pydantic_core import PydanticCustomError
 from pydantic_settings import NoDecode
 
 from gateway.alert_values import check_address, check_event_secrets, check_webhook_url
@@ -32,6 +33,10 @@ from gateway.setting_values import (
 
 T = TypeVar("T")
 
+NO_SIGNING_SECRET: Final = "no_signing_secret"  # noqa: S105 - the name of a fault
+"""The type of the fault that Stripe's key has no signing secret beside it."""
+_BOTH_OR_NEITHER: Final = "set both, or neither to go without Stripe"
+
 
 def is_live(key: SecretStr | None) -> bool:
     """Whether a key of Stripe's moves real money."""
@@ -52,15 +57,24 @@ def _is_stripe_key(value: SecretStr) -> SecretStr:
     return value
 
 
-def _are_signing_secrets(value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+def _are_signing_secrets(value: tuple[SecretStr, ...] | None, info: ValidationInfo) -> tuple[SecretStr, ...] | None:
+    has_key = info.data.get("stripe_secret_key", "malformed") is not None
+    if value is None and has_key:
+        raise PydanticCustomError(NO_SIGNING_SECRET, f"is not set, and STRIPE_SECRET_KEY is: {_BOTH_OR_NEITHER}")
+    if value is None:
+        return value
     if not value:
         raise ValueError("empty: with an empty secret anyone could sign events")
     for secret in value:
         check_signing_secret(secret.get_secret_value())
+    if not has_key:
+        raise ValueError(f"only together with STRIPE_SECRET_KEY: {_BOTH_OR_NEITHER}")
     return value
 
 
 def _is_sandbox(value: str, info: ValidationInfo) -> str:
+    if info.data.get("stripe_secret_key", "malformed") is None:
+        raise ValueError("only together with STRIPE_SECRET_KEY")
     if not is_loopback(urlsplit(value).hostname or ""):
         raise ValueError("the sandbox lives on loopback only. Unset it to use Stripe")
     if is_live(info.data.get("stripe_secret_key")):
@@ -153,7 +167,9 @@ StrongSecret: TypeAlias = Annotated[SecretStr, AfterValidator(_is_strong)]
 UsageDays: TypeAlias = Annotated[int, AfterValidator(_outlasts_hours)]
 
 StripeKey: TypeAlias = Annotated[SecretStr, AfterValidator(_is_stripe_key)]
-SigningSecrets: TypeAlias = Annotated[Several[SecretStr], AfterValidator(_are_signing_secrets)]
+SigningSecrets: TypeAlias = Annotated[
+    tuple[SecretStr, ...] | None, NoDecode, BeforeValidator(_split), AfterValidator(_are_signing_secrets)
+]
 SandboxUrl: TypeAlias = Annotated[HttpUrl, AfterValidator(_is_sandbox)]
 SandboxClock: TypeAlias = Annotated[Path, AfterValidator(_is_of_sandbox)]
 PublicUrl: TypeAlias = Annotated[HttpUrl | None, AfterValidator(_is_public)]

@@ -76,10 +76,14 @@ class Settings(BaseSettings):
         del env_settings, file_secret_settings
         return init_settings, _Environment(settings_cls), dotenv_settings
 
-    stripe_secret_key: StripeKey = Field(validation_alias="STRIPE_SECRET_KEY")
-    """Stripe's secret or restricted key. Its mode (test, live) is this gateway's mode."""
-    stripe_webhook_secrets: SigningSecrets = Field(validation_alias="STRIPE_WEBHOOK_SECRET")
-    """Signing secrets of the webhook endpoint, comma separated: put the new one beside the old while rotating."""
+    stripe_secret_key: StripeKey | None = Field(default=None, validation_alias="STRIPE_SECRET_KEY")
+    """Stripe's secret or restricted key. Its mode (test, live) is this gateway's mode. Unset: nothing is sold, and
+    tiers are granted by hand."""
+    stripe_webhook_secrets: SigningSecrets = Field(
+        default=None, validate_default=True, validation_alias="STRIPE_WEBHOOK_SECRET"
+    )
+    """Signing secrets of the webhook endpoint, comma separated: put the new one beside the old while rotating. Set
+    with the key, and only with it."""
     stripe_url: SandboxUrl | None = None
     """Base URL of the Stripe simulator. Loopback only; refused with a live key. Unset: Stripe itself."""
     simulated_clock: SandboxClock | None = None
@@ -221,14 +225,19 @@ class Settings(BaseSettings):
     """Which decisions get a log line. `all` costs about 30 us a request."""
 
     @property
+    def stripe_key(self) -> str | None:
+        """Stripe's key in clear, for its client only; None: there is no Stripe."""
+        return None if self.stripe_secret_key is None else self.stripe_secret_key.get_secret_value()
+
+    @property
     def livemode(self) -> bool:
         """Whether real money moves."""
         return is_live(self.stripe_secret_key)
 
     @property
     def mode(self) -> str:
-        """`live` or `test`: the mode of Stripe's key, and of the API keys issued here."""
-        return "live" if self.livemode else "test"
+        """`live` or `test`: the mode of Stripe's key, and of the API keys issued here. Without Stripe they are live."""
+        return "live" if self.livemode or self.stripe_secret_key is None else "test"
 
     @property
     def base_url(self) -> str:
@@ -258,4 +267,4 @@ class Settings(BaseSettings):
     @property
     def webhook_secrets(self) -> tuple[str, ...]:
         """The signing secrets in clear, for the verifier only."""
-        return tuple(secret.get_secret_value() for secret in self.stripe_webhook_secrets)
+        return tuple(secret.get_secret_value() for secret in self.stripe_webhook_secrets or ())

@@ -59,7 +59,7 @@ def _beside(subscription: Subscription, policy: Policy) -> str:
 
 async def plan_choices(visit: Visit, policy: Policy, access: Access) -> list[PlanChoice]:
     """Every other plan on sale."""
-    if not policy.plans:
+    if not policy.plans or not visit.runtime.billing.is_configured:
         return []
     prices = await read_prices(visit.runtime, policy) or {}
     choices = []

@@ -33,6 +33,7 @@ from gateway.web.api_keys import (
     rotated,
 )
 from gateway.web.billing_bodies import SubscriptionView
+from gateway.web.billing_gate import needs_billing
 from gateway.web.billing_routes import view_subscription
 from gateway.web.callers import FromRuntime, find_row, require_admin
 from gateway.web.credentials import WITH_TOKEN
@@ -112,7 +113,8 @@ async def unblock_customer(
 @post(
     "/customers/{customer_id:str}/sync",
     status_code=200,
-    responses=problems(400, 401, 403, 404, 409),
+    guards=[needs_billing],
+    responses=problems(400, 401, 403, 404, 409, 501),
     summary="Synchronise with Stripe",
 )
 async def sync_customer(customer_id: FromPath[str], runtime: FromRuntime) -> Synced:

@@ -15,6 +15,7 @@ from gateway.web.admin_bodies import (
     EventView,
     Replayed,
 )
+from gateway.web.billing_gate import needs_billing
 from gateway.web.callers import FromRuntime
 from gateway.web.paging import Limit, Position
 from gateway.web.problem_shape import problems
@@ -50,7 +51,8 @@ async def show_event(event_id: FromPath[str], runtime: FromRuntime) -> EventDeta
 @post(
     "/events/{event_id:str}/replay",
     status_code=200,
-    responses=problems(400, 401, 403, 404, 409),
+    guards=[needs_billing],
+    responses=problems(400, 401, 403, 404, 409, 501),
     summary="Work on an event again",
 )
 async def replay_event(event_id: FromPath[str], runtime: FromRuntime) -> Replayed:

@@ -24,6 +24,7 @@ from gateway.web.billing_bodies import (
     SubscriptionView,
     TierGrantView,
 )
+from gateway.web.billing_gate import needs_billing
 from gateway.web.callers import (
     AnyRequest,
     Caller,
@@ -67,7 +68,8 @@ def provide_checkouts(runtime: FromRuntime) -> Checkouts:
     "/create-checkout",
     security=[*PUBLIC, *WITH_KEY],
     status_code=200,
-    responses=problems(400, 401, 403, 409, 413, 422, 429, 502),
+    guards=[needs_billing],
+    responses=problems(400, 401, 403, 409, 413, 422, 429, 501, 502),
     summary="Start a checkout",
     tags=["billing"],
 )
@@ -133,7 +135,8 @@ def _require_json(request: AnyRequest) -> None:
 @post(
     "/portal-session",
     status_code=200,
-    responses=problems(400, 401, 402, 403, 404, 409, 422, 429, 502),
+    guards=[needs_billing],
+    responses=problems(400, 401, 402, 403, 404, 409, 422, 429, 501, 502),
     summary="Open the billing portal",
     tags=["billing"],
 )

@@ -8,6 +8,7 @@ from litestar.params import FromQuery, JSONBody
 from gateway.ledger import CustomerUnknown
 from gateway.sync import ExtrasOrder, PlanChanges, PlanPreview
 from gateway.web.billing_bodies import ChangeAnswer, ChangeOrder, InvoiceLine, SubscriptionView
+from gateway.web.billing_gate import needs_billing
 from gateway.web.billing_routes import FromCheckouts, view_subscription
 from gateway.web.callers import FromCaller, FromRuntime, find_named
 from gateway.web.problem_shape import problems
@@ -19,7 +20,8 @@ from gateway.web.stripe_turns import take_turn_of
 @post(
     "/subscription/change",
     status_code=200,
-    responses=problems(400, 401, 402, 403, 404, 409, 422, 429, 502),
+    guards=[needs_billing],
+    responses=problems(400, 401, 402, 403, 404, 409, 422, 429, 501, 502),
     summary="Change the plan",
     tags=["billing"],
 )
@@ -59,7 +61,8 @@ async def change_subscription(
 @delete(
     "/subscription/change",
     status_code=200,
-    responses=problems(400, 401, 403, 404, 409, 429, 502),
+    guards=[needs_billing],
+    responses=problems(400, 401, 403, 404, 409, 429, 501, 502),
     summary="Take a planned change back",
     tags=["billing"],
 )

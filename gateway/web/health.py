@@ -77,7 +77,7 @@ async def check_readiness(runtime: Runtime) -> Readiness:
 
 
 async def watch_dependencies(runtime: Runtime) -> None:
-    """Refresh the gauges about cache, ledger, inbox and Stripe; count policy reloads. An outage is no error here."""
+    """Refresh the gauges about cache, ledger and inbox; count policy reloads. An outage is no error here."""
     metrics, watch = runtime.metrics, runtime.watch
     cache, (ledger, _) = await asyncio.gather(_check_cache(runtime), _check_ledger(runtime))
     metrics.up.labels("cache").set(cache.ok)
@@ -89,6 +89,11 @@ async def watch_dependencies(runtime: Runtime) -> None:
     metrics.policy_reloads.labels("taken").inc(runtime.policy.reloads - watch.policy_taken)
     metrics.policy_reloads.labels("refused").inc(runtime.policy.refusals - watch.policy_refused)
     watch.policy_taken, watch.policy_refused = runtime.policy.reloads, runtime.policy.refusals
+
+
+async def watch_stripe(runtime: Runtime) -> None:
+    """Refresh the gauge about Stripe, if it is time to. An outage is no error here."""
+    metrics, watch = runtime.metrics, runtime.watch
     if monotonic() >= watch.stripe_due_at:
         is_up = await _stripe_answers(runtime)
         metrics.up.labels("stripe").set(is_up)

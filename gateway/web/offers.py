@@ -9,7 +9,7 @@ import structlog
 from litestar import get
 
 from gateway.billing import PriceFacts
-from gateway.core.errors import BillingRefused, BillingUnavailable
+from gateway.core.errors import BillingNotConfigured, BillingRefused, BillingUnavailable
 from gateway.core.limit_text import limit_words
 from gateway.core.offer import AddOn
 from gateway.core.policy import Plan, Policy, Tier
@@ -60,6 +60,8 @@ async def _in_time(reading: Awaitable[dict[str, PriceFacts]]) -> dict[str, Price
     try:
         async with asyncio.timeout(_PRICES_WAIT_S):
             return await reading
+    except BillingNotConfigured:  # there are none, and nobody looks for them
+        return {}
     except (BillingUnavailable, BillingRefused, TimeoutError) as error:
         log.warning("prices cannot be shown", error=type(error).__name__)
         return None

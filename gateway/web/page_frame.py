@@ -233,7 +233,7 @@ def render(
 ) -> Page:
     """A response with a page. Values are escaped by the template engine."""
     text = _TEMPLATES.get_template(template).render(
-        **values, signed_in=signed_in, test_mode=not settings.livemode, style_version=STYLE_VERSION
+        **values, signed_in=signed_in, test_mode=settings.mode == "test", style_version=STYLE_VERSION
     )
     return Response(
         content=text,

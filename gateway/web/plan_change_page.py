@@ -18,6 +18,7 @@ from gateway.core.bought import tier_as_bought
 from gateway.core.policy import Plan, Policy, Tier
 from gateway.core.switching import When
 from gateway.sync import ExtrasOrder, NoSubscription, PlanChanges
+from gateway.web.billing_gate import needs_billing
 from gateway.web.extras_form import EXTRAS, asked_extras, extras_fields
 from gateway.web.page_frame import FromVisit, Page, Visit
 from gateway.web.page_words import feature_words, limit_sentence, moment
@@ -40,7 +41,7 @@ class _Wish:
         return ({} if self.plan_id is None else {"plan_id": self.plan_id}) | extras_fields(self.extras)
 
 
-@get("/account/change")
+@get("/account/change", guards=[needs_billing])
 async def show_change(visit: FromVisit) -> Page:
     """What a change would cost if it were asked for now. Nothing is changed."""
     who = visit.signed_in
@@ -77,7 +78,7 @@ async def show_change(visit: FromVisit) -> Page:
     )
 
 
-@post("/account/change")
+@post("/account/change", guards=[needs_billing])
 async def change(visit: FromVisit) -> Page:
     """Change the plan or what is beside it, or plan the change."""
     who = visit.require_signed_in()
@@ -96,7 +97,7 @@ async def change(visit: FromVisit) -> Page:
     return visit.see(f"/account?done={done}" if changed.is_recorded else "/account?done=changing")
 
 
-@post("/account/change/keep")
+@post("/account/change/keep", guards=[needs_billing])
 async def keep(visit: FromVisit) -> Page:
     """Take a planned change back."""
     who = visit.require_signed_in()

@@ -9,6 +9,7 @@ from litestar import get, post
 from litestar.params import FromPath
 
 from gateway.billing import PortalFlowName
+from gateway.web.billing_gate import needs_billing
 from gateway.web.page_frame import FromVisit, Page
 from gateway.web.stripe_turns import take_turn
 
@@ -16,7 +17,7 @@ _FLOWS: tuple[PortalFlowName, ...] = ("payment_method_update", "subscription_can
 """What can be linked to. A plan is confirmed by a form that names it."""
 
 
-@post("/account/portal")
+@post("/account/portal", guards=[needs_billing])
 async def open_portal(visit: FromVisit) -> Page:
     """On to Stripe's page for cards, invoices and cancelling, or to the one act that the form names."""
     who = visit.require_signed_in()
@@ -26,7 +27,7 @@ async def open_portal(visit: FromVisit) -> Page:
     return visit.leave_for(await visit.checkouts.open_portal(who.customer_id, flow))
 
 
-@get("/account/portal/{name:str}")
+@get("/account/portal/{name:str}", guards=[needs_billing])
 async def follow_portal(visit: FromVisit, name: FromPath[str]) -> Page:
     """A link to one act in Stripe's portal, as problems and mails have it. Whoever is not signed in does that first."""
     if visit.signed_in is None:

@@ -15,6 +15,7 @@ from gateway.core.offer import SeatRange
 from gateway.core.policy import Policy, Tier
 from gateway.core.purchase import Extras
 from gateway.sync import ExtrasOrder
+from gateway.web.billing_gate import needs_billing
 from gateway.web.callers import client_address
 from gateway.web.claim_cookie import claim_cookie, old_claims
 from gateway.web.extras_form import AddOnCard, add_on_card, asked_seats, extras_fields, picked_add_ons
@@ -74,11 +75,12 @@ async def show_pricing(visit: FromVisit) -> Page:
         has_plan=current_plan is not None,
         prices_known=prices is not None,
         can_buy=_can_buy(visit),
+        is_sold=visit.runtime.billing.is_configured,
         may_manage=visit.signed_in is None or visit.signed_in.may_manage,
     )
 
 
-@post("/pricing")
+@post("/pricing", guards=[needs_billing])
 async def buy(visit: FromVisit) -> Page:
     """Start a checkout: for the customer who is signed in, or for somebody new."""
     fields = await visit.form()
@@ -174,6 +176,8 @@ async def _sign_up(visit: Visit, plan_id: str, extras: Extras) -> Page:
 
 
 def _can_buy(visit: Visit) -> bool:
+    if not visit.runtime.billing.is_configured:
+        return False
     if visit.signed_in is not None:
         return visit.signed_in.may_manage
     return visit.runtime.settings.signup == "open"

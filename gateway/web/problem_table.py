@@ -231,6 +231,11 @@ TABLE: dict[str, Kind] = {
         title="Billing refused the request",
         advice="The provider of this API must look at the billing configuration; give them the request id.",
     ),
+    "billing-not-configured": Kind(
+        status=501,
+        title="Nothing is sold here",
+        advice="Ask the provider of this API for what you need. Calls to the API are not affected.",
+    ),
     "ledger-unavailable": Kind(
         status=503,
         title="The request could not be recorded",

@@ -12,6 +12,7 @@ from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from gateway.billing import MAX_PAYLOAD_BYTES, InvalidPayload, InvalidSignature
 from gateway.core.errors import BodyTooLarge, LedgerUnavailable
 from gateway.sync import receive_event
+from gateway.web.billing_gate import needs_billing
 from gateway.web.callers import AnyRequest, FromRuntime
 from gateway.web.credentials import SIGNED
 from gateway.web.problem_shape import problems
@@ -31,7 +32,8 @@ class EventReceived(msgspec.Struct, kw_only=True):
     security=SIGNED,
     status_code=200,
     request_max_body_size=MAX_PAYLOAD_BYTES,
-    responses=problems(400, 413),
+    guards=[needs_billing],
+    responses=problems(400, 413, 501),
     summary="Receive a Stripe event",
     tags=["billing"],
 )

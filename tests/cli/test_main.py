@@ -73,7 +73,7 @@ def test_missing_settings_are_all_named_with_examples(tmp_path: Path, environmen
         check=False,
     )
     assert result.returncode == 2
-    for name in ("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "TIERGATE_KEY_PEPPER"):
+    for name in ("TIERGATE_KEY_PEPPER", "TIERGATE_ADMIN_TOKEN", "TIERGATE_SERVER_TOKEN"):
         assert f"{name}: is not set" in result.stderr
     assert "tiergate secret" in result.stderr
     assert "Traceback" not in result.stderr

@@ -47,6 +47,7 @@
           StripeAccountWrong     503  billing-unavailable
         BillingRefused           502  billing-refused
           BillingKeyRefused      502  billing-refused
+          BillingNotConfigured   501  billing-not-configured
         LedgerUnavailable        503  ledger-unavailable
 
 Each of the three kinds has a module. The HTTP side lives in one table, `gateway.web.problem_table`;
@@ -75,6 +76,7 @@ from gateway.core.errors.denied import (
 )
 from gateway.core.errors.failed import (
     BillingKeyRefused,
+    BillingNotConfigured,
     BillingRefused,
     BillingUnavailable,
     CapacityReduced,
@@ -115,6 +117,7 @@ __all__ = [
     "AccountSuspended",
     "AddressNotAllowed",
     "BillingKeyRefused",
+    "BillingNotConfigured",
     "BillingRefused",
     "BillingUnavailable",
     "BodyIncomplete",

@@ -72,6 +72,15 @@ class BillingRefused(Failed):
     code = "billing-refused"
 
 
+class BillingNotConfigured(BillingRefused):
+    """There is no Stripe here, by the seller's choice: nothing is sold, and tiers are granted by hand."""
+
+    code = "billing-not-configured"
+
+    def __init__(self) -> None:
+        super().__init__("Nothing is sold through this gateway: it was set up without a payment provider.")
+
+
 class BillingKeyRefused(BillingRefused):
     """Stripe does not accept the key for that. Nothing is wrong with what was asked, so it waits for another key."""
 

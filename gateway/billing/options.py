@@ -1,0 +1,29 @@
+"""How to reach Stripe, and as whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import inf
+
+TIMEOUT_S = 5.0
+"""Seconds for one step of one try: to connect, or for the next byte."""
+DEADLINE_S = 20.0
+"""Seconds for a whole call, its retries included. Longer than three time-outs and their pauses."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StripeOptions:
+    """How to reach Stripe, and as whom."""
+
+    secret_key: str | None = field(repr=False)
+    """Secret or restricted key; its mode is this gateway's. None: there is no Stripe."""
+    base_url: str | None = None
+    """The sandbox; None is Stripe itself."""
+    portal_configuration: str | None = None
+    """Which configuration of the portal its pages have; None: the account's default."""
+    price_ttl_s: float = 300.0
+    """Seconds a price is shown before it is read again."""
+    timeout_s: float = TIMEOUT_S
+    deadline_s: float = DEADLINE_S
+    background_per_s: float = inf
+    """Requests a second that background work of this process may send. By default it has no pace of its own."""
