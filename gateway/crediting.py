@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gateway.core.access import in_force
 from gateway.core.account import LAST_INSTANT, Grant
 from gateway.core.credits import GRANT_ID_LENGTH, default_expiry
 from gateway.core.errors import Rejected, TiergateError
@@ -101,7 +102,7 @@ class Crediting:
             account = await self._ledger.load_account(customer_id)
             if account is None:
                 raise CustomerUnknown(customer_id)
-            expires_at = default_expiry(policy.credits, account, now)
+            expires_at = default_expiry(policy.credits, in_force(account, policy, now), now)
         grant_id = random_text(GRANT_ID_LENGTH)
         wanted = GrantRow(
             customer_id=customer_id,

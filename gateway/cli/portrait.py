@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.cli.opening import Parts
-    from gateway.core.account import Account
+    from gateway.core.account import Account, Subscription
     from gateway.ledger import AuditRow, CustomerRow, KeyRow
 
 
@@ -32,6 +32,8 @@ class Portrait:
     now: int
     access: Access | None
     """None: the policy is not valid, so nobody can say."""
+    counting: Subscription | None
+    """Of the subscriptions on record the one that counts now; the first, if nobody can say."""
     grant_state: GrantState | None
     """What has become of a tier that was granted by hand; None: nobody can say, or none was."""
     limits: tuple[LimitUsage, ...]
@@ -59,6 +61,7 @@ class Portrait:
             "grace_until": access and access.grace_until,
             "tier_grant": grant and {**asdict(grant), "state": self.grant_state},
             "subscription": subscription and asdict(subscription),
+            "counting_subscription_id": self.counting and self.counting.subscription_id,
             "limits": [asdict(limit) for limit in self.limits],
             "credits": [{**asdict(one.grant), "used": one.used, "left": one.left} for one in self.credits],
             "usage_from": self.usage_from,
@@ -73,9 +76,10 @@ async def draw_portrait(parts: Parts, row: CustomerRow) -> Portrait:
         raise click.ClickException(f"Customer {row.customer_id} has just gone.")
     reading = await read_counters(row.customer_id, cache=parts.cache, ledger=parts.ledger, clock=parts.clock)
     state: GrantState | None = None
+    counting = account
     try:
         policy = load_policy(parts.settings.policy_dir)
-        account = in_force(account, policy, reading.now)
+        counting = in_force(account, policy, reading.now)
         access = decide_access(account, policy, reading.now)
         if account.tier_grant is not None:
             state = grant_state(account.tier_grant, access, policy, reading.now)
@@ -83,14 +87,15 @@ async def draw_portrait(parts: Parts, row: CustomerRow) -> Portrait:
         check = policy_check_words(parts.settings.policy_dir)
         note(f"The policy is not valid, so tier and limits are unknown. See {check}.")
         access = None
-    reading = await count_calls(account, access, reading, parts.cache)
+    reading = await count_calls(counting, access, reading, parts.cache)
     return Portrait(
         customer=row,
         account=account,
         now=int(reading.now),
         access=access,
         grant_state=state,
-        limits=list_usage(account, access, reading),
+        counting=counting.subscription,
+        limits=list_usage(counting, access, reading),
         credits=list_credits(account, reading),
         usage_from=reading.source,
     )
@@ -179,17 +184,21 @@ def _grant_facts(portrait: Portrait) -> list[tuple[str, object]]:
 
 
 def _subscription_facts(portrait: Portrait) -> list[tuple[str, object]]:
-    subscription = portrait.account.subscription
-    if subscription is None:
+    subscription, recorded = portrait.counting, portrait.account.subscription
+    if subscription is None or recorded is None:
         return [("Subscription", "none")]
     period = f"{instant_words(subscription.period_starts_at)} to {instant_words(subscription.period_ends_at)}"
     facts: list[tuple[str, object]] = [
         ("Subscription", f"{subscription.subscription_id}, {subscription.status}"),
-        ("Plan", subscription.plan_id or f"price {subscription.price_id} is not mapped by policy"),
+        ("Plan", _plan_words(subscription)),
         ("Period", period),
     ]
     facts += [("Flag", f"{flag} since {instant_words(since)}") for flag, since in subscription.flags]
     if subscription.cancel_at is not None:
         facts.append(("Cancels", instant_words(subscription.cancel_at)))
-    beneath = subscription.all()[1:]
-    return facts + [("Beneath", f"{one.subscription_id}, {one.status}, {one.plan_id}") for one in beneath]
+    others = [one for one in recorded.all() if one.subscription_id != subscription.subscription_id]
+    return facts + [("Beside it", f"{one.subscription_id}, {one.status}, {_plan_words(one)}") for one in others]
+
+
+def _plan_words(subscription: Subscription) -> str:
+    return subscription.plan_id or f"price {subscription.price_id} is not mapped by policy"

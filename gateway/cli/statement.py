@@ -11,8 +11,10 @@ from gateway.cli.opening import open_parts, run
 from gateway.cli.opening_stripe import open_billing
 from gateway.cli.options import Who, examples, json_option, who_options
 from gateway.cli.printing import instant_words, note, print_columns, print_json
+from gateway.core.access import in_force
 from gateway.core.statement_period import PeriodInvalid, find_span
 from gateway.core.statement_words import advice_words, because_words
+from gateway.policyfiles import load_policy
 from gateway.settings import load_settings
 from gateway.statements import draw_up
 from gateway.web.statement_csv import statement_csv
@@ -59,7 +61,7 @@ async def _statement(settings: Settings, who: Who, period: str, form: str) -> bo
         if account is None:
             raise click.ClickException("This customer was deleted meanwhile.")
         try:
-            span = find_span(period, account, parts.now)
+            span = find_span(period, in_force(account, load_policy(settings.policy_dir), parts.now), parts.now)
         except PeriodInvalid as error:
             raise click.UsageError(f"--period: {error}.") from None
         billing = open_billing(settings)

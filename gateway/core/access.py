@@ -57,6 +57,16 @@ LIFECYCLE_ROWS = (*KNOWN_STATUSES, NO_SUBSCRIPTION, CUSTOMER_DELETED, UNREADABLE
 
 StandingName = Literal["good", "grace", "lapsed", "suspended", "unreadable"]
 
+_LIVELIEST_LAST = (
+    "incomplete_expired",
+    "canceled",
+    "incomplete",
+    "paused",
+    "unpaid",
+    "past_due",
+    "trialing",
+    "active",
+)
 _GOOD_STATUSES = frozenset({"active", "trialing"})
 _READABLE = frozenset({*KNOWN_STATUSES, CUSTOMER_DELETED})
 ENDED = frozenset({"canceled", "incomplete_expired", CUSTOMER_DELETED})
@@ -114,15 +124,26 @@ def decide_access(account: Account, policy: Policy, now: float) -> Access:
 def in_force(account: Account, policy: Policy, now: float) -> Account:
     """The account with the subscription that counts now, for whoever looks at its dates, items or seats as well.
 
-    That is the recorded one while it grants a tier by its plan, then the first beneath it that does. Where none does,
-    it is the first that is not over, which a payment may help, and else the recorded one.
+    That is the recorded one while it grants a tier by its plan, then the first beneath it that does; where none does,
+    the one that is nearest to it. Of a customer that Stripe does not have any more only the recorded one is known.
     """
-    if account.subscription is None or account.subscription.beneath is None:
+    top = account.subscription
+    if top is None or top.beneath is None or top.status == CUSTOMER_DELETED:
         return account
-    rows = [(one, replace(account, subscription=one)) for one in account.subscription.all()]
+    rows = [(one, replace(account, subscription=one)) for one in top.all()]
     granting = (here for _, here in rows if _by_subscription(here, policy, now).plan_id is not None)
-    alive = (here for one, here in rows if one.status not in ENDED)
-    return next(granting, None) or next(alive, account)
+    return next(granting, None) or max(rows, key=lambda row: nearness(row[0]))[1]
+
+
+def nearness(subscription: Subscription) -> tuple[bool, int, int, str]:
+    """How near a subscription that grants nothing is to a tier, so that the caller is told what would help.
+
+    Not over before what is over, then by its status, then the later period end, then the id.
+    """
+    status = subscription.status
+    is_known = status in KNOWN_STATUSES
+    alive = _LIVELIEST_LAST.index(status) if is_known else 0
+    return is_known and status not in ENDED, alive, subscription.period_ends_at, subscription.subscription_id
 
 
 def _by_subscription(account: Account, policy: Policy, now: float) -> Access:

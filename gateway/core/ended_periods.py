@@ -49,15 +49,17 @@ def ended_periods(facts: CustomerFacts, record: Subscription | None, now: int) -
         if one.status in ENDED_STATUSES and one.items and one.ended_at is not None
         if now - TOLD_FOR_S < one.ended_at < max(item.period_ends_at for item in one.items)
     ]
-    if record is None or record.status not in ENDED or record.status_since is None:
-        return tuple(found)
-    is_told = any(one.subscription_id == record.subscription_id for one in found)
-    if is_told or not now - TOLD_FOR_S < record.status_since < record.period_ends_at:
-        return tuple(found)
-    of_record = EndedPeriod(
-        subscription_id=record.subscription_id,
-        starts_at=record.period_starts_at,
-        ended_at=record.status_since,
-        ended_as=record.status,
-    )
-    return (*found, of_record)
+    told = {one.subscription_id for one in found}
+    for one in () if record is None else record.all():
+        if one.subscription_id in told or one.status not in ENDED or one.status_since is None:
+            continue
+        if now - TOLD_FOR_S < one.status_since < one.period_ends_at:
+            found.append(
+                EndedPeriod(
+                    subscription_id=one.subscription_id,
+                    starts_at=one.period_starts_at,
+                    ended_at=one.status_since,
+                    ended_as=one.status,
+                )
+            )
+    return tuple(found)

@@ -30,6 +30,13 @@ MONEYLESS_STATUSES = ENDED_STATUSES | IDLE_STATUSES
 _LONGEST_SHOWN = 40
 
 
+def running_of(recorded: Subscription | None) -> Subscription | None:
+    """Of what is recorded the subscription that can be changed: the best that takes money, if any, else the first."""
+    if recorded is None:
+        return None
+    return next((one for one in recorded.all() if one.status not in MONEYLESS_STATUSES), recorded)
+
+
 def plan_of_item(item: ItemFacts, policy: Policy, own: Subscription | None) -> Plan | None:
     """The plan that sells this item's price; None: it is an add-on, or unmapped.
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from gateway.core.access import CUSTOMER_DELETED, KNOWN_STATUSES, Access, decide_access
+from gateway.core.access import CUSTOMER_DELETED, KNOWN_STATUSES, Access, decide_access, in_force, nearness
 from gateway.core.account import Account, Subscription
 from gateway.core.billing_facts import CustomerFacts, ItemFacts, SubscriptionFacts
 from gateway.core.findings import Finding, find_findings
@@ -26,18 +26,8 @@ from gateway.core.plan_map import ENDED_STATUSES, GOOD_STATUSES, MONEYLESS_STATU
 from gateway.core.policy import Plan, Policy
 from gateway.core.window import quota_anchor
 
-_LIVELIEST_LAST = (
-    "incomplete_expired",
-    "canceled",
-    "incomplete",
-    "paused",
-    "unpaid",
-    "past_due",
-    "trialing",
-    "active",
-)
-_MOST_BENEATH = 3
-"""Further subscriptions that a record carries: an account is read with every call that changes it."""
+_MOST_BENEATH = 9
+"""Further subscriptions that a record carries, so that an account stays small; nobody should have as many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +56,7 @@ def project(
         customer that is gone at Stripe, the last record with the status `customer_deleted`.
     """
     if not facts.exists:
-        return _deleted(previous, now), (
+        return _deleted(previous, policy, now), (
             Finding(code="no-such-customer", detail=f"Stripe has no customer {facts.stripe_customer_id}"),
         )
     ranked = _ranked(facts, policy, previous, now)
@@ -106,24 +96,41 @@ def _beneath(others: list[Candidate], policy: Policy, previous: Subscription | N
 
     Also those whose own time has run out, or it would begin anew once nobody remembers when it began.
     """
+    kept = [one for one in others if _is_worth_keeping(one, policy, previous, now)]
+    if len(kept) > _MOST_BENEATH:  # those that are over go first: Stripe says when that was
+        kept = [one for one in kept if one in sorted(kept, key=_is_over)[:_MOST_BENEATH]]
     beneath = None
-    for one in reversed([one for one in others if _is_worth_keeping(one, policy, previous, now)][:_MOST_BENEATH]):
+    for one in reversed(kept):
         beneath = replace(one.record, beneath=beneath)
     return beneath
 
 
+def _is_over(one: Candidate) -> bool:
+    return one.record.status in ENDED_STATUSES
+
+
 def _is_worth_keeping(one: Candidate, policy: Policy, previous: Subscription | None, now: int) -> bool:
-    if one.record.status not in ENDED_STATUSES and is_ours(one.facts, policy, previous):
+    if not _is_over(one) and is_ours(one.facts, policy, previous):
         return True
     return _granted(one.record, policy, now).plan_id is not None
 
 
-def _deleted(previous: Subscription | None, now: int) -> Subscription | None:
-    """What stays of the last record: nothing is paid, disputed or owed any more."""
+def _deleted(previous: Subscription | None, policy: Policy, now: int) -> Subscription | None:
+    """What stays of the last record: the subscription that counted, and beneath it the others that were not over."""
     if previous is None or previous.status == CUSTOMER_DELETED:
         return previous
+    counted = in_force(_alone(previous), policy, now).subscription or previous
+    others = [one for one in previous.all() if one is not counted and one.status not in ENDED_STATUSES]
+    beneath = None
+    for one in reversed([counted, *others]):
+        beneath = replace(_of_nobody(one, now), beneath=beneath)
+    return beneath
+
+
+def _of_nobody(record: Subscription, now: int) -> Subscription:
+    """Nothing is paid, disputed or owed any more."""
     return replace(
-        previous,
+        record,
         status=CUSTOMER_DELETED,
         status_since=now,
         past_due_since=None,
@@ -137,7 +144,6 @@ def _deleted(previous: Subscription | None, now: int) -> Subscription | None:
         entitlements=(),
         metered=(),
         add_ons=(),
-        beneath=None,
     )
 
 
@@ -259,18 +265,18 @@ def _unreadable_since(own: Subscription | None, now: int) -> int:
 
 def _precedence(
     candidate: Candidate, policy: Policy, previous: Subscription | None, now: int
-) -> tuple[int, bool, int, int, str]:
+) -> tuple[int, bool, tuple[bool, int, int, str]]:
     record = candidate.record
     access = _granted(record, policy, now)
-    rank = -1 if access.plan_id is None or access.tier is None else access.tier.rank
-    is_kept, alive = False, 0
-    if rank < 0 and record.status in KNOWN_STATUSES:
-        is_kept = record.status not in ENDED_STATUSES and is_ours(candidate.facts, policy, previous)
-        alive = _LIVELIEST_LAST.index(record.status)
-    return rank, is_kept, alive, record.period_ends_at, record.subscription_id
+    if access.plan_id is not None and access.tier is not None:
+        return access.tier.rank, True, (False, 0, record.period_ends_at, record.subscription_id)
+    return -1, is_ours(candidate.facts, policy, previous), nearness(record)
 
 
 def _granted(record: Subscription, policy: Policy, now: int) -> Access:
     """What this record grants now, by the same rules as every request."""
-    account = Account(customer_id="", user_id="", version=0, created_at=0, subscription=record)
-    return decide_access(account, policy, now)
+    return decide_access(_alone(record), policy, now)
+
+
+def _alone(record: Subscription) -> Account:
+    return Account(customer_id="", user_id="", version=0, created_at=0, subscription=record)

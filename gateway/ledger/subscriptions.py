@@ -180,8 +180,8 @@ class Subscriptions(LedgerPart):
         """Stripe customers whose plan hangs on what prices and products say now, in the order of their ids.
 
         Those of a price that could not be read, of a plan that a product's metadata names, and of this price: of the
-        plan's, of an add-on's, of usage, of a subscription beneath, and of one that nothing explains. A product may
-        explain any of the last.
+        plan's, of an add-on's, of usage, and of one that nothing explains. A product may explain any of the last. Also
+        everybody with a subscription beneath another one, which are few.
 
         Args:
             price_id: A price whose lookup key was moved; None: a product, or nothing that a plan hangs on.
@@ -189,12 +189,12 @@ class Subscriptions(LedgerPart):
             after: Only ids behind this one.
             limit: At most so many.
         """
-        loose = SUBSCRIPTIONS.c.unreadable_since.is_not(None) | SUBSCRIPTIONS.c.plan_id.startswith(tier_plan_id(""))
+        loose = SUBSCRIPTIONS.c.beneath.is_not(None) | SUBSCRIPTIONS.c.unreadable_since.is_not(None)
+        loose |= SUBSCRIPTIONS.c.plan_id.startswith(tier_plan_id(""))
         if price_id is not None:
             loose |= SUBSCRIPTIONS.c.price_id == price_id
         named = json.dumps("" if price_id is None else price_id)
-        for column in (SUBSCRIPTIONS.c.add_on_prices, SUBSCRIPTIONS.c.beneath):
-            loose |= cast(column, Text).contains(named, autoescape=True)
+        loose |= cast(SUBSCRIPTIONS.c.add_on_prices, Text).contains(named, autoescape=True)
         for metered in {price_id, metered_at} - {None}:
             loose |= cast(SUBSCRIPTIONS.c.metered, Text).contains(json.dumps(metered), autoescape=True)
         query = (

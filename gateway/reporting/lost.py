@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from gateway.core.access import in_force
 from gateway.core.metered_items import is_billed
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ log = structlog.get_logger(__name__)
 
 async def note_if_lost(ledger: Ledger, policy: Policy, metrics: Metrics, report: MeterReportRow, now: int) -> None:
     """Log, count and write down the units of a report that Stripe was told of, if nothing bills them."""
-    subscription = await ledger.load_subscription(report.customer_id)
+    account = await ledger.load_account(report.customer_id)
+    subscription = None if account is None else in_force(account, policy, now).subscription
     if subscription is None or is_billed(policy, subscription, report.stripe_meter, report.happened_at):
         return
     await ledger.add_unbilled(report, now=now)

@@ -142,7 +142,13 @@ class Comparing:
 
 
 def _changes(before: Subscription | None, after: Subscription | None) -> dict[str, tuple[Any, Any]]:
-    old = {} if before is None else asdict(before)
-    new = {} if after is None else asdict(after)
+    old, new = _shown(before), _shown(after)
     both = {name: (old.get(name) or None, new.get(name) or None) for name in {**old, **new}}
     return {name: pair for name, pair in both.items() if pair[0] != pair[1]}
+
+
+def _shown(record: Subscription | None) -> dict[str, Any]:
+    """The facts by name; of the subscriptions beneath, which they are and how they stand."""
+    if record is None:
+        return {}
+    return asdict(record) | {"beneath": [f"{one.subscription_id} {one.status}" for one in record.all()[1:]]}

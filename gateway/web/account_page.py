@@ -9,7 +9,7 @@ from litestar import get, post
 from litestar.datastructures import Cookie
 from litestar.params import FromPath
 
-from gateway.core.access import Access, in_force
+from gateway.core.access import Access
 from gateway.core.account import Account
 from gateway.core.errors import LedgerUnavailable
 from gateway.core.key_order import KeyOrder
@@ -158,8 +158,7 @@ async def _account_page(
     cookies: Sequence[Cookie] = (),
 ) -> Page:
     runtime = visit.runtime
-    policy = runtime.policy.current
-    account = in_force(who.account, policy, runtime.clock.now())
+    policy, account = runtime.policy.current, who.account
     usage = await read_usage(account, policy=policy, cache=runtime.cache, ledger=runtime.ledger, clock=runtime.clock)
     row = await runtime.ledger.find_customer(who.customer_id)
     rows = await runtime.provisioning.list(who.customer_id)

@@ -21,6 +21,7 @@ from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 from litestar.params import SkipValidation
 
+from gateway.core.access import in_force
 from gateway.core.account import Account, KeyRecord
 from gateway.core.decision import check_address, find_key
 from gateway.core.errors import CapacityReduced, InvalidKey, MalformedRequest, ScopeMissing
@@ -211,15 +212,15 @@ async def find_row(runtime: Runtime, *, user_id: str | None = None, customer_id:
 
 
 async def load_named(runtime: Runtime, caller: Caller, user_id: str | None, customer_id: str | None) -> Account:
-    """As `find_named`, with the account as of now; the ledger's if the cache is away."""
+    """As `find_named`, with the account as of now and its subscription that counts; the ledger's without a cache."""
     if caller.account is not None:
         check_own(caller, user_id, customer_id)
-        return caller.account
+        return in_force(caller.account, runtime.policy.current, runtime.clock.now())
     named = await find_named(runtime, caller, user_id, customer_id)
     account = await runtime.ledger.load_account(named)
     if account is None:
         raise CustomerNotFound
-    return account
+    return in_force(account, runtime.policy.current, runtime.clock.now())
 
 
 def _role_of(token: bytes, settings: Settings) -> Literal["admin", "server"]:

@@ -23,6 +23,7 @@ from litestar.params import SkipValidation
 from litestar.plugins.jinja import JinjaTemplateEngine
 
 from gateway.checkout import Checkouts
+from gateway.core.access import in_force
 from gateway.core.account import Account, KeyRecord
 from gateway.core.allow_list import allows
 from gateway.core.errors import CapacityReduced, ScopeMissing
@@ -65,6 +66,7 @@ class SignedIn:
     """The customer who looks at a page, and the live key it signed in with."""
 
     account: Account
+    """With the subscription that counts now."""
     key: KeyRecord
 
     @property
@@ -275,7 +277,7 @@ async def _find_signed_in(runtime: Runtime, session: PageSession, address: str |
     for key in account.keys.values():
         is_live = key.expires_at is None or now < key.expires_at
         if key.key_id == session.key_id and is_live and allows(key.allow, address):
-            return SignedIn(account=account, key=key)
+            return SignedIn(account=in_force(account, runtime.policy.current, now), key=key)
     return None
 
 

@@ -15,6 +15,7 @@ from litestar import get, post
 from gateway.core.access import decide_access
 from gateway.core.account import Account
 from gateway.core.bought import tier_as_bought
+from gateway.core.plan_map import running_of
 from gateway.core.policy import Plan, Policy, Tier
 from gateway.core.switching import When
 from gateway.sync import ExtrasOrder, NoSubscription, PlanChanges
@@ -108,7 +109,7 @@ async def keep(visit: FromVisit) -> Page:
 
 
 def _wish(visit: Visit, account: Account, fields: Mapping[str, str]) -> _Wish:
-    plan_id, subscription = fields.get("plan_id", ""), account.subscription
+    plan_id, subscription = fields.get("plan_id", ""), running_of(account.subscription)
     is_beside = EXTRAS in fields and not plan_id
     if is_beside and subscription is None:
         raise NoSubscription("There is no running subscription to change.")
@@ -124,7 +125,7 @@ def _wish(visit: Visit, account: Account, fields: Mapping[str, str]) -> _Wish:
 
 def _tier(wish: _Wish, account: Account, policy: Policy) -> Tier:
     """The tier of the plan with what will be bought, once the change is made."""
-    tier, subscription = policy.tiers[wish.plan.tier], account.subscription
+    tier, subscription = policy.tiers[wish.plan.tier], running_of(account.subscription)
     if subscription is None:
         return tier
     add_ons = subscription.add_ons
@@ -137,7 +138,7 @@ def _tier(wish: _Wish, account: Account, policy: Policy) -> Tier:
 
 def _bought(wish: _Wish, account: Account, policy: Policy) -> list[str]:
     """What is paid for besides, once the change is made: `5 seats`, and the titles of add-ons."""
-    subscription = account.subscription
+    subscription = running_of(account.subscription)
     had = () if subscription is None else tuple(name for name, _ in subscription.add_ons)
     seats = wish.extras.seats if wish.extras.seats is not None else 1 if subscription is None else subscription.seats
     names = had if wish.extras.add_ons is None else wish.extras.add_ons

@@ -12,6 +12,7 @@ from gateway.billing import PriceFacts
 from gateway.checkout import AlreadySubscribed
 from gateway.core.access import decide_access
 from gateway.core.offer import SeatRange
+from gateway.core.plan_map import running_of
 from gateway.core.policy import Policy, Tier
 from gateway.core.purchase import Extras
 from gateway.sync import ExtrasOrder
@@ -92,7 +93,7 @@ async def buy(visit: FromVisit) -> Page:
     try:
         link = await visit.checkouts.for_customer(visit.signed_in.customer_id, plan_id, extras)
     except AlreadySubscribed:
-        chosen = _beside(extras, visit.signed_in.account.subscription)
+        chosen = _beside(extras, running_of(visit.signed_in.account.subscription))
         wanted = {"plan_id": visit.checkouts.find_plan(plan_id).plan_id} | extras_fields(chosen)
         return visit.see(f"/account/change?{urlencode(wanted)}")
     return visit.leave_for(link.url)

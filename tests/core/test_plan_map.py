@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.core.account import Subscription
 from gateway.core.billing_facts import CustomerFacts, ItemFacts
-from gateway.core.plan_map import plan_of_item, unmapped_products, with_product_tiers
+from gateway.core.plan_map import plan_of_item, running_of, unmapped_products, with_product_tiers
 from gateway.core.policy import tier_plan_id
 from tests.core.test_projection import NOW, POLICY, codes, customer, granted, item, recorded, subscription
 
@@ -76,3 +77,30 @@ def test_only_products_of_prices_that_are_not_on_sale_and_not_ended_are_read() -
 def test_no_plan_of_a_policy_can_have_the_id_of_a_products_plan() -> None:
     assert ":" in tier_plan_id("pro")
     assert with_product_tiers(CustomerFacts(stripe_customer_id="cus_1", exists=False), {}).subscriptions == ()
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        (("canceled", "active"), "sub_1"),
+        (("paused", "incomplete", "past_due"), "sub_2"),
+        (("active", "past_due"), "sub_0"),
+        (("canceled", "paused"), "sub_0"),
+    ],
+)
+def test_what_can_be_changed_is_the_best_that_takes_money(statuses: tuple[str, ...], expected: str) -> None:
+    record: Subscription | None = None
+    for number, status in reversed(list(enumerate(statuses))):
+        record = Subscription(
+            subscription_id=f"sub_{number}",
+            status=status,
+            plan_id="pro",
+            period_starts_at=1,
+            period_ends_at=2,
+            anchor_at=1,
+            beneath=record,
+        )
+    running = running_of(record)
+    assert running is not None
+    assert running.subscription_id == expected
+    assert running_of(None) is None

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.access import FLAG_ROWS, KNOWN_STATUSES, LIFECYCLE_ROWS, decide_access, in_force
+from gateway.core.access import ENDED, FLAG_ROWS, KNOWN_STATUSES, LIFECYCLE_ROWS, decide_access, in_force
 from gateway.core.account import Account, Subscription
 from gateway.core.billing_facts import CustomerFacts, ItemFacts, SubscriptionFacts
 from gateway.core.findings import NEEDS_ATTENTION
@@ -102,6 +102,13 @@ def granted(record: Subscription | None, now: int = NOW, policy: Policy = POLICY
     account = Account(customer_id="c", user_id="u", version=1, created_at=0, subscription=record)
     access = decide_access(account, policy, now)
     return None if access.tier is None else access.tier.name
+
+
+def answer(record: Subscription | None, policy: Policy, now: int) -> tuple[object, ...]:
+    """What a call is answered, and by which subscription's dates it counts."""
+    account = Account(customer_id="c", user_id="u", version=1, created_at=0, subscription=record)
+    access, counting = decide_access(account, policy, now), in_force(account, policy, now).subscription
+    return access.tier, access.refusal, access.plan_id, access.standing, counting and counting.subscription_id
 
 
 def codes(facts: CustomerFacts, previous: Subscription | None = None) -> list[str]:
@@ -266,22 +273,41 @@ def test_of_none_that_grants_a_tier_any_more_one_counts_that_a_payment_may_help(
     )
 
 
-def test_nothing_is_kept_beneath_that_is_over_or_not_ours_nor_of_a_deleted_customer() -> None:
+def test_nothing_is_kept_beneath_that_is_over_or_not_ours() -> None:
     best = subscription("active", item(None, price_id="price_enterprise"), subscription_id="sub_big")
     over = subscription("canceled", subscription_id="sub_over", ended_at=NOW - DAY)
     contract = subscription("active", item("support"), subscription_id="sub_contract")
     assert recorded(customer(best, over, contract)).beneath is None
     both = recorded(customer(best, over, subscription(subscription_id="sub_small")))
-    assert both.beneath is not None
-    assert both.beneath.subscription_id == "sub_small"
-    gone, _ = project(replace(customer(), exists=False), POLICY, both, NOW)
+    assert [one.subscription_id for one in both.all()] == ["sub_big", "sub_small"]
+
+
+def test_of_a_deleted_customer_the_subscription_that_counted_stays_and_nothing_else_counts() -> None:
+    overdue = subscription("past_due", item(None, price_id="price_enterprise"), subscription_id="sub_big")
+    record = recorded(customer(overdue, subscription(subscription_id="sub_small")))
+    keeping = replace(TIMED, lifecycle=TIMED.lifecycle | {"customer_deleted": KEEP})
+    gone, _ = project(replace(customer(), exists=False), keeping, record, NOW + 8 * DAY)
     assert gone is not None
-    assert gone.beneath is None
+    assert [(one.subscription_id, one.status) for one in gone.all()] == [
+        ("sub_small", "customer_deleted"),
+        ("sub_big", "customer_deleted"),
+    ]
+    assert granted(gone, NOW + 8 * DAY, keeping) == "pro"
+    assert project(replace(customer(), exists=False), keeping, gone, NOW + 9 * DAY)[0] == gone
+    stale = replace(gone, beneath=recorded(customer(subscription(subscription_id="sub_small"))))
+    assert granted(stale, NOW + 8 * DAY) == "free"
 
 
-def test_a_record_carries_three_beneath_at_most() -> None:
-    many = [subscription("past_due", subscription_id=f"sub_{number}") for number in range(6)]
-    assert [one.subscription_id for one in recorded(customer(*many)).all()] == ["sub_5", "sub_4", "sub_3", "sub_2"]
+def test_a_record_carries_nine_beneath_at_most_and_drops_what_is_over_first() -> None:
+    over = [
+        subscription("canceled", item(None, price_id="price_enterprise"), subscription_id=f"sub_z{n}", ended_at=NOW)
+        for n in range(9)
+    ]
+    late = [subscription("past_due", subscription_id=f"sub_a{number}") for number in range(3)]
+    record, _ = project(customer(*late, *over), TIMED, None, NOW)
+    assert record is not None
+    found = [one.subscription_id for one in record.all()]
+    assert found == [f"sub_z{n}" for n in (8, 7, 6, 5, 4, 3, 2)] + ["sub_a2", "sub_a1", "sub_a0"]
 
 
 def test_what_was_beneath_goes_on_with_what_was_known_of_it() -> None:
@@ -404,7 +430,13 @@ def test_of_a_deleted_customer_no_add_on_is_left() -> None:
 
 
 STATUSES = st.sampled_from([*KNOWN_STATUSES, "hibernating"])
-PRICES = st.sampled_from(["pro_monthly", "pro_yearly", "who_knows"])
+PRICES = st.sampled_from(["pro_monthly", "pro_yearly", "enterprise", "who_knows"])
+RULES = st.builds(
+    Standing,
+    keep_s=st.sampled_from([None, 0, DAY, 3 * DAY, 7 * DAY]),
+    then=st.sampled_from([None, "free", "pro"]),
+    refusal=st.sampled_from(["payment-required", "subscription-required"]),
+)
 
 
 @st.composite
@@ -435,17 +467,24 @@ def test_reading_the_same_state_again_changes_nothing(history: list[CustomerFact
         assert project(facts, POLICY, record, NOW + step)[0] == record
 
 
-@given(facts=CUSTOMERS, before=CUSTOMERS, days=st.lists(st.integers(0, 9), min_size=1, max_size=4))
-def test_time_alone_leads_to_the_tier_that_a_read_would_lead_to(
-    facts: CustomerFacts, before: CustomerFacts, days: list[int]
+@given(
+    facts=CUSTOMERS,
+    before=CUSTOMERS,
+    rows=st.fixed_dictionaries(dict.fromkeys(sorted(LIFECYCLE_ROWS), RULES)),
+    days=st.lists(st.integers(0, 9), min_size=1, max_size=4),
+)
+def test_time_alone_leads_to_what_a_read_would_lead_to(
+    facts: CustomerFacts, before: CustomerFacts, rows: dict[str, Standing], days: list[int]
 ) -> None:
-    ended = (replace(one, ended_at=NOW - 3600 if one.status == "canceled" else None) for one in facts.subscriptions)
+    policy = replace(POLICY, lifecycle=rows | {"active": KEEP, "trialing": KEEP, "incomplete_expired": END})
+    ended = (replace(one, ended_at=NOW - 3600 if one.status in ENDED else None) for one in facts.subscriptions)
     facts = replace(facts, subscriptions=tuple(ended))
-    previous, _ = project(before, TIMED, None, NOW - DAY)
-    record, _ = project(facts, TIMED, previous, NOW)
+    previous, _ = project(before, policy, None, NOW - DAY)
+    record, _ = project(facts, policy, previous, NOW)
     for day in days:
-        read, _ = project(facts, TIMED, record, NOW + day * DAY)
-        assert granted(record, NOW + day * DAY, TIMED) == granted(read, NOW + day * DAY, TIMED)
+        now = NOW + day * DAY
+        read, _ = project(facts, policy, record, now)
+        assert answer(record, policy, now) == answer(read, policy, now)
 
 
 @given(facts=CUSTOMERS, previous=CUSTOMERS)

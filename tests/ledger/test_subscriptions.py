@@ -161,15 +161,15 @@ async def test_customers_are_found_whose_plan_hangs_on_prices_and_products(ledge
         )
         fence = await ledger.take_fence(name)
         await ledger.apply_subscription(name, fence, found(record), now=2, actor="test", because="test")
-    assert await ledger.list_by_plan_map(None) == ["cus_by-product", "cus_stray", "cus_unmapped"]
-    assert await ledger.list_by_plan_map("price_sold") == ["cus_by-product", "cus_sold", "cus_unmapped"]
+    assert await ledger.list_by_plan_map(None) == ["cus_beneath", "cus_by-product", "cus_stray", "cus_unmapped"]
+    assert await ledger.list_by_plan_map("price_sold") == ["cus_beneath", "cus_by-product", "cus_sold", "cus_unmapped"]
     assert await ledger.list_by_plan_map("price_low") == ["cus_beneath", "cus_by-product", "cus_unmapped"]
     assert await ledger.list_by_plan_map("price_sold", after="cus_by-product", limit=1) == ["cus_sold"]
-    always = ["cus_by-product", "cus_unmapped"]
+    always = ["cus_beneath", "cus_by-product", "cus_unmapped"]
     assert await ledger.list_by_plan_map("price_odd%") == sorted([*always, "cus_beside"])
     assert await ledger.list_by_plan_map("price_sold_1") == sorted([*always, "cus_stray"])
     assert await ledger.list_by_plan_map("price_use") == sorted([*always, "cus_metered"])
     assert await ledger.list_by_plan_map(None, metered_at="price_use") == sorted(
-        ["cus_by-product", "cus_stray", "cus_unmapped", "cus_metered"]
+        ["cus_beneath", "cus_by-product", "cus_stray", "cus_unmapped", "cus_metered"]
     )
     assert await ledger.list_by_plan_map("price_us") == always, "it is another price"

@@ -98,7 +98,7 @@ MUTANTS = (
     Mutant(
         "the end of what one subscription gave ends what another one pays for",
         _ACCESS,
-        "    return next(granting, None) or next(alive, account)\n",
+        "    return next(granting, None) or max(rows, key=lambda row: nearness(row[0]))[1]\n",
         "    return account\n",
         _OF_PROJECTION,
     ),
@@ -186,7 +186,7 @@ MUTANTS = (
     Mutant(
         "a customer that Stripe does not have keeps what it had",
         _PROJECTION,
-        "        return _deleted(previous, now), (\n",
+        "        return _deleted(previous, policy, now), (\n",
         "        return previous, (\n",
         _OF_SYNC,
     ),
