@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from gateway.billing import API_VERSION, TOLERANCE_S
 from gateway.cli.findings import Finding, fail, ok, warn
+from gateway.cli.meter_error_checks import check_meter_errors
 from gateway.cli.offer_checks import check_offers
 from gateway.cli.opening import open_clock
 from gateway.cli.opening_stripe import open_billing
@@ -42,6 +43,7 @@ async def check_stripe(settings: Settings, policy: Policy | None) -> list[Findin
             findings += await _prices(billing, policy)
             findings += await check_offers(billing, policy)
             findings += await check_overages(billing, policy)
+            findings += check_meter_errors(_webhook_url(settings), report.destinations, policy)
         if "webhook endpoints" not in report.refused:
             findings += _webhook(settings, report.endpoints)
         findings += _destinations(settings, report.destinations or ())
@@ -75,6 +77,10 @@ def _needed(policy: Policy | None) -> frozenset[str]:
     has_overage = any(tier.overages for tier in policy.tiers.values())
     needs = {"entitlements": bool(policy.entitlements), "billing meters": has_overage}
     return frozenset(what for what, is_needed in needs.items() if is_needed)
+
+
+def _webhook_url(settings: Settings) -> str:
+    return f"{settings.base_url}{settings.billing_prefix}/webhook"
 
 
 def _place(settings: Settings) -> str:
@@ -161,7 +167,7 @@ def _twice_sold(prices: Mapping[str, PriceFacts]) -> Iterator[Finding]:
 
 
 def _webhook(settings: Settings, endpoints: tuple[EndpointFacts, ...]) -> Iterator[Finding]:
-    url = f"{settings.base_url}{settings.billing_prefix}/webhook"
+    url = _webhook_url(settings)
     ours = [endpoint for endpoint in endpoints if endpoint.url.rstrip("/") == url]
     if not ours:
         yield _no_endpoint(settings, url)
@@ -195,7 +201,7 @@ def _webhook(settings: Settings, endpoints: tuple[EndpointFacts, ...]) -> Iterat
 
 def _destinations(settings: Settings, destinations: tuple[DestinationFacts, ...]) -> Iterator[Finding]:
     """Event destinations of the newer API that lead here: beside an endpoint, for thin events."""
-    url = f"{settings.base_url}{settings.billing_prefix}/webhook"
+    url = _webhook_url(settings)
     for one in destinations:
         if one.url.rstrip("/") != url or one.destination_id.startswith(_ENDPOINT_ID):
             continue

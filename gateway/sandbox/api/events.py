@@ -9,7 +9,14 @@ from urllib.parse import urlsplit
 from gateway.sandbox.api.endpoint import Call, Endpoint
 from gateway.sandbox.records import Event, Json, WebhookEndpoint
 from gateway.sandbox.rules import API_VERSION
-from gateway.sandbox.shapes.events import account_shape, deleted_shape, endpoint_shape, event_shape, told_event_shape
+from gateway.sandbox.shapes.events import (
+    account_shape,
+    deleted_shape,
+    destination_shape,
+    endpoint_shape,
+    event_shape,
+    told_event_shape,
+)
 from gateway.sandbox.shapes.versions import OLDER
 from gateway.sandbox.wire.paging import CREATED, PAGE, page
 from gateway.sandbox.wire.params import Flag, Labels, Spec, Text, Texts, merge_labels
@@ -112,8 +119,16 @@ def _delete_endpoint(call: Call) -> Json:
 
 
 def _list_endpoints(call: Call) -> Json:
-    endpoints = call.world.tables.endpoints.values()
+    endpoints = [one for one in call.world.tables.endpoints.values() if not one.thin]
     return page(endpoints, call.params, "/v1/webhook_endpoints", endpoint_shape)
+
+
+def _list_destinations(call: Call) -> Json:
+    """Those that get thin events; the API's own pages are not made, for there are 16 at most."""
+    with_url = "webhook_endpoint.url" in call.params.get("include", ())
+    thin = [one for one in call.world.tables.endpoints.values() if one.thin]
+    shapes = [destination_shape(one, with_url=with_url) for one in thin]
+    return {"data": shapes, "next_page_url": None, "previous_page_url": None}
 
 
 def _account_id(world: World) -> str:
@@ -139,6 +154,12 @@ ENDPOINTS = (
     ),
     Endpoint(method="GET", path="/v1/events/{id}", act=_retrieve_event),
     Endpoint(method="GET", path="/v2/core/events/{id}", act=_retrieve_told_event),
+    Endpoint(
+        method="GET",
+        path="/v2/core/event_destinations",
+        act=_list_destinations,
+        spec={"include": Texts(), "limit": Text()},
+    ),
     Endpoint(
         method="POST",
         path="/v1/webhook_endpoints",

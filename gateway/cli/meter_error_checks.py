@@ -1,0 +1,58 @@
+"""Does anybody hear of units that Stripe took and does not count? Webhook endpoints cannot: it takes a destination."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from gateway.billing import ERROR_REPORTS
+from gateway.cli.findings import Finding, ok, warn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gateway.billing import DestinationFacts
+    from gateway.core.policy import Policy
+
+METER_ERRORS: Final = ("v1.billing.meter.error_report_triggered", "v1.billing.meter.no_meter_found")
+"""What a destination has to send: the kinds that there are, as the dashboard lists them."""
+_EVERYTHING: Final = "*"
+_ENDPOINT_ID: Final = "we_"
+
+
+def check_meter_errors(url: str, destinations: tuple[DestinationFacts, ...] | None, policy: Policy) -> list[Finding]:
+    """Whether an enabled event destination sends meter errors here; nothing if policy sells no overage.
+
+    Args:
+        url: Of this gateway's webhook.
+        destinations: Of the account; None: the key may not read them.
+        policy: What is sold.
+    """
+    if not any(policy.tiers[plan.tier].overages for plan in policy.plans.values()):
+        return []
+    if destinations is None:
+        what = "whether Stripe tells of units that it takes and does not count cannot be read with this key"
+        return [warn("overage", what, _make(url))]
+    found = [one.destination_id for one in destinations if _sends_errors(one, url)]
+    if found:
+        return [ok("overage", f"{', '.join(found)} tells of units that Stripe takes and does not count")]
+    what = "no event destination tells of units that Stripe takes and does not count: they are billed to nobody, unseen"
+    return [warn("overage", what, _make(url))]
+
+
+def _sends_errors(one: DestinationFacts, url: str) -> bool:
+    """A webhook endpoint gets none, also where it gets everything: such events are none of its API."""
+    if one.destination_id.startswith(_ENDPOINT_ID) or not one.is_enabled or one.url.rstrip("/") != url:
+        return False
+    return _has(one.types, ERROR_REPORTS)
+
+
+def _has(types: Iterable[str], wanted: frozenset[str]) -> bool:
+    return any(name == _EVERYTHING or name in wanted for name in types)
+
+
+def _make(url: str) -> str:
+    return (
+        "Make one (dashboard: Workbench, Webhooks, Add destination; your account; payload style 'Thin'; events "
+        f"{' and '.join(METER_ERRORS)}; webhook endpoint {url}), put its signing secret into STRIPE_WEBHOOK_SECRET "
+        "behind the one that is there, with a comma between, and restart. docs/stripe.md has the command."
+    )
