@@ -28,10 +28,10 @@ from gateway.core.keys import KeyCodec
 from gateway.core.policy import Plan, Policy
 from gateway.core.purchase import NO_EXTRAS, Extras, Purchase, check_purchase
 from gateway.core.user_id import check_name, check_user_id
-from gateway.ledger import Binding, CustomerRow, CustomerUnknown, Ledger, UserExists
+from gateway.ledger import CustomerRow, CustomerUnknown, Ledger, UserExists
 from gateway.provisioning import Provisioning
 from gateway.signups import Signups
-from gateway.sync import NoSubscription, Sync, SyncOutcome, UnknownPlan, no_plan_words, portal_flow
+from gateway.sync import NoSubscription, Sync, SyncOutcome, UnknownPlan, find_or_make, no_plan_words, portal_flow
 
 log = structlog.get_logger(__name__)
 
@@ -233,10 +233,11 @@ class Checkouts:
         await self._sync.account.check()
         if row.stripe_customer_id is not None:
             await self._refuse_second(row.customer_id)
-        stripe_customer_id = row.stripe_customer_id or await self._make_stripe_customer(row)
+        stripe_customer_id = row.stripe_customer_id or await self._find_or_make_stripe_customer(row)
         link = await self._begin(row, purchase, stripe_customer_id)
         if link is None:  # deleted at Stripe since it was made
-            stripe_customer_id = await self._make_stripe_customer(row, instead_of=stripe_customer_id)
+            gone = replace(row, stripe_customer_id=stripe_customer_id)
+            stripe_customer_id = await self._find_or_make_stripe_customer(gone)
             link = await self._begin(row, purchase, stripe_customer_id)
         if link is None:
             raise BillingRefused("The payment provider does not know the customer it has just made.")
@@ -258,11 +259,11 @@ class Checkouts:
         )
         return link
 
-    async def _make_stripe_customer(self, row: CustomerRow, *, instead_of: str | None = None) -> str:
-        made = await self._billing.create_customer(row.customer_id, row.user_id, instead_of=instead_of)
-        because = "first checkout" if instead_of is None else f"Stripe does not have {instead_of} any more"
-        by = Binding(now=int(self._clock.now()), actor="checkout", because=because)
-        return await self._ledger.bind_stripe_customer(row.customer_id, made, instead_of=instead_of, by=by)
+    async def _find_or_make_stripe_customer(self, row: CustomerRow) -> str:
+        stripe_customer_id, was_there = await find_or_make(self._sync, row)
+        if was_there:
+            await self._refuse_second(row.customer_id)
+        return stripe_customer_id
 
     async def _begin(self, row: CustomerRow, purchase: Purchase, stripe_customer_id: str) -> CheckoutLink | None:
         buyer = Buyer(
@@ -271,6 +272,7 @@ class Checkouts:
             user_id=row.user_id,
             success_url=f"{self._base_url}/_tiergate/success?session_id={{CHECKOUT_SESSION_ID}}",
             cancel_url=f"{self._base_url}/_tiergate/pricing",
+            ledger_id=await self._ledger.keep_ledger_id(now=int(self._clock.now())),
         )
         return await self._billing.create_checkout(await self._with_trial(purchase, stripe_customer_id), buyer)
 

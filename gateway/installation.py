@@ -9,6 +9,7 @@ first used with, and a gateway that was given something else does not start unti
 | `stripe-mode`    | `live`, `test` or `sandbox`; none without Stripe   | from settings       |
 | `stripe-account` | `acct_...`                                         | `sync.account`      |
 | `key-pepper`     | a MAC under the pepper: the same for no other one  | from settings       |
+| `ledger-id`      | drawn once; labels at Stripe name it               | the ledger          |
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ async def check_installation(ledger: Ledger, settings: Settings, *, now: int) ->
     changes = _changes(await ledger.keep_facts(facts_of(settings), now=now), settings)
     if changes:
         raise InstallationChanged(changes)
+    await ledger.keep_ledger_id(now=now)
 
 
 async def find_changes(ledger: Ledger, settings: Settings) -> tuple[Change, ...]:

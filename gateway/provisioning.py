@@ -69,15 +69,26 @@ class Provisioning:
         self._clock = clock
 
     async def create_customer(
-        self, user_id: str | None, *, actor: str, stripe_customer_id: str | None = None
+        self,
+        user_id: str | None,
+        *,
+        actor: str,
+        stripe_customer_id: str | None = None,
+        customer_id: str | None = None,
     ) -> CustomerRow:
         """A new customer. Without a `user_id` it gets one of its own that no seller's id can equal.
 
+        Args:
+            user_id: The seller's id.
+            actor: For the audit log.
+            stripe_customer_id: What it is bound to from the beginning.
+            customer_id: The id that it had in this ledger before it was lost; None: one is drawn.
+
         Raises:
             UserExists: Another customer has this `user_id`.
-            CustomerExists: Another customer has this Stripe customer.
+            CustomerExists: Another customer has this Stripe customer, or this id.
         """
-        customer_id = random_text(CUSTOMER_ID_LENGTH)
+        customer_id = customer_id or random_text(CUSTOMER_ID_LENGTH)
         return await self._ledger.create_customer(
             customer_id=customer_id,
             user_id=user_id if user_id is not None else OWN_PREFIX + customer_id,

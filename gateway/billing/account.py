@@ -1,4 +1,4 @@
-"""Whose key it is: the account, and whether a customer was ever in it."""
+"""Whose key it is: the account, and whether a customer is in it or ever was."""
 
 from __future__ import annotations
 
@@ -27,11 +27,18 @@ class AccountReader:
 
     async def had_customer(self, stripe_customer_id: str) -> bool:
         """Whether the account has this customer, or had it: Stripe keeps the id of a deleted one."""
+        return await self._find(stripe_customer_id) is not None
+
+    async def has_customer(self, stripe_customer_id: str) -> bool:
+        """Whether the account has this customer now, not deleted."""
+        found = await self._find(stripe_customer_id)
+        return found is not None and not getattr(found, "deleted", False)
+
+    async def _find(self, stripe_customer_id: str) -> stripe.Customer | None:
         async with stripe_call("read a customer", self._deadline_s):
             try:
-                await self._client.v1.customers.retrieve_async(stripe_customer_id)
+                return await self._client.v1.customers.retrieve_async(stripe_customer_id)
             except stripe.InvalidRequestError as error:
                 if not is_missing(error):
                     raise
-                return False
-        return True
+                return None

@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.billing.webhook import METADATA_CUSTOMER, METADATA_PLAN, METADATA_USER
+from gateway.billing.labels import customer_labels
+from gateway.billing.webhook import METADATA_PLAN
 
 if TYPE_CHECKING:
     from stripe.params.checkout import SessionCreateParams, SessionCreateParamsLineItem
 
     from gateway.core.offer import CheckoutTerms, Trial
     from gateway.core.purchase import Purchase
-
-_LONGEST_METADATA = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +26,8 @@ class Buyer:
     """The seller's."""
     success_url: str
     cancel_url: str
+    ledger_id: str | None = None
+    """Of the ledger that it is a customer in."""
 
 
 def checkout_params(
@@ -41,8 +42,7 @@ def checkout_params(
         metered_ids: Prices of overage: sold without a quantity.
     """
     metadata = {
-        METADATA_CUSTOMER: buyer.customer_id,
-        METADATA_USER: buyer.user_id[:_LONGEST_METADATA],
+        **customer_labels(buyer.customer_id, buyer.user_id, buyer.ledger_id),
         METADATA_PLAN: purchase.plan.plan_id,
     }
     params: SessionCreateParams = {

@@ -22,6 +22,7 @@ from gateway.billing.failures import is_missing, stripe_call
 from gateway.billing.health import StripeReport, examine
 from gateway.billing.idle import IdleSubscriptions
 from gateway.billing.invoices import InvoiceReader
+from gateway.billing.labels import customer_labels
 from gateway.billing.meter_errors import MeterErrors
 from gateway.billing.meter_events import MeterEvents
 from gateway.billing.meter_facts import MeterFacts
@@ -41,8 +42,6 @@ from gateway.billing.undelivered import FIRST_SWEPT, SweptTo, fetch_undelivered
 from gateway.billing.values import CheckoutLink
 from gateway.billing.webhook import (
     METADATA_BEFORE,
-    METADATA_CUSTOMER,
-    METADATA_USER,
     EventEnvelope,
 )
 from gateway.core.billing_facts import CustomerFacts
@@ -57,7 +56,6 @@ API_VERSION = "2026-10-28.endive"
 RETRIES = 2
 """Tries beyond the first after a lost connection, a conflict or a 5xx, with the same idempotency key."""
 _PAGE = 100
-_LONGEST_METADATA = 500
 _NO_KEY = "none"
 """The SDK wants one, and sends it to nobody."""
 
@@ -119,21 +117,25 @@ class Billing:
         """Close every connection."""
         await self._transport.close_async()
 
-    async def create_customer(self, customer_id: str, user_id: str, *, instead_of: str | None = None) -> str:
+    async def create_customer(
+        self, customer_id: str, user_id: str, *, instead_of: str | None = None, ledger_id: str | None = None
+    ) -> str:
         """The Stripe customer for one of ours. Asked again within a day, the answer is the same customer.
 
         Args:
             customer_id: Ours.
             user_id: The seller's.
             instead_of: The Stripe customer it had, which Stripe does not have any more.
+            ledger_id: Of the ledger that `customer_id` is in.
 
         Returns:
             Its id. Bind it with `Ledger.bind_stripe_customer`, and use the id which that returns.
         """
-        metadata = {METADATA_CUSTOMER: customer_id, METADATA_USER: user_id[:_LONGEST_METADATA]}
+        metadata = customer_labels(customer_id, user_id, ledger_id)
         if instead_of is not None:
             metadata[METADATA_BEFORE] = instead_of
-        key = f"tiergate-customer-{customer_id}" + (f"-after-{instead_of}" if instead_of is not None else "")
+        parts = (("after", instead_of), ("of", ledger_id))  # whatever is in the parameters is in the key
+        key = f"tiergate-customer-{customer_id}" + "".join(f"-{word}-{one}" for word, one in parts if one is not None)
         async with stripe_call("create a customer", self._deadline_s):
             customer = await self._client.v1.customers.create_async({"metadata": metadata}, {"idempotency_key": key})
             return customer.id

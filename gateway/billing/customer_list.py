@@ -1,4 +1,4 @@
-"""All customers of the account, and our ids in their metadata."""
+"""All customers of the account, those that are labelled with one of ours, and our ids in their metadata."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import stripe
 
 from gateway.billing.failures import stripe_call
-from gateway.billing.webhook import METADATA_CUSTOMER, METADATA_USER
+from gateway.billing.labels import customer_labels
+from gateway.billing.webhook import METADATA_CUSTOMER, METADATA_LEDGER, METADATA_USER
 from gateway.core.adoption import ListedCustomer
 
 if TYPE_CHECKING:
     from stripe.params import CustomerListParams
 
 _PAGE = 100
-_LONGEST_METADATA = 500
 
 
 class CustomerList:
@@ -37,13 +37,29 @@ class CustomerList:
             page = await self._client.v1.customers.list_async(params)
             return [_read(one) for one in page.data], page.has_more
 
-    async def write_ids(self, stripe_customer_id: str, *, customer_id: str, user_id: str) -> None:
+    async def find_labelled(self, customer_id: str, user_id: str) -> list[ListedCustomer]:
+        """Customers whose metadata names one of ours, or its user; the newest first, 100 at most.
+
+        Stripe finds what was written a minute ago or so, and what it has already deleted may be among it.
+
+        Raises:
+            BillingUnavailable, BillingRefused: Stripe did not say. It does not search for every account.
+        """
+        query = f"{_clause(METADATA_CUSTOMER, customer_id)} OR {_clause(METADATA_USER, user_id)}"
+        async with stripe_call("search for customers", self._deadline_s):
+            page = await self._client.v1.customers.search_async({"query": query, "limit": _PAGE})
+            found = [_read(one) for one in page.data]
+        return [one for one in found if customer_id == one.claimed_id or user_id == one.claimed_user_id]
+
+    async def write_ids(
+        self, stripe_customer_id: str, *, customer_id: str, user_id: str, ledger_id: str | None = None
+    ) -> None:
         """Put our ids into a customer's metadata; what else is in it stays.
 
         Raises:
             BillingUnavailable, BillingRefused: They may not be there.
         """
-        metadata = {METADATA_CUSTOMER: customer_id, METADATA_USER: user_id[:_LONGEST_METADATA]}
+        metadata = customer_labels(customer_id, user_id, ledger_id)
         async with stripe_call("write ids to a customer", self._deadline_s):
             await self._client.v1.customers.update_async(stripe_customer_id, {"metadata": metadata})
 
@@ -56,4 +72,11 @@ def _read(customer: stripe.Customer) -> ListedCustomer:
         email=customer.email,
         metadata=metadata,
         claimed_id=metadata.get(METADATA_CUSTOMER),
+        claimed_user_id=metadata.get(METADATA_USER),
+        ledger_id=metadata.get(METADATA_LEDGER),
     )
+
+
+def _clause(name: str, value: str) -> str:
+    quoted = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'metadata["{name}"]:"{quoted}"'

@@ -37,6 +37,8 @@ _REFERENCE = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 METADATA_BEFORE = "tiergate_customer_before"
 """On a Stripe customer: the one that it was made in place of."""
 METADATA_CUSTOMER = "tiergate_customer_id"
+METADATA_LEDGER = "tiergate_ledger_id"
+"""Which ledger the customer that is named beside it is in: one account of Stripe may have several gateways."""
 METADATA_USER = "tiergate_user_id"
 METADATA_PLAN = "tiergate_plan_id"
 METADATA_GIVES_UP = "tiergate_gives_up"
@@ -47,6 +49,9 @@ METADATA_TERMS = "tiergate_terms"
 """On a schedule of ours: a mark of how its subscription was paid and taxed as it was planned (`billing.terms`)."""
 METADATA_TIER = "tier"
 """On a product, set by the seller: the tier that all of its prices grant, unless a plan sells them."""
+
+_LABELLED = (("metadata",), ("parent", "subscription_details", "metadata"))
+"""Where an object of an event may be labelled."""
 
 
 class InvalidSignature(Rejected):
@@ -85,6 +90,8 @@ class Claimed:
     by_reference: str | None
     """`client_reference_id` of a checkout. A payment link lets its buyer choose it: not believed alone."""
     session_id: str | None
+    ledger_id: str | None = None
+    """The ledger that `by_metadata` is said to be in; None: that is not said."""
 
 
 def verify(
@@ -215,13 +222,12 @@ def claimed_customer(payload: str) -> Claimed:
     if not isinstance(subject, dict):
         return Claimed(by_metadata=None, by_reference=None, session_id=None)
     is_checkout = subject.get("object") == "checkout.session"
-    by_metadata = _reference(_inside(subject, "metadata", METADATA_CUSTOMER)) or _reference(
-        _inside(subject, "parent", "subscription_details", "metadata", METADATA_CUSTOMER)
-    )
+    place = next((one for one in _LABELLED if _reference(_inside(subject, *one, METADATA_CUSTOMER))), ("metadata",))
     return Claimed(
-        by_metadata=by_metadata,
+        by_metadata=_reference(_inside(subject, *place, METADATA_CUSTOMER)),
         by_reference=_reference(subject.get("client_reference_id")) if is_checkout else None,
         session_id=_reference(subject.get("id")) if is_checkout else None,
+        ledger_id=_reference(_inside(subject, *place, METADATA_LEDGER)),
     )
 
 

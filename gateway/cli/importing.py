@@ -1,4 +1,4 @@
-"""`tiergate customers import`: customers that were at Stripe before this gateway."""
+"""`tiergate customers import`: customers that were at Stripe before this gateway, or that its ledger lost."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ class _SourceType(click.ParamType[str]):
     epilog=examples(
         "tiergate customers import --from-stripe --dry-run",
         "tiergate customers import --from-stripe --user-id-from metadata:account_id --write-metadata",
+        "tiergate customers import --from-stripe --of-ledger unnamed --dry-run",
     ),
 )
 @click.option("--from-stripe", is_flag=True, required=True, help="From the Stripe account in the settings.")
@@ -55,11 +56,19 @@ class _SourceType(click.ParamType[str]):
 @click.option("--after", metavar="CUS", help="Go on behind this Stripe customer.")
 @click.option("--per-second", type=click.FloatRange(0.1, 80), default=10.0, show_default=True, help="Requests.")
 @click.option("--write-metadata", is_flag=True, help="Put Tiergate's ids into the metadata at Stripe.")
+@click.option(
+    "--of-ledger",
+    "of_ledgers",
+    multiple=True,
+    metavar="ID|unnamed",
+    help="This ledger lost the customers of that one: make them again. Of its own it does so always.",
+)
 @json_option
 def import_customers(
     source: str,
     after: str | None,
     per_second: float,
+    of_ledgers: tuple[str, ...],
     *,
     from_stripe: bool,
     dry_run: bool,
@@ -72,10 +81,18 @@ def import_customers(
     is bound already stays so: doing it again changes nothing. Nobody is made twice. What cannot
     be decided is listed with what to do, and makes the exit code 1. Nothing is written to Stripe
     without --write-metadata.
+
+    Customers that this ledger made and does not have, as after a restore from a backup, are made
+    again under the ids that their metadata names.
     """
     del from_stripe
     order = ImportOrder(
-        source=source, after=after, per_second=per_second, is_dry=dry_run, writes_metadata=write_metadata
+        source=source,
+        after=after,
+        per_second=per_second,
+        is_dry=dry_run,
+        writes_metadata=write_metadata,
+        of_ledgers=frozenset(of_ledgers),
     )
     raise SystemExit(run(_import(load_settings(), order, as_json=as_json)))
 
@@ -113,8 +130,9 @@ async def _with_progress(adopting: Adopting, order: ImportOrder) -> ImportReport
 def _print_report(report: ImportReport, order: ImportOrder) -> None:
     would = "would be " if order.is_dry else ""
     click.echo(
-        f"{report.listed} Stripe customers: {report.created} {would}made, {report.bound} {would}bound to customers "
-        f"that were there, {report.known} known, {len(report.conflicts)} conflicts."
+        f"{report.listed} Stripe customers: {report.created} {would}made, {report.restored} {would}made again, "
+        f"{report.bound} {would}bound to customers that were there, {report.known} known, "
+        f"{len(report.conflicts)} conflicts."
         + (" Nothing was written." if order.is_dry else f" Access of {report.granted} changed.")
     )
     for one in report.conflicts:

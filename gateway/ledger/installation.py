@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
+from uuid import uuid4
 
 from sqlalchemy import delete, select
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 STRIPE_ACCOUNT: Final = "stripe-account"
 """Name of the fact that says which account of Stripe the ledger belongs to."""
+
+LEDGER_ID: Final = "ledger-id"
+"""Name of the fact that tells this ledger from others whose gateways share its account of Stripe. A backup has it."""
 
 _LEFT_AT_ONCE: Final = 200
 """Customers that leave in one transaction."""
@@ -50,6 +54,14 @@ class Installation(LedgerPart):
             rows = [{"name": name, "value": value, "recorded_at": now} for name, value in facts.items()]
             await connection.execute(self._database.insert(INSTALLATION).values(rows).on_conflict_do_nothing())
             return await _read(connection)
+
+    async def keep_ledger_id(self, *, now: int) -> str:
+        """This ledger's id; one that has none yet gets one, and keeps it for ever."""
+        return (await self.keep_facts({LEDGER_ID: uuid4().hex}, now=now))[LEDGER_ID]
+
+    async def find_ledger_id(self) -> str | None:
+        """This ledger's id; None: it has none yet, so nothing at Stripe can name it."""
+        return (await self.load_facts()).get(LEDGER_ID)
 
     @unbroken
     async def replace_facts(self, facts: Mapping[str, str], *, now: int, actor: str) -> None:

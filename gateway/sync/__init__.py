@@ -4,6 +4,7 @@
 them, `reconciling` every day, and `comparing` says what that would change.
 `changing` changes the plan of a running subscription, one change at a time (`turns`), if what is asked for can be
 made (`wishing`); what was planned, and was lost to a change that is not paid, comes back (`restoring`).
+`binding` says which Stripe customer each has.
 `arriving` says what became of a checkout, and remembers it.
 `portal_flows` finds what a link into Stripe's portal may open at.
 `receiving` takes a webhook delivery: verified, stored, answered. `worker` works the stored
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 from gateway.sync.account import LedgerAccount
 from gateway.sync.arriving import Arrival, Arrivals
+from gateway.sync.binding import bind, find_or_make, is_replaced
 from gateway.sync.change_values import (
     ChangePlanned,
     ChangeTimeRefused,
@@ -74,6 +76,9 @@ __all__ = [
     "UnknownPlan",
     "WorkerOptions",
     "accepts",
+    "bind",
+    "find_or_make",
+    "is_replaced",
     "no_plan_words",
     "portal_flow",
     "receive_event",

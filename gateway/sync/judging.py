@@ -7,7 +7,7 @@ Stripe customer we do not know, whom it says it belongs to.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import replace
 
 import structlog
 from cachetools import LRUCache
@@ -23,8 +23,10 @@ from gateway.billing import (
 )
 from gateway.core.errors import BillingKeyRefused, BillingRefused
 from gateway.ledger import Binding, CustomerExists, InboxRow, Ledger
+from gateway.sync.binding import bind
 from gateway.sync.changing import PlanChanges
 from gateway.sync.customers import Sync
+from gateway.sync.lost import LostCustomers, Verdict
 
 log = structlog.get_logger(__name__)
 
@@ -35,21 +37,13 @@ _SHARE_OF_PRICES = 0.5
 """Of the turns at Stripe: who is synced because a price says something new must not keep those waiting who pay."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What to write on an event."""
-
-    outcome: str
-    is_dead: bool = False
-    """Set aside for people to see, and to be replayed when they have acted."""
-
-
 class Judge:
     """Does what events ask for and says what became of each."""
 
     def __init__(self, *, ledger: Ledger, sync: Sync) -> None:
         self._ledger = ledger
         self._sync = sync
+        self._lost = LostCustomers(ledger=ledger, clock=sync.clock)
         self._owners: LRUCache[tuple[str, str], str] = LRUCache(_OWNERS_REMEMBERED)
         self._followed: LRUCache[str, bool] = LRUCache(_EVENTS_REMEMBERED)
         self.coalesced = 0
@@ -227,8 +221,8 @@ class Judge:
 
     async def _sync_for(self, rows: list[InboxRow], owner: str | None) -> list[Verdict]:
         customer_id = await self._find_customer(rows, owner)
-        if isinstance(customer_id, Verdict):
-            return [customer_id] * len(rows)
+        if isinstance(customer_id, Verdict):  # one that people see is enough: what it leads to reads the whole customer
+            return [replace(customer_id, is_dead=False)] * (len(rows) - 1) + [customer_id]
         self._forget_prices_once(rows)
         last = rows[-1]
         outcome = await self._sync.sync_customer(customer_id, f"{last.type} {last.event_id}", event_id=last.event_id)
@@ -258,7 +252,7 @@ class Judge:
             if customer_id is not None:
                 return await self._adopt(customer_id, stripe_customer_id, row)
         self.not_ours += len(rows)
-        return Verdict(outcome="not-ours")
+        return await self._lost.judge(rows, stripe_customer_id)
 
     async def _find_claimed(self, payload: str) -> str | None:
         """Our customer that the payload names: by metadata, or by the reference of a checkout that we began."""
@@ -274,15 +268,17 @@ class Judge:
 
     async def _adopt(self, customer_id: str, stripe_customer_id: str, row: InboxRow) -> str | Verdict:
         """Bind a Stripe customer that we did not bind ourselves. Somebody may have paid: a conflict is not dropped."""
-        await self._sync.account.check()
         because = f"{row.type} {row.event_id} names this customer"
         by = Binding(now=row.received_at, actor="stripe", because=because, event_id=row.event_id)
         try:
-            bound = await self._ledger.bind_stripe_customer(customer_id, stripe_customer_id, by=by)
+            bound = await bind(self._sync, customer_id, stripe_customer_id, by)
         except CustomerExists:
             bound = "none"
         if bound == stripe_customer_id:
             log.info("stripe customer adopted", customer_id=customer_id, stripe_customer_id=stripe_customer_id)
             return customer_id
-        reason = f"customer {customer_id} is bound to {bound} and cannot be to {stripe_customer_id}"
+        reason = (
+            f"customer {customer_id} is bound to {bound} and cannot be to {stripe_customer_id} too; delete the one at "
+            "Stripe that is not to be used, which cancels what it has, and replay this"
+        )
         return Verdict(outcome=reason, is_dead=True)

@@ -296,6 +296,8 @@ class Account:
 
     def answer_object(self, path: str) -> dict[str, Any] | None:
         collection, _, object_id = path.removeprefix("/v1/").partition("/")
+        if collection == "customers" and object_id in self.subscriptions:
+            return {"id": object_id, "object": "customer", "livemode": False, "metadata": {}}
         if collection == "products":
             return listed([{"id": "prod_1", "object": "product", "metadata": self.product_metadata}], path)
         if collection == "disputes":

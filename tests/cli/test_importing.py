@@ -155,9 +155,25 @@ def test_our_ids_are_written_to_stripe_only_if_that_is_asked(
     assert metadata() == {"user_id": "ada"}
     imported(migrated, "--write-metadata")
     ours = json.loads(migrated("customers", "list", "--json").stdout)["customers"][0]["customer_id"]
-    assert metadata() == {"user_id": "ada", "tiergate_customer_id": ours, "tiergate_user_id": "ada"}
+    written = metadata()
+    assert len(written.pop("tiergate_ledger_id")) == 32
+    assert written == {"user_id": "ada", "tiergate_customer_id": ours, "tiergate_user_id": "ada"}
     exit_code, report = imported(migrated, "--write-metadata")
     assert (exit_code, report["known"]) == (0, 1)
+
+
+def test_customers_of_a_ledger_that_is_lost_are_made_again_where_the_operator_names_it(
+    migrated: Run, stripe: Callable[..., str]
+) -> None:
+    labels = {"metadata[tiergate_customer_id]": "customer9999", "metadata[tiergate_user_id]": "ada"}
+    cus = stripe(None, "price_pro_monthly", **labels, **{"metadata[tiergate_ledger_id]": "gone"})
+    exit_code, report = imported(migrated, "--of-ledger", "unnamed")
+    assert (exit_code, [one["code"] for one in report["conflicts"]]) == (1, ["another-ledger"])
+    exit_code, report = imported(migrated, "--of-ledger", "gone")
+    assert (exit_code, report["restored"], report["created"]) == (0, 1, 0)
+    [row] = json.loads(migrated("customers", "list", "--json").stdout)["customers"]
+    assert (row["customer_id"], row["user_id"], row["stripe_customer_id"]) == ("customer9999", "ada", cus)
+    assert tier_of(migrated, "ada") == "pro"
 
 
 def test_pages_are_followed(migrated: Run, stripe: Callable[..., str]) -> None:

@@ -7,10 +7,12 @@ from itertools import product
 
 from gateway.core.adoption import (
     FIXES,
+    UNNAMED,
     Adoption,
     Known,
     ListedCustomer,
     decide_adoption,
+    find_rivals,
     find_user_id,
     shared_ids,
 )
@@ -91,3 +93,61 @@ def test_each_conflict_has_its_word() -> None:
     assert code(by_user=TAKEN) == "bound-elsewhere"
     assert code(by_user=TAKEN, is_shared=True) == "bound-elsewhere"
     assert code(claimed_id="c1", claimed=OURS, user_id=None) == "adopted"
+    assert code(by_user=TAKEN, gone="cus_2") == "adopted"
+    assert code(by_user=TAKEN, gone="cus_2", is_shared=True) == "same-user-id"
+
+
+LOST = replace(LISTED, claimed_id="customer0001", claimed_user_id="ada", ledger_id="here")
+HERE = frozenset({"here"})
+
+
+def adoption_of(listed: ListedCustomer, user_id: str, ledgers: frozenset[str], by_user: Known | None = None) -> object:
+    decided = decide_adoption(
+        listed, user_id, is_shared=False, is_live=False, bound=None, claimed=None, by_user=by_user, ledgers=ledgers
+    )
+    return (decided.customer_id, decided.lost_id) if isinstance(decided, Adoption) else decided.code
+
+
+def test_whom_this_ledger_lost_is_made_again_and_whose_label_is_anothers_is_not() -> None:
+    unnamed = replace(LOST, ledger_id=None)
+    assert adoption_of(LOST, "ada", HERE) == (None, "customer0001")
+    assert adoption_of(LOST, "ada", frozenset()) == "another-ledger"
+    assert adoption_of(LOST, "ada", frozenset({UNNAMED})) == "another-ledger"
+    assert adoption_of(unnamed, "ada", HERE) == "another-ledger"
+    assert adoption_of(unnamed, "ada", frozenset({UNNAMED})) == (None, "customer0001")
+
+
+def test_a_lost_id_that_no_customer_can_have_is_not_made() -> None:
+    for text in ("customer1", "customer 001", "customer{001", "customer00011"):
+        assert adoption_of(replace(LOST, claimed_id=text), "ada", HERE) == "another-ledger"
+
+
+def test_who_signed_up_alone_and_was_lost_keeps_its_own_id_and_no_other_of_that_kind() -> None:
+    assert adoption_of(LOST, "signup:customer0001", HERE) == (None, "customer0001")
+    assert adoption_of(LOST, "signup:customer0002", HERE) == "unusable-user-id"
+
+
+def test_a_lost_customer_whose_user_is_here_again_is_bound_to_that_one() -> None:
+    assert adoption_of(LOST, "ada", HERE, by_user=OURS) == ("c1", None)
+    assert adoption_of(LOST, "ada", HERE, by_user=TAKEN) == "bound-elsewhere"
+
+
+def test_a_label_of_this_ledger_says_whose_it_is_wherever_user_ids_are_looked_for() -> None:
+    labelled = replace(LOST, claimed_user_id="grace")
+    assert find_user_id(labelled, "email", HERE) == "grace"
+    assert find_user_id(labelled, "email", frozenset({"there"})) == "a@example.com"
+
+
+def test_two_that_are_labelled_as_one_lost_user_are_rivals_and_a_lost_one_goes_before_a_stranger() -> None:
+    twin = replace(LOST, stripe_customer_id="cus_2", claimed_id="customer0002")
+    stranger = replace(LISTED, stripe_customer_id="cus_3")
+    lost = frozenset({"customer0001", "customer0002"})
+    both = find_rivals([(LOST, "ada"), (twin, "ada"), (stranger, "ada")], lost)
+    assert [both.are_there(one, "ada", None, is_lost=one is not stranger) for one in (LOST, twin, stranger)] == [
+        True
+    ] * 3
+    alone = find_rivals([(LOST, "ada"), (stranger, "ada")], frozenset({"customer0001"}))
+    assert not alone.are_there(LOST, "ada", None, is_lost=True)
+    assert alone.are_there(stranger, "ada", None)
+    named = find_rivals([(LOST, "ada"), (replace(LISTED, claimed_id="c1"), "bob")], frozenset({"customer0001"}))
+    assert named.are_there(LOST, "ada", OURS, is_lost=True)

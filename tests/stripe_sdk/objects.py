@@ -116,7 +116,7 @@ def faults_of(value: dict[str, Any]) -> list[str]:
     """Check an object as it came over the wire, and what an event carries."""
     if value["object"] == "v2.core.event":
         return _faults_of_fields(value, _told_fields(value["type"]), value["type"])
-    if value["object"] == "list":
+    if value["object"] in {"list", "search_result"}:
         return [fault for one in value["data"] for fault in faults_of(one)]
     found = _faults_of_object(value, class_of(value["object"]), value["object"])
     if value["object"] == "event":

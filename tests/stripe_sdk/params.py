@@ -26,6 +26,7 @@ REQUESTS = {
     ("POST", "/v1/prices/{id}"): "PriceUpdateParams",
     ("POST", "/v1/customers"): "CustomerCreateParams",
     ("GET", "/v1/customers"): "CustomerListParams",
+    ("GET", "/v1/customers/search"): "CustomerSearchParams",
     ("GET", "/v1/customers/{id}"): "CustomerRetrieveParams",
     ("POST", "/v1/customers/{id}"): "CustomerUpdateParams",
     ("DELETE", "/v1/customers/{id}"): "CustomerDeleteParams",

@@ -114,7 +114,10 @@ async def make_every_call(billing: Billing) -> None:
     await billing.describe(frozenset({"entitlements", "billing meters"}))
     [listed], _ = await billing.customers.fetch_page(None)
     assert (listed.stripe_customer_id, listed.claimed_id) == (cus, "customer0001")
-    await billing.customers.write_ids(cus, customer_id="customer0001", user_id="user")
+    await billing.customers.write_ids(cus, customer_id="customer0001", user_id='us"er', ledger_id="ledger")
+    [found] = await billing.customers.find_labelled("customer0002", 'us"er')
+    assert (found.stripe_customer_id, found.ledger_id) == (cus, "ledger")
+    assert await billing.account.has_customer(cus)
     assert await billing.customers.fetch_page(cus) == ([], False)
     await mend_endpoints(billing)
 

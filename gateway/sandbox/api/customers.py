@@ -14,6 +14,7 @@ from gateway.sandbox.records import Customer, Json
 from gateway.sandbox.shapes.events import deleted_shape
 from gateway.sandbox.wire.paging import CREATED, PAGE, page
 from gateway.sandbox.wire.params import Labels, Shape, Spec, Text, Whole, merge_labels
+from gateway.sandbox.wire.searching import SEARCH, search
 from gateway.sandbox.world import NoSuchRecord, World
 
 _FIELDS: Spec = {
@@ -112,9 +113,20 @@ def _list(call: Call) -> Json:
     return page(customers, call.params, "/v1/customers", lambda one: shape_of_customer(call.world, one))
 
 
+def _search(call: Call) -> Json:
+    return search(
+        (one for one in call.world.tables.customers.values() if not one.deleted),
+        call.params,
+        "/v1/customers/search",
+        labels=lambda one: one.metadata,
+        shape=lambda one: shape_of_customer(call.world, one),
+    )
+
+
 ENDPOINTS = (
     Endpoint(method="POST", path="/v1/customers", act=_create, spec=_CREATE),
     Endpoint(method="GET", path="/v1/customers", act=_list, spec=_LIST),
+    Endpoint(method="GET", path="/v1/customers/search", act=_search, spec=SEARCH),
     Endpoint(method="GET", path="/v1/customers/{id}", act=_retrieve),
     Endpoint(method="POST", path="/v1/customers/{id}", act=_update, spec=_FIELDS),
     Endpoint(method="DELETE", path="/v1/customers/{id}", act=_delete),
