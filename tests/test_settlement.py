@@ -78,6 +78,17 @@ async def test_what_was_counted_in_the_last_moments_of_a_window_is_in_the_ledger
     assert counters == {"q:requests:period": (STARTS_AT + LENGTH_S, 3)}, "a restored cache goes on with the last"
 
 
+async def test_a_lost_cache_goes_on_in_the_window_of_now_though_a_wrong_clock_had_opened_the_next(parts):
+    customer_id, _, key_id = await parts.customer()
+    for moved_s, units in ((0, 4), (LENGTH_S, 2), (-LENGTH_S, 1)):
+        parts.clock.time += moved_s
+        await spend(parts, customer_id, units)
+        parts.settlement.note(customer_id, key_id, parts.clock.time)
+        await parts.settlement.settle()
+    counters, _ = await parts.ledger.load_counters(customer_id)
+    assert counters == {"q:requests:period": (STARTS_AT, 7)}
+
+
 async def test_a_failed_settlement_forgets_nobody(parts):
     customer_id, _, key_id = await parts.customer()
     await spend(parts, customer_id, 2)

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from gateway.admission.attempt import Attempt, PolicySource, Returned, Settled, receipt_of
+from gateway.admission.cache_time import TOLERANCE_MS, CacheTime
 from gateway.admission.charging import Charging
 from gateway.admission.ending import Ending
 from gateway.admission.ready import Ready
@@ -51,12 +52,11 @@ class Admission:
     ) -> None:
         self._policy = policy
         self._codec = codec
-        self._clock = clock
+        self._time = CacheTime(clock)
         self._outages = outages
         self.live = LiveCalls(cache, clock)
         """The calls in progress that hold places; tell of their ends."""
-        self._skew_s = 0.0
-        self._snapshots = Snapshots(cache, publisher, entries, leasing)
+        self._snapshots = Snapshots(cache, publisher, self._time, entries, leasing)
         self._plans = ReadyPlans(policy, self._snapshots, entries, leasing)
         self._charging = Charging(cache, clock, self.live)
         self._ending = Ending(cache, outages)
@@ -87,7 +87,7 @@ class Admission:
         if presented is None:
             raise InvalidKey
         policy = attempt.policy
-        attempt.now = self._clock.now() + self._skew_s
+        attempt.now = self._time.now()
         route = attempt.route = route or policy.find_route(attempt.method, attempt.path)
         ready = self._ready.get((presented, id(route)))
         try:
@@ -107,7 +107,10 @@ class Admission:
                     attempt.reply = reply
                     if lessee is not None:
                         lessee.charged()
-                    ready.held.confirmed_at = attempt.now
+                    off_ms = reply[1] - attempt.now * 1000
+                    ready.held.confirmed_at = (
+                        attempt.now if -TOLERANCE_MS < off_ms < TOLERANCE_MS else self._follow(attempt, reply[1])
+                    )
                     return
                 attempt.ready = None
                 await self._decide(attempt, self._codec.parse(presented), charge_answer(ready.plan.claims, reply))
@@ -161,7 +164,7 @@ class Admission:
         Raises:
             LedgerUnavailable: Accounts grow old.
         """
-        await self._snapshots.follow_ledger(self._outages.take_asked(), self._clock.now() + self._skew_s)
+        await self._snapshots.follow_ledger(self._outages.take_asked(), self._time.now())
 
     async def _admit_once(self, attempt: Attempt, ready: Ready, presented: bytes) -> None:
         """As `admit`, of a call with an Idempotency-Key whose plan is ready."""
@@ -178,8 +181,11 @@ class Admission:
             refusal = attempt.make_plan(key.digest)
             answer = await self._charging.charge(attempt, key.customer_id)
         for _ in range(ROUNDS):
+            is_off = abs(answer.now_ms - attempt.now * 1000) >= TOLERANCE_MS
+            if is_off:
+                self._follow(attempt, answer.now_ms)
             match answer:
-                case Charged() if attempt.account is not None:
+                case Charged() if attempt.account is not None and not (is_off and refusal is not None):
                     self._snapshots.confirm(attempt.account, attempt.now)
                     if refusal is not None:
                         raise refusal
@@ -196,11 +202,17 @@ class Admission:
                 case AccountMissing():
                     attempt.account = await self._snapshots.load(key.customer_id, attempt.now)
                 case _:
-                    self._skew_s = answer.now_ms / 1000 - self._clock.now()
+                    self._time.follow(answer.now_ms, within_ms=0)
                     attempt.now = answer.now_ms / 1000
             refusal = attempt.make_plan(key.digest)
             answer = await self._charging.charge(attempt, key.customer_id)
         raise CapacityReduced("The account kept changing while this call was decided.")
+
+    def _follow(self, attempt: Attempt, now_ms: int) -> float:
+        """The cache's answer to an attempt shows that the time it was decided at was not the cache's: the time now."""
+        self._time.follow(now_ms)
+        attempt.now = now_ms / 1000
+        return attempt.now
 
     def refund(self, attempt: Attempt) -> Awaitable[Returned]:
         """Give back what was charged: see `Ending.refund`."""
@@ -230,12 +242,13 @@ class Admission:
             Rejected, Denied, CapacityReduced: As `admit`. In an outage of the cache the account that is held decides.
         """
         key = self._codec.parse(presented)
-        attempt.now = self._clock.now() + self._skew_s
+        attempt.now = self._time.now()
         attempt.account = self._snapshots.find_account(key.customer_id)
         refusal = attempt.make_plan(key.digest)
         if not is_whole or attempt.plan is None:
             try:
                 attempt.account = await self._snapshots.load_current(key.customer_id, attempt.now)
+                attempt.now = self._time.now()
                 refusal = attempt.make_plan(key.digest)
             except CapacityReduced:
                 if attempt.plan is None:
@@ -267,7 +280,7 @@ class Admission:
         account = await self.current_account(key.customer_id)
         if account is None:
             raise InvalidKey
-        return account, find_key(account, key.digest, self._clock.now()).key_id
+        return account, find_key(account, key.digest, self._time.now()).key_id
 
     def known_account(self, customer_id: str) -> Account | None:
         """The worker's own snapshot, not asked for; it may be behind."""
@@ -279,4 +292,4 @@ class Admission:
         Raises:
             CapacityReduced: The cache or the ledger cannot answer.
         """
-        return await self._snapshots.load_current(customer_id, self._clock.now() + self._skew_s)
+        return await self._snapshots.load_current(customer_id, self._time.now())

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from cachetools import LRUCache
 
+from gateway.admission.cache_time import CacheTime
 from gateway.cache import Cache, CacheUnavailable, decode_account
 from gateway.core.account import Account
 from gateway.core.charge import AccountStale, Charged, ChargeRequest
@@ -28,13 +29,17 @@ class Snapshots:
     Args:
         cache: Says whether one is current.
         publisher: Loads those that the cache does not have.
+        time: Learns from each answer of the cache.
         entries: How many are held; the least recently used is the first to go.
         leasing: Told of each that changes. None: nothing is leased.
     """
 
-    def __init__(self, cache: Cache, publisher: Publisher, entries: int, leasing: Leasing | None) -> None:
+    def __init__(
+        self, cache: Cache, publisher: Publisher, time: CacheTime, entries: int, leasing: Leasing | None
+    ) -> None:
         self._cache = cache
         self._publisher = publisher
+        self._time = time
         self._accounts: LRUCache[str, Held] = LRUCache(entries)
         self._leasing = leasing
 
@@ -125,7 +130,10 @@ class Snapshots:
         account = self.find_account(customer_id)
         for _ in range(ROUNDS):
             version = account.version if account is not None else 0
-            answer = await self._cache.charge(ChargeRequest(customer_id=customer_id, version=version, claims=()))
+            answer = await self._cache.charge(
+                ChargeRequest(customer_id=customer_id, version=version, claims=(), now_ms=self._time.now_ms())
+            )
+            self._time.follow(answer.now_ms)
             match answer:
                 case Charged():
                     return account

@@ -24,7 +24,10 @@ _RANKED: Final = (
     select(
         USAGE_TOTALS,
         func.row_number()
-        .over(partition_by=USAGE_TOTALS.c.field, order_by=USAGE_TOTALS.c.window_starts_at.desc())
+        .over(
+            partition_by=USAGE_TOTALS.c.field,
+            order_by=(USAGE_TOTALS.c.seq.desc(), USAGE_TOTALS.c.window_starts_at.desc()),
+        )
         .label("age"),
         func.max(USAGE_TOTALS.c.seq).over().label("top"),
     )
@@ -83,8 +86,9 @@ class Usage(LedgerPart):
         """What the cache starts from when it lost the customer.
 
         Returns:
-            Per counter its newest window and the units used in it, without those of keys that left the
-            account; and the highest `seq` settled of all, 0 if none.
+            Per counter the window that was counted last and the units used in it, without those of keys that left
+            the account; and the highest `seq` settled of all, 0 if none. The last by `seq`: a window further ahead
+            was opened by a clock that was wrong, and is not counted in any more.
         """
         async with self._database.reading() as connection:
             rows = (await connection.execute(_NEWEST, {"whose": customer_id})).all()

@@ -248,16 +248,6 @@ async def test_a_rate_that_is_asked_for_later_is_brought_back_from_ahead_too(cac
     assert isinstance(await cache.charge(wants(account, SECOND, now_ms=NOW_MS + 1000)), Charged)
 
 
-async def test_a_quota_keeps_its_count_when_the_clock_was_far_ahead(cache: Cache, account: Account) -> None:
-    await cache.charge(wants(account, replace(DAY, cost=3)))
-    tomorrow = replace(DAY, cost=4, starts_at=DAY.ends_at, ends_at=DAY.ends_at + 86_400)
-    await cache.charge(wants(account, tomorrow, now_ms=DAY.ends_at * 1000))
-    answer = await cache.charge(wants(account, DAY))
-    assert isinstance(answer, Charged)
-    assert answer.states[0].remaining == 0, "the count of the later window, which goes on when it comes"
-    assert isinstance(await cache.charge(wants(account, tomorrow, now_ms=DAY.ends_at * 1000)), ChargeRefused)
-
-
 async def test_a_reading_is_not_of_a_time_that_is_far_ahead(cache: Cache, account: Account) -> None:
     now_ms = (await cache.charge(wants(account, now_ms=0))).now_ms
     await cache.charge(wants(account, SECOND, now_ms=now_ms + 3_600_000))

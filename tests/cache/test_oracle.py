@@ -68,7 +68,7 @@ class Model:
     ended: dict[str, tuple[int, int]] = field(default_factory=dict)
     ended_receipts: set[str] = field(default_factory=set)
     charged_more: Counter[str] = field(default_factory=Counter)
-    """By settlements and charge-backs, which ask no limit."""
+    """By settlements and charge-backs, which ask no limit, and by a clock that was in another window."""
     charged_back: set[str] = field(default_factory=set)
 
     def stored(self, history: str) -> dict[str, str]:
@@ -89,29 +89,43 @@ class Model:
             return AccountMissing(now_ms=now_ms)
         if self.version != request.version:
             return "stale"
-        if any(
-            isinstance(claim, QuotaClaim) and not claim.starts_at * 1000 <= now_ms < claim.ends_at * 1000
-            for claim in request.claims
-        ):
-            return WindowMoved(now_ms=now_ms)
+        if (moved := self._moved(request.claims, now_ms)) is not None:
+            return moved
         self._set_right(request.claims, now_ms)
+        is_recounted = [self._recount(claim, now_ms) for claim in request.claims if isinstance(claim, QuotaClaim)]
         looks = [self._look(claim, now_ms) for claim in request.claims]
         if not all(need <= room for room, need, _ in looks):
             states = tuple(
                 self._state(claim, room, 0 if need <= room else need, owed, now_ms, allowed=need <= room)
                 for claim, (room, need, owed) in zip(request.claims, looks, strict=True)
             )
+            self.seq += any(is_recounted)
             return ChargeRefused(now_ms=now_ms, states=states)
         for claim, (_, need, owed) in zip(request.claims, looks, strict=True):
             if claim.cost:
                 self._spend(claim, owed + need, now_ms)
-        if any(claim.cost for claim in request.claims):
-            self.seq, self.seen_ms = self.seq + 1, now_ms
+        is_spent = any(claim.cost for claim in request.claims)
+        self.seq += is_spent or any(is_recounted)
+        if is_spent:
+            self.seen_ms = now_ms
         states = tuple(
             self._state(claim, room - need, 0, owed + need, now_ms, allowed=True)
             for claim, (room, need, owed) in zip(request.claims, looks, strict=True)
         )
         return Charged(now_ms=now_ms, states=states)
+
+    def _moved(self, claims: tuple[RateClaim | QuotaClaim, ...], now_ms: int) -> WindowMoved | None:
+        for claim in claims:
+            if not isinstance(claim, QuotaClaim):
+                continue
+            if not claim.starts_at * 1000 <= now_ms < claim.ends_at * 1000:
+                return WindowMoved(now_ms=now_ms)
+            begins_ms = self.quotas.get(claim.field, (0, 0))[0] * 1000
+            if now_ms < begins_ms <= now_ms + TOLERANCE_MS:
+                self.taken_back_ms += max(0, self.seen_ms - begins_ms)
+                self.seen_ms = begins_ms
+                return WindowMoved(now_ms=begins_ms)
+        return None
 
     def settle(self, receipt: Receipt, costs: list[int]) -> tuple[int, int]:
         if not self.version or receipt.receipt_id in self.ended_receipts:
@@ -158,6 +172,19 @@ class Model:
             at_ms, debt = self.rates.get(claim.field, (0, 0))
             if at_ms > now_ms:
                 self.rates[claim.field] = (now_ms, debt)
+
+    def _recount(self, claim: QuotaClaim, now_ms: int) -> bool:
+        """What a clock that was wrong counted in a window ahead was spent in that of now."""
+        since, used = self.quotas.get(claim.field, (0, 0))
+        if since * 1000 <= now_ms:
+            return False
+        before, ended = self.ended.get(claim.field, (0, 0))
+        if before == claim.starts_at:
+            used += ended
+            self.charged_more[claim.field] += ended
+            del self.ended[claim.field]
+        self.quotas[claim.field] = (claim.starts_at, used)
+        return True
 
     def _spend(self, claim: RateClaim | QuotaClaim, total: int, now_ms: int) -> None:
         if isinstance(claim, RateClaim):
@@ -300,14 +327,7 @@ class Life(RuleBasedStateMachine):
             now_ms=self.now_ms,
         )
         answer = self.decide(request)
-        # A lost cache forgets t. If the clock is set back then, a restored counter may belong to a
-        # window that begins only now, and whose end the claim does not know.
-        is_ahead = any(
-            self.model.quotas.get(claim.field, (0, 0))[0] > claim.starts_at
-            for claim in request.claims
-            if isinstance(claim, QuotaClaim)
-        )
-        if isinstance(answer, ChargeRefused) and not is_ahead:
+        if isinstance(answer, ChargeRefused):
             wait_ms = max(state.reset_ms for state in answer.states if not state.allowed)
             self.now_ms = answer.now_ms + wait_ms
             later = replace(request, claims=self.claims(rates, set(QUOTAS), cost), now_ms=self.now_ms)

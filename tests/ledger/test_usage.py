@@ -70,12 +70,18 @@ async def test_counters_are_refilled_from_the_newest_window_of_each(ledger):
     await ledger.settle(
         [
             total(1, 9, window_starts_at=100),
-            total(2, 2, window_starts_at=200),
+            total(2, 9, window_starts_at=200),
             total(3, 3, window_starts_at=50, field="q:tokens:period"),
             total(4, 99, customer_id="c2"),
         ]
     )
     assert await ledger.load_counters("c1") == ({"q:requests:day": (200, 2), "q:tokens:period": (50, 3)}, 9)
+
+
+async def test_a_window_that_a_wrong_clock_opened_is_not_refilled_when_another_was_counted_later(ledger):
+    await ledger.settle([total(5, 2, window_starts_at=200)])
+    await ledger.settle([total(8, 3, window_starts_at=100)])
+    assert await ledger.load_counters("c1") == ({"q:requests:day": (100, 8)}, 3)
 
 
 async def test_crossing_settlements_of_the_same_totals_all_succeed(ledger, ledger_url, open_ledger):
@@ -118,6 +124,6 @@ async def test_in_any_order_the_latest_reading_of_each_total_stays(ledger, batch
     newest = {
         field: (window, expected[field, window] * 7)
         for field in {field for field, _ in expected}
-        for window in [max(window for other, window in expected if other == field)]
+        for _, window in [max((seq, window) for (other, window), seq in expected.items() if other == field)]
     }
     assert await ledger.load_counters(customer_id) == (newest, max(expected.values(), default=0))

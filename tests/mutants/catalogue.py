@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants import (
     of_billing,
     of_changes,
+    of_clocks,
     of_credits,
     of_labels,
     of_leases,
@@ -25,6 +26,7 @@ from tests.mutants import (
 MUTANTS = (
     *of_billing.MUTANTS,
     *of_changes.MUTANTS,
+    *of_clocks.MUTANTS,
     *of_scripts.MUTANTS,
     *of_programs.MUTANTS,
     *of_labels.MUTANTS,

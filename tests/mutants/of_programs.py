@@ -126,8 +126,8 @@ MUTANTS = (
     Mutant(
         "a lost cache is refilled from the oldest window",
         _TOTALS,
-        "order_by=USAGE_TOTALS.c.window_starts_at.desc()",
-        "order_by=USAGE_TOTALS.c.window_starts_at",
+        "order_by=(USAGE_TOTALS.c.seq.desc(), USAGE_TOTALS.c.window_starts_at.desc())",
+        "order_by=(USAGE_TOTALS.c.seq, USAGE_TOTALS.c.window_starts_at)",
         ("tests/ledger/test_usage.py",),
     ),
     Mutant(

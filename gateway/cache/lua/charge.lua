@@ -36,10 +36,13 @@
 -- is compared by subtraction, so that no sum exceeds it; numbers are written by %d or by the server,
 -- never as Lua would (14 digits). A rate gains `units` per window:
 -- debt = max(0, debt - (now - at) * units), allowed iff debt + cost * window <= burst * window.
--- A quota whose stored window starts later than the claimed one (the account was moved back to
--- earlier dates) keeps counting in the stored one: the count never restarts. The first charge of a
+-- A quota whose stored window starts later than the claimed one, but has begun (the account was moved back to
+-- earlier dates), keeps counting in the stored one: the count never restarts. The first charge of a
 -- later window moves the count before to p, where settlement finds what it had not read yet: one
 -- window per quota is kept, so what is counted is settled unless no settlement works for a whole window.
+-- A stored window that has not begun is as t: if it begins within the tolerance, time is there already.
+-- Further ahead it was opened by a clock that was wrong, and what it counts was spent now: it is added to what p
+-- has of the claimed window, also by a refusal, and the window ahead begins from zero when it comes.
 -- A call in progress counts until its ms, which the worker that has it moves on (renew.lua): those of a
 -- worker that died stop to count by themselves. What lies further ahead than any charge writes was
 -- written by a clock that was wrong, and does not count. A call is in all of its sets or in none.
@@ -52,6 +55,7 @@
 -- place O(log calls in progress), and three more calls if charged.
 -- Every request runs this: calls, tables and strings are what costs, so there are few of them.
 local TOLERANCE_MS, LIVE_MS = 5000, 30000 -- keyspace.CLOCK_TOLERANCE_MS, keyspace.LIVE_MS
+local MOST = 9007199254740991
 local LARGE = 262144 -- bytes: others' calls wait behind an answer on the same connection, and its deadline is theirs
 local call, find, sub, format, read = redis.call, string.find, string.sub, string.format, struct.unpack
 
@@ -84,7 +88,8 @@ end
 
 local reply = {1, now, 0, 0, 0} -- with places for three claims: a table that grows is expensive
 local writes, n = {'t', 0, 's', 0, 0, 0, 0, 0, 0, 0}, 4
-local moved, spends, at, live, rest = nil, false, 1, nil, nil -- rest: of the chain we are in
+local seq, is_recounted = (stored[3] or 0) + 1, false
+local moved, gone, spends, at, live, rest = nil, nil, false, 1, nil, nil -- rest: of the chain we are in
 local last = #KEYS > 2 and #ARGV - 1 or #ARGV
 for i = 5, last do
   local field, value, owed = ARGV[i], stored[i], 0
@@ -115,6 +120,25 @@ for i = 5, last do
     local starts_at, ends_at
     starts_at, ends_at, at = read('<dd', ARGV[4], at)
     if now < starts_at * 1000 or now >= ends_at * 1000 then return {4, now} end
+    if value and since * 1000 > now then
+      if since * 1000 <= now + TOLERANCE_MS then
+        call('HSET', KEYS[1], 't', since * 1000)
+        return {4, since * 1000}
+      end
+      local ended = 'p' .. sub(field, 2)
+      local known = call('HGET', KEYS[1], ended)
+      local bar = known and find(known, '|', 1, true)
+      local began = known and sub(known, 1, bar - 1) + 0
+      since = starts_at
+      if known and began >= starts_at and began * 1000 <= now then
+        since, before = began, math.min(MOST, before + sub(known, bar + 1))
+        gone = gone or {}
+        gone[#gone + 1] = ended
+      end
+      value, moved = format('%d|%d', since, before), moved or {}
+      moved[#moved + 1], moved[#moved + 2] = field, value
+      is_recounted = true
+    end
     local is_kept = value and since >= starts_at
     if is_kept then owed = before end
     if rest or units < 0 then
@@ -150,10 +174,12 @@ end
 if moved or (was_ahead and last > 4) then
   moved = moved or {}
   if was_ahead then moved[#moved + 1], moved[#moved + 2] = 't', now end
+  if is_recounted then moved[#moved + 1], moved[#moved + 2] = 's', seq end
   call('HSET', KEYS[1], unpack(moved))
+  if gone then call('HDEL', KEYS[1], unpack(gone)) end
 end
 if spends and reply[1] == 1 then
-  writes[2], writes[4] = now, (stored[3] or 0) + 1
+  writes[2], writes[4] = now, seq
   call('HSET', KEYS[1], unpack(writes, 1, n))
   if ARGV[3] ~= '0' then call('PEXPIRE', KEYS[1], ARGV[3]) end
 end
