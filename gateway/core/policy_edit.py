@@ -4,6 +4,8 @@ A counter is named after its meter, its window and its group of routes (`core.li
 changes one of these makes another counter, which holds nothing; all other edits move limits and keep counts.
 
 Laws:
+- customers are followed, not names: whoever had a tier before is compared with the tier that the same plan, the
+  same price, the same fallback or the same name leads to now;
 - only quotas are spoken of: rates refill, and calls at once end, by themselves;
 - a limit that is new beside those there were is no restart, nor is one that counts something else;
 - equal policies restart nothing.
@@ -29,6 +31,8 @@ class Restart:
     """A quota of a tier whose count starts at nothing, and the one that it replaces."""
 
     tier: str
+    tier_before: str
+    """The tier that its customers had; as a rule the same."""
     before: Quota
     after: Quota
     because: Because
@@ -37,12 +41,26 @@ class Restart:
 
 def restarted_counts(before: Policy, after: Policy) -> tuple[Restart, ...]:
     """The counts that start again if `before` is in force and becomes `after`, in the order of the tiers."""
+    moves = set(_moves(before, after))
     return tuple(
         restart
         for tier in after.tiers.values()
-        if tier.name in before.tiers
-        for restart in _restarts(before, after, before.tiers[tier.name], tier)
+        for old in before.tiers.values()
+        if (old.name, tier.name) in moves
+        for restart in _restarts(before, after, old, tier)
     )
+
+
+def _moves(before: Policy, after: Policy) -> Iterator[tuple[str, str]]:
+    """The tiers, before and after, of customers about whom nothing else changes."""
+    yield from ((name, name) for name in before.tiers)  # given by name: by hand, or in a product's metadata
+    for old in before.plans.values():
+        for new in after.plans.values():
+            if new.plan_id == old.plan_id or (new.price_id, new.lookup_key) == (old.price_id, old.lookup_key):
+                yield old.tier, new.tier
+    for row, standing in after.lifecycle.items():  # to the default tier too
+        if (fallen := before.lifecycle[row].then) is not None and standing.then is not None:
+            yield fallen, standing.then
 
 
 def _restarts(before: Policy, after: Policy, old: Tier, new: Tier) -> Iterator[Restart]:
@@ -52,7 +70,7 @@ def _restarts(before: Policy, after: Policy, old: Tier, new: Tier) -> Iterator[R
             because = _why(before, after, other, quota)
             if because is not None:
                 gone.remove(other)
-                yield Restart(tier=new.name, before=other, after=quota, because=because)
+                yield Restart(tier=new.name, tier_before=old.name, before=other, after=quota, because=because)
                 break
 
 

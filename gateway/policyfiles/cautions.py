@@ -120,9 +120,10 @@ def find_restarts(before: Policy, after: Policy, limit_places: Mapping[tuple[str
 
 def _restart_words(one: Restart) -> str:
     old, new = one.before, one.after
+    of_tier = "" if one.tier_before == one.tier else f" in tier {one.tier_before!r}"
     words = (
         f"{limit_words(new)!r} in tier {one.tier!r} starts at nothing when this edit is in force: what customers have"
-        f" used of {limit_words(old)!r} in their running window"
+        f" used of {limit_words(old)!r}{of_tier} in their running window"
     )
     if one.because == "window":
         return f"{words} does not count in another window; keep the old line beside this one until its window has ended"

@@ -1,4 +1,4 @@
-"""Which counts an edit starts again: those whose meter, window or group of routes is another one."""
+"""Which counts an edit starts again: those whose meter, window or group of routes is another one, in whichever tier."""
 
 from __future__ import annotations
 
@@ -81,3 +81,75 @@ def test_two_limits_that_change_their_windows_are_both_said_and_each_once(compil
         ("period", "hour"),
         ("tokens-day", "tokens-period"),
     ]
+
+
+MOVED = """\
+version: 1
+default_tier: free
+tiers:
+  free: {limits: [10 per day]}
+  lite: {limits: [20 per hour]}
+  pro: {limits: [1_000 per day on renders, 9_000 per billing period]}
+plans:
+  monthly: {tier: pro, price: lookup_key monthly}
+lifecycle:
+  past_due: {keep: 7d, then: free}
+routes:
+  - {match: POST /v1/render, group: renders}
+  - {match: "* /v1/**"}
+"""
+RENAMED = MOVED.replace("pro:", "business:").replace("tier: pro", "tier: business")
+MOVES = {
+    "a renamed tier whose plan goes along": (RENAMED, "pro", "business"),
+    "and the plan is renamed too": (RENAMED.replace("  monthly:", "  by-month:"), "pro", "business"),
+    "and the plan has another price": (RENAMED.replace("lookup_key monthly", "price_2"), "pro", "business"),
+    "a plan that grants a tier that was there": (
+        MOVED.replace("  lite: {limits: [20 per hour]}", "  lite: {limits: [20 per day on images]}").replace(
+            "tier: pro", "tier: lite"
+        ),
+        "pro",
+        "lite",
+    ),
+}
+FALLS = {
+    "another default tier": (MOVED.replace("default_tier: free", "default_tier: lite"), "free", "lite"),
+    "another tier to fall back on": (MOVED.replace("then: free", "then: lite"), "free", "lite"),
+}
+
+
+@pytest.mark.parametrize("what", MOVES)
+def test_a_count_is_followed_by_whoever_has_the_plan(compiled, what):
+    text, left, entered = MOVES[what]
+    after = text.replace("renders", "images")
+    [found] = [one for one in restarted_counts(compiled(MOVED), compiled(after)) if one.tier == entered]
+    assert (found.tier_before, found.tier, found.because) == (left, entered, "group")
+    assert (found.before.group, found.after.group) == ("renders", "images")
+
+
+@pytest.mark.parametrize("what", FALLS)
+def test_a_count_is_followed_by_whoever_has_no_plan_that_is_paid_for(compiled, what):
+    text, left, entered = FALLS[what]
+    [found] = restarted_counts(compiled(MOVED), compiled(text))
+    assert (found.tier_before, found.tier, found.because) == (left, entered, "window")
+
+
+@pytest.mark.parametrize("text", [MOVED, RENAMED], ids=["the same", "a renamed tier"])
+def test_who_goes_along_with_all_limits_keeps_all_counts(compiled, text):
+    assert restarted_counts(compiled(MOVED), compiled(text)) == ()
+
+
+def test_a_state_that_keeps_its_tier_or_refuses_leads_from_no_tier_to_another(compiled):
+    for before, after in (("then: refuse", "then: lite"), ("keep", "{keep: 7d, then: lite}")):
+        old = MOVED.replace("default_tier: free\n", "").replace(
+            "{keep: 7d, then: free}", before if before == "keep" else f"{{keep: 7d, {before}}}"
+        )
+        new = old.replace(before, after)
+        assert old != new
+        assert restarted_counts(compiled(old), compiled(new)) == ()
+
+
+def test_tiers_that_become_one_are_each_compared_with_it(compiled):
+    two = MOVED.replace("plans:\n", "plans:\n  small: {tier: lite, price: lookup_key small}\n")
+    one = two.replace("tier: lite", "tier: pro").replace("  lite: {limits: [20 per hour]}\n", "")
+    found = restarted_counts(compiled(two), compiled(one.replace("renders", "images")))
+    assert [(each.tier_before, each.because) for each in found] == [("lite", "window"), ("pro", "group")]

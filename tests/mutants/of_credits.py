@@ -1,4 +1,4 @@
-"""Faults in credits and in changes of plan."""
+"""Faults in credits, in changes of plan, and in edits of the policy."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from tests.mutants.mutant import Mutant
 _CHARGE, _CREDITS, _LEDGER = "gateway/cache/lua/charge.lua", "gateway/core/credits.py", "gateway/ledger/credits.py"
 _CHANGE, _ATTEMPT = "gateway/core/plan_change.py", "gateway/admission/attempt.py"
 _CHAINS, _USED, _KEPT = ("tests/cache/test_chain.py",), ("tests/test_credits.py",), ("tests/ledger/test_credits.py",)
+_EDIT, _EDITS = "gateway/core/policy_edit.py", ("tests/core/test_policy_edit.py",)
 _NAMED = ("tests/core/test_counter_names.py",)
 _CHANGES = ("tests/core/test_plan_change.py",)
 
@@ -115,5 +116,26 @@ MUTANTS = (
         "if starts_at < change[0] < ends_at]",
         "if change[0] < ends_at]",
         _CHANGES,
+    ),
+    Mutant(
+        "a renamed tier hides that its counts start again",
+        _EDIT,
+        "                yield old.tier, new.tier\n",
+        "                yield old.tier, old.tier\n",
+        _EDITS,
+    ),
+    Mutant(
+        "a renamed plan is followed by nobody",
+        _EDIT,
+        "new.plan_id == old.plan_id or (new.price_id, new.lookup_key) == (old.price_id, old.lookup_key)",
+        "new.plan_id == old.plan_id",
+        _EDITS,
+    ),
+    Mutant(
+        "another default tier hides that its counts start again",
+        _EDIT,
+        "yield fallen, standing.then",
+        "yield fallen, fallen",
+        _EDITS,
     ),
 )

@@ -104,6 +104,14 @@ def test_an_edit_that_starts_a_count_again_is_said_where_it_is_and_with_what_to_
     assert words in caution.message
 
 
+def test_the_tier_that_a_count_was_in_is_said_where_it_has_another_name(policies: Callable[..., Path]) -> None:
+    text = TEXT.replace("free", "basic").replace("per billing period", "per day")
+    before, after = (compile_policy(read_sources(policies(api=one))) for one in (TEXT, text))
+    [caution] = find_restarts(before.policy, after.policy, after.limit_places)
+    assert caution.message.startswith("'20_000 tokens per day' in tier 'basic' starts at nothing")
+    assert "used of '20_000 tokens per billing period' in tier 'free' in their running window" in caution.message
+
+
 def test_a_gateway_that_takes_such_an_edit_says_so(policies: Callable[..., Path]) -> None:
     directory = policies(api=TEXT)
     with capture_logs() as at_start:
