@@ -100,6 +100,7 @@ def _timeouts(route: Route, tier: Tier) -> str:
         "first byte": said.first_byte_s,
         "idle": said.idle_s,
         "total": said.total_s,
+        "read on": said.read_on_s,
     }
     words = [f"{name} {_time(time) if time else 'none'}" for name, time in named.items() if time is not None]
     return f"{', '.join(words)}; others {BY_SETTINGS}" if words else BY_SETTINGS

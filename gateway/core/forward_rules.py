@@ -119,6 +119,7 @@ def merge_timeouts(*said: ForwardTimeouts) -> ForwardTimeouts:
         first_byte_s=_first(one.first_byte_s for one in said),
         idle_s=_first(one.idle_s for one in said),
         total_s=_first(one.total_s for one in said),
+        read_on_s=_first(one.read_on_s for one in said),
     )
 
 

@@ -87,12 +87,13 @@ class UpstreamGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForwardTimeouts:
-    """Seconds, as in `gateway.upstream.UpstreamTimeouts`. `total_s` 0: none, said on purpose."""
+    """Seconds, as in `gateway.upstream.UpstreamTimeouts`. `total_s` and `read_on_s` 0: none, said on purpose."""
 
     connect_s: float | None = None
     first_byte_s: float | None = None
     idle_s: float | None = None
     total_s: float | None = None
+    read_on_s: float | None = None
 
 
 NO_TIMEOUTS = ForwardTimeouts()

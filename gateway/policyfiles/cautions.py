@@ -39,6 +39,27 @@ def find_overshoots(routes: Iterable[RouteDraft], tiers: Mapping[str, TierDraft]
     ]
 
 
+def find_unbounded(routes: Iterable[RouteDraft]) -> list[Caution]:
+    """Meters in which a caller that leaves a stream early pays the reservation, as no bound says what it owes.
+
+    Of each meter, the first such route is named.
+    """
+    first: dict[str, RouteDraft] = {}
+    for route in routes:
+        for rule in route.settle:
+            if rule.source == "response header" and rule.at_most == MOST_UNITS:
+                first.setdefault(rule.meter, route)
+    return [
+        _caution(
+            route.cost_place,
+            f"{route.pattern.text!r} is settled by a header without a bound: who leaves a stream that tells its"
+            f" {meter} at its end, and does not end within 'read_on', pays what was reserved; write 'at most' behind"
+            " 'settle', and that is paid then",
+        )
+        for meter, route in first.items()
+    ]
+
+
 def _overshoot_words(quota: Quota, tier: TierDraft, routes: list[RouteDraft]) -> str | None:
     features = {feature.value for feature in tier.features}
     worst, most = None, 0

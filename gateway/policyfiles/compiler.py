@@ -19,7 +19,7 @@ from gateway.core.route import Route
 from gateway.policyfiles.add_ons import read_add_ons
 from gateway.policyfiles.alerts import read_alerts
 from gateway.policyfiles.billable import read_billable
-from gateway.policyfiles.cautions import find_cheap_quotas, find_overshoots
+from gateway.policyfiles.cautions import find_cheap_quotas, find_overshoots, find_unbounded
 from gateway.policyfiles.consistency import (
     check_costs,
     check_default_group,
@@ -177,6 +177,7 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
         limit_places={(name, limit_field(one)): at for name, draft in tiers.items() for one, at in draft.limits},
         cautions=(
             *find_overshoots(routes, tiers),
+            *find_unbounded(routes),
             *find_cheap_quotas(plans.values(), tiers, switching, plan_change),
         ),
         attachments=tuple(faults.attachments),

@@ -49,7 +49,8 @@ _TIER_NEVER = dict.fromkeys(
     (key for key in FORWARD_KEYS if key not in _TIER_KEYS), "that is said by a route, for every tier alike"
 )
 _LARGEST_BODY = "1_000GB"
-_LONGEST = {"connect": "2m", "first_byte": "1h", "idle": "1h", "total": "1d"}
+_LONGEST = {"connect": "2m", "first_byte": "1h", "idle": "1h", "total": "1d", "read_on": "1h"}
+_MAY_BE_NONE = frozenset({"total", "read_on"})
 _LARGEST_MESSAGE = "64MiB"
 _LONGEST_PREFIX = 1_000
 _SOCKET_KEYS = ("cost_per_message", "cost_per_minute", "max_message")
@@ -111,7 +112,7 @@ def _read_timeouts(fields: Lookup[str, Node], faults: FaultLog) -> ForwardTimeou
 
 
 def _read_time(node: Node, name: str, what: str, faults: FaultLog) -> float | None:
-    if name == "total" and isinstance(node, Text) and node.value == "none":
+    if name in _MAY_BE_NONE and isinstance(node, Text) and node.value == "none":
         return 0.0
     return read_duration_s(node, what, faults, least="10ms", most=_LONGEST[name])
 

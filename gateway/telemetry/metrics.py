@@ -59,7 +59,7 @@ class Metrics:
         )
         self.cost_faults = Counter(
             "tiergate_cost_faults",
-            "Responses whose cost could not be taken as told (missing, malformed, above the cap).",
+            "Responses whose cost could not be taken as told (missing, malformed, above the cap, left by its caller).",
             ("route", "fault"),
             registry=self.registry,
         )

@@ -17,9 +17,10 @@ from gateway.upstream.groups import Groups
 from gateway.upstream.parties import Caller
 from gateway.upstream.response_head import OnStart, ResponseHead
 from gateway.upstream.upstream import Upstream, UpstreamStats
-from gateway.upstream.values import ExchangeRequest, Outcome, UpstreamTimeouts
+from gateway.upstream.values import READ_ON_S, ExchangeRequest, Outcome, UpstreamTimeouts
 
 __all__ = [
+    "READ_ON_S",
     "AsgiCaller",
     "BodySize",
     "Caller",

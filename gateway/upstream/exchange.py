@@ -7,6 +7,9 @@ sends slowly holds nothing; the rest is written as it comes, while the response 
 response that comes before the request's end is relayed at once; if it is not a success, the
 upload stops there.
 
+A caller that leaves ends the exchange; only where what is behind the body is still needed, the rest is read
+without it (`reading_on`).
+
 Nothing is retried after a response byte, or when a body could have been sent. As long as no
 connection was made nothing was sent, and the exchange can be had with another upstream.
 """
@@ -35,10 +38,11 @@ from gateway.upstream.errors import (
     ExchangeCancelled,
     NotConnected,
 )
+from gateway.upstream.reading_on import ReadingOn
 from gateway.upstream.values import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from gateway.upstream.connection import Connection, Failure
     from gateway.upstream.parties import Caller, Servers
@@ -65,6 +69,7 @@ class Exchange:
         request: What to ask.
         on_start: Maps the response's head to the field lines to send.
         max_body: Most bytes of request body.
+        needs_end: Whether trailer fields are needed although the caller has left; asked when it has.
 
     Raises:
         BodyTooLarge: The announced length exceeds it.
@@ -81,9 +86,11 @@ class Exchange:
         "_framing",
         "_head",
         "_loop",
+        "_needs_end",
         "_on_start",
         "_parts",
         "_pool",
+        "_reading_on",
         "_request",
         "_response_bytes",
         "_size",
@@ -94,10 +101,19 @@ class Exchange:
         "tick_s",
     )
 
-    def __init__(self, request: ExchangeRequest, *, on_start: OnStart, max_body: int) -> None:
+    def __init__(
+        self,
+        request: ExchangeRequest,
+        *,
+        on_start: OnStart,
+        max_body: int,
+        needs_end: Callable[[], bool] | None = None,
+    ) -> None:
         self._request = request
         self._framing = request.body_framing
         self._on_start = on_start
+        self._needs_end = needs_end
+        self._reading_on: ReadingOn | None = None
         self._count = BodySize(request.body_framing, max_body)
         self._parts: list[bytes] = []
         self._size = 0
@@ -107,7 +123,7 @@ class Exchange:
         self._began_at = 0.0
         self._deadline = 0.0
         self._failure: Exception | None = None
-        self._trailers: Sequence[bytes] = ()
+        self._trailers: Sequence[bytes] | None = None
         self._head: ResponseHead | None = None
         self._connection: Connection | None = None
         self._pool: Pool | None = None
@@ -134,11 +150,14 @@ class Exchange:
         self._caller = caller
         caller.attach(self)
         try:
-            await self._ask_any(servers)
-        except (ClientLeft, OSError, UpstreamTimeout, UpstreamInvalid, UpstreamUnreachable) as error:
-            if self._head is None:
-                raise
-            return self._cut_by(error)
+            try:
+                await self._ask_any(servers)
+            except (ClientLeft, OSError, UpstreamTimeout, UpstreamInvalid, UpstreamUnreachable) as error:
+                if self._head is None:
+                    raise
+                if isinstance(error, OSError) and self._connection is not None:
+                    self._reads_on(self._connection)
+                return self._cut_by(error) if self._reading_on is None else await self._read_on(self._reading_on, error)
         except asyncio.CancelledError:
             if self._head is None:
                 raise
@@ -379,6 +398,7 @@ class Exchange:
         self._deadline = self._loop.time() + self._timeouts.idle_s
         self._response_bytes += len(data)
         if ended:
+            self._trailers = self._trailers or ()
             self._let_go()
             if self._caller.waits and self._pool is not None:
                 self._pool.lingering.add(self)
@@ -432,13 +452,48 @@ class Exchange:
         if self._failure is not None:
             return
         self._failure = error
-        if self._connection is not None:
+        if self._connection is not None and not (isinstance(error, ClientLeft) and self._reads_on(self._connection)):
             self._connection.owner = None
             self._connection.abort()
         if self._wait is not None and not self._wait.done():
             self._wait.set_exception(error)
         if self._caller.is_stuck:
             self._caller.cut(error)
+
+    def _reads_on(self, connection: Connection) -> bool:
+        """Read the response on without its caller, if that is needed: only behind a chunked body come fields."""
+        if (
+            self._needs_end is None
+            or self._head is None
+            or self._head.framing != CHUNKED
+            or self._timeouts.read_on_s <= 0
+            or not self._count.complete
+            or not self._needs_end()
+        ):
+            return False
+        ends_at = None if self._timeouts.total_s is None else self._began_at + self._timeouts.total_s
+        self._reading_on = ReadingOn(self._loop, connection, self._timeouts, ends_at)
+        return True
+
+    async def _read_on(self, reading: ReadingOn, error: Exception) -> Outcome:
+        """Wait for what is behind the body of a response whose caller has left.
+
+        An upstream that fails meanwhile ends it as it would have ended it with the caller.
+
+        Raises:
+            ExchangeBroken: The caller is still there, but does not read: it has to be cut.
+        """
+        self._caller.detach()
+        if self._pool is not None:
+            self._pool.look_every(reading.tick_s)
+        await reading.done
+        self._trailers = reading.trailers
+        ended: Ended = "client-left"
+        if reading.failure is not None:
+            ended = "timeout" if isinstance(reading.failure, UpstreamTimeout) else "upstream-broke"
+        if isinstance(error, ClientFaulty):
+            raise ExchangeBroken(str(error), self._outcome(ended)) from error
+        return self._outcome(ended)
 
     def _let_go(self) -> None:
         connection, self._connection = self._connection, None

@@ -63,6 +63,7 @@ class ResponseHead:
         "keep_alive",
         "keep_alive_s",
         "lines",
+        "promised",
         "status",
     )
 
@@ -80,6 +81,8 @@ class ResponseHead:
         self.has_date = False
         self.has_ratelimit = False
         """The upstream sends RateLimit fields of its own."""
+        self.promised: frozenset[bytes] = frozenset()
+        """Names of the fields that will come behind the body, as Trailer announces them, lower case."""
 
     @property
     def is_interim(self) -> bool:
@@ -221,6 +224,8 @@ def _take_hop_fields(head: ResponseHead, fields: list[tuple[bytes, bytes]]) -> b
             head.keep_alive = head.keep_alive and b"close" not in listed
             if private := listed - HOP_BY_HOP - _PERSISTENT - {b"close", b"content-length", b""}:
                 head.lines = without(head.lines, private)
+        elif name == b"trailer":
+            head.promised |= {token.strip(b" \t").lower() for token in value.split(b",")}
         elif name == b"keep-alive":
             head.keep_alive_s = _parse_timeout(value)
     return chunked

@@ -20,7 +20,7 @@ from gateway.upstream.values import UpstreamTimeouts, tick_for
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from gateway.upstream.asgi_caller import Receive, Send
@@ -115,10 +115,17 @@ class Upstream:
         )
 
     async def forward(
-        self, request: ExchangeRequest, receive: Receive, send: Send, *, on_start: OnStart, max_body: int
+        self,
+        request: ExchangeRequest,
+        receive: Receive,
+        send: Send,
+        *,
+        on_start: OnStart,
+        max_body: int,
+        needs_end: Callable[[], bool] | None = None,
     ) -> Outcome:
         """Relay one request of an ASGI caller, streaming both ways. As `Exchange.run`, with this upstream alone."""
-        exchange = Exchange(request, on_start=on_start, max_body=max_body)
+        exchange = Exchange(request, on_start=on_start, max_body=max_body, needs_end=needs_end)
         return await exchange.run(AsgiCaller(receive, send), self)
 
     def candidates(self, _now: float) -> tuple[Upstream]:

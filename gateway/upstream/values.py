@@ -11,6 +11,9 @@ Ended: TypeAlias = Literal["complete", "client-left", "upstream-broke", "timeout
 _SLOWEST_TICK_S, _FASTEST_TICK_S = 0.25, 0.02
 _TICKS_PER_TIMEOUT = 4
 
+READ_ON_S = 60.0
+"""For so long, where policy says nothing, a response is read on without its caller."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamTimeouts:
@@ -24,6 +27,8 @@ class UpstreamTimeouts:
     """Without progress in either body, whoever is to blame; then the exchange is broken off."""
     total_s: float | None = None
     """For the whole exchange. None: streams may last."""
+    read_on_s: float = READ_ON_S
+    """How long a response is read on whose caller has left, where its cost is told behind it. 0: not at all."""
     pool_wait_s: float = 5.0
     """For a connection, when all are busy; then UpstreamBusy."""
     tick_s: float = field(init=False, repr=False, compare=False)
@@ -80,5 +85,5 @@ class Outcome(NamedTuple):
     request_bytes: int
     """Payload read from the caller."""
     ended: Ended
-    trailers: Sequence[bytes] = ()
-    """Field lines that came behind the response's body. They are not handed on."""
+    trailers: Sequence[bytes] | None = None
+    """Field lines that came behind the response's body, and are not handed on. None: its end was not seen."""

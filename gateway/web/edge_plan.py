@@ -17,7 +17,7 @@ from gateway.core.pricing import most_body_bytes
 from gateway.core.ratelimit_fields import overage_name, policy_field, shifted
 from gateway.core.upstream_policy import ForwardTimeouts
 from gateway.explaining import ADMITTED, REPEATED, Facts, LimitSeen
-from gateway.upstream import UpstreamTimeouts
+from gateway.upstream import READ_ON_S, UpstreamTimeouts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -171,6 +171,7 @@ def timeouts_of(runtime: Runtime, attempt: Attempt) -> UpstreamTimeouts | None:
         first_byte_s=settings.upstream_first_byte_timeout_s,
         idle_s=settings.upstream_idle_timeout_s,
         total_s=settings.upstream_total_timeout_s,
+        read_on_s=READ_ON_S,
     )
     route, plan = attempt.route, attempt.plan
     by_route = route.forward if route is not None else None
@@ -182,6 +183,7 @@ def timeouts_of(runtime: Runtime, attempt: Attempt) -> UpstreamTimeouts | None:
         first_byte_s=said.first_byte_s or 0.0,
         idle_s=said.idle_s or 0.0,
         total_s=said.total_s or None,
+        read_on_s=said.read_on_s or 0.0,
     )
 
 

@@ -315,7 +315,7 @@ class Metered:
         said, told = head.lines, NOTHING_TOLD
         if plan.settle and (rules := plan.settle if status != _SWITCHING else counted_rules(plan.settle)):
             settling = self.settling = Settling(rules, self._runtime.metrics, plan.facts.route or "-")
-            said = settling.hear(said)
+            said = settling.hear(head)
             told = settling.heard
         lines = [*said, _VARIES, b"tiergate-decision: " + attempt.decision_id.encode()]
         if attempt.route is not None and attempt.route.forward.response_headers:
@@ -333,6 +333,11 @@ class Metered:
         if self._cors is not None:
             lines = without_cors(lines) + call_lines(self._cors, self._scope["headers"])
         return lines
+
+    def needs_end(self) -> bool:
+        """Whether what is behind the body may say what the call costs, so that it is read without its caller."""
+        billed = self.plan is not None and self._status in self.plan.billed
+        return billed and not self.attempt.is_repeat and self.settling is not None and self.settling.needs_end
 
     async def _answer(self, send: Send, error: TiergateError, *, given_back: bool = False) -> None:
         """Tell the caller of an error."""

@@ -51,7 +51,9 @@ class ReverseProxy:
         request, group = self.prepare(metered, scope, block)
         if plan.asks_trailers:
             request.lines += _TRAILERS
-        exchange = Exchange(request, on_start=metered.on_start, max_body=plan.max_body)
+            exchange = Exchange(request, on_start=metered.on_start, max_body=plan.max_body, needs_end=metered.needs_end)
+        else:
+            exchange = Exchange(request, on_start=metered.on_start, max_body=plan.max_body)
         return await exchange.run(caller if caller is not None else AsgiCaller(receive, send), group)
 
     def prepare(

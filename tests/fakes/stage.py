@@ -151,6 +151,21 @@ class Player(RawUpstream):
             await watching
         await peer.send(b"0\r\n\r\n")
 
+    async def _goes_on(self, peer: Peer, head: RawRequest, _path: str) -> None:
+        """An event, `x-parts` times; then `x-late`, a trailer field, that `x-promise` announces; or `x-end`, a cut."""
+        promise, late = head.field(b"x-promise"), head.field(b"x-late")
+        line = b"" if promise is None else b"Trailer: %b\r\n" % promise
+        await peer.send(CHUNKED.replace(b"\r\n\r\n", b"\r\n" + line + b"\r\n"))
+        for _ in range(int(head.field(b"x-parts") or 1)):
+            if self.ends.is_set():
+                break
+            await peer.send(EVENT)
+            await asyncio.sleep(BEAT_S)
+        if head.field(b"x-end") is not None:
+            await peer.close()
+            raise ConnectionError
+        await peer.send(b"0\r\n" + (b"" if late is None else late + b"\r\n") + b"\r\n")
+
     async def _large(self, peer: Peer, _head: RawRequest, path: str) -> None:
         """A hundred megabytes, as fast as they are taken: more than the system buffers."""
         await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")

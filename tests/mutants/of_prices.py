@@ -11,6 +11,7 @@ _SETTLES, _PRICES, _OUTCOMES = (
     ("tests/core/test_outcome.py",),
 )
 _ANSWERED = ("tests/web/test_settling.py",)
+_LEFT, _READ_ON = ("tests/web/test_left_streams.py",), ("tests/upstream/test_reading_on.py",)
 
 MUTANTS = (
     Mutant(
@@ -48,6 +49,48 @@ MUTANTS = (
         "return {**counted, **self.heard, **told}",
         "return {**counted, **self.heard}",
         _ANSWERED,
+    ),
+    Mutant(
+        "a cost that was promised behind the body is not owed if its caller does not let it come",
+        "gateway/web/settling.py",
+        "if rule.header in self._promised and rule.at_most != MOST_UNITS",
+        "if rule.header not in self._promised and rule.at_most != MOST_UNITS",
+        _LEFT,
+    ),
+    Mutant(
+        "a cost that nobody bounds is charged without bound",
+        "gateway/web/settling.py",
+        "if rule.header in self._promised and rule.at_most != MOST_UNITS",
+        "if rule.header in self._promised",
+        _LEFT,
+    ),
+    Mutant(
+        "who leaves a stream before its cost is told has left it for the upstream too",
+        "gateway/web/settling.py",
+        "return bool(self._unheard)",
+        "return False",
+        _LEFT,
+    ),
+    Mutant(
+        "a response that is read on is read without end",
+        "gateway/upstream/reading_on.py",
+        "elif now >= self._gives_up_at:",
+        "elif now < 0:",
+        _READ_ON,
+    ),
+    Mutant(
+        "a response that is read on may be of any size",
+        "gateway/upstream/reading_on.py",
+        "if ended or self._size > READ_ON_BYTES:",
+        "if ended:",
+        _READ_ON,
+    ),
+    Mutant(
+        "an upstream that breaks off a response without its caller has not broken it off",
+        "gateway/upstream/exchange.py",
+        "if reading.failure is not None:",
+        "if reading.failure is None:",
+        _READ_ON,
     ),
     Mutant(
         "what a caller left before a response is charged whatever policy says",

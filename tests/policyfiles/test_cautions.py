@@ -80,9 +80,11 @@ def test_a_limit_on_a_group_is_exceeded_by_its_own_routes_only(policies: Callabl
 
 
 def test_a_settlement_without_a_bound_is_said_to_have_none(policies: Callable[..., Path]) -> None:
-    [(_, message)] = cautions(policies, TEXT.replace(" at most 4_000", ""))
+    [(_, message), (line, of_leaving)] = cautions(policies, TEXT.replace(" at most 4_000", ""))
     assert "can end above by any number" in message
     assert "write 'at most' behind 'settle'" in message
+    assert line == 11
+    assert of_leaving.startswith("'POST /v1/chat' is settled by a header without a bound: who leaves a stream")
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,8 @@ def test_a_route_without_a_word_about_forwarding_says_nothing(forward):
         ("timeout: 1500 ms", ForwardTimeouts(first_byte_s=1.5)),
         ("timeout: 2 minutes", ForwardTimeouts(first_byte_s=120)),
         ("timeout: {connect: 500ms, idle: 5m}", ForwardTimeouts(connect_s=0.5, idle_s=300)),
+        ("timeout: {read_on: 2m}", ForwardTimeouts(read_on_s=120)),
+        ("timeout: {read_on: none}", ForwardTimeouts(read_on_s=0)),
         ("timeout: {first_byte: 10s, total: 1h}", ForwardTimeouts(first_byte_s=10, total_s=3600)),
         ("timeout: {total: none}", ForwardTimeouts(total_s=0)),
     ],

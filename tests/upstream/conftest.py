@@ -32,6 +32,7 @@ class Rig:
         framing: int | None = None,
         max_body: int = 10**9,
         on_start: Callable[[ResponseHead], list[bytes]] = lambda head: head.lines,
+        needs_end: Callable[[], bool] | None = None,
     ) -> tuple[AsgiCaller, Outcome]:
         caller = caller if caller is not None else AsgiCaller()
         outcome = await self.upstream.forward(
@@ -46,6 +47,7 @@ class Rig:
             caller.send,
             on_start=on_start,
             max_body=max_body,
+            needs_end=needs_end,
         )
         return caller, outcome
 
