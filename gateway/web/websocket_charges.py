@@ -4,6 +4,10 @@ Each charge is a decision of its own, under the policy of that moment and by the
 script: so a revoked key, a downgrade or an edit of the policy ends a WebSocket with the next
 charge. One that costs nothing is looked at once a minute all the same.
 
+While the cache cannot decide, one that costs nothing stays open for as long as its key is believed: by the account
+that the worker holds, which the cache or the ledger has confirmed `SNAPSHOT_LIVES_S` ago at most. If that does not
+let it any more, it ends; if none is held, it ends when the cache has not decided on it for so long.
+
 A message faster than a rate waits for a while, and its caller is not read meanwhile; what is over a
 quota ends the WebSocket.
 """
@@ -17,7 +21,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from gateway.admission import Attempt
+from gateway.cache import CacheUnavailable
 from gateway.core.errors import CapacityReduced, ChargeDenied, RateLimited, RouteNotFound, UpgradeRefused
+from gateway.core.outage_policy import SNAPSHOT_LIVES_S
 from gateway.core.route import Route, priced
 
 if TYPE_CHECKING:
@@ -44,7 +50,17 @@ class WebSocketCharges:
     WebSockets there.
     """
 
-    __slots__ = ("_handshake", "_policy", "_runtime", "_sleep", "_to_look", "_to_send", "_to_stay", "presented")
+    __slots__ = (
+        "_decided_at",
+        "_handshake",
+        "_policy",
+        "_runtime",
+        "_sleep",
+        "_to_look",
+        "_to_send",
+        "_to_stay",
+        "presented",
+    )
 
     def __init__(
         self,
@@ -59,6 +75,8 @@ class WebSocketCharges:
         """As sent."""
         self._sleep = sleep
         self._policy = handshake.policy
+        self._decided_at = handshake.now if handshake.outage is None else 0.0
+        """Unix seconds at which the cache last said of a look that the key holds. 0: never."""
         self._to_send: Route | None
         """The route at the price of a message; None if that is nothing."""
         self._to_stay: Route | None
@@ -82,12 +100,31 @@ class WebSocketCharges:
         if self._to_stay is not None:
             await self._charge(self._to_stay)
             return
+        await self._look()
+
+    async def _look(self) -> None:
+        """Whether the key still holds."""
+        attempt = self._attempt()
         try:
-            await self._charge(self._to_look)
+            await self._runtime.admission.admit(attempt, self.presented, self._to_look)
         except ChargeDenied:
             pass  # limits are overdrawn: whoever spends nothing need not care
-        except CapacityReduced:
+        except CapacityReduced as error:
+            if not self._is_believed(attempt, error):
+                raise
             log.warning("an open websocket could not be looked at", decision_id=self._handshake.decision_id)
+            return
+        else:
+            self._note(attempt)
+        if attempt.outage is None:
+            self._decided_at = attempt.now
+
+    def _is_believed(self, attempt: Attempt, error: CapacityReduced) -> bool:
+        if attempt.outage is not None:  # a call of this key is let in or not by the N of its tier: the key holds
+            return True
+        if attempt.account is not None and isinstance(error, CacheUnavailable):
+            return False
+        return abs(attempt.now - self._decided_at) <= SNAPSHOT_LIVES_S
 
     def _read(self, policy: Policy) -> None:
         """What a policy says of this WebSocket."""
@@ -104,12 +141,11 @@ class WebSocketCharges:
         self._policy = policy
 
     async def _charge(self, route: Route) -> None:
-        runtime, handshake, policy = self._runtime, self._handshake, self._policy
         waited_s = 0.0
         while True:
-            attempt = Attempt(handshake.decision_id, handshake.method, handshake.path, policy, handshake.address)
+            attempt = self._attempt()
             try:
-                await runtime.admission.admit(attempt, self.presented, route)
+                await self._runtime.admission.admit(attempt, self.presented, route)
             except RateLimited as refused:
                 waits = (state.reset_ms / 1000 for state in _states(attempt) if not state.allowed)
                 wait_s = max(waits, default=float(refused.retry_after_s))
@@ -118,10 +154,18 @@ class WebSocketCharges:
                     raise
                 await self._sleep(wait_s)
             else:
-                if attempt.account is not None and attempt.plan is not None:
-                    runtime.settlement.note(attempt.account.customer_id, attempt.plan.key.key_id, attempt.now)
-                    runtime.tallies.spent(attempt.account, attempt.plan, attempt.now)
+                self._note(attempt)
                 return
+
+    def _attempt(self) -> Attempt:
+        handshake = self._handshake
+        return Attempt(handshake.decision_id, handshake.method, handshake.path, self._policy, handshake.address)
+
+    def _note(self, attempt: Attempt) -> None:
+        """It was charged."""
+        if attempt.account is not None and attempt.plan is not None:
+            self._runtime.settlement.note(attempt.account.customer_id, attempt.plan.key.key_id, attempt.now)
+            self._runtime.tallies.spent(attempt.account, attempt.plan, attempt.now)
 
 
 def _states(attempt: Attempt) -> tuple[LimitState, ...]:
