@@ -11,8 +11,9 @@ Laws:
 - What was let in is owed to its quotas and charged back once: the receipt stays the same until the
   cache has answered. What may have been charged already, because it was sent and not answered, is not
   owed: it counts once at most. Rates are owed nothing, and each worker holds them by itself (`core.pace`).
-- So for each customer, quotas end at most N above their limit for each worker and outage. A worker
-  that dies before it has charged back takes its count with it, which is N at most.
+- What a call turns out to cost takes of N as soon as that is known. So for each customer, worker and outage, quotas
+  end above their limit by N at most, and by what the calls in progress then cost more than they reserved. A worker
+  that dies before it has charged back takes its count with it, which is no more.
 """
 
 from __future__ import annotations
@@ -76,6 +77,8 @@ class Passed:
     """What is owed for it."""
     batch: int = 0
     """Which of the worker's it goes with: until that one is sent, the call can be taken out of it."""
+    units: int = 0
+    """What it has taken of the N."""
 
 
 @dataclass(slots=True)
@@ -84,7 +87,10 @@ class _Customer:
 
     batch: int
     """Number of the receipt that `owed` will be."""
+    first_batch: int
+    """Of this outage."""
     units: int = 0
+    """Taken of the N."""
     owed: dict[tuple[str, int], int] = field(default_factory=dict)
     sending: Receipt | None = None
     """Sent, or about to be; until the cache has said that it has it."""
@@ -187,14 +193,15 @@ class Outages:
             return Passed(mode="allow")
         customer = self._customers.get(account.customer_id)
         if customer is None:
-            customer = self._customers[account.customer_id] = _Customer(self._next_batch())
-        units = customer.units + units_of(claims)
-        if units > most_units(rule, claims):
+            batch = self._next_batch()
+            customer = self._customers[account.customer_id] = _Customer(batch, batch)
+        units = units_of(claims)
+        if customer.units + units > most_units(rule, claims):
             words = "The limits cannot be checked right now, and what may be used meanwhile is used up."
             return Passed(mode="local", refusal=words)
-        customer.units = units
+        customer.units += units
         self._paces.spend(account.customer_id, rates, now_ms)
-        passed = Passed(mode="local", customer_id=account.customer_id, batch=customer.batch)
+        passed = Passed(mode="local", customer_id=account.customer_id, batch=customer.batch, units=units)
         if not error.may_have_happened:
             passed.parts = parts
             for name, starts_at, cost in parts:
@@ -210,6 +217,19 @@ class Outages:
         """Whose calls came since the last time, while the cache could not decide."""
         asked, self._asked = self._asked, set()
         return asked
+
+    def spent(self, passed: Passed, costs: Sequence[int]) -> None:
+        """A call that was let in turned out to cost this: it takes so much of the N. Nothing of that comes back.
+
+        Args:
+            passed: Has taken as much as it cost afterwards.
+            costs: For each quota.
+        """
+        more = max(costs) - passed.units
+        customer = self._customers.get(passed.customer_id)
+        if more > 0 and customer is not None and passed.batch >= customer.first_batch:
+            customer.units += more
+            passed.units += more
 
     def correct(self, passed: Passed, costs: Sequence[int]) -> bool:
         """A call that was let in cost something else than was reserved, or nothing: owe that, once.

@@ -58,11 +58,15 @@ class Ending:
         if plan is None:
             raise AssertionError("what is settled was admitted")
         receipt = receipt_of(attempt)
-        if not receipt.parts or (attempt.outage is not None and not attempt.outage.parts):
+        if not receipt.parts:
             return "nothing"
         real = real_costs(plan, attempt.taken or plan.costs, costs)
-        if attempt.outage is not None and self._outages.correct(attempt.outage, real):
-            return "settled"
+        if attempt.outage is not None:
+            self._outages.spent(attempt.outage, real)
+            if not attempt.outage.parts:
+                return "nothing"
+            if self._outages.correct(attempt.outage, real):
+                return "settled"
         try:
             given, taken = await self._cache.settle(receipt, real, overage_ceilings(plan))
         except CapacityReduced:

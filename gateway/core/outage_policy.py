@@ -4,7 +4,8 @@ Laws:
 
 - `deny`: nobody is let in. `allow`: everybody whom the last account would let in, without a count.
 - `local`: at most so many units for each customer and worker in one outage. A call takes the
-  largest of its costs, and at least one, so that N bounds the calls and the units of every meter.
+  largest of its costs, and at least one, so that N bounds the calls and the units of every meter;
+  one that turns out to cost more than it reserved takes that too, when it is known.
 - Whatever N is, no more than the smallest quota of the call: nobody gets two windows' worth.
 """
 

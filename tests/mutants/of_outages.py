@@ -8,6 +8,8 @@ _CHARGE_BACK, _OUTAGES = "gateway/cache/lua/charge_back.lua", "gateway/outages.p
 _ADMISSION, _SNAPSHOTS = "gateway/admission/admission.py", "gateway/admission/snapshots.py"
 _POLICY = "gateway/core/outage_policy.py"
 _MODEL, _ACTS = ("tests/cache/test_oracle.py",), ("tests/test_outages.py",)
+_COSTS = ("tests/test_outage_costs.py",)
+_CHARGES, _LOOKS = "gateway/web/websocket_charges.py", ("tests/web/test_websocket_looks.py",)
 
 MUTANTS = (
     Mutant(
@@ -164,6 +166,48 @@ MUTANTS = (
         "return max([1, *(claim.cost for claim in claims)])",
         "return 1",
         ("tests/core/test_outage_policy.py", *_ACTS),
+    ),
+    Mutant(
+        "a call takes of the allowance what it reserved, whatever it turns out to cost",
+        _OUTAGES,
+        "            customer.units += more\n",
+        "",
+        _COSTS,
+    ),
+    Mutant(
+        "what a call turns out to cost is taken of the allowance each time that it is said",
+        _OUTAGES,
+        "            passed.units += more\n",
+        "",
+        _COSTS,
+    ),
+    Mutant(
+        "a call takes of an allowance that is not of its own outage",
+        _OUTAGES,
+        "if more > 0 and customer is not None and passed.batch >= customer.first_batch:",
+        "if more > 0 and customer is not None:",
+        _COSTS,
+    ),
+    Mutant(
+        "an open websocket is believed for good",
+        _CHARGES,
+        "return abs(attempt.now - self._decided_at) <= SNAPSHOT_LIVES_S",
+        "return True",
+        _LOOKS,
+    ),
+    Mutant(
+        "a key that is known to be revoked keeps a websocket open",
+        _CHARGES,
+        "if attempt.account is not None and isinstance(error, CacheUnavailable):\n            return False",
+        "if attempt.account is not None and isinstance(error, CacheUnavailable):\n            return True",
+        _LOOKS,
+    ),
+    Mutant(
+        "a look that the cache did not decide counts as its word",
+        _CHARGES,
+        "        if attempt.outage is None:\n            self._decided_at = attempt.now",
+        "        self._decided_at = attempt.now",
+        _LOOKS,
     ),
     Mutant(
         "an allowance larger than a quota is had in full",
