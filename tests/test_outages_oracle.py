@@ -1,4 +1,4 @@
-"""Calls, outages, refunds and losses in any order, against a plain count of what was let in and billed."""
+"""Calls, outages, refunds, settlements and losses in any order, against a plain count of what was let in and billed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ class Call:
     attempt: Attempt
     cost: int
     was_let_in: bool
-    """In this outage."""
+    """In this outage, and not charged back yet."""
+    outage: int
+    """Number of the outage in which it was let in; 0: the cache has decided."""
 
 
 class Stage:
@@ -87,7 +89,7 @@ class Life(RuleBasedStateMachine):
         self.outages = self.parts.outages
         self.monotonic_s = 1000.0
         self.outages._monotonic = lambda: self.monotonic_s
-        self.is_up, self.used, self.spent, self.let_in, self.lost = True, 0, 0, 0, 0
+        self.is_up, self.used, self.spent, self.let_in, self.above, self.outage = True, 0, 0, 0, 0, 1
         self.exhausted_at: int | None = None
         """The least cost that the quota could not pay."""
         self.calls: list[Call] = []
@@ -127,7 +129,7 @@ class Life(RuleBasedStateMachine):
             self.spent, self.let_in = self.spent + cost, self.let_in + cost
             assert self.spent <= LOCAL
         self.used += cost
-        self.calls.append(Call(attempt, cost, not self.is_up))
+        self.calls.append(Call(attempt, cost, not self.is_up, 0 if self.is_up else self.outage))
 
     @precondition(lambda self: self.calls)
     @rule(data=st.data())
@@ -139,6 +141,23 @@ class Life(RuleBasedStateMachine):
         assert answer == "given-back" or not self.is_up
         assert answer == "lost" or self.is_up or call.was_let_in, "what the cache has counted cannot be given back"
         self.used -= call.cost * (answer == "given-back")
+
+    @precondition(lambda self: self.calls)
+    @rule(data=st.data(), real=st.sampled_from([0, 1, 4, 5, 7, 30]))
+    def settle(self, data: st.DataObject, real: int) -> None:
+        call = data.draw(st.sampled_from(self.calls))
+        self.calls.remove(call)
+        more = max(0, real - call.cost)
+        answer = self.do(self.admission.settle(call.attempt, {"requests": real}))
+        if call.outage == self.outage:
+            self.spent += more
+        if answer == "lost":
+            assert not self.is_up
+            assert not call.was_let_in
+            return
+        assert answer == "settled" or real == call.cost
+        self.used += real - call.cost
+        self.above += more
 
     @precondition(lambda self: self.is_up)
     @rule()
@@ -170,6 +189,7 @@ class Life(RuleBasedStateMachine):
         self.do(self.outages.charge_back())  # every moment, so it sees too that the cache is away
         if self.is_up and is_long:
             self.spent = 0
+            self.outage += 1
 
     @precondition(lambda self: self.is_up)
     @rule()
@@ -183,7 +203,7 @@ class Life(RuleBasedStateMachine):
         reading = self.do(self.parts.cache.read_usage(self.customer_id))
         counted = reading.quotas.get("q:requests:period", (0, 0))[1]
         assert counted == self.used
-        assert counted <= QUOTA + self.let_in
+        assert counted <= QUOTA + self.let_in + self.above
 
 
 @pytest.mark.slow

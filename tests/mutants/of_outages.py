@@ -156,8 +156,8 @@ MUTANTS = (
     Mutant(
         "the allowance is one more than policy says",
         _OUTAGES,
-        "if units > most_units(rule, claims):",
-        "if units > most_units(rule, claims) + 1:",
+        "if customer.units + units > most_units(rule, claims):",
+        "if customer.units + units > most_units(rule, claims) + 1:",
         _ACTS,
     ),
     Mutant(

@@ -116,6 +116,7 @@ def test_who_leaves_a_stream(client, until, case):
     until(lambda: used(client)["tokens"] == tokens)
 
 
+@pytest.mark.slow
 def test_who_leaves_pays_for_the_bytes_that_it_got_only(client, until):
     concluded(client, leave(client, "GET /v1/goes_on", "X-Parts: 100", LATE), until)
     assert used(client) == {"requests": 1, "tokens": 70, "kb": 1}
