@@ -9,6 +9,7 @@ from gateway.core.limits import Concurrency, Quota, limit_field
 from gateway.core.policy_edit import restarted_counts
 from gateway.core.settle import MOST_UNITS
 from gateway.policyfiles.faults import Caution, Place
+from gateway.policyfiles.routes import honours_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from gateway.core.policy_edit import Restart
     from gateway.core.settle import Settle
     from gateway.core.switching import SwitchTerms
+    from gateway.policyfiles.once import OnceDraft
     from gateway.policyfiles.plans import PlanDraft
     from gateway.policyfiles.routes import RouteDraft
     from gateway.policyfiles.tiers import TierDraft
@@ -123,6 +125,30 @@ def find_cheap_quotas(
             instead = "'switching: {downgrade: at period end}', or 'plan_change: prorate'"
             return [_caution(place, f"{name} {start}: write {instead}")]
     return []
+
+
+def find_shared_charges(once: OnceDraft | None, routes: Iterable[RouteDraft]) -> list[Caution]:
+    """That one charge pays for calls that may differ, where `idempotency` is first turned on.
+
+    What tells calls apart is what is known when they are charged: the body has not arrived (`core.once`).
+
+    Args:
+        once: As the policy says it; None: it says nothing.
+        routes: In order.
+    """
+    said = [route.once or once for route in routes if honours_keys(route)]
+    on = [(draft.terms.repeats, draft.place) for draft in said if draft is not None and draft.terms is not None]
+    if not on:
+        return []
+    repeats, place = next((each for each in on if once is not None and each[1] is once.place), on[0])
+    return [
+        _caution(
+            place,
+            f"one charge under an Idempotency-Key pays for {repeats + 1:_} calls, whose bodies may differ if not in"
+            " length: turn it on for an API that looks at keys itself and answers a repeat as the first call, and write"
+            " 'idempotency: off' where it does not",
+        )
+    ]
 
 
 def find_restarts(before: Policy, after: Policy, limit_places: Mapping[tuple[str, str], Place]) -> tuple[Caution, ...]:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from gateway.core.alerts import DEFAULT_PERCENTS
 from gateway.core.credits import NEVER_EXPIRE
 from gateway.core.limits import limit_field
-from gateway.core.once import OnceTerms
 from gateway.core.outage_policy import default_rule
 from gateway.core.outcome import BELOW_500
 from gateway.core.policy import Policy, Tier
@@ -19,7 +18,7 @@ from gateway.core.route import Route
 from gateway.policyfiles.add_ons import read_add_ons
 from gateway.policyfiles.alerts import read_alerts
 from gateway.policyfiles.billable import read_billable
-from gateway.policyfiles.cautions import find_cheap_quotas, find_overshoots, find_unbounded
+from gateway.policyfiles.cautions import find_cheap_quotas, find_overshoots, find_shared_charges, find_unbounded
 from gateway.policyfiles.consistency import (
     check_costs,
     check_default_group,
@@ -36,11 +35,11 @@ from gateway.policyfiles.entitlements import read_entitlements
 from gateway.policyfiles.faults import FaultLog, Place
 from gateway.policyfiles.lifecycle import check_lifecycle, complete_lifecycle, read_lifecycle
 from gateway.policyfiles.offers import check_offers
-from gateway.policyfiles.once import bears_keys, read_once
+from gateway.policyfiles.once import read_once
 from gateway.policyfiles.overage_checks import check_overages, overage_prices
 from gateway.policyfiles.plans import read_plans
 from gateway.policyfiles.prices import SoldPrices
-from gateway.policyfiles.routes import read_routes
+from gateway.policyfiles.routes import honours_keys, read_routes
 from gateway.policyfiles.shapes import as_fields, as_list, as_mapping, as_text
 from gateway.policyfiles.sources import read_sources
 from gateway.policyfiles.switching import read_switching
@@ -55,6 +54,7 @@ if TYPE_CHECKING:
     from gateway.core.outcome import Billable
     from gateway.policyfiles.faults import Caution
     from gateway.policyfiles.named_files import Attachment
+    from gateway.policyfiles.once import OnceDraft
     from gateway.policyfiles.routes import RouteDraft
     from gateway.policyfiles.sources import Sources
     from gateway.policyfiles.tiers import TierDraft
@@ -128,7 +128,7 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
     upstreams = read_upstreams(merged.named["upstreams"], faults)
     cors = read_cors(merged.once["cors"], faults) if "cors" in merged.once else None
     billable = read_billable(merged.once["billable"], faults) if "billable" in merged.once else BELOW_500
-    once = read_once(merged.once["idempotency"], faults).terms if "idempotency" in merged.once else None
+    once = read_once(merged.once["idempotency"], faults) if "idempotency" in merged.once else None
     plan_change = read_plan_change(merged.once["plan_change"], faults) if "plan_change" in merged.once else "keep"
     switching = read_switching(merged.once.get("switching"), faults)
     credits_ = read_credits(merged.once["credits"], faults) if "credits" in merged.once else NEVER_EXPIRE
@@ -179,6 +179,7 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
             *find_overshoots(routes, tiers),
             *find_unbounded(routes),
             *find_cheap_quotas(plans.values(), tiers, switching, plan_change),
+            *find_shared_charges(once, routes),
         ),
         attachments=tuple(faults.attachments),
     )
@@ -274,8 +275,8 @@ def _tier(rank: int, draft: TierDraft, *, is_sold: bool) -> Tier:
     )
 
 
-def _route(draft: RouteDraft, billable: Billable, once: OnceTerms | None) -> Route:
-    honours_keys = bears_keys(draft.pattern) and not draft.settle and not draft.measures
+def _route(draft: RouteDraft, billable: Billable, once: OnceDraft | None) -> Route:
+    repeats = draft.once or once if honours_keys(draft) else None
     return Route(
         pattern=draft.pattern.text,
         methods=draft.pattern.methods,
@@ -287,7 +288,7 @@ def _route(draft: RouteDraft, billable: Billable, once: OnceTerms | None) -> Rou
         measures=draft.measures,
         settle=draft.settle,
         billable=billable if draft.billable is None else draft.billable,
-        once=(once if draft.once is None else draft.once.terms) if honours_keys else None,
+        once=None if repeats is None else repeats.terms,
     )
 
 

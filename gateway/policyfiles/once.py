@@ -13,7 +13,7 @@ from gateway.policyfiles.shapes import as_fields, shown
 if TYPE_CHECKING:
     from gateway.core.pattern import Pattern
     from gateway.policyfiles.document import Node
-    from gateway.policyfiles.faults import FaultLog
+    from gateway.policyfiles.faults import FaultLog, Place
 
 _WORDS = ("on", "off")
 _KEYS = ("window", "repeats")
@@ -27,17 +27,18 @@ class OnceDraft:
 
     terms: OnceTerms | None
     """None: off."""
+    place: Place
 
 
 def read_once(node: Node, faults: FaultLog) -> OnceDraft:
     """`on`, `off`, or a mapping. A mapping means on."""
     if not isinstance(node, Mapping):
         if isinstance(node, Text) and node.value in _WORDS:
-            return OnceDraft(terms=_DEFAULT if node.value == "on" else None)
+            return OnceDraft(terms=_DEFAULT if node.value == "on" else None, place=node.place)
         word = node.value if isinstance(node, Text) else "a list"
         message = f"'idempotency' is 'on', 'off' or a mapping like '{{window: 24h, repeats: 3}}', not {shown(word)}"
         faults.add_unknown(node.place, message, word, _WORDS)
-        return OnceDraft(terms=_DEFAULT)
+        return OnceDraft(terms=_DEFAULT, place=node.place)
     fields = as_fields(node, "'idempotency'", faults, known=_KEYS)
     window_s = (
         read_duration_s(fields["window"], "'window'", faults, least="1m", most="7d") if "window" in fields else None
@@ -47,7 +48,8 @@ def read_once(node: Node, faults: FaultLog) -> OnceDraft:
         terms=OnceTerms(
             window_s=_DEFAULT.window_s if window_s is None else int(window_s),
             repeats=_DEFAULT.repeats if repeats is None else repeats,
-        )
+        ),
+        place=node.place,
     )
 
 

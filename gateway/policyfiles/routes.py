@@ -10,7 +10,7 @@ from gateway.policyfiles.billable import read_billable
 from gateway.policyfiles.document import Mapping, Text
 from gateway.policyfiles.forwarding import FORWARD_KEYS, ForwardingDraft, read_forwarding
 from gateway.policyfiles.measuring import read_route_cost
-from gateway.policyfiles.once import OnceDraft, read_route_once
+from gateway.policyfiles.once import OnceDraft, bears_keys, read_route_once
 from gateway.policyfiles.settling import read_route_settle
 from gateway.policyfiles.shapes import as_fields, as_text, check_name
 
@@ -51,6 +51,11 @@ class RouteDraft:
     """None: as the policy says."""
     once: OnceDraft | None
     """None: as the policy says."""
+
+
+def honours_keys(route: RouteDraft) -> bool:
+    """Whether an Idempotency-Key can mean anything there: on calls that can bear one and that all cost the same."""
+    return bears_keys(route.pattern) and not route.settle and not route.measures
 
 
 def read_routes(items: Sequence[Node], meters: Lookup[str, Meter], faults: FaultLog) -> list[RouteDraft]:

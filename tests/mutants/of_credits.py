@@ -138,4 +138,11 @@ MUTANTS = (
         "yield fallen, fallen",
         _EDITS,
     ),
+    Mutant(
+        "a charge that pays for repeats is said where none can be",
+        "gateway/policyfiles/cautions.py",
+        "for route in routes if honours_keys(route)]",
+        "for route in routes]",
+        ("tests/policyfiles/test_cautions.py",),
+    ),
 )

@@ -153,9 +153,9 @@ MUTANTS = (
     ),
     Mutant(
         "one charge pays for repeats of calls that cost by what they ask for",
-        "gateway/policyfiles/compiler.py",
-        "bears_keys(draft.pattern) and not draft.settle and not draft.measures",
-        "bears_keys(draft.pattern)",
+        "gateway/policyfiles/routes.py",
+        "bears_keys(route.pattern) and not route.settle and not route.measures",
+        "bears_keys(route.pattern)",
         ("tests/policyfiles/test_once.py",),
     ),
     Mutant(

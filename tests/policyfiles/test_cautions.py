@@ -167,3 +167,38 @@ def test_a_quota_that_is_had_for_the_price_of_minutes_is_said(
     found = cautions(policies, text)
     assert [line for line, _ in found] == ([] if words is None else [9])
     assert all(word in found[0][1] for word in words or ())
+
+
+REPEATED = """\
+version: 1
+default_tier: free
+meters:
+  tokens: {settle: response header X-Tokens at most 10}
+tiers:
+  free: {limits: [10 per second]}
+routes:
+  - match: GET /v1/read
+  - {match: POST /v1/draw, cost: 2}
+  - {match: POST /v1/chat, cost: {tokens: 10}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "calls"),
+    [
+        (REPEATED + "idempotency: on\n", 11, "4 calls"),
+        (REPEATED + "idempotency: {repeats: 9}\n", 11, "10 calls"),
+        (REPEATED.replace("cost: 2}", "idempotency: {repeats: 1}}"), 9, "2 calls"),
+        (REPEATED.replace("cost: 2}", "idempotency: off}") + "idempotency: on\n", None, None),
+        (REPEATED + "idempotency: off\n", None, None),
+        (REPEATED, None, None),
+    ],
+    ids=["on", "in numbers", "of a route", "turned off where it would hold", "off", "without a word"],
+)
+def test_that_one_charge_buys_calls_of_several_bodies_is_said_where_it_is_turned_on(
+    policies: Callable[..., Path], text: str, line: int | None, calls: str | None
+) -> None:
+    found = cautions(policies, text)
+    assert [at for at, _ in found] == ([] if line is None else [line])
+    if calls is not None:
+        assert f"one charge under an Idempotency-Key pays for {calls}, whose bodies may differ" in found[0][1]
