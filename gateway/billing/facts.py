@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import stripe
 
 from gateway.billing.failures import is_missing, stripe_call
-from gateway.billing.first_payments import find_open_first_invoice
+from gateway.billing.first_payments import find_unpaid_first_invoice
 from gateway.billing.reading import id_of, read_dispute, read_subscription, read_tier
 from gateway.billing.scheduling import fetch_schedule
 from gateway.billing.tariffs import TariffReader, is_metered
@@ -57,7 +57,7 @@ class FactReader:
         """One subscription with every page of its items. A schedule costs a request more, as a first payment may."""
         items = [item async for item in one.items.auto_paging_iter()]
         schedule = await fetch_schedule(self._client, one)
-        unpaid = await find_open_first_invoice(self._client, one)
+        unpaid = await find_unpaid_first_invoice(self._client, one)
         return read_subscription(one, items, await self._read_tariffs(one, items), schedule, first_unpaid=unpaid)
 
     async def _read_tariffs(

@@ -1,10 +1,14 @@
-"""Whether a subscription that runs was not paid for once: its first invoice is open, and Stripe calls it active.
+"""Whether a subscription that runs was not paid for once: its first invoice is not paid, and Stripe calls it active.
 
 The first invoice is the first that asks for something: of a trial that ended, of a first month that was free, it is
 not the one that Stripe made at the beginning. It says so, and no other: one that a change made a minute later says
-nothing about it. It is the latest one of nearly every subscription for which this matters, and then it costs no
-request. Where another came after it, all are looked through if the first may be among those that are open: soon after
-the beginning, while something is owed, or where the latest one is open or came with a change.
+nothing about it. An invoice that Stripe made at the beginning is not paid while it is open, and no more when it was
+written off or made void: Stripe does that by itself where a bank debit fails, the seller by hand, and calls the
+subscription active all the same. It ends with a renewal that is paid; for one that was given up, with whatever is paid
+later. After a trial only an open one counts: Stripe's status says the rest.
+
+It is the latest one of nearly every subscription for which this matters, and then it costs no request; nor does it
+where the latest is a renewal that is paid. Else all are looked through.
 """
 
 from __future__ import annotations
@@ -16,15 +20,12 @@ from gateway.core.plan_map import MONEYLESS_STATUSES
 AT_BEGINNING = "subscription_create"
 """Why Stripe made the invoice that a subscription begins with."""
 _RENEWAL = "subscription_cycle"
-_LONGEST_S = 28 * 86_400
-"""No payment method takes longer to say yes or no, and no monthly renewal comes sooner. After a no the status tells."""
-_OWING = frozenset({"past_due", "unpaid"})
 _ASKING = frozenset({"open", "paid", "uncollectible"})
-"""What asks for money, or did. A draft is not sent yet, and one that is void never was to be paid."""
+"""What asks for money, or did, of all but the invoice at the beginning. A draft is not sent yet."""
 _PAGE = 100
 
 
-async def find_open_first_invoice(
+async def find_unpaid_first_invoice(
     client: stripe.StripeClient, subscription: stripe.Subscription
 ) -> stripe.Invoice | None:
     """The first invoice, if the subscription runs without having paid it. One that is invoiced by mail runs on trust.
@@ -39,21 +40,35 @@ async def find_open_first_invoice(
     if not isinstance(latest, stripe.Invoice):
         return None
     if latest.billing_reason == AT_BEGINNING:
-        return latest if latest.status == "open" and latest.total > 0 else None
-    if not _may_be_open(subscription, latest):
+        return latest if _is_unpaid(latest) else None
+    if latest.billing_reason == _RENEWAL and _pays_on(latest):
         return None
     # While a change waits, the latest invoice is what it waits for: what it is to pay for is not had yet.
     waited_for = latest.id if subscription.pending_update is not None else None
     page = await client.v1.invoices.list_async({"subscription": subscription.id, "limit": _PAGE})
-    first: stripe.Invoice | None = None
-    async for one in page.auto_paging_iter():  # the newest come first
-        if one.status in _ASKING and one.total > 0 and one.id != waited_for:
-            first = one
-    return first if first is not None and first.status == "open" else None
+    found = [one async for one in page.auto_paging_iter() if one.id != waited_for]  # the newest come first
+    return _first_unpaid(found[::-1])
 
 
-def _may_be_open(subscription: stripe.Subscription, latest: stripe.Invoice) -> bool:
-    """Whether the first invoice may be, though a later one is the latest."""
-    if subscription.status in _OWING or latest.status == "open" or latest.billing_reason != _RENEWAL:
-        return True
-    return latest.created - subscription.start_date <= _LONGEST_S
+def _first_unpaid(invoices: list[stripe.Invoice]) -> stripe.Invoice | None:
+    """Of all invoices of a subscription, the oldest first."""
+    asking = [one for one in invoices if one.total > 0 and (one.status in _ASKING or _is_unpaid(one))]
+    if not asking or not _is_unpaid(asking[0]):
+        return None
+    first, later = asking[0], invoices[invoices.index(asking[0]) + 1 :]
+    is_owed = first.status == "open"
+    if any(_pays_on(one) and (one.billing_reason == _RENEWAL or not is_owed) for one in later):
+        return None
+    return first
+
+
+def _is_unpaid(invoice: stripe.Invoice) -> bool:
+    """Whether an invoice that may be the first is to be paid still, or was given up."""
+    if invoice.total <= 0 or invoice.status in {"draft", "paid"}:
+        return False
+    return invoice.status == "open" or invoice.billing_reason == AT_BEGINNING
+
+
+def _pays_on(invoice: stripe.Invoice) -> bool:
+    """Whether money came for it, or it asked for none. What a credit paid for was perhaps never paid for before."""
+    return invoice.status == "paid" and (invoice.amount_paid > 0 or invoice.total == 0)

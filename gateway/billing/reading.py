@@ -86,7 +86,7 @@ def read_subscription(
         items: All of them.
         tariffs: Of those that are metered, by their ids.
         schedule: What is planned.
-        first_unpaid: Its first invoice, if that is open: see `gateway.billing.first_payments`.
+        first_unpaid: Its first invoice, if that is not paid: see `gateway.billing.first_payments`.
     """
     return SubscriptionFacts(
         subscription_id=subscription.id,
@@ -106,7 +106,7 @@ def read_subscription(
         given_up=_gives_up(subscription.metadata, {item.id for item in items}),
         planned_before=_label(subscription.metadata, METADATA_PLANNED),
         payment_url=_payment_url(subscription, first_unpaid),
-        first_payment_open=first_unpaid is not None,
+        first_payment_missing=first_unpaid is not None,
         ran_unpaid=first_unpaid is not None and first_unpaid.billing_reason != AT_BEGINNING,
     )
 
@@ -162,7 +162,10 @@ def read_dispute(dispute: stripe.Dispute) -> DisputeFacts:
 
 
 def _payment_url(subscription: stripe.Subscription, first_unpaid: stripe.Invoice | None) -> str | None:
-    owed = first_unpaid or subscription.latest_invoice
+    """Of one that is void there is nothing left to pay; one that was written off can be paid all the same."""
+    if first_unpaid is not None:
+        return None if first_unpaid.status == "void" else first_unpaid.hosted_invoice_url
+    owed = subscription.latest_invoice
     return owed.hosted_invoice_url if isinstance(owed, stripe.Invoice) and owed.status == "open" else None
 
 

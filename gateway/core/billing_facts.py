@@ -123,9 +123,10 @@ class SubscriptionFacts:
     planned_before: str = ""
     """What was planned until a change took its place that is not made yet, in the words of `gateway.sync.restoring`."""
     payment_url: str | None = None
-    """Where what is owed can be paid: the page of the first invoice if that is open, else of the latest one."""
-    first_payment_open: bool = False
-    """The first invoice above 0 waits for a payment that takes days, or failed: nothing is changed meanwhile."""
+    """Where what is owed can be paid: the page of the first invoice if that is not paid, else of the latest one."""
+    first_payment_missing: bool = False
+    """The first invoice above 0 waits for a payment that takes days, or failed, or was given up: nothing is changed
+    meanwhile."""
     ran_unpaid: bool = False
     """It ran for nothing before that invoice, on a trial: Stripe's status says what it is now. Else it runs ahead."""
 

@@ -3,7 +3,7 @@
 | flag | while |
 |---|---|
 | `disputed` | a payment of the customer is disputed; since Stripe opened the oldest dispute |
-| `first_payment_pending` | Stripe says it runs, and the invoice it began with is open: a debit takes days, or failed |
+| `first_payment_pending` | Stripe says it runs, and the invoice it began with is not paid: open, or given up since |
 | `pause_collection`, `pause_collection_void` | invoices are not collected; `void` means that the service is off too |
 | `pending_update` | a change waits for its payment; the old plan is in force |
 
@@ -50,7 +50,7 @@ def _running_flags(facts: SubscriptionFacts) -> list[str]:
     if facts.status in ENDED_STATUSES:
         return []
     flags = []
-    if facts.first_payment_open and not facts.ran_unpaid:
+    if facts.first_payment_missing and not facts.ran_unpaid:
         flags.append(FIRST_PAYMENT_PENDING)
     if facts.paused_collection is not None:
         flags.append(PAUSE_COLLECTION_VOID if facts.paused_collection == "void" else PAUSE_COLLECTION)

@@ -10,7 +10,7 @@ _BECAUSE = {
     "paused": "This subscription is paused: its trial ended without a payment method.",
     "incomplete": "The first payment for this subscription is not completed.",
     "disputed": "A payment of this account is disputed with its bank.",
-    "first_payment_pending": "The first payment for this subscription has not arrived yet.",
+    "first_payment_pending": "The first payment for this subscription has not arrived.",
     "pause_collection": "Payments for this subscription are paused.",
     "pause_collection_void": "Payments for this subscription are paused.",
     "pending_update": "A change of plan waits for its payment; until then the old plan stays.",

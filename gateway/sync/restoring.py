@@ -61,7 +61,7 @@ def planned_words(facts: SubscriptionFacts, policy: Policy, own: Subscription) -
 
 def is_lost(facts: SubscriptionFacts) -> bool:
     """Whether something was planned, and what took its place neither waits nor was made by us in one piece."""
-    is_running = facts.status in GOOD_STATUSES and not facts.first_payment_open
+    is_running = facts.status in GOOD_STATUSES and not facts.first_payment_missing
     return bool(facts.planned_before) and is_running and not facts.has_pending_update
 
 

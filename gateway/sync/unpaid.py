@@ -26,9 +26,14 @@ def refuse_unpaid(current: Candidate | None) -> None:
     """A change is invoiced by itself, and would be taken for the payment that has not come.
 
     Raises:
-        PaymentRequired: The first payment is open.
+        PaymentRequired: The first payment is open, or was given up.
     """
-    if current is not None and current.facts.first_payment_open:
+    if current is not None and current.facts.first_payment_missing and current.facts.payment_url is None:
+        raise PaymentRequired(
+            "The first payment for this subscription never came, and its invoice was given up. What was bought is had "
+            "with the next invoice that is paid; or cancel it in the billing portal and subscribe anew."
+        )
+    if current is not None and current.facts.first_payment_missing:
         raise PaymentRequired(
             "The first payment for this subscription has not arrived yet. Wait for it, or pay in the billing portal; "
             "then change the plan.",

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.slow
 DAY = 86_400
 ARRIVES_LATER = "000123456789"
 FAILS_LATER = "4000000000000341"
+NEVER_ARRIVES = "000111111113"
 
 
 async def tier(shop: Any, customer_id: str) -> str | None:
@@ -140,6 +141,9 @@ async def test_a_change_within_a_trial_that_waits_for_its_payment_leaves_the_tri
     )
     await shop.settle()
     assert (await flags(shop, customer_id), await tier(shop, customer_id)) == (["pending_update"], "pro")
+    row = await shop.ledger.find_customer(customer_id)
+    (facts,) = (await shop.billing.facts.fetch_subscriptions(row.stripe_customer_id)).subscriptions
+    assert not facts.first_payment_missing
 
 
 async def test_a_first_payment_that_never_came_is_owed_in_later_periods_too(shop: Any) -> None:
@@ -160,4 +164,94 @@ async def test_a_renewal_that_takes_days_is_no_first_payment(shop: Any) -> None:
     row = await shop.ledger.find_customer(customer_id)
     found = await shop.sandbox.stripe.v1.invoices.list_async({"customer": row.stripe_customer_id})
     assert [one.status for one in found.data] == ["open", "paid"]
+    assert (await flags(shop, customer_id), await tier(shop, customer_id)) == ([], "pro")
+
+
+async def fail_first(shop: Any, plan_id: str = "enterprise-monthly") -> tuple[str, Any]:
+    """A customer whose bank refused the first debit, and its subscription with the invoice of that."""
+    customer_id = await shop.buyer(plan_id, NEVER_ARRIVES)
+    await shop.sandbox.control("clock/advance", seconds=4 * DAY + 60)
+    await shop.settle()
+    return customer_id, await subscription_of(shop, customer_id)
+
+
+async def subscription_of(shop: Any, customer_id: str) -> Any:
+    recorded = await shop.load(customer_id)
+    expand = {"expand": ["latest_invoice"]}
+    return await shop.sandbox.stripe.v1.subscriptions.retrieve_async(recorded.subscription_id, expand)
+
+
+async def give_up(shop: Any, invoice_id: str, way: str) -> None:
+    invoices = shop.sandbox.stripe.v1.invoices
+    await (invoices.void_invoice_async if way == "void" else invoices.mark_uncollectible_async)(invoice_id)
+    await shop.settle()
+
+
+@pytest.mark.parametrize("way", ["void", "uncollectible"])
+async def test_a_first_payment_that_was_given_up_buys_nothing_though_stripe_calls_it_active(
+    shop: Any, way: str
+) -> None:
+    customer_id, subscription = await fail_first(shop)
+    await give_up(shop, subscription.latest_invoice.id, way)
+    after = await subscription_of(shop, customer_id)
+    assert (after.status, after.latest_invoice.status, after.latest_invoice.amount_paid) == ("active", way, 0)
+    assert (await flags(shop, customer_id), await tier(shop, customer_id)) == (["first_payment_pending"], "free")
+    with pytest.raises(PaymentRequired) as refused:
+        await PlanChanges(sync=shop.sync, clock=shop.sandbox.clock).preview(customer_id, "pro-monthly")
+    can_be_paid = way == "uncollectible"
+    assert (refused.value.payment_url is not None) == can_be_paid
+    assert ("given up" in str(refused.value)) != can_be_paid
+
+
+async def test_a_first_invoice_that_was_written_off_and_is_paid_later_buys_what_it_is_for(shop: Any) -> None:
+    customer_id, subscription = await fail_first(shop)
+    await give_up(shop, subscription.latest_invoice.id, "uncollectible")
+    await shop.sandbox.stripe.v1.invoices.pay_async(subscription.latest_invoice.id, {"paid_out_of_band": True})
+    await shop.settle()
+    assert (await flags(shop, customer_id), await tier(shop, customer_id)) == ([], "enterprise")
+
+
+@pytest.mark.parametrize("way", ["void", "uncollectible"])
+async def test_a_first_payment_that_was_given_up_is_made_up_for_by_the_next_renewal(shop: Any, way: str) -> None:
+    customer_id, subscription = await fail_first(shop)
+    await give_up(shop, subscription.latest_invoice.id, way)
+    v1 = shop.sandbox.stripe.v1
+    card = await v1.payment_methods.attach_async("pm_card_visa", {"customer": subscription.customer})
+    await v1.subscriptions.update_async(subscription.id, {"default_payment_method": card.id})
+    renews_at = (await shop.load(customer_id)).period_ends_at
+    await shop.sandbox.control("clock/advance", until=renews_at + 60)
+    await shop.settle()
+    assert (await subscription_of(shop, customer_id)).latest_invoice.status == "draft"
+    assert await tier(shop, customer_id) == "free", "its invoice is a draft: nothing is paid yet"
+    await shop.sandbox.control("clock/advance", until=renews_at + 2 * 3600)
+    await shop.settle()
+    assert (await flags(shop, customer_id), await tier(shop, customer_id)) == ([], "enterprise")
+    await shop.sandbox.control("clock/advance", until=(await shop.load(customer_id)).period_ends_at + 60)
+    await shop.settle()
+    assert (await subscription_of(shop, customer_id)).latest_invoice.status == "draft"
+    assert (await flags(shop, customer_id), await tier(shop, customer_id)) == ([], "enterprise")
+
+
+async def test_a_credit_for_what_was_never_paid_pays_for_no_renewal(shop: Any) -> None:
+    customer_id, subscription = await fail_first(shop)
+    await give_up(shop, subscription.latest_invoice.id, "void")
+    v1 = shop.sandbox.stripe.v1
+    items = [{"id": subscription["items"].data[0].id, "price": "price_pro_monthly"}]
+    await v1.subscriptions.update_async(subscription.id, {"items": items, "proration_behavior": "create_prorations"})
+    await shop.sandbox.control("clock/advance", seconds=70 * DAY)
+    await shop.settle()
+    found = await v1.invoices.list_async({"subscription": subscription.id})
+    assert [(one.status, one.amount_paid) for one in found.data] == [("paid", 0), ("paid", 0), ("void", 0)]
+    assert (await flags(shop, customer_id), await tier(shop, customer_id)) == (["first_payment_pending"], "free")
+
+
+@pytest.mark.parametrize("way", ["void", "uncollectible"])
+async def test_whoever_paid_once_keeps_the_tier_when_a_renewal_is_given_up(shop: Any, way: str) -> None:
+    customer_id = await shop.buyer("pro-monthly", FAILS_LATER)
+    await shop.sandbox.control("clock/advance", until=(await shop.load(customer_id)).period_ends_at + 2 * 3600)
+    await shop.settle()
+    due = await subscription_of(shop, customer_id)
+    assert due.status == "past_due"
+    await give_up(shop, due.latest_invoice.id, way)
+    assert (await subscription_of(shop, customer_id)).status == "active"
     assert (await flags(shop, customer_id), await tier(shop, customer_id)) == ([], "pro")

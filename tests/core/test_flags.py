@@ -13,7 +13,7 @@ from tests.core.test_projection import DAY, NOW, customer, recorded, subscriptio
 @pytest.mark.parametrize(
     ("facts", "flag"),
     [
-        (subscription(first_payment_open=True), "first_payment_pending"),
+        (subscription(first_payment_missing=True), "first_payment_pending"),
         (subscription(paused_collection="void"), "pause_collection_void"),
         (subscription(paused_collection="keep_as_draft"), "pause_collection"),
         (subscription(paused_collection="a word nobody coined"), "pause_collection"),

@@ -450,7 +450,7 @@ def subscriptions(draw: st.DrawFn) -> SubscriptionFacts:
         cancel_at_period_end=draw(st.booleans()),
         paused_collection=draw(st.sampled_from([None, "void", "keep_as_draft"])),
         has_pending_update=draw(st.booleans()),
-        first_payment_open=draw(st.booleans()),
+        first_payment_missing=draw(st.booleans()),
     )
 
 

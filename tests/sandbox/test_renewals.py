@@ -180,3 +180,30 @@ async def test_a_paused_collection_voids_the_invoice_and_keeps_the_status(sandbo
     await sandbox.advance_to(_period_end(subscription) + HOUR_S + 1)
     after = await sandbox.v1.subscriptions.retrieve_async(subscription.id, {"expand": ["latest_invoice"]})
     assert (after.status, after.latest_invoice.status) == ("active", "void")
+
+
+@pytest.mark.parametrize("way", ["void", "uncollectible"])
+async def test_a_latest_invoice_that_is_given_up_makes_the_subscription_active_again(sandbox: Any, way: str) -> None:
+    due = await _fail_renewal(sandbox)
+    await _give_up(sandbox, due.latest_invoice, way)
+    assert (await sandbox.subscription(due.id)).status == "active"
+
+
+async def test_behind_an_invoice_that_is_void_the_one_before_it_counts(sandbox: Any) -> None:
+    await sandbox.control("rules", final_action="leave")
+    due = await _fail_renewal(sandbox)
+    await sandbox.advance(62 * DAY_S)
+    later = await sandbox.subscription(due.id)
+    found = await sandbox.v1.invoices.list_async({"subscription": due.id})
+    assert [one.status for one in found.data] == ["open", "open", "open", "paid"]
+    await _give_up(sandbox, found.data[2].id, "uncollectible")
+    assert (await sandbox.subscription(due.id)).status == "past_due", "it is not the latest"
+    await _give_up(sandbox, later.latest_invoice, "void")
+    assert (await sandbox.subscription(due.id)).status == "past_due", "the one before is open"
+    await _give_up(sandbox, found.data[1].id, "void")
+    assert (await sandbox.subscription(due.id)).status == "active", "one that is uncollectible counts as paid"
+
+
+async def _give_up(sandbox: Any, invoice_id: str, way: str) -> None:
+    invoices = sandbox.v1.invoices
+    await (invoices.void_invoice_async if way == "void" else invoices.mark_uncollectible_async)(invoice_id)

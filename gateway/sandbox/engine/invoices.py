@@ -8,7 +8,7 @@ from gateway.sandbox.cards import CardRefused
 from gateway.sandbox.engine.charges import add_charge
 from gateway.sandbox.engine.discounts import with_discounts
 from gateway.sandbox.engine.saving import add_invoice, change_customer, change_invoice, change_subscription
-from gateway.sandbox.engine.standing import after_failure, after_payment, after_promise, after_void
+from gateway.sandbox.engine.standing import after_failure, after_payment, after_promise, after_void, after_write_off
 from gateway.sandbox.engine.usage import measured_again
 from gateway.sandbox.records import Invoice, InvoiceLine, PaymentMethod, Subscription
 from gateway.sandbox.rules import DAY_S
@@ -183,6 +183,7 @@ def mark_uncollectible(world: World, invoice_id: str) -> Invoice:
         invoice, status="uncollectible", uncollectible_at=world.now, next_attempt_at=None, auto_advance=False
     )
     change_invoice(world, written_off, "invoice.marked_uncollectible")
+    after_write_off(world, written_off)
     return written_off
 
 

@@ -31,6 +31,7 @@ def after_promise(world: World, invoice: Invoice) -> None:
 
 def after_void(world: World, invoice: Invoice) -> None:
     """An update that waited for this invoice is given up with it."""
+    after_write_off(world, invoice)
     subscription = world.tables.subscriptions.get(invoice.subscription_id)
     pending = None if subscription is None else subscription.pending_update
     if subscription is None or pending is None or pending.invoice_id != invoice.id:
@@ -38,6 +39,21 @@ def after_void(world: World, invoice: Invoice) -> None:
     without = replace(subscription, pending_update=None)
     change_subscription(world, without)
     emit(world, "customer.subscription.pending_update_expired", subscription_shape(world, without))
+
+
+def after_write_off(world: World, invoice: Invoice) -> None:
+    """The status follows the latest invoice that is not void, and one that is uncollectible counts as paid.
+
+    Where none is left, nothing is due. Source: https://docs.stripe.com/billing/subscriptions/overview; that page
+    does not say what becomes of a subscription whose only invoice is void.
+    """
+    subscription = world.tables.subscriptions.get(invoice.subscription_id)
+    if subscription is None or subscription.status not in {"past_due", "unpaid"}:
+        return
+    invoices = [one for one in world.tables.invoices.values() if one.subscription_id == subscription.id]
+    statuses = [one.status for one in invoices if one.status != "void"]
+    if not statuses or statuses[-1] in {"paid", "uncollectible"}:
+        change_subscription(world, replace(subscription, status="active", past_due_since=None))
 
 
 def with_waiting_labels(subscription: Subscription, labels: Labels | None) -> Subscription:
