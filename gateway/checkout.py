@@ -23,7 +23,7 @@ import structlog
 
 from gateway.billing import Billing, Buyer, CheckoutLink, PortalFlowName
 from gateway.clock import Clock
-from gateway.core.errors import AccountSuspended, BillingRefused, Denied
+from gateway.core.errors import BillingRefused, Denied
 from gateway.core.keys import KeyCodec
 from gateway.core.policy import Plan, Policy
 from gateway.core.purchase import NO_EXTRAS, Extras, Purchase, check_purchase
@@ -31,7 +31,16 @@ from gateway.core.user_id import check_name, check_user_id
 from gateway.ledger import CustomerRow, CustomerUnknown, Ledger, UserExists
 from gateway.provisioning import Provisioning
 from gateway.signups import Signups
-from gateway.sync import NoSubscription, Sync, SyncOutcome, UnknownPlan, find_or_make, no_plan_words, portal_flow
+from gateway.sync import (
+    NoSubscription,
+    Sync,
+    SyncOutcome,
+    UnknownPlan,
+    find_or_make,
+    no_plan_words,
+    portal_flow,
+    refuse_suspended,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -228,8 +237,7 @@ class Checkouts:
         row = await self._ledger.find_customer(customer_id)
         if row is None:
             raise CustomerUnknown(customer_id)
-        if row.blocked:
-            raise AccountSuspended("This account is suspended. Contact the provider of this API.")
+        await refuse_suspended(self._sync, customer_id)
         await self._sync.account.check()
         if row.stripe_customer_id is not None:
             await self._refuse_second(row.customer_id)

@@ -36,6 +36,7 @@ from gateway.sync.extras import ExtrasOrder
 from gateway.sync.portal_flows import portal_flow
 from gateway.sync.receiving import Received, accepts, receive_event
 from gateway.sync.reconciling import Reconciler, ReconciliationBusy, Schedule
+from gateway.sync.refusing_more import refuse_suspended
 from gateway.sync.reporting import MAX_PER_SECOND, Pace, SyncReport
 from gateway.sync.turns import ChangeInProgress, TooManyBillingRequests, Turns
 from gateway.sync.worker import EventWorker, WorkerOptions
@@ -82,4 +83,5 @@ __all__ = [
     "no_plan_words",
     "portal_flow",
     "receive_event",
+    "refuse_suspended",
 ]

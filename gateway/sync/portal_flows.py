@@ -60,7 +60,7 @@ async def portal_flow(
     if name == "subscription_cancel":
         return PortalFlow(name=name, done_url=done_url, subscription_id=subscription_id)
     refuse_unpaid(current)
-    await refuse_more(sync.ledger, customer_id, current)
+    await refuse_more(sync, customer_id, current)
     if status not in GOOD_STATUSES:
         raise PaymentRequired(
             "A payment is due on the subscription; pay it before changing the plan.",

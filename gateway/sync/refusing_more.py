@@ -2,28 +2,47 @@
 
 Policy may keep the tier of a customer whose collection the seller has paused, but it is no invitation: what is bought
 in the pause is on invoices that are void, uncollectible or drafts, for as long as it lasts
-(https://docs.stripe.com/billing/subscriptions/pause-payment). And whoever is blocked could not use what it pays for.
+(https://docs.stripe.com/billing/subscriptions/pause-payment). And whoever is suspended, blocked or for a dispute that
+policy refuses, could not use what it pays for.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from gateway.core.access import decide_access
 from gateway.core.errors import AccountSuspended
 from gateway.core.projection import Candidate
-from gateway.ledger import Ledger
 from gateway.sync.change_values import CollectionPaused
 
+if TYPE_CHECKING:
+    from gateway.sync.customers import Sync
 
-async def refuse_more(ledger: Ledger, customer_id: str, current: Candidate) -> None:
+
+async def refuse_suspended(sync: Sync, customer_id: str) -> None:
+    """Called before anything is sold.
+
+    Raises:
+        AccountSuspended: The customer's calls are refused for it now.
+        LedgerUnavailable: It is not known who it is.
+    """
+    account = await sync.ledger.load_account(customer_id)
+    if account is None:
+        return
+    access = decide_access(account, sync.policy, sync.clock.now())
+    if access.refusal == AccountSuspended.code:
+        raise AccountSuspended("This account is suspended. Contact the provider of this API.")
+
+
+async def refuse_more(sync: Sync, customer_id: str, current: Candidate) -> None:
     """Called for whatever takes more than there is.
 
     Raises:
-        AccountSuspended: The customer is blocked.
+        AccountSuspended: The customer's calls are refused for it now.
         CollectionPaused: Nobody collects what it would cost.
         LedgerUnavailable: It is not known who it is.
     """
-    row = await ledger.find_customer(customer_id)
-    if row is not None and row.blocked:
-        raise AccountSuspended("This account is suspended. Contact the provider of this API.")
+    await refuse_suspended(sync, customer_id)
     if current.facts.paused_collection is not None:
         raise CollectionPaused(
             "Payments for this subscription are paused, and nothing more is sold meanwhile. Ask the provider of this "

@@ -60,7 +60,7 @@ async def wish_for(
     direction = beside.direction if way == "same" or beside.direction == "downgrade" else way
     when = time_of(policy, direction, when)
     if beside.adds_more or "upgrade" in {way, direction}:
-        await refuse_more(sync.ledger, customer_id, current)
+        await refuse_more(sync, customer_id, current)
     wanted = await overage_beside(changes.sales, policy, plan, price, current)
     carried = {one.price_id for one in current.facts.items if one.is_metered}
     adds = (

@@ -1,4 +1,4 @@
-"""Who is sold nothing more: while collection is paused, and while blocked. Less can be had all the same."""
+"""Who is sold nothing more: while collection is paused, and while suspended. Less can be had all the same."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from typing import Any
 
 import pytest
 
+from gateway.core.access import DISPUTED
 from gateway.core.errors import AccountSuspended
 from gateway.core.offer import AddOn, SeatRange
+from gateway.core.policy import Standing
 from gateway.core.switching import SwitchTerms
 from gateway.sync import CollectionPaused, ExtrasOrder, PlanChanges, portal_flow
+from tests.billing.test_second_subscription import checkouts_of
 
 pytestmark = pytest.mark.slow
 
+REFUSED = Standing(keep_s=0, then=None, refusal="account-suspended")
 EXTRA = AddOn(name="extra", title="Extra", price_id=None, lookup_key="nothing_more_extra", features=frozenset())
 
 
@@ -36,6 +40,15 @@ async def pause(shop: Any, customer_id: str, behavior: str) -> None:
 async def block(shop: Any, customer_id: str) -> None:
     now = int(shop.sandbox.clock.now())
     await shop.ledger.set_blocked(customer_id, blocked=True, now=now, actor="seller", because="abuse", assess=None)
+
+
+async def dispute(shop: Any, customer_id: str, rule: Standing) -> None:
+    """A payment is disputed, and policy says what that does."""
+    held = shop.sync._policy
+    held.current = replace(held.current, lifecycle=held.current.lifecycle | {DISPUTED: rule})
+    row = await shop.ledger.find_customer(customer_id)
+    await shop.sandbox.control("disputes", customer=row.stripe_customer_id)
+    await shop.settle()
 
 
 async def buyer_of_two_seats(shop: Any) -> str:
@@ -75,11 +88,43 @@ async def test_a_blocked_customer_can_buy_nothing_more(shop: Any) -> None:
     await refuse_all_that_is_more(shop, customer_id, AccountSuspended)
 
 
-@pytest.mark.parametrize("why", ["blocked", "paused"])
+async def test_whoever_is_refused_for_a_dispute_can_buy_nothing_more(shop: Any) -> None:
+    customer_id = await buyer_of_two_seats(shop)
+    await dispute(shop, customer_id, REFUSED)
+    await refuse_all_that_is_more(shop, customer_id, AccountSuspended)
+
+
+async def test_whoever_is_refused_for_a_dispute_is_sold_no_other_subscription(shop: Any) -> None:
+    customer_id = await shop.buyer("pro-monthly")
+    await dispute(shop, customer_id, REFUSED)
+    await shop.sandbox.stripe.v1.subscriptions.cancel_async((await shop.load(customer_id)).subscription_id)
+    await shop.settle()
+    with pytest.raises(AccountSuspended):
+        await checkouts_of(shop).for_customer(customer_id, "pro-monthly")
+
+
+async def test_a_dispute_that_refuses_nobody_yet_keeps_nobody_from_buying(shop: Any) -> None:
+    customer_id = await shop.buyer("pro-monthly")
+    await dispute(shop, customer_id, replace(REFUSED, keep_s=3 * 86_400))
+    changed = await changes_of(shop).apply(customer_id, "enterprise-monthly", actor="customer")
+    assert changed.plan_id == "enterprise-monthly"
+
+
+async def test_whoever_is_refused_for_a_dispute_can_mend_the_card_and_cancel(shop: Any) -> None:
+    customer_id = await shop.buyer("pro-monthly")
+    await dispute(shop, customer_id, REFUSED)
+    for flow in (None, "payment_method_update", "subscription_cancel"):
+        assert await checkouts_of(shop).open_portal(customer_id, flow)
+
+
+@pytest.mark.parametrize("why", ["blocked", "paused", "disputed"])
 async def test_less_can_be_had_and_planned(shop: Any, why: str) -> None:
     customer_id = await shop.buyer("enterprise-monthly")
     changes = changes_of(shop)
-    await (block(shop, customer_id) if why == "blocked" else pause(shop, customer_id, "void"))
+    if why == "disputed":
+        await dispute(shop, customer_id, REFUSED)
+    else:
+        await (block(shop, customer_id) if why == "blocked" else pause(shop, customer_id, "void"))
     planned = await changes.apply(customer_id, "pro-monthly", actor="customer")
     assert planned.when == "period-end"
     await changes.apply(customer_id, "enterprise-monthly", actor="customer")

@@ -36,6 +36,13 @@ MUTANTS = (
         ("tests/billing/test_nothing_more.py",),
     ),
     Mutant(
+        "whoever is suspended for a dispute is sold more",
+        "gateway/sync/refusing_more.py",
+        "    if access.refusal == AccountSuspended.code:",
+        "    if account.blocked:",
+        ("tests/billing/test_nothing_more.py",),
+    ),
+    Mutant(
         "another add-on is sold while collection is paused, if something else is given up with it",
         _WISHING,
         'if beside.adds_more or "upgrade" in {way, direction}:',
