@@ -8,6 +8,7 @@ can be read, then what else is true of the subscription (its flags), then whethe
 granted by hand (`core.tier_grant`).
 A flag lowers what the status grants and never raises it; a granted tier only raises it.
 Seats and add-ons widen the tier of a plan that is in force, or one granted above it (`core.bought`), and give none.
+A plan of which there are no seats is not bought, whatever the status.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 from gateway.core.bought import tier_as_bought
 from gateway.core.plan_change import tier_after_changes
-from gateway.core.standing_words import kept_words, lapsed_words
+from gateway.core.standing_words import NOTHING_BOUGHT, kept_words, lapsed_words
 from gateway.core.tier_grant import raised
 
 if TYPE_CHECKING:
@@ -157,6 +158,8 @@ def _by_subscription(account: Account, policy: Policy, now: float) -> Access:
 
 
 def _by_status(account: Account, subscription: Subscription, policy: Policy, now: float) -> Access:
+    if subscription.seats < 1:
+        return replace(_fall_back(policy, NO_SUBSCRIPTION), warning=NOTHING_BOUGHT)
     if subscription.status not in _READABLE:
         return _unreadable(subscription, policy, now, until=None)
     until = _kept_until(policy.lifecycle[subscription.status], _status_since(subscription))

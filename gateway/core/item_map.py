@@ -3,6 +3,7 @@
 Laws:
   A price of an add-on is one, whatever its product says: it never makes a tier.
   Of several items that plans sell, the one of the highest tier is the plan; its quantity is the seats.
+  One of which there are none is the plan only where there is no other: nobody pays for it.
   Numbers are Stripe's, also where policy sells others: they were paid for.
   While the plan cannot be read, the seats that were read last count.
   A price that was read as an add-on stays it after Stripe has moved the lookup key to a successor.
@@ -98,7 +99,7 @@ def _base_item(
 ) -> tuple[ItemFacts | None, Plan | None]:
     mapped = [(item, plan) for item in items if (plan := plan_of_item(item, policy, own)) is not None]
     if mapped:
-        return max(mapped, key=lambda pair: (policy.tiers[pair[1].tier].rank, *_last(pair[0])))
+        return max(mapped, key=lambda pair: (pair[0].quantity > 0, policy.tiers[pair[1].tier].rank, *_last(pair[0])))
     return max(items, key=_last, default=None), None
 
 

@@ -16,6 +16,7 @@ _BECAUSE = {
     "pending_update": "A change of plan waits for its payment; until then the old plan stays.",
 }
 """Statuses that are not here ended on purpose and are not repeated on every response."""
+NOTHING_BOUGHT = "This subscription has a quantity of 0: nothing is bought with it."
 _ENDS = "Access at this level ends at"
 _TOLD_WHILE_KEPT = frozenset({"disputed", "first_payment_pending", "pending_update"})
 _HELPED_BY_PAYING = frozenset({"past_due", "unpaid", "incomplete", "paused"})

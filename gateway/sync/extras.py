@@ -53,7 +53,7 @@ def extras_change(policy: Policy, plan: Plan, current: Candidate, order: ExtrasO
     """
     quantity = 1 if current.item is None else current.item.quantity
     seats = keepable = quantity
-    if plan != current.plan:
+    if plan != current.plan and quantity:  # of none there is nothing to keep
         keepable = nearest_seats(plan, quantity)
     if order.seats is not None or plan != current.plan:
         seats = _seats(policy, plan, quantity, order.seats)

@@ -227,3 +227,11 @@ def test_what_stripe_entitles_to_counts_beside_the_plans_tier_and_only_there() -
     kept = decide_access(overdue, policy, NOW).tier
     assert kept is not None
     assert kept.features == {"exports"}
+
+
+@pytest.mark.parametrize("status", KNOWN_STATUSES)
+def test_whoever_bought_none_of_a_plan_gets_nothing_for_it(status: str) -> None:
+    bought = decide_access(account(status, seats=0), POLICY, NOW)
+    assert (bought.tier, bought.standing, bought.plan_id) == (POLICY.tiers["free"], "lapsed", None)
+    assert "quantity of 0" in (bought.warning or "")
+    assert decide_access(account(status, seats=0), PAID_ONLY, NOW).refusal == "subscription-required"

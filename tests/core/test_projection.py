@@ -409,6 +409,24 @@ def test_none_of_an_add_on_is_none() -> None:
     assert codes(facts) == []
 
 
+def test_none_of_a_plan_is_not_bought_and_grants_nothing() -> None:
+    facts = customer(subscription("active", item(quantity=0)))
+    record = recorded(facts)
+    assert (record.plan_id, record.seats, granted(record)) == ("pro-monthly", 0, "free")
+    assert codes(facts) == ["nothing-bought"]
+
+
+def test_none_of_a_higher_plan_hides_no_plan_that_is_bought() -> None:
+    none = item("enterprise_monthly", item_id="si_2", quantity=0, period_ends_at=NOW + 300 * DAY)
+    record = recorded(customer(subscription("active", none, item())))
+    assert (record.plan_id, record.seats, granted(record)) == ("pro-monthly", 1, "pro")
+
+
+def test_a_subscription_to_none_of_a_plan_hides_no_other_one() -> None:
+    none = subscription("active", item("enterprise_monthly", quantity=0), subscription_id="sub_2")
+    assert granted(recorded(customer(none, subscription("active")))) == "pro"
+
+
 def test_an_add_on_is_never_a_tier_whatever_its_product_says() -> None:
     facts = customer(subscription("active", item("pack", product_tier="enterprise")))
     record = recorded(facts)
