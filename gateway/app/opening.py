@@ -137,6 +137,7 @@ async def open_runtime(settings: Settings, *, proxies: bool = True) -> AsyncIter
             publish=publisher.publish_soon,
             clock=clock,
             settle=settlement.settle_one,
+            channels=[channel.name for channel in channels],
         )
         await _repair_first(cache)
         may_trust_cache = False  # a cache that comes later may have been away, or be one that was

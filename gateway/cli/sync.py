@@ -205,7 +205,7 @@ def _shown(value: Any) -> str:
 def _print_report(report: SyncReport) -> None:
     click.echo(
         f"{report.checked} customers checked, {report.changed} changed, {report.failed} failed; "
-        f"{report.unbound} have nothing to do with Stripe yet."
+        f"{report.unbound} have nothing to do with Stripe yet, {report.needing_attention} need somebody to act."
     )
     for customer_id in report.planned:
         note(f"  {customer_id}: the change that was planned is planned again")

@@ -46,6 +46,9 @@ EVENTS_DEAD = "billing.events_dead"
 STALE = "billing.stale"
 """Some customer was not read of Stripe for long: reconciliations do not come through. Never renamed."""
 
+NEEDS_ATTENTION = "billing.needs_attention"
+"""Somebody must act about a customer, or it loses its tier or pays twice. Never renamed."""
+
 TEST = "alerts.test"
 """Type of the event that `tiergate alerts test` sends."""
 
@@ -124,10 +127,10 @@ class CreditAlert:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BillingAlert:
-    """Something about the way from Stripe to access that somebody should look at; of no customer in particular."""
+    """Something about the way from Stripe to access that somebody should look at."""
 
     kind: str
-    """`DRIFT_REPAIRED`, `CUSTOMERS_MISSING`, `EVENTS_DEAD` or `STALE`."""
+    """`DRIFT_REPAIRED`, `CUSTOMERS_MISSING`, `EVENTS_DEAD`, `STALE` or `NEEDS_ATTENTION`."""
     window_starts_at: int
     """Of one kind, one alert is told for each of these."""
     data: tuple[tuple[str, str | int], ...]
@@ -136,6 +139,9 @@ class BillingAlert:
     at: int
     """When it was seen."""
     customer_id: str = ""
+    """Empty: of no customer in particular."""
+    about: str = ""
+    """What of a customer it is, where more than one thing may be."""
     percent: int = 0
 
     @property
@@ -146,7 +152,8 @@ class BillingAlert:
     @property
     def alert_id(self) -> str:
         """The same for whoever notices the same."""
-        return _alert_id(self.kind, self.window_starts_at)
+        whose = (self.customer_id, self.about) if self.customer_id else ()
+        return _alert_id(self.kind, self.window_starts_at, *whose)
 
 
 def drift_repaired(*, started_at: int, checked: int, drifted: int, at: int) -> BillingAlert:
@@ -189,6 +196,27 @@ def stale(*, oldest_at: int, expected_s: int, at: int) -> BillingAlert:
         window_starts_at=at - at % _DAY_S,
         data=(("oldest_at", oldest_at), ("oldest_s", at - oldest_at), ("expected_s", expected_s)),
         used=at - oldest_at,
+        at=at,
+    )
+
+
+def needs_attention(
+    *, customer_id: str, user_id: str, code: str, detail: str, what_to_do: str, at: int
+) -> BillingAlert:
+    """Something was found about a customer. Told once a day (UTC) for each of its findings."""
+    return BillingAlert(
+        kind=NEEDS_ATTENTION,
+        window_starts_at=at - at % _DAY_S,
+        data=(
+            ("customer_id", customer_id),
+            ("user_id", user_id),
+            ("finding", code),
+            ("detail", detail),
+            ("what_to_do", what_to_do),
+        ),
+        used=1,
+        customer_id=customer_id,
+        about=code,
         at=at,
     )
 

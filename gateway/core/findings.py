@@ -23,9 +23,19 @@ FindingCode: TypeAlias = Literal[
     "no-such-customer",
     "unmapped-item",
     "seats-not-sold",
+    "nothing-bought",
 ]
 NEEDS_ATTENTION: frozenset[FindingCode] = frozenset({"unmapped-price", "unknown-status", "several-subscriptions"})
 """Findings after which somebody must act: a customer has a tier only for a while, or pays twice."""
+
+WHAT_TO_DO: dict[FindingCode, str] = {
+    "unmapped-price": "Map the price in the policy, or name the tier in the metadata of its product. Until then the "
+    "customer has its last tier, for a while.",
+    "unknown-status": "Look at the subscription in Stripe, and update Tiergate: it does not know the status. Until "
+    "then the customer has its last tier, for a while.",
+    "several-subscriptions": "Cancel those in Stripe that are not wanted, and refund what was paid twice.",
+}
+"""Of each finding that needs attention."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +80,10 @@ def _findings_beside(
         return []
     found = []
     sold = plan.seats or SeatRange(least=1, most=1)
-    if not sold.holds(record.seats):
+    if record.seats < 1:
+        detail = f"{record.subscription_id} has a quantity of 0 of {plan.plan_id!r}: it grants nothing"
+        found.append(Finding(code="nothing-bought", detail=detail))
+    elif not sold.holds(record.seats):
         detail = (
             f"{record.subscription_id} has {record.seats} seats of {plan.plan_id!r}, which is sold with {sold.words}"
         )

@@ -13,7 +13,14 @@ from email.message import EmailMessage
 from email.utils import format_datetime
 from typing import Any, Literal
 
-from gateway.core.alerts import CREDITS_REACHED, CUSTOMERS_MISSING, DRIFT_REPAIRED, EVENTS_DEAD, THRESHOLD_REACHED
+from gateway.core.alerts import (
+    CREDITS_REACHED,
+    CUSTOMERS_MISSING,
+    DRIFT_REPAIRED,
+    EVENTS_DEAD,
+    NEEDS_ATTENTION,
+    THRESHOLD_REACHED,
+)
 from gateway.notify.channel import NotTaken
 
 
@@ -84,7 +91,8 @@ class EmailChannel:
 _DRIFT_WORDS = (
     "A reconciliation of {checked:,} customers found {drifted:,} that were not as Stripe has them, and repaired them."
     " Events of Stripe did not come, or were not worked on: see `tiergate doctor`, `tiergate events list`, and"
-    " `tiergate audit list --actor reconciliation` for what was changed."
+    " `tiergate audit list --actor reconciliation` for what was changed. Where somebody must act, that is told"
+    " by itself (`billing.needs_attention`)."
 )
 _MISSING_WORDS = (
     "Of {checked:,} customers, Stripe does not have {held:,} that have access by a subscription. That is more than one"
@@ -100,6 +108,11 @@ _STALE_WORDS = (
     "Some customer was last read of Stripe at {oldest}; a reconciliation reads everybody every {expected_s:,} seconds."
     " What changed at Stripe since, and was not told by an event, has no effect: see `tiergate doctor`, and"
     " `tiergate sync --all`, which says what fails."
+)
+
+_ATTENTION_WORDS = (
+    "{user_id} (customer {customer_id}): {finding}: {detail}. {what_to_do} Then"
+    " `tiergate sync --user-id {user_id}`. This is told once a day until then."
 )
 
 
@@ -144,6 +157,8 @@ def _billing_words(kind: str, data: dict[str, Any]) -> tuple[str, str]:
         )
     if kind == EVENTS_DEAD:
         return f"Tiergate: {data['dead']:,} events of Stripe were given up", _DEAD_WORDS.format(**data)
+    if kind == NEEDS_ATTENTION:
+        return f"Tiergate: {data['user_id']} needs somebody to act: {data['finding']}", _ATTENTION_WORDS.format(**data)
     oldest = _instant_words(data["oldest_at"])
     return "Tiergate: customers were not read of Stripe for long", _STALE_WORDS.format(oldest=oldest, **data)
 

@@ -8,7 +8,7 @@ no older state ever replaces a newer one, and repeating a sync is harmless.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal, Protocol, TypeAlias
 
@@ -28,6 +28,7 @@ from gateway.core.policy import Policy
 from gateway.core.projection import Candidate, choose_running, project
 from gateway.ledger import CustomerRow, CustomerUnknown, Ledger
 from gateway.sync.account import LedgerAccount
+from gateway.sync.attention import Attention
 from gateway.sync.facts import read_facts
 from gateway.sync.given_up import remove_given_up, used_left
 from gateway.sync.restoring import is_lost, is_outdated, is_spent
@@ -96,6 +97,7 @@ class Sync:
         clock: Unix seconds.
         settle: Has the ledger know all that one customer has used, and says whether it does. By default nothing is
             counted elsewhere.
+        channels: Ways on which the seller is told of what was found, as the ledger calls them.
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class Sync:
         publish: Callable[[str], Awaitable[object]],
         clock: Clock,
         settle: Callable[[str], Awaitable[bool]] | None = None,
+        channels: Sequence[str] = (),
     ) -> None:
         self.billing = billing
         self.settle = settle or _nothing_counted
@@ -115,6 +118,8 @@ class Sync:
         """At changing one customer's subscription."""
         self.account = LedgerAccount(ledger=ledger, billing=billing, clock=clock)
         """Whether the key is of the ledger's account: asked before anybody is ended, bound or sold to."""
+        self.attention = Attention(ledger=ledger, channels=channels)
+        """Where what was found is counted and told."""
         self._ledger = ledger
         self._policy = policy
         self._publish = publish
@@ -235,6 +240,7 @@ class Sync:
             log.warning("sync finding", customer_id=row.customer_id, code=finding.code, detail=finding.detail)
         changed = recorded is not None and recorded.after != recorded.before
         await self._carry_to_cache(row.customer_id, is_behind=changed)
+        await self.attention.tell(row, findings, now)
         if recorded is None:
             self.superseded += 1
             return SyncOutcome(result="superseded", subscription=await self._ledger.load_subscription(row.customer_id))

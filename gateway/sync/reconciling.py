@@ -162,6 +162,7 @@ class Reconciler:
             failed=report.failed,
             missing=len(report.missing),
             held=report.held,
+            needing_attention=report.needing_attention,
             stopped_because=report.stopped_because,
         )
         if is_complete and self.channels:

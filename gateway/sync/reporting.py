@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from time import monotonic
 
-from gateway.core.findings import Finding
+from gateway.core.findings import NEEDS_ATTENTION, Finding
 
 MAX_PER_SECOND = 10.0
 """Requests a second while all customers are read: a tenth of what Stripe allows, so that checkouts keep their share."""
@@ -35,6 +35,11 @@ class SyncReport:
     """Last customer that is done; pass it as `after` to go on from here."""
     stopped_because: str | None = None
     """Why it ended early; None: it is complete, or still running."""
+
+    @property
+    def needing_attention(self) -> int:
+        """Customers about whom somebody must act."""
+        return len({customer_id for customer_id, finding in self.findings if finding.code in NEEDS_ATTENTION})
 
 
 class Pace:

@@ -141,6 +141,12 @@ class Metrics:
             "Customers that a reconciliation found not to be as Stripe had them, and repaired.",
             registry=self.registry,
         )
+        self.findings = Counter(
+            "tiergate_sync_findings",
+            "Reads of a customer that came upon something that the seller should know, by what it is.",
+            ["code"],
+            registry=self.registry,
+        )
         self.undelivered = Counter(
             "tiergate_undelivered_events",
             "Events that Stripe could not deliver, found by a sweep and stored.",

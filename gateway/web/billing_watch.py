@@ -23,6 +23,9 @@ async def watch_billing(runtime: Runtime) -> None:
     metrics.undelivered.inc(runtime.events.swept - watch.events_swept)
     metrics.drift.inc(runtime.reconciler.drifted - watch.drift_found)
     watch.events_swept, watch.drift_found = runtime.events.swept, runtime.reconciler.drifted
+    for code, found in runtime.sync.attention.found.items():
+        metrics.findings.labels(code=code).inc(found - watch.findings[code])
+        watch.findings[code] = found
     oldest_at, row = await ledger.oldest_sync(), await ledger.find_reconciliation()
     metrics.oldest_sync_seconds.set(0 if oldest_at is None else max(0, now - oldest_at))
     metrics.reconciled_at.set(0 if row is None else row.finished_at or 0)

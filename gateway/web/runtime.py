@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from gateway.admission import Admission
@@ -46,6 +47,7 @@ class Watch:
     policy_refused: int = 0
     events_swept: int = 0
     drift_found: int = 0
+    findings: Counter[str] = field(default_factory=Counter)
     policy_noted: str = ""
     """Hash of the policy that the audit log is known to have."""
 

@@ -230,7 +230,7 @@ async def test_more_disputes_than_one_deadline_has_time_for_hold_up_no_customer(
 async def test_a_sync_counts_every_request_that_it_sent(
     sync: Sync, account: Any, customer: str, stand_in: StandIn
 ) -> None:
-    of_cycle = {"id": "in_2", "object": "invoice", "billing_reason": "subscription_cycle", "status": "paid"}
+    of_cycle = {"id": "in_2", "object": "invoice", "billing_reason": "subscription_cycle", "status": "draft"}
     account.put(CUS, "active", latest_invoice=of_cycle | {"created": NOW})
 
     async def answer(request: Request) -> Answer:

@@ -4,7 +4,16 @@ import json
 
 import pytest
 
-from gateway.core.alerts import CreditAlert, QuotaAlert, alert_body, drift_repaired, events_dead, stale, trial_body
+from gateway.core.alerts import (
+    CreditAlert,
+    QuotaAlert,
+    alert_body,
+    drift_repaired,
+    events_dead,
+    needs_attention,
+    stale,
+    trial_body,
+)
 from gateway.notify import EmailChannel, NotTaken
 from gateway.notify import MailServer as Place
 from gateway.notify.email import write_message
@@ -156,8 +165,15 @@ async def test_a_name_with_a_line_end_makes_no_header(tmp_path):
             "Tiergate: customers were not read of Stripe for long",
             "everybody every 86,400 seconds",
         ),
+        (
+            needs_attention(
+                customer_id="c1", user_id="ada", code="unmapped-price", detail="no", what_to_do="Map it.", at=2
+            ),
+            "Tiergate: ada needs somebody to act: unmapped-price",
+            "Map it. Then `tiergate sync --user-id ada`",
+        ),
     ],
-    ids=["drift", "dead events", "stale"],
+    ids=["drift", "dead events", "stale", "attention"],
 )
 def test_an_alert_about_billing_says_what_to_look_at(alert, subject, words):
     event = json.loads(alert_body(alert))
