@@ -3,7 +3,7 @@
 The program itself knows nothing of this: its calls of the ledger, the cache and Stripe are wrapped from outside
 (`watching`) before it begins. All that it imports is imported once, and each start is a fork: a process of its own
 all the same, at a tenth of the price. Says its process id on a line, and on another how it ended. A supervisor's
-workers import this module again, and are watched too.
+workers import this module again, and are watched too. With arguments it is that command instead, once.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ def see_to(child: int) -> bool:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:]:
+        main()
     while sys.stdin.buffer.raw.readline():  # type: ignore[union-attr]  # unbuffered: `select` sees what is left
         forked = os.fork()
         if not forked:

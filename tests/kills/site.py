@@ -23,6 +23,21 @@ from tests.kills.watching import FOLDER_VARIABLE, Plan, sign_of
 _ROOT = Path(__file__).parents[2]
 _DAY_S = 86_400
 _PLAIN: dict[str, Any] = {"timeout": 30, "verify": NO_TLS}
+INCLUDED = 4
+"""Calls of a billing period in the plan of a policy that sells overage."""
+OVERAGE = f"""\
+version: 1
+default_tier: free
+tiers:
+  free: {{limits: [1_000 per second burst 1_000, 4 requests per billing period]}}
+  pro:
+    limits: [1_000 per second burst 1_000, {INCLUDED} requests per billing period]
+    overage: {{stripe_meter: calls, price: lookup_key pro_overage, cap: 100 units}}
+plans:
+  pro-monthly: {{tier: pro, price: lookup_key pro_monthly}}
+routes:
+  - match: "* /v1/**"
+"""
 CLAIMS_END_S = 200.0
 """Longer than the claim of a worker that was killed lasts, and than Stripe waits before it delivers again."""
 
@@ -77,6 +92,10 @@ class Site:
         """What the last checkout was answered."""
         self._plans = 0
         self._meter = ""
+        self.kept = ""
+        """A subscriber who lives through all kills."""
+        self.command_died = False
+        """Whether the last that was killed was a command, and the gateway goes on."""
 
     @property
     def ledger_url(self) -> str:
@@ -111,7 +130,8 @@ class Site:
 
     def revive(self) -> None:
         """Start the gateway again, if it was one process; of several, the supervisor does it."""
-        if self.house.workers > 1:
+        if self.house.workers > 1 or self.command_died:
+            self.command_died = False
             return
         assert self.house.await_end() == signal.SIGKILL
         for left in self.folder.glob(sign_of(Path(), "*", "*").name):
@@ -262,6 +282,7 @@ def make_house(directory: Path, *, workers: int, redis_url: str, policy: str | N
         "TIERGATE_REDIS_URL": redis_url,
         "TIERGATE_STRIPE_REQUESTS_PER_S": "1000",
         "TIERGATE_EVENT_SWEEP_INTERVAL_S": "5",
+        "TIERGATE_RECONCILE_INTERVAL_S": "0",  # a command does it, and dies of it
         "TIERGATE_CACHE_DEADLINE_MS": "5000",
         "TIERGATE_DECISION_LOG": "none",
     }

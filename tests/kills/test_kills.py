@@ -18,7 +18,8 @@ import pytest
 
 from gateway.cli.life import find_key
 from tests.journeys.buyers import until
-from tests.kills.site import CLAIMS_END_S, Site
+from tests.kills.by_operators import grant, reconciliation
+from tests.kills.site import CLAIMS_END_S, INCLUDED, OVERAGE, Site
 from tests.kills.truths import check
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -161,7 +162,7 @@ def report(site: Site, arm: Callable[[], None]) -> Callable[[], None]:
     site.meter()
     user_id = site.subscriber()
     key = site.key_of(user_id)
-    for _ in range(_INCLUDED + _BEYOND):
+    for _ in range(INCLUDED + _BEYOND):
         assert site.call(key)
     until(lambda: site.read(_OVER, user_id) == _BEYOND)
 
@@ -217,7 +218,7 @@ def is_recorded(site: Site, user_id: str) -> bool:
 
 
 _CALLS, _WORKERS = 5, 2
-_INCLUDED, _BEYOND = 4, 3
+_BEYOND = 3
 _OVER = (
     "SELECT SUM(used) FROM usage_totals JOIN customers USING (customer_id)"
     " WHERE user_id = ? AND field = 'q:requests:over'"
@@ -232,19 +233,6 @@ _WAITING = (
     " + (SELECT COUNT(*) FROM meter_turns WHERE claimed_until > :now)"
 )
 """Looks, tries and turns of those who were killed that only time brings or ends."""
-_OVERAGE = f"""\
-version: 1
-default_tier: free
-tiers:
-  free: {{limits: [1_000 per second burst 1_000, 4 requests per billing period]}}
-  pro:
-    limits: [1_000 per second burst 1_000, {_INCLUDED} requests per billing period]
-    overage: {{stripe_meter: calls, price: lookup_key pro_overage, cap: 100 units}}
-plans:
-  pro-monthly: {{tier: pro, price: lookup_key pro_monthly}}
-routes:
-  - match: "* /v1/**"
-"""
 WALKS: dict[str, tuple[Walk, int]] = {
     "webhook": (webhook, 1),
     "worker": (worker, 8),
@@ -254,6 +242,8 @@ WALKS: dict[str, tuple[Walk, int]] = {
     "claim": (claim, 8),
     "settlement": (settlement, 4),
     "report": (report, 4),
+    "reconciliation": (reconciliation, 8),
+    "grant": (grant, 3),
 }
 """By the path that is walked: how, and how many steps it has at the very least."""
 
@@ -264,7 +254,7 @@ def test_a_process_that_is_killed_at_any_step_loses_nothing_and_does_nothing_twi
     new_site: Callable[..., Site], path: str, fate: str
 ) -> None:
     walk, fewest = WALKS[path]
-    site = new_site(policy=_OVERAGE if path == "report" else None)
+    site = new_site(policy=OVERAGE if path == "report" else None)
     for number in count():
         make_good = walk(site, lambda number=number: site.plan(path, number, fate))
         until(lambda: site.was_killed or site.is_at_rest(path))

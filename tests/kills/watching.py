@@ -25,10 +25,11 @@ from gateway.billing.transport import Transport
 from gateway.cache import Cache
 from gateway.checkout import Checkouts
 from gateway.claiming import FirstKeys
+from gateway.granting import Granting
 from gateway.ledger.database import Database
 from gateway.reporting import Reporter
 from gateway.settlement import Settlement
-from gateway.sync import EventWorker, PlanChanges
+from gateway.sync import EventWorker, PlanChanges, Reconciler
 
 FOLDER_VARIABLE = "KILLS_FOLDER"
 PATHS: tuple[tuple[str, Any, str], ...] = (
@@ -43,6 +44,8 @@ PATHS: tuple[tuple[str, Any, str], ...] = (
     ("settlement", Settlement, "settle"),
     ("report", Reporter, "_work"),
     ("reports", Reporter, "report_due"),
+    ("reconciliation", Reconciler, "run"),
+    ("grant", Granting, "grant"),
 )
 """What begins where. A step is of the innermost: nobody plans one of `reports`, which only tells of claims, too."""
 _OF_CACHE = ("publish", "read_usages", "charge_address")
