@@ -16,7 +16,7 @@ from gateway.core.allowance import carried_item, find_allowance, find_cap
 from gateway.core.errors import Rejected, TiergateError
 from gateway.core.metered_items import find_metered
 from gateway.core.money import MOST_MONEY, money_text
-from gateway.core.plan_map import MONEYLESS_STATUSES
+from gateway.core.plan_map import MONEYLESS_STATUSES, plan_of_record
 from gateway.ledger import Ledger, SpendCapRow
 from gateway.publishing import Publisher
 
@@ -119,7 +119,7 @@ def _waiting(account: Account, policy: Policy) -> Iterator[CapState]:
     subscription = account.subscription
     if subscription is None or subscription.status in MONEYLESS_STATUSES | {CUSTOMER_DELETED}:
         return
-    plan = policy.find_plan(subscription.plan_id)
+    plan = plan_of_record(subscription, policy)
     for overage in () if plan is None else policy.tiers[plan.tier].overages:
         price = overage.price if plan is None else dict(plan.overage_prices).get(overage.meter, overage.price)
         item = find_metered(subscription.metered, price)

@@ -24,6 +24,7 @@ from gateway.policyfiles import (
     CompiledPolicy,
     PolicyInvalid,
     compile_policy,
+    find_gone_plans,
     find_restarts,
     limit_words,
     read_sources,
@@ -60,7 +61,7 @@ def policy_group() -> None:
 @click.option(
     "--against",
     type=_DIRECTORY,
-    help="The policy directory that DIRECTORY is to follow: says too which counts the edit would start again.",
+    help="The policy directory that DIRECTORY is to follow: says too which counts start again, and which plans go.",
 )
 def check(directory: Path, *, as_json: bool, against: Path | None) -> None:
     """Read every policy file of DIRECTORY; exit 1 if anything is wrong.
@@ -79,7 +80,8 @@ def check(directory: Path, *, as_json: bool, against: Path | None) -> None:
         sys.exit(1)
     policy, cautions = compiled.policy, compiled.cautions
     if before is not None:
-        cautions = (*find_restarts(before, policy, compiled.limit_places), *cautions)
+        gone = find_gone_plans(before, policy, compiled.plan_places)
+        cautions = (*gone, *find_restarts(before, policy, compiled.limit_places), *cautions)
     if as_json:
         told = {"ok": True, "faults": [], "warnings": [asdict(caution) for caution in cautions]}
         counts = {"tiers": len(policy.tiers), "plans": len(policy.plans), "routes": len(policy.routes)}

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 from gateway.core.bought import tier_as_bought
 from gateway.core.plan_change import tier_after_changes
+from gateway.core.plan_map import last_good_plan, plan_of_record
 from gateway.core.standing_words import NOTHING_BOUGHT, kept_words, lapsed_words
 from gateway.core.tier_grant import raised
 
@@ -170,7 +171,7 @@ def _by_status(account: Account, subscription: Subscription, policy: Policy, now
 
 def _keep(account: Account, subscription: Subscription, policy: Policy, now: float, *, until: int | None) -> Access:
     """The status keeps the tier of its plan, for good or until an instant."""
-    plan = policy.find_plan(subscription.plan_id)
+    plan = plan_of_record(subscription, policy)
     if plan is None and subscription.status in ENDED:
         return _fall_back(policy, subscription.status)
     if plan is None:
@@ -191,7 +192,7 @@ def _keep(account: Account, subscription: Subscription, policy: Policy, now: flo
 
 def _unreadable(subscription: Subscription, policy: Policy, now: float, *, until: int | None) -> Access:
     """The last plan that was good, for as long as both its own row and the status allow."""
-    plan = policy.find_plan(subscription.last_good_plan_id)
+    plan = last_good_plan(subscription, policy)
     since = subscription.unreadable_since
     if plan is None or since is None:
         return _fall_back(policy, UNREADABLE)

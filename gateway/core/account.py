@@ -118,6 +118,9 @@ class Subscription:
     add_on_prices: tuple[tuple[str, str], ...] = ()
     """Stripe prices beside the plan's that are not billed by use, and the name of the add-on that each was read as:
     kept as `price_id` is. An empty name: nothing in policy explains it, and a change of the price may."""
+    sold_as: str | None = None
+    """What policy named the price of `plan_id` by when it was read, an id or a lookup key; without a `plan_id`, that of
+    `last_good_plan_id`. A plan that policy calls otherwise since is found by it (`core.plan_map`)."""
     beneath: Subscription | None = None
     """Another one of the customer's that is not over, or grants a tier all the same. It counts where this one's time
     has run out, which no event says (`core.access.in_force`)."""

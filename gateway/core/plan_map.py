@@ -7,6 +7,9 @@
 
 Never by amount or currency. The third line keeps customers on a plan whose lookup key Stripe
 has moved to a successor; what a product says is read anew each time, so it can be changed.
+
+A plan that policy calls otherwise than the record is the one that is sold at the same price: who
+pays for it keeps it, at the moment of the edit and without a read of Stripe.
 """
 
 from __future__ import annotations
@@ -47,10 +50,53 @@ def plan_of_item(item: ItemFacts, policy: Policy, own: Subscription | None) -> P
     """
     plan = _plan_of_price(item, policy)
     if plan is None and own is not None and own.plan_id is not None and own.price_id == item.price_id:
-        plan = policy.plans.get(own.plan_id)
+        plan = policy.plans.get(own.plan_id) or _renamed(own, policy)
     if plan is None and item.product_tier is not None and not item.is_metered:
         plan = policy.find_plan(tier_plan_id(item.product_tier))
     return plan
+
+
+def sold_as(plan: Plan) -> str | None:
+    """What policy names a plan's price by; None: by nothing, a product's metadata makes the plan of a tier."""
+    return plan.price_id or plan.lookup_key
+
+
+def plan_of_record(record: Subscription, policy: Policy) -> Plan | None:
+    """The plan that a record is of, under the name that policy has for it now; None: it is not sold any more."""
+    if record.plan_id is None:
+        return None
+    return policy.find_plan(record.plan_id) or _renamed(record, policy)
+
+
+def last_good_plan(record: Subscription, policy: Policy) -> Plan | None:
+    """The plan that a record was of when it was last in good standing; as `plan_of_record`."""
+    plan = policy.find_plan(record.last_good_plan_id)
+    if plan is None and record.last_good_plan_id is not None and _is_sold_as_last_good(record):
+        plan = _renamed(record, policy)
+    return plan
+
+
+def sold_as_of(plan: Plan | None, own: Subscription | None) -> str | None:
+    """What to record as `sold_as`.
+
+    Args:
+        plan: That was read now.
+        own: What was recorded of the subscription before; what it says of the last good plan stays while none is read.
+    """
+    if plan is not None:
+        return sold_as(plan)
+    return own.sold_as if own is not None and _is_sold_as_last_good(own) else None
+
+
+def _is_sold_as_last_good(record: Subscription) -> bool:
+    return record.plan_id in {None, record.last_good_plan_id}
+
+
+def _renamed(record: Subscription, policy: Policy) -> Plan | None:
+    """By what its plan was sold at, else by the price that is paid for it."""
+    names = (record.sold_as, None if record.plan_id is None else record.price_id)
+    found = (plan for name in names if name is not None for plan in policy.plans.values() if sold_as(plan) == name)
+    return next(found, None)
 
 
 def unmapped_products(facts: CustomerFacts, policy: Policy) -> tuple[str, ...]:

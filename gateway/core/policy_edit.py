@@ -1,4 +1,4 @@
-"""Which counts an edit of the policy starts again. Pure.
+"""Which counts an edit of the policy starts again, and which plans it takes away. Pure.
 
 A counter is named after its meter, its window and its group of routes (`core.limits.limit_field`). An edit that
 changes one of these makes another counter, which holds nothing; all other edits move limits and keep counts.
@@ -8,7 +8,8 @@ Laws:
   same price, the same fallback or the same name leads to now;
 - only quotas are spoken of: rates refill, and calls at once end, by themselves;
 - a limit that is new beside those there were is no restart, nor is one that counts something else;
-- equal policies restart nothing.
+- equal policies restart nothing;
+- a plan is what its price sells: under another id it is not gone.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from gateway.core.limits import Quota, limit_field
+from gateway.core.plan_map import sold_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gateway.core.policy import Policy, Tier
+    from gateway.core.policy import Plan, Policy, Tier
 
 Because: TypeAlias = Literal["meter", "window", "group"]
 
@@ -37,6 +39,25 @@ class Restart:
     after: Quota
     because: Because
     """What was renamed or changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GonePlan:
+    """A plan whose id is there no more, and what its price sells now."""
+
+    before: Plan
+    after: Plan | None
+    """Under another id; None: nothing, and whoever pays for it has no plan any more."""
+
+
+def gone_plans(before: Policy, after: Policy) -> tuple[GonePlan, ...]:
+    """The plans that go if `before` is in force and becomes `after`, in their order."""
+    sold = {sold_as(plan): plan for plan in after.plans.values()}
+    return tuple(
+        GonePlan(before=plan, after=sold.get(sold_as(plan)))
+        for plan_id, plan in before.plans.items()
+        if plan_id not in after.plans
+    )
 
 
 def restarted_counts(before: Policy, after: Policy) -> tuple[Restart, ...]:

@@ -22,7 +22,14 @@ from gateway.core.item_map import ReadItems, read_items
 from gateway.core.metered_items import metered_items
 from gateway.core.ours import is_ours
 from gateway.core.plan_change import with_change
-from gateway.core.plan_map import ENDED_STATUSES, GOOD_STATUSES, MONEYLESS_STATUSES
+from gateway.core.plan_map import (
+    ENDED_STATUSES,
+    GOOD_STATUSES,
+    MONEYLESS_STATUSES,
+    last_good_plan,
+    plan_of_record,
+    sold_as_of,
+)
 from gateway.core.policy import Plan, Policy
 from gateway.core.window import quota_anchor
 
@@ -172,10 +179,10 @@ def _candidate(
         scheduled_seats=None if coming is None or coming_plan is None else coming.seats,
         scheduled_add_ons=() if coming is None or coming_plan is None else coming.add_ons,
         past_due_since=_past_due_since(facts, own, previous, now),
-        last_good_plan_id=_last_good(facts, plan, own),
+        last_good_plan_id=_last_good(facts, policy, plan, own),
         unreadable_since=None if readable else _unreadable_since(own, now),
         price_id=None if item is None else item.price_id,
-        plan_changes=_plan_changes(plan, own, now),
+        plan_changes=_plan_changes(policy, plan, own, now),
         status_since=_status_since(facts, own, previous, now),
         flags=flags_of(customer, facts, own, now),
         entitlements=customer.entitlements,
@@ -183,15 +190,18 @@ def _candidate(
         seats=items.seats,
         add_ons=items.add_ons,
         add_on_prices=items.add_on_prices,
+        sold_as=sold_as_of(plan, own),
     )
     return Candidate(record=record, facts=facts, item=item, plan=plan)
 
 
-def _plan_changes(plan: Plan | None, own: Subscription | None, now: int) -> tuple[tuple[int, str], ...]:
-    """One that could not be read for a while has not changed by that."""
+def _plan_changes(policy: Policy, plan: Plan | None, own: Subscription | None, now: int) -> tuple[tuple[int, str], ...]:
+    """One that could not be read for a while, or that policy calls otherwise, has not changed by that."""
     if own is None:
         return ()
-    before, after = own.plan_id or own.last_good_plan_id, None if plan is None else plan.plan_id
+    known = plan_of_record(own, policy) if own.plan_id is not None else last_good_plan(own, policy)
+    before = own.plan_id or own.last_good_plan_id if known is None else known.plan_id
+    after = None if plan is None else plan.plan_id
     return with_change(own.plan_changes, before, after, now)
 
 
@@ -253,10 +263,13 @@ def _status_since(
     return next((since for since in known if since is not None), now)
 
 
-def _last_good(facts: SubscriptionFacts, plan: Plan | None, own: Subscription | None) -> str | None:
+def _last_good(facts: SubscriptionFacts, policy: Policy, plan: Plan | None, own: Subscription | None) -> str | None:
     if plan is not None and facts.status in GOOD_STATUSES:
         return plan.plan_id
-    return None if own is None else own.last_good_plan_id
+    if own is None:
+        return None
+    known = last_good_plan(own, policy)
+    return own.last_good_plan_id if known is None else known.plan_id
 
 
 def _unreadable_since(own: Subscription | None, now: int) -> int:

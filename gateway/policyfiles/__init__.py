@@ -6,7 +6,7 @@ that everything else reads). `PolicyHolder` repeats this when the files change.
 """
 
 from gateway.core.limit_text import LimitInvalid, limit_words, parse_key_limit
-from gateway.policyfiles.cautions import find_restarts
+from gateway.policyfiles.cautions import find_gone_plans, find_restarts
 from gateway.policyfiles.compiler import CompiledPolicy, compile_policy, load_policy
 from gateway.policyfiles.faults import Caution, Fault, Place, PolicyInvalid
 from gateway.policyfiles.holder import PolicyHolder
@@ -24,6 +24,7 @@ __all__ = [
     "PolicyInvalid",
     "Sources",
     "compile_policy",
+    "find_gone_plans",
     "find_restarts",
     "limit_words",
     "load_policy",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.core.access import UNREADABLE
 from gateway.core.limit_text import limit_words
 from gateway.core.limits import Concurrency, Quota, limit_field
-from gateway.core.policy_edit import restarted_counts
+from gateway.core.policy_edit import gone_plans, restarted_counts
 from gateway.core.settle import MOST_UNITS
 from gateway.policyfiles.faults import Caution, Place
 from gateway.policyfiles.routes import honours_keys
@@ -14,8 +15,8 @@ from gateway.policyfiles.routes import honours_keys
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from gateway.core.policy import PlanChange, Policy
-    from gateway.core.policy_edit import Restart
+    from gateway.core.policy import Plan, PlanChange, Policy
+    from gateway.core.policy_edit import GonePlan, Restart
     from gateway.core.settle import Settle
     from gateway.core.switching import SwitchTerms
     from gateway.policyfiles.once import OnceDraft
@@ -182,6 +183,42 @@ def _restart_words(one: Restart) -> str:
     return (
         f"{words} was counted under the name {old.group!r}; keep the name of the group, or take the edit back within"
         " the window, and the old count is there again"
+    )
+
+
+def find_gone_plans(before: Policy, after: Policy, plan_places: Mapping[str, Place]) -> tuple[Caution, ...]:
+    """Plans that an edit takes away, which customers may have.
+
+    Args:
+        before: The policy that is in force.
+        after: The one that would follow it.
+        plan_places: Where the plans of `after` stand, by their ids.
+    """
+    anywhere = next(iter(plan_places.values()), Place(file="plans"))
+    return tuple(
+        _caution(
+            anywhere if one.after is None else plan_places[one.after.plan_id],
+            _gone_words(one, after) if one.after is None else _renamed_words(one.before, one.after),
+        )
+        for one in gone_plans(before, after)
+    )
+
+
+def _renamed_words(old: Plan, new: Plan) -> str:
+    return (
+        f"the plan {old.plan_id!r} is called {new.plan_id!r} when this edit is in force: who pays for it keeps it,"
+        " because its price is the same; what names it by the old id, such as your server at create-checkout, has to"
+        " follow"
+    )
+
+
+def _gone_words(one: GonePlan, after: Policy) -> str:
+    rule = after.lifecycle[UNREADABLE]
+    falls = f"gets {rule.refusal!r}" if rule.then is None else f"falls to the tier {rule.then!r}"
+    return (
+        f"the plan {one.before.plan_id!r} (tier {one.before.tier!r}) goes when this edit is in force: whoever pays"
+        f" for it {falls} at once, and goes on paying; keep it until nobody has it, or leave its price to the plan that"
+        " takes its place"
     )
 
 

@@ -75,6 +75,8 @@ class CompiledPolicy:
     """One for each of `policy.routes`."""
     limit_places: dict[tuple[str, str], Place]
     """Of each tier's limits, by the tier and the limit's counter."""
+    plan_places: dict[str, Place]
+    """One for each of `policy.plans`, by its id."""
     cautions: tuple[Caution, ...]
     """What is valid and may surprise."""
     attachments: tuple[Attachment, ...]
@@ -175,6 +177,7 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
         policy=policy,
         route_places=tuple(route.place for route in routes),
         limit_places={(name, limit_field(one)): at for name, draft in tiers.items() for one, at in draft.limits},
+        plan_places={name: draft.name.place for name, draft in plans.items()},
         cautions=(
             *find_overshoots(routes, tiers),
             *find_unbounded(routes),

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from gateway.policyfiles.cautions import find_restarts
+from gateway.policyfiles.cautions import find_gone_plans, find_restarts
 from gateway.policyfiles.compiler import compile_policy
 from gateway.policyfiles.faults import PolicyInvalid
 from gateway.policyfiles.sources import read_sources
@@ -156,7 +156,9 @@ class PolicyHolder:
             before, self._current = self._current, policy
             self.reloads += 1
             _log.info("policy reloaded", before=before.policy_hash, running=policy.policy_hash)
-            _say_cautions(_log.warning, compiled, find_restarts(before, policy, compiled.limit_places))
+            edits = find_restarts(before, policy, compiled.limit_places)
+            gone = find_gone_plans(before, policy, compiled.plan_places)
+            _say_cautions(_log.warning, compiled, (*gone, *edits))
         elif was_refused:
             _log.info("policy files are valid again and say what is running", running=policy.policy_hash)
         return True
@@ -169,8 +171,8 @@ class PolicyHolder:
             self._last_good.keep(self._taken)
 
 
-def _say_cautions(say: Callable[..., None], compiled: CompiledPolicy, restarts: tuple[Caution, ...] = ()) -> None:
-    cautions = (*restarts, *compiled.cautions)
+def _say_cautions(say: Callable[..., None], compiled: CompiledPolicy, edits: tuple[Caution, ...] = ()) -> None:
+    cautions = (*edits, *compiled.cautions)
     if cautions:
         said = [str(caution) for caution in cautions]
         say("policy in force may surprise", running=compiled.policy.policy_hash, cautions=said)

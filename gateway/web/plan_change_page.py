@@ -15,7 +15,7 @@ from litestar import get, post
 from gateway.core.access import decide_access
 from gateway.core.account import Account
 from gateway.core.bought import tier_as_bought
-from gateway.core.plan_map import running_of
+from gateway.core.plan_map import plan_of_record, running_of
 from gateway.core.policy import Plan, Policy, Tier
 from gateway.core.switching import When
 from gateway.sync import ExtrasOrder, NoSubscription, PlanChanges
@@ -114,6 +114,8 @@ def _wish(visit: Visit, account: Account, fields: Mapping[str, str]) -> _Wish:
     if is_beside and subscription is None:
         raise NoSubscription("There is no running subscription to change.")
     there = None if subscription is None else subscription.plan_id
+    current = None if subscription is None else plan_of_record(subscription, visit.runtime.policy.current)
+    there = there if current is None else current.plan_id
     plan = visit.checkouts.find_plan((there or "") if is_beside else plan_id)
     return _Wish(
         plan=plan,

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.core.account import Subscription
 from gateway.core.billing_facts import CustomerFacts, ItemFacts
-from gateway.core.plan_map import plan_of_item, running_of, unmapped_products, with_product_tiers
+from gateway.core.plan_map import plan_of_item, plan_of_record, running_of, unmapped_products, with_product_tiers
 from gateway.core.policy import tier_plan_id
 from tests.core.test_projection import NOW, POLICY, codes, customer, granted, item, recorded, subscription
 
@@ -104,3 +104,58 @@ def test_what_can_be_changed_is_the_best_that_takes_money(statuses: tuple[str, .
     assert running is not None
     assert running.subscription_id == expected
     assert running_of(None) is None
+
+
+OTHERS = {one: plan for one, plan in POLICY.plans.items() if one != "pro-monthly"}
+RENAMED = replace(POLICY, plans={"pro": replace(POLICY.plans["pro-monthly"], plan_id="pro"), **OTHERS})
+WITHOUT = replace(POLICY, plans=OTHERS)
+PAID = customer(subscription("active", item("pro_monthly", price_id="price_old")))
+
+
+def test_who_pays_for_a_plan_that_policy_calls_otherwise_keeps_it_at_once() -> None:
+    record = recorded(PAID)
+    assert (record.sold_as, granted(record, policy=RENAMED)) == ("pro_monthly", "pro")
+    plan = plan_of_record(record, RENAMED)
+    assert plan is not None
+    assert plan.plan_id == "pro"
+
+
+def test_a_rename_is_no_change_of_plan_and_what_is_read_next_has_the_new_name() -> None:
+    after = recorded(PAID, recorded(PAID), policy=RENAMED)
+    assert (after.plan_id, after.last_good_plan_id, after.plan_changes) == ("pro", "pro", ())
+
+
+def test_a_price_whose_lookup_key_has_moved_keeps_its_plan_through_a_rename() -> None:
+    moved = customer(subscription("active", item(None, price_id="price_old")))
+    before = recorded(moved, recorded(PAID))
+    assert granted(before, policy=RENAMED) == "pro"
+    after = recorded(moved, before, policy=RENAMED)
+    assert (after.plan_id, after.unreadable_since) == ("pro", None)
+
+
+def test_a_record_of_before_that_does_not_say_what_it_was_sold_at_is_found_by_its_price_id() -> None:
+    record = replace(recorded(PAID), sold_as=None)
+    plans = {"now": replace(POLICY.plans["pro-monthly"], plan_id="now", lookup_key=None, price_id="price_old")}
+    assert granted(record, policy=replace(POLICY, plans=plans)) == "pro"
+    assert granted(record, policy=RENAMED) == "free"
+
+
+def test_a_plan_that_is_not_sold_any_more_grants_nothing_for_ever() -> None:
+    assert granted(recorded(PAID), policy=WITHOUT) == "free"
+
+
+def test_the_last_good_plan_is_found_by_its_price_too_and_a_later_plan_s_price_is_not_taken_for_it() -> None:
+    odd = customer(subscription("active", item("who_knows", price_id="price_x")))
+    unread = recorded(odd, recorded(PAID))
+    assert (unread.plan_id, unread.sold_as) == (None, "pro_monthly")
+    assert granted(unread, policy=RENAMED) == "pro"
+    due = recorded(customer(subscription("past_due", item("pro_monthly", price_id="price_enterprise"))), recorded(PAID))
+    assert (due.plan_id, due.last_good_plan_id) == ("enterprise", "pro-monthly")
+    lost = recorded(odd, due)
+    assert (lost.sold_as, granted(lost, policy=RENAMED)) == (None, "free")
+
+
+def test_the_last_good_plan_of_who_is_past_due_is_renamed_with_the_plan() -> None:
+    due = customer(subscription("past_due", item("pro_monthly", price_id="price_old")))
+    after = recorded(due, recorded(due, recorded(PAID)), policy=RENAMED)
+    assert (after.plan_id, after.last_good_plan_id) == ("pro", "pro")

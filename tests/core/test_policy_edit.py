@@ -1,10 +1,10 @@
-"""Which counts an edit starts again: those whose meter, window or group of routes is another one, in whichever tier."""
+"""Which counts an edit starts again, in whichever tier: another meter, window or group of routes. Which plans go."""
 
 from __future__ import annotations
 
 import pytest
 
-from gateway.core.policy_edit import restarted_counts
+from gateway.core.policy_edit import gone_plans, restarted_counts
 from gateway.policyfiles import load_policy
 
 POLICY = """\
@@ -153,3 +153,29 @@ def test_tiers_that_become_one_are_each_compared_with_it(compiled):
     one = two.replace("tier: lite", "tier: pro").replace("  lite: {limits: [20 per hour]}\n", "")
     found = restarted_counts(compiled(two), compiled(one.replace("renders", "images")))
     assert [(each.tier_before, each.because) for each in found] == [("lite", "window"), ("pro", "group")]
+
+
+PLANS = """\
+plans:
+  pro-monthly: {tier: pro, price: lookup_key pro_monthly}
+  pro-yearly: {tier: pro, price: price_yearly}
+"""
+
+EDITS = {
+    "the same": (PLANS, []),
+    "another id": (PLANS.replace("pro-monthly:", "pro:"), [("pro-monthly", "pro")]),
+    "another id of one with a price id": (PLANS.replace("pro-yearly:", "year:"), [("pro-yearly", "year")]),
+    "another id and another price": (
+        PLANS.replace("pro-monthly:", "pro:").replace("pro_monthly", "pro"),
+        [("pro-monthly", None)],
+    ),
+    "another price": (PLANS.replace("price_yearly", "price_2"), []),
+    "one plan less": (PLANS.replace("  pro-yearly: {tier: pro, price: price_yearly}\n", ""), [("pro-yearly", None)]),
+}
+
+
+@pytest.mark.parametrize("what", EDITS)
+def test_a_plan_goes_with_its_id_and_is_found_again_by_its_price(compiled, what):
+    text, expected = EDITS[what]
+    gone = gone_plans(compiled(POLICY + PLANS), compiled(POLICY + text))
+    assert [(one.before.plan_id, one.after and one.after.plan_id) for one in gone] == expected

@@ -92,8 +92,10 @@ def customer(*subscriptions: SubscriptionFacts) -> CustomerFacts:
     return CustomerFacts(stripe_customer_id="cus_1", exists=True, subscriptions=subscriptions)
 
 
-def recorded(facts: CustomerFacts, previous: Subscription | None = None, now: int = NOW) -> Subscription:
-    record, _ = project(facts, POLICY, previous, now)
+def recorded(
+    facts: CustomerFacts, previous: Subscription | None = None, now: int = NOW, policy: Policy = POLICY
+) -> Subscription:
+    record, _ = project(facts, policy, previous, now)
     assert record is not None
     return record
 

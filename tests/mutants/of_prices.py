@@ -198,4 +198,25 @@ MUTANTS = (
         "",
         ("tests/billing/test_currency_options.py",),
     ),
+    Mutant(
+        "a plan that policy calls otherwise is not found by its price",
+        "gateway/core/plan_map.py",
+        "    return policy.find_plan(record.plan_id) or _renamed(record, policy)\n",
+        "    return policy.find_plan(record.plan_id)\n",
+        ("tests/core/test_plan_map.py", "tests/billing/test_renamed_plans.py"),
+    ),
+    Mutant(
+        "a price whose lookup key has moved loses its plan at a rename",
+        "gateway/core/plan_map.py",
+        "        plan = policy.plans.get(own.plan_id) or _renamed(own, policy)\n",
+        "        plan = policy.plans.get(own.plan_id)\n",
+        ("tests/core/test_plan_map.py", "tests/billing/test_renamed_plans.py"),
+    ),
+    Mutant(
+        "what another plan was sold at counts for the last good one",
+        "gateway/core/plan_map.py",
+        "    return record.plan_id in {None, record.last_good_plan_id}\n",
+        "    return True\n",
+        ("tests/core/test_plan_map.py",),
+    ),
 )

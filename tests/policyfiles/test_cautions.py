@@ -202,3 +202,43 @@ def test_that_one_charge_buys_calls_of_several_bodies_is_said_where_it_is_turned
     assert [at for at, _ in found] == ([] if line is None else [line])
     if calls is not None:
         assert f"one charge under an Idempotency-Key pays for {calls}, whose bodies may differ" in found[0][1]
+
+
+TIERED = """\
+version: 1
+default_tier: free
+tiers: {free: {limits: unlimited}, pro: {limits: unlimited}}
+plans:
+  pro-monthly: {tier: pro, price: lookup_key pro_monthly}
+  pro-yearly: {tier: pro, price: lookup_key pro_yearly}
+routes: [{match: "* /**"}]
+"""
+
+
+YEARLY = "  pro-yearly: {tier: pro, price: lookup_key pro_yearly}\n"
+
+
+@pytest.mark.parametrize(
+    ("new", "line", "words"),
+    [
+        (TIERED.replace("pro-yearly:", "year:"), 6, "who pays for it keeps it"),
+        (
+            TIERED.replace(YEARLY, ""),
+            5,
+            "falls to the tier 'free' at once",
+        ),
+    ],
+    ids=["called otherwise", "gone"],
+)
+def test_a_gateway_that_takes_a_plan_away_says_what_becomes_of_who_pays_for_it(
+    policies: Callable[..., Path], new: str, line: int, words: str
+) -> None:
+    directory = policies(api=TIERED)
+    holder = PolicyHolder(directory)
+    (directory / "api.yaml").write_text(new)
+    with capture_logs() as logs:
+        holder.reload()
+    [said] = [one for one in logs if one["log_level"] == "warning"]
+    [caution] = said["cautions"]
+    assert f"api.yaml:{line}: the plan 'pro-yearly'" in caution
+    assert words in caution
