@@ -95,6 +95,7 @@ def _read_limits(node: Node, what: str, meters: Collection[str], faults: FaultLo
     items = as_list(node, f"'limits' of {what}", faults)
     limits: list[tuple[Limit, Place]] = []
     first_at: dict[str, str] = {}
+    named: dict[str, str] = {}
     for item in items:
         text = as_text(item, f"a limit of {what}", faults)
         limit = None if text is None else _read_limit(text, meters, faults)
@@ -106,7 +107,13 @@ def _read_limits(node: Node, what: str, meters: Collection[str], faults: FaultLo
                 item.place, f"a second limit on {_what_counts(limit)} {first_at[counter]}: keep the one you mean"
             )
             continue
-        first_at[counter] = f"{limit_words(limit)!r} ({item.place})"
+        first_at[counter] = words = f"{limit_words(limit)!r} ({item.place})"
+        if named.setdefault(limit.name, words) != words:
+            faults.add(
+                item.place,
+                f"{limit.name!r} would name this limit and {named[limit.name]} in the RateLimit fields: give the meter"
+                " or the group of routes another name",
+            )
         limits.append((limit, item.place))
     if isinstance(node, Listing) and not items:
         faults.add(node.place, f"{what} has no limits: list them, or write 'limits: unlimited'")
