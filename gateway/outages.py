@@ -63,6 +63,18 @@ class Held:
         return abs(now - self.confirmed_at) <= SNAPSHOT_LIVES_S
 
 
+@dataclass(slots=True)
+class Batch:
+    """What is charged back at once."""
+
+    number: int
+    """Within the worker."""
+    receipt: Receipt | None = None
+    """Under which it is sent; None: it still grows."""
+    seq: int = 0
+    """What `Receipt.seq` is of the calls in it, once the cache has it."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Passed:
     """What a tier's policy said of one call that the cache could not decide."""
@@ -75,8 +87,8 @@ class Passed:
     customer_id: str = ""
     parts: Parts = ()
     """What is owed for it."""
-    batch: int = 0
-    """Which of the worker's it goes with: until that one is sent, the call can be taken out of it."""
+    batch: Batch | None = None
+    """What it goes with: until that is sent, the call can be taken out of it."""
     units: int = 0
     """What it has taken of the N."""
 
@@ -85,14 +97,14 @@ class Passed:
 class _Customer:
     """What one customer has used in this outage."""
 
-    batch: int
-    """Number of the receipt that `owed` will be."""
+    batch: Batch
+    """That `owed` will be."""
     first_batch: int
-    """Of this outage."""
+    """Number of the first one of this outage."""
     units: int = 0
     """Taken of the N."""
     owed: dict[tuple[str, int], int] = field(default_factory=dict)
-    sending: Receipt | None = None
+    sending: Batch | None = None
     """Sent, or about to be; until the cache has said that it has it."""
 
 
@@ -194,7 +206,7 @@ class Outages:
         customer = self._customers.get(account.customer_id)
         if customer is None:
             batch = self._next_batch()
-            customer = self._customers[account.customer_id] = _Customer(batch, batch)
+            customer = self._customers[account.customer_id] = _Customer(batch, batch.number)
         units = units_of(claims)
         if customer.units + units > most_units(rule, claims):
             words = "The limits cannot be checked right now, and what may be used meanwhile is used up."
@@ -226,8 +238,8 @@ class Outages:
             costs: For each quota.
         """
         more = max(costs) - passed.units
-        customer = self._customers.get(passed.customer_id)
-        if more > 0 and customer is not None and passed.batch >= customer.first_batch:
+        customer, batch = self._customers.get(passed.customer_id), passed.batch
+        if more > 0 and customer is not None and batch is not None and batch.number >= customer.first_batch:
             customer.units += more
             passed.units += more
 
@@ -242,7 +254,7 @@ class Outages:
             False if it has been charged back by now: then it can be corrected like any charge.
         """
         customer = self._customers.get(passed.customer_id)
-        if customer is None or customer.batch != passed.batch:
+        if customer is None or customer.batch is not passed.batch:
             return False
         for (name, starts_at, cost), real in zip(passed.parts, costs, strict=True):
             owed = customer.owed.get((name, starts_at), 0) + real - cost
@@ -299,34 +311,37 @@ class Outages:
             del self._customers[customer_id]
 
     async def _charge_back(self, customer_id: str, customer: _Customer) -> bool:
-        receipt = customer.sending
+        batch = customer.sending
+        if batch is None:
+            batch = customer.sending = customer.batch
+            customer.batch, customer.owed, owed = self._next_batch(), {}, customer.owed
+            parts = tuple((name, starts_at, units) for (name, starts_at), units in owed.items())
+            batch.receipt = Receipt(customer_id=customer_id, receipt_id=f"{self._boot}-{batch.number}", parts=parts)
+        receipt = batch.receipt
         if receipt is None:
-            parts = tuple((name, starts_at, units) for (name, starts_at), units in customer.owed.items())
-            receipt_id = f"{self._boot}-{customer.batch}"
-            receipt = customer.sending = Receipt(customer_id=customer_id, receipt_id=receipt_id, parts=parts)
-            customer.owed = {}
-            customer.batch = self._next_batch()
-        counted = await self._cache.charge_back(receipt)
-        if counted is None and await self._publisher.load(customer_id) is not None:
-            counted = await self._cache.charge_back(receipt)
-            if counted is None:
+            raise AssertionError("what is sent has a receipt")
+        answer = await self._cache.charge_back(receipt)
+        if answer is None and await self._publisher.load(customer_id) is not None:
+            answer = await self._cache.charge_back(receipt)
+            if answer is None:
                 return False  # lost once more: the next call tries again
         customer.sending = None
+        counted, batch.seq = answer or (0, 0)
         units = sum(part[2] for part in receipt.parts)
-        self._metrics.outage_charged_back.inc(counted or 0)
-        log.info("what was let in is charged back", customer_id=customer_id, owed=units, counted=counted or 0)
-        return bool(counted)
+        self._metrics.outage_charged_back.inc(counted)
+        log.info("what was let in is charged back", customer_id=customer_id, owed=units, counted=counted)
+        return counted > 0
 
-    def _next_batch(self) -> int:
+    def _next_batch(self) -> Batch:
         self._batches += 1
-        return self._batches
+        return Batch(self._batches)
 
     @property
     def owed_units(self) -> int:
         """What is not charged back yet."""
         owed = sum(sum(customer.owed.values()) for customer in self._customers.values())
-        sending = (customer.sending for customer in self._customers.values() if customer.sending is not None)
-        return owed + sum(part[2] for receipt in sending for part in receipt.parts)
+        sending = (one.sending.receipt for one in self._customers.values() if one.sending is not None)
+        return owed + sum(part[2] for receipt in sending if receipt is not None for part in receipt.parts)
 
 
 def _could_not_pay(limit: PlannedLimit, exhausted: dict[str, _Exhausted]) -> bool:

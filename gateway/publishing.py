@@ -63,9 +63,15 @@ class Publisher:
             LedgerUnavailable: Nothing was read.
         """
         while (account := await self._ledger.load_account(customer_id)) is not None:
-            totals, seq = await self._ledger.load_counters(customer_id)
-            counters = restored_counters(account, totals)
-            await self._cache.publish(account, counters=counters, seq_floor=seq, expires_s=EXPIRES_S, replaces=replaces)
+            kept = await self._ledger.load_kept_counters(customer_id)
+            await self._cache.publish(
+                account,
+                counters=restored_counters(account, kept.counters),
+                ended=restored_counters(account, kept.ended),
+                seq_floor=kept.seq,
+                expires_s=EXPIRES_S,
+                replaces=replaces,
+            )
             self.published(customer_id)
             row = await self._ledger.find_customer(customer_id)
             if row is not None and row.published_version < account.version:

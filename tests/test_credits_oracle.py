@@ -44,6 +44,7 @@ routes:
     cost: 4
 """
 COSTS = {"/v1/one": 1, "/v1/four": 4}
+EPOCH = 2**32
 
 
 @dataclass
@@ -56,6 +57,8 @@ class Credits:
     is_revoked: bool = False
     is_dropped: bool = False
     """A settlement found it used up."""
+    is_counted: bool = False
+    """The cache has a count of it."""
 
     def is_live(self, now: int) -> bool:
         return not self.is_revoked and not self.is_dropped and (self.expires_at is None or now < self.expires_at)
@@ -65,7 +68,13 @@ class Credits:
 class Model:
     window: int = 0
     used: int = 0
-    settled: tuple[int, int] = (0, 0)
+    ended: tuple[int, int] = (0, 0)
+    """The window before, and what was used in it."""
+    settled: dict[int, int] = field(default_factory=dict)
+    seq: int = EPOCH
+    kept: int = 0
+    """The last number that is in what was restored."""
+    settled_seq: int = 0
     grants: list[Credits] = field(default_factory=list)
     is_lost: bool = False
 
@@ -78,9 +87,12 @@ class Model:
     def load(self) -> None:
         """The cache has lost the customer, and the ledger knows what was settled."""
         if self.is_lost:
-            self.window, self.used = self.settled
+            newest, before, *_ = *sorted(self.settled.items(), reverse=True), (0, 0), (0, 0)
+            (self.window, self.used), self.ended = newest, before
             for one in self.grants:
                 one.used = one.settled
+                one.is_counted = not one.is_revoked and not one.is_dropped
+            self.kept, self.seq = self.settled_seq, (self.settled_seq // EPOCH + 1) * EPOCH
             self.is_lost = False
 
     def charge(self, cost: int, now: int) -> list[tuple[Credits | None, int, int]] | None:
@@ -94,31 +106,42 @@ class Model:
             rest -= took
         if rest:
             return None
+        self.seq += 1
         if from_quota:
+            if self.window not in {0, now // HOUR_S * HOUR_S}:
+                self.ended = (self.window, self.used)
             self.window, self.used = now // HOUR_S * HOUR_S, QUOTA - self.quota_left(now) + from_quota
         for one, _, took in taken[1:]:
             one.used += took
+            one.is_counted = one.is_counted or took > 0
         return taken
 
-    def refund(self, taken: list[tuple[Credits | None, int, int]]) -> int:
-        if self.is_lost:
+    def refund(self, taken: list[tuple[Credits | None, int, int]], seq: int) -> int:
+        self.load()
+        if seq < self.seq // EPOCH * EPOCH and not self.kept // EPOCH * EPOCH <= seq <= self.kept:
             return 0
         given = 0
         for one, window, took in taken:
             if one is not None:
-                given += min(one.used, took)
-                one.used -= min(one.used, took)
+                back = min(one.used, took) if one.is_counted else 0
+                one.used -= back
             elif window == self.window:
-                given += min(self.used, took)
-                self.used -= min(self.used, took)
+                back = min(self.used, took)
+                self.used -= back
+            else:
+                back = min(self.ended[1], took) if window == self.ended[0] else 0
+                self.ended = (self.ended[0], self.ended[1] - back)
+            given += back
+        self.seq += given > 0
         return given
 
     def settle(self) -> None:
         if self.is_lost:
             return
-        self.settled = (self.window, self.used)
+        self.settled |= {window: used for window, used in (self.ended, (self.window, self.used)) if window}
+        self.settled_seq = self.seq if self.settled else 0
         for one in self.grants:
-            one.settled = one.used
+            one.settled = one.used if one.is_counted else one.settled
             one.is_dropped = not one.is_revoked and one.used >= one.units
 
 
@@ -200,7 +223,7 @@ class Life(RuleBasedStateMachine):
     def give_back(self, made: list[tuple[Attempt, Any]], worker: int) -> None:
         while made:
             attempt, taken = made.pop()
-            given = self.model.refund(taken)
+            given = self.model.refund(taken, attempt.seq)
             assert self.do(self.workers[worker].refund(attempt)) == ("given-back" if given else "nothing")
 
     @rule()

@@ -111,7 +111,7 @@ async def test_a_call_that_may_have_been_charged_takes_it_too(remote, line, key)
     with impatient(remote.cache):
         attempt = await admit(remote.admission, key)
     assert remote.outages.owed_units == 0
-    assert await remote.admission.settle(attempt, {"tokens": MOST}) == "nothing"
+    assert await remote.admission.settle(attempt, {"tokens": MOST}) == "uncounted"
     await line.close()
     assert await admitted(remote.admission, key, 3) == 0
 

@@ -482,7 +482,7 @@ async def test_a_call_that_cost_something_else_in_the_end_is_owed_that(remote, l
     await line.close()
     first, second = [await admit(remote.admission, key) for _ in range(2)]
     assert await remote.admission.settle(first, {"requests": 4}) == "settled"
-    assert await remote.admission.settle(first, {"requests": 9}) == "nothing"
+    assert await remote.admission.settle(first, {"requests": 9}) == "uncounted"
     assert await remote.admission.refund(first) == "nothing"
     await back(remote, line)
     assert await remote.admission.settle(second, {"requests": 3}) == "settled"

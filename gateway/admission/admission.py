@@ -59,7 +59,7 @@ class Admission:
         self._snapshots = Snapshots(cache, publisher, self._time, entries, leasing)
         self._plans = ReadyPlans(policy, self._snapshots, entries, leasing)
         self._charging = Charging(cache, clock, self.live)
-        self._ending = Ending(cache, outages)
+        self._ending = Ending(cache, publisher, outages)
         self._ready = self._plans.by_call
         """Held here too: every call looks there."""
 

@@ -17,14 +17,14 @@ from gateway.core.policy import Policy
 from gateway.core.route import Route
 from gateway.outages import Passed
 
-Settled: TypeAlias = Literal["settled", "nothing", "lost"]
-"""What became of a settlement. `nothing`: the reservation was right or is not counted any more, or
-the cache never had it, as a call that passed without it. `lost`: the
-cache did not answer, so the reservation stands."""
+Settled: TypeAlias = Literal["settled", "nothing", "uncounted", "lost"]
+"""What became of a settlement. `nothing`: there was nothing to correct, because the reservation was right or no quota
+was charged. `uncounted`: the cache has no count of it any more, or never had one, as of a call that passed without
+it. `lost`: the cache did not answer, so the reservation stands."""
 
 Returned: TypeAlias = Literal["given-back", "nothing", "lost"]
-"""What became of a refund. `nothing`: no quota was charged, or none of it counts any more (its window ended,
-the cache lost the customer, it was given back before). `lost`: the cache did not answer, so the units stay
+"""What became of a refund. `nothing`: no quota was charged, or none of it counts any more (its window ended
+long ago, the cache lost the customer, it was given back before). `lost`: the cache did not answer, so the units stay
 spent; never the other way round."""
 
 
@@ -48,6 +48,7 @@ class Attempt:
     """
 
     __slots__ = (
+        "_seq",
         "_states",
         "_taken",
         "account",
@@ -104,6 +105,7 @@ class Attempt:
         their Idempotency-Keys: `LiveCalls.end` is to be told of its end."""
         self._states: tuple[LimitState, ...] = ()
         self._taken: tuple[int, ...] = ()
+        self._seq = 0
 
     @property
     def states(self) -> tuple[LimitState, ...]:
@@ -119,10 +121,18 @@ class Attempt:
         """Units that each claim of the plan took; empty: its cost, because no credits were asked."""
         return self._taken if self.states else ()
 
+    @property
+    def seq(self) -> int:
+        """What `Receipt.seq` is of its charge."""
+        if self.outage is not None:
+            return 0 if self.outage.batch is None else self.outage.batch.seq
+        seq: int = self._seq if self.reply is None else self.reply[-1]
+        return seq
+
     def take(self, answer: Charged | ChargeRefused | None) -> None:
         """Remember what the limits said; None: nothing that holds."""
         self._states = () if answer is None else answer.states
-        self._taken = answer.taken if isinstance(answer, Charged) else ()
+        self._taken, self._seq = (answer.taken, answer.seq) if isinstance(answer, Charged) else ((), 0)
 
     def make_plan(self, digest: str) -> TiergateError | None:
         """Plan it by its account, for the key of this digest; without an account it has no plan.
@@ -162,4 +172,5 @@ def receipt_of(attempt: Attempt) -> Receipt:
             for claim, units in zip(plan.claims, attempt.taken or plan.costs, strict=True)
             if isinstance(claim, QuotaClaim) and units
         ),
+        seq=attempt.seq,
     )

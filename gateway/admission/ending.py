@@ -11,18 +11,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.admission.attempt import Attempt, Returned, Settled, receipt_of
-from gateway.cache import Cache, Receipt, prepare_once_end, prepare_once_refund
+from gateway.cache import Cache, Receipt, prepare_once_end, prepare_once_refund, prepare_settlement
 from gateway.core.charge import QuotaClaim
-from gateway.core.errors import CapacityReduced
+from gateway.core.errors import CapacityReduced, LedgerUnavailable
 from gateway.core.planned import overage_ceilings, real_costs
 from gateway.outages import Outages
+from gateway.publishing import Publisher
 
 
 class Ending:
     """Ends the charges of admitted attempts."""
 
-    def __init__(self, cache: Cache, outages: Outages) -> None:
+    def __init__(self, cache: Cache, publisher: Publisher, outages: Outages) -> None:
         self._cache = cache
+        self._publisher = publisher
         self._outages = outages
 
     async def refund(self, attempt: Attempt) -> Returned:
@@ -37,10 +39,10 @@ class Ending:
             return "nothing"
         try:
             if call is None:
-                units = await self._cache.refund(receipt)
+                units, *_ = await self._send(receipt.customer_id, prepare_settlement(receipt, [0] * len(receipt.parts)))
             else:
-                units, _ = await self._cache.settle_packed(prepare_once_refund(receipt, call))
-        except CapacityReduced:
+                units, *_ = await self._send(receipt.customer_id, prepare_once_refund(receipt, call))
+        except (CapacityReduced, LedgerUnavailable):
             return "lost"
         attempt.once = None
         return "given-back" if units else "nothing"
@@ -59,19 +61,29 @@ class Ending:
             raise AssertionError("what is settled was admitted")
         receipt = receipt_of(attempt)
         if not receipt.parts:
-            return "nothing"
+            return "nothing" if attempt.outage is None else "uncounted"
         real = real_costs(plan, attempt.taken or plan.costs, costs)
         if attempt.outage is not None:
             self._outages.spent(attempt.outage, real)
             if not attempt.outage.parts:
-                return "nothing"
+                return "uncounted"
             if self._outages.correct(attempt.outage, real):
                 return "settled"
         try:
-            given, taken = await self._cache.settle(receipt, real, overage_ceilings(plan))
-        except CapacityReduced:
+            command = prepare_settlement(receipt, real, overage_ceilings(plan))
+            given, taken, missed = await self._send(receipt.customer_id, command)
+        except (CapacityReduced, LedgerUnavailable):
             return "lost"
-        return "settled" if given or taken else "nothing"
+        if given or taken:
+            return "settled"
+        return "uncounted" if missed else "nothing"
+
+    async def _send(self, customer_id: str, command: bytes) -> list[int]:
+        """What the cache has lost, or does not believe any more, is loaded first: nothing is corrected in it before."""
+        reply = await self._cache.settle_packed(command)
+        if reply[-1] >= 0 or await self._publisher.load(customer_id) is None:
+            return reply
+        return await self._cache.settle_packed(command)
 
     async def owe(self, attempt: Attempt, costs: Mapping[str, int]) -> bool:
         """Count what was used although nothing could be charged for it, once for each attempt. No limit is asked.

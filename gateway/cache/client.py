@@ -9,6 +9,8 @@ server is asked is decided elsewhere (`cache.servers`): the operations here name
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from redis.asyncio import Redis
@@ -41,11 +43,13 @@ from gateway.cache.values import Receipt
 from gateway.core.charge import Charged, ChargeRefused, ChargeRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from gateway.core.account import Account
     from gateway.core.charge import ChargeAnswer, LimitState, RateClaim
     from gateway.core.planned import Ceiling
+
+_NONE: Mapping[str, tuple[int, int]] = MappingProxyType({})
 
 
 class Cache(Counters, Probes):
@@ -111,7 +115,10 @@ class Cache(Counters, Probes):
         return self._servers.send(command)
 
     def settle_packed(self, command: bytes) -> asyncio.Future[list[int]]:
-        """As `settle`, of what `prepare_settlement` packed."""
+        """As `settle`, of what `prepare_settlement` packed; the third number is of units that no count took.
+
+        It is -1 if nothing was done: the cache does not know the customer, or does not believe what it has.
+        """
         return self._servers.send(command)
 
     def send_packed(self, command: bytes) -> asyncio.Future[int]:
@@ -135,7 +142,10 @@ class Cache(Counters, Probes):
     async def settle(
         self, receipt: Receipt, costs: Sequence[int], ceilings: Mapping[str, Ceiling] | None = None
     ) -> tuple[int, int]:
-        """End a receipt: correct what its charge took from quotas to what it cost, once, and only in the same window.
+        """End a receipt: correct what its charge took from quotas to what it cost, once.
+
+        In the window that was charged: the open one, or the one before. What an account was charged that the cache
+        does not know, or does not believe, stays as it is; and nothing is given back for what a lost cache counted.
 
         Args:
             receipt: Of the charge.
@@ -149,7 +159,7 @@ class Cache(Counters, Probes):
             CacheUnavailable: No answer in time. It may have happened.
             ValueError: As `prepare_settlement`.
         """
-        given, taken = await self.settle_packed(prepare_settlement(receipt, costs, ceilings))
+        given, taken, _ = await self.settle_packed(prepare_settlement(receipt, costs, ceilings))
         return given, taken
 
     async def refund(self, receipt: Receipt) -> int:
@@ -170,6 +180,7 @@ class Cache(Counters, Probes):
         *,
         counters: Mapping[str, tuple[int, int]],
         seq_floor: int,
+        ended: Mapping[str, tuple[int, int]] = _NONE,
         expires_s: int = IDLE_EXPIRY_S,
         replaces: bool = False,
     ) -> bool:
@@ -181,6 +192,7 @@ class Cache(Counters, Probes):
                 the cache's only if the cache has lost this customer, or its data may be older
                 than it was: then each counter becomes the one that is ahead.
             seq_floor: Highest sequence number that the ledger has seen of this customer.
+            ended: As `counters`, of the windows before these.
             expires_s: Both keys live this much longer, also if nothing was written.
             replaces: What is stored cannot be right: write in any case.
 
@@ -199,6 +211,8 @@ class Cache(Counters, Probes):
         ]
         for field, (window_starts_at, used) in counters.items():
             arguments += (field, f"{window_starts_at}|{used}")
+        for field, (window_starts_at, used) in ended.items():
+            arguments += (f"p{field[1:]}", f"{window_starts_at}|{used}")
         keys = (use_key(account.customer_id), acct_key(account.customer_id))
 
         return bool(await self._run(PUBLISH, keys, arguments))
@@ -216,12 +230,12 @@ class Cache(Counters, Probes):
 
         await self._servers.run(key, disbelieve)
 
-    async def charge_back(self, receipt: Receipt) -> int | None:
+    async def charge_back(self, receipt: Receipt) -> tuple[int, int] | None:
         """Count in quotas what was let in without asking, whether their limits allow it or not: once for each receipt.
 
         Returns:
-            Units counted, summed over the quotas; None if the cache does not know the customer, or may not be
-            believed: then nothing was done.
+            Units counted, summed over the quotas, and what `Receipt.seq` is of them; None if the cache does not know
+            the customer, or may not be believed: then nothing was done.
 
         Raises:
             CacheUnavailable: It may have happened; to repeat it with the same receipt is harmless.
@@ -230,17 +244,17 @@ class Cache(Counters, Probes):
         for field, window_starts_at, cost in receipt.parts:
             arguments += (field, cost, window_starts_at)
         keys = (use_key(receipt.customer_id), owed_key(receipt.customer_id, receipt.receipt_id))
-        counted = await self._run(CHARGE_BACK, keys, arguments)
-        return None if counted < 0 else counted
+        counted, seq = await self._run(CHARGE_BACK, keys, arguments)
+        return None if counted < 0 else (counted, seq)
 
-    async def _run(self, script: Script, keys: tuple[str, str], arguments: list[str | bytes | int]) -> int:
+    async def _run(self, script: Script, keys: tuple[str, str], arguments: list[str | bytes | int]) -> Any:
         """A script that is rare, by the ordinary pool."""
 
-        async def run(client: Redis) -> int:
+        async def run(client: Redis) -> Any:
             try:
-                return int(await client.evalsha(script.sha.decode(), 2, *keys, *arguments))
+                return await client.evalsha(script.sha.decode(), 2, *keys, *arguments)
             except NoScriptError:
-                return int(await client.eval(script.source.decode(), 2, *keys, *arguments))
+                return await client.eval(script.source.decode(), 2, *keys, *arguments)
 
         return await self._servers.run(keys[0], run)
 

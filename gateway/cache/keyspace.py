@@ -22,6 +22,7 @@ cluster and one script may touch them. Fields of `use`:
 | `e`             | replication id            | the server's when this was last held against the ledger  |
 | `t`             | Unix milliseconds         | time of the latest charge, unless the clock was far ahead |
 | `s`             | integer                   | raised by every charge and settlement that changed a counter |
+| `k`             | integer                   | the `s` up to which charges are in what was restored      |
 | `r:...`         | `at_ms|debt`              | a rate; debt is in units times the window's milliseconds |
 | `q:...`         | `window_starts_at|used`   | a quota; the window is identified by its start           |
 | `p:...`         | `window_starts_at|used`   | the same quota in the window before, as it ended         |

@@ -179,7 +179,7 @@ def settlement_arguments(
     receipt: Receipt, costs: Sequence[int], ceilings: Mapping[str, Ceiling] | None = None
 ) -> list[str | int]:
     """ARGV of `settle.lua`; raises as `prepare_settlement`."""
-    arguments: list[str | int] = [RECEIPT_MARKER_S]
+    arguments: list[str | int] = [RECEIPT_MARKER_S, receipt.seq]
     for (field, window_starts_at, charged), cost in zip(receipt.parts, costs, strict=True):
         if not 0 <= cost < EXACT:
             raise ValueError(f"cost out of range: {cost!r}")
@@ -219,13 +219,13 @@ def _decided(claims: Sequence[Claim], reply: list[Any]) -> Charged | ChargeRefus
     if has_chain(claims):
         states = _states_of_chains(claims, reply, is_charged=is_charged)
         if is_charged:
-            return Charged(now_ms=now_ms, states=states, taken=units_taken(claims, reply[_OWED_AT:]))
+            return Charged(now_ms=now_ms, states=states, taken=units_taken(claims, reply[_OWED_AT:]), seq=reply[-1])
         return ChargeRefused(now_ms=now_ms, states=states)
-    state_of, kind = (_state_charged, Charged) if is_charged else (_state_refused, ChargeRefused)
-    return kind(
-        now_ms=now_ms,
-        states=tuple([state_of(claim, reply[at], now_ms) for at, claim in enumerate(claims, _OWED_AT)]),
-    )
+    state_of = _state_charged if is_charged else _state_refused
+    states = tuple([state_of(claim, reply[at], now_ms) for at, claim in enumerate(claims, _OWED_AT)])
+    if is_charged:
+        return Charged(now_ms=now_ms, states=states, seq=reply[-1])
+    return ChargeRefused(now_ms=now_ms, states=states)
 
 
 def _states_of_chains(claims: Sequence[Claim], reply: list[Any], *, is_charged: bool) -> tuple[LimitState, ...]:

@@ -14,6 +14,9 @@ class Receipt:
     """Unique per charge: it makes whatever ends the receipt happen once."""
     parts: tuple[tuple[str, int, int], ...]
     """Of each quota: field, start of its window, cost. Parts that cost nothing may be left out."""
+    seq: int = 0
+    """As the charge's answer has it: tells whether what is counted now has it. 0: not known; then it gives nothing
+    back once counts were restored from the ledger."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,6 +90,8 @@ class Charged:
     """One for each claim that stands alone, and one for each chain."""
     taken: tuple[int, ...] = ()
     """Units that each claim took. Empty: there was no chain, so each took its cost."""
+    seq: int = field(default=0, compare=False)
+    """Of the customer's counters after it (`UsageReading.seq`); 0: nothing was spent. For its receipt only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

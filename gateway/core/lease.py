@@ -72,7 +72,7 @@ class Lease:
         sent_s: When the draw was about to be sent.
     """
 
-    __slots__ = ("_claims", "_limits", "_now_ms", "began_s", "calls", "left", "low", "name", "over_s")
+    __slots__ = ("_claims", "_limits", "_now_ms", "_seq", "began_s", "calls", "left", "low", "name", "over_s")
 
     def __init__(self, draw: Draw, reply: Sequence[int], sent_s: float) -> None:
         self.name = draw.name
@@ -81,9 +81,9 @@ class Lease:
         self.low = 0
         """When so few are left, it is time for another."""
         self.over_s = sent_s + _lasts_ms(draw, reply[1]) / 1000
-        self._now_ms = reply[1]
+        self._now_ms, self._seq = reply[1], reply[-1]
         steps = [_step(claim) for claim in draw.claims]
-        owed = [after - self.calls * step for after, step in zip(reply[_OWED_AT:], steps, strict=True)]
+        owed = [after - self.calls * step for after, step in zip(reply[_OWED_AT:-1], steps, strict=True)]
         self._limits = list(zip(owed, steps, strict=True))
         self._claims = draw.claims
 
@@ -102,7 +102,7 @@ class Lease:
         """
         used = self.calls - self.left
         self.left -= 1
-        return [_GRANTED, self._now_ms, *[owed + used * step for owed, step in self._limits]]
+        return [_GRANTED, self._now_ms, *[owed + used * step for owed, step in self._limits], self._seq]
 
     def note(self, calls: int) -> None:
         """So many more were charged by themselves since the draw, or about then."""

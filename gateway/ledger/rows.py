@@ -157,6 +157,18 @@ class UsageTotal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeptCounters:
+    """What was settled of one customer's counters last; without those of keys that left the account."""
+
+    counters: dict[str, tuple[int, int]]
+    """Per counter the start of its newest window, and the units used in it."""
+    ended: dict[str, tuple[int, int]]
+    """The same of the window before that, where there is one."""
+    seq: int
+    """The highest that was settled; 0 if none was."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HourUsage:
     """What one key did on one route within one hour, seen by one meter; or a part of it that is to be added."""
 

@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, delete, func, select
 from gateway.core.overage import meter_of_field
 from gateway.ledger.metering import settle_overage
 from gateway.ledger.part import LedgerPart, unbroken
-from gateway.ledger.rows import UsageTotal
+from gateway.ledger.rows import KeptCounters, UsageTotal
 from gateway.ledger.tables import API_KEYS, USAGE_TOTALS
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ _RANKED: Final = (
     .subquery()
 )
 _NEWEST: Final = select(_RANKED).where(_RANKED.c.age == 1)
+_NEWEST_TWO: Final = select(_RANKED).where(_RANKED.c.age <= 2)  # noqa: PLR2004 - says what it is
 
 
 class Usage(LedgerPart):
@@ -83,25 +84,35 @@ class Usage(LedgerPart):
 
     @unbroken
     async def load_counters(self, customer_id: str) -> tuple[dict[str, tuple[int, int]], int]:
-        """What the cache starts from when it lost the customer.
+        """What is used now, as far as it was settled.
 
         Returns:
             Per counter the window that was counted last and the units used in it, without those of keys that left
             the account; and the highest `seq` settled of all, 0 if none. The last by `seq`: a window further ahead
             was opened by a clock that was wrong, and is not counted in any more.
         """
+        kept = await self._load(_NEWEST, customer_id)
+        return kept.counters, kept.seq
+
+    @unbroken
+    async def load_kept_counters(self, customer_id: str) -> KeptCounters:
+        """What the cache starts from when it lost the customer, or may have an older one."""
+        return await self._load(_NEWEST_TWO, customer_id)
+
+    async def _load(self, query: Select[Any], customer_id: str) -> KeptCounters:
         async with self._database.reading() as connection:
-            rows = (await connection.execute(_NEWEST, {"whose": customer_id})).all()
+            rows = (await connection.execute(query, {"whose": customer_id})).all()
             # Read second: the key of a total is there already, or it has ended.
             keys = (
                 set((await connection.scalars(_live_keys(customer_id))).all()) if any(map(_is_of_key, rows)) else set()
             )
-        counters = {
-            row.field: (row.window_starts_at, row.used)
-            for row in rows
-            if not _is_of_key(row) or row.field.rpartition("@")[2] in keys
-        }
-        return counters, max((row.top for row in rows), default=0)
+        windows: tuple[dict[str, tuple[int, int]], dict[str, tuple[int, int]]] = ({}, {})
+        for row in rows:
+            if not _is_of_key(row) or row.field.rpartition("@")[2] in keys:
+                windows[row.age - 1][row.field] = (row.window_starts_at, row.used)
+        counters, older = windows
+        ended = {field: window for field, window in older.items() if window[0] < counters[field][0]}
+        return KeptCounters(counters=counters, ended=ended, seq=max((row.top for row in rows), default=0))
 
     @unbroken
     async def find_ended_keys(self, key_ids: Collection[str], before: int) -> set[str]:

@@ -53,7 +53,7 @@ class Metrics:
         self.refunds = Counter("tiergate_refunds", "Charges given back.", ("result",), registry=self.registry)
         self.settled = Counter(
             "tiergate_charges_settled",
-            "Charges corrected to what the call cost (settled), right or not counted any more (nothing), or lost.",
+            "Charges corrected to what the call cost (settled), right (nothing), not counted any more, or lost.",
             ("result",),
             registry=self.registry,
         )

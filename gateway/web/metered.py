@@ -286,8 +286,7 @@ class Metered:
             return
         result = await runtime.admission.settle(attempt, costs)
         runtime.metrics.settled.labels(result).inc()
-        is_known = result == "settled" or (result == "nothing" and attempt.outage is None)
-        if is_known and attempt.account is not None and attempt.plan is not None:
+        if result in _KNOWN and attempt.account is not None and attempt.plan is not None:
             runtime.tallies.settled(attempt.account, attempt.plan, costs, attempt.now)
             if self._record is not None:
                 self._record.settled = costs
@@ -380,5 +379,7 @@ class Metered:
             log_decision(self.attempt.decision_id, self.request_id, record, self._facts)
 
 
+_KNOWN = ("settled", "nothing")
+"""What became of a settlement whose cost is what is counted."""
 _SHORT = 200
 _SWITCHING = 101

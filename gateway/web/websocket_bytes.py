@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-_CLOCKS_APART_S = 5
-"""So long before a window's end its charge is not corrected any more: the cache's clock may be ahead."""
-
 
 class ByteCharges:
     """Those of one open WebSocket.
@@ -115,7 +112,7 @@ class ByteCharges:
         """Whether all windows that the handshake was charged in go on."""
         plan = self._handshake.plan
         ends = (claim.ends_at for claim in plan.claims if isinstance(claim, QuotaClaim)) if plan is not None else ()
-        return self._runtime.clock.now() + _CLOCKS_APART_S < min(ends, default=float("inf"))
+        return self._runtime.clock.now() < min(ends, default=float("inf"))
 
     async def _pay(self, due: dict[str, int], *, is_last: bool = False) -> None:
         lost, self._lost = self._lost, []

@@ -195,6 +195,6 @@ async def test_what_was_let_in_is_not_counted_in_what_another_history_left(
     receipt = Receipt(customer_id=account.customer_id, receipt_id="r1", parts=((QUOTA.field, 0, 3),))
     assert await aged.charge_back(receipt) is None
     await publish(aged, account, 45, LEFT_AT + 2**32)
-    assert await aged.charge_back(receipt) == 3
-    assert await aged.charge_back(receipt) == 0
+    assert await aged.charge_back(receipt) == (3, 3 * 2**32 + 1)
+    assert await aged.charge_back(receipt) == (0, 0)
     assert (await counted(aged, account))[0] == 48

@@ -58,7 +58,7 @@ def test_scripts_touch_declared_keys_only(script: str) -> None:
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_scripts_use_commands_of_redis_6_2_only(script: str) -> None:
     source = (files("gateway.cache") / "lua" / script).read_text()
-    known = {"TIME", "INFO", "HMGET", "HSET", "HGET", "GET", "SET", "EXISTS", "EXPIRE", "PEXPIRE", "DEL"}
+    known = {"TIME", "INFO", "HMGET", "HSET", "HGET", "GET", "SET", "EXISTS", "EXPIRE", "PEXPIRE", "DEL", "HDEL"}
     known |= {"PUBLISH", "ZADD", "ZREM", "ZCOUNT", "ZCARD", "ZSCORE", "ZREMRANGEBYSCORE", "PTTL"}
     assert set(re.findall(CALL, source)) <= known
 

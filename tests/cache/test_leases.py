@@ -16,6 +16,7 @@ NOW_MS = 1_700_000_040_000
 RATE = RateClaim(field="r:m:1000", cost=1, units=50, window_ms=1000, burst=200)
 QUOTA = QuotaClaim(field="q:m:60", cost=1, limit=1000, starts_at=NOW_MS // 1000, ends_at=NOW_MS // 1000 + 60)
 REFUSED = [0, NOW_MS]
+EPOCH = 2**32
 
 
 class Customer:
@@ -60,7 +61,7 @@ async def customer(cache: Cache, raw: Redis, customer_id: str) -> Customer:
 
 async def test_a_grant_is_charged_at_once(customer):
     await customer.charge(RATE, QUOTA)
-    assert await customer.draw(RATE, QUOTA, wanted=10) == [1, NOW_MS, 10, 25_000 + 10_000, 11]
+    assert await customer.draw(RATE, QUOTA, wanted=10) == [1, NOW_MS, 10, 25_000 + 10_000, 11, EPOCH + 2]
     assert await customer.stored("q:m:60") == f"{QUOTA.starts_at}|11"
     assert await customer.stored("r:m:1000") == f"{NOW_MS}|35000"
 
@@ -97,7 +98,13 @@ async def test_exact_charges_beside_a_lease_leave_the_burst_to_those_that_come_l
 
 async def test_a_bucket_that_holds_more_than_it_gains_within_a_lease_grants_from_what_is_left(customer):
     await customer.charge(RATE, cost=120)
-    assert await customer.draw(RATE, wanted=10, now_ms=NOW_MS + 400) == [1, NOW_MS + 400, 10, 100_000 + 10_000]
+    assert await customer.draw(RATE, wanted=10, now_ms=NOW_MS + 400) == [
+        1,
+        NOW_MS + 400,
+        10,
+        100_000 + 10_000,
+        EPOCH + 2,
+    ]
 
 
 async def test_what_was_not_let_through_goes_back_once(customer):
@@ -131,14 +138,15 @@ async def test_a_lease_that_the_cache_has_forgotten_gives_nothing_back(customer)
     assert await customer.stored("q:m:60") == f"{QUOTA.starts_at}|20"
 
 
-async def test_nothing_goes_back_to_a_later_window(customer):
+async def test_what_comes_back_after_its_window_goes_back_there_and_not_to_the_next(customer):
     await customer.charge(QUOTA)
     draw = customer.draw_of(QUOTA, wanted=10)
     reply = await customer.cache.charge_packed(prepare_draw(draw))
     after = replace(QUOTA, starts_at=QUOTA.ends_at, ends_at=QUOTA.ends_at + 60)
     await customer.charge(after, cost=20, now_ms=NOW_MS + 60_000)
-    assert await customer.end(draw, reply, used=0) == 0
+    assert await customer.end(draw, reply, used=4) == 6
     assert await customer.stored("q:m:60") == f"{after.starts_at}|20"
+    assert await customer.stored("p:m:60") == f"{QUOTA.starts_at}|5"
 
 
 @pytest.mark.parametrize(
@@ -191,5 +199,5 @@ async def test_a_lease_of_rates_alone_leaves_no_trace_but_their_debt(customer):
 
 
 async def test_a_plan_without_limits_is_leased_without_a_trace(customer):
-    assert await customer.draw(wanted=7) == [1, NOW_MS, 7]
+    assert await customer.draw(wanted=7) == [1, NOW_MS, 7, 0]
     assert await customer.stored("l") is None

@@ -84,7 +84,7 @@ class Customer:
     async def refund(self, receipt, once=None):
         parts = tuple((claim.field, claim.starts_at, claim.cost) for claim in self.claims if claim is QUOTA)
         given_up = Receipt(customer_id=self.account.customer_id, receipt_id=receipt, parts=parts)
-        given, _ = await self.cache.settle_packed(prepare_once_refund(given_up, once or call()))
+        given, *_ = await self.cache.settle_packed(prepare_once_refund(given_up, once or call()))
         return given
 
     async def used(self):

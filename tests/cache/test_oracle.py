@@ -1,4 +1,4 @@
-"""Charges, refunds, settlements, charge-backs, losses and publications in any order, against a plain model.
+"""Charges, refunds, settlements, charge-backs, losses, fall-backs and publications in any order, against a plain model.
 
 The model is written with Python's integers and no regard for speed. After every step, the
 answer and everything that is stored must equal it. What was admitted, given back or not, is also
@@ -9,6 +9,7 @@ the burst and what the pace gains.
 from __future__ import annotations
 
 import asyncio
+import copy
 import secrets
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -27,7 +28,7 @@ from hypothesis.stateful import (
 )
 from redis.asyncio import Redis
 
-from gateway.cache import Cache, Receipt
+from gateway.cache import Cache, Receipt, prepare_settlement
 from gateway.core.account import Account
 from gateway.core.charge import (
     AccountMissing,
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 
 
 EPOCH = 2**32
+OTHER = "0" * 40
+"""Another history than the server's."""
 TOLERANCE_MS = 5000
 START_MS = 1_700_000_000_000
 FAST = RateClaim(field="r:m:1000", cost=0, units=4, window_ms=1000, burst=6)
@@ -59,6 +62,10 @@ RATES = {"fast": FAST, "slow": SLOW, "lower": LOWER}
 @dataclass
 class Model:
     version: int = 0
+    is_believed: bool = True
+    """Its history is the server's: it was held against the ledger since."""
+    kept: int = 0
+    """The last sequence number that is in what was restored."""
     seq: int = 0
     seen_ms: int = 0
     taken_back_ms: int = 0
@@ -74,7 +81,9 @@ class Model:
     def stored(self, history: str) -> dict[str, str]:
         if not self.version:
             return {}
-        fields = {"v": str(self.version), "s": str(self.seq), "e": history}
+        fields = {"v": str(self.version), "s": str(self.seq), "e": history if self.is_believed else OTHER}
+        if self.kept:
+            fields["k"] = str(self.kept)
         if self.seen_ms:
             fields["t"] = str(self.seen_ms)
         ended = {f"p{name[1:]}": value for name, value in self.ended.items()}
@@ -85,7 +94,7 @@ class Model:
 
     def charge(self, request: ChargeRequest) -> object:
         now_ms = self.now_of(request.now_ms)
-        if not self.version:
+        if not self.version or not self.is_believed:
             return AccountMissing(now_ms=now_ms)
         if self.version != request.version:
             return "stale"
@@ -112,7 +121,7 @@ class Model:
             self._state(claim, room - need, 0, owed + need, now_ms, allowed=True)
             for claim, (room, need, owed) in zip(request.claims, looks, strict=True)
         )
-        return Charged(now_ms=now_ms, states=states)
+        return Charged(now_ms=now_ms, states=states, seq=self.seq if any(claim.cost for claim in request.claims) else 0)
 
     def _moved(self, claims: tuple[RateClaim | QuotaClaim, ...], now_ms: int) -> WindowMoved | None:
         for claim in claims:
@@ -127,28 +136,52 @@ class Model:
                 return WindowMoved(now_ms=begins_ms)
         return None
 
-    def settle(self, receipt: Receipt, costs: list[int]) -> tuple[int, int]:
-        if not self.version or receipt.receipt_id in self.ended_receipts:
-            return 0, 0
+    def settle(self, receipt: Receipt, costs: list[int]) -> list[int]:
+        if not self.version or not self.is_believed:
+            return [0, 0, -1]
+        given, taken, missed = 0, 0, 0
+        if receipt.receipt_id in self.ended_receipts:
+            return [0, 0, 0]
         self.ended_receipts.add(receipt.receipt_id)
-        given, taken, has_changed = 0, 0, False
         for (name, starts_at, charged), cost in zip(receipt.parts, costs, strict=True):
-            window, used = self.quotas.get(name, (0, 0))
+            windows = [counts for counts in (self.quotas, self.ended) if counts.get(name, (None, 0))[0] == starts_at]
+            if not windows or (cost < charged and not self._has(receipt)):
+                missed += abs(cost - charged)
+                continue
+            used = windows[0][name][1]
             after = max(0, used + cost - charged)
-            if after != used and window == starts_at:
-                self.quotas[name] = (window, after)
-                given, taken, has_changed = given + max(0, used - after), taken + max(0, after - used), True
-                self.charged_more[name] += max(0, after - used)
-        self.seq += has_changed
-        return given, taken
+            windows[0][name] = (starts_at, after)
+            given, taken = given + max(0, used - after), taken + max(0, after - used)
+            self.charged_more[name] += max(0, after - used)
+        self.seq += bool(given or taken)
+        return [given, taken, missed]
 
-    def charge_back(self, receipt: Receipt) -> int | None:
-        if not self.version:
+    def _has(self, receipt: Receipt) -> bool:
+        """Whether what is counted has the charge: it was counted since it was restored, or is in what was restored."""
+        since = self.seq // EPOCH * EPOCH
+        return receipt.seq >= since or self.kept // EPOCH * EPOCH <= receipt.seq <= self.kept
+
+    def charge_back(self, receipt: Receipt) -> tuple[int, int] | None:
+        if not self.version or not self.is_believed:
             return None
         if receipt.receipt_id in self.charged_back:
-            return 0
+            return 0, 0
         self.charged_back.add(receipt.receipt_id)
-        return sum(self._put(*part) for part in receipt.parts)
+        counted = sum(self._put(*part) for part in receipt.parts)
+        self.seq += bool(counted)
+        return counted, self.seq if counted else 0
+
+    def restore(self, version: int, ledger: Ledger) -> None:
+        """What is here, and is not believed or is nothing, is held against the ledger."""
+        newest, before, seq = ledger.kept()
+        for counts, known in ((self.quotas, newest), (self.ended, before)):
+            for name, (starts_at, used) in known.items():
+                here = counts.get(name, (-1, 0))
+                if here[0] < starts_at or (here[0] == starts_at and self.seq < seq and here[1] < used):
+                    counts[name] = (starts_at, used)
+        latest = max(self.seq, seq)
+        self.version, self.is_believed, self.seq = version, True, (latest // EPOCH + 1) * EPOCH
+        self.kept = latest if latest >= EPOCH else 0
 
     def _put(self, name: str, starts_at: int, units: int) -> int:
         since, used = self.quotas.get(name, (0, 0))
@@ -221,6 +254,27 @@ class Model:
         return LimitState(remaining=max(0, left) // claim.window_ms, reset_ms=reset_ms, allowed=allowed)
 
 
+class Ledger:
+    """Its totals, and the number of each; a reading is taken where it is later."""
+
+    def __init__(self) -> None:
+        self.totals: dict[tuple[str, int], tuple[int, int]] = {}
+
+    def settle(self, readings: dict[str, tuple[int, int]], seq: int) -> None:
+        for name, (starts_at, used) in readings.items():
+            if seq > self.totals.get((name, starts_at), (0, 0))[1]:
+                self.totals[name, starts_at] = (used, seq)
+
+    def kept(self) -> tuple[dict[str, tuple[int, int]], dict[str, tuple[int, int]], int]:
+        """The newest window of each counter, the one before, and the highest number."""
+        ranked: dict[str, list[tuple[int, int]]] = {}
+        for (name, starts_at), (used, _) in sorted(self.totals.items(), key=lambda one: (one[1][1], one[0][1])):
+            ranked.setdefault(name, []).insert(0, (starts_at, used))
+        newest = {name: windows[0] for name, windows in ranked.items()}
+        before = {name: windows[1] for name, windows in ranked.items() if windows[1:] and windows[1][0] < windows[0][0]}
+        return newest, before, max((seq for _, seq in self.totals.values()), default=0)
+
+
 def quota_claim(name: str, cost: int, now_ms: int) -> QuotaClaim:
     length_s, limit = QUOTAS[name]
     starts_at = now_ms // 1000 // length_s * length_s
@@ -236,7 +290,9 @@ class Life(RuleBasedStateMachine):
         self.customer_id = secrets.token_hex(6)
         self.model = Model()
         self.ledger_version = 1
-        self.settled: tuple[dict[str, tuple[int, int]], int] = ({}, 0)
+        self.ledger = Ledger()
+        self.copies: list[tuple[dict[str, str], Model]] = []
+        """What replicas have, that may take over."""
         self.now_ms = START_MS
         self.receipts: list[Receipt] = []
         self.charged_back: list[Receipt] = []
@@ -264,6 +320,8 @@ class Life(RuleBasedStateMachine):
         else:
             assert answer == expected
         if isinstance(answer, Charged):
+            assert isinstance(expected, Charged)
+            assert answer.seq == expected.seq
             for claim in request.claims:
                 if isinstance(claim, RateClaim) and claim.cost:  # what costs nothing leaves no trace, not even t
                     spent = claim.cost * claim.window_ms
@@ -315,6 +373,7 @@ class Life(RuleBasedStateMachine):
                             for claim in request.claims
                             if isinstance(claim, QuotaClaim)
                         ),
+                        seq=answer.seq,
                     )
                 )
 
@@ -347,7 +406,7 @@ class Life(RuleBasedStateMachine):
     @rule(data=st.data())
     def refund(self, data: st.DataObject) -> None:
         receipt = data.draw(st.sampled_from(self.receipts))
-        given, _ = self.model.settle(receipt, [0] * len(receipt.parts))
+        given, *_ = self.model.settle(receipt, [0] * len(receipt.parts))
         assert self.do(self.cache.refund(receipt)) == given
 
     @precondition(lambda self: self.receipts)
@@ -355,7 +414,11 @@ class Life(RuleBasedStateMachine):
     def settle_a_receipt(self, data: st.DataObject) -> None:
         receipt = data.draw(st.sampled_from(self.receipts))
         costs = [data.draw(st.integers(0, 12)) for _ in receipt.parts]
-        assert self.do(self.cache.settle(receipt, costs)) == self.model.settle(receipt, costs)
+        answer = self.do(self._settle(receipt, costs))
+        assert answer == self.model.settle(receipt, costs)
+
+    async def _settle(self, receipt: Receipt, costs: list[int]) -> list[int]:
+        return await self.cache.settle_packed(prepare_settlement(receipt, costs))
 
     @rule(parts=st.lists(st.tuples(st.sampled_from(sorted(QUOTAS)), st.integers(-2, 1), st.integers(1, 9)), max_size=3))
     def charge_back_what_was_let_in(self, parts: list[tuple[str, int, int]]) -> None:
@@ -373,9 +436,7 @@ class Life(RuleBasedStateMachine):
         self.charge_back(data.draw(st.sampled_from(self.charged_back)))
 
     def charge_back(self, receipt: Receipt) -> None:
-        counted = self.model.charge_back(receipt)
-        self.model.seq += bool(counted)
-        assert self.do(self.cache.charge_back(receipt)) == counted
+        assert self.do(self.cache.charge_back(receipt)) == self.model.charge_back(receipt)
 
     @initialize()
     def begin(self) -> None:
@@ -393,16 +454,11 @@ class Life(RuleBasedStateMachine):
 
     def publish_version(self, version: int) -> None:
         account = Account(customer_id=self.customer_id, user_id="u", version=version, created_at=0)
-        counters, seq = self.settled
-        written = self.do(self.cache.publish(account, counters=counters, seq_floor=seq, expires_s=600))
-        assert written == (version > self.model.version)
-        if not self.model.version:
-            self.model = Model(
-                version=version,
-                seq=(seq // EPOCH + 1) * EPOCH,
-                quotas=dict(counters),
-                charged_more=self.model.charged_more,
-            )
+        counters, ended, seq = self.ledger.kept()
+        work = self.cache.publish(account, counters=counters, ended=ended, seq_floor=seq, expires_s=600)
+        assert self.do(work) == (version > self.model.version or not self.model.is_believed)
+        if not self.model.version or not self.model.is_believed:
+            self.model.restore(version, self.ledger)
         self.model.version = max(version, self.model.version)
 
     @rule()
@@ -417,8 +473,9 @@ class Life(RuleBasedStateMachine):
             self.model.quotas,
             self.model.ended,
         )
-        assert reading.seq >= self.settled[1]
-        self.settled = (dict(reading.quotas), reading.seq)
+        assert reading.seq >= self.ledger.kept()[2] or not self.model.is_believed
+        self.ledger.settle(reading.ended, reading.seq)
+        self.ledger.settle(reading.quotas, reading.seq)
 
     @rule(is_repaired=st.booleans())
     def lose_everything(self, is_repaired: bool) -> None:  # noqa: FBT001 - hypothesis draws it
@@ -427,6 +484,29 @@ class Life(RuleBasedStateMachine):
         self.admitted.clear()
         if is_repaired:
             self.publish_version(self.ledger_version)
+
+    @rule()
+    def a_replica_stays_behind(self) -> None:
+        stored = self.do(self.raw.hgetall(f"tg:{{{self.customer_id}}}:use"))
+        if stored:
+            self.copies.append((stored, copy.deepcopy(self.model)))
+
+    @precondition(lambda self: self.copies)
+    @rule(data=st.data(), is_repaired=st.booleans())
+    def a_replica_takes_over(self, data: st.DataObject, is_repaired: bool) -> None:  # noqa: FBT001 - hypothesis draws it
+        stored, model = data.draw(st.sampled_from(self.copies))
+        self.do(self._replace({**stored, "e": OTHER}))
+        now = self.model
+        self.model = replace(copy.deepcopy(model), is_believed=False, charged_more=now.charged_more)
+        self.model.ended_receipts, self.model.charged_back = now.ended_receipts, now.charged_back
+        self.admitted.clear()
+        if is_repaired:
+            self.publish_version(self.ledger_version)
+
+    async def _replace(self, stored: dict[str, str]) -> None:
+        key = f"tg:{{{self.customer_id}}}:use"
+        await self.raw.delete(key)
+        await self.raw.hset(key, mapping=stored)
 
     @rule()
     def forget_the_scripts(self) -> None:

@@ -113,8 +113,10 @@ async def test_an_unknown_customer_has_no_reading(cache: Cache, customer_id: str
 
 async def test_a_refund_shows_in_the_reading(cache: Cache, account: Account) -> None:
     await publish(cache, account)
-    await cache.charge(ChargeRequest(customer_id=account.customer_id, version=5, claims=(DAY,)))
-    await cache.refund(Receipt(customer_id=account.customer_id, receipt_id="r", parts=((DAY.field, 0, 1),)))
+    charged = await cache.charge(ChargeRequest(customer_id=account.customer_id, version=5, claims=(DAY,)))
+    assert isinstance(charged, Charged)
+    parts = ((DAY.field, 0, 1),)
+    await cache.refund(Receipt(customer_id=account.customer_id, receipt_id="r", parts=parts, seq=charged.seq))
     reading = await cache.read_usage(account.customer_id)
     assert reading is not None
     assert (reading.seq, reading.quotas) == (2**33 + 2, {"q:m:period": (0, 0)})

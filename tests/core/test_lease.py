@@ -10,20 +10,22 @@ from gateway.core.lease import Draw, Lease, ahead_s, calls_wanted, is_leasable, 
 RATE = RateClaim(field="r:m:1000", cost=2, units=50, window_ms=1000, burst=200)
 QUOTA = QuotaClaim(field="q:m:60", cost=3, limit=1000, starts_at=60, ends_at=120)
 
+SEQ = 2**32 + 9
+
 
 def draw(*claims, ttl_ms=500):
     return Draw(customer_id="c", version=1, claims=claims, name="n", wanted=10, ttl_ms=ttl_ms)
 
 
 def lease_of(*claims, owed, now_ms=70_000, calls=5, sent_s=100.0):
-    return Lease(draw(*claims), [1, now_ms, calls, *owed], sent_s)
+    return Lease(draw(*claims), [1, now_ms, calls, *owed, SEQ], sent_s)
 
 
 def test_every_call_is_answered_as_if_it_had_been_charged_by_itself():
     lease = lease_of(RATE, QUOTA, owed=[40_000, 415])
     replies = [lease.take() for _ in range(5)]
-    assert replies[0] == [1, 70_000, 30_000, 400]
-    assert replies[4] == [1, 70_000, 38_000, 412]
+    assert replies[0] == [1, 70_000, 30_000, 400, SEQ]
+    assert replies[4] == [1, 70_000, 38_000, 412, SEQ]
     assert lease.left == 0
 
 

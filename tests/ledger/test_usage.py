@@ -82,6 +82,16 @@ async def test_a_window_that_a_wrong_clock_opened_is_not_refilled_when_another_w
     await ledger.settle([total(5, 2, window_starts_at=200)])
     await ledger.settle([total(8, 3, window_starts_at=100)])
     assert await ledger.load_counters("c1") == ({"q:requests:day": (100, 8)}, 3)
+    assert (await ledger.load_kept_counters("c1")).ended == {}, "nor as one that has ended"
+
+
+async def test_what_a_cache_is_restored_from_has_the_window_before_too(ledger):
+    await ledger.settle([total(seq, seq, window_starts_at=100 * seq) for seq in (1, 2, 3)])
+    await ledger.settle([total(4, 7, window_starts_at=50, field="q:tokens:period")])
+    kept = await ledger.load_kept_counters("c1")
+    assert kept.counters == {"q:requests:day": (300, 3), "q:tokens:period": (50, 4)}
+    assert kept.ended == {"q:requests:day": (200, 2)}
+    assert kept.seq == 7
 
 
 async def test_crossing_settlements_of_the_same_totals_all_succeed(ledger, ledger_url, open_ledger):

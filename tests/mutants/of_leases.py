@@ -48,7 +48,20 @@ MUTANTS = (
         _SCRIPTS,
     ),
     Mutant("a lease is written without its cost", _DRAW, "granted * needs[i]\n", "0\n", _SCRIPTS),
-    Mutant("a lease gives back to a later window", _END, "window + 0 == ARGV[at + 2] + 0 and", "", _SCRIPTS),
+    Mutant(
+        "a lease gives back to a later window",
+        _END,
+        "if field and from then",
+        "field, used = field and ARGV[at], used\n  if field and from then",
+        _SCRIPTS,
+    ),
+    Mutant(
+        "a lease gives back to what another history left",
+        _END,
+        " or not history_is(stored[3]) then",
+        " then",
+        ("tests/cache/test_corrections.py",),
+    ),
     Mutant(
         "what a draw without an answer may have granted is forgotten",
         _ASKING,

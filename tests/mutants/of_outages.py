@@ -15,14 +15,14 @@ MUTANTS = (
     Mutant(
         "a charge-back that is repeated counts again",
         _CHARGE_BACK,
-        "if not redis.call('SET', KEYS[2], '1', 'NX', 'EX', ARGV[1]) then return 0 end",
+        "if not redis.call('SET', KEYS[2], '1', 'NX', 'EX', ARGV[1]) then return {0, 0} end",
         "redis.call('SET', KEYS[2], '1', 'EX', ARGV[1])",
         _ACTS,
     ),
     Mutant(
         "a charge-back goes to a customer that the cache has lost",
         _CHARGE_BACK,
-        "if not here[1] or not here[3] or not history_is(here[3]) then return -1 end",
+        "if not here[1] or not here[3] or not history_is(here[3]) then return {-1, 0} end",
         "",
         _ACTS,
     ),
@@ -43,7 +43,7 @@ MUTANTS = (
     Mutant(
         "a charge-back into a new window forgets the window before",
         _CHARGE_BACK,
-        "    if since then put(before, since, used) end\n",
+        "    if since then put(before(field), since, used) end\n",
         "",
         _MODEL,
     ),
@@ -57,8 +57,8 @@ MUTANTS = (
     Mutant(
         "a charge-back is not seen by settlement: its number stays",
         _CHARGE_BACK,
-        "if counted > 0 then redis.call('HSET', KEYS[1], 's'",
-        "if counted < 0 then redis.call('HSET', KEYS[1], 's'",
+        "redis.call('HSET', KEYS[1], 's', format('%.0f', seq))\n",
+        "",
         _MODEL,
     ),
     Mutant(
@@ -107,8 +107,8 @@ MUTANTS = (
     Mutant(
         "a charge-back that did not arrive is not sent again",
         _OUTAGES,
-        "receipt = customer.sending = Receipt(",
-        "receipt = Receipt(",
+        "batch = customer.sending = customer.batch",
+        "batch = customer.batch",
         _ACTS,
     ),
     Mutant(
@@ -184,8 +184,8 @@ MUTANTS = (
     Mutant(
         "a call takes of an allowance that is not of its own outage",
         _OUTAGES,
-        "if more > 0 and customer is not None and passed.batch >= customer.first_batch:",
-        "if more > 0 and customer is not None:",
+        "if more > 0 and customer is not None and batch is not None and batch.number >= customer.first_batch:",
+        "if more > 0 and customer is not None and batch is not None:",
         _COSTS,
     ),
     Mutant(

@@ -6,10 +6,12 @@ from tests.mutants.mutant import Mutant
 
 _LUA = "gateway/cache/lua/"
 _CHARGE, _SETTLE, _PUBLISH = f"{_LUA}charge.lua", f"{_LUA}settle.lua", f"{_LUA}publish.lua"
+_COUNTED, _CHARGE_BACK = f"{_LUA}counted.lua", f"{_LUA}charge_back.lua"
 _ONCE_RENEW = f"{_LUA}once_renew.lua"
 _ONCE, _ONCE_END, _ONCE_REFUND = f"{_LUA}once.lua", f"{_LUA}once_end.lua", f"{_LUA}once_refund.lua"
 _CHARGES = ("tests/cache/test_charge.py", "tests/cache/test_oracle.py")
 _RECEIPTS = ("tests/cache/test_receipts.py", "tests/cache/test_charge.py", "tests/cache/test_oracle.py")
+_CORRECTIONS = ("tests/cache/test_corrections.py",)
 _PUBLISHES = ("tests/cache/test_publish.py", "tests/cache/test_history.py")
 _ONCES = ("tests/cache/test_once.py",)
 
@@ -144,7 +146,7 @@ MUTANTS = (
     Mutant(
         "a receipt is given back twice",
         _SETTLE,
-        "if not redis.call('SET', KEYS[2], '1', 'NX', 'EX', ARGV[1]) then return {0, 0} end",
+        "if not redis.call('SET', KEYS[2], '1', 'NX', 'EX', ARGV[1]) then return {0, 0, 0} end",
         "redis.call('SET', KEYS[2], '1', 'EX', ARGV[1])",
         _RECEIPTS,
     ),
@@ -164,16 +166,79 @@ MUTANTS = (
     ),
     Mutant(
         "a refund reaches into the next window",
+        _COUNTED,
+        "  if since == starts_at then return field, used end\n",
+        "  if since then return field, used end\n",
+        _CORRECTIONS,
+    ),
+    Mutant(
+        "a settlement after the end of its window is lost",
+        _COUNTED,
+        "  if since == starts_at then return before(field), used end\n",
+        "",
+        _CORRECTIONS,
+    ),
+    Mutant(
+        "a correction reaches into whichever window was before",
+        _COUNTED,
+        "  if since == starts_at then return before(field), used end\n",
+        "  if since then return before(field), used end\n",
+        _CORRECTIONS,
+    ),
+    Mutant(
+        "a settlement moves a count of another history, which outranks the ledger then",
         _SETTLE,
-        "local is_current = tonumber(window) == tonumber(ARGV[at + 2])",
-        "local is_current = true",
-        _RECEIPTS,
+        "if not stored[1] or not stored[3] or not history_is(stored[3]) then return {0, 0, -1} end",
+        "if not stored[1] then return {0, 0, -1} end",
+        _CORRECTIONS,
+    ),
+    Mutant(
+        "a charge that a lost cache counted is given back out of what was restored",
+        _SETTLE,
+        "(wanted < 0 and not is_counted)",
+        "false",
+        _CORRECTIONS,
+    ),
+    Mutant(
+        "a charge that was restored is not given back",
+        _SETTLE,
+        " or (charged_at >= kept - kept % EPOCH and charged_at <= kept)",
+        "",
+        _CORRECTIONS,
+    ),
+    Mutant(
+        "every charge of the epoch before counts as restored",
+        _SETTLE,
+        " and charged_at <= kept)",
+        ")",
+        _CORRECTIONS,
+    ),
+    Mutant(
+        "a call that no count took is told to be counted",
+        _SETTLE,
+        "return {given, taken, missed}",
+        "return {given, taken, 0}",
+        _CORRECTIONS,
+    ),
+    Mutant(
+        "a charge does not tell which number it got",
+        _CHARGE,
+        "and last - 1 or 6] = writes[4]",
+        "and last - 1 or 6] = 0",
+        _CORRECTIONS,
+    ),
+    Mutant(
+        "what is charged back belongs to no epoch",
+        _CHARGE_BACK,
+        "return {counted, seq}",
+        "return {counted, 0}",
+        _CORRECTIONS,
     ),
     Mutant(
         "a refund does not raise the sequence number",
         _SETTLE,
-        "tonumber(stored[2] or 0) + 1",
-        "tonumber(stored[2] or 0)",
+        "format('%.0f', seq + 1)",
+        "format('%.0f', seq)",
         _RECEIPTS,
     ),
     Mutant(
@@ -203,6 +268,20 @@ MUTANTS = (
         "version > current or (version == current",
         "version ~= current or (version == current",
         _PUBLISHES,
+    ),
+    Mutant(
+        "leases of before give back what the restored count may not have",
+        _PUBLISH,
+        "    redis.call('HDEL', KEYS[1], 'l')\n",
+        "",
+        _CORRECTIONS,
+    ),
+    Mutant(
+        "nobody knows which charges are in what was restored",
+        _PUBLISH,
+        "string.format('%.0f', math.max(seq, settled))",
+        "string.format('%.0f', seq)",
+        _CORRECTIONS,
     ),
     Mutant(
         "a refilled customer keeps its epoch, so that the ledger refuses what is counted next",

@@ -1,7 +1,8 @@
 -- charge.lua: spend one request's cost on every limit at once, or on none of them.
 --
 -- KEYS[1] usage    hash    v account version, e history it belongs to, t highest now_ms of any write,
---                          s sequence number, r:... "at_ms|debt", q:... "window_starts_at|used",
+--                          s sequence number, k the last one that is in what was restored (publish.lua),
+--                          r:... "at_ms|debt", q:... "window_starts_at|used",
 --                          p:... what the q:... of that name held when its window ended
 -- KEYS[2] account  string  the account as JSON; read only if the caller's version is not current
 -- KEYS[3...] live    sorted set  id of a call in progress -> the ms when it stops to count;
@@ -17,12 +18,12 @@
 --   -2, 1, limit, n                                      a place among the calls in progress in KEYS[n]
 -- then one field per claim; then, if there are more than two KEYS, the id of the call that begins
 --
--- Returns {1, now_ms, owed...} charged       {0, now_ms, owed...} refused
+-- Returns {1, now_ms, owed..., s} charged    {0, now_ms, owed..., 0} refused
 --         {2, now_ms, version, account} the account has changed; '' for one that is too large to wait for
 --         {3, now_ms} no account that can be believed    {4, now_ms} a quota's window does not contain now
 --   with one number per claim, as before the decision: the debt of a rate, what is used of a quota,
---   the calls in progress;
---   then zeros, if there are fewer than three. What is left and for how long follows (scripts.py).
+--   the calls in progress; then zeros, if there are fewer than three; then the sequence number that the charge got,
+--   0 if it spent nothing. What is left and for how long follows (scripts.py).
 --
 -- Laws. A refusal writes nothing, not even t. A charge of nothing (no claims, or all of cost 0)
 -- writes nothing either, and is refused all the same where a limit is overdrawn. Time is never
@@ -86,7 +87,7 @@ if ARGV[1] ~= '' then
   end
 end
 
-local reply = {1, now, 0, 0, 0} -- with places for three claims: a table that grows is expensive
+local reply = {1, now, 0, 0, 0, 0} -- with places for three claims: a table that grows is expensive
 local writes, n = {'t', 0, 's', 0, 0, 0, 0, 0, 0, 0}, 4
 local seq, is_recounted = (stored[3] or 0) + 1, false
 local moved, gone, spends, at, live, rest = nil, nil, false, 1, nil, nil -- rest: of the chain we are in
@@ -190,4 +191,5 @@ if live and reply[1] == 1 then
     call('PEXPIRE', live[i], LIVE_MS)
   end
 end
+reply[last > 7 and last - 1 or 6] = writes[4]
 return reply

@@ -5,9 +5,9 @@
 -- ARGV[1] seconds the marker is kept
 -- then three per part of the receipt: field units starts_at
 --
--- Returns the units counted, summed over all quotas; 0 for a receipt seen before and for one whose
--- windows are all past; -1 for an account that is not here or not believed (see charge.lua):
--- nothing was done, not even the marker.
+-- Returns {units counted, s}: summed over all quotas, and the sequence number that they got; {0, 0} for a receipt
+-- seen before and for one whose windows are all past; {-1, 0} for an account that is not here or not believed (see
+-- charge.lua): nothing was done, not even the marker.
 --
 -- Laws. Nothing is asked: these units are spent, and a quota may stand above its limit afterwards.
 -- Each part goes to the window that it was spent in: the open one, or the one before (p), where
@@ -15,23 +15,10 @@
 -- What is older than both is not kept anywhere any more, and is dropped.
 --
 -- Cluster: both keys share the {customer} tag.   Cost: O(parts).
-local find, sub, format = string.find, string.sub, string.format
-
-local function history_is(believed) -- as in charge.lua
-  local info = redis.pcall('INFO', 'replication')
-  if type(info) ~= 'string' then return believed == '' end
-  return find(info, 'master_replid:' .. believed .. '\r', 1, true) ~= nil
-end
-
-local function pair(value) -- "a|b" -> a, b
-  if not value then return nil, 0 end
-  local bar = find(value, '|', 1, true)
-  return tonumber(sub(value, 1, bar - 1)), tonumber(sub(value, bar + 1))
-end
-
+-- include counted.lua
 local here = redis.call('HMGET', KEYS[1], 'v', 's', 'e')
-if not here[1] or not here[3] or not history_is(here[3]) then return -1 end
-if not redis.call('SET', KEYS[2], '1', 'NX', 'EX', ARGV[1]) then return 0 end
+if not here[1] or not here[3] or not history_is(here[3]) then return {-1, 0} end
+if not redis.call('SET', KEYS[2], '1', 'NX', 'EX', ARGV[1]) then return {0, 0} end
 
 local counted = 0
 local function put(field, starts_at, units)
@@ -39,23 +26,24 @@ local function put(field, starts_at, units)
 end
 for i = 2, #ARGV, 3 do
   local field, units, starts_at = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
-  local before = 'p' .. sub(field, 2)
   local since, used = pair(redis.call('HGET', KEYS[1], field))
   if not since or since < starts_at then
-    if since then put(before, since, used) end
+    if since then put(before(field), since, used) end
     put(field, starts_at, units)
     counted = counted + units
   elseif since == starts_at then
     put(field, starts_at, used + units)
     counted = counted + units
   else
-    local ended, ended_used = pair(redis.call('HGET', KEYS[1], before))
+    local ended, ended_used = pair(redis.call('HGET', KEYS[1], before(field)))
     if not ended or ended < starts_at then ended, ended_used = starts_at, 0 end
     if ended == starts_at then
-      put(before, starts_at, ended_used + units)
+      put(before(field), starts_at, ended_used + units)
       counted = counted + units
     end
   end
 end
-if counted > 0 then redis.call('HSET', KEYS[1], 's', format('%.0f', tonumber(here[2] or 0) + 1)) end
-return counted
+if counted == 0 then return {0, 0} end
+local seq = (here[2] or 0) + 1
+redis.call('HSET', KEYS[1], 's', format('%.0f', seq))
+return {counted, seq}

@@ -7,7 +7,7 @@
 -- ARGV[5] ttl_ms: the lease is over so long after now, at the latest
 -- ARGV[6] the claims of one request, none of cost 0, packed as in charge.lua; then one field per claim
 --
--- Returns {1, now_ms, granted, owed...} with one number per claim as after the charge
+-- Returns {1, now_ms, granted, owed..., s} with one number per claim as after the charge, and as in charge.lua
 --         {0, now_ms} nothing is leased now: too little is left, the account or a window is not as the caller
 --                     says, or time is not what was stored. Nothing was written; charge.lua tells which, and why.
 --
@@ -69,10 +69,11 @@ for i = 1, claims do
   granted = math.min(granted, floor(fits))
 end
 if granted < 1 then return refused end
-if claims == 0 then return {1, now, granted} end
+if claims == 0 then return {1, now, granted, 0} end
 
 local reply, entry = {1, now, granted}, {ARGV[3], format('%d', now + ARGV[5])}
-local writes = {'t', format('%d', now), 's', format('%d', (stored[3] or 0) + 1)}
+local seq = (stored[3] or 0) + 1
+local writes = {'t', format('%d', now), 's', format('%d', seq)}
 for i = 1, claims do
   local field, taken = ARGV[6 + i], granted * needs[i]
   reply[3 + i] = bases[i] + taken
@@ -91,4 +92,5 @@ if #entry > 2 then
   writes[#writes + 1], writes[#writes + 2] = 'l', table.concat(kept, '', math.max(1, old - MOST + 1))
 end
 call('HSET', KEYS[1], unpack(writes))
+reply[4 + claims] = seq
 return reply

@@ -21,7 +21,7 @@ local rest, repeats, receipt = string.match(own, '^%d+(|%d+|(%d+)|[^|]*|(.*))$')
 if receipt == ARGV[1] then
   if repeats ~= '0' then
     redis.call('SET', KEYS[1], '0' .. rest, 'KEEPTTL')
-    return {0, 0}
+    return {0, 0, 0}
   end
   redis.call('DEL', KEYS[1])
   redis.call('ZREM', KEYS[2], string.match(KEYS[1], '[^:]*$'))

@@ -5,7 +5,7 @@
 -- ARGV[1] version >= 1   ARGV[2] the account   ARGV[3] seconds until both keys expire
 -- ARGV[4] the highest sequence number that the ledger has seen of this customer
 -- ARGV[5] '1': write it whatever is here, for what is here cannot be right
--- then two per counter that the ledger knows: field, "window_starts_at|used"
+-- then two per counter that the ledger knows: field, "window_starts_at|used"; of a quota q:... and p:...
 --
 -- Returns 1 if written, 0 if what is here is as new or newer. Either way both keys live longer. What was
 -- written is told to the workers that have leases of this account.
@@ -14,7 +14,9 @@
 -- charge.lua). Believed counters are never touched, and a believed version is never lowered.
 -- What is not believed gets the ledger's account, and the ledger's counters where they are ahead:
 -- in a later window, or higher in the same one while the ledger has seen a later number. No count
--- is lowered. Its sequence then begins a new epoch: later readings outrank all earlier ones.
+-- is lowered. Its sequence then begins a new epoch: later readings outrank all earlier ones. So p must be held
+-- against the ledger too, or an older one would be settled next. What is counted then has every charge of the epoch
+-- before up to k, for one of the two had it, and may be without any other: those are not given back, nor are leases.
 --
 -- Cluster: both keys share the {customer} tag.   Cost: O(counters).
 local EPOCH = 4294967296 -- 2^21 epochs fit below 2^53
@@ -53,6 +55,8 @@ if not is_believed or version > current or (version == current and redis.call('E
     end
     local epoch = (math.floor(math.max(seq, settled) / EPOCH) + 1) * EPOCH
     redis.call('HSET', KEYS[1], 's', string.format('%.0f', epoch), 'e', now_in)
+    if epoch > EPOCH then redis.call('HSET', KEYS[1], 'k', string.format('%.0f', math.max(seq, settled))) end
+    redis.call('HDEL', KEYS[1], 'l')
   end
   redis.call('HSET', KEYS[1], 'v', ARGV[1])
   redis.call('SET', KEYS[2], ARGV[2])

@@ -4,45 +4,58 @@
 -- KEYS[1] usage   hash    as in charge.lua
 -- KEYS[2] receipt string  marker: this receipt has ended
 -- ARGV[1] seconds the marker is kept
+-- ARGV[2] sequence number that the charge got; 0 = not known
 -- then four per part of the receipt: field change starts_at most
---   its count moves by change (cost less what was charged), to 0 at least and 2^53 - 1 at most,
---   if its window is still the one that was charged. The limit is not asked: the units were used.
---   Except where most is not -1: no rise goes beyond it, and what is left of one is added to the part that
---   follows. So overage is not billed beyond its cap.
+--   its count moves by change (cost less what was charged), to 0 at least and 2^53 - 1 at most. The limit is not
+--   asked: the units were used. Except where most is not -1: no rise goes beyond it, and what is left of one is
+--   added to the part that follows. So overage is not billed beyond its cap.
 --
--- Returns {units given back, units charged more}, each summed over all quotas; {0, 0} for a receipt seen
--- before and for an account that is not here (its marker is not set then: nothing was done).
+-- Returns {units given back, units charged more, units that no count took}, each summed over all quotas; {0, 0, 0}
+-- for a receipt seen before, and {0, 0, -1} for an account that is not here or not believed (see charge.lua):
+-- nothing was done, not even the marker.
+--
+-- Laws. A part is corrected in the window that was charged: the open one, or the one before (p), where settlement
+-- finds it. What is older than both is not kept anywhere any more.
+-- What nobody believes is not moved: its sequence number stays one that it had when it was believed, so that what
+-- the ledger has read since outranks it.
+-- No count is lowered for a charge that may not be in it: one of before it was restored and after k (publish.lua),
+-- or one that is not known, if it was restored at all.
 --
 -- Cluster: both keys share the {customer} tag.   Cost: O(parts).
-local MOST = 9007199254740991
-local format, find, sub = string.format, string.find, string.sub
-local count = (#ARGV - 1) / 4
-local names = {'v', 's'}
-for i = 1, count do names[2 + i] = ARGV[4 * i - 2] end
-local stored = redis.call('HMGET', KEYS[1], unpack(names))
-if not stored[1] then return {0, 0} end
-if not redis.call('SET', KEYS[2], '1', 'NX', 'EX', ARGV[1]) then return {0, 0} end
-
-local given, taken, rest, writes = 0, 0, 0, {'s', format('%.0f', tonumber(stored[2] or 0) + 1)}
+-- include counted.lua
+local MOST, EPOCH = 9007199254740991, 4294967296
+local count = (#ARGV - 2) / 4
+local names = {'v', 's', 'e', 'k'}
 for i = 1, count do
-  local at, value = 4 * i - 2, stored[2 + i]
+  local field = ARGV[4 * i - 1]
+  names[3 + 2 * i], names[4 + 2 * i] = field, before(field)
+end
+local stored = redis.call('HMGET', KEYS[1], unpack(names))
+if not stored[1] or not stored[3] or not history_is(stored[3]) then return {0, 0, -1} end
+if not redis.call('SET', KEYS[2], '1', 'NX', 'EX', ARGV[1]) then return {0, 0, 0} end
+
+local seq, charged_at, kept = (stored[2] or 0) + 0, ARGV[2] + 0, (stored[4] or 0) + 0
+local is_counted = charged_at >= seq - seq % EPOCH or (charged_at >= kept - kept % EPOCH and charged_at <= kept)
+local given, taken, missed, rest, writes = 0, 0, 0, 0, {'s', format('%.0f', seq + 1)}
+for i = 1, count do
+  local at = 4 * i - 1
+  local field, used = counting(ARGV[at], stored[3 + 2 * i], stored[4 + 2 * i], ARGV[at + 2] + 0)
   local wanted, most = ARGV[at + 1] + rest, ARGV[at + 3] + 0
   rest = 0
-  if value then
-    local bar = find(value, '|', 1, true)
-    local window, used = sub(value, 1, bar - 1), tonumber(sub(value, bar + 1))
-    local is_current = tonumber(window) == tonumber(ARGV[at + 2])
-    if is_current and most >= 0 and wanted > 0 then
+  if not field or (wanted < 0 and not is_counted) then
+    missed = missed + math.abs(wanted)
+  else
+    if most >= 0 and wanted > 0 then
       local takes = math.min(wanted, math.max(0, most - used))
       wanted, rest = takes, wanted - takes
     end
     local change = math.min(math.max(wanted, -used), MOST - used)
-    if is_current and change ~= 0 then
+    if change ~= 0 then
       if change < 0 then given = given - change else taken = taken + change end
-      writes[#writes + 1] = ARGV[at]
-      writes[#writes + 1] = window .. '|' .. format('%.0f', used + change)
+      writes[#writes + 1] = field
+      writes[#writes + 1] = format('%.0f|%.0f', ARGV[at + 2], used + change)
     end
   end
 end
 if #writes > 2 then redis.call('HSET', KEYS[1], unpack(writes)) end
-return {given, taken}
+return {given, taken, missed}
