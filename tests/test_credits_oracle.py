@@ -22,8 +22,9 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, 
 from gateway.admission import Attempt
 from gateway.cache import Cache
 from gateway.core.access import decide_access
-from gateway.core.errors import QuotaExceeded
+from gateway.core.errors import CostAboveLimit, QuotaExceeded
 from gateway.core.keys import KeyCodec
+from gateway.core.pricing import price_call
 from gateway.crediting import CreditOrder, GrantNotFound
 from gateway.ledger import Ledger, migrate
 from gateway.usage import list_credits, list_usage, read_counters
@@ -42,8 +43,10 @@ routes:
   - match: GET /v1/one
   - match: GET /v1/four
     cost: 4
+  - match: GET /v1/nine
+    cost: request header X-Units at most 9
 """
-COSTS = {"/v1/one": 1, "/v1/four": 4}
+COSTS = {"/v1/one": 1, "/v1/four": 4, "/v1/nine": 9}
 EPOCH = 2**32
 
 
@@ -115,6 +118,12 @@ class Model:
             one.used += took
             one.is_counted = one.is_counted or took > 0
         return taken
+
+    def could_wait(self, cost: int, now: int) -> bool:
+        """Whether the next window and what is left then of the credits would cover it."""
+        resets_at = now // HOUR_S * HOUR_S + HOUR_S
+        lasting = [one for one in self.live(now) if one.expires_at is None or one.expires_at > resets_at]
+        return cost <= QUOTA + sum(one.units - one.used for one in lasting)
 
     def refund(self, taken: list[tuple[Credits | None, int, int]], seq: int) -> int:
         self.load()
@@ -208,14 +217,19 @@ class Life(RuleBasedStateMachine):
     @rule(target=receipts, path=st.sampled_from(sorted(COSTS)), times=st.integers(1, 4), worker=st.integers(0, 1))
     def call(self, path: str, times: int, worker: int) -> list[tuple[Attempt, Any]]:
         made = []
+        route = self.parts.policy.current.find_route("GET", path)
+        assert route is not None
+        if route.measures:
+            route = price_call(route, [(b"x-units", b"%d" % COSTS[path])], None, b"")
         for _ in range(times):
             attempt = self.workers[worker].attempt(f"dec_{secrets.token_hex(6)}", "GET", path)
             expected = self.model.charge(COSTS[path], self.now)
             if expected is None:
-                with pytest.raises(QuotaExceeded):
-                    self.do(self.workers[worker].admit(attempt, self.key))
+                refusal = QuotaExceeded if self.model.could_wait(COSTS[path], self.now) else CostAboveLimit
+                with pytest.raises(refusal):
+                    self.do(self.workers[worker].admit(attempt, self.key, route))
                 continue
-            self.do(self.workers[worker].admit(attempt, self.key))
+            self.do(self.workers[worker].admit(attempt, self.key, route))
             made.append((attempt, expected))
         return made
 

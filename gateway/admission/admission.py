@@ -21,9 +21,10 @@ from gateway.cache import CHARGED, Cache, CacheUnavailable, charge_answer
 from gateway.clock import Clock
 from gateway.core.account import Account
 from gateway.core.charge import AccountMissing, AccountStale, ChargeAnswer, Charged, ChargeRefused
-from gateway.core.decision import charge_denied, find_key
+from gateway.core.decision import find_key
 from gateway.core.errors import CapacityReduced, InvalidKey, TiergateError
 from gateway.core.keys import KeyCodec, PresentedKey
+from gateway.core.refused_charge import charge_denied
 from gateway.core.route import Route
 from gateway.leasing import Leasing
 from gateway.live_calls import LiveCalls

@@ -9,6 +9,7 @@ The ledger is the record and the cache can be thrown away: whatever is lost here
 again, and nothing here is believed against the ledger.
 """
 
+from gateway.cache.answers import CHARGED, charge_answer
 from gateway.cache.client import Cache
 from gateway.cache.codec import decode_account, encode_account
 from gateway.cache.errors import CacheServerError, CacheUnavailable
@@ -26,8 +27,6 @@ from gateway.cache.once import (
     prepare_once_renewal,
 )
 from gateway.cache.scripts import (
-    CHARGED,
-    charge_answer,
     prepare_charge,
     prepare_release,
     prepare_renewal,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
+from gateway.cache.answers import charge_answer
 from gateway.cache.codec import encode_account
 from gateway.cache.counters import Counters
 from gateway.cache.errors import CacheUnavailable
@@ -33,7 +34,6 @@ from gateway.cache.scripts import (
     CHARGE_BACK,
     PUBLISH,
     Script,
-    charge_answer,
     prepare_charge,
     prepare_pace,
     prepare_settlement,

@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+from gateway.cache.answers import CHARGED, REFUSED, charge_answer
 from gateway.cache.keyspace import EXACT, once_key, onces_key
 from gateway.cache.scripts import (
-    CHARGED,
     ONCE,
     ONCE_END,
     ONCE_REFUND,
     ONCE_RENEW,
-    REFUSED,
-    charge_answer,
     charge_arguments,
     charge_keys,
     claims_numbers,

@@ -55,6 +55,8 @@ class Allowance:
     """Whose cap is the lowest."""
     words: str
     """The cap for people: `the spend cap of 50.00 USD`."""
+    is_passing: bool = False
+    """The price changed in this window, so the next may allow more."""
 
 
 def find_allowance(policy: Policy, account: Account, access: Access, limit: Limit, now: float) -> Allowance | None:
@@ -74,7 +76,7 @@ def find_allowance(policy: Policy, account: Account, access: Access, limit: Limi
     if overage is None or item is None:
         return None
     prices = prices_now(policy, account, item, limit.meter, now)
-    return _lowest(overage, prices, limit.units, find_cap(account, overage))
+    return replace(_lowest(overage, prices, limit.units, find_cap(account, overage)), is_passing=len(prices) > 1)
 
 
 def carried_item(policy: Policy, account: Account, access: Access, overage: Overage) -> MeteredItem | None:

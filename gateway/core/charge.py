@@ -79,6 +79,9 @@ class LimitState:
     allowed: bool
     last: int = field(default=0, compare=False)
     """Of `remaining`, what the last claim of a chain would cover. For showing only, so it is not compared."""
+    outlasting: int | None = field(default=None, compare=False)
+    """Of a chain that said no: of `remaining`, what is still there when its first has reset, if nobody spends it.
+    None: it is no such chain. For the refusal's words only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

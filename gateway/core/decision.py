@@ -12,24 +12,19 @@ from gateway.core.access import Access, decide_access, in_force
 from gateway.core.account import Account, KeyRecord
 from gateway.core.allow_list import allows
 from gateway.core.allowance import Allowance, find_allowance, with_overage
-from gateway.core.charge import Claim, ConcurrencyClaim, LimitState, QuotaClaim, RateClaim
+from gateway.core.charge import ConcurrencyClaim, QuotaClaim, RateClaim
 from gateway.core.credits import credit_claims, lives_on_credits, next_grant_at
 from gateway.core.errors import (
     AccountSuspended,
     AddressNotAllowed,
-    ChargeDenied,
     CostAboveLimit,
     Denied,
     FeatureNotInTier,
     InvalidKey,
-    OverageCapReached,
     PaymentRequired,
-    QuotaExceeded,
-    RateLimited,
     RouteNotFound,
     ScopeMissing,
     SubscriptionRequired,
-    TooManyConcurrent,
 )
 from gateway.core.limit_text import REQUESTS
 from gateway.core.limits import Concurrency, Limit, Quota, limit_field
@@ -39,8 +34,6 @@ from gateway.core.policy import Policy, Tier
 from gateway.core.ratelimit_fields import seconds_up
 from gateway.core.route import Route
 from gateway.core.scope import parse_scope
-
-_LONGEST_WAIT_FIRST: tuple[type[Claim], ...] = (QuotaClaim, RateClaim, ConcurrencyClaim)
 
 
 def find_key(account: Account, digest: str, now: float) -> KeyRecord:
@@ -142,63 +135,11 @@ def plan_request(
     return Plan(access=access, tier=tier, key=key, route=route, limits=limits, live=live, until=until)
 
 
-def charge_denied(plan: Plan, states: tuple[LimitState, ...]) -> ChargeDenied:
-    """The error for a refused charge. A quota is reported before a rate, and a rate before calls at once: by the wait.
-
-    Retry-After is the longest wait among the limits that said no.
-    """
-    refused = [(limit, state) for limit, state in zip(plan.limits, states, strict=True) if not state.allowed]
-    names = tuple(limit.name for limit, _ in refused)
-    wait_s = max(1, *(seconds_up(state.reset_ms) for _, state in refused))
-    first = min((limit for limit, _ in refused), key=lambda limit: _LONGEST_WAIT_FIRST.index(type(limit.claim)))
-    if first.allowance is not None:
-        return _cap_reached(first, first.allowance, wait_s, names)
-    if isinstance(first.claim, QuotaClaim):
-        return QuotaExceeded(
-            f"The {first.name!r} quota of {first.quota:,} units{', credits included,' if first.credits else ''} cannot"
-            f" cover this call's {first.claim.cost}.",
-            retry_after_s=wait_s,
-            violated=names,
-            of_key=first.of_key,
-        )
-    if isinstance(first.claim, ConcurrencyClaim):
-        whose = "key" if first.of_key else "account"
-        return TooManyConcurrent(
-            f"This {whose} has {first.quota:,} calls in progress, the most that its {first.name!r} limit allows at"
-            " once. Wait for one of them to end.",
-            retry_after_s=wait_s,
-            violated=names,
-            of_key=first.of_key,
-        )
-    pace = first.claim
-    return RateLimited(
-        f"Faster than the {first.name!r} pace: {pace.units:,} units per {pace.window_ms / 1000:g} s in the long run, "
-        f"{pace.burst:,} at once. Wait {wait_s} s.",
-        retry_after_s=wait_s,
-        violated=names,
-        of_key=first.of_key,
-    )
-
-
-def _cap_reached(limit: PlannedLimit, allowance: Allowance, wait_s: int, names: tuple[str, ...]) -> OverageCapReached:
-    """Says whose cap it is, and what moves it."""
-    helps = "A spend cap is raised on the account page, or with PUT on 'spend-cap' of the billing API."
-    if allowance.bound != "spend-cap":
-        helps = "Another plan may have more; so does the next window."
-    return OverageCapReached(
-        f"What the {limit.name!r} quota includes is used up, and beyond it {allowance.words} allows {allowance.units:,}"
-        f" units, which cannot cover this call's {limit.claim.cost}. {helps}",
-        retry_after_s=wait_s,
-        violated=names,
-        of_key=False,
-    )
-
-
 def _check_costs(limits: tuple[PlannedLimit, ...]) -> None:
     """Refuse a cost that a limit could never cover. Policy has no such tier; a key's own limit may be that small.
 
     A quota that lives on credits could cover it with the next grant, and one that a change of plan moved in the next
-    window: the charge refuses what they cannot.
+    window: the charge refuses what they cannot. What is left of credits only the charge knows (`refused_charge`).
     """
     for limit in limits:
         if limit.claim.cost > limit.quota and not (limit.lives_on_credits or limit.is_passing):
@@ -253,7 +194,7 @@ def _planned(
             of_key=key_id is not None,
             credits=behind,
             lives_on_credits=lives_on_credits(limit, extended),
-            is_passing=isinstance(limit, ChangedQuota),
+            is_passing=isinstance(limit, ChangedQuota) or (allowance is not None and allowance.is_passing),
             allowance=allowance,
         )
     pace = RateClaim(field=field, cost=units, units=limit.units, window_ms=limit.window_ms, burst=limit.burst)

@@ -38,7 +38,8 @@ class PlannedLimit:
     lives_on_credits: bool = False
     """It is a quota of nothing that credits extend: a cost that it cannot cover now waits for credits."""
     is_passing: bool = False
-    """A change of plan gave it its size, for this window only: a larger cost waits for the next."""
+    """A change of plan gave it its size, or one of its price that of its overage, for this window only: a larger cost
+    waits for the next."""
     allowance: Allowance | None = None
     """How far it may be exceeded; None: it is a plain limit."""
 

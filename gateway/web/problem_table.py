@@ -140,9 +140,9 @@ TABLE: dict[str, Kind] = {
     ),
     "cost-above-limit": Kind(
         status=403,
-        title="This key can never pay for this call",
-        advice="Use another key, or issue one with a larger limit at 'links.keys'. Waiting does not help. "
-        "Nothing was charged.",
+        title="This call costs more than a limit can hold",
+        advice="Ask for less in one call. If the limit is the key's own, use another key, or issue one with a larger "
+        "limit at 'links.keys'; if it has credits, get more of them. Waiting does not help. Nothing was charged.",
     ),
     "account-suspended": Kind(
         status=403, title="This account is suspended", advice="Contact the provider of this API."

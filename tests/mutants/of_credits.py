@@ -145,4 +145,18 @@ MUTANTS = (
         "for route in routes]",
         ("tests/policyfiles/test_cautions.py",),
     ),
+    Mutant(
+        "who waits for credits that are used up is told to wait for ever",
+        "gateway/core/refused_charge.py",
+        "if limit.claim.cost > (most := _most_after_reset(limit, state)):\n",
+        "if (most := _most_after_reset(limit, state)) < 0:\n",
+        ("tests/test_no_wait_helps.py",),
+    ),
+    Mutant(
+        "credits that expire with the window are waited for",
+        "gateway/cache/answers.py",
+        "own if claim.ends_at > first.ends_at else 0",
+        "own if claim is not first else 0",
+        ("tests/test_no_wait_helps.py",),
+    ),
 )

@@ -27,7 +27,7 @@ MUTANTS = (
     ),
     Mutant(
         "a caller is told to come back a moment too early",
-        _SCRIPTS,
+        "gateway/cache/answers.py",
         "reset_ms = -(-(need - room) // claim.units)",
         "reset_ms = (need - room) // claim.units",
         ("tests/cache/test_charge.py",),
@@ -55,7 +55,7 @@ MUTANTS = (
     ),
     Mutant(
         "the shortest wait is told of several",
-        "gateway/core/decision.py",
+        "gateway/core/refused_charge.py",
         "wait_s = max(1, *(seconds_up(state.reset_ms)",
         "wait_s = min(1, *(seconds_up(state.reset_ms)",
         _ADMITS,

@@ -65,7 +65,10 @@ class OriginNotAllowed(Denied):
 
 
 class CostAboveLimit(Denied):
-    """A limit of the key's own could not hold this call's cost even when unused. Waiting and upgrading do not help."""
+    """A limit could not hold this call's cost even when unused, with what is left of the credits behind it.
+
+    Waiting does not help.
+    """
 
     code = "cost-above-limit"
 
