@@ -94,6 +94,7 @@ def read_subscription(
         anchor_at=subscription.billing_cycle_anchor,
         started_at=subscription.start_date,
         items=tuple(_read_item(item, tariffs) for item in items),
+        currency=subscription.currency,
         cancel_at=subscription.cancel_at,
         cancel_at_period_end=subscription.cancel_at_period_end,
         ended_at=subscription.ended_at,
@@ -207,6 +208,7 @@ def read_phase_item(item: stripe.SubscriptionSchedule.Phase.Item, place: int, at
         interval=None if recurring is None else recurring.interval,
         interval_count=1 if recurring is None else recurring.interval_count,
         amount=price.unit_amount,
+        currency=price.currency,
         is_metered=recurring is not None and recurring.usage_type == "metered",
     )
 
@@ -224,6 +226,7 @@ def _read_item(item: stripe.SubscriptionItem, tariffs: Mapping[str, Tariff | Non
         interval=None if recurring is None else recurring.interval,
         interval_count=1 if recurring is None else recurring.interval_count,
         amount=item.price.unit_amount,
+        currency=item.price.currency,
         is_metered=item.id in tariffs,
         meter_id=None if recurring is None else recurring.meter,
         tariff=tariffs.get(item.id),

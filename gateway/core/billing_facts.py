@@ -36,6 +36,11 @@ class PriceTerms(Protocol):
         """How many intervals lie between."""
         ...
 
+    @property
+    def currency(self) -> str | None:
+        """Of `amount`: three lower-case letters; None: it is not known. A price may ask in others beside it."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemFacts:
@@ -56,6 +61,8 @@ class ItemFacts:
     interval_count: int = 1
     amount: int | None = None
     """For one of it and one interval, in the smallest unit of the currency. It orders prices and finds no plan."""
+    currency: str | None = None
+    """Of the price's own amount: three lower-case letters. A subscription may pay another that the price asks in."""
     is_metered: bool = False
     """Its price bills usage, so it is no plan by its product: what a product sells is sold at its other prices."""
     meter_id: str | None = None
@@ -104,6 +111,8 @@ class SubscriptionFacts:
     anchor_at: int
     started_at: int
     items: tuple[ItemFacts, ...]
+    currency: str | None = None
+    """That it pays, for as long as it lasts: three lower-case letters; None: it is not known."""
     cancel_at: int | None = None
     cancel_at_period_end: bool = False
     ended_at: int | None = None

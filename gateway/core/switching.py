@@ -58,6 +58,8 @@ class Rung:
     interval_count: int
     amount: int | None
     """For one interval, in the currency's smallest unit; None: it has no single one."""
+    currency: str | None
+    """Of the amount; None: it is not known."""
 
 
 def direction_of(before: Rung, after: Rung) -> Direction:
@@ -71,7 +73,7 @@ def direction_of(before: Rung, after: Rung) -> Direction:
         return "upgrade" if after.rank > before.rank else "downgrade"
     if _days(before) != _days(after):
         return "upgrade" if _days(after) > _days(before) else "downgrade"
-    if before.amount is None or after.amount is None:
+    if before.amount is None or after.amount is None or before.currency != after.currency:
         return "upgrade"
     return "downgrade" if after.amount < before.amount else "upgrade"
 

@@ -78,4 +78,5 @@ def rung_of(price: PriceTerms, plan: Plan | None, policy: Policy) -> Rung:
         interval=price.interval,
         interval_count=price.interval_count,
         amount=price.amount,
+        currency=price.currency,
     )

@@ -52,6 +52,12 @@ class CollectionPaused(Denied):
     code = "collection-paused"
 
 
+class CurrencyDiffers(Denied):
+    """The plan is not sold in the currency that the subscription pays, and a subscription keeps its currency."""
+
+    code = "currency-differs"
+
+
 class PortalCannotChange(Denied):
     """Stripe's portal changes no subscription of several items; we do."""
 

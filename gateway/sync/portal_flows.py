@@ -10,7 +10,6 @@ beginning has no form for it either, so it is no way out.
 from __future__ import annotations
 
 from gateway.billing import PortalFlow, PortalFlowName
-from gateway.core.billing_facts import PriceTerms
 from gateway.core.errors import PaymentRequired
 from gateway.core.plan_map import ENDED_STATUSES, GOOD_STATUSES
 from gateway.core.purchase import nearest_seats
@@ -22,6 +21,7 @@ from gateway.sync.change_values import (
     UnknownPlan,
     no_plan_words,
 )
+from gateway.sync.currencies import price_of
 from gateway.sync.customers import Sync
 from gateway.sync.refusing_more import refuse_more
 from gateway.sync.unpaid import refuse_unpaid
@@ -43,6 +43,7 @@ async def portal_flow(
         UnknownPlan: Policy sells no such plan.
         NoSubscription, SubscriptionEnding, SubscriptionScheduled, PaymentRequired: It cannot be done.
         AccountSuspended, CollectionPaused: It could take more, and nothing more is sold.
+        CurrencyDiffers: The plan is not sold in the currency of the subscription.
         PortalCannotChange: It can be done here, and not in the portal.
         BillingUnavailable, BillingRefused, CustomerUnknown, LedgerUnavailable: Nobody can say.
     """
@@ -76,7 +77,7 @@ async def portal_flow(
     if plan is None:
         return PortalFlow(name=name, done_url=done_url, subscription_id=subscription_id)
     is_there = plan == current.plan
-    price: PriceTerms = current.item if is_there else await sync.billing.changes.fetch_price(plan)
+    price = await price_of(sync, plan, current)
     return PortalFlow(
         name=name,
         done_url=done_url,

@@ -8,7 +8,7 @@ projection that grants the tier. A plan that stays keeps the price that it was b
 from __future__ import annotations
 
 from gateway.billing import PlanChange
-from gateway.core.billing_facts import ItemFacts, PriceTerms
+from gateway.core.billing_facts import ItemFacts
 from gateway.core.plan_map import GOOD_STATUSES
 from gateway.core.policy import Plan, Policy
 from gateway.core.projection import Candidate
@@ -16,6 +16,7 @@ from gateway.core.switching import When, direction_of
 from gateway.sync.beside import add_ons_beside, check_stay, overage_beside, overage_to_go
 from gateway.sync.change_rules import refuse_beside_planned, rung_of, time_of, touchable
 from gateway.sync.change_values import NoSubscription, SubscriptionEnding, UnknownPlan, no_plan_words
+from gateway.sync.currencies import price_of
 from gateway.sync.customers import Sync
 from gateway.sync.extras import ExtrasOrder, extras_change
 from gateway.sync.given_up import metered_of
@@ -44,6 +45,7 @@ async def wish_for(
         NoSubscription, SubscriptionEnding, SubscriptionScheduled, PaymentRequired: It cannot be made.
         ChangePlanned: It names no plan, and another one is planned.
         AccountSuspended, CollectionPaused: Nothing more is sold.
+        CurrencyDiffers: The plan is not sold in the currency of the subscription.
         BillingUnavailable, BillingRefused, CustomerUnknown, LedgerUnavailable: Nobody can say.
     """
     policy, changes = sync.policy, sync.billing.changes
@@ -54,7 +56,7 @@ async def wish_for(
     if plan_id is None:
         refuse_beside_planned(current)
     beside = extras_change(policy, plan, current, extras)
-    price: PriceTerms = item if plan == current.plan else await changes.fetch_price(plan)
+    price = await price_of(sync, plan, current)
     check_stay(policy, plan, price, current, {item_id for item_id, _ in beside.removed})
     way = direction_of(rung_of(item, current.plan, policy), rung_of(price, plan, policy))
     direction = beside.direction if way == "same" or beside.direction == "downgrade" else way

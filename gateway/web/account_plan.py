@@ -9,7 +9,7 @@ from gateway.core.account import Subscription
 from gateway.core.plan_map import GOOD_STATUSES
 from gateway.core.policy import Policy
 from gateway.web.extras_form import ExtrasForm, add_on_words, extras_form
-from gateway.web.offers import read_add_on_prices, read_prices
+from gateway.web.offers import read_add_on_prices, read_prices, shares_currency
 from gateway.web.page_frame import Visit
 from gateway.web.page_words import Moment, moment, price_words
 
@@ -58,14 +58,15 @@ def _beside(subscription: Subscription, policy: Policy) -> str:
 
 
 async def plan_choices(visit: Visit, policy: Policy, access: Access) -> list[PlanChoice]:
-    """Every other plan on sale."""
+    """Every other plan on sale, but those that are sold in no currency of the one that there is."""
     if not policy.plans or not visit.runtime.billing.is_configured:
         return []
     prices = await read_prices(visit.runtime, policy) or {}
     choices = []
     for plan in policy.plans.values():
         price = price_words(prices.get(plan.plan_id))
-        if plan.plan_id != access.plan_id:
+        own, other = prices.get(access.plan_id or ""), prices.get(plan.plan_id)
+        if plan.plan_id != access.plan_id and await shares_currency(visit.runtime, own, other):
             label = plan.title if price is None else f"{plan.title} ({price[0]} {price[1]})"
             choices.append(PlanChoice(plan_id=plan.plan_id, label=label))
     return choices

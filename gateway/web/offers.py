@@ -67,6 +67,19 @@ async def _in_time(reading: Awaitable[dict[str, PriceFacts]]) -> dict[str, Price
         return None
 
 
+async def shares_currency(runtime: Runtime, one: PriceFacts | None, other: PriceFacts | None) -> bool:
+    """Whether both prices ask in some currency; so it is said where that is not known. It is nearly always known."""
+    if one is None or other is None or one.currency == other.currency:
+        return True
+    try:
+        async with asyncio.timeout(_PRICES_WAIT_S):
+            sold = [await runtime.billing.fetch_currencies(price.price_id) for price in (one, other)]
+    except (BillingUnavailable, BillingRefused, TimeoutError) as error:
+        log.warning("currencies cannot be read", error=type(error).__name__)
+        return True
+    return not sold[0].isdisjoint(sold[1])
+
+
 def _plan_offer(plan: Plan, tier: Tier, price: PriceFacts | None) -> PlanOffer:
     return PlanOffer(
         plan_id=plan.plan_id,

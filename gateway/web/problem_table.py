@@ -305,6 +305,12 @@ TABLE: dict[str, Kind] = {
         title="Payments for the subscription are paused",
         advice="Ask the provider of this API; what there is stays, and less of it can be had.",
     ),
+    "currency-differs": Kind(
+        status=409,
+        title="The plan is not sold in the currency of the subscription",
+        advice="Cancel the subscription in the billing portal under 'links.billing', and buy the plan when it has "
+        "ended.",
+    ),
     "change-in-progress": Kind(
         status=409,
         title="Another change is being made",

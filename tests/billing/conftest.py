@@ -241,6 +241,7 @@ class Account:
             "product": "prod_1",
             "recurring": {"interval": "month", "interval_count": 1, "usage_type": "licensed", "meter": None},
             "unit_amount": 2900,
+            "currency": "usd",
         }
         item = {
             "id": "si_1",
@@ -258,6 +259,7 @@ class Account:
             "cancel_at": None,
             "cancel_at_period_end": False,
             "collection_method": "charge_automatically",
+            "currency": "usd",
             "ended_at": None,
             "latest_invoice": None,
             "metadata": {},

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.core.switching import Rung, direction_of
 
-PRO = Rung(price_id="price_pro", rank=1, interval="month", interval_count=1, amount=2900)
+PRO = Rung(price_id="price_pro", rank=1, interval="month", interval_count=1, amount=2900, currency="usd")
 OTHER = replace(PRO, price_id="price_other")
 
 
@@ -54,3 +54,9 @@ def test_what_cannot_be_told_is_an_upgrade() -> None:
 def test_between_one_amount_and_a_price_with_tiers_every_change_is_an_upgrade() -> None:
     assert direction_of(PRO, replace(OTHER, amount=None)) == "upgrade"
     assert direction_of(replace(PRO, amount=None), OTHER) == "upgrade"
+
+
+def test_amounts_of_two_currencies_are_not_compared() -> None:
+    cheaper_by_number = replace(OTHER, amount=2500, currency="eur")
+    assert direction_of(PRO, cheaper_by_number) == "upgrade"
+    assert direction_of(PRO, replace(cheaper_by_number, currency="usd")) == "downgrade"

@@ -9,9 +9,9 @@ _WISHING = "gateway/sync/wishing.py"
 MUTANTS = (
     Mutant(
         "more seats of a plan move it to the plan's present price",
-        _WISHING,
-        "item if plan == current.plan else await changes.fetch_price(plan)",
-        "await changes.fetch_price(plan)",
+        "gateway/sync/currencies.py",
+        "    if plan == current.plan and current.item is not None:\n",
+        "    if False and current.item is not None:\n",
         ("tests/billing/test_kept_price.py",),
     ),
     Mutant(
@@ -34,6 +34,20 @@ MUTANTS = (
         "if current.facts.paused_collection is not None:",
         "if False:",
         ("tests/billing/test_nothing_more.py",),
+    ),
+    Mutant(
+        "a plan in another currency is asked of Stripe, though it is not sold in the one that is paid",
+        "gateway/sync/currencies.py",
+        "    if pays not in sold_in:",
+        "    if False:",
+        ("tests/billing/test_currencies.py",),
+    ),
+    Mutant(
+        "a plan that has an option for the currency that is paid is refused all the same",
+        "gateway/sync/currencies.py",
+        "    if pays not in sold_in:",
+        "    if True:",
+        ("tests/billing/test_currencies.py",),
     ),
     Mutant(
         "whoever is suspended for a dispute is sold more",

@@ -13,7 +13,7 @@ from gateway.sandbox.engine.discounts import coupon_of
 from gateway.sandbox.engine.portal import live_subscriptions
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.saving import put_checkout
-from gateway.sandbox.engine.subscriptions import recurring_price
+from gateway.sandbox.engine.subscriptions import expect_currency, recurring_price
 from gateway.sandbox.records import CheckoutLine, CheckoutSession, Json, PortalSession
 from gateway.sandbox.shapes.lists import list_shape
 from gateway.sandbox.shapes.sessions import (
@@ -116,11 +116,8 @@ _PORTAL: Spec = {
 
 def _check_currencies(currencies: list[str]) -> None:
     """All prices of a session have the same default currency (https://docs.stripe.com/products-prices/manage-prices)."""
-    first = currencies[0]
     for other in currencies:
-        if other != first:
-            text = f"The price specified supports currencies of `{other}` which doesn't include the expected currency"
-            raise Refused(f"{text} of `{first}`.", param="line_items")
+        expect_currency(other, currencies[0], "line_items")
 
 
 def _create_checkout(call: Call) -> Json:

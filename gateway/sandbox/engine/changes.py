@@ -14,7 +14,7 @@ from gateway.sandbox.engine.invoices import bill_now, collect, void
 from gateway.sandbox.engine.lines import full_line, remaining_line, unused_line
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.saving import add_pending_line, change_subscription
-from gateway.sandbox.engine.subscriptions import next_end, recurring_price
+from gateway.sandbox.engine.subscriptions import expect_currency, next_end, recurring_price
 from gateway.sandbox.engine.usage import as_invoice_item, is_metered, licensed, usage_lines
 from gateway.sandbox.records import InvoiceLine, Item, PendingLine, PendingUpdate, Price, Subscription
 from gateway.sandbox.world import World
@@ -116,6 +116,8 @@ def _changed_items(world: World, subscription: Subscription, change: Change) -> 
         else:
             items[asked.item_id] = _changed_item(world, items[asked.item_id], asked)
     prices = [item.price_id for item in items.values()]
+    for price_id in prices:
+        expect_currency(world.price(price_id).currency, subscription.currency, "items")
     if not items:
         raise Refused("A subscription must have at least one active plan.", param="items")
     if len(set(prices)) != len(prices):

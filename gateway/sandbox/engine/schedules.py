@@ -13,7 +13,7 @@ from gateway.sandbox.engine.phase_settings import copied, with_settings
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.saving import add_pending_line, change_subscription, emit
 from gateway.sandbox.engine.scheduled import let_go, put_schedule, schedule_of
-from gateway.sandbox.engine.subscriptions import cancel, recurring_price
+from gateway.sandbox.engine.subscriptions import cancel, expect_currency, recurring_price
 from gateway.sandbox.engine.usage import metered, usage_lines
 from gateway.sandbox.periods import period_end
 from gateway.sandbox.records import Item, Labels, PendingLine, Subscription
@@ -90,7 +90,8 @@ def plan_phases(world: World, schedule: Schedule, orders: Sequence[PhaseOrder]) 
         if at and order.starts_at not in {None, starts_at}:
             raise Refused("Phases must be contiguous.", param=f"phases[{at}][start_date]")
         for item in order.items:
-            recurring_price(world, item.price_id, f"phases[{at}][items]")
+            price = recurring_price(world, item.price_id, f"phases[{at}][items]")
+            expect_currency(price.currency, schedule.currency, f"phases[{at}][items]")
         ends_at = order.ends_at or period_end(starts_at, *_length(world, order), starts_at)
         if ends_at <= max(starts_at, world.now):
             raise Refused("The phase must end in the future.", param=f"phases[{at}][end_date]")

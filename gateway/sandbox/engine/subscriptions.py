@@ -45,6 +45,8 @@ def start(world: World, wanted: Start) -> Subscription:
         Refused: a price that cannot be subscribed to.
     """
     prices = [recurring_price(world, price_id, "items") for price_id, _ in wanted.prices]
+    for price in prices:
+        expect_currency(price.currency, prices[0].currency, "items")
     subscription = _opened(world, wanted, prices)
     if wanted.coupon_id is not None:
         subscription = redeem(world, subscription, wanted.coupon_id, wanted.promotion_code_id)
@@ -100,6 +102,17 @@ def _opened(world: World, wanted: Start, prices: Sequence[Price]) -> Subscriptio
         description=wanted.description,
         metadata=wanted.metadata,
     )
+
+
+def expect_currency(currency: str, expected: str, param: str) -> None:
+    """A price of the sandbox has its own currency and no options, and a subscription one for all of its prices.
+
+    Raises:
+        Refused: it is another one.
+    """
+    if currency != expected:
+        text = f"The price specified supports currencies of `{currency}` which doesn't include the expected currency"
+        raise Refused(f"{text} of `{expected}`.", param=param)
 
 
 def recurring_price(world: World, price_id: str, param: str) -> Price:

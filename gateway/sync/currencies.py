@@ -1,0 +1,39 @@
+"""A subscription pays one currency for as long as it lasts, so it is changed to no plan that is not sold in that.
+
+Stripe refuses it; it is said here before Stripe is asked, with what can be done. A price is sold in its own currency,
+and in others if it has options for them (https://docs.stripe.com/products-prices/manage-prices).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.sync.change_values import CurrencyDiffers
+
+if TYPE_CHECKING:
+    from gateway.core.billing_facts import PriceTerms
+    from gateway.core.policy import Plan
+    from gateway.core.projection import Candidate
+    from gateway.sync.customers import Sync
+
+
+async def price_of(sync: Sync, plan: Plan, current: Candidate) -> PriceTerms:
+    """What a subscription pays for a plan: for the one that there is what it pays, for another what is on sale.
+
+    Raises:
+        CurrencyDiffers: It is not sold in the currency of the subscription.
+        BillingUnavailable, BillingRefused: Nobody can say, or there is no price.
+    """
+    if plan == current.plan and current.item is not None:
+        return current.item
+    price, pays = await sync.billing.changes.fetch_price(plan), current.facts.currency
+    if pays is None or price.currency == pays:
+        return price
+    sold_in = await sync.billing.fetch_currencies(price.price_id)
+    if pays not in sold_in:
+        raise CurrencyDiffers(
+            f"The plan {plan.plan_id!r} is sold in {' and '.join(sorted(sold_in)).upper()} only, and this "
+            f"subscription pays {pays.upper()}, which cannot be changed. Cancel it in the billing portal, and buy the "
+            "plan when it has ended."
+        )
+    return price
