@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gateway.core.access import UNREADABLE
 from gateway.core.limit_text import limit_words
-from gateway.core.limits import Concurrency, Quota, limit_field
+from gateway.core.limits import Concurrency, Quota, Rate, limit_field
 from gateway.core.policy_edit import gone_plans, restarted_counts
 from gateway.core.settle import MOST_UNITS
 from gateway.policyfiles.faults import Caution, Place
@@ -61,6 +61,36 @@ def find_unbounded(routes: Iterable[RouteDraft]) -> list[Caution]:
         )
         for meter, route in first.items()
     ]
+
+
+def find_unpaced(routes: Iterable[RouteDraft], tiers: Mapping[str, TierDraft]) -> list[Caution]:
+    """Routes that no rate of a tier holds, although it has rates: their calls cost nothing of what these count.
+
+    Of each tier, the first such route is named.
+    """
+    lines = list(routes)
+    found: list[Caution] = []
+    for tier in tiers.values():
+        features = {feature.value for feature in tier.features}
+        rates = [limit for limit, _ in tier.limits if isinstance(limit, Rate)]
+        may_call = [route for route in lines if route.requires is None or route.requires.value in features]
+        route = next((route for route in may_call if rates and not any(_paces(rate, route) for rate in rates)), None)
+        if route is not None:
+            found.append(
+                _caution(
+                    route.cost_place,
+                    f"{route.pattern.text!r} costs nothing of what a rate of tier {tier.name.value!r} counts"
+                    f" ({limit_words(rates[0])!r}): its calls pass as fast as they come; let it cost 1 of the"
+                    " rate's meter, or bound its calls with a limit on its group",
+                )
+            )
+    return found
+
+
+def _paces(rate: Rate, route: RouteDraft) -> bool:
+    group = None if route.group is None else route.group.value
+    costs = dict(route.cost).get(rate.meter, 0) > 0 or any(one.meter == rate.meter for one in route.measures)
+    return costs and rate.group in {None, group}
 
 
 def _overshoot_words(quota: Quota, tier: TierDraft, routes: list[RouteDraft]) -> str | None:

@@ -219,4 +219,11 @@ MUTANTS = (
         "    return True\n",
         ("tests/core/test_plan_map.py",),
     ),
+    Mutant(
+        "a free route that no rate holds is not spoken of",
+        "gateway/policyfiles/cautions.py",
+        "if rates and not any(_paces(rate, route) for rate in rates)",
+        "if not rates",
+        ("tests/policyfiles/test_unpaced.py",),
+    ),
 )
