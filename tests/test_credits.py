@@ -383,6 +383,25 @@ async def test_a_settlement_of_what_the_quota_covered_leaves_credits_alone(parts
     assert await left_of(parts, customer_id) == (0, [5])
 
 
+@pytest.mark.parametrize(
+    ("real", "left"), [(3, (2, [5])), (5, (0, [5])), (6, (0, [4])), (10, (0, [0])), (30, (0, [0]))]
+)
+async def test_a_call_that_turns_out_dearer_is_paid_by_credits_that_its_reservation_did_not_need(parts, real, left):
+    customer_id, key, _ = await near_the_end(parts, quota_left=5)
+    attempt = await admit(parts, key)
+    await parts.admission.settle(attempt, {"requests": real})
+    assert await left_of(parts, customer_id) == left
+    reading = await parts.cache.read_usage(customer_id)
+    assert reading.quotas["q:requests:period"][1] == 45 + min(real, 5) + max(0, real - 10), "what nothing covers"
+
+
+async def test_a_wave_of_calls_that_turn_out_dearer_is_paid_by_credits(parts):
+    customer_id, key, _ = await near_the_end(parts, quota_left=4, credits_=1_000)
+    for attempt in [await admit(parts, key) for _ in range(4)]:
+        await parts.admission.settle(attempt, {"requests": 200})
+    assert await left_of(parts, customer_id) == (0, [1_000 - 4 * 199])
+
+
 async def test_a_repeat_under_an_idempotency_key_takes_no_credits(parts):
     customer_id, key, _ = await near_the_end(parts, quota_left=1)
     call = OnceCall(digest="d", fingerprint="f", terms=OnceTerms())

@@ -1,4 +1,4 @@
-"""Grants, calls, refunds, settlements, lost caches and time in any order, against a plain model of credits.
+"""Grants, calls, refunds, corrections, settlements, lost caches and time in any order, against a plain model of credits.
 
 All parts are the real ones: SQLite, Valkey and its scripts, the use cases. The model is integers in lists. After
 every step, what the customer is told is left must equal it.
@@ -85,7 +85,7 @@ class Model:
         return sorted((one for one in self.grants if one.is_live(now)), key=lambda one: one.expires_at or 10**12)
 
     def quota_left(self, now: int) -> int:
-        return QUOTA - (self.used if self.window == now // HOUR_S * HOUR_S else 0)
+        return max(0, QUOTA - (self.used if self.window == now // HOUR_S * HOUR_S else 0))
 
     def load(self) -> None:
         """The cache has lost the customer, and the ledger knows what was settled."""
@@ -143,6 +143,31 @@ class Model:
             given += back
         self.seq += given > 0
         return given
+
+    def correct(self, taken: list[tuple[Credits | None, int, int]], real: int) -> int:
+        """What a call cost in the end. Returns how many units moved."""
+        if self.is_lost:
+            return 0
+        rest = real - sum(took for _, _, took in taken)
+        if rest <= 0:
+            back = []
+            for one, window, took in reversed(taken):
+                back.append((one, window, min(took, -rest)))
+                rest += back[-1][2]
+            return self.refund(back)
+        moved = 0
+        for one, window, _ in taken:
+            if one is not None:
+                takes = min(rest, max(0, one.units - one.used))
+                one.used += takes
+            elif self.window > window:
+                takes = 0
+            elif takes := min(rest, max(0, QUOTA - (self.used if self.window == window else 0))):
+                self.window, self.used = window, takes + (self.used if self.window == window else 0)
+            rest, moved = rest - takes, moved + takes
+        if self.window == taken[0][1]:
+            self.used, moved = self.used + rest, moved + rest
+        return moved
 
     def settle(self) -> None:
         if self.is_lost:
@@ -239,6 +264,23 @@ class Life(RuleBasedStateMachine):
             attempt, taken = made.pop()
             given = self.model.refund(taken, attempt.seq)
             assert self.do(self.workers[worker].refund(attempt)) == ("given-back" if given else "nothing")
+
+    @rule(
+        path=st.sampled_from(sorted(COSTS)),
+        times=st.integers(1, 4),
+        worker=st.integers(0, 1),
+        real=st.integers(0, 3) | st.integers(0, 12),
+    )
+    def call_that_turns_out_otherwise(self, path: str, times: int, worker: int, real: int) -> None:
+        self.turn_out(self.call(path, times, worker), worker, real)
+
+    @rule(made=receipts, worker=st.integers(0, 1), real=st.integers(0, 3) | st.integers(0, 12))
+    def turn_out(self, made: list[tuple[Attempt, Any]], worker: int, real: int) -> None:
+        while made:
+            attempt, taken = made.pop()
+            moved = self.model.correct(taken, real)
+            answer = self.do(self.workers[worker].settle(attempt, {"requests": real}))
+            assert answer == ("settled" if moved else "nothing")
 
     @rule()
     def settle(self) -> None:

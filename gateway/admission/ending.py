@@ -14,7 +14,7 @@ from gateway.admission.attempt import Attempt, Returned, Settled, receipt_of
 from gateway.cache import Cache, Receipt, prepare_once_end, prepare_once_refund, prepare_settlement
 from gateway.core.charge import QuotaClaim
 from gateway.core.errors import CapacityReduced, LedgerUnavailable
-from gateway.core.planned import overage_ceilings, real_costs
+from gateway.core.planned import real_costs
 from gateway.outages import Outages
 from gateway.publishing import Publisher
 
@@ -50,7 +50,8 @@ class Ending:
     async def settle(self, attempt: Attempt, costs: Mapping[str, int]) -> Settled:
         """Correct what an admitted attempt was charged to what it cost, once. Quotas only.
 
-        No limit is asked but overage's: no settlement raises it beyond its cap.
+        What it cost more is spent as a charge is, on the quota, its credits and overage; what none of them covers
+        counts on the quota above its limit.
 
         Args:
             attempt: Not refunded; whichever comes first counts.
@@ -62,15 +63,18 @@ class Ending:
         receipt = receipt_of(attempt)
         if not receipt.parts:
             return "nothing" if attempt.outage is None else "uncounted"
-        real = real_costs(plan, attempt.taken or plan.costs, costs)
+        real, surpluses = real_costs(plan, attempt.taken or plan.costs, costs)
         if attempt.outage is not None:
-            self._outages.spent(attempt.outage, real)
+            owed = list(real)  # by the quota: credits were not asked
+            for surplus in surpluses:
+                owed[surplus.part] += surplus.units
+            self._outages.spent(attempt.outage, owed)
             if not attempt.outage.parts:
                 return "uncounted"
-            if self._outages.correct(attempt.outage, real):
+            if self._outages.correct(attempt.outage, owed):
                 return "settled"
         try:
-            command = prepare_settlement(receipt, real, overage_ceilings(plan))
+            command = prepare_settlement(receipt, real, surpluses)
             given, taken, missed = await self._send(receipt.customer_id, command)
         except (CapacityReduced, LedgerUnavailable):
             return "lost"

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from gateway.core.account import Account
     from gateway.core.charge import ChargeAnswer, LimitState, RateClaim
-    from gateway.core.planned import Ceiling
+    from gateway.core.planned import Surplus
 
 _NONE: Mapping[str, tuple[int, int]] = MappingProxyType({})
 
@@ -140,7 +140,7 @@ class Cache(Counters, Probes):
         return cast("Charged | ChargeRefused", answer).states[0]
 
     async def settle(
-        self, receipt: Receipt, costs: Sequence[int], ceilings: Mapping[str, Ceiling] | None = None
+        self, receipt: Receipt, costs: Sequence[int], surpluses: Sequence[Surplus] = ()
     ) -> tuple[int, int]:
         """End a receipt: correct what its charge took from quotas to what it cost, once.
 
@@ -150,7 +150,7 @@ class Cache(Counters, Probes):
         Args:
             receipt: Of the charge.
             costs: What the call cost in the end, for each part. No limit is asked.
-            ceilings: By field of a part, how far a higher cost may raise its count all the same.
+            surpluses: What it cost beside that, of limits with a chain: it is spent along that.
 
         Returns:
             Units given back and units charged more, each summed over the quotas.
@@ -159,7 +159,7 @@ class Cache(Counters, Probes):
             CacheUnavailable: No answer in time. It may have happened.
             ValueError: As `prepare_settlement`.
         """
-        given, taken, _ = await self.settle_packed(prepare_settlement(receipt, costs, ceilings))
+        given, taken, _ = await self.settle_packed(prepare_settlement(receipt, costs, surpluses))
         return given, taken
 
     async def refund(self, receipt: Receipt) -> int:

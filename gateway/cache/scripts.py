@@ -24,10 +24,10 @@ from gateway.cache.keyspace import (
 from gateway.core.charge import ChargeRequest, Claim, ConcurrencyClaim, RateClaim
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from gateway.cache.values import Receipt
-    from gateway.core.planned import Ceiling
+    from gateway.core.planned import Surplus
 
 _PACE_SLACK_MS = 1000
 _IS_PLACE = -2
@@ -133,19 +133,19 @@ def prepare_pace(address: str, rate: RateClaim, now_ms: int) -> bytes:
     return pack([b"EVALSHA", CHARGE.sha, 1, pace_key(address), *arguments])
 
 
-def prepare_settlement(receipt: Receipt, costs: Sequence[int], ceilings: Mapping[str, Ceiling] | None = None) -> bytes:
+def prepare_settlement(receipt: Receipt, costs: Sequence[int], surpluses: Sequence[Surplus] = ()) -> bytes:
     """The whole command, as it goes over the wire.
 
     Args:
         receipt: Of the charge.
         costs: What it cost in the end, for each part. All 0 gives the whole charge back.
-        ceilings: By field of a part, how far a higher cost may raise its count.
+        surpluses: What it cost beside that, of limits with a chain.
 
     Raises:
         ValueError: Not one cost for each part, or one that cannot be counted exactly.
     """
     keys = settlement_keys(receipt)
-    return pack([b"EVALSHA", SETTLE.sha, len(keys), *keys, *settlement_arguments(receipt, costs, ceilings)])
+    return pack([b"EVALSHA", SETTLE.sha, len(keys), *keys, *settlement_arguments(receipt, costs, surpluses)])
 
 
 def settlement_keys(receipt: Receipt) -> tuple[str, ...]:
@@ -153,19 +153,23 @@ def settlement_keys(receipt: Receipt) -> tuple[str, ...]:
     return use_key(receipt.customer_id), receipt_key(receipt.customer_id, receipt.receipt_id)
 
 
-def settlement_arguments(
-    receipt: Receipt, costs: Sequence[int], ceilings: Mapping[str, Ceiling] | None = None
-) -> list[str | int]:
+def settlement_arguments(receipt: Receipt, costs: Sequence[int], surpluses: Sequence[Surplus] = ()) -> list[str | int]:
     """ARGV of `settle.lua`; raises as `prepare_settlement`."""
     arguments: list[str | int] = [RECEIPT_MARKER_S, receipt.seq]
     for (field, window_starts_at, charged), cost in zip(receipt.parts, costs, strict=True):
         if not 0 <= cost < EXACT:
             raise ValueError(f"cost out of range: {cost!r}")
-        ceiling = ceilings.get(field) if ceilings and cost > charged else None
         if cost != charged:
-            arguments += (field, cost - charged, window_starts_at, _NO_CEILING if ceiling is None else ceiling.most)
-        if ceiling is not None:
-            arguments += (ceiling.rest_field, 0, ceiling.rest_starts_at, _NO_CEILING)
+            arguments += (field, cost - charged, window_starts_at, _NO_CEILING)
+    for surplus in surpluses:
+        if not 0 < surplus.units < EXACT:
+            raise ValueError(f"surplus out of range: {surplus.units!r}")
+        units = surplus.units
+        for link in surplus.chain:
+            arguments += (link.field, units, link.starts_at, link.limit)
+            units = 0  # what is left of it is handed on
+        first = surplus.chain[0]
+        arguments += (first.field, 0, first.starts_at, _NO_CEILING)
     return arguments
 
 

@@ -85,24 +85,17 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ceiling:
-    """How far a counter may rise when a call turns out to cost more than it reserved, and what takes the rest."""
+class Surplus:
+    """What a call cost more than it had taken of a limit with credits or overage behind it.
 
-    most: int
-    rest_field: str
-    rest_starts_at: int
-    """The window that the rest counts in."""
+    The chain pays for it as for a charge: each link in its order, up to its limit. What none of them covers counts
+    in the first, above its limit: overage stays within its cap, and a grant within its size.
+    """
 
-
-def overage_ceilings(plan: Plan) -> dict[str, Ceiling]:
-    """Of each counter of overage, its cap: what exceeds that counts as included, and is never billed."""
-    return {
-        limit.credits[-1].field: Ceiling(
-            most=limit.credits[-1].limit, rest_field=limit.claim.field, rest_starts_at=limit.claim.starts_at
-        )
-        for limit in plan.limits
-        if limit.has_overage and isinstance(limit.claim, QuotaClaim)
-    }
+    units: int
+    chain: tuple[QuotaClaim, ...]
+    part: int
+    """Which of the receipt's parts is the limit's last."""
 
 
 def unpaid(plan: Plan) -> Plan:
@@ -123,11 +116,10 @@ def unpaid(plan: Plan) -> Plan:
     return replace(plan, limits=limits)
 
 
-def real_costs(plan: Plan, taken: tuple[int, ...], told: Mapping[str, int]) -> list[int]:
-    """What a call cost in the end, for each claim of a quota that took units.
+def real_costs(plan: Plan, taken: tuple[int, ...], told: Mapping[str, int]) -> tuple[list[int], tuple[Surplus, ...]]:
+    """What a call cost in the end, for each claim of a quota that took units, and what is to be taken more of chains.
 
-    Of a quota with credits behind it, what was taken last is given back first, and what is to be taken more is
-    the last one's that took any (of overage: up to its cap, `overage_ceilings`).
+    Of a quota with credits behind it, what was taken last is given back first.
 
     Args:
         plan: Of the call.
@@ -135,6 +127,7 @@ def real_costs(plan: Plan, taken: tuple[int, ...], told: Mapping[str, int]) -> l
         told: Units by meter. In a meter that is not there it cost what was charged.
     """
     real: list[int] = []
+    surpluses: list[Surplus] = []
     at = 0
     for limit in plan.limits:
         end = at + 1 + len(limit.credits)
@@ -143,8 +136,12 @@ def real_costs(plan: Plan, taken: tuple[int, ...], told: Mapping[str, int]) -> l
         if not took or not isinstance(limit.claim, QuotaClaim):
             continue
         rest = told.get(limit.meter, limit.claim.cost)
-        for units in took[:-1]:
+        if not limit.credits:
+            real.append(rest)
+            continue
+        for units in took:
             real.append(min(units, rest))
             rest -= real[-1]
-        real.append(rest)
-    return real
+        if rest:
+            surpluses.append(Surplus(units=rest, chain=(limit.claim, *limit.credits), part=len(real) - 1))
+    return real, tuple(surpluses)

@@ -7,8 +7,9 @@
 -- ARGV[2] sequence number that the charge got; 0 = not known
 -- then four per part of the receipt: field change starts_at most
 --   its count moves by change (cost less what was charged), to 0 at least and 2^53 - 1 at most. The limit is not
---   asked: the units were used. Except where most is not -1: no rise goes beyond it, and what is left of one is
---   added to the part that follows. So overage is not billed beyond its cap.
+--   asked: the units were used. Except where most is not -1, in a link of a chain: no rise goes beyond it, and
+--   what is left of one is added to the part that follows. The window of a link that was not counted in yet begins,
+--   as in charge.lua. One field may be in several parts.
 --
 -- Returns {units given back, units charged more, units that no count took}, each summed over all quotas; {0, 0, 0}
 -- for a receipt seen before, and {0, 0, -1} for an account that is not here or not believed (see charge.lua):
@@ -37,12 +38,20 @@ if not redis.call('SET', KEYS[2], '1', 'NX', 'EX', ARGV[1]) then return {0, 0, 0
 local seq, charged_at, kept = (stored[2] or 0) + 0, ARGV[2] + 0, (stored[4] or 0) + 0
 local is_counted = charged_at >= seq - seq % EPOCH or (charged_at >= kept - kept % EPOCH and charged_at <= kept)
 local given, taken, missed, rest, writes = 0, 0, 0, 0, {'s', format('%.0f', seq + 1)}
+local corrected = {}
 for i = 1, count do
   local at = 4 * i - 1
-  local field, used = counting(ARGV[at], stored[3 + 2 * i], stored[4 + 2 * i], ARGV[at + 2] + 0)
+  local name, starts_at, moved = ARGV[at], ARGV[at + 2] + 0, nil
+  local current = corrected[name] or stored[3 + 2 * i]
+  local field, used = counting(name, current, corrected[before(name)] or stored[4 + 2 * i], starts_at)
   local wanted, most = ARGV[at + 1] + rest, ARGV[at + 3] + 0
   rest = 0
-  if not field or (wanted < 0 and not is_counted) then
+  if not field and most >= 0 and (pair(current) or -1) < starts_at then
+    field, used, moved = name, 0, current
+  end
+  if not field and most >= 0 then
+    rest = wanted
+  elseif not field or (wanted < 0 and not is_counted) then
     missed = missed + math.abs(wanted)
   else
     if most >= 0 and wanted > 0 then
@@ -52,8 +61,12 @@ for i = 1, count do
     local change = math.min(math.max(wanted, -used), MOST - used)
     if change ~= 0 then
       if change < 0 then given = given - change else taken = taken + change end
-      writes[#writes + 1] = field
-      writes[#writes + 1] = format('%.0f|%.0f', ARGV[at + 2], used + change)
+      if moved then
+        corrected[before(name)] = moved
+        writes[#writes + 1], writes[#writes + 2] = before(name), moved
+      end
+      corrected[field] = format('%.0f|%.0f', starts_at, used + change)
+      writes[#writes + 1], writes[#writes + 2] = field, corrected[field]
     end
   end
 end
