@@ -1,4 +1,4 @@
-"""Grants, calls, refunds, corrections, settlements, lost caches and time in any order, against a plain model of credits.
+"""Grants, calls, corrections, settlements, lost caches and time in any order, against a plain model of credits.
 
 All parts are the real ones: SQLite, Valkey and its scripts, the use cases. The model is integers in lists. After
 every step, what the customer is told is left must equal it.
@@ -144,30 +144,39 @@ class Model:
         self.seq += given > 0
         return given
 
-    def correct(self, taken: list[tuple[Credits | None, int, int]], real: int) -> int:
-        """What a call cost in the end. Returns how many units moved."""
-        if self.is_lost:
-            return 0
+    def correct(self, taken: list[tuple[Credits | None, int, int]], real: int, seq: int) -> tuple[int, int]:
+        """What a call cost in the end. Returns how many units moved, and how many had to."""
+        self.load()
         rest = real - sum(took for _, _, took in taken)
         if rest <= 0:
             back = []
             for one, window, took in reversed(taken):
                 back.append((one, window, min(took, -rest)))
                 rest += back[-1][2]
-            return self.refund(back)
-        moved = 0
-        for one, window, _ in taken:
-            if one is not None:
+            return self.refund(back, seq), sum(took for _, _, took in back)
+        wanted, window = rest, taken[0][1]
+        rest -= self._count(window, min(rest, max(0, QUOTA - self._used_in(window))))
+        for one, _, _ in taken[1:]:
+            if one is not None and (one.is_counted or seq >= self.seq // EPOCH * EPOCH):
                 takes = min(rest, max(0, one.units - one.used))
-                one.used += takes
-            elif self.window > window:
-                takes = 0
-            elif takes := min(rest, max(0, QUOTA - (self.used if self.window == window else 0))):
-                self.window, self.used = window, takes + (self.used if self.window == window else 0)
-            rest, moved = rest - takes, moved + takes
-        if self.window == taken[0][1]:
-            self.used, moved = self.used + rest, moved + rest
-        return moved
+                one.used, rest = one.used + takes, rest - takes
+                one.is_counted = one.is_counted or takes > 0
+        rest -= self._count(window, rest)
+        self.seq += rest < wanted
+        return wanted - rest, wanted
+
+    def _used_in(self, window: int) -> int:
+        return self.used if window == self.window else self.ended[1]
+
+    def _count(self, window: int, units: int) -> int:
+        """In a window of the quota that the cache still has."""
+        if window == self.window:
+            self.used += units
+        elif window == self.ended[0]:
+            self.ended = (window, self.ended[1] + units)
+        else:
+            return 0
+        return units
 
     def settle(self) -> None:
         if self.is_lost:
@@ -278,9 +287,9 @@ class Life(RuleBasedStateMachine):
     def turn_out(self, made: list[tuple[Attempt, Any]], worker: int, real: int) -> None:
         while made:
             attempt, taken = made.pop()
-            moved = self.model.correct(taken, real)
+            moved, wanted = self.model.correct(taken, real, attempt.seq)
             answer = self.do(self.workers[worker].settle(attempt, {"requests": real}))
-            assert answer == ("settled" if moved else "nothing")
+            assert answer == "settled" if moved else answer in ({"nothing", "uncounted"} if wanted else {"nothing"})
 
     @rule()
     def settle(self) -> None:

@@ -26,7 +26,9 @@ counters = st.none() | st.tuples(windows, st.integers(0, 12), st.none() | st.int
 before, if it is a window after the charged one."""
 
 
-def spread(links: list[int], have: list[Any], before: list[Any], units: int) -> tuple[list[Any], list[Any], int]:
+def spread(
+    links: list[int], have: list[Any], before: list[Any], units: int, *, is_restored: bool
+) -> tuple[list[Any], list[Any], int]:
     """The counters after it, those of windows that ended, and how much was counted."""
     after, ended, rest = list(have), list(before), units
     for at, limit in enumerate(links):
@@ -38,6 +40,8 @@ def spread(links: list[int], have: list[Any], before: list[Any], units: int) -> 
             used = before[at][1]
         elif window == BEFORE:
             used = 0
+            if is_restored:
+                continue
         takes = min(rest, max(0, limit - used))
         if takes:
             counts_in[at] = (NOW, takes + used)
@@ -56,16 +60,15 @@ def spread(links: list[int], have: list[Any], before: list[Any], units: int) -> 
     links=st.lists(st.tuples(st.integers(0, 12), counters), min_size=2, max_size=4),
     units=st.integers(1, 60),
     charged=st.integers(0, 3),
+    is_restored=st.booleans(),
 )
-def test_any_surplus_is_spent_along_its_chain(shared_cache_url, links, units, charged):
-    asyncio.run(_spend(shared_cache_url, links, units, charged))
+def test_any_surplus_is_spent_along_its_chain(shared_cache_url, links, units, charged, is_restored):
+    asyncio.run(_spend(shared_cache_url, links, units, charged, is_restored=is_restored))
 
 
-async def _spend(url: str, links: list[Any], units: int, charged: int) -> None:
+async def _spend(url: str, links: list[Any], units: int, charged: int, *, is_restored: bool) -> None:
     limits, have = [limit for limit, _ in links], [one and one[:2] for _, one in links]
-    before = [
-        None if one is None or one[0] != AFTER or one[2] is None else (NOW, one[2]) for _, one in links
-    ]
+    before = [None if one is None or one[0] != AFTER or one[2] is None else (NOW, one[2]) for _, one in links]
     cache = await Cache.connect(url, deadline_s=PATIENT_S)
     try:
         assert await cache.wait_ready(PATIENT_S)
@@ -78,8 +81,8 @@ async def _spend(url: str, links: list[Any], units: int, charged: int) -> None:
             for name, limit in zip(NAMES, limits, strict=False)
         )
         parts = ((NAMES[0], BEGAN, charged),) if charged else ()
-        receipt = Receipt(customer_id=customer_id, receipt_id="one", parts=parts)
-        after, ended, counted = spread(limits, have, before, units)
+        receipt = Receipt(customer_id=customer_id, receipt_id="one", parts=parts, seq=0 if is_restored else seq)
+        after, ended, counted = spread(limits, have, before, units, is_restored=is_restored)
         for times in (1, 0):
             surplus = Surplus(units=units, chain=chain, part=0)
             answer = await cache.settle(receipt, [charged] * len(parts), [surplus])

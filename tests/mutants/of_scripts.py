@@ -14,6 +14,7 @@ _RECEIPTS = ("tests/cache/test_receipts.py", "tests/cache/test_charge.py", "test
 _CORRECTIONS = ("tests/cache/test_corrections.py",)
 _PUBLISHES = ("tests/cache/test_publish.py", "tests/cache/test_history.py")
 _ONCES = ("tests/cache/test_once.py",)
+_SURPLUS = ("tests/cache/test_surplus.py",)
 
 MUTANTS = (
     Mutant(
@@ -149,6 +150,48 @@ MUTANTS = (
         "if not redis.call('SET', KEYS[2], '1', 'NX', 'EX', ARGV[1]) then return {0, 0, 0} end",
         "redis.call('SET', KEYS[2], '1', 'EX', ARGV[1])",
         _RECEIPTS,
+    ),
+    Mutant(
+        "a surplus goes to a grant that was used up before its count was lost",
+        _SETTLE,
+        "most >= 0 and is_unbroken and (pair(current)",
+        "most >= 0 and (pair(current)",
+        _SURPLUS,
+    ),
+    Mutant(
+        "what a link of a chain cannot count is dropped",
+        _SETTLE,
+        "    rest = wanted\n  elseif not field or",
+        "    rest = 0\n  elseif not field or",
+        _SURPLUS,
+    ),
+    Mutant(
+        "a link of a chain takes more than it holds",
+        _SETTLE,
+        "math.min(wanted, math.max(0, most - used))",
+        "math.min(wanted, most)",
+        _SURPLUS,
+    ),
+    Mutant(
+        "a window that begins with a surplus forgets the window before",
+        _SETTLE,
+        "      if moved then",
+        "      if false then",
+        _SURPLUS,
+    ),
+    Mutant(
+        "the quota forgets what it took of a surplus when it takes the rest",
+        _SETTLE,
+        "local current = corrected[name] or stored[3 + 2 * i]",
+        "local current = stored[3 + 2 * i]",
+        _SURPLUS,
+    ),
+    Mutant(
+        "a surplus stays on the quota",
+        "gateway/cache/scripts.py",
+        "        for link in surplus.chain:",
+        "        for link in ():",
+        _SURPLUS,
     ),
     Mutant(
         "a refund takes a count below 0",

@@ -9,7 +9,8 @@
 --   its count moves by change (cost less what was charged), to 0 at least and 2^53 - 1 at most. The limit is not
 --   asked: the units were used. Except where most is not -1, in a link of a chain: no rise goes beyond it, and
 --   what is left of one is added to the part that follows. The window of a link that was not counted in yet begins,
---   as in charge.lua. One field may be in several parts.
+--   as in charge.lua, unless counts were restored since the charge: then it may be one that was used up. One field
+--   may be in several parts.
 --
 -- Returns {units given back, units charged more, units that no count took}, each summed over all quotas; {0, 0, 0}
 -- for a receipt seen before, and {0, 0, -1} for an account that is not here or not believed (see charge.lua):
@@ -36,7 +37,8 @@ if not stored[1] or not stored[3] or not history_is(stored[3]) then return {0, 0
 if not redis.call('SET', KEYS[2], '1', 'NX', 'EX', ARGV[1]) then return {0, 0, 0} end
 
 local seq, charged_at, kept = (stored[2] or 0) + 0, ARGV[2] + 0, (stored[4] or 0) + 0
-local is_counted = charged_at >= seq - seq % EPOCH or (charged_at >= kept - kept % EPOCH and charged_at <= kept)
+local is_unbroken = charged_at >= seq - seq % EPOCH
+local is_counted = is_unbroken or (charged_at >= kept - kept % EPOCH and charged_at <= kept)
 local given, taken, missed, rest, writes = 0, 0, 0, 0, {'s', format('%.0f', seq + 1)}
 local corrected = {}
 for i = 1, count do
@@ -46,7 +48,7 @@ for i = 1, count do
   local field, used = counting(name, current, corrected[before(name)] or stored[4 + 2 * i], starts_at)
   local wanted, most = ARGV[at + 1] + rest, ARGV[at + 3] + 0
   rest = 0
-  if not field and most >= 0 and (pair(current) or -1) < starts_at then
+  if not field and most >= 0 and is_unbroken and (pair(current) or -1) < starts_at then
     field, used, moved = name, 0, current
   end
   if not field and most >= 0 then
