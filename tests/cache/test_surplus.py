@@ -6,7 +6,6 @@ import asyncio
 import secrets
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -54,8 +53,7 @@ def spread(
     return after, ended, units - rest
 
 
-@pytest.mark.slow
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     links=st.lists(st.tuples(st.integers(0, 12), counters), min_size=2, max_size=4),
     units=st.integers(1, 60),
