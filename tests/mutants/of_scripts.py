@@ -264,6 +264,13 @@ MUTANTS = (
         _CORRECTIONS,
     ),
     Mutant(
+        "a call that no count took is said to have cost what was told",
+        "gateway/web/metered.py",
+        '_KNOWN = ("settled", "nothing")',
+        '_KNOWN = ("settled", "nothing", "uncounted")',
+        ("tests/web/test_settling.py",),
+    ),
+    Mutant(
         "a charge does not tell which number it got",
         _CHARGE,
         "and last - 1 or 6] = writes[4]",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 
 import httpx
 import pytest
 
+from tests.fakes.raw import open_raw
 from tests.fakes.raw_caller import RawCaller, request
 from tests.web.policy_files import write_policy
 
@@ -227,6 +229,24 @@ def test_who_leaves_in_the_middle_pays_for_what_it_got_and_what_was_told(client,
         caller.send(request("GET /v1/both/says", *fields, "X-End: silence"))
         assert caller.read_head().status == 200
     until(lambda: used(client) == {"requests": 1, "tokens": 70, "kb": 6})
+
+
+def test_what_no_count_has_any_more_is_not_said_to_have_cost_what_was_told(settling, world, until):
+    customer_id, _, client = settling.customer()
+    before = settling.metric("tiergate_charges_settled_total", result="uncounted")
+    with RawCaller(str(client.base_url)) as caller:
+        fields = (f"Authorization: {client.headers['authorization']}", "X-Say: Tiergate-Tokens: 70", "X-Size: 5500")
+        caller.send(request("GET /v1/says", *fields, "X-End: silence"))
+        decision = f"/_tiergate/why/{caller.read_head().get('tiergate-decision')}"
+        asyncio.run(_forget_the_window(world["TIERGATE_REDIS_URL"], customer_id))
+    until(lambda: settling.metric("tiergate_charges_settled_total", result="uncounted") == before + 1)
+    until(lambda: "duration_ms" in client.get(decision).raise_for_status().json())
+    assert client.get(decision).json().get("settled") is None
+
+
+async def _forget_the_window(cache_url: str, customer_id: str) -> None:
+    async with open_raw(cache_url) as raw:
+        assert await raw.hdel(f"tg:{{{customer_id}}}:use", "q:tokens:period") == 1
 
 
 def test_who_leaves_before_the_response_pays_what_was_reserved(api, client, until):
