@@ -178,6 +178,8 @@ class Subscription:
     trial_ends_at: int | None = None
     trial_end_announced: bool = False
     trial_without_method: str = "create_invoice"
+    days_until_due: int | None = None
+    """Of invoices that are sent by mail; None: they are collected by themselves."""
     pause_behavior: str | None = None
     pause_resumes_at: int | None = None
     past_due_since: int | None = None
@@ -259,6 +261,10 @@ class Invoice:
     next_attempt_at: int | None = None
     arrives_at: int | None = None
     arrives_by: str | None = None
+    days_until_due: int | None = None
+    """None: it is collected by itself."""
+    due_at: int | None = None
+    is_overdue: bool = False
     finalized_at: int | None = None
     paid_at: int | None = None
     voided_at: int | None = None

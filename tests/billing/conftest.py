@@ -499,6 +499,8 @@ async def sandbox(sandbox_process: dict[str, str]) -> AsyncIterator[Sandbox]:
     await made.http.delete("/_sandbox/faults")
     for endpoint in (await made.stripe.v1.webhook_endpoints.list_async({"limit": 100})).data:
         await made.stripe.v1.webhook_endpoints.delete_async(endpoint.id)
+    for thin in (await made.stripe.v2.core.event_destinations.list_async()).data:
+        await made.stripe.v1.webhook_endpoints.delete_async(thin.id.replace("ed_", "we_", 1))
     await made.aclose()
 
 

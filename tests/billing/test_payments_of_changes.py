@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from gateway.billing import PlanChange
 from gateway.core.account import Subscription
 from gateway.core.switching import SwitchTerms
 from gateway.core.window import quota_anchor
@@ -176,16 +175,12 @@ async def test_a_change_is_planned_in_the_place_of_one_that_waits(shop: Any) -> 
 async def test_a_change_of_a_subscription_that_is_invoiced_by_mail_waits_for_nothing(shop: Any) -> None:
     """Stripe lets no change of it wait for a payment."""
     customer_id = await shop.buyer("pro-monthly", FAILS_LATER)
-    row = await shop.ledger.find_customer(customer_id)
-    [facts] = (await shop.billing.fetch_subscription_facts(row.stripe_customer_id)).subscriptions
-    change = PlanChange(
-        subscription_id=facts.subscription_id,
-        item_id=facts.items[0].item_id,
-        from_price_id=facts.items[0].price_id,
-        price_id="price_pro_yearly",
-        at=facts.items[0].period_starts_at,
-        waits=False,
-    )
-    assert not (await shop.billing.changes.apply(change)).is_pending
+    subscription_id = (await shop.load(customer_id)).subscription_id
+    by_mail = {"collection_method": "send_invoice", "days_until_due": 30}
+    await shop.sandbox.stripe.v1.subscriptions.update_async(subscription_id, by_mail)
+    changed = await changes_of(shop).apply(customer_id, "pro-yearly", actor="customer")
+    assert not changed.result.is_pending
     await shop.settle()
     assert (await shop.load(customer_id)).plan_id == "pro-yearly"
+    [newest, _] = await invoices(shop, customer_id)
+    assert (newest.status, newest.collection_method, newest.attempt_count) == ("open", "send_invoice", 0)

@@ -13,7 +13,7 @@ from gateway.cli.meter_error_checks import check_meter_errors
 from gateway.core.policy import Policy
 from gateway.policyfiles import load_policy
 from tests.cli.test_doctor import PUBLIC_URL, SELLS_OVERAGE, WEBHOOK, Run, about, add_endpoint, examine
-from tests.stripe_sdk.objects import _faults_of_object
+from tests.stripe_sdk.objects import faults_of
 
 REPORTS = "v1.billing.meter.error_report_triggered"
 
@@ -88,5 +88,5 @@ def test_the_sandbox_lists_destinations_as_stripe_does(sandbox: Any) -> None:
     assert hidden.webhook_endpoint.url is None, "an address is told to those who ask for it"
     [shown] = client.v2.core.event_destinations.list({"include": ["webhook_endpoint.url"]}).data
     assert shown.webhook_endpoint.url == WEBHOOK
-    assert _faults_of_object(shown.to_dict(), stripe.v2.core.EventDestination, "destination") == []
+    assert faults_of(shown.to_dict()) == []
     assert client.v1.webhook_endpoints.list().data == []

@@ -17,14 +17,14 @@ from functools import cache
 from typing import Any, Literal, Union
 
 import stripe
-from stripe._object_classes import OBJECT_CLASSES
+from stripe._object_classes import OBJECT_CLASSES, V2_OBJECT_CLASSES
 from stripe._stripe_object import StripeObject, UntypedStripeObject
 from stripe.events._event_classes import get_v2_event_class
 
 
 @cache
 def class_of(object_name: str) -> type:
-    module, name = OBJECT_CLASSES[object_name]
+    module, name = (OBJECT_CLASSES | V2_OBJECT_CLASSES)[object_name]
     return getattr(importlib.import_module(module), name)
 
 
@@ -114,6 +114,8 @@ def _faults_of_fields(value: dict[str, Any], fields: dict[str, Any], path: str) 
 
 def faults_of(value: dict[str, Any]) -> list[str]:
     """Check an object as it came over the wire, and what an event carries."""
+    if "next_page_url" in value:  # a page of the newer API, which is no object
+        return [fault for one in value["data"] for fault in faults_of(one)]
     if value["object"] == "v2.core.event":
         return _faults_of_fields(value, _told_fields(value["type"]), value["type"])
     if value["object"] in {"list", "search_result"}:

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.sandbox.api.endpoint import Call, Endpoint
-from gateway.sandbox.api.subscriptions import TRIAL_SETTINGS, trial_without_method
+from gateway.sandbox.api.trial_settings import TRIAL_SETTINGS, trial_without_method
 from gateway.sandbox.engine.checkout import checkout_of, expire
 from gateway.sandbox.engine.discounts import coupon_of
 from gateway.sandbox.engine.portal import live_subscriptions

@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from gateway.sandbox.api.collection import COLLECTION, read_days, refuse_waiting
 from gateway.sandbox.api.endpoint import Call, Endpoint
 from gateway.sandbox.api.phase_settings import SETTINGS, own_method, read_words
+from gateway.sandbox.api.trial_settings import TRIAL_SETTINGS, trial_without_method
 from gateway.sandbox.engine.agenda import ENDED
 from gateway.sandbox.engine.changes import Change, ItemChange, apply_change
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.saving import change_subscription
 from gateway.sandbox.engine.schedules import follow
 from gateway.sandbox.engine.standing import with_waiting_labels
-from gateway.sandbox.engine.subscriptions import Start, cancel, pays_late, schedule_end, start, unschedule_end
+from gateway.sandbox.engine.subscriptions import Start, cancel, schedule_end, start, unschedule_end
 from gateway.sandbox.engine.trials import resume
 from gateway.sandbox.records import Json, Subscription
 from gateway.sandbox.shapes.subscriptions import subscription_shape
@@ -43,16 +45,6 @@ ITEM: Spec = {
     "metadata": Labels(),
 }
 ANCHOR = Shape(fields={"type": Text(required=True, choices=("now", "unchanged"))})
-TRIAL_SETTINGS = Shape(
-    fields={
-        "end_behavior": Shape(
-            fields={
-                "missing_payment_method": Text(required=True, choices=("cancel", "create_invoice", "pause")),
-            },
-            required=True,
-        )
-    }
-)
 _DETAILS: Spec = {"comment": Text(clearable=True), "feedback": Text(clearable=True)}
 _UPDATE: Spec = {
     "items": Each(fields=ITEM),
@@ -66,6 +58,7 @@ _UPDATE: Spec = {
     "cancel_at": Whole(clearable=True, words=("min_period_end", "max_period_end")),
     "cancellation_details": Shape(fields=_DETAILS),
     **SETTINGS,
+    **COLLECTION,
     "metadata": Labels(),
     "pause_collection": Shape(
         fields={
@@ -75,12 +68,6 @@ _UPDATE: Spec = {
         clearable=True,
     ),
 }
-
-
-def trial_without_method(params: Mapping[str, Any]) -> str:
-    """What becomes of a trial that ends without a payment method."""
-    settings = params.get("trial_settings", {}).get("end_behavior", {})
-    return str(settings.get("missing_payment_method", "create_invoice"))
 
 
 def read_change(params: Mapping[str, Any]) -> Change:
@@ -127,6 +114,7 @@ def _create(call: Call) -> Json:
             trial_without_method=trial_without_method(params),
             description=params.get("description"),
             metadata=merge_labels({}, params),
+            days_until_due=read_days(params),
         ),
     )
     return subscription_shape(world, subscription)
@@ -142,10 +130,8 @@ def _update(call: Call) -> Json:
     if subscription.status in ENDED:
         message = "A canceled subscription can only update its cancellation_details and metadata."
         raise Refused(message)
-    if params.get("payment_behavior") == "pending_if_incomplete" and pays_late(world, subscription):
-        # https://docs.stripe.com/billing/subscriptions/pending-updates names what can be paid with, and no bank debit
-        message = "Pending updates are not supported for subscriptions that are paid by bank debit."
-        raise Refused(message, param="payment_behavior")
+    if params.get("payment_behavior") == "pending_if_incomplete":
+        refuse_waiting(world, subscription)
     if params.get("items") or "billing_cycle_anchor" in params or "trial_end" in params:
         apply_change(world, subscription, read_change(params))
         follow(world, world.subscription(call.id))
@@ -168,6 +154,7 @@ def _with_fields(world: World, subscription: Subscription, params: Mapping[str, 
         default_payment_method_id=method_id,
         automatic_tax=params.get("automatic_tax", {}).get("enabled", subscription.automatic_tax),
         description=params.get("description", subscription.description),
+        days_until_due=read_days(params, subscription.days_until_due),
         invoice_words=read_words(params, subscription.invoice_words),
         metadata=merge_labels(subscription.metadata, params),
     )
@@ -263,6 +250,7 @@ ENDPOINTS = (
             "description": Text(),
             "metadata": Labels(),
             "off_session": Flag(),
+            **COLLECTION,
         },
     ),
     Endpoint(

@@ -58,12 +58,14 @@ def trial_announcement_at(subscription: Subscription) -> int | None:
 
 
 def invoice_due(invoice: Invoice) -> int | None:
-    """When a draft is finalized, an open invoice tried again, or a payment arrives."""
+    """When a draft is finalized, an open invoice tried again or overdue, or a payment arrives."""
     if invoice.status == "draft":
         return invoice.finalizes_at
     if invoice.arrives_at is not None:
         return invoice.arrives_at if invoice.status == "open" else None
-    return invoice.next_attempt_at if invoice.status == "open" else None
+    if invoice.status != "open":
+        return None
+    return invoice.next_attempt_at if invoice.due_at is None or invoice.is_overdue else invoice.due_at
 
 
 def checkout_due(session: CheckoutSession) -> int | None:

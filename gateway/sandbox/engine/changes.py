@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from gateway.sandbox.cards import CardRefused
-from gateway.sandbox.engine.invoices import bill_now, collect, void
+from gateway.sandbox.engine.invoices import attempt, bill_now, void
 from gateway.sandbox.engine.lines import full_line, remaining_line, unused_line
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.saving import add_pending_line, change_subscription
@@ -247,7 +247,7 @@ def apply_change(world: World, subscription: Subscription, change: Change) -> Su
         change_subscription(world, _carried_out(world, current, planned))
     refusal: CardRefused | None = None
     if change.payment_behavior != "default_incomplete" and world.invoice(invoice.id).status == "open":
-        refusal = collect(world, invoice.id)
+        refusal = attempt(world, invoice.id)
     if refusal is not None and change.payment_behavior == "error_if_incomplete":
         raise refusal
     return world.subscription(subscription.id)

@@ -42,6 +42,7 @@ def draft(
         words=subscription.invoice_words,
         finalizes_at=finalizes_at,
         auto_advance=auto_advance,
+        days_until_due=subscription.days_until_due,
         starting_balance=customer.balance,
     )
     invoice = with_discounts(world, subscription, invoice, world.now)
@@ -72,6 +73,7 @@ def finalize(world: World, invoice_id: str) -> Invoice:
         amount_due=max(invoice.total + customer.balance, 0),
         finalized_at=world.now,
         finalizes_at=None,
+        due_at=None if invoice.days_until_due is None else world.now + invoice.days_until_due * DAY_S,
     )
     change_invoice(world, invoice, "invoice.finalized")
     change_customer(
@@ -79,6 +81,20 @@ def finalize(world: World, invoice_id: str) -> Invoice:
         replace(customer, balance=balance, invoice_count=customer.invoice_count + 1, currency=invoice.currency),
     )
     return _settle(world, invoice, amount=0, attempts=0) if invoice.amount_due == 0 else invoice
+
+
+def attempt(world: World, invoice_id: str, *, on_session: bool = False) -> CardRefused | None:
+    """What Stripe does by itself about an open invoice: as `collect`, and nothing if it was sent by mail."""
+    if world.invoice(invoice_id).days_until_due is not None:
+        return None
+    return collect(world, invoice_id, on_session=on_session)
+
+
+def fall_overdue(world: World, invoice_id: str) -> None:
+    """An invoice that was sent by mail is not paid by its date: its subscription is past due."""
+    overdue = replace(world.invoice(invoice_id), is_overdue=True)
+    change_invoice(world, overdue)
+    after_failure(world, overdue)
 
 
 def collect(

@@ -7,8 +7,9 @@ from dataclasses import replace
 from gateway.sandbox.engine.agenda import final_action_at, trial_announcement_at
 from gateway.sandbox.engine.arrivals import arrive
 from gateway.sandbox.engine.invoices import (
-    collect,
+    attempt,
     draft,
+    fall_overdue,
     finalize,
     set_aside,
     stop_collecting,
@@ -123,12 +124,15 @@ def _end_as_scheduled(world: World, subscription: Subscription) -> None:
 
 
 def invoice_falls_due(world: World, invoice_id: str) -> None:
-    """Finalize a draft and collect it, try an open invoice again, or see whether a payment arrives."""
+    """Finalize a draft and collect it, try an open invoice again, see whether a payment arrives, or is overdue."""
     invoice = world.invoice(invoice_id)
     if invoice.arrives_at is not None:
         arrive(world, invoice)
         return
+    if invoice.status == "open" and invoice.due_at is not None:
+        fall_overdue(world, invoice_id)
+        return
     if invoice.status == "draft":
         finalize(world, invoice_id)
     if not set_aside(world, invoice_id):
-        collect(world, invoice_id)
+        attempt(world, invoice_id)

@@ -49,6 +49,9 @@ def take_over(world: World, subscription_id: str) -> Schedule:
     if subscription.schedule_id is not None:
         message = f"You cannot migrate a subscription that is already attached to a schedule: `{subscription_id}`."
         raise Refused(message, param="from_subscription")
+    if subscription.days_until_due is not None:
+        message = "The sandbox has no schedules of subscriptions that are invoiced by mail; Stripe has."
+        raise Refused(message, param="from_subscription")
     first = Phase(
         starts_at=subscription.items[0].period_starts_at,
         ends_at=subscription.period_ends_at,

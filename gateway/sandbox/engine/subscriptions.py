@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from gateway.sandbox.cards import CardRefused
 from gateway.sandbox.engine.discounts import redeem
-from gateway.sandbox.engine.invoices import bill_now, collect, draft, finalize, stop_collecting
+from gateway.sandbox.engine.invoices import attempt, bill_now, collect, draft, finalize, stop_collecting
 from gateway.sandbox.engine.lines import full_line, unused_line
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.saving import add_pending_line, add_subscription, change_subscription, end_subscription
@@ -35,6 +35,7 @@ class Start:
     automatic_tax: bool = False
     description: str | None = None
     metadata: Labels = field(default_factory=dict)
+    days_until_due: int | None = None
 
 
 def start(world: World, wanted: Start) -> Subscription:
@@ -57,10 +58,12 @@ def start(world: World, wanted: Start) -> Subscription:
     )
     if not lines:
         return _began_unbilled(world, subscription)
+    if wanted.days_until_due is not None:
+        return _began_by_mail(world, subscription, lines)
     invoice = bill_now(world, subscription, lines, reason="subscription_create")
     refusal = None
     if wanted.payment_behavior != "default_incomplete":
-        refusal = collect(world, invoice.id, on_session=wanted.on_session)
+        refusal = attempt(world, invoice.id, on_session=wanted.on_session)
     if refusal is not None and wanted.payment_behavior == "error_if_incomplete":
         raise refusal
     return world.subscription(subscription.id)
@@ -69,6 +72,14 @@ def start(world: World, wanted: Start) -> Subscription:
 def _began_unbilled(world: World, subscription: Subscription) -> Subscription:
     if subscription.status == "incomplete":
         change_subscription(world, replace(subscription, status="active"))
+    return world.subscription(subscription.id)
+
+
+def _began_by_mail(world: World, subscription: Subscription, lines: tuple[InvoiceLine, ...]) -> Subscription:
+    """It is active before anything is paid, and its invoice a draft for a while, as those of its renewals."""
+    finalizes_at = world.now + world.rules.draft_s
+    invoice = draft(world, subscription, lines, reason="subscription_create", finalizes_at=finalizes_at)
+    change_subscription(world, replace(subscription, latest_invoice_id=invoice.id))
     return world.subscription(subscription.id)
 
 
@@ -86,6 +97,7 @@ def _opened(world: World, wanted: Start, prices: Sequence[Price]) -> Subscriptio
         )
         for price, (_, quantity) in zip(prices, wanted.prices, strict=True)
     )
+    begins_as = "incomplete" if wanted.days_until_due is None else "active"
     return Subscription(
         id=world.new_id("sub"),
         customer_id=wanted.customer_id,
@@ -93,7 +105,8 @@ def _opened(world: World, wanted: Start, prices: Sequence[Price]) -> Subscriptio
         currency=prices[0].currency,
         anchor=anchor,
         items=items,
-        status="trialing" if trial_ends_at else "incomplete",
+        status="trialing" if trial_ends_at else begins_as,
+        days_until_due=wanted.days_until_due,
         default_payment_method_id=wanted.payment_method_id,
         trial_starts_at=world.now if trial_ends_at else None,
         trial_ends_at=trial_ends_at,
@@ -173,7 +186,7 @@ def cancel(
     if invoice_now and (lines or has_pending(world, subscription_id)):
         invoice = draft(world, subscription, lines, reason="subscription_update")
         finalize(world, invoice.id)
-        collect(world, invoice.id)
+        attempt(world, invoice.id)
     ended = replace(
         world.subscription(subscription_id),
         status="incomplete_expired" if subscription.status == "incomplete" else "canceled",

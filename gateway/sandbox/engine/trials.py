@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gateway.sandbox.engine.invoices import bill_now, collect
+from gateway.sandbox.engine.invoices import attempt, bill_now
 from gateway.sandbox.engine.lines import full_line
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.saving import change_subscription, emit
@@ -55,7 +55,7 @@ def resume(world: World, subscription_id: str) -> Subscription:
     lines = tuple(full_line(world, resumed, item) for item in licensed(world, items))
     change_subscription(world, resumed)
     invoice = bill_now(world, resumed, lines, reason="subscription_cycle")
-    refusal = collect(world, invoice.id) if invoice.status == "open" else None
+    refusal = attempt(world, invoice.id) if invoice.status == "open" else None
     if refusal is not None:
         raise Refused(refusal.message)
     active = replace(world.subscription(subscription_id), status="active")
