@@ -30,6 +30,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from gateway.core.errors import LedgerUnavailable
 from gateway.ledger.errors import LedgerUrlInvalid
 from gateway.ledger.faults import BUSY, CLOSED, ledger_faults
+from gateway.ledger.turn import Turn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
@@ -192,8 +193,8 @@ class Database:
         else:
             self._single = self._engine.execution_options(isolation_level="AUTOCOMMIT")
             self._transactional = self._engine
-        self._turn = asyncio.Lock()
-        self._look_back = asyncio.Lock()
+        self._turn = Turn()
+        self._look_back = Turn()
         self._running: set[asyncio.Task[Any]] = set()
         self._closed = False
 
@@ -233,14 +234,16 @@ class Database:
             yield connection
 
     @asynccontextmanager
-    async def writing_once(self) -> AsyncIterator[AsyncConnection]:
+    async def writing_once(self, *, goes_first: bool = False) -> AsyncIterator[AsyncConnection]:
         """A connection for one statement that is its own transaction: stored when `execute` returns.
+
+        `goes_first`: before whoever else waits to write (`turn`).
 
         Raises:
             LedgerUnavailable: The database cannot be used.
         """
         with ledger_faults():
-            async with self._taking_turns(), self._single.connect() as connection:
+            async with self._taking_turns(goes_first=goes_first), self._single.connect() as connection:
                 yield connection
 
     @asynccontextmanager
@@ -262,19 +265,19 @@ class Database:
         await self._engine.dispose()
 
     @asynccontextmanager
-    async def _taking_turns(self) -> AsyncIterator[None]:
+    async def _taking_turns(self, *, goes_first: bool = False) -> AsyncIterator[None]:
         self._refuse_if_closed()
         if not self.is_sqlite:
             yield
             return
-        async with self._in_turn(self._turn):
+        async with self._in_turn(self._turn, goes_first=goes_first):
             yield
 
     @asynccontextmanager
-    async def _in_turn(self, turn: asyncio.Lock) -> AsyncIterator[None]:
+    async def _in_turn(self, turn: Turn, *, goes_first: bool = False) -> AsyncIterator[None]:
         try:
             async with asyncio.timeout(self._deadline_s):
-                await turn.acquire()
+                await turn.acquire(goes_first=goes_first)
         except TimeoutError as error:
             raise LedgerUnavailable(BUSY) from error
         try:

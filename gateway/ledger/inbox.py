@@ -190,5 +190,5 @@ class Inbox(LedgerPart):
         return told
 
     async def _insert_events(self, rows: list[Mapping[str, Any]]) -> set[str]:
-        async with self._database.writing_once() as connection:
+        async with self._database.writing_once(goes_first=True) as connection:
             return set((await connection.scalars(self._arrive, rows)).all())

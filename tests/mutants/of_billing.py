@@ -124,6 +124,20 @@ MUTANTS = (
         _OF_WORKER,
     ),
     Mutant(
+        "who lets Stripe wait stands behind everybody",
+        "gateway/ledger/turn.py",
+        "        row = self._first if goes_first else self._others\n",
+        "        row = self._others\n",
+        ("tests/ledger/test_turn.py",),
+    ),
+    Mutant(
+        "a turn that nobody takes is lost",
+        "gateway/ledger/turn.py",
+        "                self.release()\n",
+        "                pass\n",
+        ("tests/ledger/test_turn.py",),
+    ),
+    Mutant(
         "the claim of a worker that died never ends",
         _INBOX,
         "        is_due = (INBOX_IS_OPEN, INBOX.c.due_at <= now)\n",
