@@ -55,10 +55,12 @@ class Installation(LedgerPart):
             await connection.execute(self._database.insert(INSTALLATION).values(rows).on_conflict_do_nothing())
             return await _read(connection)
 
+    @unbroken
     async def keep_ledger_id(self, *, now: int) -> str:
         """This ledger's id; one that has none yet gets one, and keeps it for ever."""
         return (await self.keep_facts({LEDGER_ID: uuid4().hex}, now=now))[LEDGER_ID]
 
+    @unbroken
     async def find_ledger_id(self) -> str | None:
         """This ledger's id; None: it has none yet, so nothing at Stripe can name it."""
         return (await self.load_facts()).get(LEDGER_ID)

@@ -11,6 +11,8 @@ from gateway.sync import EventWorker
 from tests.billing.test_lost_customers import House
 from tests.billing.test_second_subscription import checkouts_of
 
+pytestmark = pytest.mark.slow
+
 
 def house_of(shop: Any) -> House:
     return House(shop=shop, ledger=shop.ledger, sync=shop.sync, worker=shop.worker)

@@ -10,6 +10,8 @@ from tests.fakes.raw_caller import RawCaller, request
 from tests.web.policy_files import write_policy
 from tests.web.test_settling import used
 
+pytestmark = pytest.mark.slow
+
 TIERS = """\
 version: 1
 default_tier: free
