@@ -104,10 +104,9 @@ def _beneath(others: list[Candidate], policy: Policy, previous: Subscription | N
     Also those whose own time has run out, or it would begin anew once nobody remembers when it began.
     """
     kept = [one for one in others if _is_worth_keeping(one, policy, previous, now)]
-    if len(kept) > _MOST_BENEATH:  # those that are over go first: Stripe says when that was
-        kept = [one for one in kept if one in sorted(kept, key=_is_over)[:_MOST_BENEATH]]
+    staying = sorted(kept, key=_is_over)[:_MOST_BENEATH]  # those that are over leave first: Stripe says when that was
     beneath = None
-    for one in reversed(kept):
+    for one in reversed([one for one in kept if one in staying]):
         beneath = replace(one.record, beneath=beneath)
     return beneath
 
