@@ -14,7 +14,7 @@ from gateway.upstream.errors import ClientFaulty, ClientLeft, ExchangeBroken, Ex
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.group import Group, GroupOptions, verdict
 from gateway.upstream.groups import Groups
-from gateway.upstream.parties import Caller
+from gateway.upstream.parties import Caller, Listener
 from gateway.upstream.response_head import OnStart, ResponseHead
 from gateway.upstream.upstream import Upstream, UpstreamStats
 from gateway.upstream.values import READ_ON_S, ExchangeRequest, Outcome, UpstreamTimeouts
@@ -34,6 +34,7 @@ __all__ = [
     "GroupOptions",
     "Groups",
     "HealthChecker",
+    "Listener",
     "OnStart",
     "Outcome",
     "ResponseHead",

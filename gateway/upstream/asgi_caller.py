@@ -17,7 +17,7 @@ from gateway.core.http_head import pairs_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from gateway.upstream.exchange import Exchange
+    from gateway.upstream.parties import Listener
     from gateway.upstream.response_head import ResponseHead
 
     Receive = Callable[[], Awaitable[Any]]
@@ -56,7 +56,7 @@ class AsgiCaller:
         self.loop = asyncio.get_running_loop()
         self._receive = receive
         self._send = send
-        self._exchange: Exchange | None = None
+        self._exchange: Listener | None = None
         self._messages: deque[dict[str, Any]] = deque()
         self._size = 0
         self._paused = False
@@ -68,9 +68,9 @@ class AsgiCaller:
 
     # What the exchange calls.
 
-    def attach(self, exchange: Exchange) -> None:
+    def attach(self, listener: Listener) -> None:
         """Where to tell what the caller does."""
-        self._exchange = exchange
+        self._exchange = listener
 
     def detach(self) -> None:
         """Tell no more."""

@@ -1,4 +1,4 @@
-"""Who takes part in an exchange, as the exchange sees them: a caller on one side, servers on the other."""
+"""Who takes part in an exchange: a caller on one side, servers on the other, and the exchange as the caller sees it."""
 
 from __future__ import annotations
 
@@ -8,20 +8,48 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Sequence
 
-    from gateway.upstream.exchange import Exchange
+    from gateway.upstream.errors import ClientFaulty
     from gateway.upstream.response_head import ResponseHead
     from gateway.upstream.upstream import Upstream
 
 
+class Listener(Protocol):
+    """Whom a caller tells what it does: an exchange."""
+
+    def body(self, data: bytes, *, ended: bool) -> None:
+        """A part of the request's body has come."""
+        ...
+
+    def left(self) -> None:
+        """The caller has gone."""
+        ...
+
+    def fault(self, error: ClientFaulty) -> None:
+        """The caller sent what no caller may send."""
+        ...
+
+    def blocked(self) -> None:
+        """The caller does not take what was sent."""
+        ...
+
+    def unblocked(self) -> None:
+        """It does again."""
+        ...
+
+    def touch(self) -> None:
+        """Something goes on: idleness begins anew."""
+        ...
+
+
 class Caller(Protocol):
-    """The caller's side of an exchange. It calls `body`, `left`, `blocked` and `unblocked` here."""
+    """The caller's side of an exchange."""
 
     loop: asyncio.AbstractEventLoop
     """Where it lives. Asking asyncio for the running loop is a system call, before Python 3.12."""
     waits: bool
     """Whether `until` has to be used to wait for the end, because writing to this caller means waiting."""
 
-    def attach(self, exchange: Exchange) -> None:
+    def attach(self, listener: Listener) -> None:
         """Where to tell what the caller does."""
         ...
 

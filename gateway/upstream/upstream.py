@@ -11,21 +11,17 @@ from gateway.core.errors import MalformedRequest, UpstreamBusy
 from gateway.core.http_body import CHUNKED
 from gateway.core.http_head import END_OF_HEAD
 from gateway.core.upstream_policy import UpstreamTls
-from gateway.upstream.asgi_caller import AsgiCaller
 from gateway.upstream.dialing import Dialer
-from gateway.upstream.exchange import Exchange
 from gateway.upstream.pool import Pool, PoolLimits
 from gateway.upstream.tls import tls_context
 from gateway.upstream.values import UpstreamTimeouts, tick_for
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from gateway.upstream.asgi_caller import Receive, Send
-    from gateway.upstream.response_head import OnStart
-    from gateway.upstream.values import ExchangeRequest, Outcome
+    from gateway.upstream.values import ExchangeRequest
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -113,27 +109,6 @@ class Upstream:
                 max_age_s=max_age_s,
             ),
         )
-
-    async def forward(
-        self,
-        request: ExchangeRequest,
-        receive: Receive,
-        send: Send,
-        *,
-        on_start: OnStart,
-        max_body: int,
-        needs_end: Callable[[], bool] | None = None,
-    ) -> Outcome:
-        """Relay one request of an ASGI caller, streaming both ways. As `Exchange.run`, with this upstream alone."""
-        exchange = Exchange(request, on_start=on_start, max_body=max_body, needs_end=needs_end)
-        return await exchange.run(AsgiCaller(receive, send), self)
-
-    def candidates(self, _now: float) -> tuple[Upstream]:
-        """Itself: a group of one."""
-        return (self,)
-
-    def report(self, upstream: Upstream, error: BaseException | None, *, began_at: float, now: float) -> None:
-        """Nobody keeps account of a server without a group."""
 
     def request_head(self, request: ExchangeRequest, framing: int | None) -> bytes:
         """The head to send here, with its empty line.

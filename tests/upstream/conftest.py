@@ -11,6 +11,7 @@ import uvloop
 from gateway.upstream import ExchangeRequest, Outcome, ResponseHead, Upstream, UpstreamTimeouts
 from tests.fakes.asgi_caller import AsgiCaller
 from tests.fakes.raw_upstream import RawUpstream, Script
+from tests.upstream.alone import relayed
 
 Serve = Callable[..., Awaitable["Rig"]]
 
@@ -35,7 +36,8 @@ class Rig:
         needs_end: Callable[[], bool] | None = None,
     ) -> tuple[AsgiCaller, Outcome]:
         caller = caller if caller is not None else AsgiCaller()
-        outcome = await self.upstream.forward(
+        outcome = await relayed(
+            self.upstream,
             ExchangeRequest(
                 method=method,
                 target=target,

@@ -14,6 +14,7 @@ from gateway.core.http_body import CHUNKED
 from gateway.upstream import ExchangeBroken, ExchangeRequest, Upstream, UpstreamTimeouts
 from tests.fakes.asgi_caller import AsgiCaller
 from tests.fakes.raw_upstream import Peer, answering
+from tests.upstream.alone import relayed
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 START = b"HTTP/1.1 200 OK\r\n"
@@ -312,7 +313,7 @@ async def test_a_name_that_does_not_resolve_is_unreachable():
     caller = AsgiCaller()
     request = ExchangeRequest(method="GET", target=b"/", lines=[])
     with pytest.raises(UpstreamUnreachable):
-        await upstream.forward(request, caller.receive, caller.send, on_start=lambda head: head.lines, max_body=0)
+        await relayed(upstream, request, caller.receive, caller.send, max_body=0)
     await upstream.aclose()
 
 

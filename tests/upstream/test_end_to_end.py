@@ -18,6 +18,7 @@ from gateway.upstream import ClientLeft, ExchangeRequest, Upstream, UpstreamTime
 from tests.fakes.asgi_caller import AsgiCaller
 from tests.fakes.certificate import certificate
 from tests.fakes.raw_upstream import Peer, RawUpstream, answering
+from tests.upstream.alone import relayed
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:websockets", "ignore::DeprecationWarning:uvicorn")
 
@@ -42,7 +43,7 @@ def forwarder(upstream: Upstream) -> Callable[..., Awaitable[None]]:
                 ).lines,
                 body_framing=body_framing(headers, scope["http_version"]),
             )
-            await upstream.forward(request, receive, send, on_start=lambda head: head.lines, max_body=10**9)
+            await relayed(upstream, request, receive, send)
         except TiergateError as error:
             body = error.code.encode()
             await send(
@@ -207,7 +208,7 @@ async def test_tls_is_spoken_and_connections_are_reused(tmp_path):
         for _ in range(3):
             caller = AsgiCaller()
             request = ExchangeRequest(method="GET", target=b"/", lines=[])
-            await upstream.forward(request, caller.receive, caller.send, on_start=lambda head: head.lines, max_body=0)
+            await relayed(upstream, request, caller.receive, caller.send, max_body=0)
             assert caller.body == b"ok"
         await upstream.aclose()
     assert seen[0] == "localhost"
@@ -222,6 +223,6 @@ async def test_a_certificate_that_does_not_fit_is_never_accepted(tmp_path, trust
         caller = AsgiCaller()
         request = ExchangeRequest(method="GET", target=b"/", lines=[])
         with pytest.raises(UpstreamUnreachable):
-            await upstream.forward(request, caller.receive, caller.send, on_start=lambda head: head.lines, max_body=0)
+            await relayed(upstream, request, caller.receive, caller.send, max_body=0)
         await upstream.aclose()
         assert server.requests == []

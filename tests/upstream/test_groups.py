@@ -35,6 +35,7 @@ from gateway.upstream.errors import DiedUnanswered, NotConnected
 from tests.fakes.asgi_caller import AsgiCaller
 from tests.fakes.authority import Authority
 from tests.fakes.raw_upstream import Peer, RawUpstream, Script, answering
+from tests.upstream.alone import relayed
 
 OPTIONS = GroupOptions(timeouts=UpstreamTimeouts(connect_s=2, first_byte_s=2, idle_s=5, pool_wait_s=2))
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -54,7 +55,7 @@ def a_group(*urls: str, **options: Any) -> UpstreamGroup:
 
 async def relay(upstream: Upstream, caller: AsgiCaller) -> Outcome:
     request = ExchangeRequest(method="GET", target=b"/", lines=[])
-    return await upstream.forward(request, caller.receive, caller.send, on_start=lambda head: head.lines, max_body=100)
+    return await relayed(upstream, request, caller.receive, caller.send, max_body=100)
 
 
 async def ask(group: Group, body: bytes = b"") -> bytes:

@@ -15,6 +15,7 @@ from gateway.upstream import ClientFaulty, ExchangeRequest, Upstream, UpstreamTi
 from gateway.upstream.errors import NotConnected
 from tests.fakes.asgi_caller import AsgiCaller
 from tests.fakes.raw_upstream import Peer, RawUpstream, answering
+from tests.upstream.alone import relayed
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 LONG = UpstreamTimeouts(connect_s=30, first_byte_s=30, idle_s=30)
@@ -37,8 +38,11 @@ def silent() -> Iterator[int]:
 async def ask(upstream: Upstream, timeouts: UpstreamTimeouts, caller: AsgiCaller | None = None, framing=None):
     caller = caller or AsgiCaller()
     request = ExchangeRequest(method="POST", target=b"/", lines=[], body_framing=framing, timeouts=timeouts)
-    return await upstream.forward(
-        request, caller.receive, caller.send, on_start=lambda head: head.lines, max_body=10**9
+    return await relayed(
+        upstream,
+        request,
+        caller.receive,
+        caller.send,
     )
 
 

@@ -9,10 +9,6 @@ import pytest
 
 from gateway.core.http_body import CHUNKED
 from gateway.upstream import (
-    AsgiCaller as Caller,
-)
-from gateway.upstream import (
-    Exchange,
     ExchangeBroken,
     ExchangeCancelled,
     ExchangeRequest,
@@ -21,6 +17,7 @@ from gateway.upstream import (
 from gateway.upstream.reading_on import READ_ON_BYTES
 from tests.fakes.asgi_caller import AsgiCaller
 from tests.fakes.raw_upstream import Peer
+from tests.upstream.alone import relayed
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
 END = b"5\r\nlater\r\n0\r\nX-Cost: 7\r\n\r\n"
@@ -194,11 +191,8 @@ async def test_a_server_that_says_by_an_error_that_its_caller_has_left_is_unders
             script.go.set()
             raise OSError("gone")
 
-    asgi = AsgiCaller()
-    exchange = Exchange(
-        ExchangeRequest("GET", b"/", []), on_start=lambda head: head.lines, max_body=0, needs_end=needed
-    )
-    outcome = await exchange.run(Caller(asgi.receive, send), rig.upstream)
+    request = ExchangeRequest("GET", b"/", [])
+    outcome = await relayed(rig.upstream, request, AsgiCaller().receive, send, max_body=0, needs_end=needed)
     assert (outcome.ended, outcome.trailers) == ("client-left", [b"X-Cost: 7"])
 
 

@@ -18,9 +18,9 @@ from gateway.upstream import ClientFaulty, ClientLeft, ExchangeBroken
 
 if TYPE_CHECKING:
     from gateway.core.http_head import RequestLine
-    from gateway.upstream import Exchange, ResponseHead
+    from gateway.upstream import Listener, ResponseHead
     from gateway.web.asgi import ASGIApp, Scope
-    from gateway.web.front.protocol import FrontProtocol
+    from gateway.web.front.line import Line
     from gateway.web.front.request import HeaderBlock
 
 CALLER = "tiergate.caller"
@@ -58,10 +58,10 @@ class Cycle:
         "_fault",
         "_http_version",
         "_left",
+        "_line",
         "_method",
         "_no_body",
         "_parts",
-        "_protocol",
         "_size",
         "_start",
         "_started",
@@ -76,9 +76,9 @@ class Cycle:
 
     waits = False
 
-    def __init__(self, protocol: FrontProtocol, first: RequestLine, block: HeaderBlock) -> None:
-        self._protocol = protocol
-        self.loop = protocol.loop
+    def __init__(self, line: Line, first: RequestLine, block: HeaderBlock) -> None:
+        self._line = line
+        self.loop = line.loop
         self._method = first.method
         self._http_version = first.http_version
         self.block = block
@@ -97,7 +97,7 @@ class Cycle:
         self._end_told = False
         self._fault: ClientFaulty | None = None
         self._event: asyncio.Event | None = None
-        self._exchange: Exchange | None = None
+        self._exchange: Listener | None = None
         self._start: Any = None
         self._started = False
         self._chunked = False
@@ -124,7 +124,7 @@ class Cycle:
             if not self.complete:
                 self._give_up()
         finally:
-            self._protocol.forget_task(self.task)
+            self._line.forget_task(self.task)
 
     def _give_up(self) -> None:
         """The app will not finish its response."""
@@ -136,12 +136,12 @@ class Cycle:
         self.keep_alive = False
         if self._fault is not None:
             self.complete = True
-            self._protocol.refuse(self._fault.refusal, to_head=self._method == "HEAD")
+            self._line.refuse(self._fault.refusal, to_head=self._method == "HEAD")
         else:
             self._write(500, [b"content-type: text/plain"], b"Internal Server Error\n", framing=None, ended=True)
 
     def _cut(self) -> None:
-        self._protocol.cut(reset=self._ends_with_connection)
+        self._line.cut(reset=self._ends_with_connection)
 
     # What the connection tells.
 
@@ -233,7 +233,7 @@ class Cycle:
             self.send_part(data, ended=ended)
         else:
             self._write(self._start["status"], lines, data, framing=self._left, ended=ended)
-        await self._protocol.drained()
+        await self._line.drained()
 
     def _lines_of(self, start: Any) -> list[bytes]:
         """The fields of an app's response, of which framing and the connection are ours."""
@@ -280,16 +280,16 @@ class Cycle:
 
     # What an exchange calls.
 
-    def attach(self, exchange: Exchange) -> None:
+    def attach(self, listener: Listener) -> None:
         """Where to tell what the caller does."""
-        self._exchange = exchange
+        self._exchange = listener
         if self.disconnected:
-            exchange.left()
+            listener.left()
         elif self._fault is not None:
-            exchange.fault(self._fault)
+            listener.fault(self._fault)
         elif self.block.framing is not None and (self._parts or self._body_ended):
             parts, self._parts, self._size = b"".join(self._parts), [], 0
-            exchange.body(parts, ended=self._body_ended)
+            listener.body(parts, ended=self._body_ended)
             self.release()
 
     def detach(self) -> None:
@@ -302,20 +302,20 @@ class Cycle:
 
     def watch(self) -> None:
         """A connection tells by itself when its caller leaves, while it is read."""
-        self._protocol.notice_leaving()
+        self._line.notice_leaving()
 
     def hold(self) -> None:
         """Read no more of the body for now."""
-        self._protocol.hold()
+        self._line.hold()
 
     def release(self) -> None:
         """Read on."""
-        self._protocol.release()
+        self._line.release()
 
     @property
     def is_stuck(self) -> bool:
         """Whether the caller does not take what was written."""
-        return self._protocol.is_writing_paused
+        return self._line.is_writing_paused
 
     def cut(self, error: Exception) -> None:
         """Nobody waits in here."""
@@ -338,7 +338,7 @@ class Cycle:
             if ended:
                 data += LAST_CHUNK
         if data:
-            self._protocol.write(data)
+            self._line.write(data)
         if ended:
             self._finish()
 
@@ -347,7 +347,7 @@ class Cycle:
     def _ask(self) -> None:
         if self._wants_asking and not self._started:
             self._wants_asking = False
-            self._protocol.write(_CONTINUE)
+            self._line.write(_CONTINUE)
 
     def _write(self, status: int, lines: list[bytes], data: bytes, *, framing: int | None, ended: bool) -> None:
         """The response's head, and what is there of its body.
@@ -377,7 +377,7 @@ class Cycle:
         elif self._http_version == "1.0":
             out.append(b"connection: keep-alive")
         out.append(b"\r\n")
-        self._protocol.write(b"\r\n".join(out) + data)
+        self._line.write(b"\r\n".join(out) + data)
         if ended:
             self._finish()
 
@@ -385,4 +385,4 @@ class Cycle:
         self.complete = True
         if self._event is not None:
             self._event.set()
-        self._protocol.done(self, body_ended=self._body_ended)
+        self._line.done(self, keep_alive=self.keep_alive, body_ended=self._body_ended)

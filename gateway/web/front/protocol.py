@@ -272,15 +272,15 @@ class FrontProtocol(asyncio.Protocol):
         """A cycle's task ends: nobody waits for it at a shutdown any more."""
         self._state.tasks.discard(cast("asyncio.Task[None]", task))
 
-    def done(self, cycle: Cycle, *, body_ended: bool) -> None:
+    def done(self, served: object, *, keep_alive: bool, body_ended: bool) -> None:
         """The response is complete."""
-        if self._cycle is not cycle:
+        if self._cycle is not served:
             return
         self._cycle = None
         self._state.total_requests += 1
         if not body_ended:
             self._close_slowly(self._options.linger_body_s)
-        elif not cycle.keep_alive:
+        elif not keep_alive:
             self._close_slowly(self._options.linger_s)
         else:
             self._deadline = self.loop.time() + self._options.keep_alive_s
