@@ -170,13 +170,16 @@ async def test_metrics_count_what_reconciliations_and_sweeps_found_once():
         for drifted, swept in ((2, 3), (2, 3), (5, 4)):
             runtime.reconciler.drifted = drifted
             runtime.events._sweeping.found = swept
+            runtime.events.strangers.update(lost=1)
             await watch_billing(runtime)
             assert value_of(runtime, "tiergate_reconciliation_drift_total") == drifted
             assert value_of(runtime, "tiergate_undelivered_events_total") == swept
+            lost = value_of(runtime, "tiergate_stranger_events_total", verdict="lost")
+            assert lost == runtime.events.strangers["lost"]
 
 
-def value_of(runtime, name):
-    return runtime.metrics.registry.get_sample_value(name)
+def value_of(runtime, name, **labels):
+    return runtime.metrics.registry.get_sample_value(name, labels)
 
 
 def add_customer(settings, read_at):

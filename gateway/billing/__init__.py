@@ -7,9 +7,11 @@ The only package that imports the SDK. It answers in plain values and fails in t
 from __future__ import annotations
 
 from gateway.billing.checkout_params import Buyer
+from gateway.billing.claims import NOTHING_CLAIMED, Claimed, claimed_customer
 from gateway.billing.client import API_VERSION, Billing
 from gateway.billing.endpoints import EndpointFacts, NewEndpoint
 from gateway.billing.events import ITEMS_LEFT, PLANS_CHANGED, REASONS, SUBSCRIBED_TYPES, Meaning, meaning_of
+from gateway.billing.facts import Owner
 from gateway.billing.failures import WrongStripeMode
 from gateway.billing.health import DestinationFacts, StripeReport
 from gateway.billing.means import PaymentMeans
@@ -24,11 +26,9 @@ from gateway.billing.values import ChangeResult, CheckoutLink, LaterChange, Plan
 from gateway.billing.webhook import (
     MAX_PAYLOAD_BYTES,
     TOLERANCE_S,
-    Claimed,
     EventEnvelope,
     InvalidPayload,
     InvalidSignature,
-    claimed_customer,
     remapped_price,
     subject_of,
     verify,
@@ -41,6 +41,7 @@ __all__ = [
     "FIRST_SWEPT",
     "ITEMS_LEFT",
     "MAX_PAYLOAD_BYTES",
+    "NOTHING_CLAIMED",
     "PLANS_CHANGED",
     "REASONS",
     "SUBSCRIBED_TYPES",
@@ -60,6 +61,7 @@ __all__ = [
     "LaterChange",
     "Meaning",
     "NewEndpoint",
+    "Owner",
     "PaymentMeans",
     "PlanChange",
     "PortalFlow",

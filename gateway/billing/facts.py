@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import stripe
 
+from gateway.billing.claims import NOTHING_CLAIMED, Claimed, claimed_by
 from gateway.billing.failures import is_missing, stripe_call
 from gateway.billing.first_payments import find_unpaid_first_invoice
+from gateway.billing.notification import NOTIFICATION
 from gateway.billing.reading import id_of, read_dispute, read_subscription, read_tier
 from gateway.billing.scheduling import fetch_schedule
 from gateway.billing.tariffs import TariffReader, is_metered
@@ -21,6 +24,14 @@ if TYPE_CHECKING:
     from stripe.params import DisputeListParams
 
 _PAGE = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """Whose an object is at Stripe, and whose of ours it says that it is."""
+
+    stripe_customer_id: str
+    claimed: Claimed
 
 
 class FactReader:
@@ -148,16 +159,19 @@ class FactReader:
             found = [facts for one in page.data if (facts := read_dispute(one)).is_open]
             return found, page.data[-1].id if page.has_more and page.data else None
 
-    async def find_customer_of(self, kind: str, object_id: str) -> str | None:
+    async def find_owner(self, kind: str, object_id: str) -> Owner | None:
         """Whose object it is, for an event that does not say; None: nobody's, gone, or of a kind that is not read.
 
         Args:
-            kind: Stripe's name: `subscription`, `subscription_schedule`, `checkout.session`, `dispute`.
+            kind: Stripe's name: `subscription`, `subscription_schedule`, `checkout.session`, `dispute`; or that of a
+                thin event, for one that names no object.
             object_id: Its id.
         """
         if kind == "dispute":
             dispute = await self.fetch_dispute(object_id)
-            return None if dispute is None else dispute.stripe_customer_id
+            return None if dispute is None else _owner(dispute.stripe_customer_id)
+        if kind == NOTIFICATION:
+            return await self._find_told(object_id)
         v1 = self._client.v1
         readers: dict[str, Callable[[str], Awaitable[Any]]] = {
             "subscription": v1.subscriptions.retrieve_async,
@@ -170,11 +184,27 @@ class FactReader:
             return None
         async with stripe_call(f"read a {kind}", self._deadline_s):
             try:
-                return id_of((await readers[kind](object_id)).customer)
+                found = await readers[kind](object_id)
             except stripe.InvalidRequestError as error:
                 if not is_missing(error):
                     raise
-        return None
+                return None
+            return _owner(id_of(found.customer), claimed_by(found.to_dict()))
+
+    async def _find_told(self, event_id: str) -> Owner | None:
+        """Whom the snapshot names that a thin event is the thin form of."""
+        async with stripe_call("read an event", self._deadline_s):
+            try:
+                told = await self._client.v2.core.events.retrieve_async(event_id)
+                if "snapshot_event" not in told or told.snapshot_event is None:
+                    return None
+                snapshot = await self._client.v1.events.retrieve_async(told.snapshot_event)
+            except stripe.InvalidRequestError as error:
+                if not is_missing(error):
+                    raise
+                return None
+            subject = snapshot.data.object.to_dict()
+            return _owner(id_of(subject.get("customer")), claimed_by(subject))
 
     async def fetch_refund(self, charge_id: str) -> dict[str, str | int | bool] | None:
         """What was given back of a payment, for the audit log; None if Stripe does not have it."""
@@ -192,3 +222,7 @@ class FactReader:
                 "currency": charge.currency,
                 "refunded": charge.refunded,
             }
+
+
+def _owner(stripe_customer_id: str | None, claimed: Claimed = NOTHING_CLAIMED) -> Owner | None:
+    return None if stripe_customer_id is None else Owner(stripe_customer_id=stripe_customer_id, claimed=claimed)

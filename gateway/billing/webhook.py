@@ -50,9 +50,6 @@ METADATA_TERMS = "tiergate_terms"
 METADATA_TIER = "tier"
 """On a product, set by the seller: the tier that all of its prices grant, unless a plan sells them."""
 
-_LABELLED = (("metadata",), ("parent", "subscription_details", "metadata"))
-"""Where an object of an event may be labelled."""
-
 
 class InvalidSignature(Rejected):
     """No signature, a wrong one, or one too far from now. Nothing was read; the sender is not told which."""
@@ -79,19 +76,6 @@ class EventEnvelope:
     api_version: str | None
     created: int
     payload: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claimed:
-    """Which of our customers an event says it is about."""
-
-    by_metadata: str | None
-    """Set with the secret key only, by us or by the seller."""
-    by_reference: str | None
-    """`client_reference_id` of a checkout. A payment link lets its buyer choose it: not believed alone."""
-    session_id: str | None
-    ledger_id: str | None = None
-    """The ledger that `by_metadata` is said to be in; None: that is not said."""
 
 
 def verify(
@@ -213,35 +197,22 @@ def read_envelope(event: Mapping[str, Any], payload: str) -> EventEnvelope:
     )
 
 
-def claimed_customer(payload: str) -> Claimed:
-    """Whom an event claims to be about, for one whose Stripe customer we do not know. Never raises."""
-    try:
-        subject = json.loads(payload)["data"]["object"]
-    except (ValueError, RecursionError, LookupError, TypeError):
-        subject = None
-    if not isinstance(subject, dict):
-        return Claimed(by_metadata=None, by_reference=None, session_id=None)
-    is_checkout = subject.get("object") == "checkout.session"
-    place = next((one for one in _LABELLED if _reference(_inside(subject, *one, METADATA_CUSTOMER))), ("metadata",))
-    return Claimed(
-        by_metadata=_reference(_inside(subject, *place, METADATA_CUSTOMER)),
-        by_reference=_reference(subject.get("client_reference_id")) if is_checkout else None,
-        session_id=_reference(subject.get("id")) if is_checkout else None,
-        ledger_id=_reference(_inside(subject, *place, METADATA_LEDGER)),
-    )
-
-
 def subject_of(payload: str) -> tuple[str, str] | None:
-    """Kind and id of the object an event is about, thin or not: `("dispute", "du_1")`. Never raises."""
+    """Kind and id of the object an event is about, thin or not: `("dispute", "du_1")`. Never raises.
+
+    A thin event that names none (a summary of entitlements has no id) is about itself: what it is the thin form of
+    can be asked for by its own id.
+    """
+    kind: object
     try:
         event = json.loads(payload)
         if event["object"] == NOTIFICATION:
-            kind, named = related_object(event) or (None, None)
+            kind, named = related_object(event) or (NOTIFICATION, event["id"])
         else:
             kind, named = event["data"]["object"]["object"], event["data"]["object"]["id"]
     except (ValueError, RecursionError, LookupError, TypeError):
         return None
-    found = _reference(named)
+    found = reference_in(named)
     return (kind, found) if isinstance(kind, str) and found is not None else None
 
 
@@ -288,11 +259,6 @@ def _customer_of(event_type: str, subject: Mapping[str, Any]) -> str | None:
     return found if isinstance(found, str) and _CUSTOMER_ID.fullmatch(found) else None
 
 
-def _inside(value: Any, *path: str) -> object:
-    for name in path:
-        value = value.get(name) if isinstance(value, dict) else None
-    return value
-
-
-def _reference(value: object) -> str | None:
+def reference_in(value: object) -> str | None:
+    """A text that may be an id, or None."""
     return value if isinstance(value, str) and _REFERENCE.fullmatch(value) else None

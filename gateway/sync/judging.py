@@ -1,12 +1,14 @@
 """What a stored event asks for, done: the customer it is about is found and synced.
 
 A payload is only a hint. The one thing taken from it is which customer to read, and for a
-Stripe customer we do not know, whom it says it belongs to.
+Stripe customer we do not know, whom it says it belongs to. A thin event says neither: Stripe
+is asked for its object, once, and that is believed as far as a payload is.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
 
 import structlog
@@ -14,8 +16,11 @@ from cachetools import LRUCache
 
 from gateway.billing import (
     ERROR_REPORTS,
+    NOTHING_CLAIMED,
     PLANS_CHANGED,
+    Claimed,
     Meaning,
+    Owner,
     claimed_customer,
     meaning_of,
     remapped_price,
@@ -26,7 +31,8 @@ from gateway.ledger import Binding, CustomerExists, InboxRow, Ledger
 from gateway.sync.binding import bind
 from gateway.sync.changing import PlanChanges
 from gateway.sync.customers import Sync
-from gateway.sync.lost import LostCustomers, Verdict
+from gateway.sync.lost import LostCustomers
+from gateway.sync.verdicts import Verdict
 
 log = structlog.get_logger(__name__)
 
@@ -44,12 +50,15 @@ class Judge:
         self._ledger = ledger
         self._sync = sync
         self._lost = LostCustomers(ledger=ledger, clock=sync.clock)
-        self._owners: LRUCache[tuple[str, str], str] = LRUCache(_OWNERS_REMEMBERED)
+        self._owners: LRUCache[tuple[str, str], Owner] = LRUCache(_OWNERS_REMEMBERED)
         self._followed: LRUCache[str, bool] = LRUCache(_EVENTS_REMEMBERED)
         self.coalesced = 0
         """Events that needed no sync of their own."""
-        self.not_ours = 0
-        """Events about customers that are not in the ledger."""
+
+    @property
+    def strangers(self) -> Counter[str]:
+        """Events about customers that are not in the ledger, by what became of them."""
+        return self._lost.judged
 
     async def judge(self, rows: list[InboxRow], owner: str | None) -> list[Verdict]:
         """What becomes of events that share one Stripe customer, in their order.
@@ -73,18 +82,17 @@ class Judge:
         subject = subject_of(row.payload)
         return None if subject is None or subject in self._owners else subject
 
-    async def find_owner(self, subject: tuple[str, str]) -> str | None:
-        """The Stripe customer of an object, which is asked for. Remembered: objects do not change their customer.
+    async def find_owner(self, subject: tuple[str, str]) -> None:
+        """Ask for the Stripe customer of an object. It is remembered: objects do not change their customer.
 
         Raises:
             BillingUnavailable, BillingRefused: Stripe did not say, or it is not the ledger's account that was asked.
         """
-        owner = await self._sync.billing.facts.find_customer_of(*subject)
+        owner = await self._sync.billing.facts.find_owner(*subject)
         if owner is None:
             await self._sync.account.check()
         else:
             self._owners[subject] = owner
-        return owner
 
     def owner_of(self, row: InboxRow) -> str | None:
         """The Stripe customer of an event, as far as it is known without asking.
@@ -93,8 +101,19 @@ class Judge:
         """
         if row.stripe_customer_id is not None:
             return row.stripe_customer_id
+        owner = self._told_owner(row)
+        return None if owner is None else owner.stripe_customer_id
+
+    def _told_owner(self, row: InboxRow) -> Owner | None:
+        """What Stripe said of the object that an event is about, if it was asked."""
         subject = subject_of(row.payload)
         return None if subject is None else self._owners.get(subject)
+
+    def _claim_of(self, row: InboxRow) -> Claimed:
+        """Whose of ours an event says that it is; of a thin one, what its object says."""
+        claimed = claimed_customer(row.payload)
+        owner = self._told_owner(row)
+        return owner.claimed if claimed == NOTHING_CLAIMED and owner is not None else claimed
 
     def _asks_for_sync(self, row: InboxRow) -> bool:
         return row.livemode == self._sync.billing.is_live and meaning_of(row.type) is Meaning.SYNC
@@ -191,8 +210,7 @@ class Judge:
         subject = subject_of(row.payload)
         customer = None if owner is None else await self._ledger.find_customer_by_stripe(owner)
         if customer is None or subject is None:
-            self.not_ours += 1
-            return Verdict(outcome="not-ours")
+            return self._lost.dismiss("not-ours")
         because = f"{row.type} {row.event_id}"
         if any(known.because == because for known in await self._ledger.list_audit(customer.customer_id)):
             return Verdict(outcome="recorded")
@@ -240,23 +258,29 @@ class Judge:
     async def _find_customer(self, rows: list[InboxRow], stripe_customer_id: str | None) -> str | Verdict:
         """Ours, by its Stripe customer, or adopted by what an event says of it; else the verdict on all."""
         if stripe_customer_id is None:
-            self.not_ours += len(rows)
-            return Verdict(outcome="no-customer")
+            return self._lost.dismiss("no-customer", len(rows))
         known = await self._ledger.find_customer_by_stripe(stripe_customer_id)
         if known is not None:
             for row in rows:
                 await self._note_dispute(row, known.customer_id)
             return known.customer_id
-        for row in rows:
-            customer_id = await self._find_claimed(row.payload)
+        claims = [self._claim_of(row) for row in rows]
+        for row, claimed in zip(rows, claims, strict=True):
+            customer_id = await self._find_claimed(claimed)
             if customer_id is not None:
                 return await self._adopt(customer_id, stripe_customer_id, row)
-        self.not_ours += len(rows)
-        return await self._lost.judge(rows, stripe_customer_id)
+        self._forget_owners(rows)
+        return await self._lost.judge(rows, stripe_customer_id, claims)
 
-    async def _find_claimed(self, payload: str) -> str | None:
-        """Our customer that the payload names: by metadata, or by the reference of a checkout that we began."""
-        claimed = claimed_customer(payload)
+    def _forget_owners(self, rows: list[InboxRow]) -> None:
+        """What the objects of strangers say is asked again: they may be labelled until the next event."""
+        for row in rows:
+            subject = subject_of(row.payload)
+            if subject is not None:
+                self._owners.pop(subject, None)
+
+    async def _find_claimed(self, claimed: Claimed) -> str | None:
+        """Our customer that is named: by metadata, or by the reference of a checkout that we began."""
         if claimed.by_metadata is not None:
             row = await self._ledger.find_customer(claimed.by_metadata)
             return None if row is None else row.customer_id

@@ -12,15 +12,17 @@ another gateway shares the account, and all is well. The label's ledger tells th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import structlog
 from cachetools import LRUCache
 
-from gateway.billing import claimed_customer
+from gateway.sync.verdicts import Verdict
 
 if TYPE_CHECKING:
+    from gateway.billing import Claimed
     from gateway.clock import Clock
     from gateway.ledger import InboxRow, Ledger
 
@@ -30,39 +32,37 @@ _REMEMBERED = 10_000
 _SAID_EVERY_S = 86_400
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What to write on an event."""
-
-    outcome: str
-    is_dead: bool = False
-    """Set aside for people to see, and to be replayed when they have acted."""
-
-
 class LostCustomers:
-    """Judges events whose customer no ledger row is found for."""
+    """Judges events whose customer no ledger row is found for, and counts them by verdict."""
 
     def __init__(self, *, ledger: Ledger, clock: Clock) -> None:
         self._ledger = ledger
         self._clock = clock
         self._set_aside: LRUCache[str, str] = LRUCache(_REMEMBERED)
         self._said_at = float("-inf")
+        self.judged: Counter[str] = Counter()
+        """How many events had which verdict, in one word."""
 
-    async def judge(self, rows: list[InboxRow], stripe_customer_id: str) -> Verdict:
+    async def judge(self, rows: list[InboxRow], stripe_customer_id: str, claims: Iterable[Claimed]) -> Verdict:
         """The verdict on events of one Stripe customer that is nobody's here; the last of them may be dead.
+
+        Args:
+            rows: The events.
+            stripe_customer_id: Whose they are.
+            claims: What they, or the objects that they are about, say whose they are.
 
         Raises:
             LedgerUnavailable: Nobody can say whose label it is.
         """
-        claims = (claimed_customer(row.payload) for row in rows)
         claimed = next((one for one in claims if one.by_metadata is not None), None)
         if claimed is None:
-            return Verdict(outcome="not-ours")
+            return self.dismiss("not-ours", len(rows))
         if claimed.ledger_id is None:
             self._say(claimed.by_metadata, stripe_customer_id)
-            return Verdict(outcome="not-in-this-ledger")
+            return self.dismiss("not-in-this-ledger", len(rows))
         if claimed.ledger_id != await self._ledger.find_ledger_id():
-            return Verdict(outcome="another-ledger")
+            return self.dismiss("another-ledger", len(rows))
+        self.judged["lost"] += len(rows)
         event_id = self._set_aside.setdefault(stripe_customer_id, rows[-1].event_id)
         if event_id not in {row.event_id for row in rows}:
             return Verdict(outcome=f"lost: see {event_id}")
@@ -72,6 +72,11 @@ class LostCustomers:
             f"from a backup. `tiergate customers import --from-stripe` makes it again, and reads {stripe_customer_id}"
         )
         return Verdict(outcome=reason, is_dead=True)
+
+    def dismiss(self, verdict: str, events: int = 1) -> Verdict:
+        """The verdict that there is nothing to do for anybody here."""
+        self.judged[verdict] += events
+        return Verdict(outcome=verdict)
 
     def _say(self, customer_id: str | None, stripe_customer_id: str) -> None:
         now = self._clock.now()

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from uuid import uuid4
@@ -106,9 +106,9 @@ class EventWorker:
         return self._sweeping.found
 
     @property
-    def not_ours(self) -> int:
-        """Events about customers that are not in the ledger."""
-        return self._judge.not_ours
+    def strangers(self) -> Counter[str]:
+        """Events about customers that are not in the ledger, by what became of them."""
+        return self._judge.strangers
 
     def wake(self) -> None:
         """Look at the inbox now. Cheap; may be called from anywhere in the event loop."""

@@ -147,6 +147,13 @@ class Metrics:
             ["code"],
             registry=self.registry,
         )
+        self.strangers = Counter(
+            "tiergate_stranger_events",
+            "Events about Stripe customers that are not in the ledger, by what became of them: lost (set aside), "
+            "another-ledger, not-in-this-ledger (whose is not known), not-ours, no-customer.",
+            ["verdict"],
+            registry=self.registry,
+        )
         self.undelivered = Counter(
             "tiergate_undelivered_events",
             "Events that Stripe could not deliver, found by a sweep and stored.",

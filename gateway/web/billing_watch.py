@@ -26,6 +26,9 @@ async def watch_billing(runtime: Runtime) -> None:
     for code, found in runtime.sync.attention.found.items():
         metrics.findings.labels(code=code).inc(found - watch.findings[code])
         watch.findings[code] = found
+    for verdict, judged in runtime.events.strangers.items():
+        metrics.strangers.labels(verdict=verdict).inc(judged - watch.strangers[verdict])
+        watch.strangers[verdict] = judged
     oldest_at, row = await ledger.oldest_sync(), await ledger.find_reconciliation()
     metrics.oldest_sync_seconds.set(0 if oldest_at is None else max(0, now - oldest_at))
     metrics.reconciled_at.set(0 if row is None else row.finished_at or 0)

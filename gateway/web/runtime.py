@@ -48,6 +48,7 @@ class Watch:
     events_swept: int = 0
     drift_found: int = 0
     findings: Counter[str] = field(default_factory=Counter)
+    strangers: Counter[str] = field(default_factory=Counter)
     policy_noted: str = ""
     """Hash of the policy that the audit log is known to have."""
 

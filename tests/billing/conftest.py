@@ -530,6 +530,11 @@ class Shop:
         self.fates.append(received.fate)
         return Answer(body={"status": "received"})
 
+    async def hear_thinly(self) -> None:
+        """Have thin events sent in place of the snapshots."""
+        for endpoint in (await self.sandbox.stripe.v1.webhook_endpoints.list_async()).data:
+            await self.sandbox.control(f"endpoints/{endpoint.id}", thin=True)
+
     async def new_customer(self) -> str:
         customer_id = uuid4().hex[:12]
         now = int(self.sandbox.clock.now())

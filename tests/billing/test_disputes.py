@@ -97,7 +97,7 @@ async def test_a_dispute_of_somebody_elses_payment_is_not_ours(
     await deliver("evt_1", "charge.dispute.created", DISPUTE)
     worker = new_worker()
     await worker.work_once()
-    assert (await ledger.list_disputes(customer), worker.not_ours) == ((), 1)
+    assert (await ledger.list_disputes(customer), worker.strangers) == ((), {"not-ours": 1})
 
 
 async def test_a_refund_is_written_down_once_and_changes_no_access(

@@ -36,6 +36,19 @@ async def test_an_entitlement_that_policy_names_is_a_feature_while_the_plan_is_i
     assert await features(shop, customer_id) == set()
 
 
+async def test_a_thin_summary_of_entitlements_names_nobody_and_is_found_by_its_snapshot(
+    shop: Any, held_policy: Any
+) -> None:
+    held_policy.current = replace(held_policy.current, entitlements=frozenset({"thinly"}))
+    customer_id = await shop.buyer("pro-monthly")
+    await shop.hear_thinly()
+    await grant(shop, "thinly")
+    await shop.settle()
+    assert await features(shop, customer_id) == {"thinly"}
+    told = {one.type: one.outcome for one in await shop.ledger.list_events()}
+    assert told["v1.entitlements.active_entitlement_summary.updated"] == "applied"
+
+
 async def test_stripe_is_not_asked_for_entitlements_that_policy_does_not_count(shop: Any) -> None:
     await grant(shop, "unused")
     customer_id = await shop.buyer("pro-monthly")

@@ -174,6 +174,21 @@ async def test_an_event_of_a_lost_customer_is_set_aside_once_and_its_replay_afte
     assert await house.ledger.list_events(status="dead") == []
 
 
+async def test_a_thin_event_of_a_lost_customer_has_the_verdict_of_the_snapshot(
+    restored: tuple[House, str, str, str],
+) -> None:
+    house, lost, cus, _ = restored
+    await house.shop.hear_thinly()
+    await house.something_happens_to(cus)
+    [dead] = await house.ledger.list_events(status="dead")
+    assert (dead.type, lost in (dead.error or "")) == ("v1.customer.subscription.updated", True)
+    assert house.worker.strangers == {"lost": 1}
+    await house.imports()
+    assert await house.ledger.replay_event(dead.event_id, int(house.shop.sandbox.clock.now()))
+    await house.settle()
+    assert (await house.ledger.find_event(dead.event_id)).outcome == "applied"
+
+
 async def test_a_user_whose_customer_was_lost_is_not_sold_a_second_subscription(
     restored: tuple[House, str, str, str],
 ) -> None:
@@ -197,19 +212,23 @@ async def test_who_has_no_unambiguous_account_at_stripe_is_sold_nothing(
     assert {one.code for one in (await house.imports()).conflicts} >= {"same-user-id"}
 
 
+@pytest.mark.parametrize("hear", ["snapshots", "thin events"])
 async def test_another_gateway_in_the_same_account_is_left_alone_by_events_import_and_checkout(
-    shop: Any, ledger_url: str, backup: Callable[[str], str]
+    shop: Any, ledger_url: str, backup: Callable[[str], str], hear: str
 ) -> None:
     other = backup("other.sqlite3")
     user_id = f"shared-{shop.secret[-8:]}"
     async with housed(shop, ledger_url) as theirs:
         _, cus = await theirs.buys(user_id)
         ledger_id = await theirs.ledger.find_ledger_id()
+    if hear == "thin events":
+        await shop.hear_thinly()
     async with housed(shop, other) as ours:
         await ours.ledger.keep_ledger_id(now=1)
         await ours.something_happens_to(cus)
         assert await ours.ledger.list_events(status="dead") == []
         assert {one.outcome for one in await ours.ledger.list_events()} == {"another-ledger"}
+        assert ours.worker.strangers == {"another-ledger": 1}
         [conflict] = [one for one in (await ours.imports()).conflicts if one.stripe_customer_id == cus]
         assert conflict.code == "another-ledger"
         assert ledger_id in conflict.detail

@@ -128,7 +128,7 @@ async def test_an_error_of_a_meter_is_set_aside_where_people_see_it(new_worker: 
     ],
 )
 async def test_an_object_that_is_gone_is_nobodys(shop: Any, kind: str, object_id: str) -> None:
-    assert await shop.billing.facts.find_customer_of(kind, object_id) is None
+    assert await shop.billing.facts.find_owner(kind, object_id) is None
 
 
 async def test_thin_events_of_one_object_are_one_question_and_one_sync(shop: Any) -> None:
@@ -147,8 +147,7 @@ async def test_thin_events_of_one_object_are_one_question_and_one_sync(shop: Any
 
 
 async def test_a_life_told_in_thin_events_alone_ends_where_stripe_is(shop: Any) -> None:
-    for endpoint in (await shop.sandbox.stripe.v1.webhook_endpoints.list_async()).data:
-        await shop.sandbox.control(f"endpoints/{endpoint.id}", thin=True)
+    await shop.hear_thinly()
 
     async def tier(customer_id: str) -> str | None:
         account = await shop.ledger.load_account(customer_id)

@@ -314,7 +314,7 @@ async def test_an_event_about_somebody_elses_customer_is_done(
     worker = new_worker()
     await worker.work_once()
     assert await fate(ledger, "evt_1") == ("done", "not-ours")
-    assert (worker.not_ours, account.reads) == (1, 0)
+    assert (worker.strangers, account.reads) == ({"not-ours": 1}, 0)
 
 
 async def unbound(ledger: Ledger, customer_id: str = "customer0007") -> str:

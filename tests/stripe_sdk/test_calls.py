@@ -82,8 +82,10 @@ async def make_every_call(billing: Billing) -> None:
     assert await billing.facts.fetch_dispute("du_none") is None
     assert await billing.facts.fetch_open_disputes(0) == ([], None)
     assert await billing.facts.fetch_refund("ch_none") is None
-    for kind in ("subscription", "invoice", "checkout.session", "charge"):
-        assert await billing.facts.find_customer_of(kind, "none") is None
+    for kind in ("subscription", "invoice", "checkout.session", "charge", "v2.core.event"):
+        assert await billing.facts.find_owner(kind, "none") is None
+    about_cus = (await billing._client.v1.events.list_async({"type": "customer.created"})).data[0]
+    assert await billing.facts.find_owner("v2.core.event", about_cus.id) is None
     [subscription] = facts.subscriptions
     change = PlanChange(
         subscription_id=subscription.subscription_id,

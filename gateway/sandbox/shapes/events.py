@@ -57,7 +57,7 @@ def notification_shape(event: Event) -> Json:
 def told_event_shape(event: Event) -> Json:
     """`v2.core.event` as it is fetched: with its data, where it has any of its own."""
     shape = notification_shape(event)
-    return shape if event.thin_data is None else shape | {"data": event.thin_data}
+    return shape | ({"snapshot_event": event.id} if event.thin_data is None else {"data": event.thin_data})
 
 
 def endpoint_shape(endpoint: WebhookEndpoint, *, with_secret: bool = False) -> Json:
