@@ -82,10 +82,7 @@ async def make_every_call(billing: Billing) -> None:
     assert await billing.facts.fetch_dispute("du_none") is None
     assert await billing.facts.fetch_open_disputes(0) == ([], None)
     assert await billing.facts.fetch_refund("ch_none") is None
-    for kind in ("subscription", "invoice", "checkout.session", "charge", "v2.core.event"):
-        assert await billing.facts.find_owner(kind, "none") is None
-    about_cus = (await billing._client.v1.events.list_async({"type": "customer.created"})).data[0]
-    assert await billing.facts.find_owner("v2.core.event", about_cus.id) is None
+    await find_owners(billing)
     [subscription] = facts.subscriptions
     change = PlanChange(
         subscription_id=subscription.subscription_id,
@@ -122,6 +119,13 @@ async def make_every_call(billing: Billing) -> None:
     assert await billing.account.has_customer(cus)
     assert await billing.customers.fetch_page(cus) == ([], False)
     await mend_endpoints(billing)
+
+
+async def find_owners(billing: Billing) -> None:
+    for kind in ("subscription", "invoice", "checkout.session", "charge", "v2.core.event"):
+        assert await billing.facts.find_owner(kind, "none") is None
+    about_cus = (await billing._client.v1.events.list_async({"type": "customer.created"})).data[0]
+    assert await billing.facts.find_owner("v2.core.event", about_cus.id) is None
 
 
 async def plan_later(billing: Billing, cus: str, change: PlanChange, at: int) -> None:
