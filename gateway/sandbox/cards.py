@@ -13,6 +13,7 @@ class Card:
     """How one test number behaves. `attaches` is False for a card that is refused at once.
 
     `delayed`: a bank account. It promises at once and pays, or fails (`pays_off_session`), days later.
+    `disputes`: it pays, and wants the money back at once.
     """
 
     brand: str
@@ -21,6 +22,7 @@ class Card:
     pays_on_session: bool = True
     pays_off_session: bool = True
     delayed: bool = False
+    disputes: bool = False
     decline_code: str = "generic_decline"
     message: str = "Your card was declined."
 
@@ -32,6 +34,7 @@ _CARDS = {
         Card(brand="mastercard", number="5555555555554444"),
         Card(brand="amex", number="378282246310005"),
         Card(brand="visa", number="4000000000000341", pays_off_session=False),
+        Card(brand="visa", number="4000000000000259", disputes=True),
         Card(
             brand="visa",
             number="4000000000009995",
@@ -55,6 +58,7 @@ TEST_METHODS = {
     "pm_card_mastercard": "5555555555554444",
     "pm_card_amex": "378282246310005",
     "pm_card_chargeCustomerFail": "4000000000000341",
+    "pm_card_createDispute": "4000000000000259",
     "pm_card_visa_chargeDeclinedInsufficientFunds": "4000000000009995",
     "pm_card_chargeDeclined": "4000000000000002",
     "pm_usBankAccount_success": "000123456789",

@@ -106,6 +106,7 @@ class PaymentMethod:
     pays_on_session: bool = True
     pays_off_session: bool = True
     delayed: bool = False
+    disputes: bool = False
     customer_id: str | None = None
     email: str | None = None
     name: str | None = None
@@ -359,7 +360,10 @@ class Refund:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dispute:
-    """A payment that its payer wants back from the bank. `status` is Stripe's word."""
+    """A payment that its payer wants back from the bank. `status` is Stripe's word.
+
+    `evidence`: what the seller says, staged until it is submitted.
+    """
 
     id: str
     charge_id: str
@@ -368,6 +372,8 @@ class Dispute:
     currency: str
     reason: str
     status: str
+    evidence: str | None = None
+    submissions: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -418,12 +424,28 @@ class CheckoutSession:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PortalConfiguration:
+    """What the portal lets customers do. `features` are in Stripe's shape; the account's default is not recorded."""
+
+    id: str
+    created: int
+    updated: int
+    features: Mapping[str, Any]
+    active: bool = True
+    name: str | None = None
+    default_return_url: str | None = None
+    headline: str | None = None
+    metadata: Labels = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PortalSession:
-    """A hosted page on which one customer manages its subscriptions."""
+    """A hosted page on which one customer manages its subscriptions. `configuration_id`: None is the default."""
 
     id: str
     customer_id: str
     created: int
+    configuration_id: str | None = None
     return_url: str | None = None
     locale: str | None = None
     flow: Mapping[str, Any] | None = None

@@ -22,6 +22,7 @@ from gateway.sandbox.records import (
     Invoice,
     PaymentMethod,
     PendingLine,
+    PortalConfiguration,
     PortalSession,
     Price,
     Product,
@@ -68,6 +69,7 @@ class Tables:
     refunds: dict[str, Refund] = field(default_factory=dict)
     disputes: dict[str, Dispute] = field(default_factory=dict)
     checkouts: dict[str, CheckoutSession] = field(default_factory=dict)
+    portal_configurations: dict[str, PortalConfiguration] = field(default_factory=dict)
     portals: dict[str, PortalSession] = field(default_factory=dict)
     endpoints: dict[str, WebhookEndpoint] = field(default_factory=dict)
     events: dict[str, Event] = field(default_factory=dict)

@@ -71,3 +71,49 @@ async def test_a_dispute_that_the_seller_accepts_is_lost_and_cannot_be_accepted_
 async def test_a_dispute_that_cannot_be_is_refused(sandbox: Any, body: dict[str, str]) -> None:
     answer = await sandbox.http.post(f"{sandbox.running.stripe_url}/_sandbox/disputes", json=body)
     assert answer.status_code == 400
+
+
+async def disputed(sandbox: Any) -> Any:
+    """The dispute of a payment with the card of those who dispute."""
+    subscription = await sandbox.subscribe(card="4000 0000 0000 0259")
+    [charge] = (await sandbox.v1.charges.list_async({"customer": subscription.customer})).data
+    assert (subscription.status, charge.disputed) == ("active", True)
+    [dispute] = (await sandbox.v1.disputes.list_async({"charge": charge.id})).data
+    return dispute
+
+
+async def test_who_pays_with_the_card_of_those_who_dispute_does_so_at_once(sandbox: Any) -> None:
+    dispute = await disputed(sandbox)
+    assert (dispute.status, dispute.reason) == ("needs_response", "fraudulent")
+    told = await types(sandbox, "")
+    assert told.index("invoice.paid") < told.index("charge.dispute.created")
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "told"),
+    [
+        ("winning_evidence", "won", ["created", "updated", "closed"]),
+        ("losing_evidence", "lost", ["created", "updated", "closed"]),
+        ("They asked for it.", "under_review", ["created", "updated"]),
+    ],
+)
+async def test_the_words_of_the_evidence_decide_a_dispute_as_stripe_tests_them(
+    sandbox: Any, text: str, status: str, told: list[str]
+) -> None:
+    dispute = await disputed(sandbox)
+    staged = await sandbox.v1.disputes.update_async(
+        dispute.id, {"evidence": {"uncategorized_text": text}, "submit": False}
+    )
+    assert (staged.status, staged.evidence_details.submission_count) == ("needs_response", 0)
+    await sandbox.v1.disputes.update_async(dispute.id, {"submit": True})
+    found = await sandbox.v1.disputes.retrieve_async(dispute.id)
+    assert (found.status, found.evidence.uncategorized_text) == (status, text)
+    assert (found.evidence_details.has_evidence, found.evidence_details.submission_count) == (True, 1)
+    assert await types(sandbox, "charge.dispute") == [f"charge.dispute.{word}" for word in told]
+
+
+async def test_a_dispute_that_is_closed_takes_no_evidence(sandbox: Any) -> None:
+    dispute = await disputed(sandbox)
+    await sandbox.v1.disputes.close_async(dispute.id)
+    with pytest.raises(stripe.InvalidRequestError):
+        await sandbox.v1.disputes.update_async(dispute.id, {"evidence": {"uncategorized_text": "winning_evidence"}})

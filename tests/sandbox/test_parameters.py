@@ -78,8 +78,8 @@ def test_the_check_of_parameters_finds_what_is_wrong(change: dict[str, Any], fau
 
 
 def test_the_check_of_parameters_finds_what_is_missing_and_what_nobody_serves() -> None:
-    found = faults_of_request("POST", "/v1/billing_portal/configurations", {})
-    assert found == ["POST /v1/billing_portal/configurations: no request that this check knows"]
+    found = faults_of_request("POST", "/v1/payment_links", {})
+    assert found == ["POST /v1/payment_links: no request that this check knows"]
     [fault] = faults_of_request("GET", "/v1/payment_methods/pm_1/attach", {})
     assert "no request" in fault
     assert "POST /v1/products: name is required by the SDK" in faults_of_request("POST", "/v1/products", {})

@@ -144,3 +144,69 @@ async def test_a_portal_that_was_never_set_up_has_no_configuration_and_makes_no_
     assert (await sandbox.v1.billing_portal.configurations.list_async({"is_default": True})).data == []
     with pytest.raises(stripe.InvalidRequestError, match="has not been created"):
         await _portal(sandbox, subscription)
+
+
+async def _configured(sandbox: Any, *price_ids: str, **features: Any) -> Any:
+    sold = [await sandbox.v1.prices.retrieve_async(one) for one in price_ids]
+    update = {
+        "enabled": True,
+        "default_allowed_updates": ["price"],
+        "products": [{"product": one.product, "prices": [one.id]} for one in sold],
+    }
+    return await sandbox.v1.billing_portal.configurations.create_async(
+        {
+            "features": {
+                "payment_method_update": {"enabled": True},
+                "subscription_update": update,
+                "subscription_cancel": {"enabled": True, "mode": "at_period_end"},
+                **features,
+            },
+            "metadata": {"run": "1"},
+        }
+    )
+
+
+async def test_a_configuration_of_the_sellers_own_is_beside_the_accounts_default(sandbox: Any) -> None:
+    subscription = await sandbox.subscribe()
+    made = await _configured(sandbox, "price_enterprise_monthly")
+    assert (made.is_default, made.active, made.metadata.run) == (False, True, "1")
+    listed = await sandbox.v1.billing_portal.configurations.list_async({"active": True})
+    assert [one.is_default for one in listed.data] == [False, True]
+    assert len((await sandbox.v1.billing_portal.configurations.list_async({"is_default": True})).data) == 1
+    order = {"customer": subscription.customer, "configuration": made.id}
+    assert (await sandbox.v1.billing_portal.sessions.create_async(order)).configuration == made.id
+    ended = await sandbox.v1.billing_portal.configurations.update_async(made.id, {"active": False})
+    assert not ended.active
+    with pytest.raises(stripe.InvalidRequestError, match="not active"):
+        await sandbox.v1.billing_portal.sessions.create_async(order)
+
+
+@pytest.mark.parametrize("kind", ["subscription_cancel", "subscription_update", "payment_method_update"])
+async def test_a_flow_needs_the_feature_of_its_configuration(sandbox: Any, kind: str) -> None:
+    subscription = await sandbox.subscribe()
+    made = await _configured(sandbox, "price_enterprise_monthly", **{kind: {"enabled": False}})
+    flow = {"type": kind} | ({} if kind == "payment_method_update" else {kind: {"subscription": subscription.id}})
+    with pytest.raises(stripe.InvalidRequestError, match="disabled"):
+        await sandbox.v1.billing_portal.sessions.create_async(
+            {"customer": subscription.customer, "configuration": made.id, "flow_data": flow}
+        )
+
+
+async def test_a_price_to_be_confirmed_is_one_of_the_configuration(sandbox: Any) -> None:
+    subscription = await sandbox.subscribe()
+    made = await _configured(sandbox, "price_enterprise_monthly")
+    item = subscription["items"].data[0].id
+
+    async def confirm(price_id: str) -> Any:
+        change = {"subscription": subscription.id, "items": [{"id": item, "price": price_id, "quantity": 1}]}
+        return await sandbox.v1.billing_portal.sessions.create_async(
+            {
+                "customer": subscription.customer,
+                "configuration": made.id,
+                "flow_data": {"type": "subscription_update_confirm", "subscription_update_confirm": change},
+            }
+        )
+
+    assert (await confirm("price_enterprise_monthly")).flow.type == "subscription_update_confirm"
+    with pytest.raises(stripe.InvalidRequestError, match="configuration"):
+        await confirm("price_pro_yearly")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from gateway.sandbox.api.endpoint import Call, Endpoint
-from gateway.sandbox.engine.charges import CLOSED, charge_of, dispute_of, move_dispute, refund
+from gateway.sandbox.engine.charges import CLOSED, answer_dispute, charge_of, dispute_of, move_dispute, refund
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.records import Json
 from gateway.sandbox.shapes.charges import charge_shape, dispute_shape, refund_shape
 from gateway.sandbox.wire.paging import CREATED, PAGE, page
-from gateway.sandbox.wire.params import Text, Whole
+from gateway.sandbox.wire.params import Flag, Shape, Text, Whole
 from gateway.sandbox.world import find
 
 _REASONS = ("duplicate", "fraudulent", "requested_by_customer")
@@ -56,6 +56,11 @@ def _close_dispute(call: Call) -> Json:
     return dispute_shape(move_dispute(call.world, call.id, "lost"))
 
 
+def _update_dispute(call: Call) -> Json:
+    text, submits = call.params.get("evidence", {}).get("uncategorized_text"), call.params.get("submit", True)
+    return dispute_shape(answer_dispute(call.world, call.id, text=text, submits=submits))
+
+
 ENDPOINTS = (
     Endpoint(method="GET", path="/v1/charges", act=_list_charges, spec={"customer": Text(), **CREATED, **PAGE}),
     Endpoint(method="GET", path="/v1/charges/{id}", act=_retrieve_charge),
@@ -69,5 +74,11 @@ ENDPOINTS = (
     Endpoint(method="GET", path="/v1/refunds/{id}", act=_retrieve_refund),
     Endpoint(method="GET", path="/v1/disputes", act=_list_disputes, spec={"charge": Text(), **CREATED, **PAGE}),
     Endpoint(method="GET", path="/v1/disputes/{id}", act=_retrieve_dispute),
+    Endpoint(
+        method="POST",
+        path="/v1/disputes/{id}",
+        act=_update_dispute,
+        spec={"evidence": Shape(fields={"uncategorized_text": Text()}), "submit": Flag()},
+    ),
     Endpoint(method="POST", path="/v1/disputes/{id}/close", act=_close_dispute),
 )

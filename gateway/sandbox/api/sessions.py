@@ -1,30 +1,22 @@
-"""/v1/checkout/sessions and /v1/billing_portal."""
+"""/v1/checkout/sessions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from gateway.sandbox.api.endpoint import Call, Endpoint
 from gateway.sandbox.api.trial_settings import TRIAL_SETTINGS, trial_without_method
 from gateway.sandbox.engine.checkout import checkout_of, expire
 from gateway.sandbox.engine.discounts import coupon_of
-from gateway.sandbox.engine.portal import live_subscriptions
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.saving import put_checkout
 from gateway.sandbox.engine.subscriptions import expect_currency, recurring_price
-from gateway.sandbox.records import CheckoutLine, CheckoutSession, Json, PortalSession
-from gateway.sandbox.shapes.lists import list_shape
-from gateway.sandbox.shapes.sessions import (
-    checkout_lines_shape,
-    checkout_shape,
-    portal_configuration_shape,
-    portal_shape,
-)
+from gateway.sandbox.records import CheckoutLine, CheckoutSession, Json
+from gateway.sandbox.shapes.sessions import checkout_lines_shape, checkout_shape
 from gateway.sandbox.wire.paging import CREATED, PAGE, page
 from gateway.sandbox.wire.params import Each, Flag, Labels, Shape, Spec, Text, Whole, merge_labels
-from gateway.sandbox.wire.problems import invalid, missing
+from gateway.sandbox.wire.problems import check_url, invalid, missing
 from gateway.sandbox.world import World, find
 
 _SHORTEST_S, _LONGEST_S = 30 * 60, 24 * 3600
@@ -76,42 +68,6 @@ _CHECKOUT: Spec = {
     ),
     "ui_mode": Text(choices=("hosted_page",)),
 }
-_PORTAL: Spec = {
-    "customer": Text(required=True),
-    "return_url": Text(),
-    "configuration": Text(),
-    "locale": Text(),
-    "flow_data": Shape(
-        fields={
-            "type": Text(
-                required=True,
-                choices=(
-                    "payment_method_update",
-                    "subscription_cancel",
-                    "subscription_update",
-                    "subscription_update_confirm",
-                ),
-            ),
-            "subscription_cancel": Shape(fields={"subscription": Text(required=True)}),
-            "subscription_update": Shape(fields={"subscription": Text(required=True)}),
-            "subscription_update_confirm": Shape(
-                fields={
-                    "subscription": Text(required=True),
-                    "items": Each(
-                        fields={"id": Text(required=True), "price": Text(), "quantity": Whole(least=1)}, required=True
-                    ),
-                }
-            ),
-            "after_completion": Shape(
-                fields={
-                    "type": Text(required=True, choices=("hosted_confirmation", "portal_homepage", "redirect")),
-                    "hosted_confirmation": Shape(fields={"custom_message": Text()}),
-                    "redirect": Shape(fields={"return_url": Text(required=True)}),
-                }
-            ),
-        }
-    ),
-}
 
 
 def _check_currencies(currencies: list[str]) -> None:
@@ -122,7 +78,7 @@ def _check_currencies(currencies: list[str]) -> None:
 
 def _create_checkout(call: Call) -> Json:
     world, params = call.world, call.params
-    _check_url(params["success_url"], "success_url")
+    check_url(params["success_url"], "success_url")
     if "customer" in params:
         if "customer_email" in params:
             raise Refused("You may only specify one of these parameters: customer, customer_email.")
@@ -223,11 +179,6 @@ def _discount(world: World, params: Mapping[str, Any]) -> tuple[str | None, str 
     return None, None
 
 
-def _check_url(url: str, param: str) -> None:
-    if urlsplit(url).scheme not in {"http", "https"}:
-        raise invalid(f"Not a valid URL: {url}", param, "url_invalid")
-
-
 def _expiry(world: World, params: Any) -> int:
     at: int = params.get("expires_at", world.now + world.rules.checkout_s)
     if "expires_at" in params and not _SHORTEST_S <= at - world.now <= _LONGEST_S:
@@ -260,80 +211,6 @@ def _list_checkouts(call: Call) -> Json:
     return page(sessions, params, "/v1/checkout/sessions", lambda one: checkout_shape(call.world, one))
 
 
-def _create_portal(call: Call) -> Json:
-    world, params = call.world, call.params
-    customer = world.customer(params["customer"])
-    if not world.rules.portal_is_set_up:
-        raise Refused("No configuration provided and your default configuration has not been created.")
-    if "return_url" in params:
-        _check_url(params["return_url"], "return_url")
-    if params.get("configuration", portal_configuration_shape(world)["id"]) != portal_configuration_shape(world)["id"]:
-        message = f"No such configuration: '{params['configuration']}'"
-        raise Refused(message, param="configuration", code="resource_missing")
-    session = PortalSession(
-        id=world.new_id("bps"),
-        customer_id=customer.id,
-        created=world.now,
-        return_url=params.get("return_url"),
-        locale=params.get("locale"),
-        flow=_flow(world, customer.id, params.get("flow_data")),
-    )
-    world.tables.portals[session.id] = session
-    return portal_shape(world, session)
-
-
-def _list_configurations(call: Call) -> Json:
-    """The account has one at most, and it is active and the default."""
-    world, params = call.world, call.params
-    is_listed = world.rules.portal_is_set_up and params.get("active", True) and params.get("is_default", True)
-    found = [portal_configuration_shape(world)] if is_listed else []
-    return list_shape(found, "/v1/billing_portal/configurations")
-
-
-def _flow(world: World, customer_id: str, asked: dict[str, Any] | None) -> Json | None:
-    if asked is None:
-        return None
-    kind = asked["type"]
-    flow: Json = {
-        "after_completion": {"hosted_confirmation": None, "redirect": None, "type": "portal_homepage"}
-        | asked.get("after_completion", {}),
-        "subscription_cancel": None,
-        "subscription_update": None,
-        "subscription_update_confirm": None,
-        "type": kind,
-    }
-    if kind != "payment_method_update":
-        details = asked.get(kind)
-        if details is None:
-            raise missing(f"flow_data[{kind}]")
-        running = world.tables.subscriptions.get(details["subscription"])
-        if kind == "subscription_cancel" and running is not None and running.cancel_at is not None:
-            message = "This subscription cannot be canceled because it is already set to be canceled."
-            raise Refused(message, param="flow_data[subscription_cancel][subscription]")
-        if details["subscription"] not in {one.id for one in live_subscriptions(world, customer_id)}:
-            raise Refused("The subscription cannot be changed in this flow.", param=f"flow_data[{kind}][subscription]")
-        if kind == "subscription_update_confirm":
-            flow[kind] = _confirmation(world, details)
-        else:
-            flow[kind] = details | ({"retention": None} if kind == "subscription_cancel" else {})
-    return flow
-
-
-def _confirmation(world: World, details: dict[str, Any]) -> Json:
-    """Source: https://docs.stripe.com/api/customer_portal/sessions/create, of one item of a subscription of one."""
-    param = "flow_data[subscription_update_confirm][items]"
-    subscription = world.subscription(details["subscription"])
-    [*items] = details["items"]
-    if len(items) != 1 or len(subscription.items) != 1:
-        raise Refused("Only subscriptions with one item can be updated in this flow.", param=param)
-    [asked], [item] = items, subscription.items
-    if asked["id"] != item.id:
-        raise Refused(f"No such subscription item: '{asked['id']}'", param=param, code="resource_missing")
-    price = recurring_price(world, asked.get("price", item.price_id), param)
-    shown = {"id": item.id, "price": price.id, "quantity": asked.get("quantity", item.quantity)}
-    return {"subscription": subscription.id, "items": [shown], "discounts": None}
-
-
 ENDPOINTS = (
     Endpoint(method="POST", path="/v1/checkout/sessions", act=_create_checkout, spec=_CHECKOUT),
     Endpoint(
@@ -351,11 +228,4 @@ ENDPOINTS = (
     Endpoint(method="GET", path="/v1/checkout/sessions/{id}", act=_retrieve_checkout),
     Endpoint(method="POST", path="/v1/checkout/sessions/{id}/expire", act=_expire_checkout),
     Endpoint(method="GET", path="/v1/checkout/sessions/{id}/line_items", act=_list_line_items, spec=PAGE),
-    Endpoint(
-        method="GET",
-        path="/v1/billing_portal/configurations",
-        act=_list_configurations,
-        spec={"active": Flag(), "is_default": Flag(), **PAGE},
-    ),
-    Endpoint(method="POST", path="/v1/billing_portal/sessions", act=_create_portal, spec=_PORTAL),
 )

@@ -11,6 +11,8 @@ from gateway.sandbox.shapes.charges import charge_shape, dispute_shape
 from gateway.sandbox.world import World, find
 
 CLOSED = ("won", "lost", "warning_closed")
+VERDICTS = {"winning_evidence": "won", "losing_evidence": "lost"}
+"""By the whole text of the evidence."""
 STATUSES = (*CLOSED, "needs_response", "under_review", "warning_needs_response", "appeal_under_review")
 
 
@@ -106,6 +108,27 @@ def move_dispute(world: World, dispute_id: str, status: str) -> Dispute:
     ends = status in CLOSED and dispute.status not in CLOSED
     emit(world, "charge.dispute.closed" if ends else "charge.dispute.updated", dispute_shape(moved))
     return moved
+
+
+def answer_dispute(world: World, dispute_id: str, *, text: str | None, submits: bool) -> Dispute:
+    """What the seller says of a dispute; the bank decides by the words that Stripe has for tests.
+
+    Source: https://docs.stripe.com/testing#evidence.
+
+    Raises:
+        Refused: it is closed.
+    """
+    dispute = dispute_of(world, dispute_id)
+    if dispute.status in CLOSED:
+        raise Refused("This dispute is already closed.")
+    said = replace(dispute, evidence=dispute.evidence if text is None else text)
+    world.tables.disputes[dispute_id] = said
+    if not submits:
+        return said
+    world.tables.disputes[dispute_id] = replace(said, submissions=said.submissions + 1)
+    move_dispute(world, dispute_id, "under_review")
+    verdict = VERDICTS.get(said.evidence or "")
+    return dispute_of(world, dispute_id) if verdict is None else move_dispute(world, dispute_id, verdict)
 
 
 def dispute_of(world: World, dispute_id: str) -> Dispute:

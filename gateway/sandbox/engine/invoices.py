@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gateway.sandbox.cards import CardRefused
-from gateway.sandbox.engine.charges import add_charge
+from gateway.sandbox.engine.charges import add_charge, open_dispute
 from gateway.sandbox.engine.discounts import with_discounts
 from gateway.sandbox.engine.saving import add_invoice, change_customer, change_invoice, change_subscription
 from gateway.sandbox.engine.standing import after_failure, after_payment, after_promise, after_void, after_write_off
@@ -125,9 +125,11 @@ def collect(
 
 
 def take_payment(world: World, invoice: Invoice, method_id: str) -> None:
-    """What an invoice asks for is there."""
-    add_charge(world, invoice, method_id)
+    """What an invoice asks for is there; perhaps it is wanted back at once."""
+    charge = add_charge(world, invoice, method_id)
     _settle(world, invoice, amount=invoice.amount_due, attempts=invoice.attempt_count + 1)
+    if world.tables.payment_methods[method_id].disputes:
+        open_dispute(world, charge.id, reason="fraudulent")
 
 
 def fail_payment(world: World, invoice: Invoice) -> None:

@@ -26,6 +26,7 @@ def new_method(
         pays_on_session=card.pays_on_session and card.attaches,
         pays_off_session=card.pays_off_session and card.attaches,
         delayed=card.delayed,
+        disputes=card.disputes,
         email=email,
         name=name,
     )

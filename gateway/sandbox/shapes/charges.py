@@ -84,7 +84,7 @@ def refund_shape(refund: Refund) -> Json:
 
 
 def dispute_shape(dispute: Dispute) -> Json:
-    """`dispute`. Nobody hands in evidence here."""
+    """`dispute`. Evidence is a text here."""
     return {
         "id": dispute.id,
         "object": "dispute",
@@ -94,14 +94,14 @@ def dispute_shape(dispute: Dispute) -> Json:
         "created": dispute.created,
         "currency": dispute.currency,
         "enhanced_eligibility_types": [],
-        "evidence": {"enhanced_evidence": {}},
+        "evidence": {"enhanced_evidence": {}, "uncategorized_text": dispute.evidence},
         "evidence_details": {
             "due_by": dispute.created + _ANSWER_WITHIN_S if dispute.status in _OPEN else None,
             "enhanced_eligibility": {},
-            "has_evidence": False,
+            "has_evidence": dispute.evidence is not None,
             "past_due": False,
-            "submission_count": 0,
-            "submission_method": "not_submitted",
+            "submission_count": dispute.submissions,
+            "submission_method": "manual" if dispute.submissions else "not_submitted",
         },
         "intended_submission_method": None,
         "is_charge_refundable": False,

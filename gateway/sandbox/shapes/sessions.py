@@ -1,11 +1,11 @@
-"""Checkout and billing portal sessions."""
+"""Checkout sessions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from gateway.sandbox.coupons import amount_off
-from gateway.sandbox.records import CheckoutLine, CheckoutSession, Json, PortalSession
+from gateway.sandbox.records import CheckoutLine, CheckoutSession, Json
 from gateway.sandbox.shapes.catalog import price_shape
 from gateway.sandbox.shapes.lists import address_shape, list_shape
 from gateway.sandbox.tariffs import cost_of
@@ -182,61 +182,3 @@ def _range(line: CheckoutLine) -> Json | None:
     if line.range is None:
         return None
     return {"enabled": True, "minimum": line.range[0], "maximum": line.range[1]}
-
-
-def portal_configuration_shape(world: World) -> Json:
-    """`billing_portal.configuration`: the account's default."""
-    return {
-        "id": f"bpc_{world.run}0001",
-        "object": "billing_portal.configuration",
-        "active": True,
-        "application": None,
-        "business_profile": {"headline": None, "privacy_policy_url": None, "terms_of_service_url": None},
-        "created": world.now,
-        "default_return_url": None,
-        "features": {
-            "customer_update": {"allowed_updates": ["email"], "enabled": True},
-            "invoice_history": {"enabled": True},
-            "payment_method_update": {"enabled": True, "payment_method_configuration": None},
-            "subscription_cancel": {
-                "cancellation_reason": {"enabled": False, "feedback_options": None, "options": []},
-                "enabled": True,
-                "mode": "immediately" if world.rules.portal_cancels_by == "immediately" else "at_period_end",
-                "proration_behavior": "none",
-            },
-            "subscription_pause": {"duration": {"interval_options": [], "type": "indefinite"}, "enabled": False},
-            "subscription_update": {
-                "billing_cycle_anchor": None,
-                "default_allowed_updates": ["price"],
-                "enabled": True,
-                "products": None,
-                "proration_behavior": "create_prorations",
-                "schedule_at_period_end": {"conditions": []},
-                "trial_update_behavior": "end_trial",
-            },
-        },
-        "is_default": True,
-        "livemode": False,
-        "login_page": {"enabled": False, "url": None},
-        "metadata": {},
-        "name": None,
-        "updated": world.now,
-    }
-
-
-def portal_shape(world: World, session: PortalSession) -> Json:
-    """`billing_portal.session`."""
-    return {
-        "id": session.id,
-        "object": "billing_portal.session",
-        "configuration": portal_configuration_shape(world)["id"],
-        "created": session.created,
-        "customer": session.customer_id,
-        "customer_account": None,
-        "flow": None if session.flow is None else dict(session.flow),
-        "livemode": False,
-        "locale": session.locale,
-        "on_behalf_of": None,
-        "return_url": session.return_url,
-        "url": f"{world.public_url}/p/session/{session.id}",
-    }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from gateway.sandbox.cards import CardRefused
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.records import Json
@@ -40,6 +42,12 @@ class StripeProblem(Exception):
             error["doc_url"] = f"https://stripe.com/docs/error-codes/{self.code.replace('_', '-')}"
         error["request_log_url"] = f"https://dashboard.stripe.com/test/logs/{request_id}"
         return {"error": error}
+
+
+def check_url(url: str, param: str) -> None:
+    """Raises StripeProblem: no address that a browser can be sent to."""
+    if urlsplit(url).scheme not in {"http", "https"}:
+        raise invalid(f"Not a valid URL: {url}", param, "url_invalid")
 
 
 def missing(param: str) -> StripeProblem:
