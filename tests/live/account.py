@@ -1,7 +1,7 @@
 """A Stripe account to play in: a real one in test mode if a key is given, or the sandbox; the tests do not know which.
 
-What a run makes carries the run's name, and is taken away at its end: test clocks with their customers, other
-customers, products and prices (which Stripe does not delete: they are archived, and give their lookup keys back).
+What a run makes carries the run's name, and is taken away at its end, the last first: what Stripe deletes is deleted,
+the rest is archived: products, prices, features, portal configurations and meters.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -23,17 +25,33 @@ import stripe
 
 from gateway.billing.client import API_VERSION
 from gateway.clock import SimulatedClock
-from gateway.core.policy import Plan
+from gateway.sandbox.wire.form import parse_form
+from tests.live.catalog import (
+    CURRENCY,
+    EXPORTS,
+    EXPORTS_AMOUNT,
+    OVERAGE,
+    OVERAGE_AMOUNT,
+    PERCENT_OFF,
+    PRICES,
+    Names,
+)
+from tests.stripe_sdk.params import faults_of_request
 
 VARIABLE = "TIERGATE_TEST_STRIPE_KEY"
 NOT_RUN = f"not run: {VARIABLE} is not set to a key of a Stripe account in test mode"
 _TEST_KEYS = ("sk_test_", "rk_test_")
-PRICES = {
-    "pro-monthly": ("pro", 2900, "month"),
-    "pro-yearly": ("pro", 29000, "year"),
-    "enterprise-monthly": ("enterprise", 49900, "month"),
-}
-"""By plan: tier, amount in cents, interval."""
+_GONE = 404
+_SHOWN_IN_PORTAL = ("pro-monthly", "enterprise-monthly")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """How one thing is taken away."""
+
+    method: str
+    path: str
+    form: dict[str, str]
 
 
 @dataclass(kw_only=True)
@@ -44,22 +62,31 @@ class StripeAccount:
     base_url: str | None
     """None: Stripe itself."""
     patience_s: float
+    """How long what Stripe does by and by may take."""
     now: Callable[[], float]
     """Unix seconds there: nothing can be put on a clock that stands before."""
-    run: str = field(default_factory=lambda: secrets.token_hex(4))
-    products: list[str] = field(default_factory=list)
-    prices: list[str] = field(default_factory=list)
+    nowhere: str = "https://tiergate-{run}.example.com"
+    """Address of a gateway that nobody reaches, and that webhook endpoints may lead to."""
+    names: Names = field(default_factory=lambda: Names(run=secrets.token_hex(4)))
+    prices: dict[str, str] = field(default_factory=dict)
+    """Ids by plan, add-on, and for overage."""
+    portal_configuration: str = ""
+    meter_id: str = ""
+    removals: list[Removal] = field(default_factory=list)
 
     @property
-    def plans(self) -> dict[str, Plan]:
-        """What policy sells: by lookup keys of this run's own."""
-        return {
-            name: Plan(plan_id=name, tier=tier, title=name, price_id=None, lookup_key=self.lookup_key(name))
-            for name, (tier, _, _) in PRICES.items()
-        }
+    def is_stripe(self) -> bool:
+        """Whether it is a real one."""
+        return self.base_url is None
 
-    def lookup_key(self, plan_id: str) -> str:
-        return f"tiergate_test_{self.run}_{plan_id}"
+    @property
+    def pause_s(self) -> float:
+        """How long to wait before Stripe is asked again."""
+        return 2.0 if self.is_stripe else 0.05
+
+    @property
+    def public_url(self) -> str:
+        return self.nowhere.format(run=self.names.run)
 
     def client(self, http_client: stripe.HTTPClient) -> stripe.StripeClient:
         addresses: stripe.BaseAddresses = {} if self.base_url is None else {"api": self.base_url}
@@ -68,34 +95,101 @@ class StripeAccount:
         )
 
     def stock(self) -> None:
-        """Products and prices, before anything else."""
-        for name, (tier, amount, interval) in PRICES.items():
-            product = self._post("products", {"name": f"Tiergate test {self.run} {tier}"})
-            self.products.append(product)
-            sold = {"product": product, "currency": "usd", "unit_amount": amount, "recurring[interval]": interval}
-            self.prices.append(self._post("prices", {**sold, "lookup_key": self.lookup_key(name)}))
+        """Everything that is on sale, before anything else."""
+        names = self.names
+        coupon = self.ask("POST", "coupons", {"id": names.coupon, "percent_off": PERCENT_OFF, "duration": "forever"})
+        self.remove_later("DELETE", f"coupons/{coupon['id']}")
+        meter = self.ask(
+            "POST",
+            "billing/meters",
+            {
+                "display_name": names.title("units"),
+                "event_name": names.meter,
+                "default_aggregation[formula]": "sum",
+            },
+        )
+        self.meter_id = meter["id"]
+        self.remove_later("POST", f"billing/meters/{self.meter_id}/deactivate")
+        products = {
+            name: self._sell(name, {"unit_amount": amount, "recurring[interval]": interval})
+            for name, (_, amount, interval) in PRICES.items()
+        }
+        self._sell(EXPORTS, {"unit_amount": EXPORTS_AMOUNT, "recurring[interval]": "month"})
+        metered = {"recurring[usage_type]": "metered", "recurring[meter]": self.meter_id}
+        self._sell(OVERAGE, {"unit_amount": OVERAGE_AMOUNT, "recurring[interval]": "month", **metered})
+        self._entitle(products["pro-monthly"])
+        self._configure_portal({name: products[name] for name in _SHOWN_IN_PORTAL})
+
+    def _sell(self, what: str, price: dict[str, object]) -> str:
+        """A product with one price. Returns the product's id."""
+        product: str = self.ask("POST", "products", {"name": self.names.title(what)})["id"]
+        self.remove_later("POST", f"products/{product}", active="false")
+        sold = {"product": product, "currency": CURRENCY, "lookup_key": self.names.lookup_key(what), **price}
+        self.prices[what] = self.ask("POST", "prices", sold)["id"]
+        self.remove_later("POST", f"prices/{self.prices[what]}", active="false")
+        return product
+
+    def _entitle(self, product: str) -> None:
+        names = self.names
+        feature = self.ask("POST", "entitlements/features", {"name": names.title("sso"), "lookup_key": names.feature})
+        self.remove_later("POST", f"entitlements/features/{feature['id']}", active="false")
+        given = self.ask("POST", f"products/{product}/features", {"entitlement_feature": feature["id"]})
+        self.remove_later("DELETE", f"products/{product}/features/{given['id']}")
+
+    def _configure_portal(self, products: dict[str, str]) -> None:
+        """One of this run's own: an account whose portal was never saved has no default."""
+        sold: dict[str, object] = {}
+        for at, (name, product) in enumerate(products.items()):
+            where = f"features[subscription_update][products][{at}]"
+            sold |= {f"{where}[product]": product, f"{where}[prices][0]": self.prices[name]}
+        made = self.ask(
+            "POST",
+            "billing_portal/configurations",
+            {
+                "business_profile[headline]": self.names.title("portal"),
+                "features[payment_method_update][enabled]": "true",
+                "features[invoice_history][enabled]": "true",
+                "features[subscription_cancel][enabled]": "true",
+                "features[subscription_cancel][mode]": "at_period_end",
+                "features[subscription_update][enabled]": "true",
+                "features[subscription_update][default_allowed_updates][0]": "price",
+                **sold,
+            },
+        )
+        self.portal_configuration = made["id"]
+        self.remove_later("POST", f"billing_portal/configurations/{made['id']}", active="false")
+
+    def remove_later(self, method: str, path: str, **form: str) -> None:
+        """Have it taken away at the end."""
+        self.removals.append(Removal(method=method, path=path, form=form))
 
     def clear(self) -> None:
-        """Archive what cannot be deleted; what fails keeps nothing else from it."""
+        """Take everything away; what fails keeps nothing else from it, and what is gone already is no failure."""
         failed = []
-        archived = {f"prices/{one}": {"active": "false", "lookup_key": ""} for one in self.prices}
-        archived |= {f"products/{one}": {"active": "false"} for one in self.products}
-        for path, form in archived.items():
+        while self.removals:
+            one = self.removals.pop()
             try:
-                self._post(path, form)
+                self.ask(one.method, one.path, one.form)
+            except httpx.HTTPStatusError as error:
+                if error.response.status_code != _GONE:
+                    failed.append(f"{one.path}: {error.response.json()['error'].get('message')}")
             except httpx.HTTPError as error:
-                failed.append(f"{path}: {type(error).__name__}")
+                failed.append(f"{one.path}: {type(error).__name__}")
         assert failed == [], "left behind in the account"
 
-    def _post(self, path: str, form: Mapping[str, object]) -> str:
-        """Returns the object's id."""
-        answer = httpx.post(
+    def ask(self, method: str, path: str, form: dict[str, Any]) -> Any:
+        """One request, which the pinned SDK knows; the answer's JSON."""
+        faults = faults_of_request(method, f"/v1/{path}", parse_form(urlencode(form)))
+        assert faults == []
+        answer = httpx.request(
+            method,
             f"{self.base_url or 'https://api.stripe.com'}/v1/{path}",
-            data=dict(form),
+            data=form if method == "POST" else None,
+            params=form if method == "GET" else None,
             headers={"authorization": f"Bearer {self.key}", "stripe-version": API_VERSION},
             timeout=60,
         )
-        return str(answer.raise_for_status().json()["id"])
+        return answer.raise_for_status().json()
 
 
 def real_account() -> StripeAccount:
@@ -108,7 +202,7 @@ def real_account() -> StripeAccount:
         pytest.skip(NOT_RUN)
     if not key.startswith(_TEST_KEYS):
         pytest.fail(f"{VARIABLE} holds no key of test mode ({' or '.join(_TEST_KEYS)}...): nothing was sent")
-    return StripeAccount(key=key, base_url=None, patience_s=120.0, now=time.time)
+    return StripeAccount(key=key, base_url=None, patience_s=180.0, now=time.time)
 
 
 @contextmanager
@@ -124,7 +218,13 @@ def sandbox_account(folder: Path) -> Iterator[StripeAccount]:
         told = json.loads(process.stdout.readline())
         clock = SimulatedClock(folder / "clock")
         try:
-            yield StripeAccount(key=told["key"], base_url=told["stripe_url"], patience_s=30.0, now=clock.now)
+            yield StripeAccount(
+                key=told["key"],
+                base_url=told["stripe_url"],
+                patience_s=60.0,
+                now=clock.now,
+                nowhere="http://127.0.0.1:9",
+            )
         finally:
             process.terminate()
             process.communicate(timeout=20)

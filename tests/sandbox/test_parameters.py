@@ -30,7 +30,7 @@ def _faults(spec: Spec, cls: Any, path: str) -> list[str]:
             found += min(nested_faults, key=len, default=[f"{path}.{name}: not an object to the SDK"])
         if isinstance(kind, Text) and known:
             found += [f"{path}.{name}: unknown word {word}" for word in kind.choices if word not in known]
-        if isinstance(kind, (Whole, Shape)) and kind.clearable and "" not in words:
+        if isinstance(kind, (Text, Whole, Shape)) and kind.clearable and "" not in words:
             found.append(f"{path}.{name}: the SDK cannot unset it")
         if isinstance(kind, Whole):
             found += [f"{path}.{name}: unknown word {word}" for word in kind.words if word not in known]

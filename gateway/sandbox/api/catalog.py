@@ -19,7 +19,6 @@ from gateway.sandbox.world import World
 
 _PRODUCT_FIELDS: Spec = {
     "active": Flag(),
-    "description": Text(clearable=True),
     "metadata": Labels(),
 }
 _RECURRING: Spec = {
@@ -166,7 +165,7 @@ ENDPOINTS = (
         method="POST",
         path="/v1/products",
         act=create_product,
-        spec={"id": Text(), "name": Text(required=True), **_PRODUCT_FIELDS},
+        spec={"id": Text(), "name": Text(required=True), "description": Text(), **_PRODUCT_FIELDS},
     ),
     Endpoint(
         method="GET",
@@ -179,7 +178,7 @@ ENDPOINTS = (
         method="POST",
         path="/v1/products/{id}",
         act=_update_product,
-        spec={"name": Text(), **_PRODUCT_FIELDS},
+        spec={"name": Text(), "description": Text(clearable=True), **_PRODUCT_FIELDS},
     ),
     Endpoint(
         method="POST",
@@ -226,9 +225,9 @@ ENDPOINTS = (
         act=_update_price,
         spec={
             "active": Flag(),
-            "lookup_key": Text(clearable=True),
+            "lookup_key": Text(),
             "transfer_lookup_key": Flag(),
-            "nickname": Text(clearable=True),
+            "nickname": Text(),
             "tax_behavior": _TAX,
             "metadata": Labels(),
         },

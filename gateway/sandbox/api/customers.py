@@ -18,12 +18,12 @@ from gateway.sandbox.wire.searching import SEARCH, search
 from gateway.sandbox.world import NoSuchRecord, World
 
 _FIELDS: Spec = {
-    "email": Text(clearable=True),
-    "name": Text(clearable=True),
-    "phone": Text(clearable=True),
-    "description": Text(clearable=True),
+    "email": Text(),
+    "name": Text(),
+    "phone": Text(),
+    "description": Text(),
     "balance": Whole(least=-(10**12)),
-    "invoice_settings": Shape(fields={"default_payment_method": Text(clearable=True)}),
+    "invoice_settings": Shape(fields={"default_payment_method": Text()}),
     "metadata": Labels(),
 }
 
