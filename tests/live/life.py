@@ -161,23 +161,26 @@ class Life:
         await self.eventually(arrived)
         self.clock.at = float(instant)
 
-    async def eventually(self, ask: Callable[[], Awaitable[Found]]) -> Found:
+    async def eventually(self, ask: Callable[[], Awaitable[Found]], seen: Callable[[], str] = str) -> Found:
         """Ask until there is something. Much of what Stripe does it does by and by."""
         deadline = time.monotonic() + self.account.patience_s
         while not (found := await ask()):
-            assert time.monotonic() < deadline, f"it did not come about in time; last seen: {found}"
+            assert time.monotonic() < deadline, f"it did not come about in time{seen()}"
             await asyncio.sleep(self.account.pause_s)
         return found
 
     async def until(self, holds: Callable[[Any], object]) -> Subscription:
         """Read and work on events until the ledger's record is as it should be."""
 
-        async def recorded() -> Subscription | None:
-            await self.hear()
-            found = await self.ledger.load_subscription(self.customer_id)
-            return found if holds(found) else None
+        seen: Subscription | None = None
 
-        found = await self.eventually(recorded)
+        async def recorded() -> Subscription | None:
+            nonlocal seen
+            await self.hear()
+            seen = await self.ledger.load_subscription(self.customer_id)
+            return seen if holds(seen) else None
+
+        found = await self.eventually(recorded, lambda: f"; last recorded: {seen}")
         assert found is not None
         return found
 

@@ -223,3 +223,27 @@ async def test_the_tax_is_a_fifth_on_top_of_what_is_left_after_the_discount(sand
         assert [one.amount for one in invoice.total_taxes] == [464]
         assert sum(tax.amount for line in invoice.lines.data for tax in line.taxes) == 464
         assert invoice.amount_paid == 2_784
+
+
+async def test_a_subscription_can_begin_with_a_coupon_or_a_code(sandbox: Any) -> None:
+    await sandbox.v1.coupons.create_async({"id": "HALF", "percent_off": 50, "duration": "forever"})
+    promotion = {"type": "coupon", "coupon": "HALF"}
+    code = await sandbox.v1.promotion_codes.create_async({"promotion": promotion, "code": "HELLO"})
+    for discount in ({"coupon": "HALF"}, {"promotion_code": code.id}):
+        customer = await sandbox.customer()
+        await sandbox.v1.payment_methods.attach_async("pm_card_visa", {"customer": customer.id})
+        card = (await sandbox.v1.payment_methods.list_async({"customer": customer.id})).data[0].id
+        made = await sandbox.v1.subscriptions.create_async(
+            {
+                "customer": customer.id,
+                "items": [{"price": "price_pro_monthly"}],
+                "default_payment_method": card,
+                "discounts": [discount],
+            }
+        )
+        invoice = await sandbox.v1.invoices.retrieve_async(made.latest_invoice)
+        assert (invoice.subtotal, invoice.total, made.status) == (2_900, 1_450, "active")
+    with pytest.raises(stripe.InvalidRequestError):
+        await sandbox.v1.subscriptions.create_async(
+            {"customer": customer.id, "items": [{"price": "price_pro_monthly"}], "discounts": [{"coupon": "NONE"}]}
+        )

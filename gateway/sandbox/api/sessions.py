@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gateway.sandbox.api.discount_params import DISCOUNTS, read_discount
 from gateway.sandbox.api.endpoint import Call, Endpoint
 from gateway.sandbox.api.trial_settings import TRIAL_SETTINGS, trial_without_method
 from gateway.sandbox.engine.checkout import checkout_of, expire
-from gateway.sandbox.engine.discounts import coupon_of
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.saving import put_checkout
 from gateway.sandbox.engine.subscriptions import expect_currency, recurring_price
@@ -17,7 +17,7 @@ from gateway.sandbox.shapes.sessions import checkout_lines_shape, checkout_shape
 from gateway.sandbox.wire.paging import CREATED, PAGE, page
 from gateway.sandbox.wire.params import Each, Flag, Labels, Shape, Spec, Text, Whole, merge_labels
 from gateway.sandbox.wire.problems import check_url, invalid, missing
-from gateway.sandbox.world import World, find
+from gateway.sandbox.world import World
 
 _SHORTEST_S, _LONGEST_S = 30 * 60, 24 * 3600
 _MOST_OF_ONE, _USUAL_MOST = 999_999, 99
@@ -58,7 +58,7 @@ _CHECKOUT: Spec = {
     "billing_address_collection": Text(choices=("auto", "required")),
     "automatic_tax": Shape(fields={"enabled": Flag(required=True)}),
     "tax_id_collection": Shape(fields={"enabled": Flag(required=True)}),
-    "discounts": Each(fields={"coupon": Text(), "promotion_code": Text()}),
+    "discounts": DISCOUNTS,
     "customer_update": Shape(
         fields={
             "address": Text(choices=("auto", "never")),
@@ -86,7 +86,9 @@ def _create_checkout(call: Call) -> Json:
     elif "customer_update" in params:
         raise Refused("`customer_update` can only be used with `customer`.", param="customer_update")
     _check_tax(world, params)
-    coupon_id, code_id = _discount(world, params)
+    if params.get("discounts") and "allow_promotion_codes" in params:
+        raise Refused("You may only specify one of these parameters: allow_promotion_codes, discounts.")
+    coupon_id, code_id = read_discount(world, params, "You may apply at most one discount to a Checkout Session.")
     lines = tuple(_line(world, at, item) for at, item in enumerate(params["line_items"]))
     if not lines:
         raise missing("line_items")
@@ -160,23 +162,6 @@ def _check_tax(world: World, params: Mapping[str, Any]) -> None:
             "existing customer, please set `customer_update[name]` to `auto`."
         )
         raise Refused(message)
-
-
-def _discount(world: World, params: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """The coupon that a session begins with, and the code that stood for it."""
-    discounts = params.get("discounts", [])
-    if discounts and "allow_promotion_codes" in params:
-        raise Refused("You may only specify one of these parameters: allow_promotion_codes, discounts.")
-    if len(discounts) > 1:
-        raise invalid("You may apply at most one discount to a Checkout Session.", "discounts")
-    for discount in discounts:
-        if ("coupon" in discount) == ("promotion_code" in discount):
-            raise Refused("You may only specify one of these parameters: coupon, promotion_code.", param="discounts")
-        if "coupon" in discount:
-            return coupon_of(world, discount["coupon"], "discounts[0][coupon]").id, None
-        code = find(world.tables.promotion_codes, "promotion_code", discount["promotion_code"])
-        return coupon_of(world, code.coupon_id, "discounts[0][promotion_code]").id, code.id
-    return None, None
 
 
 def _expiry(world: World, params: Any) -> int:

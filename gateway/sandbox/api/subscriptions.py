@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.sandbox.api.collection import COLLECTION, read_days, refuse_waiting
+from gateway.sandbox.api.discount_params import DISCOUNTS, read_discount
 from gateway.sandbox.api.endpoint import Call, Endpoint
 from gateway.sandbox.api.phase_settings import SETTINGS, own_method, read_words
 from gateway.sandbox.api.trial_settings import TRIAL_SETTINGS, trial_without_method
@@ -103,6 +104,7 @@ def _create(call: Call) -> Json:
             message = "You cannot set the quantity for metered plans. Instead, you should report usage to its meter."
             raise Refused(message, param=f"items[{at}][quantity]")
         prices.append((item["price"], item.get("quantity", 1)))
+    coupon_id, code_id = read_discount(world, params, "The sandbox takes one discount of a subscription.")
     subscription = start(
         world,
         Start(
@@ -115,6 +117,8 @@ def _create(call: Call) -> Json:
             description=params.get("description"),
             metadata=merge_labels({}, params),
             days_until_due=read_days(params),
+            coupon_id=coupon_id,
+            promotion_code_id=code_id,
         ),
     )
     return subscription_shape(world, subscription)
@@ -247,6 +251,7 @@ ENDPOINTS = (
             "payment_behavior": Text(choices=_BEHAVIORS[:3]),
             "trial_period_days": Whole(least=1, most=730),
             "trial_settings": TRIAL_SETTINGS,
+            "discounts": DISCOUNTS,
             "description": Text(),
             "metadata": Labels(),
             "off_session": Flag(),
