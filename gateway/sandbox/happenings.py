@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TypeAlias
 
 import msgspec
@@ -16,9 +15,8 @@ from gateway.sandbox.engine.charges import STATUSES, last_charge_of, move_disput
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.records import Json
 from gateway.sandbox.shapes.charges import dispute_shape
-from gateway.sandbox.shapes.events import endpoint_shape
 from gateway.sandbox.simulator import Simulator
-from gateway.sandbox.world import NoSuchRecord, World, find
+from gateway.sandbox.world import NoSuchRecord, World
 
 Act: TypeAlias = Callable[[World], Json]
 
@@ -38,12 +36,6 @@ class Moved(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     status: str
 
 
-class Thinness(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """Whether an endpoint is sent thin events, as an event destination is."""
-
-    thin: bool
-
-
 def happening_handlers(simulator: Simulator) -> list[HTTPRouteHandler]:
     """Every such control, bound to one simulator."""
 
@@ -61,16 +53,7 @@ def happening_handlers(simulator: Simulator) -> list[HTTPRouteHandler]:
         _check_status(data.status)
         return _carry_out(simulator, lambda world: dispute_shape(move_dispute(world, dispute_id, data.status)))
 
-    @post("/_sandbox/endpoints/{endpoint_id:str}", status_code=200)
-    async def send_thinly(endpoint_id: FromPath[str], data: JSONBody[Thinness]) -> Json:
-        def act(world: World) -> Json:
-            endpoint = replace(find(world.tables.endpoints, "webhook endpoint", endpoint_id), thin=data.thin)
-            world.tables.endpoints[endpoint_id] = endpoint
-            return endpoint_shape(endpoint)
-
-        return _carry_out(simulator, act)
-
-    return [dispute, move, send_thinly]
+    return [dispute, move]
 
 
 def _check_status(status: str) -> None:

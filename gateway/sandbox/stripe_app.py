@@ -25,13 +25,17 @@ from gateway.sandbox.rules import API_VERSION
 from gateway.sandbox.simulator import Simulator
 from gateway.sandbox.wire.broken import BrokenOff
 from gateway.sandbox.wire.expand import expand
-from gateway.sandbox.wire.form import Tree, parse_form
+from gateway.sandbox.wire.form import Tree, parse_form, parse_json
 from gateway.sandbox.wire.idempotency import KeptAnswer
-from gateway.sandbox.wire.params import Texts, read
+from gateway.sandbox.wire.params import Spec, Text, Texts, read
 from gateway.sandbox.wire.problems import StripeProblem, problem_of, unknown_url
 from gateway.sandbox.world import Cause, NoSuchRecord, World
 
 _Request = Request[Any, Any, Any]
+_V2 = "/v2/"
+_OLDER: Spec = {"expand": Texts()}
+_NEWER: Spec = {"page": Text()}
+"""What every endpoint of one API takes."""
 _LARGEST_BODY = 1_000_000
 _RATE_LIMITED = 429
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -62,7 +66,7 @@ async def _refuse_foreign_host(request: _Request) -> Response[Json] | None:
 
 def _http_error(request: _Request, error: HTTPException) -> Response[Json]:
     path = request.url.path
-    if path.startswith("/v1"):
+    if path.startswith(("/v1", _V2)):
         body = unknown_url(request.method, path).body("req_unknown")
         return Response(body, status_code=error.status_code)
     return Response({"error": error.detail, "extra": error.extra}, status_code=error.status_code)
@@ -109,7 +113,7 @@ async def _answer(
         if kept is not None:
             marks = {"Idempotent-Replayed": "true", "Original-Request": kept.request_id, "Idempotency-Key": key}
             return kept.status, kept.body, marks
-    params = read({**endpoint.spec, "expand": Texts()}, tree)
+    params = read({**endpoint.spec, **(_NEWER if endpoint.path.startswith(_V2) else _OLDER)}, tree)
     cause = Cause(request_id=request_id, idempotency_key=key)
     status, body = _carry_out(simulator, endpoint, request, params, cause)
     if key is not None:
@@ -156,7 +160,8 @@ def _named(error: Exception, path_ids: set[str]) -> StripeProblem:
 async def _form(request: _Request) -> Tree:
     raw = await request.body() if request.method == "POST" else request.scope["query_string"]
     try:
-        return parse_form(raw.decode())
+        is_json = request.method == "POST" and request.url.path.startswith(_V2)
+        return parse_json(raw.decode()) if is_json else parse_form(raw.decode())
     except UnicodeDecodeError:
         raise StripeProblem("The request body is not valid UTF-8.") from None
 

@@ -121,8 +121,13 @@ class World:
         return f"{prefix}_{mark}{counted.removeprefix(prefix)[1:]}"
 
     def pending_webhooks(self, event: Event) -> int:
-        """How many endpoints were to be told of the event and have not taken it."""
-        return sum((event.id, endpoint_id) not in self.taken for endpoint_id in event.endpoint_ids)
+        """How many endpoints were to be told of the event and have not taken it. Thin events are another API's."""
+        told = [one for one in event.endpoint_ids if not self._is_told_thinly(one)]
+        return sum((event.id, endpoint_id) not in self.taken for endpoint_id in told)
+
+    def _is_told_thinly(self, endpoint_id: str) -> bool:
+        endpoint = self.tables.endpoints.get(endpoint_id)
+        return endpoint is not None and endpoint.thin
 
     def take_fresh_events(self) -> list[Event]:
         """The events since the last call, oldest first."""

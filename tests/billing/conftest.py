@@ -500,7 +500,7 @@ async def sandbox(sandbox_process: dict[str, str]) -> AsyncIterator[Sandbox]:
     for endpoint in (await made.stripe.v1.webhook_endpoints.list_async({"limit": 100})).data:
         await made.stripe.v1.webhook_endpoints.delete_async(endpoint.id)
     for thin in (await made.stripe.v2.core.event_destinations.list_async()).data:
-        await made.stripe.v1.webhook_endpoints.delete_async(thin.id.replace("ed_", "we_", 1))
+        await made.stripe.v2.core.event_destinations.delete_async(thin.id)
     await made.aclose()
 
 
@@ -532,8 +532,21 @@ class Shop:
 
     async def hear_thinly(self) -> None:
         """Have thin events sent in place of the snapshots."""
-        for endpoint in (await self.sandbox.stripe.v1.webhook_endpoints.list_async()).data:
-            await self.sandbox.control(f"endpoints/{endpoint.id}", thin=True)
+        stripe = self.sandbox.stripe
+        for endpoint in (await stripe.v1.webhook_endpoints.list_async()).data:
+            await stripe.v1.webhook_endpoints.delete_async(endpoint.id)
+        made = await stripe.v2.core.event_destinations.create_async(
+            {
+                "name": "thin",
+                "type": "webhook_endpoint",
+                "event_payload": "thin",
+                "enabled_events": ["*"],
+                "webhook_endpoint": {"url": f"{self.webhook.url}/webhook"},
+                "include": ["webhook_endpoint.signing_secret"],
+            }
+        )
+        assert made.webhook_endpoint is not None
+        self.secret = made.webhook_endpoint.signing_secret or ""
 
     async def new_customer(self) -> str:
         customer_id = uuid4().hex[:12]

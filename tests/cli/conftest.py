@@ -148,6 +148,20 @@ class Sandbox:
         answer: dict[str, Any] = response.json()
         return answer
 
+    def destination(self, url: str, *types: str, payload: str = "thin") -> str:
+        """A new event destination. Returns its id."""
+        body = {
+            "name": "by hand",
+            "type": "webhook_endpoint",
+            "event_payload": payload,
+            "enabled_events": types,
+            "webhook_endpoint": {"url": url},
+        }
+        headers = {"authorization": f"Bearer {self.key}"}
+        response = httpx.post(f"{self.url}/v2/core/event_destinations", json=body, headers=headers, timeout=30)
+        made: str = response.raise_for_status().json()["id"]
+        return made
+
     def subscribe(self, price: str = "price_pro_monthly") -> str:
         """A new Stripe customer with a paid subscription. Returns its id."""
         customer = self.post(

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
 import pytest
-import stripe
 
 from gateway.billing import DestinationFacts
 from gateway.cli.meter_error_checks import check_meter_errors
 from gateway.core.policy import Policy
 from gateway.policyfiles import load_policy
 from tests.cli.test_doctor import PUBLIC_URL, SELLS_OVERAGE, WEBHOOK, Run, about, add_endpoint, examine
-from tests.stripe_sdk.objects import faults_of
 
 REPORTS = "v1.billing.meter.error_report_triggered"
 
@@ -73,20 +70,6 @@ def test_who_sells_overage_without_a_destination_is_warned_and_told_how_to_make_
     add_endpoint(sandbox, WEBHOOK)
     warned = [one for one in examine(migrated)[1] if "no event destination" in one["what"]]
     assert [(one["grade"], REPORTS in one["fix"], WEBHOOK in one["fix"]) for one in warned] == [("warn", True, True)]
-    thin = add_endpoint(sandbox, WEBHOOK, REPORTS)
-    httpx.post(f"{sandbox.url}/_sandbox/endpoints/{thin['id']}", json={"thin": True}, timeout=60).raise_for_status()
+    sandbox.destination(WEBHOOK, REPORTS)
     told = about(examine(migrated)[1], "overage", "ok")
     assert any("tells of units that Stripe takes" in what for what in told), told
-
-
-@pytest.mark.slow
-def test_the_sandbox_lists_destinations_as_stripe_does(sandbox: Any) -> None:
-    thin = add_endpoint(sandbox, WEBHOOK, REPORTS)
-    httpx.post(f"{sandbox.url}/_sandbox/endpoints/{thin['id']}", json={"thin": True}, timeout=60).raise_for_status()
-    client = stripe.StripeClient(sandbox.key, base_addresses={"api": sandbox.url})
-    [hidden] = client.v2.core.event_destinations.list().data
-    assert hidden.webhook_endpoint.url is None, "an address is told to those who ask for it"
-    [shown] = client.v2.core.event_destinations.list({"include": ["webhook_endpoint.url"]}).data
-    assert shown.webhook_endpoint.url == WEBHOOK
-    assert faults_of(shown.to_dict()) == []
-    assert client.v1.webhook_endpoints.list().data == []

@@ -107,6 +107,18 @@ class Sandbox:
     async def pay(self, session: Any, card: str = PAYS) -> httpx.Response:
         return await self.http.post(session.url, data={"card_number": card, "email": "payer@example.com"})
 
+    async def listen_thinly(self, receiver: Receiver, *types: str) -> Any:
+        return await self.client.v2.core.event_destinations.create_async(
+            {
+                "name": "thin",
+                "type": "webhook_endpoint",
+                "event_payload": "thin",
+                "enabled_events": list(types or ("*",)),
+                "webhook_endpoint": {"url": receiver.url},
+                "include": ["webhook_endpoint.signing_secret", "webhook_endpoint.url"],
+            }
+        )
+
     async def subscribe(self, *, price: str = "price_pro_monthly", card: str = PAYS) -> Any:
         """A new customer's paid subscription."""
         customer = await self.customer()

@@ -156,8 +156,7 @@ async def test_what_is_reported_asynchronously_is_told_by_a_thin_event_with_a_sa
     sandbox: Any, receiver: Any
 ) -> None:
     await sandbox.control("rules", meter_errors="reported")
-    endpoint = await sandbox.listen(receiver)
-    await sandbox.control(f"endpoints/{endpoint.id}", thin=True)
+    await sandbox.listen_thinly(receiver)
     taken = await report(sandbox, "cus_nobody", 5, identifier="lost")
     assert taken.identifier == "lost"
     await sandbox.drain()

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from gateway.sandbox import API_VERSION
-from gateway.sandbox.wire.form import parse_form
+from gateway.sandbox.wire.form import parse_form, parse_json
 from tests.stripe_sdk.objects import faults_of
 from tests.stripe_sdk.params import faults_of_request, template_of
 
@@ -45,7 +45,8 @@ class Wire:
                 self._note_request(method, url, post_data, was_taken=False)
                 raise
             self._note_request(method, url, post_data, was_taken=answer[1] < _BAD_REQUEST)
-            self._note_answer(answer)
+            if method.lower() != "delete":  # what is left of a deleted object is its id
+                self._note_answer(answer)
             return answer
 
         return ask_and_note
@@ -61,7 +62,8 @@ class Wire:
         text = text.decode() if isinstance(text, bytes) else text
         self.asked.add((verb, template_of(verb, parts.path) or parts.path))
         if was_taken or self.checks_refused:
-            self.faults += faults_of_request(verb, parts.path, parse_form(text))
+            is_json = verb == "POST" and parts.path.startswith("/v2/")
+            self.faults += faults_of_request(verb, parts.path, parse_json(text) if is_json else parse_form(text))
 
     def _note_answer(self, answer: Answer) -> None:
         """A server that answers badly for a test names no version; the sandbox does, and so does Stripe."""

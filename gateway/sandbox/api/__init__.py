@@ -7,6 +7,7 @@ from gateway.sandbox.api import (
     charges,
     coupons,
     customers,
+    destinations,
     events,
     features,
     invoices,
@@ -34,6 +35,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *coupons.ENDPOINTS,
     *features.ENDPOINTS,
     *events.ENDPOINTS,
+    *destinations.ENDPOINTS,
     *test_clocks.ENDPOINTS,
 )
 

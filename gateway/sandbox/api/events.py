@@ -12,10 +12,8 @@ from gateway.sandbox.rules import API_VERSION
 from gateway.sandbox.shapes.events import (
     account_shape,
     deleted_shape,
-    destination_shape,
     endpoint_shape,
     event_shape,
-    told_event_shape,
 )
 from gateway.sandbox.shapes.versions import OLDER
 from gateway.sandbox.wire.paging import CREATED, PAGE, page
@@ -34,13 +32,9 @@ def shown_event(world: World, event: Event) -> Json:
 
 def _retrieve_event(call: Call) -> Json:
     event = find(call.world.tables.events, "event", call.id)
-    if event.thin_data is not None:
+    if event.is_thin_only:
         raise NoSuchRecord("event", call.id)
     return shown_event(call.world, event)
-
-
-def _retrieve_told_event(call: Call) -> Json:
-    return told_event_shape(find(call.world.tables.events, "event", call.id))
 
 
 def _list_events(call: Call) -> Json:
@@ -50,7 +44,7 @@ def _list_events(call: Call) -> Json:
     found = [
         one
         for one in world.tables.events.values()
-        if one.thin_data is None
+        if not one.is_thin_only
         and _type_matches(one.type, types)
         and (wanted is None or (world.pending_webhooks(one) == 0) == wanted)
     ]
@@ -63,7 +57,7 @@ def _type_matches(event_type: str, wanted: set[str]) -> bool:
     return any(one.endswith(".*") and event_type.startswith(one[:-1]) for one in wanted)
 
 
-def _check_url(url: str) -> str:
+def check_url(url: str) -> str:
     """The sandbox's events never leave this machine."""
     parts = urlsplit(url)
     if parts.scheme != "http" or parts.hostname not in _LOOPBACK:
@@ -72,15 +66,19 @@ def _check_url(url: str) -> str:
     return url
 
 
+def new_secret(world: World, endpoint_id: str) -> str:
+    """What signs the deliveries of an endpoint."""
+    return f"whsec_{hashlib.sha256(f'{world.run}/{endpoint_id}'.encode()).hexdigest()[:32]}"
+
+
 def _create_endpoint(call: Call) -> Json:
     world, params = call.world, call.params
     endpoint_id = world.new_id("we")
-    secret = hashlib.sha256(f"{world.run}/{endpoint_id}".encode()).hexdigest()[:32]
     endpoint = WebhookEndpoint(
         id=endpoint_id,
         created=world.now,
-        url=_check_url(params["url"]),
-        secret=f"whsec_{secret}",
+        url=check_url(params["url"]),
+        secret=new_secret(world, endpoint_id),
         enabled_events=tuple(params["enabled_events"]),
         description=params.get("description"),
         api_version=params.get("api_version"),
@@ -91,7 +89,10 @@ def _create_endpoint(call: Call) -> Json:
 
 
 def _endpoint(call: Call) -> WebhookEndpoint:
-    return find(call.world.tables.endpoints, "webhook endpoint", call.id)
+    found = find(call.world.tables.endpoints, "webhook endpoint", call.id)
+    if found.is_destination:
+        raise NoSuchRecord("webhook endpoint", call.id)
+    return found
 
 
 def _retrieve_endpoint(call: Call) -> Json:
@@ -102,7 +103,7 @@ def _update_endpoint(call: Call) -> Json:
     endpoint, params = _endpoint(call), call.params
     changed = replace(
         endpoint,
-        url=_check_url(params.get("url", endpoint.url)),
+        url=check_url(params.get("url", endpoint.url)),
         enabled_events=tuple(params.get("enabled_events", endpoint.enabled_events)),
         description=params.get("description", endpoint.description),
         enabled=not params.get("disabled", not endpoint.enabled),
@@ -119,16 +120,8 @@ def _delete_endpoint(call: Call) -> Json:
 
 
 def _list_endpoints(call: Call) -> Json:
-    endpoints = [one for one in call.world.tables.endpoints.values() if not one.thin]
+    endpoints = [one for one in call.world.tables.endpoints.values() if not one.is_destination]
     return page(endpoints, call.params, "/v1/webhook_endpoints", endpoint_shape)
-
-
-def _list_destinations(call: Call) -> Json:
-    """Those that get thin events; the API's own pages are not made, for there are 16 at most."""
-    with_url = "webhook_endpoint.url" in call.params.get("include", ())
-    thin = [one for one in call.world.tables.endpoints.values() if one.thin]
-    shapes = [destination_shape(one, with_url=with_url) for one in thin]
-    return {"data": shapes, "next_page_url": None, "previous_page_url": None}
 
 
 def _account_id(world: World) -> str:
@@ -153,13 +146,6 @@ ENDPOINTS = (
         spec={"type": Text(), "types": Texts(), "delivery_success": Flag(), **CREATED, **PAGE},
     ),
     Endpoint(method="GET", path="/v1/events/{id}", act=_retrieve_event),
-    Endpoint(method="GET", path="/v2/core/events/{id}", act=_retrieve_told_event),
-    Endpoint(
-        method="GET",
-        path="/v2/core/event_destinations",
-        act=_list_destinations,
-        spec={"include": Texts(), "limit": Text()},
-    ),
     Endpoint(
         method="POST",
         path="/v1/webhook_endpoints",

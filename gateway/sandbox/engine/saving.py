@@ -18,6 +18,7 @@ from gateway.sandbox.records import (
     Price,
     Product,
     Subscription,
+    WebhookEndpoint,
 )
 from gateway.sandbox.shapes.catalog import price_shape, product_shape
 from gateway.sandbox.shapes.customers import customer_shape, payment_method_shape
@@ -35,6 +36,24 @@ def emit(
 ) -> None:
     """Record that something happened, at the world's present instant; `thin_data`: for event destinations only."""
     endpoints = tuple(one.id for one in world.tables.endpoints.values() if one.wants(event_type))
+    _happen(world, event_type, data_object, endpoints, previous=previous, thin_data=thin_data)
+
+
+def ping(world: World, destination: WebhookEndpoint) -> Event:
+    """Have an event sent to one event destination only, to see whether it arrives."""
+    about = {"id": destination.id, "object": "v2.core.event_destination"}
+    return _happen(world, "v2.core.event_destination.ping", about, (destination.id,))
+
+
+def _happen(
+    world: World,
+    event_type: str,
+    data_object: Json,
+    endpoint_ids: tuple[str, ...],
+    *,
+    previous: Json | None = None,
+    thin_data: Json | None = None,
+) -> Event:
     event = Event(
         id=world.new_id("evt"),
         type=event_type,
@@ -43,11 +62,12 @@ def emit(
         previous=previous,
         request_id=world.cause.request_id if world.cause else None,
         idempotency_key=world.cause.idempotency_key if world.cause else None,
-        endpoint_ids=endpoints,
+        endpoint_ids=endpoint_ids,
         thin_data=thin_data,
     )
     world.tables.events[event.id] = event
     world.fresh_events.append(event)
+    return event
 
 
 def difference(before: Json, after: Json) -> Json:

@@ -7,7 +7,11 @@ from gateway.sandbox.rules import API_VERSION
 from gateway.sandbox.shapes.meters import instant_text
 from gateway.sandbox.shapes.versions import in_version
 
-_COLLECTIONS = {"billing.meter": "billing/meters", "checkout.session": "checkout/sessions"}
+_COLLECTIONS = {
+    "billing.meter": "v1/billing/meters",
+    "checkout.session": "v1/checkout/sessions",
+    "v2.core.event_destination": "v2/core/event_destinations",
+}
 
 
 def event_shape(event: Event, *, pending_webhooks: int, api_version: str | None = None) -> Json:
@@ -37,19 +41,20 @@ def notification_shape(event: Event) -> Json:
     """`v2.core.event`: the same event told thinly. A summary of entitlements has no id and is not named."""
     subject = event.data_object
     shape: Json = {
-        "id": event.id,
+        "id": event.thin_id,
         "object": "v2.core.event",
         "context": None,
         "created": instant_text(event.created),
         "livemode": False,
         "reason": None,
-        "type": f"v1.{event.type.removeprefix('v1.')}",
+        "type": event.thin_type,
     }
     if event.request_id is not None:
         request = {"id": event.request_id, "idempotency_key": event.idempotency_key or ""}
         shape["reason"] = {"type": "request", "request": request}
     if "id" in subject:
-        url = f"/v1/{_COLLECTIONS.get(subject['object'], subject['object'] + 's')}/{subject['id']}"
+        collection = _COLLECTIONS.get(subject["object"], f"v1/{subject['object']}s")
+        url = f"/{collection}/{subject['id']}"
         shape["related_object"] = {"id": subject["id"], "type": subject["object"], "url": url}
     return shape
 
@@ -57,7 +62,9 @@ def notification_shape(event: Event) -> Json:
 def told_event_shape(event: Event) -> Json:
     """`v2.core.event` as it is fetched: with its data, where it has any of its own."""
     shape = notification_shape(event)
-    return shape | ({"snapshot_event": event.id} if event.thin_data is None else {"data": event.thin_data})
+    if not event.is_thin_only:
+        shape["snapshot_event"] = event.id
+    return shape if event.thin_data is None else shape | {"data": event.thin_data}
 
 
 def endpoint_shape(endpoint: WebhookEndpoint, *, with_secret: bool = False) -> Json:
@@ -80,26 +87,28 @@ def endpoint_shape(endpoint: WebhookEndpoint, *, with_secret: bool = False) -> J
     return shape
 
 
-def destination_shape(endpoint: WebhookEndpoint, *, with_url: bool) -> Json:
-    """`v2.core.event_destination`: where thin events are sent. Its address is told to those only who ask for it."""
-    told = instant_text(endpoint.created)
+def destination_shape(endpoint: WebhookEndpoint, *, with_url: bool, with_secret: bool = False) -> Json:
+    """`v2.core.event_destination`. Its address is told to those only who ask for it."""
     return {
-        "id": endpoint.id.replace("we_", "ed_", 1),
+        "id": endpoint.id,
         "object": "v2.core.event_destination",
-        "created": told,
-        "updated": told,
+        "created": instant_text(endpoint.created),
+        "updated": instant_text(endpoint.updated),
         "description": endpoint.description or "",
         "enabled_events": list(endpoint.enabled_events),
-        "event_payload": "thin",
+        "event_payload": "thin" if endpoint.thin else "snapshot",
         "events_from": ["@self"],
         "livemode": False,
         "metadata": dict(endpoint.metadata),
-        "name": endpoint.description or "thin",
-        "snapshot_api_version": None,
+        "name": endpoint.name,
+        "snapshot_api_version": endpoint.api_version,
         "status": "enabled" if endpoint.enabled else "disabled",
-        "status_details": None,
+        "status_details": None if endpoint.enabled else {"disabled": {"reason": "user"}},
         "type": "webhook_endpoint",
-        "webhook_endpoint": {"signing_secret": None, "url": endpoint.url if with_url else None},
+        "webhook_endpoint": {
+            "signing_secret": endpoint.secret if with_secret else None,
+            "url": endpoint.url if with_url else None,
+        },
     }
 
 

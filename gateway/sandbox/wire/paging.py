@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, TypeVar
+from urllib.parse import urlencode
 
 from gateway.sandbox.records import Json
 from gateway.sandbox.shapes.lists import list_shape
+from gateway.sandbox.shapes.meters import instant_text
 from gateway.sandbox.wire.params import Instants, Spec, Text, Whole
 from gateway.sandbox.wire.problems import invalid
 
@@ -14,6 +16,8 @@ _MOST = 100
 _USUAL = 10
 
 PAGE: Spec = {"limit": Whole(least=1, most=_MOST), "starting_after": Text(), "ending_before": Text()}
+PAGE_V2: Spec = {"limit": Whole(least=1, most=_MOST)}
+"""What a list of the newer API takes; `page` is in the address of the next one only."""
 CREATED: Spec = {"created": Instants()}
 
 
@@ -53,6 +57,38 @@ def page(records: Iterable[One], params: Mapping[str, Any], url: str, shape: Cal
         chosen = found[start : start + limit]
         has_more = len(found) > start + limit
     return list_shape([shape(one) for one in chosen], url, has_more=has_more)
+
+
+def page_v2(
+    records: Iterable[One],
+    params: Mapping[str, Any],
+    url: str,
+    shape: Callable[[One], Json],
+    *,
+    cursor: Callable[[One], str] = lambda one: one.id,
+) -> Json:
+    """One page of `records`, which come oldest first, as the newer API has them: the next one has an address.
+
+    Raises:
+        StripeProblem: a page that is none of this list.
+    """
+    found = list(reversed(list(records)))
+    limit, start = params.get("limit", _USUAL), 0
+    if "page" in params:
+        names = [f"page_{cursor(one)}" for one in found]
+        if params["page"] not in names:
+            raise invalid(f"Invalid page: {params['page']}", "page")
+        start = names.index(params["page"]) + 1
+    chosen = found[start : start + limit]
+    next_url = None
+    if len(found) > start + limit:
+        asked = [(f"include[{at}]", name) for at, name in enumerate(params.get("include", ()))]
+        asked += [(f"types[{at}]", name) for at, name in enumerate(params.get("types", ()))]
+        asked += [(f"created[{name}]", instant_text(at)) for name, at in params.get("created", {}).items()]
+        asked += [(name, params[name]) for name in ("object_id",) if name in params]
+        asked += [("limit", str(limit)), ("page", f"page_{cursor(chosen[-1])}")]
+        next_url = f"{url}?{urlencode(asked)}"
+    return {"data": [shape(one) for one in chosen], "next_page_url": next_url, "previous_page_url": None}
 
 
 def _place(found: list[One], record_id: str, param: str) -> int:

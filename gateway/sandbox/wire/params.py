@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -207,6 +208,30 @@ class Instants:
             raise invalid("Invalid range", param)
         bounds = {name: Whole() for name in ("gt", "gte", "lt", "lte")}
         return _read(bounds, raw, param)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moments:
+    """Bounds in the newer API's words: `created[gte]=2026-11-01T00:00:00.000Z`."""
+
+    required: bool = False
+
+    def read(self, param: str, raw: Any) -> dict[str, int]:
+        """Bounds by operator: gt, gte, lt, lte; in Unix seconds."""
+        if not isinstance(raw, dict):
+            raise invalid("Invalid range", param)
+        bounds = _read({name: Text() for name in ("gt", "gte", "lt", "lte")}, raw, param)
+        return {name: _instant(f"{param}[{name}]", text) for name, text in bounds.items()}
+
+
+def _instant(param: str, text: str) -> int:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise invalid(f"Invalid timestamp: {text}", param) from None
+    if at.tzinfo is None:
+        raise invalid(f"Invalid timestamp without a time zone: {text}", param)
+    return int(at.timestamp())
 
 
 def _elements(param: str, raw: Any) -> list[Any]:
