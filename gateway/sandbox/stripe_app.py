@@ -6,7 +6,6 @@ import asyncio
 import base64
 import binascii
 import hmac
-import json
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,6 +26,7 @@ from gateway.sandbox.wire.broken import BrokenOff
 from gateway.sandbox.wire.expand import expand
 from gateway.sandbox.wire.form import Tree, parse_form, parse_json
 from gateway.sandbox.wire.idempotency import KeptAnswer
+from gateway.sandbox.wire.laid_out import laid_out
 from gateway.sandbox.wire.params import Spec, Text, Texts, read
 from gateway.sandbox.wire.problems import StripeProblem, problem_of, unknown_url
 from gateway.sandbox.world import Cause, NoSuchRecord, World
@@ -87,15 +87,11 @@ def _handler(simulator: Simulator, endpoint: Endpoint) -> HTTPRouteHandler:
         except ConnectionAbortedError:
             return BrokenOff()
         except StripeProblem as problem:
-            status, body, marks = problem.status, _json(problem.body(request_id)), {}
+            status, body, marks = problem.status, laid_out(problem.body(request_id)), {}
         headers = {"Request-Id": request_id, "Stripe-Version": API_VERSION, **marks}
         return Response(body, status_code=status, headers=headers, media_type="application/json")
 
     return handle
-
-
-def _json(body: Json) -> bytes:
-    return json.dumps(body, indent=2).encode()
 
 
 async def _answer(
@@ -146,10 +142,10 @@ def _carry_out(
         shape = simulator.carry_out(act, cause=cause, keeps_failures=endpoint.keeps_failures)
     except CardRefused as error:
         problem = problem_of(error)
-        return problem.status, _json(problem.body(cause.request_id))
+        return problem.status, laid_out(problem.body(cause.request_id))
     except Exception as error:
         raise _named(error, set(names.values())) from error
-    return 200, _json(shape)
+    return 200, laid_out(shape)
 
 
 def _named(error: Exception, path_ids: set[str]) -> StripeProblem:

@@ -8,7 +8,6 @@ so the account and its clock are up to date before any receiver hears of it.
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from gateway.sandbox.delivery.signing import signature_header
 from gateway.sandbox.records import Event, WebhookEndpoint
 from gateway.sandbox.rules import DeliveryRules
 from gateway.sandbox.shapes.events import event_shape, notification_shape
+from gateway.sandbox.wire.laid_out import laid_out
 from gateway.sandbox.world import World
 
 _MOST_KEPT = 10_000
@@ -231,7 +231,7 @@ class Deliverer:
         pending = self._world.pending_webhooks(event)
         version = faults.api_version or endpoint.api_version
         snapshot = event_shape(event, pending_webhooks=pending, api_version=version)
-        body = json.dumps(notification_shape(event) if endpoint.thin else snapshot, indent=2).encode()
+        body = laid_out(notification_shape(event) if endpoint.thin else snapshot)
         headers = {
             "Content-Type": "application/json; charset=utf-8",
             "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
