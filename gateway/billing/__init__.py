@@ -9,11 +9,22 @@ from __future__ import annotations
 from gateway.billing.checkout_params import Buyer
 from gateway.billing.claims import NOTHING_CLAIMED, Claimed, claimed_customer
 from gateway.billing.client import API_VERSION, Billing
+from gateway.billing.destinations import DestinationFacts, DestinationKeeper
 from gateway.billing.endpoints import EndpointFacts, NewEndpoint
-from gateway.billing.events import ITEMS_LEFT, PLANS_CHANGED, REASONS, SUBSCRIBED_TYPES, Meaning, meaning_of
+from gateway.billing.events import (
+    ITEMS_LEFT,
+    METER_ERRORS,
+    PLANS_CHANGED,
+    REASONS,
+    SUBSCRIBED_TYPES,
+    THIN_TYPES,
+    Meaning,
+    meaning_of,
+    thin_type,
+)
 from gateway.billing.facts import Owner
 from gateway.billing.failures import WrongStripeMode
-from gateway.billing.health import DestinationFacts, StripeReport
+from gateway.billing.health import StripeReport
 from gateway.billing.means import PaymentMeans
 from gateway.billing.meter_errors import ERROR_REPORTS
 from gateway.billing.options import DEADLINE_S, StripeOptions
@@ -41,10 +52,12 @@ __all__ = [
     "FIRST_SWEPT",
     "ITEMS_LEFT",
     "MAX_PAYLOAD_BYTES",
+    "METER_ERRORS",
     "NOTHING_CLAIMED",
     "PLANS_CHANGED",
     "REASONS",
     "SUBSCRIBED_TYPES",
+    "THIN_TYPES",
     "TOLERANCE_S",
     "Billing",
     "Buyer",
@@ -54,6 +67,7 @@ __all__ = [
     "CheckoutLink",
     "Claimed",
     "DestinationFacts",
+    "DestinationKeeper",
     "EndpointFacts",
     "EventEnvelope",
     "InvalidPayload",
@@ -78,5 +92,6 @@ __all__ = [
     "meaning_of",
     "remapped_price",
     "subject_of",
+    "thin_type",
     "verify",
 ]

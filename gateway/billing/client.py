@@ -16,6 +16,7 @@ import stripe
 from gateway.billing.account import AccountReader
 from gateway.billing.checkout_params import Buyer, checkout_params
 from gateway.billing.customer_list import CustomerList
+from gateway.billing.destinations import DestinationKeeper
 from gateway.billing.endpoints import EndpointKeeper
 from gateway.billing.facts import FactReader
 from gateway.billing.failures import is_missing, stripe_call
@@ -100,6 +101,8 @@ class Billing:
         """All customers of the account."""
         self.endpoints = EndpointKeeper(self._client, api_version=API_VERSION, deadline_s=options.deadline_s)
         """Webhook endpoints."""
+        self.destinations = DestinationKeeper(self._client, deadline_s=options.deadline_s)
+        """Event destinations."""
         self.idle = IdleSubscriptions(self._client, deadline_s=options.deadline_s)
         """Subscriptions that do not run and may begin to."""
         self.invoices = InvoiceReader(self._client, deadline_s=options.deadline_s)

@@ -80,6 +80,15 @@ _PRICES = ("price.", "product.")
 
 SUBSCRIBED_TYPES = tuple(REASONS)
 """What a webhook endpoint must be subscribed to; `doctor` compares."""
+METER_ERRORS = tuple(f"{_THIN}{name}" for name in _THIN_ONLY)
+"""What no webhook endpoint gets, and an event destination does."""
+THIN_TYPES = (*(f"{_THIN}{name}" for name in SUBSCRIBED_TYPES), *METER_ERRORS)
+"""What an event destination must be subscribed to that tells all. Stripe has each of our types as a thin event."""
+
+
+def thin_type(event_type: str) -> str:
+    """What the thin event of a snapshot's type is called."""
+    return f"{_THIN}{event_type}"
 
 
 def meaning_of(event_type: str) -> Meaning:

@@ -10,25 +10,10 @@ from typing import Any
 
 import stripe
 
+from gateway.billing.destinations import DestinationFacts, DestinationKeeper
 from gateway.billing.endpoints import EndpointFacts, read_endpoint
 from gateway.billing.failures import stripe_call
 from gateway.core.errors import BillingRefused
-
-_DESTINATIONS = 20
-"""An account has 16 at most. Source: https://docs.stripe.com/event-destinations"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DestinationFacts:
-    """One event destination of the account that is a webhook."""
-
-    destination_id: str
-    url: str
-    is_enabled: bool
-    is_thin: bool
-    api_version: str | None
-    """Of snapshot events; None: thin ones have none."""
-    types: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,24 +106,9 @@ async def examine(
 async def _read_destinations(client: stripe.StripeClient, deadline_s: float) -> tuple[DestinationFacts, ...] | None:
     """None: the key may not read them, or this account has none of that API."""
     try:
-        async with stripe_call("list event destinations", deadline_s):
-            page = await client.v2.core.event_destinations.list_async(
-                {"include": ["webhook_endpoint.url"], "limit": _DESTINATIONS}
-            )
-            return tuple(_read_destination(one) for one in page.data if one.webhook_endpoint is not None)
+        return await DestinationKeeper(client, deadline_s=deadline_s).fetch_all()
     except BillingRefused:
         return None
-
-
-def _read_destination(one: Any) -> DestinationFacts:
-    return DestinationFacts(
-        destination_id=one.id,
-        url=one.webhook_endpoint.url or "",
-        is_enabled=one.status == "enabled",
-        is_thin=one.event_payload == "thin",
-        api_version=one.snapshot_api_version,
-        types=tuple(one.enabled_events),
-    )
 
 
 def _cancels_at_once(portals: list[Any], configuration: str | None) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from gateway.billing import ERROR_REPORTS
+from gateway.billing import ERROR_REPORTS, METER_ERRORS
 from gateway.cli.findings import Finding, ok, warn
 
 if TYPE_CHECKING:
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from gateway.billing import DestinationFacts
     from gateway.core.policy import Policy
 
-METER_ERRORS: Final = ("v1.billing.meter.error_report_triggered", "v1.billing.meter.no_meter_found")
-"""What a destination has to send: the kinds that there are, as the dashboard lists them."""
 _EVERYTHING: Final = "*"
 _ENDPOINT_ID: Final = "we_"
 
@@ -52,7 +50,6 @@ def _has(types: Iterable[str], wanted: frozenset[str]) -> bool:
 
 def _make(url: str) -> str:
     return (
-        "Make one (dashboard: Workbench, Webhooks, Add destination; your account; payload style 'Thin'; events "
-        f"{' and '.join(METER_ERRORS)}; webhook endpoint {url}), put its signing secret into STRIPE_WEBHOOK_SECRET "
-        "behind the one that is there, with a comma between, and restart. docs/stripe.md has the command."
+        "`tiergate webhook ensure --meter-errors --write-env .env` makes one for "
+        f"{url} ({' and '.join(METER_ERRORS)}) and puts its signing secret beside the one that is there; then restart."
     )

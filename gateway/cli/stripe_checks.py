@@ -12,6 +12,7 @@ from gateway.cli.offer_checks import check_offers
 from gateway.cli.opening import open_clock
 from gateway.cli.opening_stripe import open_billing
 from gateway.cli.overage_checks import check_overages
+from gateway.cli.webhook_checks import check_webhook, webhook_url
 from gateway.core.errors import BillingRefused, BillingUnavailable, LedgerUnavailable, StripeAccountWrong
 from gateway.installation import stripe_change
 from gateway.ledger import Ledger, LedgerUrlInvalid
@@ -20,13 +21,11 @@ from gateway.sync import LedgerAccount
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from gateway.billing import Billing, DestinationFacts, EndpointFacts, PriceFacts, StripeReport
+    from gateway.billing import Billing, PriceFacts, StripeReport
     from gateway.core.policy import Plan, Policy
     from gateway.settings import Settings
 
 _SKEW_WARN_S = 30
-_ENDPOINT_ID = "we_"
-"""Endpoints may be among the destinations; they are looked at by themselves."""
 _DIAGNOSTIC_ONLY = frozenset({"account", "webhook endpoints"})
 """What only `doctor` reads: a restricted key serves without it."""
 
@@ -43,10 +42,9 @@ async def check_stripe(settings: Settings, policy: Policy | None) -> list[Findin
             findings += await _prices(billing, policy)
             findings += await check_offers(billing, policy)
             findings += await check_overages(billing, policy)
-            findings += check_meter_errors(_webhook_url(settings), report.destinations, policy)
-        if "webhook endpoints" not in report.refused:
-            findings += _webhook(settings, report.endpoints)
-        findings += _destinations(settings, report.destinations or ())
+            findings += check_meter_errors(webhook_url(settings), report.destinations, policy)
+        endpoints = None if "webhook endpoints" in report.refused else report.endpoints
+        findings += check_webhook(settings, endpoints, report.destinations)
         findings += await _account(settings, billing)
         return [*findings, *_portal(report, policy), *_clock(report.clock_skew_s)]
     except BillingUnavailable as error:
@@ -77,10 +75,6 @@ def _needed(policy: Policy | None) -> frozenset[str]:
     has_overage = any(tier.overages for tier in policy.tiers.values())
     needs = {"entitlements": bool(policy.entitlements), "billing meters": has_overage}
     return frozenset(what for what, is_needed in needs.items() if is_needed)
-
-
-def _webhook_url(settings: Settings) -> str:
-    return f"{settings.base_url}{settings.billing_prefix}/webhook"
 
 
 def _place(settings: Settings) -> str:
@@ -164,75 +158,6 @@ def _twice_sold(prices: Mapping[str, PriceFacts]) -> Iterator[Finding]:
                 f"plans {', '.join(names)} share price {price_id}: what a customer bought cannot be told apart",
                 "Give each plan a price of its own.",
             )
-
-
-def _webhook(settings: Settings, endpoints: tuple[EndpointFacts, ...]) -> Iterator[Finding]:
-    url = _webhook_url(settings)
-    ours = [endpoint for endpoint in endpoints if endpoint.url.rstrip("/") == url]
-    if not ours:
-        yield _no_endpoint(settings, url)
-        return
-    enabled = [endpoint for endpoint in ours if endpoint.is_enabled]
-    if not enabled:
-        yield fail("webhook", f"the endpoint for {url} is disabled", "`tiergate webhook ensure` enables it.")
-        return
-    best = min(enabled, key=lambda endpoint: len(endpoint.missing_types))
-    if best.missing_types:
-        yield fail(
-            "webhook",
-            f"the endpoint for {url} does not get {len(best.missing_types)} of the events that matter",
-            f"`tiergate webhook ensure` adds them, or the dashboard (Webhooks): {', '.join(best.missing_types)}",
-        )
-    else:
-        yield ok("webhook", f"{url} is enabled and gets every event that matters")
-    if len(enabled) > 1:
-        yield warn(
-            "webhook",
-            f"{len(enabled)} enabled endpoints lead to {url}: every event comes {len(enabled)} times",
-            "Remove all but one. Harmless but for the load, unless STRIPE_WEBHOOK_SECRET lacks one of their secrets.",
-        )
-    if best.api_version not in {None, API_VERSION}:
-        yield warn(
-            "webhook",
-            f"the endpoint sends API version {best.api_version}, this gateway reads {API_VERSION}",
-            "Nothing breaks: events are only hints. Make an endpoint of this version when convenient.",
-        )
-
-
-def _destinations(settings: Settings, destinations: tuple[DestinationFacts, ...]) -> Iterator[Finding]:
-    """Event destinations of the newer API that lead here: beside an endpoint, for thin events."""
-    url = _webhook_url(settings)
-    for one in destinations:
-        if one.url.rstrip("/") != url or one.destination_id.startswith(_ENDPOINT_ID):
-            continue
-        kind = "thin" if one.is_thin else "snapshot"
-        if not one.is_enabled:
-            yield warn(
-                "webhook",
-                f"the event destination {one.destination_id} for {url} is disabled",
-                "Enable it (dashboard: Workbench, Event destinations), or delete it.",
-            )
-        elif not one.is_thin and one.api_version not in {None, API_VERSION}:
-            yield warn(
-                "webhook",
-                f"the event destination {one.destination_id} sends API version {one.api_version}, "
-                f"this gateway reads {API_VERSION}",
-                "Nothing breaks: events are only hints. Make one of this version when convenient.",
-            )
-        else:
-            yield ok("webhook", f"{one.destination_id} sends {len(one.types)} types of {kind} events to {url}")
-
-
-def _no_endpoint(settings: Settings, url: str) -> Finding:
-    what = f"Stripe has no webhook endpoint for {url}"
-    if settings.livemode:
-        return fail("webhook", what, "`tiergate webhook ensure --write-env .env` makes it; then restart the gateway.")
-    return warn(
-        "webhook",
-        what,
-        f"On your own machine: stripe listen --forward-to {url.partition('://')[2]} (its whsec_ secret goes into "
-        "STRIPE_WEBHOOK_SECRET). Otherwise add the endpoint in the dashboard, or correct TIERGATE_PUBLIC_URL.",
-    )
 
 
 async def _account(settings: Settings, billing: Billing) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""`tiergate webhook`: the endpoint through which Stripe tells what changed."""
+"""`tiergate webhook`: the endpoint, or the event destination, through which Stripe tells what changed."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from gateway.cli.opening import run
 from gateway.cli.opening_stripe import open_billing, require_stripe
 from gateway.cli.options import examples
 from gateway.cli.printing import note
-from gateway.core.errors import BillingRefused, BillingUnavailable
+from gateway.cli.webhook_checks import webhook_url
+from gateway.cli.webhook_kinds import Found, Kind, MeterErrors, Snapshots, Thin
+from gateway.core.errors import BillingKeyRefused, BillingRefused, BillingUnavailable
 from gateway.settings import load_settings
 
 if TYPE_CHECKING:
-    from gateway.billing import Billing, EndpointFacts, NewEndpoint
+    from gateway.billing import Billing, NewEndpoint
     from gateway.settings import Settings
 
 _SECRET = "STRIPE_WEBHOOK_SECRET"  # noqa: S105 - a setting's name
@@ -33,50 +35,68 @@ def webhook_group() -> None:
 
 @webhook_group.command(
     "ensure",
-    epilog=examples("tiergate webhook ensure --write-env .env", "tiergate webhook ensure --print-secret"),
+    epilog=examples(
+        "tiergate webhook ensure --write-env .env",
+        "tiergate webhook ensure --thin --write-env .env",
+        "tiergate webhook ensure --meter-errors --print-secret",
+    ),
+)
+@click.option("--thin", is_flag=True, help="An event destination that sends all of it as thin events.")
+@click.option(
+    "--meter-errors",
+    is_flag=True,
+    help="An event destination for what no endpoint gets: usage that Stripe took and does not count.",
 )
 @click.option(
     "--write-env",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help=f"Put the secret of a new endpoint first into {_SECRET} in this file, readable by its owner only.",
+    help=f"Put the secret of a new one first into {_SECRET} in this file, readable by its owner only.",
 )
-@click.option("--print-secret", is_flag=True, help="Print the secret of a new endpoint, once, and keep it nowhere.")
-def ensure(write_env: Path | None, *, print_secret: bool) -> None:
+@click.option("--print-secret", is_flag=True, help="Print the secret of a new one, once, and keep it nowhere.")
+def ensure(write_env: Path | None, *, thin: bool, meter_errors: bool, print_secret: bool) -> None:
     """Have Stripe tell this gateway what it acts on, and nothing else.
 
     Makes the endpoint at TIERGATE_PUBLIC_URL if there is none, in the API version of this
     release; enables one that is there, and gives it exactly the events that the gateway acts
-    on. Other endpoints are never touched. A restricted key needs write for Webhook Endpoints.
+    on. With --thin it does so with an event destination, and with --meter-errors with one that
+    stands beside an endpoint. Others are never touched. A restricted key needs write for
+    Webhook Endpoints, or for Event Destinations.
 
     Stripe tells the signing secret only as it makes an endpoint, so say where it shall go.
     """
     if write_env is not None and print_secret:
         raise click.UsageError("Either --write-env FILE or --print-secret.")
-    run(_ensure(load_settings(needs_webhook_secret=False), write_env, print_secret=print_secret))
+    if thin and meter_errors:
+        raise click.UsageError("Either --thin or --meter-errors: what sends all sends these too.")
+    kind = Thin() if thin else MeterErrors() if meter_errors else Snapshots()
+    run(_ensure(load_settings(needs_webhook_secret=False), kind, write_env, print_secret=print_secret))
 
 
-async def _ensure(settings: Settings, write_env: Path | None, *, print_secret: bool) -> None:
+async def _ensure(settings: Settings, kind: Kind, write_env: Path | None, *, print_secret: bool) -> None:
     require_stripe(settings)
-    url = f"{settings.base_url}{settings.billing_prefix}/webhook"
+    url = webhook_url(settings)
     billing = open_billing(settings)
     try:
-        endpoints = await billing.endpoints.fetch_all()
-        ours = [endpoint for endpoint in endpoints if endpoint.url.rstrip("/") == url]
+        ours = await kind.fetch(billing, url)
         if ours:
-            await _mend(billing, ours, url)
-            return
-        _check_reachable(settings, url)
-        if write_env is None and not print_secret:
-            raise click.ClickException(
-                f"Stripe has no endpoint for {url}. Nothing was made: say where its signing secret shall go, "
-                "--write-env FILE or --print-secret."
-            )
-        await _make(billing, url, write_env)
-    except BillingRefused as error:
+            await _mend(billing, kind, ours, url)
+        else:
+            _check_reachable(settings, url)
+            if write_env is None and not print_secret:
+                raise click.ClickException(
+                    f"Stripe has no {kind.noun} for {url}. Nothing was made: say where its signing secret shall go, "
+                    "--write-env FILE or --print-secret."
+                )
+            await _make(billing, kind, url, write_env)
+        for other in await kind.fetch_beside(billing, url):
+            note(f"{other} leads here too: events come twice. That is harmless; delete one of them when convenient.")
+    except BillingKeyRefused as error:
         raise click.ClickException(
-            f"{error} A restricted key needs write for Webhook Endpoints (dashboard: Developers, API keys)."
+            f"{error} A restricted key needs write for {kind.permission} (dashboard: Developers, API keys)."
         ) from None
+    except BillingRefused as error:
+        raise click.ClickException(f"{error} {kind.advice}") from None
     except BillingUnavailable as error:
         raise click.ClickException(f"{error} Run it again: it goes on from what is there.") from None
     finally:
@@ -92,57 +112,58 @@ def _check_reachable(settings: Settings, url: str) -> None:
         )
 
 
-async def _mend(billing: Billing, ours: list[EndpointFacts], url: str) -> None:
+async def _mend(billing: Billing, kind: Kind, ours: list[Found], url: str) -> None:
     """The best of those that lead here; one is enough, and to delete the others is for people."""
-    best = min(ours, key=lambda one: (not one.is_enabled, one.api_version != API_VERSION, len(one.missing_types)))
+    best = min(ours, key=lambda one: (not one.is_enabled, one.api_version not in {None, API_VERSION}, len(one.missing)))
     wrong = [
         words
         for words, is_so in (
             ("enabled it", not best.is_enabled),
-            (f"added {', '.join(best.missing_types)}", bool(best.missing_types)),
-            (f"took out {', '.join(best.extra_types)}", bool(best.extra_types)),
+            (f"added {', '.join(best.missing)}", bool(best.missing)),
+            (f"took out {', '.join(best.extra)}", bool(best.extra)),
         )
         if is_so
     ]
     if wrong:
-        await billing.endpoints.repair(best.endpoint_id)
-        click.echo(f"{best.endpoint_id} for {url} is mended: {'; '.join(wrong)}.")
+        await kind.repair(billing, best)
+        click.echo(f"{best.found_id} for {url} is mended: {'; '.join(wrong)}.")
     else:
-        click.echo(f"{best.endpoint_id} for {url} is enabled and gets exactly what the gateway acts on.")
+        click.echo(f"{best.found_id} for {url} is enabled and gets {kind.gets}.")
     if best.api_version not in {None, API_VERSION}:
         note(
             f"It sends API version {best.api_version}, and Stripe changes that of no endpoint. Nothing breaks: events "
             f"are only hints. For {API_VERSION}, delete it (dashboard: Webhooks) and run this again."
         )
     for other in ours:
-        if other is not best:
-            note(f"{other.endpoint_id} leads here too: every event comes twice. Delete one of them.")
+        if other is not best and other.is_enabled:
+            note(f"{other.found_id} leads here too: every event comes twice. Delete one of them.")
     note(f"Its signing secret is in the dashboard (Webhooks); {_SECRET} must have it.")
 
 
-async def _make(billing: Billing, url: str, write_env: Path | None) -> None:
+async def _make(billing: Billing, kind: Kind, url: str, write_env: Path | None) -> None:
     """The place for the secret is opened before: a secret that cannot be kept is lost."""
     try:
         file = None if write_env is None else EnvFile(write_env)
     except (OSError, UnicodeError) as error:
         raise click.ClickException(f"{write_env} cannot be written ({error}). Nothing was made.") from None
     with closing(file) if file is not None else nullcontext():
-        made = await billing.endpoints.create(url)
+        made = await kind.create(billing, url)
         if file is None:
             click.echo(f"{_SECRET}={made.secret}")
             note(f"{made.endpoint_id} for {url} is made. This is the only time its secret is shown.")
             return
-        await _keep(billing, made, file)
+        await _keep(billing, kind, made, file)
     note(f"Its signing secret is in {write_env}, first in {_SECRET}. Restart the gateway.")
-    click.echo(f"{made.endpoint_id} for {url} is made, in API version {API_VERSION}.")
+    click.echo(f"{made.endpoint_id} for {url} is made{kind.made}.")
 
 
-async def _keep(billing: Billing, made: NewEndpoint, file: EnvFile) -> None:
+async def _keep(billing: Billing, kind: Kind, made: NewEndpoint, file: EnvFile) -> None:
     try:
         file.put_first(_SECRET, made.secret, _is_secret)
     except OSError as error:
-        await billing.endpoints.remove(made.endpoint_id)
-        raise click.ClickException(f"The secret could not be written ({error}); the endpoint was taken away.") from None
+        await kind.remove(billing, made.endpoint_id)
+        what = f"The secret could not be written ({error}); the {kind.noun} was taken away."
+        raise click.ClickException(what) from None
 
 
 def _is_secret(text: str) -> bool:

@@ -6,8 +6,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from stripe.events._event_classes import get_v2_event_class
+from stripe.v2.core import Event
 
-from gateway.billing import REASONS, SUBSCRIBED_TYPES, Meaning, meaning_of
+from gateway.billing import REASONS, SUBSCRIBED_TYPES, THIN_TYPES, Meaning, meaning_of
 from gateway.core.access import decide_access
 from gateway.ledger import Ledger
 from gateway.sync import EventWorker, Sync
@@ -143,3 +145,8 @@ async def test_a_price_that_comes_or_goes_reads_whoever_has_it(
     assert await had(ledger, sync, customer) == ("pro", "good")
     await worker.work_once()
     assert await had(ledger, sync, customer) == ("enterprise", "good")
+
+
+def test_each_is_a_thin_event_too_by_the_pinned_sdk_and_means_the_same() -> None:
+    assert [name for name in THIN_TYPES if get_v2_event_class(name) is Event] == []
+    assert {name: meaning_of(f"v1.{name}") for name in SUBSCRIBED_TYPES} == {n: meaning_of(n) for n in SUBSCRIBED_TYPES}

@@ -162,6 +162,20 @@ class Sandbox:
         made: str = response.raise_for_status().json()["id"]
         return made
 
+    def destinations(self) -> dict[str, dict[str, Any]]:
+        """Event destinations by id."""
+        response = httpx.get(
+            f"{self.url}/v2/core/event_destinations?include[0]=webhook_endpoint.url&limit=100",
+            headers={"authorization": f"Bearer {self.key}"},
+            timeout=30,
+        )
+        return {one["id"]: one for one in response.raise_for_status().json()["data"]}
+
+    def disable(self, destination_id: str) -> None:
+        """Have nothing sent to an event destination."""
+        url = f"{self.url}/v2/core/event_destinations/{destination_id}/disable"
+        httpx.post(url, headers={"authorization": f"Bearer {self.key}"}, timeout=30).raise_for_status()
+
     def subscribe(self, price: str = "price_pro_monthly") -> str:
         """A new Stripe customer with a paid subscription. Returns its id."""
         customer = self.post(

@@ -14,9 +14,7 @@ import httpx
 import pytest
 from click.testing import Result
 
-from gateway.billing import SUBSCRIBED_TYPES, DestinationFacts
-from gateway.cli.stripe_checks import _destinations
-from gateway.settings import load_settings
+from gateway.billing import SUBSCRIBED_TYPES
 
 pytestmark = pytest.mark.slow
 
@@ -317,42 +315,6 @@ def wait_for_setting(connection: socket.socket) -> bool:
     while b"appendonly" not in answer:
         answer += connection.recv(1000)
     return True
-
-
-def destination(**changes: Any) -> DestinationFacts:
-    facts: dict[str, Any] = {
-        "destination_id": "ed_1",
-        "url": WEBHOOK,
-        "is_enabled": True,
-        "is_thin": True,
-        "api_version": None,
-        "types": ("v1.billing.meter.error_report_triggered",),
-    }
-    return DestinationFacts(**facts | changes)
-
-
-@pytest.mark.parametrize(
-    ("changes", "grade", "words"),
-    [
-        ({}, "ok", "ed_1 sends 1 types of thin events"),
-        ({"is_enabled": False}, "warn", "is disabled"),
-        ({"is_thin": False, "api_version": "2020-08-27"}, "warn", "sends API version 2020-08-27"),
-    ],
-    ids=["thin", "disabled", "another version"],
-)
-def test_an_event_destination_that_leads_here_is_looked_at(
-    environment: dict[str, str],
-    monkeypatch: pytest.MonkeyPatch,
-    changes: dict[str, Any],
-    grade: str,
-    words: str,
-) -> None:
-    for name, value in (environment | {"TIERGATE_PUBLIC_URL": PUBLIC_URL}).items():
-        monkeypatch.setenv(name, value)
-    settings = load_settings()
-    [finding] = _destinations(settings, (destination(**changes),))
-    assert (finding.grade.value, words in finding.what) == (grade, True)
-    assert list(_destinations(settings, (destination(url="https://example.com", **changes),))) == []
 
 
 def test_a_customer_that_was_not_read_for_long_is_told(

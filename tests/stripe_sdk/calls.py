@@ -19,13 +19,13 @@ def requests_in(package: Path) -> set[tuple[str, str]]:
     """Method and path of every call of the SDK's services that stands in a package."""
     chains = {chain for file in package.glob("*.py") for chain in _chains(ast.parse(file.read_text("utf-8")))}
     client = stripe.StripeClient("sk_test_reads_only")
-    return {_request_of(attrgetter(chain)(client.v1)) for chain in chains}
+    return {_request_of(attrgetter(chain)(client)) for chain in chains}
 
 
 def _chains(tree: ast.AST) -> set[str]:
-    """`checkout.sessions.create_async` of `self._client.v1.checkout.sessions.create_async`, called or passed on."""
+    """`v1.checkout.sessions.create_async` of `self._client.v1.checkout.sessions.create_async`, called or passed on."""
     texts = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
-    found = [re.fullmatch(r"(?:.*\.)?v1\.([\w.]+_async)", text) for text in texts]
+    found = [re.fullmatch(r"(?:.*\.)?(v[12]\.[\w.]+_async)", text) for text in texts]
     return {match[1] for match in found if match}
 
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 import gateway.billing
-from gateway.billing import Billing, Buyer, LaterChange, PlanChange, PortalFlow, StripeOptions
+from gateway.billing import THIN_TYPES, Billing, Buyer, LaterChange, PlanChange, PortalFlow, StripeOptions
 from gateway.billing.transport import Transport
 from gateway.core.errors import BillingRefused
 from gateway.core.offer import AddOn, CheckoutTerms, SeatRange, Trial
@@ -188,6 +188,12 @@ async def mend_endpoints(billing: Billing) -> None:
     await billing.endpoints.repair(made.endpoint_id)
     assert [one.missing_types for one in await billing.endpoints.fetch_all()] == [()]
     await billing.endpoints.remove(made.endpoint_id)
+    made = await billing.destinations.create("http://127.0.0.1:9/webhook", THIN_TYPES[:2])
+    await billing._client.v2.core.event_destinations.disable_async(made.endpoint_id)
+    [one] = await billing.destinations.fetch_all()
+    await billing.destinations.repair(one, THIN_TYPES)
+    assert [one.types for one in await billing.destinations.fetch_all()] == [THIN_TYPES]
+    await billing.destinations.remove(made.endpoint_id)
 
 
 async def pay(url: str) -> None:

@@ -1,0 +1,206 @@
+"""The ways in which Stripe can tell this gateway what changed: what each is, and what is right about one.
+
+| kind          | at Stripe                        | gets                                              |
+|---------------|----------------------------------|---------------------------------------------------|
+| `Snapshots`   | a webhook endpoint               | exactly what the gateway acts on                  |
+| `Thin`        | an event destination, thin       | exactly that, and what there is in thin events only |
+| `MeterErrors` | an event destination, thin       | at least what there is in thin events only        |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
+
+from gateway.billing import API_VERSION, METER_ERRORS, SUBSCRIBED_TYPES, THIN_TYPES
+from gateway.core.errors import BillingRefused
+
+if TYPE_CHECKING:
+    from gateway.billing import Billing, DestinationFacts, NewEndpoint
+
+_EVERYTHING: Final = "*"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """One that leads here."""
+
+    found_id: str
+    is_enabled: bool
+    api_version: str | None
+    """None: the account's, or none, as thin events have."""
+    missing: tuple[str, ...]
+    extra: tuple[str, ...]
+    facts: DestinationFacts | None = None
+    """Of an event destination."""
+
+
+class Kind(Protocol):
+    """One of these ways. Every call fails as Stripe's fail: `BillingUnavailable`, `BillingRefused`."""
+
+    noun: ClassVar[str]
+    permission: ClassVar[str]
+    gets: ClassVar[str]
+    made: ClassVar[str]
+    advice: ClassVar[str]
+
+    async def fetch(self, billing: Billing, url: str) -> list[Found]:
+        """Those that lead here."""
+        ...
+
+    async def fetch_beside(self, billing: Billing, url: str) -> list[str]:
+        """What else leads here and tells the same: ids of another kind that are enabled."""
+        ...
+
+    async def create(self, billing: Billing, url: str) -> NewEndpoint:
+        """A new one."""
+        ...
+
+    async def repair(self, billing: Billing, one: Found) -> None:
+        """Make it right, and enable it."""
+        ...
+
+    async def remove(self, billing: Billing, made_id: str) -> None:
+        """Take away what was just made."""
+        ...
+
+
+class Snapshots:
+    """A webhook endpoint."""
+
+    noun: ClassVar[str] = "endpoint"
+    permission: ClassVar[str] = "Webhook Endpoints"
+    gets: ClassVar[str] = "exactly what the gateway acts on"
+    made: ClassVar[str] = f", in API version {API_VERSION}"
+    advice: ClassVar[str] = "The log has what Stripe said."
+
+    async def fetch(self, billing: Billing, url: str) -> list[Found]:
+        """Those that lead here."""
+        return [
+            Found(
+                found_id=one.endpoint_id,
+                is_enabled=one.is_enabled,
+                api_version=one.api_version,
+                missing=one.missing_types,
+                extra=one.extra_types,
+            )
+            for one in await billing.endpoints.fetch_all()
+            if one.url.rstrip("/") == url
+        ]
+
+    async def fetch_beside(self, billing: Billing, url: str) -> list[str]:
+        """Event destinations that send more than meter errors; none if the key may not read them."""
+        try:
+            found = await _destinations(billing, url)
+        except BillingRefused:
+            return []
+        return [one.destination_id for one in found if one.is_enabled and not set(one.types).issubset(METER_ERRORS)]
+
+    async def create(self, billing: Billing, url: str) -> NewEndpoint:
+        """A new one."""
+        return await billing.endpoints.create(url)
+
+    async def repair(self, billing: Billing, one: Found) -> None:
+        """Give it exactly what the gateway acts on, and enable it."""
+        await billing.endpoints.repair(one.found_id)
+
+    async def remove(self, billing: Billing, made_id: str) -> None:
+        """Take away what was just made."""
+        await billing.endpoints.remove(made_id)
+
+
+class _Destination:
+    """An event destination of thin events."""
+
+    noun: ClassVar[str] = "event destination"
+    permission: ClassVar[str] = "Event Destinations"
+    made: ClassVar[str] = ", for thin events"
+    advice: ClassVar[str] = (
+        "The log has what Stripe said. An account has 16 endpoints and event destinations at most, and may have to be "
+        "let into thin events by Stripe."
+    )
+    types: ClassVar[tuple[str, ...]]
+
+    async def create(self, billing: Billing, url: str) -> NewEndpoint:
+        """A new one."""
+        return await billing.destinations.create(url, self.types)
+
+    async def remove(self, billing: Billing, made_id: str) -> None:
+        """Take away what was just made."""
+        await billing.destinations.remove(made_id)
+
+    async def _fetch(self, billing: Billing, url: str) -> list[tuple[DestinationFacts, tuple[str, ...]]]:
+        """Those of thin events that lead here, with what each lacks."""
+        found = [one for one in await _destinations(billing, url) if one.is_thin]
+        return [(one, tuple(name for name in self.types if {name, _EVERYTHING}.isdisjoint(one.types))) for one in found]
+
+
+class Thin(_Destination):
+    """One that tells everything."""
+
+    gets: ClassVar[str] = "exactly what the gateway acts on, as thin events"
+    types: ClassVar[tuple[str, ...]] = THIN_TYPES
+
+    async def fetch(self, billing: Billing, url: str) -> list[Found]:
+        """Those that lead here."""
+        return [
+            _found(one, missing, tuple(sorted(set(one.types).difference(THIN_TYPES))))
+            for one, missing in await self._fetch(billing, url)
+        ]
+
+    async def fetch_beside(self, billing: Billing, url: str) -> list[str]:
+        """Endpoints, which a key for destinations may not be allowed to read, and destinations of snapshots."""
+        snapshots = [one for one in await _destinations(billing, url) if one.is_enabled and not one.is_thin]
+        try:
+            endpoints = await billing.endpoints.fetch_all()
+        except BillingRefused:
+            endpoints = ()
+        telling = (one for one in endpoints if one.is_enabled and len(one.missing_types) < len(SUBSCRIBED_TYPES))
+        return [
+            *(one.endpoint_id for one in telling if one.url.rstrip("/") == url),
+            *(one.destination_id for one in snapshots),
+        ]
+
+    async def repair(self, billing: Billing, one: Found) -> None:
+        """Give it exactly what the gateway acts on, and enable it."""
+        if one.facts is not None:
+            await billing.destinations.repair(one.facts, self.types)
+
+
+class MeterErrors(_Destination):
+    """One that tells what no endpoint gets, whatever else it tells."""
+
+    gets: ClassVar[str] = "what no endpoint gets"
+    types: ClassVar[tuple[str, ...]] = METER_ERRORS
+
+    async def fetch(self, billing: Billing, url: str) -> list[Found]:
+        """Those that lead here and tell some of it; if none does, whatever sends thin events here."""
+        ours = [_found(one, missing, ()) for one, missing in await self._fetch(billing, url)]
+        return [one for one in ours if len(one.missing) < len(METER_ERRORS)] or ours
+
+    async def fetch_beside(self, billing: Billing, url: str) -> list[str]:
+        """Nothing: no other kind tells it."""
+        del billing, url
+        return []
+
+    async def repair(self, billing: Billing, one: Found) -> None:
+        """Give it these beside what it has, and enable it."""
+        if one.facts is not None:
+            await billing.destinations.repair(one.facts, (*one.facts.types, *one.missing))
+
+
+async def _destinations(billing: Billing, url: str) -> list[DestinationFacts]:
+    """Those of our mode that lead here."""
+    found = await billing.destinations.fetch_all()
+    return [one for one in found if one.url.rstrip("/") == url and one.is_live == billing.is_live]
+
+
+def _found(one: DestinationFacts, missing: tuple[str, ...], extra: tuple[str, ...]) -> Found:
+    return Found(
+        found_id=one.destination_id,
+        is_enabled=one.is_enabled,
+        api_version=None,
+        missing=missing,
+        extra=extra,
+        facts=one,
+    )
