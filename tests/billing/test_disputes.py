@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
+
 from gateway.core.account import Subscription
 from gateway.ledger import Ledger
 from gateway.sync import EventWorker, Sync
@@ -23,8 +25,9 @@ async def load(ledger: Ledger, customer_id: str) -> Subscription:
     return found
 
 
+@pytest.mark.parametrize("end", ["won", "lost"])
 async def test_a_dispute_is_flagged_while_it_is_open(
-    *, new_worker: NewWorker, deliver: Deliver, ledger: Ledger, account: Any, customer: str
+    *, new_worker: NewWorker, deliver: Deliver, ledger: Ledger, account: Any, customer: str, end: str
 ) -> None:
     worker = new_worker()
     account.dispute("du_1", "needs_response", created=NOW - DAY)
@@ -32,7 +35,7 @@ async def test_a_dispute_is_flagged_while_it_is_open(
     await worker.work_once()
     assert (await load(ledger, customer)).flags == (("disputed", NOW - DAY),)
 
-    account.dispute("du_1", "won")
+    account.dispute("du_1", end)
     await deliver("evt_2", "charge.dispute.closed", DISPUTE)
     await worker.work_once()
     assert (await load(ledger, customer)).flags == ()

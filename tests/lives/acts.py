@@ -1,6 +1,6 @@
 """What happens in a life: what buyers do, what the seller does in Stripe's dashboard, what time does.
 
-One line each in `ACTS`. An act may be impossible at the moment; then nothing happens. Whatever an act changes
+One line each in `ACTS`; payments that take days are in `debits`. An act may be impossible at the moment; then nothing happens. Whatever an act changes
 at Stripe, the gateway hears of it by events only, unless it did it itself.
 """
 
@@ -126,12 +126,12 @@ async def buy_or_drop_overage(town: Town, buyer: Buyer) -> None:
 
 async def let_the_card_fail(town: Town, buyer: Buyer) -> None:
     """From the next renewal on."""
-    await _use_card(town, buyer, "pm_card_chargeCustomerFail")
+    await use_card(town, buyer, "pm_card_chargeCustomerFail")
 
 
 async def mend_the_card(town: Town, buyer: Buyer) -> None:
     """And pay what is due."""
-    await _use_card(town, buyer, "pm_card_visa")
+    await use_card(town, buyer, "pm_card_visa")
     await pay_what_is_due(town, buyer)
 
 
@@ -288,7 +288,7 @@ def _card(town: Town, cus: str, name: str) -> str:
     return attached
 
 
-async def _use_card(town: Town, buyer: Buyer, name: str) -> None:
+async def use_card(town: Town, buyer: Buyer, name: str) -> None:
     for one in running(town, buyer):
         method = _card(town, one.customer_id, name)
         town.stripe("POST", f"/v1/subscriptions/{one.id}", default_payment_method=method)

@@ -15,8 +15,9 @@ REFUSED, SUSPENDED = "refused: payment-required", "refused: account-suspended"
 UNSUBSCRIBED = "refused: subscription-required"
 DISPUTED, PENDING = "disputed", "pending_update"
 PAUSED, VOIDED = "pause_collection", "pause_collection_void"
+UNPAID, NEVER_PAID = "unpaid", "first_payment_pending"
 _REFUSALS = {
-    **dict.fromkeys(("past_due", "unpaid", "paused", PAUSED, VOIDED, PENDING), REFUSED),
+    **dict.fromkeys(("past_due", UNPAID, "paused", NEVER_PAID, PAUSED, VOIDED, PENDING), REFUSED),
     DISPUTED: SUSPENDED,
 }
 
@@ -32,7 +33,7 @@ class Rule:
 KEEP, AT_ONCE = Rule(keep_s=None), Rule(then=REFUSE)
 _UNWRITTEN = {
     **dict.fromkeys(("active", "trialing", DISPUTED, PAUSED, VOIDED, PENDING), KEEP),
-    **dict.fromkeys(("unpaid", "paused"), AT_ONCE),
+    **dict.fromkeys((UNPAID, "paused"), AT_ONCE),
     "past_due": Rule(keep_s=7 * DAY_S),
 }
 """Of any other state: the free tier at once."""
@@ -83,6 +84,7 @@ STRICT = Law(
     default=None,
     written={
         "past_due": AT_ONCE,
+        UNPAID: Rule(keep_s=4 * DAY_S, then=REFUSE),
         DISPUTED: AT_ONCE,
         PAUSED: AT_ONCE,
         VOIDED: AT_ONCE,
@@ -93,14 +95,21 @@ LENIENT = Law(
     name="lenient",
     switching="{upgrade: now or at period end, downgrade: at period end}",
     entitles=True,
-    written={"past_due": KEEP, "unpaid": KEEP, "paused": KEEP, "canceled": Rule(keep_s=3 * DAY_S), DISPUTED: KEEP},
+    written={
+        "past_due": KEEP,
+        UNPAID: KEEP,
+        "paused": KEEP,
+        "canceled": Rule(keep_s=3 * DAY_S),
+        DISPUTED: KEEP,
+        NEVER_PAID: Rule(keep_s=2 * DAY_S),
+    },
 )
 DEGRADING = Law(
     name="degrading",
     switching="{downgrade: at period end or now, proration: now}",
     written={
         "past_due": Rule(keep_s=2 * DAY_S),
-        "unpaid": Rule(),
+        UNPAID: Rule(keep_s=9 * DAY_S, then="pro"),
         "canceled": AT_ONCE,
         DISPUTED: Rule(keep_s=2 * DAY_S, then=REFUSE),
         PAUSED: Rule(keep_s=3 * DAY_S),

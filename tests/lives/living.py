@@ -15,6 +15,7 @@ from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.wire.problems import StripeProblem
 from gateway.sandbox.world import NoSuchRecord
 from tests.lives.acts import ACTS, BEGINNINGS, call_and_cap, running
+from tests.lives.debits import DEBITS, buy_by_debit
 from tests.lives.holding import check_bounds
 from tests.lives.laws import DAY_S
 from tests.lives.trouble import CALM, draw_trouble
@@ -28,8 +29,9 @@ _BEGINS = 0.4
 """How often who has nothing gets something, whatever else it would have done."""
 _FORGETS, _CALLS = 0.1, 0.3
 """How often the cache is lost after a stretch of time, and somebody calls in one."""
-_ACTS = [act for act, _ in ACTS]
-_WEIGHTS = [often for _, often in ACTS]
+_ALL = (*ACTS, *DEBITS)
+_ACTS = [act for act, _ in _ALL]
+_WEIGHTS = [often for _, often in _ALL]
 
 
 async def live_a_round(town: Town) -> None:
@@ -38,7 +40,7 @@ async def live_a_round(town: Town) -> None:
     for buyer in town.buyers:
         [act] = town.chance.choices(_ACTS, _WEIGHTS)
         if town.chance.random() < _BEGINS and not running(town, buyer):
-            act = town.chance.choice(BEGINNINGS)
+            act = town.chance.choice((*BEGINNINGS, buy_by_debit))
         buyer.acts.append(act.__name__)
         with suppress(*_REFUSALS):
             await act(town, buyer)

@@ -18,7 +18,8 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from gateway.sandbox.engine.charges import CLOSED
-from tests.lives.laws import DISPUTED, FREE, PAUSED, PENDING, SUSPENDED, VOIDED, Law
+from tests.lives.debits import is_never_paid
+from tests.lives.laws import DISPUTED, FREE, NEVER_PAID, PAUSED, PENDING, SUSPENDED, UNPAID, VOIDED, Law
 from tests.lives.sold import TIERS
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Seen:
     tier: str
     since: int | None = None
     """When a payment came due, or it ended."""
+    given_up: tuple[int, int] | None = None
+    """Since when it is unpaid, at the earliest and at the latest."""
     beside: tuple[tuple[str, int, int], ...] = ()
     """What is true beside the status, since when at the earliest, and at the latest."""
 
@@ -62,6 +65,11 @@ class Begun:
             self.since[key] = first, now if key in self.over else latest
             self.over.discard(key)
         return tuple((word, *self.since[subscription_id, word]) for word in words)
+
+    def given_up(self, subscription_id: str) -> tuple[int, int]:
+        """Since when it is unpaid. Who saw another one unpaid, and nothing between, counts from there."""
+        first = min(first for (_, word), (first, _) in self.since.items() if word == UNPAID)
+        return first, self.since[subscription_id, UNPAID][1]
 
     def settle(self) -> None:
         """Everything is known: what is over is over."""
@@ -99,17 +107,21 @@ class Truth:
             assert one.since is not None
             first = first if owed is None else min(owed, one.since)
             last = next((seen for seen in seen_at if seen >= one.since), now)
+        if one.given_up is not None:
+            first, last = one.given_up[0], self._seen(one.given_up[1], now, seen_at)
         kept, lapsed = (RANK[one.tier], near, one.tier), (-1, near, law.then(one.status))
         answers = [lapsed if is_over else kept for is_over in _is_over(law.rule(one.status).keep_s, first, last, now)]
         for word, since, latest in one.beside:
             seen = float(latest)
             if word != DISPUTED:  # Stripe says when that began
-                seen = next((seen for seen in seen_at if seen >= latest), now)
-                if len(self.subscriptions) > 1:
-                    seen = now  # while another one counted, nobody looked
+                seen = self._seen(latest, now, seen_at)
             overs = _is_over(law.rule(word).keep_s, since, seen, now)
             answers = [_lowered(answer, law, word) if is_over else answer for answer in answers for is_over in overs]
         return answers
+
+    def _seen(self, latest: int, now: float, seen_at: Sequence[float]) -> float:
+        """When what is so since then was seen at the latest. While another subscription counted, nobody looked."""
+        return now if len(self.subscriptions) > 1 else next((seen for seen in seen_at if seen >= latest), now)
 
     @property
     def dues(self) -> list[int]:
@@ -160,7 +172,7 @@ def truth_of(world: World, stripe_customer_id: str | None, begun: Begun | None =
     found = world.subscriptions_of(stripe_customer_id)
     begun = Begun() if begun is None else begun
     disputed = _disputed_since(world, stripe_customer_id)
-    return Truth(at=world.now, subscriptions=tuple(_seen(one, world.now, begun, disputed) for one in found))
+    return Truth(at=world.now, subscriptions=tuple(_seen(world, one, begun, disputed) for one in found))
 
 
 def _disputed_since(world: World, customer_id: str) -> int | None:
@@ -173,15 +185,20 @@ def _disputed_since(world: World, customer_id: str) -> int | None:
     return min(opened, default=None)
 
 
-def _seen(one: Subscription, now: int, begun: Begun, disputed_since: int | None) -> Seen:
+def _seen(world: World, one: Subscription, begun: Begun, disputed_since: int | None) -> Seen:
     tier = max((TIERS[item.price_id] for item in one.items if item.price_id in TIERS), key=RANK.__getitem__)
     words = []
     if one.ended_at is None and one.pause_behavior is not None:
         words.append(VOIDED if one.pause_behavior == "void" else PAUSED)
     if one.ended_at is None and one.pending_update is not None:
         words.append(PENDING)
-    beside = begun.note(one.id, words, now)
+    if is_never_paid(world, one):
+        words.append(NEVER_PAID)
+    if one.status == UNPAID:
+        words.append(UNPAID)
+    beside = tuple(row for row in begun.note(one.id, words, world.now) if row[0] != UNPAID)
+    given_up = begun.given_up(one.id) if one.status == UNPAID else None
     if disputed_since is not None:
         beside = ((DISPUTED, disputed_since, disputed_since), *beside)
     since = one.past_due_since if one.ended_at is None else one.ended_at
-    return Seen(status=one.status, tier=tier, since=since, beside=beside)
+    return Seen(status=one.status, tier=tier, since=since, given_up=given_up, beside=beside)

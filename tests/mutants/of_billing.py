@@ -117,6 +117,29 @@ MUTANTS = (
         _OF_ACCESS,
     ),
     Mutant(
+        "a status that nobody knows counts as active",
+        _ACCESS,
+        "        return _unreadable(subscription, policy, now, until=None)\n",
+        '        return _keep(account, replace(subscription, status="active"), policy, now, until=None)\n',
+        _OF_ACCESS,
+    ),
+    Mutant(
+        "a cancellation that is planned ends access at its date, whatever the status",
+        _ACCESS,
+        "    until = _kept_until(policy.lifecycle[subscription.status], _status_since(subscription))\n",
+        "    until = subscription.cancel_at\n"
+        "    if until is None:\n"
+        "        until = _kept_until(policy.lifecycle[subscription.status], _status_since(subscription))\n",
+        _OF_ACCESS,
+    ),
+    Mutant(
+        "a dispute that is lost is open for good",
+        "gateway/billing/reading.py",
+        '"won", "lost", "warning_closed"',
+        '"won", "warning_closed"',
+        ("tests/billing/test_disputes.py",),
+    ),
+    Mutant(
         "a dead letter is dropped",
         _INBOX,
         'status="dead", finished_at=now, error=note(error))',

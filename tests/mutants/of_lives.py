@@ -6,6 +6,7 @@ from tests.mutants.mutant import Mutant
 
 _TOWN = "tests/lives/test_lives.py::test_a_town_full_of_lives_ends_as_stripe_says"
 _SMALL = "tests/lives/test_lives.py::test_a_small_town_under_another_law_ends_as_stripe_says"
+_OF_BOUNDS = ("tests/lives/test_bounds.py",)
 
 MUTANTS = (
     Mutant(
@@ -34,6 +35,20 @@ MUTANTS = (
         "gateway/core/tier_grant.py",
         "    if now >= grant.ends_at or",
         "    if",
-        (f"{_SMALL}[strict]", _TOWN),
+        _OF_BOUNDS,
+    ),
+    Mutant(
+        "a first payment that is on its way is there",
+        "gateway/core/flags.py",
+        "    if facts.first_payment_missing and not facts.ran_unpaid:\n",
+        "    if False:\n",
+        ("tests/lives/test_debits.py",),
+    ),
+    Mutant(
+        "each read begins the days anew that an unpaid subscription is kept",
+        "gateway/core/projection.py",
+        "    known = (one.status_since for one in (own, previous) if one is not None and one.status == facts.status)\n",
+        "    known = (None,)\n",
+        _OF_BOUNDS,
     ),
 )

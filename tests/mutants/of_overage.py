@@ -18,6 +18,13 @@ _LIVED = ("tests/lives/test_lives.py",)
 
 MUTANTS = (
     Mutant(
+        "units that are reported twice have two names, and are charged twice",
+        _LOOK,
+        '    told = f"{len(customer_id)}:',
+        "    told = f\"{__import__('os').urandom(4).hex()}{len(customer_id)}:",
+        (*_LOOKED, *_REPORTED),
+    ),
+    Mutant(
         "a group called over is overage",
         _OVERAGE,
         "q:([^:@]+):over",
