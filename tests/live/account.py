@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -83,6 +84,16 @@ class StripeAccount:
     def pause_s(self) -> float:
         """How long to wait before Stripe is asked again."""
         return 2.0 if self.is_stripe else 0.05
+
+    @cached_property
+    def http(self) -> httpx.Client:
+        """For what is made and taken away outside of the tests. Proxies are for Stripe itself."""
+        return httpx.Client(
+            base_url=self.base_url or "https://api.stripe.com",
+            headers={"authorization": f"Bearer {self.key}", "stripe-version": API_VERSION},
+            timeout=60,
+            trust_env=self.is_stripe,
+        )
 
     @property
     def public_url(self) -> str:
@@ -175,19 +186,18 @@ class StripeAccount:
                     failed.append(f"{one.path}: {error.response.json()['error'].get('message')}")
             except httpx.HTTPError as error:
                 failed.append(f"{one.path}: {type(error).__name__}")
+        self.http.close()
         assert failed == [], "left behind in the account"
 
     def ask(self, method: str, path: str, form: dict[str, Any]) -> Any:
         """One request, which the pinned SDK knows; the answer's JSON."""
         faults = faults_of_request(method, f"/v1/{path}", parse_form(urlencode(form)))
         assert faults == []
-        answer = httpx.request(
+        answer = self.http.request(
             method,
-            f"{self.base_url or 'https://api.stripe.com'}/v1/{path}",
+            f"/v1/{path}",
             data=form if method == "POST" else None,
             params=form if method == "GET" else None,
-            headers={"authorization": f"Bearer {self.key}", "stripe-version": API_VERSION},
-            timeout=60,
         )
         return answer.raise_for_status().json()
 

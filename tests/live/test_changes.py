@@ -7,7 +7,7 @@ import pytest
 from gateway.sync import ExtrasOrder, PlanChanges
 from tests.live.catalog import EXPORTS, EXPORTS_AMOUNT, PRICES
 
-pytestmark = [pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 AFTER_S = 2 * 3600
 

@@ -18,7 +18,7 @@ from gateway.sync import Arrivals
 from tests.live.catalog import EXPORTS, OVERAGE, PERCENT_OFF, PRICES
 from tests.live.life import GOOD_CARD
 
-pytestmark = [pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 TEAM = Extras(seats=3, add_ons=(EXPORTS,))
 
@@ -87,3 +87,20 @@ async def test_a_checkout_of_a_coupon_that_is_gone_is_refused(life):
         await life.checkouts.for_customer(life.customer_id, "reduced-monthly")
     assert await life.billing.find_coupon(gone) is None
     assert await life.billing.find_coupon(life.account.names.coupon) is True
+
+
+async def test_a_checkout_makes_the_customer_at_stripe_once_and_the_search_finds_it_by_and_by(life):
+    await life.begin()
+    first = await life.checkouts.for_customer(life.customer_id, "pro-monthly")
+    life.cus = (await life.ledger.find_customer(life.customer_id)).stripe_customer_id
+    life.made.add(life.cus)
+    second = await life.checkouts.for_customer(life.customer_id, "enterprise-monthly")
+    assert (await life.ledger.find_customer(life.customer_id)).stripe_customer_id == life.cus
+    sessions = [await life.billing.fetch_checkout(one.session_id) for one in (first, second)]
+    assert [one.status for one in sessions] == ["expired", "open"]
+
+    async def searched():
+        return await life.billing.customers.find_labelled(life.customer_id, life.user_id)
+
+    assert [one.stripe_customer_id for one in await life.eventually(searched)] == [life.cus]
+    await life.billing.close_checkout(second.session_id)

@@ -7,7 +7,7 @@ import pytest
 from tests.live.catalog import PRICES, TRIAL_DAYS
 from tests.live.life import FAILS_WHEN_CHARGED, GOOD_CARD
 
-pytestmark = [pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 DAY_S = 86_400
 AFTER_S = 2 * 3600
