@@ -190,12 +190,13 @@ class StripeAccount:
         assert failed == [], "left behind in the account"
 
     def ask(self, method: str, path: str, form: dict[str, Any]) -> Any:
-        """One request, which the pinned SDK knows; the answer's JSON."""
-        faults = faults_of_request(method, f"/v1/{path}", parse_form(urlencode(form)))
+        """One request, which the pinned SDK knows; the answer's JSON. A path is of /v1 unless it says otherwise."""
+        path = path if path.startswith("/") else f"/v1/{path}"
+        faults = faults_of_request(method, path, parse_form(urlencode(form)))
         assert faults == []
         answer = self.http.request(
             method,
-            f"/v1/{path}",
+            path,
             data=form if method == "POST" else None,
             params=form if method == "GET" else None,
         )

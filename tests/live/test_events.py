@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from gateway.billing import SUBSCRIBED_TYPES
+from gateway.billing import SUBSCRIBED_TYPES, THIN_TYPES
+from gateway.billing.webhook import parse_event
+from gateway.sync.receiving import keep_event
 from gateway.sync.sweeping import Sweeping
 from tests.live.commands import CommandLine
 from tests.live.life import GOOD_CARD
@@ -75,6 +79,47 @@ async def test_events_that_reach_nobody_are_found_by_a_sweep(life):
     assert (found.status, found.plan_id) == ("active", "pro-monthly")
     assert sweeping.found > 0
     await life.billing.endpoints.remove(made.endpoint_id)
+
+
+async def test_an_event_destination_is_made_mended_and_left_alone_when_it_is_right(life, tmp_path):
+    tiergate, url = CommandLine(life.account, tmp_path), f"{life.account.public_url}/api/v1/webhook"
+    made = tiergate("webhook", "ensure", "--thin", "--write-env", str(tmp_path / "settings.env"))
+    assert made.returncode == 0, made.stderr
+    found = [one for one in await life.billing.destinations.fetch_all() if one.url == url]
+    [destination] = found
+    life.account.remove_later("DELETE", f"/v2/core/event_destinations/{destination.destination_id}")
+    assert (destination.is_enabled, destination.is_thin, set(destination.types)) == (True, True, set(THIN_TYPES))
+
+    destinations = life.stripe.v2.core.event_destinations
+    await destinations.update_async(destination.destination_id, {"enabled_events": list(THIN_TYPES[:2])})
+    await destinations.disable_async(destination.destination_id)
+    mended = tiergate("webhook", "ensure", "--thin")
+    assert mended.returncode == 0, mended.stderr
+    assert "is mended: enabled it; added" in mended.stdout
+    [again] = [one for one in await life.billing.destinations.fetch_all() if one.url == url]
+    assert (again.is_enabled, set(again.types)) == (True, set(THIN_TYPES))
+    await life.billing.destinations.remove(destination.destination_id)
+
+
+async def test_thin_events_say_enough_to_read_the_customer(life):
+    made = await life.billing.destinations.create(f"{life.account.public_url}/thin", THIN_TYPES)
+    life.account.remove_later("DELETE", f"/v2/core/event_destinations/{made.endpoint_id}")
+    await life.new_customer()
+    await life.new_card(GOOD_CARD)
+    order = {"customer": life.cus, "items": [{"price": life.account.prices["pro-monthly"]}]}
+    subscription = await life.stripe.v1.subscriptions.create_async(order)
+
+    async def told():
+        return life.account.ask("GET", "/v2/core/events", {"object_id": subscription.id})["data"]
+
+    for one in await life.eventually(told):
+        assert one["type"].startswith("v1.customer.subscription.")
+        envelope = parse_event(json.dumps(one).encode())
+        assert await keep_event(envelope, is_live=False, ledger=life.ledger, now=life.clock.now()) == "stored"
+    while await life.worker.work_once():
+        pass
+    assert await life.standing() == ("good", "pro")
+    await life.billing.destinations.remove(made.endpoint_id)
 
 
 async def test_the_key_may_read_what_the_doctor_reads_event_destinations_too(life):
