@@ -1,25 +1,20 @@
-"""Overage of items that go: what they are still to bill, and what they billed no more.
+"""Overage of items that go: what they are still to bill.
 
 Nothing here reads a clock: callers pass `now`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from sqlalchemy import func, select, update
+from sqlalchemy import select
 
 from gateway.ledger.meter_tables import METER_REPORTS, METERED_WINDOWS
 from gateway.ledger.part import LedgerPart, unbroken
-
-if TYPE_CHECKING:
-    from gateway.ledger.meter_rows import MeterReportRow
 
 _WINDOWS, _REPORTS = METERED_WINDOWS.c, METER_REPORTS.c
 
 
 class GoingItems(LedgerPart):
-    """What an item must stay for, and what came after it had gone."""
+    """What an item must stay for."""
 
     @unbroken
     async def list_waiting_meters(self, customer_id: str, told_since: int) -> frozenset[str | None]:
@@ -35,18 +30,3 @@ class GoingItems(LedgerPart):
         told = select(_REPORTS.stripe_meter).where(_REPORTS.customer_id == customer_id, is_fresh)
         async with self._database.reading() as connection:
             return frozenset((await connection.execute(counted.union(told))).scalars())
-
-    @unbroken
-    async def add_unbilled(self, report: MeterReportRow, *, now: int) -> None:
-        """Note that no item bills the units of a report. Nobody has seen to them."""
-        add = (
-            update(METERED_WINDOWS)
-            .where(
-                _WINDOWS.customer_id == report.customer_id,
-                _WINDOWS.meter == report.meter,
-                _WINDOWS.window_starts_at == report.window_starts_at,
-            )
-            .values(unbilled=func.coalesce(_WINDOWS.unbilled, 0) + report.units, closed_at=now, acknowledged_at=None)
-        )
-        async with self._database.writing_once() as connection:
-            await connection.execute(add)

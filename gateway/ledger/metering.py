@@ -27,6 +27,7 @@ from gateway.ledger.part import LedgerPart, is_storable, note, unbroken
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sqlalchemy import Update
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.ledger.database import Database
@@ -192,9 +193,20 @@ class Metering(LedgerPart):
         )
 
     @unbroken
-    async def finish_report(self, row: MeterReportRow, *, now: int) -> None:
-        """Stripe has it."""
-        await self._change(row, status="sent", sent_at=now, error=None)
+    async def finish_report(self, row: MeterReportRow, *, now: int, is_unbilled: bool = False) -> bool:
+        """Stripe has it; if it `is_unbilled`, no item bills its units, and nobody has seen to them.
+
+        Returns:
+            False if somebody else has found out what became of it; then nothing was written.
+        """
+        unbilled = func.coalesce(_WINDOWS.unbilled, 0) + row.units
+        add = update(METERED_WINDOWS).where(*_is(row)).values(unbilled=unbilled, closed_at=now, acknowledged_at=None)
+        finish = _pending(row).values(status="sent", sent_at=now, error=None)
+        async with self._database.writing() as connection:
+            is_ours = (await connection.execute(finish)).rowcount > 0
+            if is_ours and is_unbilled:
+                await connection.execute(add)
+        return is_ours
 
     @unbroken
     async def delay_report(
@@ -277,9 +289,8 @@ class Metering(LedgerPart):
 
     async def _change(self, row: MeterReportRow, **changes: Any) -> None:
         """Of one that is pending: what somebody else found out meanwhile stays."""
-        change = update(METER_REPORTS).where(_REPORTS.identifier == row.identifier, _REPORTS.status == "pending")
         async with self._database.writing_once() as connection:
-            await connection.execute(change.values(**changes))
+            await connection.execute(_pending(row).values(**changes))
 
     async def _windows(self, query: Any) -> list[MeteredWindowRow]:
         async with self._database.reading() as connection:
@@ -322,7 +333,11 @@ async def settle_overage(
     await connection.execute(upsert, rows)
 
 
-def _is(row: MeteredWindowRow) -> tuple[Any, ...]:
+def _pending(row: MeterReportRow) -> Update:
+    return update(METER_REPORTS).where(_REPORTS.identifier == row.identifier, _REPORTS.status == "pending")
+
+
+def _is(row: MeteredWindowRow | MeterReportRow) -> tuple[Any, ...]:
     return (
         _WINDOWS.customer_id == row.customer_id,
         _WINDOWS.meter == row.meter,

@@ -33,7 +33,7 @@ from gateway.core.errors import (
 from gateway.core.metering import KNOWN_FOR_S, Running, happened_at, is_too_old, look, report_identifier
 from gateway.ledger import MeterReportRow
 from gateway.reporting.describing import describe
-from gateway.reporting.lost import note_if_lost
+from gateway.reporting.lost import finish
 from gateway.reporting.options import ReportingOptions
 from gateway.reporting.proof import Proof
 
@@ -229,8 +229,7 @@ class Reporter:
                 return await self._give_up(report, str(error))
             await self._not_sent(report, error, pause_s, is_unknown=False)
             return False
-        await self._ledger.finish_report(report, now=self._now())
-        await note_if_lost(self._ledger, self._policy.current, self._metrics, report, self._now())
+        await finish(self._ledger, self._policy.current, self._metrics, report, self._now())
         self._metrics.meter_reports.labels("sent" if is_new else "known").inc()
         self._metrics.meter_units.labels(report.meter).inc(report.units)
         log.info(
