@@ -14,7 +14,7 @@ from gateway.cache.inspection import CacheReport, inspect_cache, inspect_cluster
 from gateway.cli.deployment_checks import judge_cluster, judge_deployment
 from gateway.cli.findings import Finding, fail, ok, warn
 from gateway.cli.opening import find_running_cache, open_clock
-from gateway.cli.printing import duration_words, policy_check_words
+from gateway.cli.printing import duration_words, instant_words, policy_check_words
 from gateway.core.cache_url import is_of_several, parse_cache_url
 from gateway.core.errors import LedgerUnavailable
 from gateway.installation import find_changes
@@ -157,6 +157,7 @@ async def check_ledger(settings: Settings) -> list[Finding]:
             *await _inbox(ledger, open_clock(settings).now()),
             *await _overage(ledger),
             *await _staleness(ledger, settings, open_clock(settings).now()),
+            *await _holding(ledger),
         ]
     except LedgerUnavailable as error:
         fix = (
@@ -211,6 +212,22 @@ async def _staleness(ledger: Ledger, settings: Settings, now: float) -> list[Fin
             f"a customer was not read of Stripe for {duration_words(now - oldest_at)}",
             "`tiergate sync --all` reads everybody now. A gateway that runs does so by itself, unless "
             "TIERGATE_RECONCILE_INTERVAL_S is 0.",
+        )
+    ]
+
+
+async def _holding(ledger: Ledger) -> list[Finding]:
+    """Whether reconciliations end nobody, because some were held and nobody has said anything."""
+    row = await ledger.find_reconciliation()
+    if row is None or row.held_since is None:
+        return []
+    return [
+        warn(
+            "events",
+            f"no reconciliation ends anybody since {instant_words(row.held_since)}: Stripe did not have so many "
+            "customers that it may be a mistake",
+            "`tiergate sync --all --dry-run` shows whom Stripe does not have. If they were deleted on purpose: "
+            "`tiergate sync --all --allow-ending N` with their number; if it was a mistake that is mended, with 0.",
         )
     ]
 

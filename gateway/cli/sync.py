@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,7 +16,7 @@ from gateway.cli.opening_stripe import open_sync
 from gateway.cli.options import examples, json_option, name_one
 from gateway.cli.printing import console, instant_words, note, print_json, printable
 from gateway.settings import load_settings
-from gateway.sync import Cause, Comparing, Reconciler, ReconciliationBusy
+from gateway.sync import OF_A_PART, ON_COMMAND, Comparing, Reconciler, ReconciliationBusy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,6 +42,7 @@ _RESULTS = {
         "tiergate sync --all --dry-run",
         "tiergate sync --all",
         "tiergate sync --all --resume",
+        "tiergate sync --all --allow-ending 12",
     ),
 )
 @click.option("--all", "everyone", is_flag=True, help="Every customer.")
@@ -48,8 +50,15 @@ _RESULTS = {
 @click.option("--user-id", metavar="USER", help="The id that your application gave the customer.")
 @click.option("--dry-run", is_flag=True, help="With --all: say what would change, and change nothing.")
 @click.option("--resume", is_flag=True, help="With --all: go on with the one that was broken off, wherever it ran.")
+@click.option(
+    "--allow-ending",
+    "may_end",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="With --all: end at most N whom Stripe lacks. If that is enough, later runs end a few by themselves again.",
+)
 @click.option("--end-missing", "ends_all", is_flag=True, help="With --all: end whom Stripe lacks, however many.")
-@click.option("--after", metavar="ID", help="With --all: go on behind this customer.")
+@click.option("--after", metavar="ID", help="With --all: only those behind this customer. It is no reconciliation.")
 @click.option(
     "--per-second",
     type=click.FloatRange(0.1, 80),
@@ -68,14 +77,14 @@ def sync(customer_id: str | None, user_id: str | None, *, everyone: bool, as_jso
     """
     if everyone and (customer_id is not None or user_id is not None):
         raise click.UsageError("Either --all, or one customer.")
-    if not everyone and (
-        options["dry_run"] or options["resume"] or options["ends_all"] or options["after"] is not None
-    ):
-        raise click.UsageError("--dry-run, --resume, --end-missing and --after go with --all.")
-    if options["resume"] and (options["dry_run"] or options["after"] is not None):
+    wanted = _Wanted(**options)
+    if not everyone and wanted != _Wanted(per_second=wanted.per_second):
+        raise click.UsageError("--dry-run, --resume, --allow-ending, --end-missing and --after go with --all.")
+    if wanted.resume and (wanted.dry_run or wanted.after is not None):
         raise click.UsageError("--resume knows where to go on; it takes neither --after nor --dry-run.")
+    if wanted.ends_all and wanted.may_end is not None:
+        raise click.UsageError("Either --allow-ending, or --end-missing, which ends them all.")
     if everyone:
-        wanted = _Wanted(**options)
         work = _compare_all if wanted.dry_run else _sync_all
         raise SystemExit(run(work(load_settings(), wanted, as_json=as_json)))
     who = name_one(customer_id, user_id)
@@ -84,11 +93,12 @@ def sync(customer_id: str | None, user_id: str | None, *, everyone: bool, as_jso
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Wanted:
-    dry_run: bool
-    resume: bool
-    ends_all: bool
-    after: str | None
     per_second: float
+    dry_run: bool = False
+    resume: bool = False
+    may_end: int | None = None
+    ends_all: bool = False
+    after: str | None = None
 
 
 async def _sync_one(settings: Settings, who: Who, *, as_json: bool) -> None:
@@ -109,28 +119,26 @@ async def _sync_all(settings: Settings, wanted: _Wanted, *, as_json: bool) -> in
     async with open_parts(settings) as parts, open_sync(parts) as syncing:
         reconciler = Reconciler(ledger=parts.ledger, sync=syncing, clock=parts.clock)
         row = await parts.ledger.find_reconciliation()
-        after = wanted.after
-        if wanted.resume:
-            if row is None or row.cursor is None:
-                raise click.ClickException("None was broken off: `tiergate sync --all` begins one.")
-            after = row.cursor
-        total = await _count(parts, after or "")
+        if wanted.resume and (row is None or row.cursor is None):
+            raise click.ClickException("None was broken off: `tiergate sync --all` begins one.")
+        begins_behind = row.cursor if wanted.resume and row is not None else wanted.after
+        total = await _count(parts, begins_behind or "")
         try:
             with _progress(total) as show:
                 report = await reconciler.run(
                     lambda so_far: show(so_far.checked + so_far.unbound + so_far.failed),
                     anew=not wanted.resume,
-                    after=after,
-                    ends_all=wanted.ends_all,
+                    after=wanted.after,
+                    may_end=inf if wanted.ends_all else wanted.may_end,
                     per_second=wanted.per_second,
-                    cause=Cause(because=_BECAUSE, actor=ACTOR),
+                    cause=ON_COMMAND if wanted.after is None else OF_A_PART,
                 )
         except ReconciliationBusy:
             raise click.ClickException(await _busy_words(parts)) from None
         if as_json:
             print_json(asdict(report))
         else:
-            _print_report(report)
+            _print_report(report, is_part=wanted.after is not None)
         say_if_unpublished(parts.has_cache or not report.changed)
     return int(bool(report.failed) or report.stopped_because is not None)
 
@@ -176,6 +184,9 @@ def _print_comparison(report: Comparison) -> None:
         f"{report.checked} customers compared, {len(report.differences)} differ, {report.failed} failed; "
         f"{report.unbound} have nothing to do with Stripe yet. Nothing was changed."
     )
+    missing = sum(one.is_missing for one in report.differences)
+    if missing:
+        note(f"Stripe does not have {missing} of them: `tiergate sync --all --allow-ending {missing}` would end these.")
     if report.stopped_because is not None:
         note(f"Stopped early: {report.stopped_because}")
         note(f"To go on: tiergate sync --all --dry-run --after {report.cursor}" if report.cursor else "")
@@ -202,20 +213,26 @@ def _shown(value: Any) -> str:
     return "nothing" if value is None else printable(value)
 
 
-def _print_report(report: SyncReport) -> None:
+def _print_report(report: SyncReport, *, is_part: bool) -> None:
     click.echo(
         f"{report.checked} customers checked, {report.changed} changed, {report.failed} failed; "
         f"{report.unbound} have nothing to do with Stripe yet, {report.needing_attention} need somebody to act."
     )
     for customer_id in report.planned:
         note(f"  {customer_id}: the change that was planned is planned again")
+    held = set(report.held)
     for customer_id in report.missing:
-        note(f"  {customer_id}: Stripe has no such customer")
+        note(f"  {customer_id}: Stripe has no such customer{', and it keeps what it has' * (customer_id in held)}")
     for customer_id, finding in report.findings:
         note(f"  {customer_id}: {finding.code}: {printable(finding.detail)}")
-    if report.stopped_because is not None:
-        note(f"Stopped early: {report.stopped_because}")
-        note("To go on: tiergate sync --all --resume" if report.cursor else "Nobody was checked.")
+    if report.stopped_because is None:
+        return
+    if report.is_complete:
+        note(report.stopped_because)
+        return
+    note(f"Stopped early: {report.stopped_because}")
+    go_on = f"tiergate sync --all --after {report.cursor}" if is_part else "tiergate sync --all --resume"
+    note(f"To go on: {go_on}" if report.cursor else "Nobody was checked.")
 
 
 def _outcome_words(outcome: SyncOutcome) -> str:

@@ -238,11 +238,35 @@ class ReconciliationRow:
     """Customers that were not as Stripe has them."""
     failed: int
     ended: int
-    """Customers that Stripe does not have, and that lost what they had, or were about to."""
+    """Customers that Stripe does not have, and that lost what they had, or were about to: of this one, and of parts
+    that somebody had read by hand since it began."""
+    unbound: int
+    """Customers that have nothing to do with Stripe yet."""
+    audited_from: int
+    """The newest row of the audit log when it began."""
     finished_at: int | None
     """When the last complete one ended, also while another goes on."""
     claimed_by: str | None
     claimed_until: int | None
+    held_since: int | None
+    """Since when nobody is ended until somebody says how many may be; None: it is not so."""
+    held: int
+    """Customers that Stripe does not have, and that keep what they have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconciliationNote:
+    """What a reconciliation has to say of one customer."""
+
+    customer_id: str
+    is_missing: bool = False
+    """Stripe does not have it."""
+    is_held: bool = False
+    """It keeps what it has all the same."""
+    is_planned: bool = False
+    """What was planned for it is planned again."""
+    findings: tuple[tuple[str, str], ...] = ()
+    """Code and detail of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-SCHEMA_REVISION: Final = "0024"
+SCHEMA_REVISION: Final = "0025"
 """The newest migration: what `alembic_version` holds when the tables are those below.
 
 Revisions are four digits and rise, so that one which is not known here is known to be newer.
@@ -308,10 +308,27 @@ RECONCILIATION: Final = Table(
     Column("drifted", BigInteger, nullable=False),
     Column("failed", BigInteger, nullable=False),
     Column("ended", BigInteger, nullable=False, server_default="0"),
+    Column("unbound", BigInteger, nullable=False, server_default="0"),
+    # The newest row of the audit log when it began: what it changed stands behind.
+    Column("audited_from", BigInteger, nullable=False, server_default="0"),
     _instant("finished_at", optional=True),
     Column("claimed_by", Text),
     _instant("claimed_until", optional=True),
+    # Since when somebody is to say how many may be ended before anybody is. Null: a few are without a word.
+    _instant("held_since", optional=True),
     CheckConstraint("(claimed_by IS NULL) = (claimed_until IS NULL)", name="claim"),
+)
+
+RECONCILIATION_NOTES: Final = Table(
+    "reconciliation_notes",
+    METADATA,
+    # What the reconciliation that goes on, or the last one, has to say of single customers.
+    Column("customer_id", IDENTIFIER, ForeignKey("customers.customer_id"), primary_key=True),
+    Column("is_missing", Boolean, nullable=False),
+    Column("is_held", Boolean, nullable=False),
+    Column("is_planned", Boolean, nullable=False),
+    # Pairs of code and detail.
+    Column("findings", JSON, nullable=False),
 )
 
 CHANGE_TURNS: Final = Table(

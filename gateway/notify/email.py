@@ -95,9 +95,11 @@ _DRIFT_WORDS = (
     " by itself (`billing.needs_attention`)."
 )
 _MISSING_WORDS = (
-    "Of {checked:,} customers, Stripe does not have {held:,} that have access by a subscription. That is more than one"
-    " reconciliation ends by itself ({ended:,}), so these keep their access. If they were deleted on purpose:"
-    " `tiergate sync --all --end-missing`. If not, look at STRIPE_SECRET_KEY and TIERGATE_LEDGER_URL."
+    "Of {checked:,} customers, Stripe does not have {held:,} that have access by a subscription. That is more than is"
+    " ended without a word, so these keep their access ({ended:,} others lost it), and no reconciliation ends anybody"
+    " until somebody says how many may be. `tiergate sync --all --dry-run` shows whom Stripe does not have. If they"
+    " were deleted on purpose: `tiergate sync --all --allow-ending N` with their number. If not, look at"
+    " STRIPE_SECRET_KEY and TIERGATE_LEDGER_URL, and once it is mended: `tiergate sync --all --allow-ending 0`."
 )
 _DEAD_WORDS = (
     "{dead:,} events of Stripe are dead, the newest is {newest_id} ({newest_type}). What they told has no effect"

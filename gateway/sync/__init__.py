@@ -32,7 +32,8 @@ from gateway.sync.change_values import (
 )
 from gateway.sync.changing import PlanChanges
 from gateway.sync.comparing import Comparing, Comparison, Difference
-from gateway.sync.customers import Cause, HoldsPolicy, Sync, SyncOutcome
+from gateway.sync.customers import HoldsPolicy, Sync, SyncOutcome
+from gateway.sync.everyone import OF_A_PART, ON_COMMAND
 from gateway.sync.extras import ExtrasOrder
 from gateway.sync.portal_flows import portal_flow
 from gateway.sync.receiving import Received, accepts, receive_event
@@ -44,9 +45,10 @@ from gateway.sync.worker import EventWorker, WorkerOptions
 
 __all__ = [
     "MAX_PER_SECOND",
+    "OF_A_PART",
+    "ON_COMMAND",
     "Arrival",
     "Arrivals",
-    "Cause",
     "ChangeInProgress",
     "ChangePlanned",
     "ChangeTimeRefused",

@@ -38,6 +38,9 @@ _REFUSED_AT_MOST = 10
 _OUTAGE_PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 RECONCILIATION = Cause(because="reconciliation", actor="reconciliation")
 """The daily one, unless somebody asked for it."""
+ON_COMMAND = Cause(because="tiergate sync --all", actor="operator")
+OF_A_PART = Cause(because="tiergate sync --all --after", actor="operator")
+"""It is no reconciliation, and what it changes is not counted as one's."""
 
 
 async def sync_all(
@@ -45,7 +48,6 @@ async def sync_all(
     progress: Callable[[SyncReport], None] | None = None,
     *,
     after: str = "",
-    ends_all: bool = False,
     per_second: float = MAX_PER_SECOND,
     cause: Cause = RECONCILIATION,
     keep: Callable[[SyncReport], Awaitable[bool]] | None = None,
@@ -60,14 +62,13 @@ async def sync_all(
         sync: Reads and records each.
         progress: Called after each customer.
         after: Go on behind this customer: `cursor` of the report that stopped.
-        ends_all: End whomever Stripe does not have, however many.
         per_second: At most so many requests a second.
         cause: For the audit log.
         keep: Called after each page, to write down how far it is. False: another goes on with it.
         allowance: How many may be ended, of those whom Stripe does not have. None: as of a run that begins.
 
     Returns:
-        The report. `stopped_because` says whether it is complete.
+        The report. It is complete, or `stopped_because` says why not.
     """
     reading = _Reading(
         sync=sync,
@@ -88,7 +89,7 @@ async def sync_all(
                 report.cursor = row.customer_id
                 if progress is not None:
                     progress(report)
-            is_ours = await reading.end(report.missing[gone:], is_meant=ends_all)
+            is_ours = await reading.end(report.missing[gone:])
             if not is_ours or (keep is not None and not await keep(report)):
                 report.stopped_because = "another program has taken over"
                 return report
@@ -98,8 +99,8 @@ async def sync_all(
     except (BillingUnavailable, BillingRefused, LedgerUnavailable) as error:
         report.stopped_because = str(error)
         return report
-    if report.held:
-        report.stopped_because = TOO_MANY_MISSING
+    report.is_complete = True
+    report.stopped_because = TOO_MANY_MISSING if report.held else None
     return report
 
 
@@ -165,8 +166,8 @@ class _Reading:
         if is_planned:
             self.report.planned.append(customer_id)
 
-    async def end(self, missing: Sequence[str], *, is_meant: bool) -> bool:
-        """End those whom Stripe does not have. After too many, who has something to lose is held unless it is meant.
+    async def end(self, missing: Sequence[str]) -> bool:
+        """End those whom Stripe does not have. Who has something to lose is held where no more may be ended.
 
         Returns:
             False if another goes on with the run; then nobody is ended here any more.
@@ -174,8 +175,10 @@ class _Reading:
         for customer_id in missing:
             recorded = await self.sync.ledger.load_subscription(customer_id)
             if recorded is not None and recorded.status != CUSTOMER_DELETED:
-                if not is_meant and not self.allowance.is_left(self.report.checked):
-                    self.report.held += 1
+                if not self.allowance.is_left(self.report.checked):
+                    if not await self.allowance.hold():
+                        return False
+                    self.report.held.append(customer_id)
                     continue
                 if not await self.allowance.take():
                     return False

@@ -2,17 +2,22 @@
 
 Laws:
 - one at a time: a claim in the ledger, renewed with every page, so the pace holds for all workers and commands;
-- a worker that dies leaves its claim, which runs out; another goes on behind the last page that was done;
+- a worker that dies leaves its claim, which runs out; another goes on behind the last page that was done, and what it
+  reports and tells is of the whole run, with what the dead one found: a page is done with what there is to say of it,
+  and what was changed is counted in the audit log;
+- what is read from the middle, because somebody says so, is no reconciliation: it leaves no trace but its changes;
 - a page is done when those are ended whom Stripe does not have; none is with the key of another account, and no more
   than a small share in one run, by all who go on with it together (`sync.ending`);
-- what was found and repaired is told once (`core.alerts`): somebody should know why events did not come.
+- what was found and repaired is told once (`core.alerts`), before the run counts as ended: somebody should know why
+  events did not come.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 from uuid import uuid4
 
 import structlog
@@ -23,13 +28,15 @@ from gateway.core.reconciling import next_reconciliation
 from gateway.ledger import Ledger, ReconciliationRow
 from gateway.sync.customers import Cause, Sync
 from gateway.sync.ending import TOO_MANY_MISSING, Allowance
-from gateway.sync.everyone import RECONCILIATION, sync_all
-from gateway.sync.reporting import MAX_PER_SECOND, SyncReport
+from gateway.sync.everyone import ON_COMMAND, RECONCILIATION, sync_all
+from gateway.sync.reporting import MAX_PER_SECOND, SyncReport, joined, notes_of, so_far
 
 log = structlog.get_logger(__name__)
 
 LEASE_S = 900
 """How long a claim lasts unless it is renewed: longer than a page takes, with every pause of an outage in it."""
+_REASONS: Final = (RECONCILIATION.because, ON_COMMAND.because)
+"""What the audit log says of what a run changed, whoever goes on with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +113,7 @@ class Reconciler:
         *,
         anew: bool = False,
         after: str | None = None,
-        ends_all: bool = False,
+        may_end: float | None = None,
         started_at: int | None = None,
         per_second: float | None = None,
         cause: Cause = RECONCILIATION,
@@ -114,84 +121,119 @@ class Reconciler:
         """Reconcile now: go on with what was broken off, or begin.
 
         Args:
-            progress: Called after each customer.
+            progress: Called after each customer, with the report of what is read here.
             anew: Begin, whatever was broken off.
-            after: Go on behind this customer, whatever is written down.
-            ends_all: End whomever Stripe does not have, however many.
+            after: Only read those behind this customer. It is no reconciliation, and one that was broken off stays so.
+            may_end: How many customers may be ended of the run, as somebody says (`sync.ending`); None: nobody does.
             started_at: Only if the last one began then.
             per_second: Requests of Stripe; None: as the schedule says.
-            cause: For the audit log.
+            cause: For the audit log; by its reason it is known what a run changed.
+
+        Returns:
+            The report of the whole run, also of what others read of it before they broke off.
 
         Raises:
             ReconciliationBusy: Another has it in hand.
-            LedgerUnavailable: It was not begun.
+            LedgerUnavailable: It was not begun, or how it stands is not known.
         """
+        is_part, is_complete, ends_hold = after is not None, False, False
         row = await self._ledger.claim_reconciliation(
-            self._worker, now=self._now(), lease_s=LEASE_S, anew=anew, started_at=started_at
+            self._worker, now=self._now(), lease_s=LEASE_S, anew=anew, is_part=is_part, started_at=started_at
         )
         if row is None:
             raise ReconciliationBusy
-        if row.cursor:
+        if row.cursor and not is_part:
             log.info("reconciliation goes on", after=row.cursor, checked=row.checked)
-        is_complete = False
-        allowance = Allowance(
-            checked=row.checked, ended=row.ended, count=lambda: self._ledger.count_ended(self._worker)
-        )
         try:
-            report = await sync_all(
+            before = SyncReport() if is_part else so_far(row, await self._ledger.list_reconciliation_notes())
+            allowance = self._allow(row, may_end, is_part=is_part)
+            part = await sync_all(
                 self._sync,
                 progress,
-                after=(row.cursor or "") if after is None else after,
-                ends_all=ends_all,
+                after=before.cursor if after is None else after,
                 per_second=per_second or self._schedule.per_second,
                 cause=cause,
-                keep=lambda so_far: self._keep(row, so_far),
+                keep=self._renew if is_part else self._keeping(row, before),
                 allowance=allowance,
             )
-            # Everybody was read, so there is nothing to go on with: the next one is due when it is due.
-            is_complete = report.stopped_because in {None, TOO_MANY_MISSING}
+            report = part if is_part else joined(before, part, changed=await self._count_changed(row))
+            if report.is_complete and report.held:
+                report.stopped_because = TOO_MANY_MISSING
+            if report.is_complete and not is_part:
+                await self._tell(row, report)
+                # Everybody was read, so there is nothing to go on with: the next one is due when it is due.
+                is_complete, ends_hold = True, may_end is not None and not report.held
         finally:
             await asyncio.shield(
-                self._ledger.end_reconciliation(self._worker, now=self._now(), is_complete=is_complete)
+                self._ledger.end_reconciliation(
+                    self._worker, now=self._now(), is_complete=is_complete, ends_hold=ends_hold
+                )
             )
-        self.drifted += report.changed
+        self.drifted += part.changed
         log.info(
             "reconciliation ended",
             checked=report.checked,
             drifted=report.changed,
             failed=report.failed,
             missing=len(report.missing),
-            held=report.held,
+            held=len(report.held),
             needing_attention=report.needing_attention,
             stopped_because=report.stopped_because,
         )
-        if is_complete and self.channels:
-            await self._tell(row, report, allowance)
         return report
 
-    async def _keep(self, row: ReconciliationRow, report: SyncReport) -> bool:
-        """Say how far it is."""
-        return await self._ledger.keep_reconciliation(
-            self._worker,
-            now=self._now(),
-            lease_s=LEASE_S,
-            cursor=report.cursor,
-            checked=row.checked + report.checked,
-            drifted=row.drifted + report.changed,
-            failed=row.failed + report.failed,
+    def _allow(self, row: ReconciliationRow, may_end: float | None, *, is_part: bool) -> Allowance:
+        """A part spends what is left to the last run, unless somebody says how many are its own."""
+        return Allowance(
+            checked=row.checked,
+            ended=0 if is_part and may_end is not None else row.ended,
+            most=may_end,
+            is_holding=row.held_since is not None,
+            count=lambda: self._ledger.count_ended(self._worker),
+            begin_hold=lambda: self._ledger.hold_endings(self._worker, now=self._now()),
         )
 
-    async def _tell(self, row: ReconciliationRow, report: SyncReport, allowance: Allowance) -> None:
+    async def _renew(self, _: SyncReport) -> bool:
+        return await self._ledger.renew_reconciliation(self._worker, now=self._now(), lease_s=LEASE_S)
+
+    def _keeping(self, row: ReconciliationRow, before: SyncReport) -> Callable[[SyncReport], Awaitable[bool]]:
+        """Says after each page how far it is, and what there is to say of the page."""
+        said_of = before.cursor
+
+        async def keep(part: SyncReport) -> bool:
+            nonlocal said_of
+            behind, said_of = said_of, part.cursor
+            return await self._ledger.keep_reconciliation(
+                self._worker,
+                now=self._now(),
+                lease_s=LEASE_S,
+                cursor=part.cursor,
+                checked=before.checked + part.checked,
+                drifted=await self._count_changed(row),
+                failed=before.failed + part.failed,
+                unbound=before.unbound + part.unbound,
+                notes=notes_of(part, behind=behind),
+            )
+
+        return keep
+
+    async def _count_changed(self, row: ReconciliationRow) -> int:
+        return await self._ledger.count_changed_since(row.audited_from, _REASONS)
+
+    async def _tell(self, row: ReconciliationRow, report: SyncReport) -> None:
         """Once, of all its parts: a row was gone on with where it was broken off."""
-        drifted, checked = row.drifted + report.changed, row.checked + report.checked
-        if drifted:
+        if report.changed and self.channels:
             alert: BillingAlert = drift_repaired(
-                started_at=row.started_at, checked=checked, drifted=drifted, at=self._now()
+                started_at=row.started_at, checked=report.checked, drifted=report.changed, at=self._now()
             )
             await self._ledger.record_alert(alert, self.channels)
-        if report.held:
+        if report.held and self.channels:
             alert = customers_missing(
-                started_at=row.started_at, held=report.held, ended=allowance.ended, checked=checked, at=self._now()
+                started_at=row.started_at,
+                held=len(report.held),
+                ended=report.ended,
+                checked=report.checked,
+                at=self._now(),
             )
             await self._ledger.record_alert(alert, self.channels)
 

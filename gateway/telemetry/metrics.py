@@ -130,6 +130,12 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="mostrecent",
         )
+        self.customers_held = Gauge(
+            "tiergate_reconciliation_held_customers",
+            "Customers that Stripe does not have and that are not ended until somebody says how many may be.",
+            registry=self.registry,
+            multiprocess_mode="mostrecent",
+        )
         self.account_wrong = Gauge(
             "tiergate_stripe_account_wrong",
             "1: the Stripe key is not of the account that the ledger belongs to; nothing is sold or ended.",

@@ -22,6 +22,10 @@ class ReconciliationView(msgspec.Struct, kw_only=True):
     failed: int
     ended: int
     """Customers that Stripe did not have, and that lost what they had."""
+    held: int
+    """Customers that Stripe did not have, and that keep what they have."""
+    held_since: int | None
+    """Since when nobody is ended until somebody says how many may be. Null: it is not so."""
     finished_at: int | None
     """When the last complete one ended."""
     oldest_sync_at: int | None
@@ -39,6 +43,8 @@ async def show_reconciliation(runtime: FromRuntime) -> ReconciliationView:
         drifted=0 if row is None else row.drifted,
         failed=0 if row is None else row.failed,
         ended=0 if row is None else row.ended,
+        held=0 if row is None else row.held,
+        held_since=None if row is None else row.held_since,
         finished_at=None if row is None else row.finished_at,
         oldest_sync_at=await runtime.ledger.oldest_sync(),
     )

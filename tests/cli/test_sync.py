@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,7 @@ def test_one_that_was_broken_off_is_resumed_where_it_was(
     asyncio.run(break_off(1_000_000_000))
     resumed = migrated("sync", "--all", "--resume", "--json")
     assert resumed.exit_code == 0, resumed.output
-    assert json.loads(resumed.stdout)["checked"] == 1
+    assert json.loads(resumed.stdout)["checked"] == 2, "the other one's, too"
     tiers = {user_id: tier_of(migrated, user_id) for user_id in ("ada", "bob")}
     assert sorted(tiers.values()) == ["free", "pro"]
 
@@ -147,3 +148,22 @@ def test_options_of_reading_everybody_go_with_reading_everybody(migrated: Run) -
         ["--all", "--resume", "--after", "c"],
     ):
         assert migrated("sync", *arguments).exit_code == 2
+
+
+def test_a_hold_is_told_by_the_doctor_until_somebody_says_how_many_may_be_ended_and_that_is_enough(
+    migrated: Run, sandbox: Any, bind: Callable[[str, str], str], environment: dict[str, str]
+) -> None:
+    bind("ada", sandbox.subscribe())
+    assert migrated("sync", "--all").exit_code == 0
+    with sqlite3.connect(f"{environment['TIERGATE_DATA_DIR']}/ledger.sqlite3") as ledger:
+        ledger.execute("UPDATE reconciliation SET held_since = 1700000000")
+    words = "no reconciliation ends anybody since"
+    assert migrated("sync", "--all").exit_code == 0
+    assert words in migrated("doctor").output
+    assert migrated("sync", "--all", "--allow-ending", "0").exit_code == 0
+    assert words not in migrated("doctor").output
+
+
+def test_how_many_may_be_ended_is_one_number_or_all(migrated: Run) -> None:
+    assert migrated("sync", "--all", "--allow-ending", "1", "--end-missing").exit_code == 2
+    assert migrated("sync", "--user-id", "ada", "--allow-ending", "1").exit_code == 2

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
+from gateway.ledger import ReconciliationNote
 from tests.steps import found
 
 
@@ -91,3 +93,52 @@ async def test_the_oldest_read_is_of_those_that_stripe_knows(ledger, subscriptio
     assert await ledger.oldest_sync() == 11
     await ledger.bind_stripe_customer("c2", "cus_3")
     assert (await ledger.find_customer("c2")).synced_at == 12
+
+
+async def test_a_hold_outlives_the_run_that_began_it_until_one_ends_it(ledger):
+    await claim(ledger, "w1")
+    assert not await ledger.hold_endings("w2", now=105)
+    assert [await ledger.hold_endings("w1", now=now) for now in (110, 120)] == [True] * 2
+    assert (await claim(ledger, "w2", now=170, anew=True)).held_since == 110
+    await ledger.end_reconciliation("w2", now=180, is_complete=True)
+    assert (await claim(ledger, "w3", now=190)).held_since == 110
+    await ledger.end_reconciliation("w3", now=200, is_complete=True, ends_hold=True)
+    assert (await ledger.find_reconciliation()).held_since is None
+
+
+async def test_what_there_is_to_say_of_customers_is_had_by_whoever_goes_on_and_said_anew_by_a_new_one(ledger):
+    for customer_id in ("c1", "c2"):
+        await ledger.create_customer(customer_id=customer_id, user_id=customer_id, now=1, actor="test")
+    notes = [
+        ReconciliationNote(customer_id="c1", is_missing=True, is_held=True),
+        ReconciliationNote(customer_id="c2", findings=(("unmapped-price", "price_1\0"), ("paused", "x"))),
+    ]
+    progress = {"lease_s": 60, "checked": 2, "drifted": 0, "failed": 0}
+    await claim(ledger, "w1")
+    assert not await ledger.keep_reconciliation("w2", now=110, cursor="c2", notes=notes, **progress)
+    assert await ledger.list_reconciliation_notes() == []
+    assert await ledger.keep_reconciliation("w1", now=110, cursor="c2", notes=notes, **progress)
+    assert (await claim(ledger, "w2", now=170)).held == 1
+    said = await ledger.list_reconciliation_notes()
+    assert said[0] == notes[0]
+    assert said[1].findings == (("unmapped-price", "price_1�"), ("paused", "x"))
+    assert await ledger.keep_reconciliation(
+        "w2", now=180, cursor="c2", notes=[replace(notes[0], is_held=False)], **progress
+    )
+    assert (await ledger.find_reconciliation()).held == 0
+    await claim(ledger, "w2", now=190, anew=True)
+    assert await ledger.list_reconciliation_notes() == []
+
+
+async def test_a_claim_of_a_part_only_keeps_others_away(ledger):
+    await claim(ledger, "w1")
+    await keep(ledger, "w1", "c5")
+    await ledger.end_reconciliation("w1", now=120, is_complete=False)
+    before = await ledger.find_reconciliation()
+    assert (await claim(ledger, "w2", now=130, is_part=True)).cursor == "c5"
+    assert await claim(ledger, "w3", now=140) is None
+    assert await ledger.renew_reconciliation("w2", now=180, lease_s=60)
+    assert await claim(ledger, "w3", now=230) is None
+    await ledger.end_reconciliation("w2", now=235, is_complete=False)
+    assert await ledger.find_reconciliation() == before
+    assert not await ledger.renew_reconciliation("w2", now=236, lease_s=60)

@@ -13,13 +13,14 @@ _EVERYONE, _RECONCILING, _OF_ENDING = (
     "gateway/sync/reconciling.py",
     ("tests/billing/test_account.py",),
 )
+_OF_HOLDS = ("tests/billing/test_held_endings.py",)
 
 MUTANTS = (
     Mutant(
         "who goes on with a reconciliation counts those that it ends anew",
         _RECONCILING,
-        "ended=row.ended, count=",
-        "ended=0, count=",
+        "            ended=0 if is_part and may_end is not None else row.ended,\n",
+        "            ended=0,\n",
         _OF_ENDING,
     ),
     Mutant(
@@ -32,15 +33,50 @@ MUTANTS = (
     Mutant(
         "a reconciliation ends whomever Stripe does not have",
         _EVERYONE,
-        "if not is_meant and not self.allowance.is_left(self.report.checked):",
-        "if False:",
+        "                if not self.allowance.is_left(self.report.checked):\n",
+        "                if False:\n",
         _OF_ENDING,
     ),
     Mutant(
+        "after a hold the next run ends a few anew",
+        _RECONCILING,
+        "            is_holding=row.held_since is not None,\n",
+        "",
+        _OF_HOLDS,
+    ),
+    Mutant(
+        "a run in which nobody is missing ends a hold of which nobody has heard",
+        _RECONCILING,
+        "ends_hold = True, may_end is not None and not report.held\n",
+        "ends_hold = True, not report.held\n",
+        _OF_HOLDS,
+    ),
+    Mutant(
+        "who goes on reports its own part",
+        _RECONCILING,
+        "            report = part if is_part else joined(before, part, changed=await self._count_changed(row))\n",
+        "            report = part\n",
+        _OF_HOLDS,
+    ),
+    Mutant(
+        "what is read from the middle is a reconciliation",
+        _RECONCILING,
+        "        is_part, is_complete, ends_hold = after is not None, False, False\n",
+        "        is_part, is_complete, ends_hold = False, False, False\n",
+        _OF_HOLDS,
+    ),
+    Mutant(
         "one whose claim ran out goes on counting for another",
-        "gateway/ledger/reconciliation.py",
-        "return await self._change_claimed(worker, ended=RECONCILIATION.c.ended + 1)",
-        "return await self._change_claimed(worker, ended=RECONCILIATION.c.ended + 1) or True",
+        _RECONCILIATION,
+        "            return await _change_claimed(connection, worker, ended=RECONCILIATION.c.ended + 1)\n",
+        "            return await _change_claimed(connection, worker, ended=RECONCILIATION.c.ended + 1) or True\n",
+        _OF_RECONCILIATION,
+    ),
+    Mutant(
+        "a new reconciliation says again what the last one said",
+        _RECONCILIATION,
+        "                await connection.execute(delete(RECONCILIATION_NOTES))\n",
+        "                pass\n",
         _OF_RECONCILIATION,
     ),
     Mutant(
@@ -81,8 +117,8 @@ MUTANTS = (
     Mutant(
         "a reconciliation that was broken off begins anew",
         _RECONCILIATION,
-        "            if anew or row.cursor is None:\n",
-        "            if anew or row.cursor is not None:\n",
+        "            if not is_part and (anew or row.cursor is None):\n",
+        "            if not is_part and (anew or row.cursor is not None):\n",
         _OF_RECONCILIATION,
     ),
     Mutant(

@@ -8,6 +8,7 @@ from gateway.core.alerts import (
     CreditAlert,
     QuotaAlert,
     alert_body,
+    customers_missing,
     drift_repaired,
     events_dead,
     needs_attention,
@@ -156,6 +157,11 @@ async def test_a_name_with_a_line_end_makes_no_header(tmp_path):
             "A reconciliation of 1,200 customers found 3",
         ),
         (
+            customers_missing(started_at=1, held=30, ended=10, checked=1200, at=2),
+            "Tiergate: Stripe does not have 30 customers; they keep their access",
+            "no reconciliation ends anybody until somebody says how many may be",
+        ),
+        (
             events_dead(dead=2, newest_type="invoice.paid", newest_id="evt_1", died_at=5000, at=6000),
             "Tiergate: 2 events of Stripe were given up",
             "the newest is evt_1 (invoice.paid)",
@@ -173,7 +179,7 @@ async def test_a_name_with_a_line_end_makes_no_header(tmp_path):
             "Map it. Then `tiergate sync --user-id ada`",
         ),
     ],
-    ids=["drift", "dead events", "stale", "attention"],
+    ids=["drift", "held", "dead events", "stale", "attention"],
 )
 def test_an_alert_about_billing_says_what_to_look_at(alert, subject, words):
     event = json.loads(alert_body(alert))
