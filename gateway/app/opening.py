@@ -186,7 +186,7 @@ async def open_runtime(settings: Settings, *, proxies: bool = True) -> AsyncIter
                 options=ReportingOptions(hold_s=settings.meter_report_interval_s),
             ),
             unbilled=Unbilled(ledger=ledger, billing=billing, check_account=sync.account.check, clock=clock),
-            events=EventWorker(ledger=ledger, sync=sync, clock=clock),
+            events=EventWorker(ledger=ledger, sync=sync, clock=clock, url=settings.webhook_url),
             reconciler=Reconciler(
                 ledger=ledger,
                 sync=sync,

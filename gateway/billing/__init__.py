@@ -32,6 +32,7 @@ from gateway.billing.portal import PortalFlow, PortalFlowName
 from gateway.billing.previewing import ChangePreview, PreviewLine
 from gateway.billing.reading import CheckoutFacts, PriceFacts
 from gateway.billing.sales import Sales, check_rhythm
+from gateway.billing.told import FIRST_TOLD, Told, ToldTo
 from gateway.billing.undelivered import FIRST_SWEPT, SweptTo
 from gateway.billing.values import ChangeResult, CheckoutLink, LaterChange, PlanChange
 from gateway.billing.webhook import (
@@ -50,6 +51,7 @@ __all__ = [
     "DEADLINE_S",
     "ERROR_REPORTS",
     "FIRST_SWEPT",
+    "FIRST_TOLD",
     "ITEMS_LEFT",
     "MAX_PAYLOAD_BYTES",
     "METER_ERRORS",
@@ -86,6 +88,8 @@ __all__ = [
     "StripeOptions",
     "StripeReport",
     "SweptTo",
+    "Told",
+    "ToldTo",
     "WrongStripeMode",
     "check_rhythm",
     "claimed_customer",

@@ -38,6 +38,7 @@ from gateway.billing.reading import (
     read_checkout,
 )
 from gateway.billing.sales import Sales
+from gateway.billing.told import FIRST_TOLD, Told, ToldTo, fetch_told
 from gateway.billing.transport import NoTransport, Transport
 from gateway.billing.undelivered import FIRST_SWEPT, SweptTo, fetch_undelivered
 from gateway.billing.values import CheckoutLink
@@ -269,6 +270,10 @@ class Billing:
     ) -> tuple[list[EventEnvelope], SweptTo | None]:
         """A page of the events made since then that did not reach every webhook endpoint, and where the next is."""
         return await fetch_undelivered(self._client, since, at, self._deadline_s)
+
+    async def fetch_told(self, wanted: Told, at: ToldTo = FIRST_TOLD) -> tuple[list[EventEnvelope], ToldTo | None]:
+        """A page of the thin events of some types and a time, delivered or not, and where the next is."""
+        return await fetch_told(self._client, wanted, at, self._deadline_s)
 
     async def describe(self, also: frozenset[str] = frozenset()) -> StripeReport:
         """What this key may do and how the account is set up, for `doctor`. Asks only; changes nothing.

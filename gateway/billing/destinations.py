@@ -17,6 +17,7 @@ import stripe
 
 from gateway.billing.endpoints import NewEndpoint
 from gateway.billing.failures import is_missing, stripe_call
+from gateway.billing.notification import created_at
 from gateway.core.errors import BillingRefused
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class DestinationFacts:
     """Of snapshot events; None: thin ones have none."""
     types: tuple[str, ...]
     """`*` is all there are."""
+    created: int = 0
+    """Unix seconds."""
     is_live: bool = False
     """Whether it is of the mode in which real money moves."""
 
@@ -134,5 +137,6 @@ def _read(one: Any) -> DestinationFacts:
         is_thin=one.event_payload == "thin",
         api_version=one.snapshot_api_version,
         types=tuple(one.enabled_events),
+        created=created_at({"created": one.created}) or 0,
         is_live=one.livemode,
     )

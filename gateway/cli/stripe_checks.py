@@ -12,7 +12,7 @@ from gateway.cli.offer_checks import check_offers
 from gateway.cli.opening import open_clock
 from gateway.cli.opening_stripe import open_billing
 from gateway.cli.overage_checks import check_overages
-from gateway.cli.webhook_checks import check_webhook, webhook_url
+from gateway.cli.webhook_checks import check_webhook
 from gateway.core.errors import BillingRefused, BillingUnavailable, LedgerUnavailable, StripeAccountWrong
 from gateway.installation import stripe_change
 from gateway.ledger import Ledger, LedgerUrlInvalid
@@ -42,7 +42,7 @@ async def check_stripe(settings: Settings, policy: Policy | None) -> list[Findin
             findings += await _prices(billing, policy)
             findings += await check_offers(billing, policy)
             findings += await check_overages(billing, policy)
-            findings += check_meter_errors(webhook_url(settings), report.destinations, policy)
+            findings += check_meter_errors(settings.webhook_url, report.destinations, policy)
         endpoints = None if "webhook endpoints" in report.refused else report.endpoints
         findings += check_webhook(settings, endpoints, report.destinations)
         findings += await _account(settings, billing)

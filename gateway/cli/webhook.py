@@ -15,7 +15,6 @@ from gateway.cli.opening import run
 from gateway.cli.opening_stripe import open_billing, require_stripe
 from gateway.cli.options import examples
 from gateway.cli.printing import note
-from gateway.cli.webhook_checks import webhook_url
 from gateway.cli.webhook_kinds import Found, Kind, MeterErrors, Snapshots, Thin
 from gateway.core.errors import BillingKeyRefused, BillingRefused, BillingUnavailable
 from gateway.settings import load_settings
@@ -75,7 +74,7 @@ def ensure(write_env: Path | None, *, thin: bool, meter_errors: bool, print_secr
 
 async def _ensure(settings: Settings, kind: Kind, write_env: Path | None, *, print_secret: bool) -> None:
     require_stripe(settings)
-    url = webhook_url(settings)
+    url = settings.webhook_url
     billing = open_billing(settings)
     try:
         ours = await kind.fetch(billing, url)

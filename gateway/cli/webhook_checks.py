@@ -38,11 +38,6 @@ class Source:
     """How many types it gets; None: that is not known."""
 
 
-def webhook_url(settings: Settings) -> str:
-    """Where events have to come."""
-    return f"{settings.base_url}{settings.billing_prefix}/webhook"
-
-
 def check_webhook(
     settings: Settings, endpoints: tuple[EndpointFacts, ...] | None, destinations: tuple[DestinationFacts, ...] | None
 ) -> Iterator[Finding]:
@@ -53,7 +48,7 @@ def check_webhook(
         endpoints: Of the account; None: the key may not read them.
         destinations: Of the account; None: the key may not read them.
     """
-    url = webhook_url(settings)
+    url = settings.webhook_url
     ours = [*_endpoints(endpoints or (), url), *_destinations(destinations or (), url, is_live=settings.livemode)]
     enabled = [one for one in ours if one.is_enabled]
     told = frozenset[str]().union(*(one.told for one in enabled))

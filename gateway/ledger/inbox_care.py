@@ -7,6 +7,7 @@ Nothing here reads a clock: callers pass `now`.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from sqlalchemy import delete, func, select, update
@@ -26,6 +27,17 @@ _FORGOTTEN_A_CALL: Final = 10_000
 
 class InboxCare(LedgerPart):
     """Stripe events, for whoever looks after them."""
+
+    @unbroken
+    async def find_known_events(self, event_ids: Collection[str]) -> frozenset[str]:
+        """Which of these the inbox has, whatever became of them.
+
+        Raises:
+            LedgerUnavailable: The ledger cannot be used.
+        """
+        known = select(INBOX.c.event_id).where(INBOX.c.event_id.in_(event_ids))
+        async with self._database.reading() as connection:
+            return frozenset((await connection.scalars(known)).all())
 
     @unbroken
     async def replay_event(self, event_id: str, now: int) -> bool:

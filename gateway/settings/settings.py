@@ -265,6 +265,11 @@ class Settings(BaseSettings):
         return tuple(read_secret(secret.get_secret_value()) for secret in self.alert_secret)
 
     @property
+    def webhook_url(self) -> str:
+        """Where Stripe's events have to come."""
+        return f"{self.base_url}{self.billing_prefix}/webhook"
+
+    @property
     def webhook_secrets(self) -> tuple[str, ...]:
         """The signing secrets in clear, for the verifier only."""
         return tuple(secret.get_secret_value() for secret in self.stripe_webhook_secrets or ())

@@ -36,6 +36,7 @@ from gateway.ledger import InboxRow, Ledger
 from gateway.sync.customers import Sync
 from gateway.sync.judging import Judge
 from gateway.sync.sweeping import Sweeping
+from gateway.sync.thin_sweeping import ThinSweeping
 
 log = structlog.get_logger(__name__)
 
@@ -71,9 +72,20 @@ class WorkerOptions:
 
 
 class EventWorker:
-    """One process's worker. `run` until cancelled; `wake` it when something was stored."""
+    """One process's worker. `run` until cancelled; `wake` it when something was stored.
 
-    def __init__(self, *, ledger: Ledger, sync: Sync, clock: Clock, options: WorkerOptions | None = None) -> None:
+    `url` is where Stripe's events come: what an event destination was to send there is swept for.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        sync: Sync,
+        clock: Clock,
+        options: WorkerOptions | None = None,
+        url: str | None = None,
+    ) -> None:
         self._ledger = ledger
         self._sync = sync
         self._clock = clock
@@ -83,7 +95,9 @@ class EventWorker:
         self._woken = asyncio.Event()
         self._held: dict[str, InboxRow] = {}
         self._batch: asyncio.Task[int] | None = None
-        self._sweeping = Sweeping(ledger=ledger, sync=sync, clock=clock, back_s=self._options.swept_s)
+        swept_s = self._options.swept_s
+        self._sweeping = Sweeping(ledger=ledger, sync=sync, clock=clock, back_s=swept_s)
+        self._thin_sweeping = ThinSweeping(ledger=ledger, sync=sync, clock=clock, back_s=swept_s, url=url)
         self.processed = 0
         """Events that are done."""
         self.retried = 0
@@ -103,7 +117,7 @@ class EventWorker:
     @property
     def swept(self) -> int:
         """Events that sweeps found and stored."""
-        return self._sweeping.found
+        return self._sweeping.found + self._thin_sweeping.found
 
     @property
     def strangers(self) -> Counter[str]:
@@ -185,7 +199,7 @@ class EventWorker:
         return [row for row in rows if row.event_id not in failed]
 
     async def sweep(self) -> int:
-        """Store events that Stripe could not deliver.
+        """Store events that Stripe could not deliver, and thin ones that did not come.
 
         Returns:
             How many were new.
@@ -193,11 +207,11 @@ class EventWorker:
         Raises:
             BillingUnavailable, BillingRefused, LedgerUnavailable: The next sweep goes on, or begins anew.
         """
-        before = self._sweeping.found
+        before = self.swept
         try:
-            return await self._sweeping.sweep()
+            return await self._sweeping.sweep() + await self._thin_sweeping.sweep()
         finally:
-            if self._sweeping.found != before:
+            if self.swept != before:
                 self.wake()
 
     async def _has_worked(self, rows: list[InboxRow], work: Awaitable[object]) -> bool:

@@ -612,7 +612,7 @@ async def shop(
             billing=billing,
             ledger=ledger,
             sync=sync,
-            worker=EventWorker(ledger=ledger, sync=sync, clock=sandbox.clock),
+            worker=EventWorker(ledger=ledger, sync=sync, clock=sandbox.clock, url=f"{stand_in.url}/webhook"),
             webhook=stand_in,
             secret=await sandbox.listen(f"{stand_in.url}/webhook"),
         )

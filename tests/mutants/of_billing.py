@@ -16,6 +16,7 @@ _OF_ACCESS, _OF_PROJECTION = ("tests/core/test_access.py",), ("tests/core/test_p
 _OF_SYNC, _OF_WORKER = ("tests/billing/test_sync.py",), ("tests/billing/test_worker.py",)
 _TOGETHER, _OF_TOGETHER = "gateway/ledger/together.py", ("tests/ledger/test_together.py",)
 _SWEEPING, _OF_SWEEPING = "gateway/sync/sweeping.py", ("tests/billing/test_sweeping.py", "tests/billing/test_worker.py")
+_THIN, _OF_THIN = "gateway/sync/thin_sweeping.py", ("tests/billing/test_thin_sweeping.py",)
 _PACE, _OF_PACE = "gateway/billing/pace.py", ("tests/billing/test_pace.py",)
 _FIRST, _OF_FIRST = "gateway/billing/first_payments.py", ("tests/billing/test_first_payment.py",)
 _CHECKOUT, _OF_SECOND = "gateway/checkout.py", ("tests/billing/test_second_subscription.py",)
@@ -187,6 +188,27 @@ MUTANTS = (
         "            failed = not isinstance(error, _OUTAGES)\n",
         "            failed = True\n",
         _OF_WORKER,
+    ),
+    Mutant(
+        "a sweep takes a thin event for lost that Stripe is delivering",
+        _THIN,
+        "_PATIENCE_S: Final = 600\n",
+        "_PATIENCE_S: Final = 0\n",
+        _OF_THIN,
+    ),
+    Mutant(
+        "a sweep of thin events that was broken off is taken for whole",
+        _THIN,
+        "                self._place = place\n",
+        "                self._swept_to = place.wanted.until\n",
+        _OF_THIN,
+    ),
+    Mutant(
+        "what the object of a thin event says is not listened to",
+        _JUDGING,
+        "        return owner.claimed if claimed == NOTHING_CLAIMED and owner is not None else claimed\n",
+        "        return claimed\n",
+        ("tests/billing/test_lost_customers.py",),
     ),
     Mutant(
         "a sweep takes an event for stored that the ledger refused",

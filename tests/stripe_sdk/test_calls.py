@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 import gateway.billing
-from gateway.billing import THIN_TYPES, Billing, Buyer, LaterChange, PlanChange, PortalFlow, StripeOptions
+from gateway.billing import THIN_TYPES, Billing, Buyer, LaterChange, PlanChange, PortalFlow, StripeOptions, Told
 from gateway.billing.transport import Transport
 from gateway.core.errors import BillingRefused
 from gateway.core.offer import AddOn, CheckoutTerms, SeatRange, Trial
@@ -82,7 +82,7 @@ async def make_every_call(billing: Billing) -> None:
     assert await billing.facts.fetch_dispute("du_none") is None
     assert await billing.facts.fetch_open_disputes(0) == ([], None)
     assert await billing.facts.fetch_refund("ch_none") is None
-    await find_owners(billing)
+    await find_owners(billing, cus)
     [subscription] = facts.subscriptions
     change = PlanChange(
         subscription_id=subscription.subscription_id,
@@ -121,11 +121,13 @@ async def make_every_call(billing: Billing) -> None:
     await mend_endpoints(billing)
 
 
-async def find_owners(billing: Billing) -> None:
+async def find_owners(billing: Billing, cus: str) -> None:
     for kind in ("subscription", "invoice", "checkout.session", "charge", "v2.core.event"):
         assert await billing.facts.find_owner(kind, "none") is None
     about_cus = (await billing._client.v1.events.list_async({"type": "customer.created"})).data[0]
     assert await billing.facts.find_owner("v2.core.event", about_cus.id.replace("evt_", "evt_thin_")) is None
+    told, _ = await billing.fetch_told(Told(types=("v1.customer.created",), since=0, until=2_000_000_000))
+    assert [one.stripe_customer_id for one in told] == [cus]
 
 
 async def plan_later(billing: Billing, cus: str, change: PlanChange, at: int) -> None:

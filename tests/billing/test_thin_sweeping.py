@@ -1,0 +1,117 @@
+"""Thin events that did not arrive: Stripe does not say which these are, and they are found all the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway.billing import METER_ERRORS
+from gateway.core.errors import BillingRefused, BillingUnavailable
+from gateway.ledger import Ledger
+from gateway.sync import EventWorker, Sync
+from tests.billing.conftest import Answer, Request, SetClock, StandIn
+
+LATER_S = 700
+
+
+async def lose(shop: Any, *types: str) -> None:
+    (await shop.sandbox.http.post("/_sandbox/faults", json={"drop": list(types or ("*",))})).raise_for_status()
+
+
+async def later(shop: Any, seconds: int = LATER_S) -> None:
+    await shop.sandbox.control("clock/advance", seconds=seconds)
+
+
+@pytest.fixture
+async def buyer(shop: Any) -> str:
+    """One whose events came thinly, before any is lost."""
+    await shop.hear_thinly()
+    customer_id: str = await shop.buyer("pro-monthly")
+    return customer_id
+
+
+async def cancel(shop: Any, customer_id: str) -> None:
+    await shop.sandbox.stripe.v1.subscriptions.cancel_async((await shop.load(customer_id)).subscription_id)
+
+
+async def test_what_a_destination_did_not_get_is_found_once_it_is_late_and_worked_on(shop: Any, buyer: str) -> None:
+    await later(shop)
+    assert await shop.worker.sweep() == 0
+    await lose(shop)
+    await cancel(shop, buyer)
+    await shop.settle()
+    assert (await shop.load(buyer)).status == "active"
+    assert await shop.worker.sweep() == 0, "Stripe may be delivering it"
+    await later(shop)
+    assert await shop.worker.sweep() > 0
+    assert "v1.customer.subscription.deleted" in {one.type for one in await shop.ledger.list_events(status="pending")}
+    await shop.settle()
+    assert (await shop.load(buyer)).status == "canceled"
+    assert await shop.worker.sweep() == 0
+    assert (
+        await EventWorker(
+            ledger=shop.ledger, sync=shop.sync, clock=shop.sandbox.clock, url=f"{shop.webhook.url}/webhook"
+        ).sweep()
+        == 0
+    ), "another process finds them in the ledger"
+
+
+async def test_a_thin_event_that_a_sweep_found_is_replayed_as_any_other(shop: Any, buyer: str) -> None:
+    await lose(shop)
+    await cancel(shop, buyer)
+    await later(shop)
+    await shop.worker.sweep()
+    await shop.settle()
+    [ended] = [one for one in await shop.ledger.list_events() if one.type == "v1.customer.subscription.deleted"]
+    assert ended.outcome == "applied"
+    assert await shop.ledger.replay_event(ended.event_id, int(shop.sandbox.clock.now()))
+    await shop.settle()
+    assert (await shop.ledger.find_event(ended.event_id)).status == "done"
+
+
+async def test_only_types_that_a_destination_here_was_to_get_are_swept_for(shop: Any) -> None:
+    customer_id = await shop.buyer("pro-monthly")
+    v2 = shop.sandbox.stripe.v2.core.event_destinations
+    for path, types in (("webhook", list(METER_ERRORS)), ("else", ["*"])):
+        place = {"type": "webhook_endpoint", "webhook_endpoint": {"url": f"{shop.webhook.url}/{path}"}}
+        await v2.create_async({"name": path, "event_payload": "thin", "enabled_events": types, **place})
+    await lose(shop)
+    await cancel(shop, customer_id)
+    await later(shop)
+    await shop.worker.sweep()
+    assert {one.type for one in await shop.ledger.list_events() if one.type.startswith("v1.")} == set()
+
+
+async def test_an_outage_in_the_middle_is_gone_on_from_and_a_page_that_is_not_known_begins_anew(
+    shop: Any, buyer: str
+) -> None:
+    await lose(shop)
+    await cancel(shop, buyer)
+    await later(shop)
+    fault = {"method": "GET", "path": "/v2/core/events", "times": 4}
+    for status, error in ((503, BillingUnavailable), (400, BillingRefused)):
+        await shop.sandbox.http.post("/_sandbox/faults", json={"api": [{**fault, "status": status}]})
+        with pytest.raises(error):
+            await shop.worker.sweep()
+        await shop.sandbox.http.delete("/_sandbox/faults")
+    assert await shop.worker.sweep() > 0
+
+
+async def test_a_key_that_may_not_read_destinations_is_not_asked_again_for_a_day(
+    ledger: Ledger, sync: Sync, stand_in: StandIn, clock: SetClock
+) -> None:
+    asked = []
+
+    async def refuse(request: Request) -> Answer:
+        asked.append(request.path)
+        if request.path == "/v1/events":
+            return Answer(body={"object": "list", "data": [], "has_more": False, "url": "/v1/events"})
+        return Answer(status=403, body={"error": {"type": "invalid_request_error", "message": "not this key"}})
+
+    stand_in.handler = refuse
+    worker = EventWorker(ledger=ledger, sync=sync, clock=clock, url="http://localhost/webhook")
+    for times, later_s in ((1, 0), (1, 80_000), (2, 7_000)):
+        clock.at += later_s
+        assert await worker.sweep() == 0
+        assert asked.count("/v2/core/event_destinations") == times
