@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Challenge: TypeAlias = Literal["never", "unless set up", "always"]
+"""When a card's bank wants a payment confirmed (3-D Secure) at which the customer is not there. A bank that ever does
+wants it of every payment at which the customer is."""
 
 _SHORTEST = 12
 _LONGEST = 19
@@ -14,6 +19,7 @@ class Card:
 
     `delayed`: a bank account. It promises at once and pays, or fails (`pays_off_session`), days later.
     `disputes`: it pays, and wants the money back at once.
+    `is_set_up`: its bank has agreed to payments without the customer from the beginning.
     """
 
     brand: str
@@ -23,6 +29,8 @@ class Card:
     pays_off_session: bool = True
     delayed: bool = False
     disputes: bool = False
+    challenge: Challenge = "never"
+    is_set_up: bool = False
     decline_code: str = "generic_decline"
     message: str = "Your card was declined."
 
@@ -43,6 +51,10 @@ _CARDS = {
             message="Your card has insufficient funds.",
         ),
         Card(brand="visa", number="4000000000000002", attaches=False),
+        Card(brand="visa", number="4000002500003155", challenge="unless set up"),
+        Card(brand="visa", number="4000000000003220", challenge="unless set up"),
+        Card(brand="visa", number="4000003800000446", challenge="unless set up", is_set_up=True),
+        Card(brand="visa", number="4000002760003184", challenge="always"),
     )
 }
 _ACCOUNTS = {
@@ -61,6 +73,10 @@ TEST_METHODS = {
     "pm_card_createDispute": "4000000000000259",
     "pm_card_visa_chargeDeclinedInsufficientFunds": "4000000000009995",
     "pm_card_chargeDeclined": "4000000000000002",
+    "pm_card_authenticationRequiredOnSetup": "4000002500003155",
+    "pm_card_threeDSecure2Required": "4000000000003220",
+    "pm_card_authenticationRequiredSetupForOffSession": "4000003800000446",
+    "pm_card_authenticationRequired": "4000002760003184",
     "pm_usBankAccount_success": "000123456789",
     "pm_usBankAccount_insufficientFunds": "000111111113",
 }
@@ -78,6 +94,19 @@ class CardRefused(Exception):
         self.message = message
         self.code = code
         self.decline_code = decline_code
+
+
+class ActionRequired(CardRefused):
+    """A card's bank wants the customer to confirm the payment of `what`, and the customer is not there.
+
+    Source: https://docs.stripe.com/error-codes (`invoice_payment_intent_requires_action`, and of a subscription).
+    """
+
+    def __init__(self, what: Literal["invoice", "subscription"] = "invoice") -> None:
+        super().__init__(
+            f"Payment for this {what} requires additional user action before it can be completed successfully.",
+            code=f"{what}_payment_intent_requires_action",
+        )
 
 
 def passes_luhn(digits: str) -> bool:

@@ -16,7 +16,7 @@ from msgspec import structs
 from gateway.sandbox.delivery.faults import Faults
 from gateway.sandbox.happenings import happening_handlers
 from gateway.sandbox.records import Json
-from gateway.sandbox.rules import FINAL_ACTIONS, METER_ERRORS, Rules
+from gateway.sandbox.rules import FINAL_ACTIONS, FINALIZATION_ERRORS, METER_ERRORS, Rules
 from gateway.sandbox.simulator import Simulator
 from gateway.sandbox.world import NoSuchRecord, find
 
@@ -45,6 +45,7 @@ class RulesPatch(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     final_after_days: int | None = None
     final_action: str | None = None
     delayed_s: int | None = None
+    finalization_error: str | None = None
     portal_is_set_up: bool | None = None
     portal_cancels_by: str | None = None
     meter_errors: str | None = None
@@ -73,9 +74,10 @@ def control_handlers(simulator: Simulator) -> list[HTTPRouteHandler]:
 
 
 def _check_words(rules: Rules) -> None:
-    for name, words in (("final_action", FINAL_ACTIONS), ("meter_errors", METER_ERRORS)):
+    known = {"final_action": FINAL_ACTIONS, "finalization_error": FINALIZATION_ERRORS, "meter_errors": METER_ERRORS}
+    for name, words in known.items():
         if getattr(rules, name) not in words:
-            raise ClientException(f"{name} must be one of {', '.join(words)}")
+            raise ClientException(f"{name} must be one of {', '.join(word or 'nothing' for word in words)}")
 
 
 def _given(patch: msgspec.Struct) -> Json:

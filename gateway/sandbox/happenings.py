@@ -6,14 +6,16 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import msgspec
-from litestar import post
+from litestar import delete, post
 from litestar.exceptions import ClientException
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, JSONBody
 
 from gateway.sandbox.engine.charges import STATUSES, last_charge_of, move_dispute, open_dispute
 from gateway.sandbox.engine.refusals import Refused
+from gateway.sandbox.engine.unused import delete_unused_price
 from gateway.sandbox.records import Json
+from gateway.sandbox.shapes.catalog import price_shape
 from gateway.sandbox.shapes.charges import dispute_shape
 from gateway.sandbox.simulator import Simulator
 from gateway.sandbox.world import NoSuchRecord, World
@@ -53,7 +55,11 @@ def happening_handlers(simulator: Simulator) -> list[HTTPRouteHandler]:
         _check_status(data.status)
         return _carry_out(simulator, lambda world: dispute_shape(move_dispute(world, dispute_id, data.status)))
 
-    return [dispute, move]
+    @delete("/_sandbox/prices/{price_id:str}", status_code=200)
+    async def remove_price(price_id: FromPath[str]) -> Json:
+        return _carry_out(simulator, lambda world: price_shape(delete_unused_price(world, price_id)))
+
+    return [dispute, move, remove_price]
 
 
 def _check_status(status: str) -> None:

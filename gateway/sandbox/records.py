@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from gateway.sandbox.cards import Challenge
 from gateway.sandbox.coupons import Discount
 from gateway.sandbox.tariffs import Tariff
 from gateway.sandbox.taxes import tax_of
@@ -107,10 +108,18 @@ class PaymentMethod:
     pays_off_session: bool = True
     delayed: bool = False
     disputes: bool = False
+    challenge: Challenge = "never"
+    is_set_up: bool = False
+    """Its bank was asked once, and agreed to payments without the customer."""
     customer_id: str | None = None
     email: str | None = None
     name: str | None = None
     metadata: Labels = field(default_factory=dict)
+
+    @property
+    def asks_for_customer(self) -> bool:
+        """Whether its bank lets no payment through at which the customer is not there."""
+        return self.challenge == "always" or (self.challenge == "unless set up" and not self.is_set_up)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,6 +271,10 @@ class Invoice:
     next_attempt_at: int | None = None
     arrives_at: int | None = None
     arrives_by: str | None = None
+    action_by: str | None = None
+    """The payment method whose bank waits for the customer to confirm the payment."""
+    finalization_error: str | None = None
+    """Stripe's code for why it could not be finalized when that was tried last."""
     days_until_due: int | None = None
     """None: it is collected by itself."""
     due_at: int | None = None

@@ -10,6 +10,7 @@ API_VERSION = "2026-10-28.endive"
 
 FINAL_ACTIONS = ("cancel", "unpaid", "leave")
 METER_ERRORS = ("refused", "reported")
+FINALIZATION_ERRORS = ("", "customer_tax_location_invalid", "taxes_calculation_failed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,10 @@ class Rules:
 
     delayed_s: int = 4 * DAY_S
     """How long a payment by bank account is on its way."""
+
+    finalization_error: str = ""
+    """Stripe's code for why no draft becomes final, by itself or by the API; empty: nothing is in the way. What is
+    billed at once is not held up by it."""
 
     portal_is_set_up: bool = True
     """Whether the account's billing portal was ever saved in the dashboard; without, it makes no sessions."""

@@ -79,6 +79,8 @@ REQUESTS = {
     ("POST", "/v1/invoices/{id}/pay"): "InvoicePayParams",
     ("POST", "/v1/invoices/{id}/finalize"): "InvoiceFinalizeInvoiceParams",
     ("POST", "/v1/invoices/{id}/void"): "InvoiceVoidInvoiceParams",
+    ("GET", "/v1/invoice_payments"): "InvoicePaymentListParams",
+    ("GET", "/v1/payment_intents/{id}"): "PaymentIntentRetrieveParams",
     ("POST", "/v1/invoices/{id}/mark_uncollectible"): "InvoiceMarkUncollectibleParams",
     ("POST", "/v1/entitlements/features"): "entitlements.FeatureCreateParams",
     ("GET", "/v1/entitlements/features"): "entitlements.FeatureListParams",

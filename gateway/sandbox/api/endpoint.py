@@ -13,6 +13,7 @@ from gateway.sandbox.shapes.charges import charge_shape
 from gateway.sandbox.shapes.customers import payment_method_shape
 from gateway.sandbox.shapes.invoices import invoice_shape
 from gateway.sandbox.shapes.lists import list_shape
+from gateway.sandbox.shapes.payments import invoice_of_intent, payment_intent_shape
 from gateway.sandbox.shapes.schedules import schedule_shape
 from gateway.sandbox.shapes.sessions import checkout_lines_shape
 from gateway.sandbox.shapes.subscriptions import subscription_shape
@@ -55,6 +56,7 @@ _SHAPES: Mapping[str, Callable[[World, str], Json]] = {
     "default_payment_method": lambda world, one: payment_method_shape(world.tables.payment_methods[one]),
     "invoice": lambda world, one: invoice_shape(world, world.tables.invoices[one]),
     "latest_invoice": lambda world, one: invoice_shape(world, world.tables.invoices[one]),
+    "payment_intent": lambda world, one: payment_intent_shape(invoice_of_intent(world, one)),
     "price": lambda world, one: price_shape(world.tables.prices[one]),
     "product": lambda world, one: product_shape(world.tables.products[one]),
     "schedule": lambda world, one: schedule_shape(world, world.tables.schedules[one]),

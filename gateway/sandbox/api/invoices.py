@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from gateway.sandbox.api.endpoint import Call, Endpoint
 from gateway.sandbox.api.subscriptions import ITEM, PRORATION, read_change
-from gateway.sandbox.engine.invoices import collect, finalize, mark_uncollectible, pay_out_of_band, void
+from gateway.sandbox.engine.invoices import (
+    collect,
+    fail_finalization,
+    finalize,
+    mark_uncollectible,
+    pay_out_of_band,
+    void,
+)
 from gateway.sandbox.engine.methods import method_of
 from gateway.sandbox.engine.preview import preview_change, preview_start
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.records import Invoice, Json
-from gateway.sandbox.shapes.invoices import invoice_shape, lines_shape
+from gateway.sandbox.shapes.invoices import FINALIZATION_WORDS, invoice_shape, lines_shape
 from gateway.sandbox.shapes.lists import list_shape
 from gateway.sandbox.wire.paging import CREATED, PAGE, page
 from gateway.sandbox.wire.params import Each, Flag, Shape, Text, Whole
@@ -46,7 +53,7 @@ def _pay(call: Call) -> Json:
     world, params = call.world, call.params
     invoice = world.invoice(call.id)
     if invoice.status == "draft":
-        invoice = finalize(world, invoice.id)
+        invoice = _finalized(world, invoice)
     elif invoice.status not in {"open", "uncollectible"}:
         raise Refused(f"Invoice is already {invoice.status}", code="invoice_already_paid")
     method_id = None
@@ -71,7 +78,16 @@ def _own_method(world: World, invoice: Invoice, method_id: str) -> str:
 def _finalize(call: Call) -> Json:
     if call.world.invoice(call.id).status != "draft":
         raise Refused("This invoice is already finalized.", code="invoice_not_editable")
-    return invoice_shape(call.world, finalize(call.world, call.id))
+    return invoice_shape(call.world, _finalized(call.world, call.world.invoice(call.id)))
+
+
+def _finalized(world: World, invoice: Invoice) -> Invoice:
+    """An attempt that fails is noted on the invoice, and told."""
+    code = world.rules.finalization_error
+    if code:
+        fail_finalization(world, invoice.id)
+        raise Refused(FINALIZATION_WORDS[code], code=code)
+    return finalize(world, invoice.id)
 
 
 def _void(call: Call) -> Json:
@@ -147,7 +163,7 @@ ENDPOINTS = (
         spec={"payment_method": Text(), "off_session": Flag(), "paid_out_of_band": Flag()},
         keeps_failures=True,
     ),
-    Endpoint(method="POST", path="/v1/invoices/{id}/finalize", act=_finalize),
+    Endpoint(method="POST", path="/v1/invoices/{id}/finalize", act=_finalize, keeps_failures=True),
     Endpoint(method="POST", path="/v1/invoices/{id}/void", act=_void),
     Endpoint(method="POST", path="/v1/invoices/{id}/mark_uncollectible", act=_mark_uncollectible),
 )

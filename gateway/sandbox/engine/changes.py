@@ -14,7 +14,7 @@ from gateway.sandbox.engine.invoices import attempt, bill_now, void
 from gateway.sandbox.engine.lines import full_line, remaining_line, unused_line
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.saving import add_pending_line, change_subscription
-from gateway.sandbox.engine.subscriptions import expect_currency, next_end, recurring_price
+from gateway.sandbox.engine.subscriptions import expect_currency, next_end, of_subscription, recurring_price
 from gateway.sandbox.engine.usage import as_invoice_item, is_metered, licensed, usage_lines
 from gateway.sandbox.records import InvoiceLine, Item, PendingLine, PendingUpdate, Price, Subscription
 from gateway.sandbox.world import World
@@ -41,6 +41,8 @@ class Change:
     anchor_now: bool = False
     end_trial: bool = False
     payment_behavior: str = "allow_incomplete"
+    on_session: bool = False
+    """As of `collect`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,9 +249,9 @@ def apply_change(world: World, subscription: Subscription, change: Change) -> Su
         change_subscription(world, _carried_out(world, current, planned))
     refusal: CardRefused | None = None
     if change.payment_behavior != "default_incomplete" and world.invoice(invoice.id).status == "open":
-        refusal = attempt(world, invoice.id)
+        refusal = attempt(world, invoice.id, on_session=change.on_session)
     if refusal is not None and change.payment_behavior == "error_if_incomplete":
-        raise refusal
+        raise of_subscription(refusal)
     return world.subscription(subscription.id)
 
 

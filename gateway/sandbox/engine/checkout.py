@@ -32,7 +32,7 @@ def checkout_of(world: World, session_id: str) -> CheckoutSession:
 
 
 def pay(world: World, session_id: str, payment: Payment) -> CheckoutSession:
-    """Turn an open session into a paid subscription.
+    """Turn an open session into a paid subscription. Whatever the card's bank asks about was confirmed.
 
     Raises:
         CardRefused: nothing has happened and the payer may try another card.
@@ -90,6 +90,7 @@ def _method(world: World, session: CheckoutSession, payment: Payment, customer: 
         exp_year=payment.exp_year,
         email=payment.email or customer.email,
         name=payment.name,
+        is_set_up=True,
     )
     attach(world, method.id, customer.id)
     return method

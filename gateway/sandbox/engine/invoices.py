@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gateway.sandbox.cards import CardRefused
+from gateway.sandbox.cards import ActionRequired, CardRefused
 from gateway.sandbox.engine.charges import add_charge, open_dispute
 from gateway.sandbox.engine.discounts import with_discounts
-from gateway.sandbox.engine.saving import add_invoice, change_customer, change_invoice, change_subscription
+from gateway.sandbox.engine.saving import (
+    add_invoice,
+    change_customer,
+    change_invoice,
+    change_subscription,
+    put_payment_method,
+)
 from gateway.sandbox.engine.standing import after_failure, after_payment, after_promise, after_void, after_write_off
 from gateway.sandbox.engine.usage import measured_again
 from gateway.sandbox.records import Invoice, InvoiceLine, PaymentMethod, Subscription
@@ -73,6 +79,7 @@ def finalize(world: World, invoice_id: str) -> Invoice:
         amount_due=max(invoice.total + customer.balance, 0),
         finalized_at=world.now,
         finalizes_at=None,
+        finalization_error=None,
         due_at=None if invoice.days_until_due is None else world.now + invoice.days_until_due * DAY_S,
     )
     change_invoice(world, invoice, "invoice.finalized")
@@ -83,10 +90,26 @@ def finalize(world: World, invoice_id: str) -> Invoice:
     return _settle(world, invoice, amount=0, attempts=0) if invoice.amount_due == 0 else invoice
 
 
+def fail_finalization(world: World, invoice_id: str) -> None:
+    """A draft stays one, by the account's rule, until somebody finalizes it. Its subscription does not notice."""
+    failed = replace(world.invoice(invoice_id), finalization_error=world.rules.finalization_error, finalizes_at=None)
+    change_invoice(world, failed, "invoice.finalization_failed")
+
+
 def attempt(world: World, invoice_id: str, *, on_session: bool = False) -> CardRefused | None:
-    """What Stripe does by itself about an open invoice: as `collect`, and nothing if it was sent by mail."""
-    if world.invoice(invoice_id).days_until_due is not None:
+    """What Stripe does by itself about an open invoice: as `collect`, and nothing if it was sent by mail.
+
+    A card whose bank waits for the customer is not charged again by itself: the attempt is counted and the next one
+    planned, in case there is another card by then.
+    Source: https://docs.stripe.com/billing/revenue-recovery/smart-retries (hard decline codes).
+    """
+    invoice = world.invoice(invoice_id)
+    if invoice.days_until_due is not None:
         return None
+    method = _method_for(world, invoice, None)
+    if not on_session and method is not None and invoice.action_by == method.id:
+        change_invoice(world, _tried(world, invoice))
+        return ActionRequired()
     return collect(world, invoice_id, on_session=on_session)
 
 
@@ -102,6 +125,12 @@ def collect(
 ) -> CardRefused | None:
     """Try to take what an unpaid invoice still asks for; what it does to the subscription follows.
 
+    Args:
+        world: Holds it.
+        invoice_id: Its own.
+        method_id: What to charge; None: what is charged by default.
+        on_session: The customer is there, and has confirmed what the card's bank asks about.
+
     Returns:
         None when the invoice is paid, or a payment is on its way (or nothing was due); else why the card was refused.
     """
@@ -116,6 +145,9 @@ def collect(
         change_invoice(world, promised)
         after_promise(world, promised)
         return None
+    if method is not None and method.asks_for_customer and not on_session:
+        _ask_customer(world, invoice, method)
+        return ActionRequired()
     refusal = _refusal(method, on_session=on_session)
     if refusal is None and method is not None:
         take_payment(world, invoice, method.id)
@@ -134,10 +166,38 @@ def take_payment(world: World, invoice: Invoice, method_id: str) -> None:
 
 def fail_payment(world: World, invoice: Invoice) -> None:
     """An attempt that failed; perhaps there is another later."""
-    attempts = invoice.attempt_count + 1
-    failed = replace(invoice, attempt_count=attempts, next_attempt_at=_next_attempt(world, invoice, attempts))
+    failed = replace(_tried(world, invoice), action_by=None)
     change_invoice(world, failed, "invoice.payment_failed")
     after_failure(world, failed)
+
+
+def _tried(world: World, invoice: Invoice) -> Invoice:
+    attempts = invoice.attempt_count + 1
+    return replace(invoice, attempt_count=attempts, next_attempt_at=_next_attempt(world, invoice, attempts))
+
+
+def _ask_customer(world: World, invoice: Invoice, method: PaymentMethod) -> None:
+    """An attempt that waits for the customer, and counts as failed until then."""
+    waiting = replace(_tried(world, invoice), action_by=method.id)
+    change_invoice(world, waiting, "invoice.payment_action_required", "invoice.payment_failed")
+    after_failure(world, waiting)
+
+
+def confirm(world: World, invoice_id: str) -> None:
+    """The customer has confirmed the payment that waits: it is made. Nothing happens if none waits any more."""
+    invoice = world.invoice(invoice_id)
+    if invoice.action_by is None or invoice.status not in {"open", "uncollectible"}:
+        return
+    method = world.tables.payment_methods[invoice.action_by]
+    put_payment_method(world, replace(method, is_set_up=True))
+    take_payment(world, invoice, method.id)
+
+
+def refuse_confirmation(world: World, invoice_id: str) -> None:
+    """The customer could not confirm the payment that waits: it has failed, and what was planned next stays so."""
+    invoice = world.invoice(invoice_id)
+    if invoice.action_by is not None and invoice.status in {"open", "uncollectible"}:
+        change_invoice(world, replace(invoice, action_by=None), "invoice.payment_failed")
 
 
 def _method_for(world: World, invoice: Invoice, method_id: str | None) -> PaymentMethod | None:
@@ -172,6 +232,7 @@ def _settle(world: World, invoice: Invoice, *, amount: int, attempts: int) -> In
         attempt_count=attempts,
         next_attempt_at=None,
         arrives_at=None,
+        action_by=None,
         paid_at=world.now,
     )
     change_invoice(world, paid, "invoice.paid", "invoice.payment_succeeded")

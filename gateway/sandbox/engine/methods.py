@@ -13,9 +13,16 @@ _TEST_EXPIRY = (12, 2034)
 
 
 def new_method(
-    world: World, card: Card, *, exp_month: int, exp_year: int, email: str | None = None, name: str | None = None
+    world: World,
+    card: Card,
+    *,
+    exp_month: int,
+    exp_year: int,
+    email: str | None = None,
+    name: str | None = None,
+    is_set_up: bool = False,
 ) -> PaymentMethod:
-    """A payment method that belongs to nobody yet."""
+    """A payment method that belongs to nobody yet. `is_set_up`: its bank was asked, and agreed."""
     method = PaymentMethod(
         id=world.new_id("pm"),
         created=world.now,
@@ -27,6 +34,8 @@ def new_method(
         pays_off_session=card.pays_off_session and card.attaches,
         delayed=card.delayed,
         disputes=card.disputes,
+        challenge=card.challenge,
+        is_set_up=is_set_up or card.is_set_up,
         email=email,
         name=name,
     )

@@ -60,7 +60,7 @@ def update_card(
     """
     if not card.attaches:
         raise CardRefused(card.message, code="card_declined", decline_code=card.decline_code)
-    method = new_method(world, card, exp_month=exp_month, exp_year=exp_year)
+    method = new_method(world, card, exp_month=exp_month, exp_year=exp_year, is_set_up=True)
     attach(world, method.id, session.customer_id)
     customer = world.customer(session.customer_id)
     change_customer(world, replace(customer, default_payment_method_id=method.id))
@@ -85,18 +85,26 @@ def resume(world: World, session: PortalSession, subscription_id: str) -> None:
     change_subscription(world, unschedule_end(own_subscription(world, session, subscription_id)))
 
 
-def switch_plan(world: World, session: PortalSession, subscription_id: str, price_id: str) -> None:
+def switch_plan(
+    world: World, session: PortalSession, subscription_id: str, price_id: str, *, is_confirmed: bool = False
+) -> None:
     """Change the (first) item's price and pay the difference at once.
 
     Raises:
-        CardRefused: the difference could not be collected; the caller restores the world.
+        CardRefused: the difference could not be collected; the caller restores the world. ActionRequired: not before
+            the customer has confirmed it.
         Refused: no such plan.
     """
     subscription = _without_schedule(world, own_subscription(world, session, subscription_id))
     if price_id not in {price.id for price in plans_on_offer(world)}:
         raise Refused("This plan is not on offer.")
     item = ItemChange(item_id=subscription.items[0].id, price_id=price_id)
-    change = Change(items=(item,), proration_behavior="always_invoice", payment_behavior="error_if_incomplete")
+    change = Change(
+        items=(item,),
+        proration_behavior="always_invoice",
+        payment_behavior="error_if_incomplete",
+        on_session=is_confirmed,
+    )
     apply_change(world, subscription, change)
 
 

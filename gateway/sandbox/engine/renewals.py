@@ -9,6 +9,7 @@ from gateway.sandbox.engine.arrivals import arrive
 from gateway.sandbox.engine.invoices import (
     attempt,
     draft,
+    fail_finalization,
     fall_overdue,
     finalize,
     set_aside,
@@ -131,6 +132,9 @@ def invoice_falls_due(world: World, invoice_id: str) -> None:
         return
     if invoice.status == "open" and invoice.due_at is not None:
         fall_overdue(world, invoice_id)
+        return
+    if invoice.status == "draft" and world.rules.finalization_error:
+        fail_finalization(world, invoice_id)
         return
     if invoice.status == "draft":
         finalize(world, invoice_id)

@@ -116,6 +116,12 @@ def change_price(world: World, price: Price) -> None:
     _emit_update(world, "price.updated", before, price_shape(price))
 
 
+def delete_price(world: World, price_id: str) -> None:
+    """price.deleted. Whoever asks for it makes sure that nothing has it."""
+    gone = world.tables.prices.pop(price_id)
+    emit(world, "price.deleted", price_shape(gone))
+
+
 def shape_of_customer(world: World, customer: Customer) -> Json:
     """The customer as Stripe would show it now; delinquent while its latest invoice is overdue."""
     latest = [one.latest_invoice_id for one in world.subscriptions_of(customer.id) if one.latest_invoice_id]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from gateway.sandbox.cards import CardRefused
+from gateway.sandbox.cards import ActionRequired, CardRefused
 from gateway.sandbox.engine.discounts import redeem
 from gateway.sandbox.engine.invoices import attempt, bill_now, collect, draft, finalize, stop_collecting
 from gateway.sandbox.engine.lines import full_line, unused_line
@@ -65,8 +65,13 @@ def start(world: World, wanted: Start) -> Subscription:
     if wanted.payment_behavior != "default_incomplete":
         refusal = attempt(world, invoice.id, on_session=wanted.on_session)
     if refusal is not None and wanted.payment_behavior == "error_if_incomplete":
-        raise refusal
+        raise of_subscription(refusal)
     return world.subscription(subscription.id)
+
+
+def of_subscription(refusal: CardRefused) -> CardRefused:
+    """Why an invoice was not paid, told of what was to be paid by it."""
+    return ActionRequired("subscription") if isinstance(refusal, ActionRequired) else refusal
 
 
 def _began_unbilled(world: World, subscription: Subscription) -> Subscription:

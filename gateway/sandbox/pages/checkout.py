@@ -16,6 +16,7 @@ from gateway.sandbox.engine.checkout import Payment, needs_method, pay
 from gateway.sandbox.engine.choosing import ChoiceRefused, choose
 from gateway.sandbox.pages.address_form import PARTS, read_address
 from gateway.sandbox.pages.card_form import TypedCard, read_card, read_fields
+from gateway.sandbox.pages.challenge import NOT_CONFIRMED, Bank, Question
 from gateway.sandbox.pages.render import message_page, money, price_text, product_name, render
 from gateway.sandbox.records import CheckoutSession
 from gateway.sandbox.shapes.sessions import checkout_sum, checkout_total
@@ -30,40 +31,80 @@ def success_url(session: CheckoutSession) -> str:
     return session.success_url.replace(_PLACEHOLDER, session.id)
 
 
-def checkout_handlers(simulator: Simulator) -> list[HTTPRouteHandler]:
+def checkout_handlers(simulator: Simulator, bank: Bank) -> list[HTTPRouteHandler]:
     """The page and its form."""
+    desk = _Desk(simulator, bank)
 
     @get("/c/pay/{session_id:str}")
     async def show(session_id: FromPath[str]) -> Response[Any]:
         simulator.catch_up()
-        session = simulator.world.tables.checkouts.get(session_id)
-        return _not_open(session) or _page(simulator.world, session, {}, None)
+        return desk.look(session_id, {}, None)
 
     @post("/c/pay/{session_id:str}", status_code=303)
     async def submit(session_id: FromPath[str], request: Request[Any, Any, Any]) -> Response[Any]:
         fields = await read_fields(request)
         simulator.catch_up()
-        session = simulator.world.tables.checkouts.get(session_id)
-        closed = _not_open(session)
-        if closed is not None:
-            return closed
         try:
-            session = simulator.carry_out(lambda world: choose(world, session_id, fields))
-            if fields.get("act") == "update":
-                return _page(simulator.world, session, fields, None)
-            is_empty = not fields.get("card_number")
-            skips = is_empty and not needs_method(simulator.world, session)
-            typed = None if skips else read_card(fields, simulator.now())
-            address = read_address(fields) if asks_for_address(session) else None
-            payment = replace(_payment(typed, fields), address=address)
-            done = simulator.carry_out(lambda world: pay(world, session_id, payment))
+            return desk.submit(session_id, fields)
         except (CardRefused, ChoiceRefused) as refused:
-            return _page(simulator.world, session, fields, refused.message)
+            return desk.look(session_id, fields, refused.message)
         except NoSuchRecord:
             return message_page("Something is gone", "What was for sale does not exist any more.", status=410)
-        return Redirect(success_url(done), status_code=303)
 
     return [show, submit]
+
+
+class _Desk:
+    """Where payers hand in what they typed."""
+
+    def __init__(self, simulator: Simulator, bank: Bank) -> None:
+        self._simulator = simulator
+        self._bank = bank
+
+    def look(self, session_id: str, fields: Mapping[str, str], refusal: str | None) -> Response[Any]:
+        """The page as it is, with what was typed."""
+        session = self._simulator.world.tables.checkouts.get(session_id)
+        return _not_open(session) or _page(self._simulator.world, session, fields, refusal)
+
+    def submit(self, session_id: str, fields: Mapping[str, str]) -> Response[Any]:
+        """Pay, or ask the card's bank first.
+
+        Raises:
+            CardRefused, ChoiceRefused: With a message for the payer; nothing has happened.
+            NoSuchRecord: What is for sale is gone.
+        """
+        closed = _not_open(self._simulator.world.tables.checkouts.get(session_id))
+        if closed is not None:
+            return closed
+        session = self._simulator.carry_out(lambda world: choose(world, session_id, fields))
+        if fields.get("act") == "update":
+            return self.look(session_id, fields, None)
+        skips = not fields.get("card_number") and not needs_method(self._simulator.world, session)
+        typed = None if skips else read_card(fields, self._simulator.now())
+        address = read_address(fields) if asks_for_address(session) else None
+        payment = replace(_payment(typed, fields), address=address)
+        if typed is None or typed.card.challenge == "never":
+            return self._complete(session_id, payment)
+        return self._bank.ask(
+            Question(
+                what=f"{money(checkout_total(self._simulator.world, session), session.currency)} today",
+                confirmed=lambda: self._confirmed(session_id, fields, payment),
+                refused=lambda: self.look(session_id, fields, NOT_CONFIRMED),
+            )
+        )
+
+    def _confirmed(self, session_id: str, fields: Mapping[str, str], payment: Payment) -> Response[Any]:
+        """Meanwhile the page may have been closed, or paid in another tab."""
+        try:
+            return _not_open(self._simulator.world.tables.checkouts.get(session_id)) or self._complete(
+                session_id, payment
+            )
+        except CardRefused as refused:
+            return self.look(session_id, fields, refused.message)
+
+    def _complete(self, session_id: str, payment: Payment) -> Response[Any]:
+        done = self._simulator.carry_out(lambda world: pay(world, session_id, payment))
+        return Redirect(success_url(done), status_code=303)
 
 
 def _payment(typed: TypedCard | None, fields: Mapping[str, str]) -> Payment:
@@ -110,6 +151,7 @@ def _page(
         email = checkout_customer_email(world, session.customer_id)
     return render(
         "checkout.html",
+        session_id=session.id,
         status=402 if refusal else 200,
         lines=lines,
         address=PARTS if asks_for_address(session) else {},

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 from litestar import Request, Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response import Redirect
 
-from gateway.sandbox.cards import CardRefused
+from gateway.sandbox.cards import ActionRequired, CardRefused
 from gateway.sandbox.engine.portal import (
     cancel_as_set,
     live_subscriptions,
@@ -21,17 +21,20 @@ from gateway.sandbox.engine.portal import (
     update_card,
 )
 from gateway.sandbox.engine.refusals import Refused
-from gateway.sandbox.pages.card_form import read_card, read_fields
+from gateway.sandbox.pages.card_form import TypedCard, read_card, read_fields
+from gateway.sandbox.pages.challenge import NOT_CONFIRMED, Bank, Question
 from gateway.sandbox.pages.render import message_page, money, price_text, product_name, render
 from gateway.sandbox.records import Json, PortalSession, Subscription
 from gateway.sandbox.simulator import Simulator
 from gateway.sandbox.world import NoSuchRecord, World
 
 _Request = Request[Any, Any, Any]
+_Act: TypeAlias = Callable[[World, PortalSession], None]
 
 
-def portal_handlers(simulator: Simulator) -> list[HTTPRouteHandler]:
+def portal_handlers(simulator: Simulator, bank: Bank) -> list[HTTPRouteHandler]:
     """The page and its forms; each form answers with a redirect to the page, or the page with a message."""
+    desk = _Desk(simulator, bank)
 
     @get("/p/session/{session_id:str}")
     async def show(session_id: FromPath[str]) -> Response[Any]:
@@ -40,49 +43,93 @@ def portal_handlers(simulator: Simulator) -> list[HTTPRouteHandler]:
 
     @post("/p/session/{session_id:str}/card", status_code=303)
     async def card(session_id: FromPath[str], request: _Request) -> Response[Any]:
-        fields = await read_fields(request)
-        unpaid: list[CardRefused] = []
-
-        def act(world: World, session: PortalSession) -> None:
-            typed = read_card(fields, world.now)
-            refusal = update_card(world, session, typed.card, exp_month=typed.exp_month, exp_year=typed.exp_year)
-            unpaid.extend([refusal] if refusal else [])
-
-        answer = _acted(simulator, session_id, act)
-        if unpaid:
-            text = "The card was saved, but the open invoice could not be paid with it."
-            return _page(simulator.world, session_id, f"{text} {unpaid[0].message}")
-        return answer
+        return desk.take_card(session_id, await read_fields(request))
 
     @post("/p/session/{session_id:str}/cancel", status_code=303)
     async def cancel(session_id: FromPath[str], request: _Request) -> Response[Any]:
         fields = await read_fields(request)
-        return _acted(simulator, session_id, lambda world, session: cancel_as_set(world, session, _id(fields)))
+        return desk.act(session_id, lambda world, session: cancel_as_set(world, session, _id(fields)))
 
     @post("/p/session/{session_id:str}/resume", status_code=303)
     async def go_on(session_id: FromPath[str], request: _Request) -> Response[Any]:
         fields = await read_fields(request)
-        return _acted(simulator, session_id, lambda world, session: resume(world, session, _id(fields)))
+        return desk.act(session_id, lambda world, session: resume(world, session, _id(fields)))
 
     @post("/p/session/{session_id:str}/plan", status_code=303)
     async def plan(session_id: FromPath[str], request: _Request) -> Response[Any]:
-        fields = await read_fields(request)
-        price_id = fields.get("price", "")
-        return _acted(simulator, session_id, lambda world, session: switch_plan(world, session, _id(fields), price_id))
+        return desk.switch(session_id, await read_fields(request))
 
     return [show, card, cancel, go_on, plan]
 
 
-def _acted(simulator: Simulator, session_id: str, act: Callable[[World, PortalSession], None]) -> Response[Any]:
-    simulator.catch_up()
-    try:
-        session = portal_of(simulator.world, session_id)
-        simulator.carry_out(lambda world: act(world, session))
-    except NoSuchRecord:
-        return message_page("Page not found", "There is no such page.", status=404)
-    except (CardRefused, Refused) as refused:
-        return _page(simulator.world, session_id, refused.message)
-    return Redirect(_after(session) or f"/p/session/{session_id}", status_code=303)
+class _Desk:
+    """Where customers hand in their wishes. A card's bank is asked before what it wants confirmed is done."""
+
+    def __init__(self, simulator: Simulator, bank: Bank) -> None:
+        self._simulator = simulator
+        self._bank = bank
+
+    def act(self, session_id: str, act: _Act) -> Response[Any]:
+        """Do one thing; what is not done leaves no trace."""
+        try:
+            return self._done(session_id, act)
+        except (CardRefused, Refused) as refused:
+            return _page(self._simulator.world, session_id, refused.message)
+
+    def switch(self, session_id: str, fields: Mapping[str, str]) -> Response[Any]:
+        """Change the plan."""
+
+        def switch_to(*, is_confirmed: bool) -> _Act:
+            return lambda world, session: switch_plan(
+                world, session, _id(fields), fields.get("price", ""), is_confirmed=is_confirmed
+            )
+
+        try:
+            return self._done(session_id, switch_to(is_confirmed=False))
+        except ActionRequired:
+            confirmed = switch_to(is_confirmed=True)
+            return self._ask(session_id, "the price of another plan", lambda: self.act(session_id, confirmed))
+        except (CardRefused, Refused) as refused:
+            return _page(self._simulator.world, session_id, refused.message)
+
+    def take_card(self, session_id: str, fields: Mapping[str, str]) -> Response[Any]:
+        """Keep a card, and pay with it what is owed."""
+        self._simulator.catch_up()
+        try:
+            typed = read_card(fields, self._simulator.now())
+        except CardRefused as unread:
+            return _page(self._simulator.world, session_id, unread.message)
+        if typed.card.challenge == "never":
+            return self._keep(session_id, typed)
+        return self._ask(session_id, "this card is to be kept", lambda: self._keep(session_id, typed))
+
+    def _keep(self, session_id: str, typed: TypedCard) -> Response[Any]:
+        unpaid: list[CardRefused] = []
+
+        def act(world: World, session: PortalSession) -> None:
+            refusal = update_card(world, session, typed.card, exp_month=typed.exp_month, exp_year=typed.exp_year)
+            unpaid.extend([refusal] if refusal else [])
+
+        answer = self.act(session_id, act)
+        if unpaid:
+            text = "The card was saved, but the open invoice could not be paid with it."
+            return _page(self._simulator.world, session_id, f"{text} {unpaid[0].message}")
+        return answer
+
+    def _ask(self, session_id: str, what: str, confirmed: Callable[[], Response[Any]]) -> Response[Any]:
+        def refused() -> Response[Any]:
+            return _page(self._simulator.world, session_id, NOT_CONFIRMED)
+
+        return self._bank.ask(Question(what=what, confirmed=confirmed, refused=refused))
+
+    def _done(self, session_id: str, act: _Act) -> Response[Any]:
+        self._simulator.catch_up()
+        try:
+            session = portal_of(self._simulator.world, session_id)
+            self._simulator.carry_out(lambda world: act(world, session))
+        except NoSuchRecord:
+            return message_page("Page not found", "There is no such page.", status=404)
+        return Redirect(_after(session) or f"/p/session/{session_id}", status_code=303)
 
 
 def _after(session: PortalSession) -> str | None:
@@ -91,7 +138,7 @@ def _after(session: PortalSession) -> str | None:
     return str(after["redirect"]["return_url"]) if after.get("type") == "redirect" else None
 
 
-def _id(fields: dict[str, str]) -> str:
+def _id(fields: Mapping[str, str]) -> str:
     return fields.get("subscription", "")
 
 
@@ -117,7 +164,12 @@ def _page(world: World, session_id: str, refusal: str | None) -> Response[str]:
         ],
         card=f"{method.brand} ending in {method.last4}" if method else None,
         owed=[
-            {"number": one.number, "amount": money(one.amount_due, one.currency)}
+            {
+                "id": one.id,
+                "number": one.number,
+                "amount": money(one.amount_due, one.currency),
+                "way": "Pay it" if one.action_by is None else "Confirm the payment",
+            }
             for one in world.tables.invoices.values()
             if one.customer_id == customer.id and one.status == "open"
         ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gateway.sandbox.records import Charge, Dispute, Json, Refund
 from gateway.sandbox.rules import DAY_S
 from gateway.sandbox.shapes.lists import address_shape
+from gateway.sandbox.shapes.payments import intent_id
 
 _ANSWER_WITHIN_S = 7 * DAY_S
 _OPEN = frozenset({"needs_response", "warning_needs_response", "appeal_needs_response"})
@@ -45,7 +46,7 @@ def charge_shape(charge: Charge) -> Json:
         "on_behalf_of": None,
         "outcome": None,
         "paid": True,
-        "payment_intent": None,
+        "payment_intent": intent_id(charge.invoice_id),
         "payment_method": charge.payment_method_id,
         "payment_method_details": None,
         "receipt_email": None,

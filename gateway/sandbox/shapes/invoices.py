@@ -8,6 +8,20 @@ from gateway.sandbox.tariffs import decimal_text
 from gateway.sandbox.taxes import RATE_ID, tax_of
 from gateway.sandbox.world import World
 
+_TAX_STATUSES = {
+    None: "complete",
+    "customer_tax_location_invalid": "requires_location_inputs",
+    "taxes_calculation_failed": "failed",
+}
+FINALIZATION_WORDS = {
+    "customer_tax_location_invalid": (
+        "The customer's location isn't recognized. "
+        "Set a valid customer address in order to automatically calculate tax."
+    ),
+    "taxes_calculation_failed": "Tax calculation for this invoice failed. Try again later.",
+}
+"""By Stripe's code, for people."""
+
 
 def lines_shape(world: World, invoice: Invoice) -> list[Json]:
     """The `line_item`s of an invoice, each with its part of discounts and tax, which add up to the invoice's."""
@@ -100,7 +114,7 @@ def invoice_shape(world: World, invoice: Invoice) -> Json:
             "enabled": invoice.taxed,
             "liability": {"type": "self"} if invoice.taxed else None,
             "provider": "stripe" if invoice.taxed else None,
-            "status": "complete" if invoice.taxed else None,
+            "status": _TAX_STATUSES[invoice.finalization_error] if invoice.taxed else None,
         },
         "automatically_finalizes_at": invoice.finalizes_at,
         "billing_reason": invoice.billing_reason,
@@ -129,7 +143,7 @@ def invoice_shape(world: World, invoice: Invoice) -> Json:
         "hosted_invoice_url": hosted,
         "invoice_pdf": None,
         "issuer": {"type": "self"},
-        "last_finalization_error": None,
+        "last_finalization_error": _error_shape(invoice.finalization_error),
         "latest_revision": None,
         "lines": list_shape(lines, f"/v1/invoices/{invoice.id}/lines") | {"total_count": len(lines)},
         "livemode": False,
@@ -168,6 +182,13 @@ def invoice_shape(world: World, invoice: Invoice) -> Json:
         "test_clock": customer.test_clock_id,
         "webhooks_delivered_at": None if invoice.preview else invoice.created,
     }
+
+
+def _error_shape(code: str | None) -> Json | None:
+    """Why it could not be finalized."""
+    if code is None:
+        return None
+    return {"code": code, "message": FINALIZATION_WORDS[code], "type": "invalid_request_error"}
 
 
 def taxes_shape(net: int) -> list[Json]:
