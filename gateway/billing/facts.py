@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import stripe
 
 from gateway.billing.claims import NOTHING_CLAIMED, Claimed, claimed_by
+from gateway.billing.confirmations import find_confirmation
 from gateway.billing.failures import is_missing, stripe_call
 from gateway.billing.first_payments import find_unpaid_first_invoice
 from gateway.billing.notification import NOTIFICATION
@@ -65,11 +66,18 @@ class FactReader:
         return CustomerFacts(stripe_customer_id=stripe_customer_id, exists=True, subscriptions=tuple(found))
 
     async def _read(self, one: stripe.Subscription) -> SubscriptionFacts:
-        """One subscription with every page of its items. A schedule costs a request more, as a first payment may."""
+        """One subscription with every page of its items. A schedule costs a request more, as an unpaid invoice may."""
         items = [item async for item in one.items.auto_paging_iter()]
         schedule = await fetch_schedule(self._client, one)
         unpaid = await find_unpaid_first_invoice(self._client, one)
-        return read_subscription(one, items, await self._read_tariffs(one, items), schedule, first_unpaid=unpaid)
+        return read_subscription(
+            one,
+            items,
+            await self._read_tariffs(one, items),
+            schedule,
+            first_unpaid=unpaid,
+            confirmation_url=await find_confirmation(self._client, one),
+        )
 
     async def _read_tariffs(
         self, subscription: stripe.Subscription, items: list[stripe.SubscriptionItem]

@@ -15,6 +15,8 @@ from gateway.billing.endpoints import EndpointFacts, read_endpoint
 from gateway.billing.failures import stripe_call
 from gateway.core.errors import BillingRefused
 
+_INTENTS = "data.payment.payment_intent"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StripeReport:
@@ -69,6 +71,7 @@ async def examine(
 
     account: stripe.Account | None = await ask("account", v1.accounts.retrieve_current_async)
     await ask("customers", lambda: v1.customers.list_async({"limit": 1}))
+    await ask("invoice payments", lambda: v1.invoice_payments.list_async({"limit": 1, "expand": [_INTENTS]}))
     await ask("subscriptions", lambda: v1.subscriptions.list_async({"limit": 1}))
     await ask("prices", lambda: v1.prices.list_async({"limit": 1}))
     await ask("checkout sessions", lambda: v1.checkout.sessions.list_async({"limit": 1}))

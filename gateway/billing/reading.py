@@ -78,6 +78,7 @@ def read_subscription(
     schedule: ScheduleFacts | None = None,
     *,
     first_unpaid: stripe.Invoice | None = None,
+    confirmation_url: str | None = None,
 ) -> SubscriptionFacts:
     """Facts of one subscription with all of its items, and what is planned for it.
 
@@ -87,6 +88,7 @@ def read_subscription(
         tariffs: Of those that are metered, by their ids.
         schedule: What is planned.
         first_unpaid: Its first invoice, if that is not paid: see `gateway.billing.first_payments`.
+        confirmation_url: Where a payment is confirmed that waits for it: see `gateway.billing.confirmations`.
     """
     return SubscriptionFacts(
         subscription_id=subscription.id,
@@ -107,6 +109,7 @@ def read_subscription(
         given_up=_gives_up(subscription.metadata, {item.id for item in items}),
         planned_before=_label(subscription.metadata, METADATA_PLANNED),
         payment_url=_payment_url(subscription, first_unpaid),
+        confirmation_url=confirmation_url,
         first_payment_missing=first_unpaid is not None,
         ran_unpaid=first_unpaid is not None and first_unpaid.billing_reason != AT_BEGINNING,
     )

@@ -154,7 +154,7 @@ def _by_subscription(account: Account, policy: Policy, now: float) -> Access:
         return _fall_back(policy, NO_SUBSCRIPTION)
     access = _by_status(account, subscription, policy, now)
     for flag, since in subscription.flags:
-        access = _lowered(access, flag, since, policy, now)
+        access = _lowered(access, flag, since, policy, now, is_unconfirmed=subscription.is_unconfirmed)
     return access
 
 
@@ -165,7 +165,7 @@ def _by_status(account: Account, subscription: Subscription, policy: Policy, now
         return _unreadable(subscription, policy, now, until=None)
     until = _kept_until(policy.lifecycle[subscription.status], _status_since(subscription))
     if until is not None and now >= until:
-        return _fall_back(policy, subscription.status)
+        return _fall_back(policy, subscription.status, is_unconfirmed=subscription.is_unconfirmed)
     return _keep(account, subscription, policy, now, until=until)
 
 
@@ -184,7 +184,7 @@ def _keep(account: Account, subscription: Subscription, policy: Policy, now: flo
     return Access(
         tier=tier,
         standing="grace",
-        warning=kept_words(subscription.status, until),
+        warning=kept_words(subscription.status, until, is_unconfirmed=subscription.is_unconfirmed),
         plan_id=plan.plan_id,
         grace_until=until,
     )
@@ -208,25 +208,26 @@ def _unreadable(subscription: Subscription, policy: Policy, now: float, *, until
     )
 
 
-def _fall_back(policy: Policy, row: str) -> Access:
+def _fall_back(policy: Policy, row: str, *, is_unconfirmed: bool = False) -> Access:
     rule = policy.lifecycle[row]
     standing: StandingName = "unreadable" if row == UNREADABLE else "lapsed"
-    warning = lapsed_words(row)
+    warning = lapsed_words(row, is_unconfirmed=is_unconfirmed)
     if rule.then is None:
         return Access(tier=None, standing=standing, refusal=rule.refusal, warning=warning)
     return Access(tier=policy.tiers[rule.then], standing=standing, warning=warning)
 
 
-def _lowered(access: Access, flag: str, since: int, policy: Policy, now: float) -> Access:
+def _lowered(access: Access, flag: str, since: int, policy: Policy, now: float, *, is_unconfirmed: bool) -> Access:
     """What is left of an access beside a flag; one of a later release, for which there is no line, changes nothing."""
     rule = policy.lifecycle.get(flag)
     if rule is None:
         return access
     until = _kept_until(rule, since)
     if until is None or now < until:
-        return _kept_beside(access, flag, until)
+        return _kept_beside(access, until, kept_words(flag, until, is_unconfirmed=is_unconfirmed))
     standing: StandingName = "suspended" if flag == DISPUTED else "lapsed"
-    lowered = Access(tier=None, standing=standing, warning=lapsed_words(flag), beneath_until=access.decided_until)
+    warning = lapsed_words(flag, is_unconfirmed=is_unconfirmed)
+    lowered = Access(tier=None, standing=standing, warning=warning, beneath_until=access.decided_until)
     if rule.then is None:
         if access.tier is None and flag != DISPUTED:
             return access
@@ -244,12 +245,12 @@ def _with_entitlements(access: Access, entitled: frozenset[str]) -> Access:
     return replace(access, tier=replace(access.tier, features=access.tier.features | entitled))
 
 
-def _kept_beside(access: Access, flag: str, until: int | None) -> Access:
+def _kept_beside(access: Access, until: int | None, words: str | None) -> Access:
     if access.plan_id is None:  # a fallback has no grace, but what the flag does to it begins then
         return replace(access, beneath_until=_sooner(access.beneath_until, until))
     ends = [instant for instant in (access.grace_until, until) if instant is not None]
     sooner = until is not None and until == min(ends)
-    warning = kept_words(flag, until) if sooner or access.warning is None else access.warning
+    warning = words if sooner or access.warning is None else access.warning
     standing: StandingName = "grace" if access.standing == "good" and until is not None else access.standing
     return replace(access, standing=standing, warning=warning, grace_until=min(ends, default=None))
 

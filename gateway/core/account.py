@@ -121,9 +121,17 @@ class Subscription:
     sold_as: str | None = None
     """What policy named the price of `plan_id` by when it was read, an id or a lookup key; without a `plan_id`, that of
     `last_good_plan_id`. A plan that policy calls otherwise since is found by it (`core.plan_map`)."""
+    unconfirmed_since: int | None = None
+    """First time we saw that a payment waits for the customer to confirm it with the bank; None: none does. Where that
+    is done is asked of Stripe when the customer wants to (`gateway.sync.confirming`)."""
     beneath: Subscription | None = None
     """Another one of the customer's that is not over, or grants a tier all the same. It counts where this one's time
     has run out, which no event says (`core.access.in_force`)."""
+
+    @property
+    def is_unconfirmed(self) -> bool:
+        """Whether a payment waits for the customer to confirm it. It changes what is said, not what is granted."""
+        return self.unconfirmed_since is not None
 
     def all(self) -> tuple[Subscription, ...]:
         """This one and those beneath it, best first."""

@@ -133,6 +133,8 @@ class SubscriptionFacts:
     """What was planned until a change took its place that is not made yet, in the words of `gateway.sync.restoring`."""
     payment_url: str | None = None
     """Where what is owed can be paid: the page of the first invoice if that is not paid, else of the latest one."""
+    confirmation_url: str | None = None
+    """Where the customer confirms the latest invoice's payment, for which its bank waits; None: no payment waits so."""
     first_payment_missing: bool = False
     """The first invoice above 0 waits for a payment that takes days, or failed, or was given up: nothing is changed
     meanwhile."""

@@ -217,7 +217,11 @@ def _refusal(account: Account, access: Access) -> Denied:
     if access.refusal == AccountSuspended.code:
         return AccountSuspended("This account is suspended. Contact the provider of this API.")
     if access.refusal == PaymentRequired.code:
-        return PaymentRequired(access.warning or "A payment for this subscription is due.")
+        subscription = account.subscription
+        return PaymentRequired(
+            access.warning or "A payment for this subscription is due.",
+            is_unconfirmed=subscription is not None and subscription.is_unconfirmed,
+        )
     if account.subscription is None:
         return SubscriptionRequired("This API needs a subscription. Choose a plan to continue.")
     return SubscriptionRequired(access.warning or "The subscription has ended. Subscribe again to continue.")

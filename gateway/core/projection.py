@@ -141,6 +141,7 @@ def _of_nobody(record: Subscription, now: int) -> Subscription:
         status_since=now,
         past_due_since=None,
         unreadable_since=None,
+        unconfirmed_since=None,
         cancel_at=None,
         scheduled_plan_id=None,
         scheduled_at=None,
@@ -190,6 +191,7 @@ def _candidate(
         add_ons=items.add_ons,
         add_on_prices=items.add_on_prices,
         sold_as=sold_as_of(plan, own),
+        unconfirmed_since=_unconfirmed_since(facts, own, now),
     )
     return Candidate(record=record, facts=facts, item=item, plan=plan)
 
@@ -260,6 +262,12 @@ def _status_since(
         return facts.ended_at
     known = (one.status_since for one in (own, previous) if one is not None and one.status == facts.status)
     return next((since for since in known if since is not None), now)
+
+
+def _unconfirmed_since(facts: SubscriptionFacts, own: Subscription | None, now: int) -> int | None:
+    if facts.confirmation_url is None:
+        return None
+    return now if own is None or own.unconfirmed_since is None else own.unconfirmed_since
 
 
 def _last_good(facts: SubscriptionFacts, policy: Policy, plan: Plan | None, own: Subscription | None) -> str | None:

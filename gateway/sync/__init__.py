@@ -32,6 +32,7 @@ from gateway.sync.change_values import (
 )
 from gateway.sync.changing import PlanChanges
 from gateway.sync.comparing import Comparing, Comparison, Difference
+from gateway.sync.confirming import find_confirmation
 from gateway.sync.customers import HoldsPolicy, Sync, SyncOutcome
 from gateway.sync.everyone import OF_A_PART, ON_COMMAND
 from gateway.sync.extras import ExtrasOrder
@@ -82,6 +83,7 @@ __all__ = [
     "WorkerOptions",
     "accepts",
     "bind",
+    "find_confirmation",
     "find_or_make",
     "is_replaced",
     "no_plan_words",

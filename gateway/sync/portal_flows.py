@@ -24,7 +24,7 @@ from gateway.sync.change_values import (
 from gateway.sync.currencies import price_of
 from gateway.sync.customers import Sync
 from gateway.sync.refusing_more import refuse_more
-from gateway.sync.unpaid import refuse_unpaid
+from gateway.sync.unpaid import refuse_unconfirmed, refuse_unpaid
 
 
 async def portal_flow(
@@ -63,6 +63,7 @@ async def portal_flow(
     refuse_unpaid(current)
     await refuse_more(sync, customer_id, current)
     if status not in GOOD_STATUSES:
+        refuse_unconfirmed(current)
         raise PaymentRequired(
             "A payment is due on the subscription; pay it before changing the plan.",
             payment_url=current.facts.payment_url,

@@ -15,11 +15,27 @@ def refuse_owing(current: Candidate | None) -> None:
         PaymentRequired: Something is owed.
     """
     if current is not None and current.record.status in _OWING_STATUSES:
+        refuse_unconfirmed(current)
         raise PaymentRequired(
             "A payment is due on the subscription; pay it before changing the plan.",
             payment_url=current.facts.payment_url,
         )
     refuse_unpaid(current)
+
+
+def refuse_unconfirmed(current: Candidate | None) -> None:
+    """A payment that is owed, and for which the bank waits. One that a change waits for is given up for another change.
+
+    Raises:
+        PaymentRequired: With where it is confirmed.
+    """
+    if current is None or current.facts.confirmation_url is None or current.facts.has_pending_update:
+        return
+    raise PaymentRequired(
+        "A payment on the subscription waits to be confirmed with its bank; confirm it before changing the plan.",
+        payment_url=current.facts.confirmation_url,
+        is_unconfirmed=True,
+    )
 
 
 def refuse_unpaid(current: Candidate | None) -> None:
@@ -28,6 +44,7 @@ def refuse_unpaid(current: Candidate | None) -> None:
     Raises:
         PaymentRequired: The first payment is open, or was given up.
     """
+    refuse_unconfirmed(current)
     if current is not None and current.facts.first_payment_missing and current.facts.payment_url is None:
         raise PaymentRequired(
             "The first payment for this subscription never came, and its invoice was given up. What was bought is had "

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from gateway.core.access import PENDING_UPDATE, Access
 from gateway.core.account import Account
 from gateway.core.policy import Policy
-from gateway.core.standing_words import instant_text
+from gateway.core.standing_words import WHERE_TO_CONFIRM, instant_text
 from gateway.web.page_words import moment
+from gateway.web.portal_page import CONFIRMS_PAYMENT
 
 _MENDED_BY_CARD = frozenset({"past_due", "unpaid", "incomplete", "paused"})
 _ENDED = frozenset({"canceled", "incomplete_expired"})
 _MEND = "Update the payment method"
+_CONFIRM = "Confirm the payment"
 _KEEP = "Keep the subscription"
 _REFUSED_UNTIL = {
     "payment-required": "that is mended",
@@ -33,12 +35,12 @@ class Note:
     is_urgent: bool = False
     """Something is wrong, and is to be read out at once."""
     portal_button: str | None = None
-    """What the customer does in the billing portal about it; None: nothing can be done there."""
+    """What the customer does at Stripe about it; None: nothing can be done there."""
 
     @property
     def portal_flow(self) -> str:
-        """Stripe's word for that; empty: it is done at the portal's beginning."""
-        return "payment_method_update" if self.portal_button == _MEND else ""
+        """The act that it is (`gateway.web.portal_page`); empty: it is done at the portal's beginning."""
+        return {_MEND: "payment_method_update", _CONFIRM: CONFIRMS_PAYMENT}.get(self.portal_button or "", "")
 
 
 def account_note(account: Account, access: Access, policy: Policy) -> Note | None:
@@ -46,7 +48,8 @@ def account_note(account: Account, access: Access, policy: Policy) -> Note | Non
     if account.blocked:
         return Note(text="This account is suspended. Contact the provider of this API.", is_urgent=True)
     if access.warning is not None:
-        text = _for_people(access) if access.plan_id is not None else f"{access.warning} {_now(access)}"
+        text = _for_people(access)
+        text = text if access.plan_id is not None else f"{text} {_now(access)}"
         return Note(text=text, is_urgent=True, portal_button=_mending(account))
     subscription = account.subscription
     if access.plan_id is not None and subscription is not None and subscription.cancel_at is not None:
@@ -59,8 +62,8 @@ def account_note(account: Account, access: Access, policy: Policy) -> Note | Non
 
 
 def _for_people(access: Access) -> str:
-    """The warning that calls carry, with its instant as the rest of the page writes instants."""
-    end, warning = moment(access.grace_until), access.warning or ""
+    """The warning that calls carry, with its instant as the page writes instants; its link is a button here."""
+    end, warning = moment(access.grace_until), (access.warning or "").replace(WHERE_TO_CONFIRM, "")
     if end is None or access.grace_until is None:
         return warning
     return warning.replace(f"at {instant_text(access.grace_until)}", f"on {end.text}")
@@ -70,6 +73,8 @@ def _mending(account: Account) -> str | None:
     subscription = account.subscription
     if subscription is None:
         return None
+    if subscription.is_unconfirmed:
+        return _CONFIRM
     waits = any(flag == PENDING_UPDATE for flag, _ in subscription.flags)
     return _MEND if waits or subscription.status in _MENDED_BY_CARD else None
 

@@ -49,6 +49,7 @@ _NOTICES = {
     "planned": "The change is planned. Until then everything stays as it is.",
     "kept": "The plan stays as it is.",
     "pending": "The change waits for a payment. Until it is made, the old plan stays.",
+    "confirmed": "No payment waits to be confirmed.",
     "payment_method_update": "The payment method is changed. What is due is collected with it.",
     "subscription_cancel": "The subscription is cancelled. It goes on until the end of what was paid for.",
     "subscription_update": _CHANGING,

@@ -176,6 +176,9 @@ class SubscriptionView(msgspec.Struct, kw_only=True):
     grace_until: int | None
     flags: list[str]
     """What else holds: disputed, first_payment_pending, pause_collection, pause_collection_void, pending_update."""
+    confirmation_needed: bool
+    """A payment waits for the customer to confirm it with the bank, where
+    /_tiergate/account/portal/payment_confirmation leads to."""
     tier_grant: TierGrantView | None
     """Null: nothing was granted by hand."""
     warning: str | None

@@ -189,6 +189,7 @@ def view_subscription(account: Account, runtime: Runtime) -> SubscriptionView:
         scheduled_change=_scheduled_change(subscription, runtime.clock.now()),
         grace_until=access.grace_until,
         flags=[flag for flag, _ in subscription.flags] if subscription is not None else [],
+        confirmation_needed=subscription is not None and subscription.is_unconfirmed,
         tier_grant=_tier_grant(account, access, runtime),
         warning=access.warning,
     )

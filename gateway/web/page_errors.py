@@ -83,6 +83,7 @@ def _error_page(request: AnyRequest, error: TiergateError, request_id: str) -> P
         request_id=request_id,
         is_failure=isinstance(error, Failed),
         payment_url=error.payment_url if isinstance(error, PaymentRequired) else None,
+        is_unconfirmed=isinstance(error, PaymentRequired) and error.is_unconfirmed,
         needs_sign_in=isinstance(error, NotAuthorized),
     )
 

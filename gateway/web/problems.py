@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import msgspec
 
 from gateway.core.errors import ChargeDenied, FeatureNotInTier, Paced, PaymentRequired, TiergateError
+from gateway.core.standing_words import CONFIRMATION_PAGE
 from gateway.core.websocket import VERSION
 from gateway.sync import ChangeInProgress
 from gateway.web.asgi import Headers
@@ -62,6 +63,8 @@ class Site:
             name, page = _KEYS
         if name:
             links[name] = f"{self.base_url}/_tiergate/{page}"
+        if isinstance(error, PaymentRequired) and error.is_unconfirmed:
+            links["confirm"] = f"{self.base_url}{CONFIRMATION_PAGE}"
         return links
 
 

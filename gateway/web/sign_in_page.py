@@ -11,7 +11,7 @@ from litestar import get, post
 from gateway.core.errors import AddressNotAllowed, InvalidKey
 from gateway.web.callers import client_address, identify
 from gateway.web.page_frame import FromVisit, Page
-from gateway.web.portal_page import find_flow
+from gateway.web.portal_page import find_act
 
 _NOTICES = {"ended": "The key you were signed in with is revoked, so you are signed out."}
 _UNAUTHORIZED = 401
@@ -21,14 +21,14 @@ _FORBIDDEN = 403
 @get("/sign-in")
 async def show_sign_in(visit: FromVisit, done: str = "", act: str = "") -> Page:
     """The form. It goes on to the act in Stripe's portal that is named, if there is such an act."""
-    return visit.page("sign_in.html", problem=None, notice=_NOTICES.get(done), act=find_flow(act))
+    return visit.page("sign_in.html", problem=None, notice=_NOTICES.get(done), act=find_act(act))
 
 
 @post("/sign-in")
 async def sign_in(visit: FromVisit) -> Page:
     """Sign in. A wrong key is not told from a revoked one; a right one that is used from elsewhere is."""
     form = await visit.form()
-    presented, act = form.get("key", "").strip(), find_flow(form.get("act", ""))
+    presented, act = form.get("key", "").strip(), find_act(form.get("act", ""))
     try:
         address = client_address(visit.request, visit.runtime)
         account, key = await identify(visit.runtime, presented.encode(), address)

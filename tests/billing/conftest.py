@@ -463,7 +463,18 @@ class Sandbox:
         await self.transport.close_async()
 
     async def pay(self, checkout_url: str, card: str = "4242424242424242") -> httpx.Response:
-        return await self.http.post(checkout_url, data={"card_number": card, "email": "buyer@example.com"})
+        """At the checkout page; what the card's bank asks is confirmed."""
+        done = await self.http.post(checkout_url, data={"card_number": card, "email": "buyer@example.com"})
+        is_asked = done.headers.get("location", "").startswith("/3ds/")
+        return await self.answer_bank(done) if is_asked else done
+
+    async def answer_bank(self, asked: httpx.Response, act: str = "complete") -> httpx.Response:
+        """On the page of the bank that an answer leads to."""
+        return await self.http.post(asked.headers["location"], data={"act": act})
+
+    async def confirm(self, invoice_url: str) -> None:
+        """The payment that waits, from the hosted page of its invoice."""
+        await self.answer_bank(await self.http.post(f"{invoice_url}/confirm"))
 
     async def control(self, path: str, **body: Any) -> Any:
         answer = await self.http.post(f"/_sandbox/{path}", json=body)

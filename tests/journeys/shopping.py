@@ -10,6 +10,8 @@ from tests.web.browser import Browser
 GOOD_CARD = "4242 4242 4242 4242"
 FAILS_AT_RENEWAL = "4000 0000 0000 0341"
 DECLINES = "4000 0000 0000 9995"
+ASKS_ALWAYS = "4000 0027 6000 3184"
+"""Its bank wants every payment confirmed (3-D Secure)."""
 BACK = "main > p:last-child a"
 """On the hosted pages: to where the customer came from."""
 
@@ -33,6 +35,12 @@ def choose(shop: Street, browser: Browser, plan_id: str = "pro-monthly") -> str:
 def pay(browser: Browser, card: str = GOOD_CARD) -> None:
     browser.fill("#card_number", card)
     browser.follow("form button")
+
+
+def answer_bank(browser: Browser, how: str = "complete") -> None:
+    """On the page of the card's bank."""
+    assert browser.title == "Confirm the payment (sandbox)"
+    browser.follow(f"button[value='{how}']")
 
 
 def buy(shop: Street, browser: Browser) -> str:

@@ -131,7 +131,8 @@ async def test_what_a_group_called_over_left_is_no_overage_any_more(ledger_url):
     def leave(connection: Connection):
         for meter in ("requests", "requests:86400", "requests:period"):
             connection.execute(text(f"{row} VALUES ('c1', '{meter}', 1, 5, 1, 0, 0, 0)"))
-        connection.execute(text("ALTER TABLE subscriptions DROP COLUMN sold_as"))
+        for column in ("sold_as", "unconfirmed_since"):
+            connection.execute(text(f"ALTER TABLE subscriptions DROP COLUMN {column}"))
         connection.execute(text("DROP TABLE reconciliation_notes"))
         for column in ("unbound", "audited_from", "held_since"):
             connection.execute(text(f"ALTER TABLE reconciliation DROP COLUMN {column}"))

@@ -16,6 +16,7 @@ from gateway.granting import TierOrder
 from gateway.sandbox.cards import read_number
 from gateway.sandbox.engine.charges import last_charge_of, move_dispute, open_dispute
 from gateway.sandbox.engine.checkout import Payment, pay
+from gateway.sandbox.engine.invoices import confirm, refuse_confirmation
 from tests.lives.beyond import CENTS
 from tests.lives.laws import DAY_S
 from tests.lives.sold import ADD_ONS, TIERS
@@ -127,6 +128,19 @@ async def buy_or_drop_overage(town: Town, buyer: Buyer) -> None:
 async def let_the_card_fail(town: Town, buyer: Buyer) -> None:
     """From the next renewal on."""
     await use_card(town, buyer, "pm_card_chargeCustomerFail")
+
+
+async def let_the_bank_ask(town: Town, buyer: Buyer) -> None:
+    """Of every payment from now on, also of one that is due."""
+    await use_card(town, buyer, "pm_card_authenticationRequired")
+
+
+async def confirm_with_the_bank(town: Town, buyer: Buyer) -> None:
+    """What waits for it, on the page of its invoice; or it is not confirmed."""
+    for one in running(town, buyer):
+        if one.latest_invoice_id is not None:
+            act = confirm if town.chance.random() < 0.8 else refuse_confirmation
+            town.simulator.carry_out(partial(act, invoice_id=one.latest_invoice_id))
 
 
 async def mend_the_card(town: Town, buyer: Buyer) -> None:
@@ -249,6 +263,8 @@ ACTS: tuple[tuple[Act, int], ...] = (
     (buy_or_drop_an_add_on, 2),
     (buy_or_drop_overage, 1),
     (let_the_card_fail, 4),
+    (let_the_bank_ask, 2),
+    (confirm_with_the_bank, 2),
     (mend_the_card, 3),
     (pay_what_is_due, 2),
     (give_the_payment_up, 1),

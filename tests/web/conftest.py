@@ -55,6 +55,10 @@ class Sandbox:
         """Fill in the hosted page; the answer is not followed back."""
         return self.http.post(checkout_url, data={"card_number": card})
 
+    def confirm(self, asked: httpx.Response) -> httpx.Response:
+        """On the page of the card's bank that an answer leads to."""
+        return self.http.post(self.stripe_url + asked.headers["location"], data={"act": "complete"})
+
 
 @dataclass
 class Gateway:

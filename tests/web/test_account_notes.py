@@ -83,3 +83,24 @@ def test_a_suspended_account_is_told_whom_to_ask():
 def test_a_change_that_waits_for_its_payment_leads_to_the_portal():
     assert note(account("active", flags=(("pending_update", START),))).portal_button == MEND
     assert note(account("active", flags=(("disputed", START),))).portal_button is None
+
+
+def test_a_payment_that_waits_to_be_confirmed_has_a_button_for_it_and_says_until_when_the_tier_is_kept():
+    said = note(account("past_due", past_due_since=START, unconfirmed_since=START))
+    text = (
+        "The last payment waits to be confirmed with its bank. "
+        "Access at this level ends on 16 October 2025, 08:53 UTC unless it is paid."
+    )
+    assert said == Note(text=text, is_urgent=True, portal_button="Confirm the payment")
+    assert said.portal_flow == "payment_confirmation"
+
+
+def test_it_can_be_confirmed_when_the_tier_is_gone_and_while_a_change_waits_for_it():
+    late = note(account("past_due", past_due_since=START, unconfirmed_since=START), POLICY, START + 8 * DAY_S)
+    text = "The last payment was not confirmed with its bank in time. The account has the free tier now."
+    assert (late.text, late.portal_button) == (text, "Confirm the payment")
+    change = note(account("active", flags=(("pending_update", START),), unconfirmed_since=START))
+    assert (change.text.endswith("until then the old plan stays."), change.portal_button) == (
+        True,
+        "Confirm the payment",
+    )

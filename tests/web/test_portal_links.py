@@ -137,3 +137,26 @@ def test_a_subscription_of_several_items_is_changed_here_and_the_portal_says_so(
     browser = sign_in(gateway, client.headers["authorization"].removeprefix("Bearer "))
     page = browser.get("/_tiergate/account/portal/subscription_update")
     assert (page.status_code, "Back to the account" in page.text) == (409, True)
+
+
+def test_a_payment_that_waits_is_confirmed_by_way_of_the_account(gateway, until):
+    """An upgrade: a renewal needs the clock, which others share."""
+    _, _, client = gateway.customer()
+    told = client.post("/api/v1/create-checkout", json={"plan_id": "pro-monthly"}).raise_for_status().json()
+    gateway.sandbox.confirm(gateway.sandbox.pay(told["checkout_url"], "4000002760003184"))
+    until(lambda: client.get("/api/v1/subscription").json()["plan_id"] == "pro-monthly")
+    assert not client.get("/api/v1/subscription").json()["confirmation_needed"]
+    changed = client.post("/api/v1/subscription/change", json={"plan_id": "pro-yearly", "preview": False})
+    answer = changed.raise_for_status().json()
+    assert (answer["pending"], answer["applied"], answer["subscription"]["plan_id"]) == (True, False, "pro-monthly")
+    assert answer["subscription"]["confirmation_needed"]
+    page = "/_tiergate/account/portal/payment_confirmation"
+    assert page in answer["subscription"]["warning"]
+    stranger = gateway.browser()
+    assert stranger.get(page).headers["location"].endswith("/sign-in?act=payment_confirmation")
+    browser = sign_in(gateway, client.headers["authorization"].removeprefix("Bearer "))
+    assert "Confirm the payment" in browser.get("/_tiergate/account").text
+    assert browser.get(page).headers["location"] == answer["payment_url"]
+    gateway.sandbox.confirm(gateway.sandbox.http.post(f"{answer['payment_url']}/confirm"))
+    until(lambda: client.get("/api/v1/subscription").json()["plan_id"] == "pro-yearly")
+    assert browser.get(page).headers["location"].endswith("/account?done=confirmed")

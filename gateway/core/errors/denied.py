@@ -91,13 +91,15 @@ class PaymentRequired(Denied):
     Args:
         message: One sentence.
         payment_url: Where it can be paid; None: it is not known here.
+        is_unconfirmed: The payment waits for the customer to confirm it with the bank.
     """
 
     code = "payment-required"
 
-    def __init__(self, message: str, *, payment_url: str | None = None) -> None:
+    def __init__(self, message: str, *, payment_url: str | None = None, is_unconfirmed: bool = False) -> None:
         super().__init__(message)
         self.payment_url = payment_url
+        self.is_unconfirmed = is_unconfirmed
 
 
 class IdempotencyKeyReused(Denied):
