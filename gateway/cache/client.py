@@ -36,18 +36,16 @@ from gateway.cache.scripts import (
     Script,
     prepare_charge,
     prepare_pace,
-    prepare_settlement,
 )
 from gateway.cache.servers import open_servers
 from gateway.cache.values import Receipt
 from gateway.core.charge import Charged, ChargeRefused, ChargeRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
     from gateway.core.account import Account
     from gateway.core.charge import ChargeAnswer, LimitState, RateClaim
-    from gateway.core.planned import Surplus
 
 _NONE: Mapping[str, tuple[int, int]] = MappingProxyType({})
 
@@ -115,9 +113,15 @@ class Cache(Counters, Probes):
         return self._servers.send(command)
 
     def settle_packed(self, command: bytes) -> asyncio.Future[list[int]]:
-        """As `settle`, of what `prepare_settlement` packed; the third number is of units that no count took.
+        """End a receipt, once: correct what its charge took from quotas to what it cost (`prepare_settlement`).
 
-        It is -1 if nothing was done: the cache does not know the customer, or does not believe what it has.
+        In the window that was charged: the open one, or the one before. What an account was charged that the cache
+        does not know, or does not believe, stays as it is; and nothing is given back for what a lost cache counted.
+
+        Returns:
+            Units given back and units charged more, each summed over the quotas, and units that no count took: -1 if
+            nothing was done, because the cache does not know the customer, or does not believe what it has. Fails with
+            CacheUnavailable: no answer in time, and it may have happened.
         """
         return self._servers.send(command)
 
@@ -138,41 +142,6 @@ class Cache(Counters, Probes):
         """
         answer = charge_answer((rate,), await self.charge_packed(prepare_pace(address, rate, now_ms)))
         return cast("Charged | ChargeRefused", answer).states[0]
-
-    async def settle(
-        self, receipt: Receipt, costs: Sequence[int], surpluses: Sequence[Surplus] = ()
-    ) -> tuple[int, int]:
-        """End a receipt: correct what its charge took from quotas to what it cost, once.
-
-        In the window that was charged: the open one, or the one before. What an account was charged that the cache
-        does not know, or does not believe, stays as it is; and nothing is given back for what a lost cache counted.
-
-        Args:
-            receipt: Of the charge.
-            costs: What the call cost in the end, for each part. No limit is asked.
-            surpluses: What it cost beside that, of limits with a chain: it is spent along that.
-
-        Returns:
-            Units given back and units charged more, each summed over the quotas.
-
-        Raises:
-            CacheUnavailable: No answer in time. It may have happened.
-            ValueError: As `prepare_settlement`.
-        """
-        given, taken, _ = await self.settle_packed(prepare_settlement(receipt, costs, surpluses))
-        return given, taken
-
-    async def refund(self, receipt: Receipt) -> int:
-        """Give back to quotas what a receipt charged: a settlement at nothing.
-
-        Returns:
-            Units given back, summed over the quotas.
-
-        Raises:
-            CacheUnavailable: No answer in time. It may have happened.
-        """
-        given, _ = await self.settle(receipt, [0] * len(receipt.parts))
-        return given
 
     async def publish(
         self,

@@ -33,6 +33,9 @@ _LEFT_AT_ONCE: Final = 200
 class Installation(LedgerPart):
     """Facts by name. What they mean is `gateway.installation`'s."""
 
+    _ledger_id: str | None = None
+    """Read once: nothing changes it, not even another account of Stripe."""
+
     @unbroken
     async def load_facts(self) -> dict[str, str]:
         """Every fact."""
@@ -58,12 +61,16 @@ class Installation(LedgerPart):
     @unbroken
     async def keep_ledger_id(self, *, now: int) -> str:
         """This ledger's id; one that has none yet gets one, and keeps it for ever."""
-        return (await self.keep_facts({LEDGER_ID: uuid4().hex}, now=now))[LEDGER_ID]
+        if self._ledger_id is None:
+            self._ledger_id = (await self.keep_facts({LEDGER_ID: uuid4().hex}, now=now))[LEDGER_ID]
+        return self._ledger_id
 
     @unbroken
     async def find_ledger_id(self) -> str | None:
         """This ledger's id; None: it has none yet, so nothing at Stripe can name it."""
-        return (await self.load_facts()).get(LEDGER_ID)
+        if self._ledger_id is None:
+            self._ledger_id = (await self.load_facts()).get(LEDGER_ID)
+        return self._ledger_id
 
     @unbroken
     async def replace_facts(self, facts: Mapping[str, str], *, now: int, actor: str) -> None:

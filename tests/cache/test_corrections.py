@@ -19,6 +19,7 @@ from gateway.core.account import Account
 from gateway.core.charge import Charged, ChargeRequest, QuotaClaim
 from gateway.core.lease import Draw
 from gateway.core.once import OnceCall, OnceTerms
+from tests.cache.ends import refund
 
 HOUR_S = 3600
 STARTS_AT = 1_699_999_200
@@ -88,7 +89,7 @@ async def test_what_a_call_cost_more_counts_in_the_window_that_was_charged_also_
 async def test_what_is_given_back_after_its_window_leaves_the_next_one_alone(customer):
     call = await customer.charge(cost=5)
     await customer.charge(cost=7, hour=1)
-    assert await customer.cache.refund(call) == 5
+    assert await refund(customer.cache, call) == 5
     stored = await customer.stored()
     assert (stored[ENDED], stored[HOUR.field]) == (f"{STARTS_AT}|0", f"{STARTS_AT + HOUR_S}|7")
 
@@ -138,7 +139,7 @@ async def test_a_call_that_what_was_restored_has_is_given_back_and_one_that_it_m
     later = await customer.charge(cost=80)
     assert await customer.settle(lost, 0) == [0, 0, 40]
     assert (await customer.stored())[HOUR.field] == f"{STARTS_AT}|110"
-    assert [await customer.cache.refund(call) for call in (early, settled, later)] == [10, 20, 80]
+    assert [await refund(customer.cache, call) for call in (early, settled, later)] == [10, 20, 80]
 
 
 async def test_what_a_lost_call_cost_more_than_it_reserved_is_counted(customer):
@@ -163,7 +164,7 @@ async def test_what_was_charged_back_is_corrected_as_it_was_counted(customer):
     back = Receipt(customer_id=customer.account.customer_id, receipt_id="b", parts=((HOUR.field, STARTS_AT, 20),))
     counted = await customer.cache.charge_back(back)
     assert counted == (20, 2 * EPOCH + 1)
-    assert await customer.cache.refund(replace(back, receipt_id="one of them", seq=counted[1])) == 20
+    assert await refund(customer.cache, replace(back, receipt_id="one of them", seq=counted[1])) == 20
 
 
 async def test_a_lease_of_before_gives_nothing_back_to_what_was_restored(customer):

@@ -10,6 +10,7 @@ from redis.crc import key_slot
 from gateway.cache import Cache, Receipt, keyspace
 from gateway.core.account import Account
 from gateway.core.charge import ChargeRequest, QuotaClaim, RateClaim
+from tests.cache.ends import refund
 
 CUSTOMER = "8fK2mQ9xLpTa"
 CALL = r"\bp?call\('(\w+)'"
@@ -71,7 +72,7 @@ async def test_nothing_is_stored_that_is_not_declared(cache: Cache, raw: Redis, 
     rate = RateClaim(field="r:m:1000", cost=1, units=1, window_ms=1000, burst=5)
     quota = QuotaClaim(field="q:m:period", cost=1, limit=5, starts_at=0, ends_at=2**33)
     await cache.charge(ChargeRequest(customer_id=customer_id, version=1, claims=(rate, quota)))
-    await cache.refund(Receipt(customer_id=customer_id, receipt_id="r1", parts=(("q:m:period", 0, 1),)))
+    await refund(cache, Receipt(customer_id=customer_id, receipt_id="r1", parts=(("q:m:period", 0, 1),)))
     await cache.charge_back(Receipt(customer_id=customer_id, receipt_id="r2", parts=(("q:m:period", 0, 1),)))
     await cache.try_write()
     await cache.charge_address("192.0.2.1", rate)

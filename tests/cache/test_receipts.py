@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from gateway.cache import Cache, Receipt
 from gateway.core.account import Account
 from gateway.core.charge import ChargeRefused, ChargeRequest, QuotaClaim
+from tests.cache.ends import refund, settle
 from tests.fakes.raw import open_raw
 
 NOW_MS = 1_700_000_000_000
@@ -48,8 +49,8 @@ async def used(raw: Redis, account: Account) -> int:
 async def test_a_settlement_charges_what_is_missing_and_gives_back_what_is_too_much(cache: Cache, raw: Redis) -> None:
     account = await published(cache)
     low, high = await spend(cache, account, 10, 1), await spend(cache, account, 10, 2)
-    assert await cache.settle(low, [25]) == (0, 15)
-    assert await cache.settle(high, [4]) == (6, 0)
+    assert await settle(cache, low, [25]) == (0, 15)
+    assert await settle(cache, high, [4]) == (6, 0)
     assert await used(raw, account) == 29
 
 
@@ -57,15 +58,15 @@ async def test_a_settlement_at_what_was_charged_changes_nothing_and_ends_the_rec
     account = await published(cache)
     receipt = await spend(cache, account, 10)
     seq = await raw.hget(f"tg:{{{account.customer_id}}}:use", "s")
-    assert await cache.settle(receipt, [10]) == (0, 0)
-    assert await cache.refund(receipt) == 0
+    assert await settle(cache, receipt, [10]) == (0, 0)
+    assert await refund(cache, receipt) == 0
     assert await used(raw, account) == 10
     assert await raw.hget(f"tg:{{{account.customer_id}}}:use", "s") == seq
 
 
 async def test_what_is_settled_above_the_limit_counts_and_refuses_the_next(cache: Cache, raw: Redis) -> None:
     account = await published(cache)
-    assert await cache.settle(await spend(cache, account, 999), [1200]) == (0, 201)
+    assert await settle(cache, await spend(cache, account, 999), [1200]) == (0, 201)
     assert await used(raw, account) == 1200
     request = ChargeRequest(customer_id=account.customer_id, version=1, claims=(DAY,), now_ms=NOW_MS)
     answer = await cache.charge(request)
@@ -75,10 +76,10 @@ async def test_what_is_settled_above_the_limit_counts_and_refuses_the_next(cache
 
 async def test_no_settlement_moves_a_count_beyond_what_is_exact(cache: Cache, raw: Redis) -> None:
     account = await published(cache)
-    await cache.settle(await spend(cache, account, 7, 1), [MOST])
+    await settle(cache, await spend(cache, account, 7, 1), [MOST])
     assert await used(raw, account) == MOST
     receipt = Receipt(customer_id=account.customer_id, receipt_id="r2", parts=((DAY.field, DAY.starts_at, 1),))
-    assert await cache.settle(receipt, [MOST]) == (0, 0)
+    assert await settle(cache, receipt, [MOST]) == (0, 0)
     assert await used(raw, account) == MOST
 
 
@@ -86,7 +87,7 @@ async def test_no_settlement_moves_a_count_beyond_what_is_exact(cache: Cache, ra
 async def test_costs_that_do_not_fit_the_receipt_are_refused(cache: Cache, costs: list[int]) -> None:
     receipt = Receipt(customer_id="c", receipt_id="r", parts=((DAY.field, DAY.starts_at, 1),))
     with pytest.raises(ValueError, match=r"cost|zip"):
-        await cache.settle(receipt, costs)
+        await settle(cache, receipt, costs)
 
 
 @pytest.fixture
@@ -121,7 +122,7 @@ def test_the_first_end_of_a_receipt_counts_and_every_other_is_nothing(run, charg
         costs = {}
         for step, (number, cost) in enumerate(said):
             charged, is_first = charges[number][0], number not in costs
-            answer = await (one if step % 2 else two).settle(receipts[number], [cost])
+            answer = await settle(one if step % 2 else two, receipts[number], [cost])
             expected = (max(0, charged - cost), max(0, cost - charged)) if is_first else (0, 0)
             assert answer == expected
             costs.setdefault(number, cost)
@@ -137,7 +138,7 @@ def test_ends_said_at_once_over_two_connections_count_once_for_each_receipt(run,
         account = await published(one)
         receipts = [await spend(one, account, charged, number) for number, (charged, _) in enumerate(charges)]
         said = [(n, cost, cache) for n, (_, ends) in enumerate(charges) for cost in ends for cache in (one, two)]
-        answers = await asyncio.gather(*(cache.settle(receipts[number], [cost]) for number, cost, cache in said))
+        answers = await asyncio.gather(*(settle(cache, receipts[number], [cost]) for number, cost, cache in said))
         total = sum(charged for charged, _ in charges)
         for number, (charged, ends) in enumerate(charges):
             moves = [

@@ -13,6 +13,7 @@ from gateway.cache import Cache, Receipt
 from gateway.core.account import Account
 from gateway.core.charge import QuotaClaim
 from gateway.core.planned import Surplus
+from tests.cache.ends import settle
 from tests.conftest import PATIENT_S
 
 NAMES = ("q:tokens:period", "q:tokens:credits:a", "q:tokens:credits:b", "q:tokens:over")
@@ -83,7 +84,7 @@ async def _spend(url: str, links: list[Any], units: int, charged: int, *, is_res
         after, ended, counted = spread(limits, have, before, units, is_restored=is_restored)
         for times in (1, 0):
             surplus = Surplus(units=units, chain=chain, part=0)
-            answer = await cache.settle(receipt, [charged] * len(parts), [surplus])
+            answer = await settle(cache, receipt, [charged] * len(parts), [surplus])
             assert answer == (0, counted * times)
             reading = await cache.read_usage(customer_id)
             assert reading.quotas == _stored(after)

@@ -40,3 +40,15 @@ async def test_leaving_stripe_unbinds_customers_and_leaves_the_others_alone(
     row, account = await ledger.find_customer(bound), await ledger.load_account(bound)
     assert (row.stripe_customer_id, row.version, account.subscription) == (None, version + 1, None)
     assert (await ledger.find_customer(free)).version == 1
+
+
+async def test_an_id_is_drawn_once_and_read_once(ledger: Ledger, ledger_url, open_ledger) -> None:
+    assert await ledger.find_ledger_id() is None
+    drawn = await ledger.keep_ledger_id(now=1)
+    other = await open_ledger(ledger_url)
+    assert [await other.find_ledger_id(), await other.keep_ledger_id(now=2)] == [drawn] * 2
+    await ledger.replace_facts({"mode": "live"}, now=3, actor="operator")
+    await ledger.leave_stripe({"mode": "test"}, without=("account",), now=4, actor="operator")
+    assert (await ledger.load_facts())["ledger-id"] == drawn, "or who has read it would write another one"
+    await ledger.aclose()
+    assert await ledger.keep_ledger_id(now=5) == drawn
