@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.settings import EXAMPLES, Settings, SettingsInvalid, load_settings, service_links
+from gateway.settings.rules import variable
 
 GOOD = {
     "STRIPE_SECRET_KEY": "sk_test_" + "51HxYz" * 6,
@@ -227,6 +228,26 @@ def test_a_mistyped_name_is_refused_with_the_nearest_right_one(environment):
     assert fault == "TIERGATE_UPSTREM_URL: there is no such setting. Did you mean TIERGATE_UPSTREAM_URL?"
 
 
+def test_a_setting_of_stripes_is_refused_only_where_it_is_ours_mistyped(environment):
+    (fault,) = faults_of(environment, STRIPE_WEBHOOK_SECRETS="x")
+    assert fault == "STRIPE_WEBHOOK_SECRETS: there is no such setting. Did you mean STRIPE_WEBHOOK_SECRET?"
+    environment(
+        STRIPE_WEBHOOK_SECRETS=None,
+        STRIPE_API_KEY="of the command line of Stripe",
+        STRIPE_PUBLISHABLE_KEY="of another program",
+    )
+    assert load_settings().mode == "test"
+
+
+def test_a_setting_without_a_default_has_an_example_that_is_written_down():
+    without = {
+        str(field.validation_alias or variable(name))
+        for name, field in Settings.model_fields.items()
+        if field.is_required() or field.default is None
+    }
+    assert without - set(EXAMPLES) == set()
+
+
 LINKS = {
     "TIERGATE_SERVICE_HOST": "10.0.0.7",
     "TIERGATE_SERVICE_PORT": "8000",
@@ -322,6 +343,7 @@ def test_contradictions_are_found_among_whatever_could_be_read(environment):
         ("TIERGATE_BILLING_PREFIX", "api"),
         ("TIERGATE_STRIPE_URL", "localhost"),
         ("TIERGATE_SIMULATED_CLOCK", "/tmp/clock"),
+        ("TIERGATE_PORTAL_CONFIGURATION", "default"),
         ("TIERGATE_SERVER_TOKEN", GOOD["TIERGATE_ADMIN_TOKEN"]),
     ],
 )

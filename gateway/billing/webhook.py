@@ -15,7 +15,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from gateway.billing.notification import NOTIFICATION, created_at, notified_customer, related_object
 from gateway.core.errors import BodyTooLarge, Rejected
@@ -51,10 +51,22 @@ METADATA_TIER = "tier"
 """On a product, set by the seller: the tier that all of its prices grant, unless a plan sells them."""
 
 
+SignatureTrouble: TypeAlias = Literal["unsigned", "other-secret", "other-time"]
+"""No signature in Stripe's form; none by a secret of ours; by one, and too far from now."""
+
+
 class InvalidSignature(Rejected):
-    """No signature, a wrong one, or one too far from now. Nothing was read; the sender is not told which."""
+    """No signature, a wrong one, or one too far from now. Nothing was read; the sender is not told which.
+
+    Args:
+        trouble: Which it is, for the operator.
+    """
 
     code = "invalid-signature"
+
+    def __init__(self, trouble: SignatureTrouble) -> None:
+        super().__init__("The Stripe-Signature field does not prove that Stripe sent this now.")
+        self.trouble = trouble
 
 
 class InvalidPayload(Rejected):
@@ -118,8 +130,10 @@ def check_signature(
         expected = hmac.digest(secret.encode(), text, "sha256").hex().encode()
         for signature in signatures:
             genuine |= hmac.compare_digest(expected, signature)
-    if not genuine or abs(now - int(signed_at)) > tolerance_s:
-        raise _invalid_signature()
+    if not genuine:
+        raise InvalidSignature("other-secret")
+    if abs(now - int(signed_at)) > tolerance_s:
+        raise InvalidSignature("other-time")
 
 
 def parse_event(body: bytes) -> EventEnvelope:
@@ -231,17 +245,13 @@ def remapped_price(payload: str) -> str | None:
 
 def _read_header(header: str | None) -> tuple[str, list[bytes]]:
     if header is None or len(header) > _MAX_HEADER or not header.isascii():
-        raise _invalid_signature()
+        raise InvalidSignature("unsigned")
     fields = [part.partition("=") for part in header.split(",")]
     times = [value for name, _, value in fields if name == "t"]
     signatures = [value.encode() for name, _, value in fields if name == "v1"]
     if not times or not _DIGITS.fullmatch(times[0]) or not 0 < len(signatures) <= _MAX_SIGNATURES:
-        raise _invalid_signature()
+        raise InvalidSignature("unsigned")
     return times[0], signatures
-
-
-def _invalid_signature() -> InvalidSignature:
-    return InvalidSignature("The Stripe-Signature field does not prove that Stripe sent this now.")
 
 
 def _customer_of(event_type: str, subject: Mapping[str, Any]) -> str | None:

@@ -94,7 +94,7 @@ def _show(customer_id: str, states: tuple[CapState, ...], *, as_json: bool) -> N
         note("This customer has no overage: its quotas cannot be exceeded.")
         return
     print_columns(
-        ("METER", "SPEND CAP", "SET BY", "UNITS BEYOND", "BY"),
+        ("METER", "SPEND CAP", "WHOSE", "UNITS BEYOND", "BY"),
         [
             (
                 state.meter,

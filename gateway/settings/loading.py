@@ -16,11 +16,13 @@ from dotenv import dotenv_values
 from pydantic import ValidationError
 
 from gateway.settings.examples import EXAMPLES
-from gateway.settings.rules import NO_SIGNING_SECRET, variable
+from gateway.settings.rules import variable
 from gateway.settings.service_links import service_links
 from gateway.settings.settings import Settings
 
 _WEBHOOK_SECRET = "STRIPE_WEBHOOK_SECRET"  # noqa: S105 - a name
+_OUR_NAMES = ("TIERGATE_", "STRIPE_")
+_NEAR_FOR_SURE = 0.9
 
 
 class SettingsInvalid(Exception):
@@ -36,8 +38,8 @@ def load_settings(env_file: Path | None = None, *, needs_webhook_secret: bool = 
 
     Args:
         env_file: Read instead of `.env` in the working directory. The environment wins over it.
-        needs_webhook_secret: False: where there is none, one that nobody knows stands in for it. For the command
-            that makes the endpoint whose secret it will be.
+        needs_webhook_secret: False: where there is none, or what can be none, one that nobody knows stands in for it.
+            For the command that makes the endpoint whose secret it will be.
 
     Raises:
         SettingsInvalid: With every fault found, none of which echoes a value.
@@ -49,7 +51,7 @@ def load_settings(env_file: Path | None = None, *, needs_webhook_secret: bool = 
     try:
         settings = Settings(_env_file=file)  # type: ignore[call-arg]  # a keyword of pydantic-settings, for every model
     except ValidationError as error:
-        if not needs_webhook_secret and [_is_missing_secret(detail) for detail in error.errors()] == [True]:
+        if not needs_webhook_secret and all(_is_of_webhook_secret(detail) for detail in error.errors()):
             return Settings(_env_file=file, **{_WEBHOOK_SECRET: f"whsec_{token_hex(32)}"})  # type: ignore[arg-type, call-arg]  # as above
         faults = tuple(_sentence(detail) for detail in error.errors(include_input=False))
         raise SettingsInvalid((*faults, *unknown)) from None
@@ -58,8 +60,8 @@ def load_settings(env_file: Path | None = None, *, needs_webhook_secret: bool = 
     return settings
 
 
-def _is_missing_secret(detail: Mapping[str, Any]) -> bool:
-    return bool(detail["type"] == NO_SIGNING_SECRET)
+def _is_of_webhook_secret(detail: Mapping[str, Any]) -> bool:
+    return _variable_of(str(detail["loc"][0])) == _WEBHOOK_SECRET
 
 
 def find_policy_dir() -> Path:
@@ -96,9 +98,11 @@ def _unknown_names(env_file: Path) -> tuple[str, ...]:
     given = set(os.environ).difference(service_links())
     given |= set(dotenv_values(env_file)) if env_file.is_file() else set()
     faults = []
-    for name in sorted(name for name in given if name.startswith("TIERGATE_") and name not in known):
-        if name.startswith("TIERGATE_TEST_"):
+    for name in sorted(given - known):
+        if name.startswith("TIERGATE_TEST_") or not name.startswith(_OUR_NAMES):
             continue
-        near = difflib.get_close_matches(name, known, 1)
-        faults.append(f"{name}: there is no such setting." + (f" Did you mean {near[0]}?" if near else ""))
+        is_ours = name.startswith("TIERGATE_")
+        near = difflib.get_close_matches(name, known, 1, 0.6 if is_ours else _NEAR_FOR_SURE)
+        if near or is_ours:  # other programs have settings that begin with STRIPE_
+            faults.append(f"{name}: there is no such setting." + (f" Did you mean {near[0]}?" if near else ""))
     return tuple(faults)

@@ -11,7 +11,6 @@ from typing import Annotated, Final, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
-from pydantic_core import PydanticCustomError
 from pydantic_settings import NoDecode
 
 from gateway.alert_values import check_address, check_event_secrets, check_webhook_url
@@ -33,7 +32,6 @@ from gateway.setting_values import (
 
 T = TypeVar("T")
 
-NO_SIGNING_SECRET: Final = "no_signing_secret"  # noqa: S105 - the name of a fault
 """The type of the fault that Stripe's key has no signing secret beside it."""
 _BOTH_OR_NEITHER: Final = "set both, or neither to go without Stripe"
 
@@ -60,7 +58,7 @@ def _is_stripe_key(value: SecretStr) -> SecretStr:
 def _are_signing_secrets(value: tuple[SecretStr, ...] | None, info: ValidationInfo) -> tuple[SecretStr, ...] | None:
     has_key = info.data.get("stripe_secret_key", "malformed") is not None
     if value is None and has_key:
-        raise PydanticCustomError(NO_SIGNING_SECRET, f"is not set, and STRIPE_SECRET_KEY is: {_BOTH_OR_NEITHER}")
+        raise ValueError(f"is not set, and STRIPE_SECRET_KEY is: {_BOTH_OR_NEITHER}")
     if value is None:
         return value
     if not value:

@@ -32,8 +32,6 @@ from gateway.web.presented_key import presented_key
 from gateway.web.refusals import CustomerNotFound, NotAllowed, NotAuthorized, RequestInvalid
 from gateway.web.runtime import Runtime
 
-_BEARER = b"bearer "
-
 AnyRequest: TypeAlias = Request[Any, Any, Any]
 Connection: TypeAlias = ASGIConnection[Any, Any, Any, Any]
 
@@ -153,9 +151,10 @@ def presented_token(headers: Headers) -> bytes | None:
     """
     found: bytes | None = None
     for name, value in headers:
-        if name != b"authorization" or value[: len(_BEARER)].lower() != _BEARER:
+        scheme, _, rest = value.partition(b" ")
+        if name != b"authorization" or scheme.lower() != b"bearer":
             continue
-        token = value[len(_BEARER) :].strip()
+        token = rest.strip()
         if token.startswith(b"tg_"):
             continue
         if found is not None and token != found:
@@ -230,4 +229,6 @@ def _role_of(token: bytes, settings: Settings) -> Literal["admin", "server"]:
         return "admin"
     if is_server:
         return "server"
+    if not token:
+        raise NotAuthorized("There is no token behind 'Bearer': the variable that should hold it is not set.")
     raise NotAuthorized("This token is not one of this gateway.")

@@ -35,6 +35,7 @@ from gateway.telemetry import Metrics
 from gateway.unbilled import Unbilled
 from gateway.upstream import Groups
 from gateway.web.problems import Site
+from gateway.web.refused_deliveries import RefusedDeliveries
 
 
 @dataclass(slots=True)
@@ -93,3 +94,4 @@ class Runtime:
     reconciler: Reconciler
     watch: Watch = field(default_factory=Watch)
     """What the dependency checks remember."""
+    refused_deliveries: RefusedDeliveries = field(default_factory=RefusedDeliveries)

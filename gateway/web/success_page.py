@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import structlog
 from litestar import get, post
 
 from gateway.claiming import REPLACE_WITHIN_S, FirstKeys, NotReplaceable
 from gateway.core.access import decide_access
+from gateway.core.errors import LedgerUnavailable
 from gateway.core.policy import Policy
 from gateway.ledger import CheckoutRow
 from gateway.provisioning import IssuedKey
 from gateway.web.callers import client_address
 from gateway.web.claim_cookie import KEPT_DAYS, claim_secret, old_claims
 from gateway.web.page_frame import FromVisit, Page, Visit
+from gateway.web.problem_table import TABLE
 from gateway.web.stripe_turns import may_arrive
+
+log = structlog.get_logger(__name__)
 
 _FORBIDDEN = 403
 _ASK_AGAIN_S = "4"
@@ -24,7 +29,10 @@ _WILD = ("*", "{")
 @get("/success")
 async def show_success(visit: FromVisit, session_id: str = "") -> Page:
     """What became of a checkout: a key, thanks, or a page that waits for the payment."""
-    page = await _outcome(visit, session_id)
+    try:
+        page = await _outcome(visit, session_id)
+    except LedgerUnavailable as error:
+        page = _not_known_yet(visit, session_id, error)
     page.cookies += old_claims(visit.request.cookies, is_secure=visit.is_secure)
     return page
 
@@ -109,6 +117,21 @@ def _not_yours(visit: Visit) -> Page:
     """One answer for a checkout that is somebody else's and for one that never was."""
     return visit.page(
         "success.html", status=_FORBIDDEN, state="foreign", problem=None, session_id="", may_replace=False
+    )
+
+
+def _not_known_yet(visit: Visit, session_id: str, error: LedgerUnavailable) -> Page:
+    """For somebody who may have paid a moment ago, and must not read that it failed."""
+    log.warning("what became of a checkout cannot be shown yet", session_id=session_id, reason=str(error))
+    return visit.page(
+        "success.html",
+        status=TABLE[error.code].status,
+        refresh=_ASK_AGAIN_S,
+        state="busy",
+        problem=None,
+        session_id=session_id,
+        kept_days=KEPT_DAYS,
+        may_replace=False,
     )
 
 

@@ -22,7 +22,8 @@ class TierGrantRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True)
     tier: str
     ends_at: Instant
     """Unix seconds."""
-    because: Annotated[str, msgspec.Meta(max_length=500)] = "not said"
+    because: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+    """For whoever reads the audit log."""
 
 
 class TierGrantAnswer(msgspec.Struct, kw_only=True):

@@ -52,6 +52,7 @@ async def receive_webhook(request: AnyRequest, runtime: FromRuntime) -> Response
         )
     except InvalidSignature as error:
         results.labels("bad-signature").inc()
+        runtime.refused_deliveries.note(error.trouble)
         return _refusal(error, "Invalid webhook signature", runtime)
     except InvalidPayload as error:
         results.labels("bad-payload").inc()
@@ -83,7 +84,7 @@ def _refusal(
     error: InvalidSignature | InvalidPayload, text: str, runtime: FromRuntime
 ) -> Response[EventReceived | dict[str, object]]:
     """The short text that integrations compare with, inside a problem document."""
-    body = problem_body(type(error)(text), runtime.site)
+    body = problem_body(error, runtime.site) | {"detail": text}
     return Response(
         {"error": text, **body},
         status_code=400,

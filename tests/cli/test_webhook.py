@@ -61,6 +61,17 @@ def test_an_endpoint_is_made_and_its_secret_is_in_the_file_and_nowhere_else(
     assert file.read_text().splitlines() == lines
 
 
+def test_the_example_that_the_settings_came_with_is_no_secret(
+    tiergate: Run, environment: dict[str, str], tmp_path: Path
+) -> None:
+    file = tmp_path / "settings.env"
+    file.write_text("STRIPE_WEBHOOK_SECRET=whsec_change-me\n")
+    environment["STRIPE_WEBHOOK_SECRET"] = "whsec_change-me"
+    made = tiergate("webhook", "ensure", "--write-env", str(file))
+    assert made.exit_code == 0, made.output
+    assert re.fullmatch(r"STRIPE_WEBHOOK_SECRET=whsec_\w+\n", file.read_text())
+
+
 def test_the_secret_is_printed_once_if_that_is_asked(tiergate: Run, sandbox: Any) -> None:
     made = tiergate("webhook", "ensure", "--print-secret")
     assert made.exit_code == 0, made.output

@@ -143,7 +143,9 @@ def test_a_restricted_key_buys_nothing(gateway):
     [
         ({"authorization": "Bearer wrong-token-of-some-length"}, "not-authorized"),
         ({"authorization": "Bearer tg_test_nonsense"}, "invalid-api-key"),
+        ({"authorization": "Bearer"}, "not-authorized"),
         ({"x-api-key": "nonsense"}, "invalid-api-key"),
+        ({"x-api-key": ""}, "invalid-api-key"),
     ],
 )
 def test_wrong_credentials_are_not_taken_for_none(gateway, new_user, headers, code):

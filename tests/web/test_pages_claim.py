@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -19,6 +21,21 @@ def test_whoever_pays_is_shown_a_key_that_works(gateway):
     assert call(gateway, key) == 200
     told = gateway.bearer(key).get("/api/v1/subscription").json()
     assert (told["tier"], told["standing"]) == ("pro", "good")
+
+
+def test_whoever_has_paid_while_the_ledger_is_busy_is_told_to_wait_and_has_the_key_then(start_gateway, apart):
+    gateway = start_gateway(**apart)
+    browser = gateway.browser()
+    address = paid_checkout(gateway, browser)
+    file = apart["TIERGATE_LEDGER_URL"].removeprefix("sqlite:///")
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        busy = browser.get(address)
+        other.execute("ROLLBACK")
+    assert (busy.status_code, keys_in(busy.text)) == (503, set())
+    assert "Nothing is lost" in busy.text
+    assert busy.headers["refresh"] == "4"
+    assert len(keys_in(browser.get(address).text)) == 1
 
 
 def test_the_key_is_not_shown_again(gateway):

@@ -46,7 +46,7 @@ def test_a_granted_tier_holds_from_the_next_call_on_and_is_taken_back(gateway):
 
 def test_a_grant_that_ends_while_calls_come_ends_without_any_event(gateway, until):
     customer_id, _, client = gateway.customer()
-    order = {"tier": "pro", "ends_at": int(time.time()) + 3}
+    order = {"tier": "pro", "ends_at": int(time.time()) + 3, "because": "pays by invoice"}
     gateway.admin.post(grant_path(customer_id), json=order).raise_for_status()
     until(lambda: tier_of_a_call(client) == "free")
     assert time.time() >= order["ends_at"]
@@ -56,7 +56,7 @@ def test_a_grant_that_ends_while_calls_come_ends_without_any_event(gateway, unti
 def test_a_grant_keeps_what_was_used(gateway):
     customer_id, _, client = gateway.customer()
     assert client.get("/v1/echo").status_code == 200
-    order = {"tier": "pro", "ends_at": int(time.time()) + YEAR_S}
+    order = {"tier": "pro", "ends_at": int(time.time()) + YEAR_S, "because": "pays by invoice"}
     gateway.admin.post(grant_path(customer_id), json=order).raise_for_status()
     assert client.get("/v1/echo").status_code == 200
     used = {limit["used"] for limit in client.get("/api/v1/usage").json()["limits"] if limit["window_ends_at"]}
@@ -65,7 +65,7 @@ def test_a_grant_keeps_what_was_used(gateway):
 
 def test_a_grant_above_a_subscription_leaves_its_plan_as_it_is(gateway):
     customer_id, _, client = gateway.subscribed()
-    order = {"tier": "enterprise", "ends_at": int(time.time()) + YEAR_S}
+    order = {"tier": "enterprise", "ends_at": int(time.time()) + YEAR_S, "because": "pays by invoice"}
     gateway.admin.post(grant_path(customer_id), json=order).raise_for_status()
     view = client.get(SUBSCRIPTION).json()
     assert (view["tier"], view["plan_id"], view["status"]) == ("enterprise", "pro-monthly", "active")
@@ -78,9 +78,11 @@ def test_a_grant_above_a_subscription_leaves_its_plan_as_it_is(gateway):
     ("order", "code"),
     [
         ({"tier": "pro"}, "invalid-request"),
-        ({"tier": "prro", "ends_at": 4_000_000_000}, "invalid-tier-grant"),
-        ({"tier": "pro", "ends_at": 1}, "invalid-tier-grant"),
-        ({"tier": "pro", "ends_at": 4_000_000_000, "forever": True}, "invalid-request"),
+        ({"tier": "pro", "ends_at": 4_000_000_000}, "invalid-request"),
+        ({"tier": "pro", "ends_at": 4_000_000_000, "because": ""}, "invalid-request"),
+        ({"tier": "prro", "ends_at": 4_000_000_000, "because": "x"}, "invalid-tier-grant"),
+        ({"tier": "pro", "ends_at": 1, "because": "x"}, "invalid-tier-grant"),
+        ({"tier": "pro", "ends_at": 4_000_000_000, "because": "x", "forever": True}, "invalid-request"),
     ],
     ids=["without end", "no such tier", "past", "unknown field"],
 )
@@ -92,7 +94,7 @@ def test_a_tier_that_cannot_be_granted_is_refused(gateway, order, code):
 
 def test_only_the_seller_grants_tiers_and_only_to_customers(gateway):
     customer_id, _, client = gateway.customer()
-    order = {"tier": "pro", "ends_at": 4_000_000_000}
+    order = {"tier": "pro", "ends_at": 4_000_000_000, "because": "pays by invoice"}
     assert client.post(grant_path(customer_id), json=order).status_code == 403
     assert gateway.server.post(grant_path(customer_id), json=order).status_code == 403
     assert gateway.admin.post(grant_path("nobody"), json=order).status_code == 404
@@ -101,7 +103,7 @@ def test_only_the_seller_grants_tiers_and_only_to_customers(gateway):
 
 def test_the_account_page_says_until_when_a_tier_was_granted(gateway):
     customer_id, _, client = gateway.customer()
-    order = {"tier": "pro", "ends_at": 4_102_444_800}
+    order = {"tier": "pro", "ends_at": 4_102_444_800, "because": "pays by invoice"}
     gateway.admin.post(grant_path(customer_id), json=order).raise_for_status()
     browser = sign_in(gateway, client.headers["authorization"].removeprefix("Bearer "))
     page = browser.get("/_tiergate/account").text

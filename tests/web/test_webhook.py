@@ -151,3 +151,28 @@ def test_a_payment_reaches_the_customer_without_being_asked_for(gateway, sandbox
     sandbox.pay(told["checkout_url"])
     until(lambda: client.get("/api/v1/subscription").json()["tier"] == "pro")
     assert client.post("/v1/render/x").status_code != 403
+
+
+@pytest.mark.parametrize(
+    ("at", "secret", "told"),
+    [
+        (None, "whsec_another_secret_of_some_length", ["other-secret", "STRIPE_WEBHOOK_SECRET"]),
+        (-400, None, ["other-time", "NTP"]),
+    ],
+    ids=["another secret", "another time"],
+)
+def test_the_operator_is_told_once_a_minute_why_deliveries_are_refused(start_gateway, apart, sign, at, secret, told):
+    gateway = start_gateway(**apart)
+    for _ in range(3):
+        stamp = None if at is None else time.time() + at
+        answer = gateway.browser().post(WEBHOOK, **sign(an_event(), secret or gateway.webhook_secret, stamp))
+        assert answer.status_code == 400
+    [line] = [line for line in gateway.log.read_text().splitlines() if "deliveries are refused" in line]
+    assert all(word in line for word in told)
+    assert gateway.webhook_secret not in line
+
+
+def test_what_is_not_signed_at_all_is_no_news_to_the_operator(start_gateway, apart):
+    gateway = start_gateway(**apart)
+    assert gateway.browser().post(WEBHOOK, content=an_event()).status_code == 400
+    assert "deliveries are refused" not in gateway.log.read_text()

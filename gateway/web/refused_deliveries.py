@@ -1,0 +1,50 @@
+"""Says in the log that deliveries come whose signature does not hold, and what is probably wrong.
+
+A wrong secret is a quiet fault: the sweep makes up for every event that is lost by it, minutes later. Anybody can
+send what is not signed at all, which says nothing, and what looks signed, so it is said once a minute at most.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+if TYPE_CHECKING:
+    from gateway.billing import SignatureTrouble
+
+_SAID_EVERY_S: Final = 60.0
+_FIXES: Final = {
+    "other-secret": "put the signing secret of the endpoint that leads here into STRIPE_WEBHOOK_SECRET (several, with"
+    " commas) and restart; `tiergate doctor` shows what Stripe could not deliver",
+    "other-time": "synchronise this machine's clock (NTP), or look for what holds deliveries up",
+}
+
+log = structlog.get_logger(__name__)
+
+
+class RefusedDeliveries:
+    """Of one worker, since it last spoke of them."""
+
+    def __init__(self) -> None:
+        self._said_at = float("-inf")
+        self._counts: Counter[SignatureTrouble] = Counter()
+
+    def note(self, trouble: SignatureTrouble) -> None:
+        """One more."""
+        if trouble not in _FIXES:
+            return
+        self._counts[trouble] += 1
+        now = monotonic()
+        if now - self._said_at >= _SAID_EVERY_S:
+            self._said_at = now
+            worst = self._counts.most_common(1)[0][0]
+            log.warning(
+                "stripe's deliveries are refused: their signature does not hold",
+                deliveries=self._counts.total(),
+                trouble=worst,
+                fix=_FIXES[worst],
+            )
+            self._counts.clear()
