@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -19,38 +22,75 @@ from gateway.cli.options import examples, json_option
 from gateway.cli.printing import console, print_json, printable
 from gateway.cli.stripe_checks import check_stripe
 from gateway.cli.upstream_checks import check_upstreams
+from gateway.cli.webhook import ensure_webhook
 from gateway.settings import SettingsInvalid, load_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gateway.settings import Settings
 
 _COLOURS = {Grade.OK: "green", Grade.WARN: "yellow", Grade.FAIL: "red"}
 
 
 @click.command(
-    "doctor", epilog=examples("tiergate doctor", "tiergate doctor --json | jq '.findings[] | select(.grade != \"ok\")'")
+    "doctor",
+    epilog=examples(
+        "tiergate doctor",
+        "tiergate doctor --repair --write-env .env",
+        "tiergate doctor --json | jq '.findings[] | select(.grade != \"ok\")'",
+    ),
+)
+@click.option(
+    "--repair", is_flag=True, help="First make or mend the webhook endpoint at Stripe, as `tiergate webhook ensure`."
+)
+@click.option(
+    "--write-env",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="With --repair: put the secret of a new endpoint first into STRIPE_WEBHOOK_SECRET in this file.",
 )
 @json_option
-def doctor(*, as_json: bool) -> None:
+def doctor(write_env: Path | None, *, repair: bool, as_json: bool) -> None:
     """Check settings, data directory, cache, ledger, policy, upstream, Stripe, prices, webhook and clocks.
 
-    Changes nothing at Stripe, and nothing here, except that it tries the cache with one key of its own, which it
-    deletes, and notes in the ledger which Stripe account it first saw. That a Stripe key may write is not tried.
+    Without --repair it changes nothing at Stripe, and nothing here, except that it tries the cache with one key of its
+    own, which it deletes, and notes in the ledger which Stripe account it first saw. That a Stripe key may write is not
+    tried.
 
     Exit code 1 if anything fails; warnings alone are 0.
     """
+    if write_env is not None and not repair:
+        raise click.UsageError("--write-env FILE goes with --repair.")
+    repaired = [*_repair(write_env)] if repair else []
     try:
         settings = load_settings()
     except SettingsInvalid as invalid:
-        findings = [fail("settings", fault, "Correct it in the environment or in .env.") for fault in invalid.faults]
+        faults = [fail("settings", fault, "Correct it in the environment or in .env.") for fault in invalid.faults]
+        findings = [*faults, *repaired]
     else:
-        findings = [ok("settings", f"complete, {_mode(settings)}"), *run(_check(settings))]
+        findings = [ok("settings", f"complete, {_mode(settings)}"), *repaired, *run(_check(settings))]
     has_failed = any(finding.grade is Grade.FAIL for finding in findings)
     if as_json:
         print_json({"ok": not has_failed, "findings": [_as_json(finding) for finding in findings]})
     else:
         _print(findings)
     raise SystemExit(int(has_failed))
+
+
+def _repair(write_env: Path | None) -> Iterator[Finding]:
+    """What it says of itself goes where `tiergate webhook ensure` says it; what is in its way is a finding."""
+    try:
+        settings = load_settings(needs_webhook_secret=False)
+    except SettingsInvalid:  # told as findings about the settings
+        return
+    try:
+        with redirect_stdout(sys.stderr):
+            run(ensure_webhook(settings, None, write_env))
+    except click.ClickException as error:
+        yield fail(
+            "webhook", f"not mended: {error.message}", "`tiergate webhook ensure --help` has every way to do it."
+        )
 
 
 def _mode(settings: Settings) -> str:

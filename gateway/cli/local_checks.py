@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -32,6 +34,8 @@ _WITHOUT_CACHE = "Until then calls get 503, but for those that policy lets go on
 _SLOW_MS = 5.0
 _SKEW_WARN_S = 2.0
 _FREE_BYTES = 500_000_000
+_TRIED_BYTES = 262_144
+"""A full disk still gives an empty file a name."""
 _GROUP_AND_OTHERS = 0o077
 _DAY_S = 86_400
 _LATE = 2
@@ -43,13 +47,18 @@ def check_data_directory(directory: Path) -> Iterator[Finding]:
     place = directory.absolute()
     nearest = next(parent for parent in (place, *place.parents) if parent.exists())
     try:
-        with tempfile.TemporaryFile(dir=nearest):
-            pass
+        with tempfile.TemporaryFile(dir=nearest) as file:
+            file.write(bytes(_TRIED_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
     except OSError as error:
+        is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         yield fail(
             "data",
             f"{nearest} cannot be written: {error.strerror}",
-            "Give this user the directory, or set TIERGATE_DATA_DIR.",
+            "Make room: until then webhooks, checkouts and customers not seen yet get 503, and counts are not kept."
+            if is_full
+            else "Give this user the directory, or set TIERGATE_DATA_DIR.",
         )
         return
     if nearest == place and place.stat().st_mode & _GROUP_AND_OTHERS:

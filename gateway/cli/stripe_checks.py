@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from gateway.billing import API_VERSION, TOLERANCE_S
+from gateway.cli.delivery_checks import check_deliveries
 from gateway.cli.findings import Finding, fail, ok, warn
 from gateway.cli.meter_error_checks import check_meter_errors
 from gateway.cli.offer_checks import check_offers
@@ -45,6 +46,7 @@ async def check_stripe(settings: Settings, policy: Policy | None) -> list[Findin
             findings += check_meter_errors(settings.webhook_url, report.destinations, policy)
         endpoints = None if "webhook endpoints" in report.refused else report.endpoints
         findings += check_webhook(settings, endpoints, report.destinations)
+        findings += await check_deliveries(billing, open_clock(settings).now())
         findings += await _account(settings, billing)
         return [*findings, *_portal(report, policy), *_clock(report.clock_skew_s)]
     except BillingUnavailable as error:

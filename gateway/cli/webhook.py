@@ -15,7 +15,7 @@ from gateway.cli.opening import run
 from gateway.cli.opening_stripe import open_billing, require_stripe
 from gateway.cli.options import examples
 from gateway.cli.printing import note
-from gateway.cli.webhook_kinds import Found, Kind, MeterErrors, Snapshots, Thin
+from gateway.cli.webhook_kinds import Found, Kind, MeterErrors, Snapshots, Thin, kind_in_use
 from gateway.core.errors import BillingKeyRefused, BillingRefused, BillingUnavailable
 from gateway.settings import load_settings
 
@@ -69,14 +69,29 @@ def ensure(write_env: Path | None, *, thin: bool, meter_errors: bool, print_secr
     if thin and meter_errors:
         raise click.UsageError("Either --thin or --meter-errors: what sends all sends these too.")
     kind = Thin() if thin else MeterErrors() if meter_errors else Snapshots()
-    run(_ensure(load_settings(needs_webhook_secret=False), kind, write_env, print_secret=print_secret))
+    run(ensure_webhook(load_settings(needs_webhook_secret=False), kind, write_env, print_secret=print_secret))
 
 
-async def _ensure(settings: Settings, kind: Kind, write_env: Path | None, *, print_secret: bool) -> None:
+async def ensure_webhook(
+    settings: Settings, kind: Kind | None, write_env: Path | None, *, print_secret: bool = False
+) -> None:
+    """Have all that matters come here, in one way.
+
+    Args:
+        settings: Of this gateway.
+        kind: Which way; None: as it comes now, and by an endpoint where nothing does.
+        write_env: The file for the secret of a new one.
+        print_secret: Print that secret instead.
+
+    Raises:
+        ClickException: Stripe, the key, the address or the file is in the way; the message says what to do.
+    """
     require_stripe(settings)
     url = settings.webhook_url
     billing = open_billing(settings)
+    tried: Kind = kind if kind is not None else Snapshots()
     try:
+        kind = tried = kind if kind is not None else await kind_in_use(billing, url)
         ours = await kind.fetch(billing, url)
         if ours:
             await _mend(billing, kind, ours, url)
@@ -92,10 +107,10 @@ async def _ensure(settings: Settings, kind: Kind, write_env: Path | None, *, pri
             note(f"{other} leads here too: events come twice. That is harmless; delete one of them when convenient.")
     except BillingKeyRefused as error:
         raise click.ClickException(
-            f"{error} A restricted key needs write for {kind.permission} (dashboard: Developers, API keys)."
+            f"{error} A restricted key needs write for {tried.permission} (dashboard: Developers, API keys)."
         ) from None
     except BillingRefused as error:
-        raise click.ClickException(f"{error} {kind.advice}") from None
+        raise click.ClickException(f"{error} {tried.advice}") from None
     except BillingUnavailable as error:
         raise click.ClickException(f"{error} Run it again: it goes on from what is there.") from None
     finally:

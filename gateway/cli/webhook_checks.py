@@ -174,5 +174,6 @@ def _nothing(settings: Settings, url: str, *, is_all: bool) -> Finding:
         "webhook",
         what,
         f"On your own machine: stripe listen --forward-to {url.partition('://')[2]} (its whsec_ secret goes into "
-        "STRIPE_WEBHOOK_SECRET). Otherwise add the endpoint in the dashboard, or correct TIERGATE_PUBLIC_URL.",
+        "STRIPE_WEBHOOK_SECRET). Otherwise set TIERGATE_PUBLIC_URL, and `tiergate webhook ensure --write-env .env` "
+        "makes it.",
     )

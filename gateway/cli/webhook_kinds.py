@@ -204,3 +204,18 @@ def _found(one: DestinationFacts, missing: tuple[str, ...], extra: tuple[str, ..
         extra=extra,
         facts=one,
     )
+
+
+async def kind_in_use(billing: Billing, url: str) -> Kind:
+    """By which of them all that matters comes here now; by an endpoint where nothing does.
+
+    Raises:
+        BillingUnavailable, BillingRefused: Endpoints cannot be listed.
+    """
+    if await Snapshots().fetch(billing, url):
+        return Snapshots()
+    try:
+        thin = [one for one in await _destinations(billing, url) if one.is_thin]
+    except BillingRefused:  # the key may not read event destinations, so it made none
+        return Snapshots()
+    return Thin() if any(not set(one.types).issubset(METER_ERRORS) for one in thin) else Snapshots()

@@ -3,8 +3,11 @@ from __future__ import annotations
 import contextlib
 import http.server
 import json
+import re
 import socket
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ import pytest
 from click.testing import Result
 
 from gateway.billing import SUBSCRIBED_TYPES
+from gateway.clock import write_clock_offset
 
 pytestmark = pytest.mark.slow
 
@@ -373,3 +377,54 @@ def test_coupons_and_prices_of_add_ons_that_stripe_does_not_have_are_found(
     assert about(findings, "coupons", "fail") == [missing]
     assert about(findings, "add-ons", "ok") == ["add-on 'pack' is 5.00 USD (lookup key pack_monthly)"]
     assert about(findings, "add-ons", "fail") == ["add-on 'gone': Stripe has no active price price_gone"]
+
+
+@pytest.mark.usefixtures("public")
+def test_it_makes_and_mends_the_webhook_endpoint_if_it_shall(
+    migrated: Run, sandbox: Any, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    del environment["STRIPE_WEBHOOK_SECRET"]
+    file = tmp_path / ".env"
+    file.write_text("STRIPE_WEBHOOK_SECRET=whsec_change-me\n")
+    made = migrated("doctor", "--repair", "--write-env", str(file), "--json")
+    findings = json.loads(made.stdout)["findings"]
+    assert about(findings, "webhook", "ok") != []
+    assert [one for one in findings if one["subject"] in {"webhook", "settings"} and one["grade"] != "ok"] == []
+    [endpoint_id] = re.findall(r"we_\w+", made.stderr)
+    sandbox.post(f"/v1/webhook_endpoints/{endpoint_id}", disabled="true")
+    mended = migrated("doctor", "--repair")
+    assert "enabled it" in mended.stderr
+    assert f"{WEBHOOK} is enabled" in mended.stdout
+
+
+def test_what_is_in_the_way_of_mending_is_a_finding(migrated: Run, sandbox: Any) -> None:
+    assert sandbox.url
+    refused = migrated("doctor", "--repair", "--json")
+    findings = json.loads(refused.stdout)["findings"]
+    assert refused.exit_code == 1
+    assert "say where its signing secret shall go" in about(findings, "webhook", "fail")[0]
+
+
+@pytest.mark.usefixtures("public")
+def test_events_that_do_not_arrive_are_told_but_not_those_on_their_way(
+    migrated: Run, sandbox: Any, environment: dict[str, str], tmp_path: Path
+) -> None:
+    add_endpoint(sandbox, WEBHOOK)
+    sandbox.subscribe()
+    assert about(examine(migrated)[1], "webhook", "warn") == []
+    write_clock_offset(tmp_path / "clock", 120)
+    environment["TIERGATE_SIMULATED_CLOCK"] = str(tmp_path / "clock")
+    [what] = about(examine(migrated)[1], "webhook", "warn")
+    assert "did not reach an endpoint of this account" in what
+
+
+def test_a_directory_that_takes_names_and_no_bytes_is_a_failure(tmp_path: Path) -> None:
+    code = (
+        "import resource, signal, sys; from pathlib import Path; from gateway.cli.local_checks import *\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        "for one in check_data_directory(Path(sys.argv[1])): print(one.grade.name, one.what)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert told.stdout.startswith(f"FAIL {tmp_path} cannot be written")

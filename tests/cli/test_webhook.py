@@ -61,6 +61,7 @@ def test_an_endpoint_is_made_and_its_secret_is_in_the_file_and_nowhere_else(
     assert file.read_text().splitlines() == lines
 
 
+@pytest.mark.usefixtures("sandbox")
 def test_the_example_that_the_settings_came_with_is_no_secret(
     tiergate: Run, environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -84,7 +84,7 @@ def test_a_grant_above_a_subscription_leaves_its_plan_as_it_is(gateway):
         ({"tier": "pro", "ends_at": 1, "because": "x"}, "invalid-tier-grant"),
         ({"tier": "pro", "ends_at": 4_000_000_000, "because": "x", "forever": True}, "invalid-request"),
     ],
-    ids=["without end", "no such tier", "past", "unknown field"],
+    ids=["without end", "without a reason", "an empty reason", "no such tier", "past", "unknown field"],
 )
 def test_a_tier_that_cannot_be_granted_is_refused(gateway, order, code):
     customer_id, _, _ = gateway.customer()
