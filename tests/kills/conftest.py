@@ -6,7 +6,7 @@ Nor with another house's: a gateway settles all that it finds in its cache as it
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -22,11 +22,11 @@ from tests.kills.site import Site, make_house
 def new_site() -> Iterator[Callable[..., Site]]:
     with ExitStack() as stack:
 
-        def make(*, workers: int = 1, policy: str | None = None) -> Site:
+        def make(*, workers: int = 1, policy: str | None = None, settings: Mapping[str, str] | None = None) -> Site:
             directory = stack.enter_context(temporary_house_directory())
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tg", ignore_cleanup_errors=True)))
             cache = stack.enter_context(CacheServer.start(folder))
-            house = make_house(directory, workers=workers, redis_url=cache.url, policy=policy)
+            house = make_house(directory, workers=workers, redis_url=cache.url, policy=policy, settings=settings)
             stack.callback(house.stop)
             house.start()
             until(lambda: house.announced)

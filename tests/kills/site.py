@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +228,16 @@ class Site:
         found = self.house.stripe("GET", f"/v1/billing/meters/{self.meter()}/event_summaries", query)["data"]
         return int(sum(one["aggregated_value"] for one in found))
 
+    def lose_item(self, user_id: str) -> None:
+        """The seller removes what bills a user's overage. No time passes, in which it would be reported."""
+        owner = self.read("SELECT stripe_customer_id FROM customers WHERE user_id = ?", user_id)
+        [has] = self.house.stripe("GET", "/v1/subscriptions", {"customer": owner})["data"]
+        [metered] = [one for one in has["items"]["data"] if one["price"]["recurring"]["usage_type"] == "metered"]
+        item = {"items[0][id]": metered["id"], "items[0][deleted]": "true"}
+        self.house.stripe("POST", f"/v1/subscriptions/{has['id']}", item)
+        until(self.is_delivered)
+        until(self.is_worked_off)
+
     def subscriber(self) -> str:
         """A user whose subscription is in step."""
         user_id = self.new_user()
@@ -274,23 +285,31 @@ class Site:
         until(self.is_worked_off)
 
 
-def make_house(directory: Path, *, workers: int, redis_url: str, policy: str | None = None) -> WatchedHouse:
+def make_house(
+    directory: Path,
+    *,
+    workers: int,
+    redis_url: str,
+    policy: str | None = None,
+    settings: Mapping[str, str] | None = None,
+) -> WatchedHouse:
     """Not started yet."""
     (directory / "kills").mkdir()
     (directory / "kills" / "steps").touch()
-    settings = {
+    all_settings = {
         "TIERGATE_REDIS_URL": redis_url,
         "TIERGATE_STRIPE_REQUESTS_PER_S": "1000",
         "TIERGATE_EVENT_SWEEP_INTERVAL_S": "5",
         "TIERGATE_RECONCILE_INTERVAL_S": "0",  # a command does it, and dies of it
         "TIERGATE_CACHE_DEADLINE_MS": "5000",
         "TIERGATE_DECISION_LOG": "none",
+        **(settings or {}),
     }
     policies = _ROOT / "policies"
     if policy is not None:
         policies = directory / "policies"
         policies.mkdir()
         (policies / "policy.yaml").write_text(policy)
-    house = WatchedHouse(directory, policy_dir=policies, workers=workers, settings=settings)
+    house = WatchedHouse(directory, policy_dir=policies, workers=workers, settings=all_settings)
     house._on_line = house.hear
     return house

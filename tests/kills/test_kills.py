@@ -18,7 +18,7 @@ import pytest
 
 from gateway.cli.life import find_key
 from tests.journeys.buyers import until
-from tests.kills.by_operators import grant, reconciliation
+from tests.kills.by_operators import RECONCILED_EVERY_S, daily, grant, importing, reconciliation, restoring
 from tests.kills.site import CLAIMS_END_S, INCLUDED, OVERAGE, Site
 from tests.kills.truths import check
 
@@ -157,7 +157,19 @@ def settlement(site: Site, arm: Callable[[], None]) -> Callable[[], None]:
     return make_good
 
 
-def report(site: Site, arm: Callable[[], None]) -> Callable[[], None]:
+def unbilled(site: Site, arm: Callable[[], None]) -> Callable[[], None]:
+    """The same, of whom nothing bills them: that is noted with the report, once."""
+    make_good = report(site, arm, is_billed=False)
+
+    def make_good_and_look() -> None:
+        make_good()
+        noted = "SELECT COUNT(*) FROM metered_windows WHERE unbilled IS NOT total AND total > 0"
+        assert site.read(noted) == 0, "units were told that nothing bills, and nobody hears of it"
+
+    return make_good_and_look
+
+
+def report(site: Site, arm: Callable[[], None], *, is_billed: bool = True) -> Callable[[], None]:
     """Calls beyond what the plan includes are told to Stripe's meter."""
     site.meter()
     user_id = site.subscriber()
@@ -165,6 +177,8 @@ def report(site: Site, arm: Callable[[], None]) -> Callable[[], None]:
     for _ in range(INCLUDED + _BEYOND):
         assert site.call(key)
     until(lambda: site.read(_OVER, user_id) == _BEYOND)
+    if not is_billed:
+        site.lose_item(user_id)
 
     jumped_at = -inf
 
@@ -233,6 +247,15 @@ _WAITING = (
     " + (SELECT COUNT(*) FROM meter_turns WHERE claimed_until > :now)"
 )
 """Looks, tries and turns of those who were killed that only time brings or ends."""
+_SETTINGS = {
+    "daily": {
+        "TIERGATE_RECONCILE_INTERVAL_S": str(RECONCILED_EVERY_S),
+        "TIERGATE_ALERT_URL": "http://127.0.0.1:9/nobody",
+        "TIERGATE_ALERT_SECRET": "whsec_" + "YSBzZWNyZXQgb2YgdHdlbnR5LWZvdXIgYg==",
+    }
+}
+_PATH_OF = {"daily": "reconciliation", "importing": "import", "restoring": "import", "unbilled": "report"}
+"""Of walks that are called otherwise."""
 WALKS: dict[str, tuple[Walk, int]] = {
     "webhook": (webhook, 1),
     "worker": (worker, 8),
@@ -242,19 +265,24 @@ WALKS: dict[str, tuple[Walk, int]] = {
     "claim": (claim, 8),
     "settlement": (settlement, 4),
     "report": (report, 4),
+    "unbilled": (unbilled, 4),
     "reconciliation": (reconciliation, 8),
+    "daily": (daily, 8),
+    "importing": (importing, 8),
+    "restoring": (restoring, 8),
     "grant": (grant, 3),
 }
-"""By the path that is walked: how, and how many steps it has at the very least."""
+"""What is walked: how, and how many steps it has at the very least. The path is of the same name."""
 
 
 @pytest.mark.parametrize("fate", ["before", "after"])
-@pytest.mark.parametrize("path", WALKS)
+@pytest.mark.parametrize("name", WALKS)
 def test_a_process_that_is_killed_at_any_step_loses_nothing_and_does_nothing_twice(
-    new_site: Callable[..., Site], path: str, fate: str
+    new_site: Callable[..., Site], name: str, fate: str
 ) -> None:
-    walk, fewest = WALKS[path]
-    site = new_site(policy=OVERAGE if path == "report" else None)
+    walk, fewest = WALKS[name]
+    path = _PATH_OF.get(name, name)
+    site = new_site(policy=OVERAGE if path == "report" else None, settings=_SETTINGS.get(name))
     for number in count():
         make_good = walk(site, lambda number=number: site.plan(path, number, fate))
         until(lambda: site.was_killed or site.is_at_rest(path))
@@ -265,7 +293,7 @@ def test_a_process_that_is_killed_at_any_step_loses_nothing_and_does_nothing_twi
         if not was_killed:
             break
     steps = list(site.steps().values())[-1]
-    print(f"{path}, killed {fate} each of {number} steps:\n  " + "\n  ".join(steps))  # noqa: T201 - for who reads -rA
+    print(f"{name}, killed {fate} each of {number} steps:\n  " + "\n  ".join(steps))  # noqa: T201 - for who reads -rA
     assert number >= fewest
 
 

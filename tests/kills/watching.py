@@ -20,7 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import gateway.app.tasks
 import gateway.web.webhook
+from gateway.adopting import Adopting
 from gateway.billing.transport import Transport
 from gateway.cache import Cache
 from gateway.checkout import Checkouts
@@ -46,8 +48,11 @@ PATHS: tuple[tuple[str, Any, str], ...] = (
     ("reports", Reporter, "report_due"),
     ("reconciliation", Reconciler, "run"),
     ("grant", Granting, "grant"),
+    ("import", Adopting, "run"),
 )
 """What begins where. A step is of the innermost: nobody plans one of `reports`, which only tells of claims, too."""
+LOOKS_IF_DUE_S = 0.5
+"""So often a worker looks whether all customers are to be read again: nobody waits a minute for each step."""
 _OF_CACHE = ("publish", "read_usages", "charge_address")
 
 _path: ContextVar[str | None] = ContextVar("_path", default=None)
@@ -162,6 +167,7 @@ def watch(folder: Path) -> None:
 
     Database.see_through = ledger_step  # type: ignore[method-assign]
     Transport.request_async = stripe_step  # type: ignore[method-assign]
+    gateway.app.tasks._RECONCILE_CHECK_S = LOOKS_IF_DUE_S
     for name in _OF_CACHE:
         setattr(Cache, name, _cache_step(taking, name, getattr(Cache, name)))
     for path, owner, name in PATHS:
