@@ -105,7 +105,8 @@ class Checkouts:
         """A checkout for a customer that exists.
 
         Raises:
-            UnknownPlan, SeatsNotSold, AddOnNotSold, AlreadySubscribed, AccountSuspended: It is not sold.
+            UnknownPlan, SeatsNotSold, AddOnNotSold, CurrencyDiffers: It is not sold like this.
+            AlreadySubscribed, AccountSuspended: It is not sold to this customer.
             CustomerUnknown: No such customer.
             BillingUnavailable, BillingRefused, LedgerUnavailable: Nobody can say.
         """
@@ -120,7 +121,8 @@ class Checkouts:
 
         Raises:
             UserIdInvalid: Not a `user_id` that a customer can have.
-            UnknownPlan, SeatsNotSold, AddOnNotSold, AlreadySubscribed, AccountSuspended: It is not sold.
+            UnknownPlan, SeatsNotSold, AddOnNotSold, CurrencyDiffers: It is not sold like this.
+            AlreadySubscribed, AccountSuspended: It is not sold to this customer.
             BillingUnavailable, BillingRefused, LedgerUnavailable: Nobody can say.
         """
         purchase = self._find_purchase(plan_id, extras)
@@ -150,7 +152,7 @@ class Checkouts:
 
         Raises:
             UserIdInvalid: No customer can be called that.
-            UnknownPlan, SeatsNotSold, AddOnNotSold, AccountSuspended: It is not sold.
+            UnknownPlan, SeatsNotSold, AddOnNotSold, CurrencyDiffers, AccountSuspended: It is not sold.
             AlreadySubscribed: The earlier checkout is paid.
             TooManySignups: From this address, or altogether.
             BillingUnavailable, BillingRefused, LedgerUnavailable: Nobody can say.

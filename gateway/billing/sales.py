@@ -4,7 +4,10 @@ Laws:
 - nothing is sold whose usage would be billed nowhere: a price of overage bills the meter that policy reports to;
 - all items of a subscription renew together: Stripe lets other intervals stand beside the plan's only in its flexible
   billing mode (https://docs.stripe.com/billing/subscriptions/mixed-interval), so none is sold. What a customer has
-  already, however it came to it, is left alone.
+  already, however it came to it, is left alone;
+- a subscription pays one currency: beside one that runs is sold what is sold in that, and at a checkout what is in the
+  plan's own, since all prices there have to have the same default currency
+  (https://docs.stripe.com/products-prices/manage-prices).
 
 A price's interval and meter, and a meter's name, never change at Stripe: once read, they are known.
 """
@@ -20,6 +23,7 @@ from gateway.billing.failures import stripe_call
 from gateway.billing.meter_facts import MeterFacts, read_meter
 from gateway.core.errors import BillingRefused
 from gateway.core.offer import AddOn
+from gateway.core.purchase import AddOnNotSold, CurrencyDiffers
 
 if TYPE_CHECKING:
     import stripe
@@ -49,6 +53,7 @@ class Sales:
         """Ids of the prices of the plan and each add-on, and of those of overage.
 
         Raises:
+            AddOnNotSold, CurrencyDiffers: An add-on does not fit the plan.
             BillingRefused: Also if Stripe has no active price for any of them, or if they do not fit together.
             BillingUnavailable: Stripe did not say.
         """
@@ -60,31 +65,62 @@ class Sales:
         metered = [await self.metered(plan, own, one) for one in purchase.metered]
         return (own.price_id, *(one.price_id for one in add_ons)), tuple(one.price_id for one in metered)
 
-    async def add_on(self, plan: Plan, own: PriceTerms, add_on: AddOn) -> PriceFacts:
+    async def add_on(self, plan: Plan, own: PriceTerms, add_on: AddOn, *, pays: str | None = None) -> PriceFacts:
         """The price of an add-on that is sold beside a plan.
 
         Args:
             plan: Beside which.
             own: Its price.
             add_on: What is sold.
+            pays: The currency of the subscription that it comes to; None: both are bought at a checkout.
 
         Raises:
-            BillingRefused, BillingUnavailable: As `price_ids`.
+            AddOnNotSold, CurrencyDiffers, BillingRefused, BillingUnavailable: As `price_ids`.
         """
         price = await self._for_sale(add_on)
-        check_rhythm(plan, own, (price.interval, price.interval_count), f"add-on {add_on.name}")
+        if (price.interval, price.interval_count) != (own.interval, own.interval_count):
+            raise AddOnNotSold(
+                f"The add-on {add_on.name!r} is paid at another interval than the plan {plan.plan_id!r}, and is not "
+                "sold with it."
+            )
+        if pays is None and own.currency not in {None, price.currency}:
+            raise CurrencyDiffers(
+                f"The add-on {add_on.name!r} is sold in {price.currency.upper()}, and the plan {plan.plan_id!r} in "
+                f"{(own.currency or '').upper()}: one subscription cannot pay both. Buy the plan without it."
+            )
+        if lacking := await self.find_other_currencies(price, pays):
+            raise CurrencyDiffers(
+                f"The add-on {add_on.name!r} is sold in {lacking} only, and this subscription pays "
+                f"{(pays or '').upper()}, which cannot be changed. Leave the add-on out."
+            )
         return price
 
-    async def metered(self, plan: Plan, own: PriceTerms, sold: MeteredPrice) -> PriceFacts:
+    async def find_other_currencies(self, price: PriceFacts, pays: str | None) -> str:
+        """The currencies that a price is sold in, in words, if a certain one is not among them; else nothing.
+
+        Args:
+            price: Asked for its options only where its own currency is another one.
+            pays: The currency; None: it is not known, and nothing is refused for it.
+
+        Raises:
+            BillingRefused, BillingUnavailable: Stripe did not say.
+        """
+        if pays in {None, price.currency}:
+            return ""
+        sold_in = await self._prices.fetch_currencies(price.price_id)
+        return "" if pays in sold_in else " and ".join(sorted(sold_in)).upper()
+
+    async def metered(self, plan: Plan, own: PriceTerms, sold: MeteredPrice, *, pays: str | None = None) -> PriceFacts:
         """A price of overage that is sold beside a plan.
 
         Args:
             plan: Beside which.
             own: Its price.
             sold: The price and the meter that it must bill.
+            pays: The currency of the subscription that it comes to; None: both are bought at a checkout.
 
         Raises:
-            BillingRefused, BillingUnavailable: As `price_ids`.
+            CurrencyDiffers, BillingRefused, BillingUnavailable: As `price_ids`.
         """
         name = sold.price.price_id or sold.price.lookup_key or ""
         price = await self._prices.find_overage(sold.price)
@@ -103,6 +139,12 @@ class Sales:
             )
             raise BillingRefused(
                 f"The plan {plan.plan_id!r} is not for sale at the moment: its price of overage bills another meter."
+            )
+        if lacking := await self.find_other_currencies(price, pays):
+            raise CurrencyDiffers(
+                f"The overage of the plan {plan.plan_id!r} is sold in {lacking} only, and this subscription pays "
+                f"{(pays or '').upper()}, which cannot be changed. Cancel it in the billing portal, and buy the plan "
+                "when it has ended."
             )
         return price
 

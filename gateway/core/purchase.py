@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.core.errors import TiergateError
+from gateway.core.errors import Denied, TiergateError
 from gateway.core.metered_items import metered_beside
 from gateway.core.nearest import nearest_name
 
@@ -28,9 +28,15 @@ class SeatsNotSold(TiergateError):
 
 
 class AddOnNotSold(TiergateError):
-    """That add-on cannot be bought with that plan. The message names those that can."""
+    """That add-on cannot be bought with that plan. The message says why, or names those that can."""
 
     code = "add-on-not-sold"
+
+
+class CurrencyDiffers(Denied):
+    """It is not sold in the currency of what it would stand beside; a subscription has one, and keeps it."""
+
+    code = "currency-differs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

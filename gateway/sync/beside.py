@@ -32,6 +32,7 @@ async def overage_beside(sales: Sales, policy: Policy, plan: Plan, own: PriceTer
             another by now, and is looked at only where the plan's price becomes another one.
 
     Raises:
+        CurrencyDiffers: One is not sold in the currency of the subscription.
         BillingRefused: Also if one cannot be sold with that plan.
         BillingUnavailable: Stripe did not say.
     """
@@ -65,13 +66,16 @@ async def overage_to_go(
     return tuple(found)
 
 
-async def add_ons_beside(sales: Sales, plan: Plan, own: PriceTerms, added: Iterable[AddOn]) -> list[str]:
-    """Ids of the prices of add-ons that come with a change.
+async def add_ons_beside(
+    sales: Sales, plan: Plan, own: PriceTerms, added: Iterable[AddOn], pays: str | None
+) -> list[str]:
+    """Ids of the prices of add-ons that come with a change to a subscription that `pays` this currency.
 
     Raises:
-        BillingRefused, BillingUnavailable: As `overage_beside`.
+        AddOnNotSold: One is paid at another interval than the plan.
+        CurrencyDiffers, BillingRefused, BillingUnavailable: As `overage_beside`.
     """
-    return [(await sales.add_on(plan, own, add_on)).price_id for add_on in added]
+    return [(await sales.add_on(plan, own, add_on, pays=pays)).price_id for add_on in added]
 
 
 def check_stay(policy: Policy, plan: Plan, own: PriceTerms, current: Candidate, gone: Collection[str]) -> None:
@@ -105,7 +109,7 @@ def check_stay(policy: Policy, plan: Plan, own: PriceTerms, current: Candidate, 
 async def _price_id(sales: Sales, plan: Plan, own: PriceTerms, current: Candidate, sold: MeteredPrice) -> str:
     carried = find_metered(current.record.metered, sold.price)
     if carried is None:
-        return (await sales.metered(plan, own, sold)).price_id
+        return (await sales.metered(plan, own, sold, pays=current.facts.currency)).price_id
     item = next((one for one in current.facts.items if one.price_id == carried.price_id), None)
     is_other_plan = current.item is None or current.item.price_id != own.price_id
     if item is not None and is_other_plan:

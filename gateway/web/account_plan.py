@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.core.access import Access
 from gateway.core.account import Subscription
 from gateway.core.plan_map import GOOD_STATUSES
 from gateway.core.policy import Policy
 from gateway.web.extras_form import ExtrasForm, add_on_words, extras_form
-from gateway.web.offers import read_add_on_prices, read_prices, shares_currency
+from gateway.web.offers import read_add_on_prices, read_prices, renew_together, shares_currency
 from gateway.web.page_frame import Visit
 from gateway.web.page_words import Moment, moment, price_words
 
@@ -90,4 +90,11 @@ async def extras_to_change(
         return None
     if subscription.status not in GOOD_STATUSES:
         return None
-    return extras_form(policy, plan, subscription, await read_add_on_prices(visit.runtime, policy) or {})
+    own = (await read_prices(visit.runtime, policy) or {}).get(plan.plan_id)
+    prices = await read_add_on_prices(visit.runtime, policy) or {}
+    sold = [
+        name
+        for name in plan.add_ons
+        if renew_together(own, prices.get(name)) and await shares_currency(visit.runtime, own, prices.get(name))
+    ]
+    return extras_form(policy, replace(plan, add_ons=tuple(sold)), subscription, prices)

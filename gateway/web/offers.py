@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 
 import structlog
 from litestar import get
@@ -37,7 +37,8 @@ async def list_plans(runtime: FromRuntime) -> Plans:
     extra = await read_add_on_prices(runtime, policy)
     return Plans(
         plans=[
-            _plan_offer(plan, policy.tiers[plan.tier], (prices or {}).get(id_)) for id_, plan in policy.plans.items()
+            _plan_offer(plan, policy.tiers[plan.tier], (prices or {}).get(id_), add_ons_with(plan, prices, extra))
+            for id_, plan in policy.plans.items()
         ],
         add_ons=[_add_on_offer(add_on, (extra or {}).get(name)) for name, add_on in policy.add_ons.items()],
         tiers=[_tier_offer(tier, policy) for tier in sorted(policy.tiers.values(), key=lambda tier: tier.rank)],
@@ -80,7 +81,34 @@ async def shares_currency(runtime: Runtime, one: PriceFacts | None, other: Price
     return not sold[0].isdisjoint(sold[1])
 
 
-def _plan_offer(plan: Plan, tier: Tier, price: PriceFacts | None) -> PlanOffer:
+def add_ons_with(
+    plan: Plan, prices: Mapping[str, PriceFacts] | None, extra: Mapping[str, PriceFacts] | None
+) -> list[str]:
+    """The add-ons that can be bought with a plan: not those whose price has another interval or currency.
+
+    Args:
+        plan: Of the policy.
+        prices: By plan.
+        extra: By add-on. Where a price is not known, nothing speaks against it.
+    """
+    own = (prices or {}).get(plan.plan_id)
+    return [name for name in plan.add_ons if _fit_one_checkout(own, (extra or {}).get(name))]
+
+
+def _fit_one_checkout(one: PriceFacts | None, other: PriceFacts | None) -> bool:
+    if one is None or other is None:
+        return True
+    return one.currency == other.currency and renew_together(one, other)
+
+
+def renew_together(one: PriceFacts | None, other: PriceFacts | None) -> bool:
+    """Whether both are paid at the same interval; so it is said where that is not known."""
+    if one is None or other is None:
+        return True
+    return (one.interval, one.interval_count) == (other.interval, other.interval_count)
+
+
+def _plan_offer(plan: Plan, tier: Tier, price: PriceFacts | None, add_ons: list[str]) -> PlanOffer:
     return PlanOffer(
         plan_id=plan.plan_id,
         title=plan.title,
@@ -91,7 +119,7 @@ def _plan_offer(plan: Plan, tier: Tier, price: PriceFacts | None) -> PlanOffer:
         features=sorted(tier.features),
         price=_price(price) if price is not None else None,
         seats=SeatsOffer(least=plan.seats.least, most=plan.seats.most) if plan.seats is not None else None,
-        add_ons=list(plan.add_ons),
+        add_ons=add_ons,
         trial_days=plan.terms.trial.days if plan.terms.trial is not None else None,
     )
 

@@ -20,7 +20,7 @@ from gateway.web.billing_gate import needs_billing
 from gateway.web.callers import client_address
 from gateway.web.claim_cookie import claim_cookie, old_claims
 from gateway.web.extras_form import AddOnCard, add_on_card, asked_seats, extras_fields, picked_add_ons
-from gateway.web.offers import read_add_on_prices, read_prices
+from gateway.web.offers import add_ons_with, read_add_on_prices, read_prices
 from gateway.web.page_frame import FromVisit, Page, Visit
 from gateway.web.page_words import feature_words, limit_sentence, price_words
 from gateway.web.refusals import NotAuthorized
@@ -124,14 +124,18 @@ def tier_cards(
     """
     tiers = sorted(policy.tiers.values(), key=lambda tier: tier.rank)
     add_ons = {name: add_on_card(add_on, policy, extra.get(name)) for name, add_on in policy.add_ons.items()}
-    return tuple(_card(tier, policy, prices, add_ons, current_plan) for tier in tiers)
+    offered = {
+        plan.plan_id: tuple(add_ons[name] for name in add_ons_with(plan, prices, extra))
+        for plan in policy.plans.values()
+    }
+    return tuple(_card(tier, policy, prices, offered, current_plan) for tier in tiers)
 
 
 def _card(
     tier: Tier,
     policy: Policy,
     prices: dict[str, PriceFacts],
-    add_ons: dict[str, AddOnCard],
+    offered: dict[str, tuple[AddOnCard, ...]],
     current_plan: str | None,
 ) -> TierCard:
     return TierCard(
@@ -148,7 +152,7 @@ def _card(
                 is_current=plan.plan_id == current_plan,
                 seats=plan.seats,
                 trial_days=plan.terms.trial.days if plan.terms.trial is not None else None,
-                add_ons=tuple(add_ons[name] for name in plan.add_ons),
+                add_ons=offered[plan.plan_id],
             )
             for plan in policy.plans.values()
             if plan.tier == tier.name

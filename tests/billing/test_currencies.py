@@ -1,4 +1,4 @@
-"""A subscription pays one currency: a plan that is not sold in it is refused before Stripe is, with what to do."""
+"""A subscription pays one currency: what is not sold in it is refused before Stripe is asked, with what to do."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ import pytest
 import stripe
 
 from gateway.billing import StripeOptions
+from gateway.core.errors import BillingRefused
+from gateway.core.offer import AddOn
+from gateway.core.overage import Overage, PriceName
 from gateway.core.policy import Plan
-from gateway.sync import CurrencyDiffers, PlanChanges, portal_flow
+from gateway.core.purchase import CurrencyDiffers, Extras
+from gateway.sync import ExtrasOrder, PlanChanges, portal_flow
 from tests.billing.conftest import Answer, Request, StandIn, opened, through
 
 pytestmark = pytest.mark.slow
@@ -30,6 +34,14 @@ async def euros(shop: Any) -> str:
     return str(price.id)
 
 
+def sold_beside(shop: Any, price_id: str) -> None:
+    """Every plan has an add-on at that price."""
+    held = shop.sync._policy
+    extra = AddOn(name="extra", title="Extra", price_id=price_id, lookup_key=None)
+    plans = {name: replace(plan, add_ons=("extra",)) for name, plan in held.current.plans.items()}
+    held.current = replace(held.current, plans=plans, add_ons={"extra": extra})
+
+
 async def test_a_plan_in_another_currency_is_refused_with_what_to_do(shop: Any, euros: str) -> None:
     customer_id = await shop.buyer("pro-monthly")
     changes = PlanChanges(sync=shop.sync, clock=shop.sandbox.clock)
@@ -45,8 +57,42 @@ async def test_a_plan_in_another_currency_is_refused_with_what_to_do(shop: Any, 
     assert [one.currency for one in found.data] == ["usd"], euros
 
 
-async def test_a_plan_that_has_an_option_for_the_currency_is_asked_of_stripe(shop: Any, euros: str) -> None:
+async def test_an_add_on_in_another_currency_is_refused_at_checkout_and_beside_a_plan(shop: Any, euros: str) -> None:
+    sold_beside(shop, euros)
+    with pytest.raises(CurrencyDiffers, match=r"'extra' is sold in EUR.* 'pro-monthly' in USD.* Buy the plan without"):
+        await shop.checkout(await shop.new_customer(), extras=Extras(add_ons=("extra",)))
     customer_id = await shop.buyer("pro-monthly")
+    changes = PlanChanges(sync=shop.sync, clock=shop.sandbox.clock)
+    for act in (
+        changes.preview(customer_id, None, extras=ExtrasOrder(add_ons=("extra",))),
+        changes.apply(customer_id, None, actor="customer", extras=ExtrasOrder(add_ons=("extra",))),
+        changes.apply(customer_id, "enterprise-monthly", actor="customer", extras=ExtrasOrder(add_ons=("extra",))),
+    ):
+        with pytest.raises(CurrencyDiffers, match=r"'extra' is sold in EUR only, and this subscription pays USD"):
+            await act
+    recorded = await shop.load(customer_id)
+    assert (recorded.plan_id, recorded.add_ons) == ("pro-monthly", ())
+
+
+async def test_a_plan_whose_overage_is_in_another_currency_is_refused_with_what_to_do(shop: Any) -> None:
+    customer_id = await shop.buyer("pro-monthly")
+    v1 = shop.sandbox.stripe.v1
+    product = await v1.products.create_async({"name": "Beyond"})
+    usage = {"interval": "month", "usage_type": "metered", "meter": "mtr_api_overage"}
+    wanted = {"product": product.id, "currency": "eur", "unit_amount": 3, "recurring": usage}
+    price = await v1.prices.create_async(wanted)
+    held = shop.sync._policy
+    sold = Overage(meter="requests", stripe_meter="api_overage", price=PriceName(price_id=price.id))
+    enterprise = replace(held.current.tiers["enterprise"], overages=(sold,))
+    held.current = replace(held.current, tiers=held.current.tiers | {"enterprise": enterprise})
+    changes = PlanChanges(sync=shop.sync, clock=shop.sandbox.clock)
+    with pytest.raises(CurrencyDiffers, match=r"overage of the plan 'enterprise-monthly' is sold in EUR only"):
+        await changes.apply(customer_id, "enterprise-monthly", actor="customer")
+
+
+async def test_what_has_an_option_for_the_currency_is_asked_of_stripe(shop: Any, euros: str) -> None:
+    customer_id = await shop.buyer("pro-monthly")
+    sold_beside(shop, euros)
     ask = through(shop.sandbox.url)
 
     async def with_option(request: Request) -> Answer:
@@ -67,6 +113,9 @@ async def test_a_plan_that_has_an_option_for_the_currency_is_asked_of_stripe(sho
         flow = await portal_flow(
             shop.sync, customer_id, "subscription_update_confirm", "http://localhost/", "enterprise-eur"
         )
+        changes = PlanChanges(sync=shop.sync, clock=shop.sandbox.clock)
+        with pytest.raises(BillingRefused):  # the sandbox has no options, and refuses it as Stripe does
+            await changes.preview(customer_id, None, extras=ExtrasOrder(add_ons=("extra",)))
     assert flow.price_id == euros
 
 
