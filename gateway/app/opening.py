@@ -11,7 +11,7 @@ import structlog
 from gateway.admission import Admission
 from gateway.alerts import Noticing, Sending, open_channels
 from gateway.assertions import Assertions
-from gateway.billing import Billing, StripeOptions
+from gateway.billing import SEARCHES_PER_S, Billing, StripeOptions
 from gateway.cache import Cache, CacheKeeper
 from gateway.capping import Capping
 from gateway.clock import Clock, SimulatedClock, SystemClock
@@ -107,6 +107,7 @@ async def open_runtime(settings: Settings, *, proxies: bool = True) -> AsyncIter
                 base_url=settings.stripe_url,
                 price_ttl_s=settings.price_ttl_s,
                 portal_configuration=settings.portal_configuration,
+                searches_per_s=SEARCHES_PER_S / settings.workers,
                 background_per_s=settings.stripe_requests_per_s / settings.workers,
             )
         )

@@ -24,10 +24,10 @@ from gateway.billing.events import (
 )
 from gateway.billing.facts import Owner
 from gateway.billing.failures import WrongStripeMode
-from gateway.billing.health import StripeReport
+from gateway.billing.health import SEARCH, StripeReport
 from gateway.billing.means import PaymentMeans
 from gateway.billing.meter_errors import ERROR_REPORTS
-from gateway.billing.options import DEADLINE_S, StripeOptions
+from gateway.billing.options import DEADLINE_S, SEARCHES_PER_S, StripeOptions
 from gateway.billing.portal import PortalFlow, PortalFlowName
 from gateway.billing.previewing import ChangePreview, PreviewLine
 from gateway.billing.reading import CheckoutFacts, PriceFacts
@@ -59,6 +59,8 @@ __all__ = [
     "NOTHING_CLAIMED",
     "PLANS_CHANGED",
     "REASONS",
+    "SEARCH",
+    "SEARCHES_PER_S",
     "SUBSCRIBED_TYPES",
     "THIN_TYPES",
     "TOLERANCE_S",

@@ -98,7 +98,9 @@ class Billing:
         """Whose key it is."""
         self.facts = FactReader(self._client, price_ttl_s=options.price_ttl_s, deadline_s=options.deadline_s)
         """What a customer has at Stripe."""
-        self.customers = CustomerList(self._client, deadline_s=options.deadline_s)
+        self.customers = CustomerList(
+            self._client, deadline_s=options.deadline_s, searches_per_s=options.searches_per_s
+        )
         """All customers of the account."""
         self.endpoints = EndpointKeeper(self._client, api_version=API_VERSION, deadline_s=options.deadline_s)
         """Webhook endpoints."""

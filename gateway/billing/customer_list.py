@@ -1,28 +1,42 @@
-"""All customers of the account, those that are labelled with one of ours, and our ids in their metadata."""
+"""All customers of the account, those that are labelled with one of ours, and our ids in their metadata.
+
+Stripe answers 20 searches a second, however many buyers come, and none to accounts in India. So searches are begun at
+a pace of their own, and one that Stripe puts off all the same (other processes search too) is begun again: a crowd
+waits for seconds. Only who would wait longer than a buyer does is told to come back.
+
+Source: https://docs.stripe.com/rate-limits, https://docs.stripe.com/search
+"""
 
 from __future__ import annotations
 
+import asyncio
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import stripe
 
 from gateway.billing.failures import stripe_call
 from gateway.billing.labels import customer_labels
+from gateway.billing.pace import Pace
 from gateway.billing.webhook import METADATA_CUSTOMER, METADATA_LEDGER, METADATA_USER
 from gateway.core.adoption import ListedCustomer
+from gateway.core.errors import BillingUnavailable
 
 if TYPE_CHECKING:
     from stripe.params import CustomerListParams
 
 _PAGE = 100
+_PATIENCE_S = 10.0
+"""How long a buyer waits for the search; then 503 with Retry-After."""
 
 
 class CustomerList:
     """Lists customers in Stripe's order, the newest first; deleted ones are not among them."""
 
-    def __init__(self, client: stripe.StripeClient, *, deadline_s: float) -> None:
+    def __init__(self, client: stripe.StripeClient, *, deadline_s: float, searches_per_s: float) -> None:
         self._client = client
         self._deadline_s = deadline_s
+        self._searches = Pace(searches_per_s)
 
     async def fetch_page(self, after: str | None) -> tuple[list[ListedCustomer], bool]:
         """The customers behind `after`, at most 100, and whether there are more.
@@ -43,13 +57,31 @@ class CustomerList:
         Stripe finds what was written a minute ago or so, and what it has already deleted may be among it.
 
         Raises:
-            BillingUnavailable, BillingRefused: Stripe did not say. It does not search for every account.
+            BillingUnavailable: Stripe did not say, or so many are looked for that it will not in time.
+            BillingRefused: It does not search for this account, or this key.
         """
         query = f"{_clause(METADATA_CUSTOMER, customer_id)} OR {_clause(METADATA_USER, user_id)}"
-        async with stripe_call("search for customers", self._deadline_s):
-            page = await self._client.v1.customers.search_async({"query": query, "limit": _PAGE})
-            found = [_read(one) for one in page.data]
+        found = None
+        until = monotonic() + _PATIENCE_S
+        while found is None:
+            await self._take_turn(until)
+            found = await self._search(query)
         return [one for one in found if customer_id == one.claimed_id or user_id == one.claimed_user_id]
+
+    async def _take_turn(self, until: float) -> None:
+        if monotonic() + self._searches.waits_s > until:
+            raise BillingUnavailable("So many new customers buy at this moment that the payment provider lags behind.")
+        await asyncio.sleep(self._searches.reserve())
+
+    async def _search(self, query: str) -> list[ListedCustomer] | None:
+        """None: Stripe has answered as many searches as it does at the moment."""
+        async with stripe_call("search for customers", self._deadline_s):
+            try:
+                page = await self._client.v1.customers.search_async({"query": query, "limit": _PAGE})
+            except stripe.RateLimitError:
+                self._searches.slow_down()
+                return None
+            return [_read(one) for one in page.data]
 
     async def write_ids(
         self, stripe_customer_id: str, *, customer_id: str, user_id: str, ledger_id: str | None = None

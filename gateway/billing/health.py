@@ -13,9 +13,12 @@ import stripe
 from gateway.billing.destinations import DestinationFacts, DestinationKeeper
 from gateway.billing.endpoints import EndpointFacts, read_endpoint
 from gateway.billing.failures import stripe_call
+from gateway.billing.webhook import METADATA_CUSTOMER
 from gateway.core.errors import BillingRefused
 
 _INTENTS = "data.payment.payment_intent"
+SEARCH = "customer search"
+"""What Stripe has no account in India do, whatever the key may: https://docs.stripe.com/api/customers/search"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,7 @@ async def examine(
     account: stripe.Account | None = await ask("account", v1.accounts.retrieve_current_async)
     await ask("customers", lambda: v1.customers.list_async({"limit": 1}))
     await ask("invoice payments", lambda: v1.invoice_payments.list_async({"limit": 1, "expand": [_INTENTS]}))
+    await ask(SEARCH, lambda: v1.customers.search_async({"query": f'metadata["{METADATA_CUSTOMER}"]:"-"', "limit": 1}))
     await ask("subscriptions", lambda: v1.subscriptions.list_async({"limit": 1}))
     await ask("prices", lambda: v1.prices.list_async({"limit": 1}))
     await ask("checkout sessions", lambda: v1.checkout.sessions.list_async({"limit": 1}))

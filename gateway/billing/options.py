@@ -9,6 +9,8 @@ TIMEOUT_S = 5.0
 """Seconds for one step of one try: to connect, or for the next byte."""
 DEADLINE_S = 20.0
 """Seconds for a whole call, its retries included. Longer than three time-outs and their pauses."""
+SEARCHES_PER_S = 16.0
+"""Of all processes together. Stripe answers 20: https://docs.stripe.com/rate-limits"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,5 +27,7 @@ class StripeOptions:
     """Seconds a price is shown before it is read again."""
     timeout_s: float = TIMEOUT_S
     deadline_s: float = DEADLINE_S
+    searches_per_s: float = SEARCHES_PER_S
+    """Searches that this process begins within a second; who comes in a crowd waits for its turn."""
     background_per_s: float = inf
     """Requests a second that background work of this process may send. By default it has no pace of its own."""

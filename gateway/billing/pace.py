@@ -66,6 +66,11 @@ class Pace:
         """How many turns a second there are at the moment."""
         return 1 / self._gap_s if self._gap_s else inf
 
+    @property
+    def waits_s(self) -> float:
+        """In how many seconds the next turn begins, if it is taken now."""
+        return max(0.0, self._next_at - self._clock())
+
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """Wait for a turn. The first request inside is paid for by it, the others put off the turns to come."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from gateway.billing import API_VERSION, TOLERANCE_S
+from gateway.billing import API_VERSION, SEARCH, TOLERANCE_S
 from gateway.cli.delivery_checks import check_deliveries
 from gateway.cli.findings import Finding, fail, ok, warn
 from gateway.cli.meter_error_checks import check_meter_errors
@@ -29,6 +29,15 @@ if TYPE_CHECKING:
 _SKEW_WARN_S = 30
 _DIAGNOSTIC_ONLY = frozenset({"account", "webhook endpoints"})
 """What only `doctor` reads: a restricted key serves without it."""
+_NO_SEARCH = (
+    "Stripe does not search customers for this account and key (it does for none in India): who buys first is not "
+    "looked for by its labels. What is left: the ledger binds each buyer to one Stripe customer, and a creation that "
+    "is repeated within a day makes the same one"
+)
+_MEND_SEARCH = (
+    "Allow a restricted key to read customers. In India, after a restore from a backup, run 'tiergate customers import "
+    "--from-stripe' before you serve, and make no customer anew by hand without an import."
+)
 
 
 async def check_stripe(settings: Settings, policy: Policy | None) -> list[Finding]:
@@ -95,7 +104,9 @@ def _key(settings: Settings, report: StripeReport) -> Iterator[Finding]:
     yield ok("stripe", f"{settings.mode} mode key of {whose}, {_place(settings)}, API {API_VERSION}")
     for what in report.refused:
         fix = f"Edit the restricted key (dashboard: Developers, API keys): allow {what}."
-        if what in _DIAGNOSTIC_ONLY:
+        if what == SEARCH:
+            yield warn("stripe", _NO_SEARCH, _MEND_SEARCH)
+        elif what in _DIAGNOSTIC_ONLY:
             yield warn("stripe", f"the key may not read {what}, so that cannot be checked", fix)
         else:
             yield fail("stripe", f"the key may not use {what}", fix)

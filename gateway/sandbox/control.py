@@ -49,6 +49,8 @@ class RulesPatch(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     portal_is_set_up: bool | None = None
     portal_cancels_by: str | None = None
     meter_errors: str | None = None
+    searches_per_s: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    has_search: bool | None = None
 
 
 class DeliveryPatch(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

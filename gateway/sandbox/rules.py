@@ -49,6 +49,13 @@ class Rules:
     """`refused`: a meter event that cannot count is answered with an error. `reported`: it is taken, and
     v1.billing.meter.error_report_triggered tells of it afterwards, as with events that are sent by the stream."""
 
+    searches_per_s: int = 0
+    """Searches of customers that are answered within a second of real time, the rest with 429; 0: all. Stripe's is 20:
+    https://docs.stripe.com/rate-limits"""
+
+    has_search: bool = True
+    """Whether the account may search; one in India may not."""
+
     portal_cancels_by: str = "cancel_at"
     """`cancel_at` (flexible billing mode, the default of new accounts), `cancel_at_period_end`, or `immediately`."""
 

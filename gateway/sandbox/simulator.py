@@ -20,6 +20,7 @@ import asyncio
 import math
 import struct
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -100,6 +101,7 @@ class Simulator:
         self._clock_file = clock_file
         self._requests = 0
         self._matched = 0
+        self._searched_at: deque[float] = deque()
         self._set_offset(self.offset_s)
         self._ticker = asyncio.get_running_loop().create_task(self._tick())
 
@@ -199,6 +201,16 @@ class Simulator:
         self.catch_up()
         self.world.rules = rules
         note_all(self.world)
+
+    def may_search(self) -> bool:
+        """Whether a search is answered that comes now; if so it is counted."""
+        most, now = self.world.rules.searches_per_s, time.monotonic()
+        while self._searched_at and self._searched_at[0] <= now - 1:
+            self._searched_at.popleft()
+        if most and len(self._searched_at) >= most:
+            return False
+        self._searched_at.append(now)
+        return True
 
     def take_api_fault(self, method: str, path: str) -> ApiFault | None:
         """The fault that this request meets, counted down."""

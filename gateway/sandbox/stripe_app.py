@@ -28,7 +28,7 @@ from gateway.sandbox.wire.form import Tree, parse_form, parse_json
 from gateway.sandbox.wire.idempotency import KeptAnswer
 from gateway.sandbox.wire.laid_out import laid_out
 from gateway.sandbox.wire.params import Spec, Text, Texts, read
-from gateway.sandbox.wire.problems import StripeProblem, problem_of, unknown_url
+from gateway.sandbox.wire.problems import StripeProblem, problem_of, rate_limited, unknown_url
 from gateway.sandbox.world import Cause, NoSuchRecord, World
 
 _Request = Request[Any, Any, Any]
@@ -99,6 +99,8 @@ async def _answer(
 ) -> tuple[int, bytes, dict[str, str]]:
     _authenticate(simulator, request)
     _check_version(request)
+    if endpoint.is_search and not simulator.may_search():
+        raise rate_limited()
     fault = simulator.take_api_fault(request.method, request.url.path)
     if fault is not None and not fault.after:
         await _suffer(fault)
@@ -201,7 +203,6 @@ async def _suffer(fault: ApiFault) -> None:
     if fault.cut:
         raise ConnectionAbortedError
     if fault.status == _RATE_LIMITED:
-        message = "Request rate limit exceeded."
-        raise StripeProblem(message, status=fault.status, code="rate_limit")
+        raise rate_limited()
     if fault.status is not None:
         raise StripeProblem("An injected fault.", status=fault.status, kind="api_error")

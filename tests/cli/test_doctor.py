@@ -428,3 +428,15 @@ def test_a_directory_that_takes_names_and_no_bytes_is_a_failure(tmp_path: Path) 
         [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, timeout=60, check=True
     )
     assert told.stdout.startswith(f"FAIL {tmp_path} cannot be written")
+
+
+def test_an_account_that_stripe_does_not_search_is_told_what_protects_it(
+    migrated: Run, sandbox: Any, cache: str, environment: dict[str, str]
+) -> None:
+    assert cache
+    environment["TIERGATE_PUBLIC_URL"] = PUBLIC_URL
+    httpx.post(f"{sandbox.url}/_sandbox/rules", json={"has_search": False}, timeout=30).raise_for_status()
+    _, findings = examine(migrated)
+    [said] = [one for one in about(findings, "stripe", "warn") if "does not search customers" in one]
+    assert "the ledger binds each buyer to one Stripe customer" in said
+    assert about(findings, "stripe", "fail") == []

@@ -114,6 +114,8 @@ def _list(call: Call) -> Json:
 
 
 def _search(call: Call) -> Json:
+    if not call.world.rules.has_search:
+        raise Refused("The search feature is temporarily unavailable in your region.")
     return search(
         (one for one in call.world.tables.customers.values() if not one.deleted),
         call.params,
@@ -126,7 +128,7 @@ def _search(call: Call) -> Json:
 ENDPOINTS = (
     Endpoint(method="POST", path="/v1/customers", act=_create, spec=_CREATE),
     Endpoint(method="GET", path="/v1/customers", act=_list, spec=_LIST),
-    Endpoint(method="GET", path="/v1/customers/search", act=_search, spec=SEARCH),
+    Endpoint(method="GET", path="/v1/customers/search", act=_search, spec=SEARCH, is_search=True),
     Endpoint(method="GET", path="/v1/customers/{id}", act=_retrieve),
     Endpoint(method="POST", path="/v1/customers/{id}", act=_update, spec=_FIELDS),
     Endpoint(method="DELETE", path="/v1/customers/{id}", act=_delete),

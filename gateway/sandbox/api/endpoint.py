@@ -40,7 +40,7 @@ class Endpoint:
     """One method and path. `act` answers with an object, or raises what `wire.problems` knows.
 
     `keeps_failures`: what happened before the error stays (a failed attempt to collect is an attempt);
-    anywhere else an error leaves the account as it was.
+    anywhere else an error leaves the account as it was. `is_search`: it is answered so many times a second only.
     """
 
     method: str
@@ -48,6 +48,7 @@ class Endpoint:
     act: Callable[[Call], Json]
     spec: Spec = field(default_factory=dict)
     keeps_failures: bool = False
+    is_search: bool = False
 
 
 _SHAPES: Mapping[str, Callable[[World, str], Json]] = {

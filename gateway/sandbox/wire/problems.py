@@ -74,6 +74,11 @@ def unknown_url(method: str, path: str) -> StripeProblem:
     )
 
 
+def rate_limited() -> StripeProblem:
+    """More requests than Stripe takes."""
+    return StripeProblem("Request rate limit exceeded.", status=429, code="rate_limit")
+
+
 def problem_of(error: Exception, *, in_path: bool = False) -> StripeProblem:
     """The Stripe error for what an act raised. `in_path`: the missing record is the URL's own."""
     if isinstance(error, StripeProblem):
