@@ -22,6 +22,8 @@ class Settings:
 
     payment_method_id: str | None = None
     collection_method: str | None = None
+    days_until_due: int | None = None
+    """Of an invoice that is sent by mail."""
     automatic_tax: bool | None = None
     description: str | None = None
     invoice_words: InvoiceWords | None = None

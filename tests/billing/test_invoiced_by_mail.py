@@ -8,6 +8,7 @@ import pytest
 import stripe
 
 from gateway.core.access import decide_access
+from gateway.sync import PlanChanges
 
 pytestmark = pytest.mark.slow
 
@@ -90,3 +91,65 @@ async def test_stripe_lets_no_change_of_it_wait_for_a_payment(shop: Any) -> None
     change = {"items": [{"id": item.id, "price": "price_pro_yearly"}], "payment_behavior": "pending_if_incomplete"}
     with pytest.raises(stripe.InvalidRequestError, match="charge_automatically"):
         await shop.sandbox.stripe.v1.subscriptions.update_async(subscription.id, change)
+
+
+ENTERPRISE = {"items": [{"price": "price_enterprise_monthly"}], "days_until_due": 45}
+"""Longer than any month, so that the first invoice is not overdue when the next is made."""
+
+
+async def test_a_change_at_the_end_of_the_period_is_planned_and_made_and_invoices_are_sent_on(shop: Any) -> None:
+    customer_id, subscription = await begun(shop, **ENTERPRISE)
+    assert await had(shop, customer_id) == ("enterprise", "good")
+    changes = PlanChanges(sync=shop.sync, clock=shop.sandbox.clock)
+    preview = await changes.preview(customer_id, "pro-monthly", when="period-end")
+    planned = await changes.apply(customer_id, "pro-monthly", actor="customer", when="period-end")
+    assert preview.takes_effect_at == planned.takes_effect_at
+    await shop.settle()
+    record = await shop.load(customer_id)
+    assert (record.plan_id, record.scheduled_plan_id) == ("enterprise-monthly", "pro-monthly")
+    await shop.sandbox.control("clock/advance", until=planned.takes_effect_at + DRAFT_S)
+    assert await had(shop, customer_id) == ("pro", "good")
+    renewal = await latest(shop, subscription)
+    assert (renewal.status, renewal.attempt_count, renewal.amount_due) == ("open", 0, 2900)
+    assert renewal.due_date == renewal.status_transitions.finalized_at + 45 * DAY
+    now = await shop.sandbox.stripe.v1.subscriptions.retrieve_async(subscription.id)
+    assert (now.collection_method, now.days_until_due) == ("send_invoice", 45)
+
+
+async def test_a_planned_change_is_taken_back(shop: Any) -> None:
+    customer_id, subscription = await begun(shop, **ENTERPRISE)
+    await had(shop, customer_id)
+    changes = PlanChanges(sync=shop.sync, clock=shop.sandbox.clock)
+    await changes.apply(customer_id, "pro-monthly", actor="customer", when="period-end")
+    await changes.keep(customer_id, actor="customer")
+    now = await shop.sandbox.stripe.v1.subscriptions.retrieve_async(subscription.id)
+    assert (now.schedule, now.collection_method, now.days_until_due) == (None, "send_invoice", 45)
+
+
+async def test_what_is_planned_is_planned_anew_once_the_seller_gives_more_time_to_pay(shop: Any) -> None:
+    customer_id, subscription = await begun(shop, **ENTERPRISE)
+    await had(shop, customer_id)
+    changes = PlanChanges(sync=shop.sync, clock=shop.sandbox.clock)
+    planned = await changes.apply(customer_id, "pro-monthly", actor="customer", when="period-end")
+    await shop.sandbox.stripe.v1.subscriptions.update_async(subscription.id, {"days_until_due": 60})
+    await shop.settle()
+    await shop.sandbox.control("clock/advance", until=planned.takes_effect_at + DRAFT_S)
+    assert await had(shop, customer_id) == ("pro", "good")
+    now = await shop.sandbox.stripe.v1.subscriptions.retrieve_async(subscription.id)
+    assert (now.collection_method, now.days_until_due) == ("send_invoice", 60)
+
+
+async def test_one_that_is_collected_by_itself_from_then_on_is_not_sent_again_by_what_is_planned(shop: Any) -> None:
+    customer_id, subscription = await begun(shop, **ENTERPRISE)
+    await had(shop, customer_id)
+    changes = PlanChanges(sync=shop.sync, clock=shop.sandbox.clock)
+    planned = await changes.apply(customer_id, "pro-monthly", actor="customer", when="period-end")
+    v1 = shop.sandbox.stripe.v1
+    card = await v1.payment_methods.attach_async("pm_card_visa", {"customer": subscription.customer})
+    change = {"collection_method": "charge_automatically", "default_payment_method": card.id}
+    await v1.subscriptions.update_async(subscription.id, change)
+    await shop.settle()
+    await shop.sandbox.control("clock/advance", until=planned.takes_effect_at + DRAFT_S)
+    assert await had(shop, customer_id) == ("pro", "good")
+    now = await v1.subscriptions.retrieve_async(subscription.id, {"expand": ["latest_invoice"]})
+    assert (now.collection_method, now.latest_invoice.status) == ("charge_automatically", "paid")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import stripe
 
 from tests.stripe_sdk.objects import faults_of
 
@@ -103,3 +104,26 @@ async def test_a_schedule_can_be_told_another_card_for_all_its_phases(sandbox: A
     assert planned.default_settings.default_payment_method == new
     assert planned.default_settings.invoice_settings.footer == "thanks"
     assert (await sandbox.subscription(subscription.id)).default_payment_method == new
+
+
+async def test_how_long_there_is_to_pay_what_is_sent_by_mail_is_copied_and_may_differ_by_phase(sandbox: Any) -> None:
+    subscription = await sandbox.subscribe(price=ENTERPRISE)
+    by_mail: Any = {"collection_method": "send_invoice", "days_until_due": 30}
+    await sandbox.v1.subscriptions.update_async(subscription.id, by_mail)
+    schedule = await sandbox.v1.subscription_schedules.create_async({"from_subscription": subscription.id})
+    has = schedule.default_settings
+    assert (has.collection_method, has.invoice_settings.days_until_due) == ("send_invoice", 30)
+    planned = await downgrade(sandbox, schedule, {"invoice_settings": {"days_until_due": 9}})
+    assert faults_of(planned.to_dict()) == []
+    await sandbox.advance_to(planned.phases[0].end_date + 60)
+    renewed = await sandbox.subscription(subscription.id)
+    assert (renewed.collection_method, renewed.days_until_due) == ("send_invoice", 9)
+
+
+async def test_a_phase_that_is_sent_by_mail_has_to_say_how_long_there_is_to_pay(sandbox: Any) -> None:
+    _, schedule = await taken_over(sandbox)
+    with pytest.raises(stripe.InvalidRequestError, match="days_until_due"):
+        await downgrade(sandbox, schedule, {"collection_method": "send_invoice"})
+    defaults: Any = {"default_settings": {"collection_method": "send_invoice"}}
+    with pytest.raises(stripe.InvalidRequestError, match="days_until_due"):
+        await sandbox.v1.subscription_schedules.update_async(schedule.id, defaults)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gateway.sandbox.engine.phase_settings import AUTOMATICALLY, BY_MAIL
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.subscriptions import pays_late
 from gateway.sandbox.records import Subscription
 from gateway.sandbox.wire.params import Spec, Text, Whole
 from gateway.sandbox.world import World
 
-_BY_MAIL = "send_invoice"
 COLLECTION: Spec = {
-    "collection_method": Text(choices=("charge_automatically", _BY_MAIL)),
+    "collection_method": Text(choices=(AUTOMATICALLY, BY_MAIL)),
     "days_until_due": Whole(),
 }
 
@@ -24,12 +24,12 @@ def read_days(params: Mapping[str, Any], has: int | None = None) -> int | None:
     Raises:
         Refused: one of both is said without the other.
     """
-    method = params.get("collection_method", "charge_automatically" if has is None else _BY_MAIL)
-    days = params.get("days_until_due", has if method == _BY_MAIL else None)
-    if method == _BY_MAIL and days is None:
+    method = params.get("collection_method", AUTOMATICALLY if has is None else BY_MAIL)
+    days = params.get("days_until_due", has if method == BY_MAIL else None)
+    if method == BY_MAIL and days is None:
         message = "If `collection_method` is set to `send_invoice`, then you must specify `days_until_due`."
         raise Refused(message, param="days_until_due")
-    if method != _BY_MAIL and days is not None:
+    if method != BY_MAIL and days is not None:
         message = "You can only specify `days_until_due` if `collection_method` is set to `send_invoice`."
         raise Refused(message, param="days_until_due")
     return None if days is None else int(days)

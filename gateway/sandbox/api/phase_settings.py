@@ -7,23 +7,24 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.sandbox.engine.methods import method_of
-from gateway.sandbox.engine.phase_settings import AUTOMATICALLY
+from gateway.sandbox.engine.phase_settings import AUTOMATICALLY, BY_MAIL
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.records import InvoiceWords
 from gateway.sandbox.schedule_records import Settings
-from gateway.sandbox.wire.params import Flag, Shape, Spec, Text
+from gateway.sandbox.wire.params import Flag, Shape, Spec, Text, Whole
 from gateway.sandbox.world import World
 
 _PARTY = Shape(fields={"type": Text(required=True, choices=("self",))})
+_WORDS: Spec = {"description": Text(clearable=True), "footer": Text(clearable=True), "issuer": _PARTY}
 SETTINGS: Spec = {
     "automatic_tax": Shape(fields={"enabled": Flag(required=True), "liability": _PARTY}),
-    "collection_method": Text(choices=(AUTOMATICALLY,)),
+    "collection_method": Text(choices=(AUTOMATICALLY, BY_MAIL)),
     "default_payment_method": Text(),
     "description": Text(clearable=True),
-    "invoice_settings": Shape(
-        fields={"description": Text(clearable=True), "footer": Text(clearable=True), "issuer": _PARTY}
-    ),
+    "invoice_settings": Shape(fields=_WORDS),
 }
+PHASE_SETTINGS: Spec = {**SETTINGS, "invoice_settings": Shape(fields={**_WORDS, "days_until_due": Whole()})}
+"""The same where it is of a schedule, which has the days to pay among its words."""
 
 
 def own_method(world: World, customer_id: str, method_id: str) -> str:
@@ -52,6 +53,8 @@ def read_settings(world: World, customer_id: str, params: Mapping[str, Any], kno
     if "default_payment_method" in params:
         method_id = own_method(world, customer_id, params["default_payment_method"])
         settings = replace(settings, payment_method_id=method_id)
+    if (days := params.get("invoice_settings", {}).get("days_until_due")) is not None:
+        settings = replace(settings, days_until_due=days)
     if "invoice_settings" in params:
         settings = replace(settings, invoice_words=read_words(params, settings.invoice_words or InvoiceWords()))
     return replace(

@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.sandbox.api.endpoint import Call, Endpoint
-from gateway.sandbox.api.phase_settings import SETTINGS, read_settings
+from gateway.sandbox.api.phase_settings import PHASE_SETTINGS, read_settings
 from gateway.sandbox.api.subscriptions import PRORATION
+from gateway.sandbox.engine.phase_settings import days_to_pay
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.scheduled import let_go, put_schedule, schedule_of
 from gateway.sandbox.engine.schedules import PhaseOrder, must_run, plan_phases, replan, take_over
@@ -43,10 +44,10 @@ _PHASE = Each(
         "trial_end": Whole(),
         "discounts": Each(fields={"discount": Text(required=True)}),
         "metadata": Labels(),
-        **SETTINGS,
+        **PHASE_SETTINGS,
     }
 )
-_DEFAULTS = Shape(fields={"billing_cycle_anchor": Text(choices=("automatic",)), **SETTINGS})
+_DEFAULTS = Shape(fields={"billing_cycle_anchor": Text(choices=("automatic",)), **PHASE_SETTINGS})
 
 
 def _create(call: Call) -> Json:
@@ -69,6 +70,8 @@ def _update(call: Call) -> Json:
         metadata=merge_labels(schedule.metadata, params),
     )
     if "phases" not in params:
+        for known in changed.phases:
+            days_to_pay(known, changed.defaults)
         put_schedule(world, changed)
         return schedule_shape(world, changed)
     orders = [_order(world, schedule.customer_id, phase) for phase in params["phases"]]

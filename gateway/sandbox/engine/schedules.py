@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from gateway.sandbox.engine.changes import Change, ItemChange, apply_change
-from gateway.sandbox.engine.phase_settings import copied, with_settings
+from gateway.sandbox.engine.phase_settings import copied, days_to_pay, with_settings
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.saving import add_pending_line, change_subscription, emit
 from gateway.sandbox.engine.scheduled import let_go, put_schedule, schedule_of
@@ -48,9 +48,6 @@ def take_over(world: World, subscription_id: str) -> Schedule:
         raise Refused("You cannot migrate a subscription that is already canceled.", param="from_subscription")
     if subscription.schedule_id is not None:
         message = f"You cannot migrate a subscription that is already attached to a schedule: `{subscription_id}`."
-        raise Refused(message, param="from_subscription")
-    if subscription.days_until_due is not None:
-        message = "The sandbox has no schedules of subscriptions that are invoiced by mail; Stripe has."
         raise Refused(message, param="from_subscription")
     first = Phase(
         starts_at=subscription.items[0].period_starts_at,
@@ -115,8 +112,14 @@ def plan_phases(world: World, schedule: Schedule, orders: Sequence[PhaseOrder]) 
 
 
 def replan(world: World, schedule: Schedule, phases: tuple[Phase, ...], proration_behavior: str) -> Schedule:
-    """Other phases, now. What is changed of the current one is changed of the subscription at once."""
+    """Other phases, now. What is changed of the current one is changed of the subscription at once.
+
+    Raises:
+        Refused: The schedule is over, or a phase does not say how long there is to pay.
+    """
     must_run(schedule, "update")
+    for phase in phases:
+        days_to_pay(phase, schedule.defaults)
     planned = replace(schedule, phases=phases, entered_at=phases[0].starts_at)
     put_schedule(world, planned)
     _carry_out(world, planned, proration_behavior)

@@ -58,7 +58,7 @@ def _phase(world: World, schedule: Schedule, phase: Phase) -> Json:
 
 def _settings(settings: Settings) -> Json:
     """What a phase and the schedule have alike."""
-    words = settings.invoice_words
+    words, days = settings.invoice_words, settings.days_until_due
     return {
         "application_fee_percent": None,
         "automatic_tax": None if settings.automatic_tax is None else _automatic_tax(is_on=settings.automatic_tax),
@@ -66,7 +66,9 @@ def _settings(settings: Settings) -> Json:
         "collection_method": settings.collection_method,
         "default_payment_method": settings.payment_method_id,
         "description": settings.description,
-        "invoice_settings": None if words is None else _invoice_settings(words),
+        "invoice_settings": None
+        if words is None and days is None
+        else _invoice_settings(words or InvoiceWords(), days),
         "on_behalf_of": None,
         "transfer_data": None,
     }
@@ -76,11 +78,11 @@ def _automatic_tax(*, is_on: bool) -> Json:
     return {"disabled_reason": None, "enabled": is_on, "liability": {"type": "self"} if is_on else None}
 
 
-def _invoice_settings(words: InvoiceWords) -> Json:
+def _invoice_settings(words: InvoiceWords, days_until_due: int | None) -> Json:
     return {
         "account_tax_ids": None,
         "custom_fields": None,
-        "days_until_due": None,
+        "days_until_due": days_until_due,
         "description": words.description,
         "footer": words.footer,
         "issuer": {"type": "self"},
