@@ -123,6 +123,20 @@ def decide_access(account: Account, policy: Policy, now: float) -> Access:
     return access
 
 
+def ended_by(account: Account, at: int) -> Account:
+    """The account as it will be at an instant, if all that is set to end by then ends and nothing else happens."""
+    subscription = account.subscription
+    return account if subscription is None else replace(account, subscription=_ended_by(subscription, at))
+
+
+def _ended_by(subscription: Subscription, at: int) -> Subscription:
+    beneath = None if subscription.beneath is None else _ended_by(subscription.beneath, at)
+    end = subscription.cancel_at
+    if end is None or end > at or subscription.status in ENDED:
+        return replace(subscription, beneath=beneath)
+    return replace(subscription, status="canceled", status_since=end, past_due_since=None, beneath=beneath)
+
+
 def in_force(account: Account, policy: Policy, now: float) -> Account:
     """The account with the subscription that counts now, for whoever looks at its dates, items or seats as well.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gateway.core.access import PENDING_UPDATE, Access
+from gateway.core.access import PENDING_UPDATE, Access, decide_access, ended_by
 from gateway.core.account import Account
 from gateway.core.policy import Policy
 from gateway.core.standing_words import WHERE_TO_CONFIRM, instant_text
@@ -53,8 +53,8 @@ def account_note(account: Account, access: Access, policy: Policy) -> Note | Non
         return Note(text=text, is_urgent=True, portal_button=_mending(account))
     subscription = account.subscription
     if access.plan_id is not None and subscription is not None and subscription.cancel_at is not None:
-        end = moment(subscription.cancel_at)
-        text = f"The subscription is cancelled: it ends on {end.text if end else ''}. {_afterwards(policy)}"
+        end, then = moment(subscription.cancel_at), _afterwards(account, subscription.cancel_at, policy)
+        text = f"The subscription is cancelled: it ends on {end.text if end else ''}. {then}"
         return Note(text=text, portal_button=_KEEP)
     if subscription is not None and subscription.status in _ENDED and access.plan_id is None:
         return Note(text=f"{_ended(subscription.status, subscription.status_since)} {_now(access)}")
@@ -79,11 +79,16 @@ def _mending(account: Account) -> str | None:
     return _MEND if waits or subscription.status in _MENDED_BY_CARD else None
 
 
-def _afterwards(policy: Policy) -> str:
-    rule = policy.lifecycle["canceled"]
-    if rule.then is None:
+def _afterwards(account: Account, end: int, policy: Policy) -> str:
+    """What the account has then, and what once that ends by itself: also of what is paid for beneath, or granted."""
+    access = decide_access(ended_by(account, end), policy, end)
+    if access.tier is None:
         return "After that, calls are refused. Keys and usage stay."
-    return f"After that, the account has the {policy.tiers[rule.then].title} tier. Keys and usage stay."
+    text, until = f"After that, the account has the {access.tier.title} tier", moment(access.grace_until)
+    if until is not None and access.grace_until is not None:
+        last = decide_access(ended_by(account, access.grace_until), policy, access.grace_until).tier
+        text += f" until {until.text}, then {'calls are refused' if last is None else f'the {last.title} tier'}"
+    return f"{text}. Keys and usage stay."
 
 
 def _ended(status: str, since: int | None) -> str:

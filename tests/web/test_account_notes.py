@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.access import decide_access
+from gateway.core.account import TierGrant
 from gateway.core.policy import Standing
 from gateway.web.account_notes import Note, account_note
 from tests.core.test_access import DAY_S, NOW, PAID_ONLY, POLICY, START, account, make_policy
@@ -58,6 +59,38 @@ def test_a_cancelled_subscription_says_when_it_ends_and_what_comes_then():
     assert note(cancelled, PAID_ONLY).text == f"{begins}calls are refused. Keys and usage stay."
     assert note(cancelled).portal_button == "Keep the subscription"
     assert not note(cancelled).is_urgent
+
+
+END = START + 30 * DAY_S
+BENEATH = replace(account("active").subscription, subscription_id="sub_2")
+
+
+def after(found, policy=POLICY):
+    return note(found, policy).text.partition("After that, ")[2]
+
+
+def test_a_cancelled_subscription_names_the_tier_of_the_one_beneath_that_goes_on():
+    found = account("active", plan_id="max-monthly", cancel_at=END, beneath=BENEATH)
+    assert after(found) == "the account has the pro tier. Keys and usage stay."
+    assert after(found, PAID_ONLY) == "the account has the pro tier. Keys and usage stay."
+
+
+def test_one_beneath_that_ends_no_later_is_not_promised():
+    found = account("active", plan_id="max-monthly", cancel_at=END, beneath=replace(BENEATH, cancel_at=END))
+    assert after(found) == "the account has the free tier. Keys and usage stay."
+
+
+def test_a_tier_granted_by_hand_is_named_where_it_lasts_longer():
+    grant = TierGrant(tier="pro", granted_at=START, ends_at=END + DAY_S)
+    found = replace(account("active", plan_id="max-monthly", cancel_at=END), tier_grant=grant)
+    assert after(found).startswith("the account has the pro tier until 9 November 2025, 08:53 UTC, then the free tier.")
+
+
+def test_a_tier_that_policy_keeps_for_a_time_is_named_with_what_comes_behind_it():
+    kept = {"canceled": Standing(keep_s=2 * DAY_S, then=None, refusal="subscription-required")}
+    found = account("active", cancel_at=END)
+    until = "the account has the pro tier until 10 November 2025, 08:53 UTC"
+    assert after(found, make_policy(**kept)) == f"{until}, then calls are refused. Keys and usage stay."
 
 
 def test_a_failed_payment_is_told_before_a_cancellation():
