@@ -165,6 +165,15 @@ async def test_a_spend_cap_at_a_price_that_cannot_be_read_allows_nothing(parts, 
     assert await admit_all(parts, key) == 10
 
 
+async def test_who_pays_another_currency_than_the_cap_is_told_so(parts):
+    customer_id, key = await buyer(parts, metered=(replace(ITEM, tariff=Tariff(currency="eur", unit_amount="1")),))
+    await cap(parts, customer_id, 10_000)
+    assert await admit_all(parts, key) == 10
+    said = r"the spend cap of 100.00 USD, while this overage is billed in EUR, allows 0 units"
+    with pytest.raises(OverageCapReached, match=said):
+        await admit(parts.admission, key)
+
+
 async def test_the_cap_of_the_policy_holds_for_whoever_set_none(parts):
     edit(parts, POLICY.replace("cap: 5 units", "cap: none, spend_cap: 2.50 USD"))
     customer_id, key = await buyer(parts)

@@ -11,7 +11,33 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gateway.billing import Billing, PriceFacts
 
+MEND_CAP = (
+    "Cap by units with `cap`, give each currency a plan and a tier of its own with a `spend_cap` in it, or set these "
+    "customers' own caps (`tiergate customers spend-cap`)."
+)
 MEND_OPTIONS = "Give its price an option for each of these currencies (dashboard: Product catalogue, Edit price)."
+
+
+async def find_uncapped(billing: Billing, own: PriceFacts, beyond: PriceFacts, currency: str) -> str | None:
+    """In words, whom a spend cap leaves without overage, because they pay another currency; None: nobody.
+
+    Args:
+        billing: Asked which currencies both prices have.
+        own: The plan's price.
+        beyond: Of its overage.
+        currency: Of the cap.
+
+    Raises:
+        BillingUnavailable, BillingRefused: Stripe did not say.
+    """
+    sold = await billing.fetch_currencies(own.price_id) & await billing.fetch_currencies(beyond.price_id)
+    others = sorted(sold - {currency})
+    if not others:
+        return None
+    return (
+        f"who pays in {' and '.join(one.upper() for one in others)} has no overage: `spend_cap` is in "
+        f"{currency.upper()}, and amounts are not converted"
+    )
 
 
 async def find_lack(billing: Billing, own: PriceFacts, beside: PriceFacts) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.cli.currency_checks import MEND_OPTIONS, find_lack
+from gateway.cli.currency_checks import MEND_CAP, MEND_OPTIONS, find_lack, find_uncapped
 from gateway.cli.findings import Finding, fail, ok, warn
 from gateway.core.errors import BillingRefused
 
@@ -47,8 +47,13 @@ async def _check(billing: Billing, plan: Plan, overage: Overage) -> list[Finding
     wrong = [*_of_meter(meter, overage), *_of_price(price, own, overage)]
     if wrong:
         return [fail("overage", f"{what}: {text}", fix) for text, fix in wrong]
-    if own is not None and (lack := await find_lack(billing, own, price)) is not None:
-        return [warn("overage", f"{what}: {lack}", MEND_OPTIONS)]
+    if own is None:
+        return [ok("overage", f"{what} is billed by meter {meter.event_name!r}")]
+    doubts = [(await find_lack(billing, own, price), MEND_OPTIONS)]
+    if overage.spend_cap is not None:
+        doubts.append((await find_uncapped(billing, own, price, overage.spend_cap[1]), MEND_CAP))
+    if told := [warn("overage", f"{what}: {text}", fix) for text, fix in doubts if text is not None]:
+        return told
     return [ok("overage", f"{what} is billed by meter {meter.event_name!r}")]
 
 

@@ -118,8 +118,14 @@ def _lowest(overage: Overage, prices: Sequence[Tariff | None], included: int, ow
         words = f"the plan's cap of {overage.cap_percent / 100:g} times what is included"
     spend = overage.spend_cap if own is None else (own.amount, own.currency)
     if spend is not None and (bought := units_at_all(prices, *spend)) <= units:
-        units, bound, words = bought, "spend-cap", f"the spend cap of {money_text(*spend)}"
+        units, bound, words = bought, "spend-cap", f"the spend cap of {money_text(*spend)}{_unlike(spend[1], prices)}"
     return Allowance(overage=overage, units=units, bound=bound, words=words)  # type: ignore[arg-type]  # words of Bound
+
+
+def _unlike(currency: str, prices: Sequence[Tariff | None]) -> str:
+    """That what is billed cannot be held against a cap, because it is in another currency; else nothing."""
+    others = sorted({one.currency for one in prices if one is not None} - {currency})
+    return f", while this overage is billed in {' and '.join(others).upper()}," if others else ""
 
 
 def overage_words(meter: str, allowance: Allowance) -> str:

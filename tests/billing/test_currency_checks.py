@@ -51,11 +51,15 @@ class Doctor:
         wanted = {"product": product.id, "currency": "usd", "unit_amount": 5, "recurring": {"interval": "month"}}
         return str((await v1.prices.create_async(wanted | changes)).id)
 
-    def policy(self, *, overage: str | None = None, add_on: str | None = None) -> Policy:
+    def policy(
+        self, *, overage: str | None = None, add_on: str | None = None, spend_cap: tuple[int, str] | None = None
+    ) -> Policy:
         held: Policy = self.shop.sync._policy.current
         plan, tiers, add_ons = held.plans["pro-monthly"], dict(held.tiers), {}
         if overage is not None:
-            beyond = Overage(meter="requests", stripe_meter="api_overage", price=PriceName(price_id=overage))
+            beyond = Overage(
+                meter="requests", stripe_meter="api_overage", price=PriceName(price_id=overage), spend_cap=spend_cap
+            )
             tiers["pro"] = replace(tiers["pro"], overages=(beyond,))
         if add_on is not None:
             add_ons["extra"] = AddOn(name="extra", title="Extra", price_id=add_on, lookup_key=None)
@@ -92,6 +96,21 @@ async def test_an_add_on_that_is_not_sold_in_each_currency_of_its_plan_is_told(d
     found = [one.what for one in await doctor.find(doctor.policy(add_on=add_on)) if one.grade.value == "warn"]
     assert len(found) == 1
     assert "add-on 'extra' beside plan 'pro-monthly': the plan is sold in EUR and GBP too, and this is not" in found[0]
+
+
+async def test_buyers_whose_currency_is_not_that_of_the_spend_cap_are_told_of(doctor: Doctor) -> None:
+    doctor.also = {PLAN: ("eur", "gbp"), "price_api_overage": ("eur", "gbp", "jpy")}
+    capped = doctor.policy(overage="price_api_overage", spend_cap=(5_000, "usd"))
+    [found] = await doctor.find(capped)
+    assert (found.grade.value, found.subject) == ("warn", "overage")
+    assert "who pays in EUR and GBP has no overage: `spend_cap` is in USD" in found.what
+    assert "JPY" not in found.what, "the plan is not sold in it"
+
+
+async def test_a_spend_cap_says_nothing_of_buyers_of_one_currency(doctor: Doctor) -> None:
+    doctor.also = {"price_api_overage": ("eur",)}
+    found = await doctor.find(doctor.policy(overage="price_api_overage", spend_cap=(5_000, "usd")))
+    assert {one.grade.value for one in found} == {"ok"}
 
 
 async def test_what_is_sold_in_each_currency_of_its_plan_is_right(doctor: Doctor) -> None:
