@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from gateway.core.errors import BillingRefused, BillingUnavailable
+from gateway.core.errors import BillingRefused, BillingUnavailable, StripeAccountWrong
 from gateway.core.limits import Quota, limit_field
 from gateway.core.proving import final_since, make_statement
 from gateway.core.statement import MeteredWindow, Report, Statement
@@ -56,12 +56,19 @@ async def draw_up(customer_id: str, span: Span, *, ledger: Ledger, billing: Bill
     Raises:
         LedgerUnavailable: There is nothing to say.
         BillingRefused: Stripe does not let this key read invoices.
+        StripeAccountWrong: Stripe never had this customer under this key: nothing it says is about the ledger's.
     """
     row = await ledger.find_customer(customer_id)
     windows = await _windows(ledger, customer_id, span)
     asked = Asked(invoices=[], running=[], counted={})
     if row is not None and row.stripe_customer_id is not None:
-        asked = await _ask(billing, row.stripe_customer_id, span, windows)
+        told = await _ask(billing, row.stripe_customer_id, span, windows)
+        if told is None:
+            raise StripeAccountWrong(
+                f"Stripe does not know {row.stripe_customer_id} under this key, and the ledger has it: the key seems to"
+                " be of another account."
+            )
+        asked = told
     windows = await _with_reports(ledger, customer_id, windows, asked.invoices or ())
     return make_statement(windows, asked.invoices, asked.counted, span=span, now=now, running=asked.running)
 
@@ -132,11 +139,14 @@ def _field(meter: str) -> str:
     return limit_field(Quota(name="period", meter=meter, units=0, window_s=None))
 
 
-async def _ask(billing: Billing, stripe_customer_id: str, span: Span, windows: Sequence[MeteredWindow]) -> Asked:
+async def _ask(billing: Billing, stripe_customer_id: str, span: Span, windows: Sequence[MeteredWindow]) -> Asked | None:
+    """None: Stripe does not know the customer. Of one that was deleted it keeps the invoices."""
     reader = billing.invoices
     try:
         meters = await reader.fetch_meters()
         invoices = await reader.fetch(stripe_customer_id, span.since, span.until, meters)
+        if not invoices and not await billing.account.had_customer(stripe_customer_id):
+            return None
         if _waits_for_more(windows, invoices, span):
             known = {one.invoice_id for one in invoices}
             later = await reader.fetch(stripe_customer_id, span.until, span.until + _YEAR_S, meters)

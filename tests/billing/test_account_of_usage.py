@@ -9,15 +9,45 @@ from typing import Any
 import pytest
 
 from gateway.billing import StripeOptions
+from gateway.core.errors import StripeAccountWrong
 from gateway.core.overage import Overage, PriceName, overage_field
+from gateway.core.statement_period import Span
 from gateway.ledger import UsageTotal
 from gateway.reporting import Reporter, ReportingOptions
+from gateway.statements import draw_up
 from gateway.sync import Sync
 from gateway.telemetry import Metrics
 from gateway.unbilled import Unbilled
-from tests.billing.conftest import StandIn, opened, through
+from tests.billing.conftest import Answer, Request, StandIn, opened, through
 
 pytestmark = pytest.mark.slow
+
+
+async def test_a_statement_under_the_key_of_another_account_says_so_and_compares_nothing(shop: Any) -> None:
+    customer_id = await shop.new_customer()
+    row = await shop.ledger.find_customer(customer_id)
+    now = int(shop.sandbox.clock.now())
+    span = Span(since=now - 86_400, until=now)
+
+    async def without(request: Request) -> Answer:
+        """Of another account: it has other customers."""
+        if row.stripe_customer_id in request.target:
+            error = {"type": "invalid_request_error", "code": "resource_missing", "message": "No such customer"}
+            return Answer(status=404, body={"error": error})
+        return await through(shop.sandbox.url)(request)
+
+    other = StandIn()
+    other.handler = without
+    async with (
+        other.listening(),
+        opened(StripeOptions(secret_key=shop.sandbox.key, base_url=other.url)) as billing,
+    ):
+        with pytest.raises(StripeAccountWrong) as refused:
+            await draw_up(customer_id, span, ledger=shop.ledger, billing=billing, now=now)
+    assert row.stripe_customer_id in refused.value.what
+    found = await draw_up(customer_id, span, ledger=shop.ledger, billing=shop.billing, now=now)
+    assert not found.differs
+
 
 UNITS = 40
 
