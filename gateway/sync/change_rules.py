@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from gateway.core.billing_facts import PriceTerms, ScheduleFacts
+from gateway.core.billing_facts import PriceTerms, ScheduleFacts, SubscriptionFacts
 from gateway.core.policy import Plan, Policy
 from gateway.core.projection import Candidate
 from gateway.core.switching import Direction, Rung, When
-from gateway.sync.change_values import ChangePlanned, ChangeTimeRefused, SubscriptionScheduled
+from gateway.sync.change_values import ChangePlanned, ChangeTimeRefused, IntervalsDiffer, SubscriptionScheduled
 
 
 def touchable(schedule: ScheduleFacts | None) -> ScheduleFacts | None:
@@ -29,6 +29,21 @@ def touchable(schedule: ScheduleFacts | None) -> ScheduleFacts | None:
             "provider of this API."
         )
     return schedule
+
+
+def refuse_mixed(facts: SubscriptionFacts) -> None:
+    """Called before anything of a subscription is changed: its items have to renew together.
+
+    We sell none whose items do not; Stripe lets sellers make them (`gateway.billing.sales`).
+
+    Raises:
+        IntervalsDiffer: They do not.
+    """
+    if len({(item.interval, item.interval_count) for item in facts.items}) > 1:
+        raise IntervalsDiffer(
+            "The parts of this subscription are paid at different intervals, so it cannot be changed here. Ask the "
+            "provider of this API to change it; it can be cancelled in the billing portal."
+        )
 
 
 def refuse_beside_planned(current: Candidate) -> None:

@@ -52,10 +52,10 @@ class CollectionPaused(Denied):
     code = "collection-paused"
 
 
-class CurrencyDiffers(Denied):
-    """The plan is not sold in the currency that the subscription pays, and a subscription keeps its currency."""
+class IntervalsDiffer(Denied):
+    """The items of the subscription renew at different times: somebody else made it so, and no change of ours fits."""
 
-    code = "currency-differs"
+    code = "intervals-differ"
 
 
 class PortalCannotChange(Denied):

@@ -13,6 +13,7 @@ from gateway.billing import PortalFlow, PortalFlowName
 from gateway.core.errors import PaymentRequired
 from gateway.core.plan_map import ENDED_STATUSES, GOOD_STATUSES
 from gateway.core.purchase import nearest_seats
+from gateway.sync.change_rules import refuse_mixed
 from gateway.sync.change_values import (
     NoSubscription,
     PortalCannotChange,
@@ -44,6 +45,7 @@ async def portal_flow(
         NoSubscription, SubscriptionEnding, SubscriptionScheduled, PaymentRequired: It cannot be done.
         AccountSuspended, CollectionPaused: It could take more, and nothing more is sold.
         CurrencyDiffers: The plan is not sold in the currency of the subscription.
+        IntervalsDiffer: Neither here nor in the portal: the items of the subscription do not renew together.
         PortalCannotChange: It can be done here, and not in the portal.
         BillingUnavailable, BillingRefused, CustomerUnknown, LedgerUnavailable: Nobody can say.
     """
@@ -70,6 +72,7 @@ async def portal_flow(
         )
     if current.facts.schedule is not None and current.facts.schedule.next_at is not None:
         raise SubscriptionScheduled("A change of this subscription is planned; take it back first.")
+    refuse_mixed(current.facts)
     if len(current.facts.items) > 1:
         raise PortalCannotChange(
             "The billing portal changes no subscription that has add-ons or usage beside its plan. Change it on the "

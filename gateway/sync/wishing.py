@@ -14,7 +14,7 @@ from gateway.core.policy import Plan, Policy
 from gateway.core.projection import Candidate
 from gateway.core.switching import When, direction_of
 from gateway.sync.beside import add_ons_beside, check_stay, overage_beside, overage_to_go
-from gateway.sync.change_rules import refuse_beside_planned, rung_of, time_of, touchable
+from gateway.sync.change_rules import refuse_beside_planned, refuse_mixed, rung_of, time_of, touchable
 from gateway.sync.change_values import NoSubscription, SubscriptionEnding, UnknownPlan, no_plan_words
 from gateway.sync.currencies import price_of
 from gateway.sync.customers import Sync
@@ -43,9 +43,10 @@ async def wish_for(
     Raises:
         UnknownPlan, SeatsNotSold, AddOnNotSold, ChangeTimeRefused: It is not offered.
         NoSubscription, SubscriptionEnding, SubscriptionScheduled, PaymentRequired: It cannot be made.
+        IntervalsDiffer: The items of the subscription do not renew together.
         ChangePlanned: It names no plan, and another one is planned.
         AccountSuspended, CollectionPaused: Nothing more is sold.
-        CurrencyDiffers: The plan is not sold in the currency of the subscription.
+        CurrencyDiffers: The plan, or what comes beside it, is not sold in the currency of the subscription.
         BillingUnavailable, BillingRefused, CustomerUnknown, LedgerUnavailable: Nobody can say.
     """
     policy, changes = sync.policy, sync.billing.changes
@@ -66,7 +67,7 @@ async def wish_for(
     wanted = await overage_beside(changes.sales, policy, plan, price, current)
     carried = {one.price_id for one in current.facts.items if one.is_metered}
     adds = (
-        *await add_ons_beside(changes.sales, plan, price, beside.added),
+        *await add_ons_beside(changes.sales, plan, price, beside.added, current.facts.currency),
         *(price_id for price_id in wanted if price_id not in carried),
     )
     removes = beside.removed + await overage_to_go(changes.sales, policy, current, wanted)
@@ -102,6 +103,7 @@ async def _changeable(sync: Sync, customer_id: str) -> tuple[Candidate, ItemFact
     if current.record.cancel_at is not None:
         raise SubscriptionEnding("The subscription is set to end; resume it in the billing portal, then change it.")
     touchable(current.facts.schedule)
+    refuse_mixed(current.facts)
     return current, current.item
 
 

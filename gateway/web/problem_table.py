@@ -308,9 +308,15 @@ TABLE: dict[str, Kind] = {
     ),
     "currency-differs": Kind(
         status=409,
-        title="The plan is not sold in the currency of the subscription",
-        advice="Cancel the subscription in the billing portal under 'links.billing', and buy the plan when it has "
-        "ended.",
+        title="It is not sold in the currency of the subscription",
+        advice="Leave out an add-on that is not. To have another plan, cancel the subscription in the billing portal "
+        "under 'links.billing', and buy the plan when it has ended.",
+    ),
+    "intervals-differ": Kind(
+        status=409,
+        title="The parts of the subscription are paid at different intervals",
+        advice="Ask the provider of this API to change it. It can be cancelled in the billing portal under "
+        "'links.billing'.",
     ),
     "change-in-progress": Kind(
         status=409,
