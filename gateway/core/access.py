@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 from gateway.core.bought import tier_as_bought
 from gateway.core.plan_change import tier_after_changes
-from gateway.core.plan_map import last_good_plan, plan_of_record
+from gateway.core.plan_map import kept_plan, plan_of_record
 from gateway.core.standing_words import NOTHING_BOUGHT, kept_words, lapsed_words
 from gateway.core.tier_grant import raised
 
@@ -205,12 +205,16 @@ def _keep(account: Account, subscription: Subscription, policy: Policy, now: flo
 
 
 def _unreadable(subscription: Subscription, policy: Policy, now: float, *, until: int | None) -> Access:
-    """The last plan that was good, for as long as both its own row and the status allow."""
-    plan = last_good_plan(subscription, policy)
+    """The last plan that was good, or its tier, for as long as both its own row and the status allow.
+
+    Its own row counts from the read of Stripe that could not make sense of it. Where there was none since an edit took
+    the plan away, nobody is dropped before there is one, which the next period brings.
+    """
+    plan = kept_plan(subscription, policy)
     since = subscription.unreadable_since
-    if plan is None or since is None:
+    if plan is None:
         return _fall_back(policy, UNREADABLE)
-    own = _kept_until(policy.lifecycle[UNREADABLE], since)
+    own = _kept_until(policy.lifecycle[UNREADABLE], subscription.period_ends_at if since is None else since)
     ends = [instant for instant in (own, until) if instant is not None]
     if ends and now >= min(ends):
         return _fall_back(policy, UNREADABLE)

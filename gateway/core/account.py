@@ -124,6 +124,10 @@ class Subscription:
     unconfirmed_since: int | None = None
     """First time we saw that a payment waits for the customer to confirm it with the bank; None: none does. Where that
     is done is asked of Stripe when the customer wants to (`gateway.sync.confirming`)."""
+    last_good_tier: str | None = None
+    """What `last_good_plan_id` granted when it was read: kept for a while if policy has no such plan any more."""
+    scheduled_sold_as: str | None = None
+    """As `sold_as`, of `scheduled_plan_id`."""
     beneath: Subscription | None = None
     """Another one of the customer's that is not over, or grants a tier all the same. It counts where this one's time
     has run out, which no event says (`core.access.in_force`)."""

@@ -9,7 +9,9 @@ Never by amount or currency. The third line keeps customers on a plan whose look
 has moved to a successor; what a product says is read anew each time, so it can be changed.
 
 A plan that policy calls otherwise than the record is the one that is sold at the same price: who
-pays for it keeps it, at the moment of the edit and without a read of Stripe.
+pays for it keeps it, at the moment of the edit and without a read of Stripe. One that policy has
+under no name any more is a price that cannot be mapped: the tier that it granted last is kept for as
+long as policy keeps what is unreadable.
 """
 
 from __future__ import annotations
@@ -76,6 +78,42 @@ def last_good_plan(record: Subscription, policy: Policy) -> Plan | None:
     return plan
 
 
+def kept_plan(record: Subscription, policy: Policy) -> Plan | None:
+    """What a record falls back on whose plan or status cannot be read: the last good plan, else the tier it granted."""
+    plan = last_good_plan(record, policy)
+    if plan is None and record.last_good_tier is not None:
+        plan = policy.find_plan(tier_plan_id(record.last_good_tier))
+    return plan
+
+
+def scheduled_plan(record: Subscription, policy: Policy) -> Plan | None:
+    """The plan that a record will be of, under the name that policy has for it now; None: none that is sold."""
+    plan = policy.find_plan(record.scheduled_plan_id)
+    if plan is None and record.scheduled_plan_id is not None:
+        plan = find_sold_as(record.scheduled_sold_as, policy)
+    return plan
+
+
+def find_sold_as(name: str | None, policy: Policy) -> Plan | None:
+    """The plan whose price policy names so; None: none is."""
+    return None if name is None else next((plan for plan in policy.plans.values() if sold_as(plan) == name), None)
+
+
+def named(record: Subscription, policy: Policy) -> Subscription:
+    """The record with what it is sold as and grants, where an earlier release did not write that: by policy as it is.
+
+    To be asked before any plan is called otherwise. Where policy has no plan of the recorded name it stays as it is,
+    and only a read of Stripe helps.
+    """
+    plan, good = policy.find_plan(record.plan_id or record.last_good_plan_id), last_good_plan(record, policy)
+    return replace(
+        record,
+        sold_as=sold_as(plan) if record.sold_as is None and plan is not None else record.sold_as,
+        last_good_tier=good.tier if record.last_good_tier is None and good is not None else record.last_good_tier,
+        beneath=None if record.beneath is None else named(record.beneath, policy),
+    )
+
+
 def sold_as_of(plan: Plan | None, own: Subscription | None) -> str | None:
     """What to record as `sold_as`.
 
@@ -95,7 +133,7 @@ def _is_sold_as_last_good(record: Subscription) -> bool:
 def _renamed(record: Subscription, policy: Policy) -> Plan | None:
     """By what its plan was sold at, else by the price that is paid for it."""
     names = (record.sold_as, None if record.plan_id is None else record.price_id)
-    found = (plan for name in names if name is not None for plan in policy.plans.values() if sold_as(plan) == name)
+    found = (plan for name in names if (plan := find_sold_as(name, policy)) is not None)
     return next(found, None)
 
 

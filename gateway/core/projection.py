@@ -28,6 +28,7 @@ from gateway.core.plan_map import (
     MONEYLESS_STATUSES,
     last_good_plan,
     plan_of_record,
+    sold_as,
     sold_as_of,
 )
 from gateway.core.policy import Plan, Policy
@@ -144,6 +145,7 @@ def _of_nobody(record: Subscription, now: int) -> Subscription:
         unconfirmed_since=None,
         cancel_at=None,
         scheduled_plan_id=None,
+        scheduled_sold_as=None,
         scheduled_at=None,
         scheduled_seats=None,
         scheduled_add_ons=(),
@@ -192,6 +194,8 @@ def _candidate(
         add_on_prices=items.add_on_prices,
         sold_as=sold_as_of(plan, own),
         unconfirmed_since=_unconfirmed_since(facts, own, now),
+        last_good_tier=_last_good_tier(facts, policy, plan, own),
+        scheduled_sold_as=None if coming_plan is None else sold_as(coming_plan),
     )
     return Candidate(record=record, facts=facts, item=item, plan=plan)
 
@@ -277,6 +281,18 @@ def _last_good(facts: SubscriptionFacts, policy: Policy, plan: Plan | None, own:
         return None
     known = last_good_plan(own, policy)
     return own.last_good_plan_id if known is None else known.plan_id
+
+
+def _last_good_tier(
+    facts: SubscriptionFacts, policy: Policy, plan: Plan | None, own: Subscription | None
+) -> str | None:
+    """As `_last_good`, of whose plan it is."""
+    if plan is not None and facts.status in GOOD_STATUSES:
+        return plan.tier
+    if own is None:
+        return None
+    known = last_good_plan(own, policy)
+    return own.last_good_tier if known is None else known.tier
 
 
 def _unreadable_since(own: Subscription | None, now: int) -> int:

@@ -17,7 +17,7 @@ from gateway.core.account import Account, Subscription
 from gateway.core.policy import tier_plan_id
 from gateway.ledger.errors import CustomerUnknown
 from gateway.ledger.metered_json import load_metered
-from gateway.ledger.part import LedgerPart, append_audit, raise_version, unbroken
+from gateway.ledger.part import LedgerPart, append_audit, lock_customer, raise_version, unbroken
 from gateway.ledger.tables import CUSTOMERS, SUBSCRIPTIONS
 from gateway.ledger.unbilled import note_ended
 
@@ -172,6 +172,55 @@ class Subscriptions(LedgerPart):
         """The snapshot as it was last written."""
         async with self._database.reading() as connection:
             return await _load(connection, customer_id)
+
+    @unbroken
+    async def list_unnamed(self, after: str = "", limit: int = 200) -> list[str]:
+        """Customers whose record does not say what its plan is sold as, or granted: an earlier release wrote it.
+
+        Args:
+            after: Only ids behind this one.
+            limit: At most so many.
+        """
+        unnamed = SUBSCRIPTIONS.c.last_good_tier.is_(None) & SUBSCRIPTIONS.c.last_good_plan_id.is_not(None)
+        by_product = SUBSCRIPTIONS.c.plan_id.startswith(tier_plan_id(""))
+        unnamed |= SUBSCRIPTIONS.c.sold_as.is_(None) & SUBSCRIPTIONS.c.plan_id.is_not(None) & ~by_product
+        query = (
+            select(SUBSCRIPTIONS.c.customer_id)
+            .where(unnamed, SUBSCRIPTIONS.c.customer_id > after)
+            .order_by(SUBSCRIPTIONS.c.customer_id)
+            .limit(limit)
+        )
+        async with self._database.reading() as connection:
+            return list(await connection.scalars(query))
+
+    @unbroken
+    async def note_names(
+        self, customer_id: str, named: Callable[[Subscription], Subscription], *, now: int
+    ) -> Recorded | None:
+        """Write into a record what policy calls its plan by, which changes nobody's access; raises the version if so.
+
+        Args:
+            customer_id: Whose.
+            named: Makes the record with the names of what is recorded now.
+            now: Unix seconds.
+
+        Returns:
+            None: there is no record.
+
+        Raises:
+            CustomerUnknown: No such customer.
+            LedgerUnavailable: The ledger cannot be used.
+        """
+        async with self._database.writing() as connection:
+            await lock_customer(connection, customer_id)
+            before = await _load(connection, customer_id)
+            if before is None:
+                return None
+            after = named(before)
+            if after != before:
+                await self._store(connection, customer_id, after, now)
+                await raise_version(connection, customer_id)
+            return Recorded(before=before, after=after)
 
     @unbroken
     async def list_by_plan_map(

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-SCHEMA_REVISION: Final = "0026"
+SCHEMA_REVISION: Final = "0027"
 """The newest migration: what `alembic_version` holds when the tables are those below.
 
 Revisions are four digits and rise, so that one which is not known here is known to be newer.
@@ -132,6 +132,8 @@ SUBSCRIPTIONS: Final = Table(
     Column("beneath", JSON(none_as_null=True)),
     Column("sold_as", Text),
     _instant("unconfirmed_since", optional=True),
+    Column("last_good_tier", Text),
+    Column("scheduled_sold_as", Text),
     _instant("changed_at"),
 )
 

@@ -15,7 +15,7 @@ from gateway.policyfiles.routes import honours_keys
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from gateway.core.policy import Plan, PlanChange, Policy
+    from gateway.core.policy import Plan, PlanChange, Policy, Standing
     from gateway.core.policy_edit import GonePlan, Restart
     from gateway.core.settle import Settle
     from gateway.core.switching import SwitchTerms
@@ -245,11 +245,17 @@ def _renamed_words(old: Plan, new: Plan) -> str:
 def _gone_words(one: GonePlan, after: Policy) -> str:
     rule = after.lifecycle[UNREADABLE]
     falls = f"gets {rule.refusal!r}" if rule.then is None else f"falls to the tier {rule.then!r}"
+    when = "at once, because the tier goes too" if one.before.tier not in after.tiers else _kept_words(rule)
     return (
         f"the plan {one.before.plan_id!r} (tier {one.before.tier!r}) goes when this edit is in force: whoever pays"
-        f" for it {falls} at once, and goes on paying; keep it until nobody has it, or leave its price to the plan that"
+        f" for it {falls} {when}, and goes on paying; keep it until nobody has it, or leave its price to the plan that"
         " takes its place"
     )
+
+
+def _kept_words(rule: Standing) -> str:
+    hours = (rule.keep_s or 0) / 3600
+    return f"{hours:g} hours after Stripe is next read (`lifecycle: unreadable`), and is listed as an unmapped price"
 
 
 def _caution(place: Place, message: str) -> Caution:

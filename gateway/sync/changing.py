@@ -177,7 +177,7 @@ class PlanChanges:
                 return False
             because = None
             try:
-                because = await self._plan_again(customer_id, read_lost(current.facts))
+                because = await self._plan_again(customer_id, read_lost(current.facts, self._sync.policy))
             except TiergateError as error:
                 if isinstance(error, Failed):
                     raise

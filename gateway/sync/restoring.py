@@ -23,7 +23,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from gateway.core.item_map import read_items
-from gateway.core.plan_map import GOOD_STATUSES
+from gateway.core.plan_map import GOOD_STATUSES, find_sold_as, sold_as
 from gateway.sync.extras import ExtrasOrder
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
 _LONGEST = 500
 """Source: https://docs.stripe.com/api/metadata"""
-_PARTS = 4
+_PARTS = 5
+"""The last is what the plan is sold at, by which it is found if policy calls it otherwise by then. Words of an earlier
+release have 4."""
 LAST_MOMENTS_S = 120
 """Before a planned change is made: longer than it takes to plan it anew, at the slowest."""
 
@@ -55,7 +57,7 @@ def planned_words(facts: SubscriptionFacts, policy: Policy, own: Subscription) -
     if coming.plan is None:
         return ""
     add_ons = ",".join(name for name, _ in coming.add_ons)
-    words = f"{_state(facts)}|{coming.plan.plan_id}|{coming.seats}|{add_ons}"
+    words = f"{_state(facts)}|{coming.plan.plan_id}|{coming.seats}|{add_ons}|{sold_as(coming.plan) or ''}"
     return words if len(words) <= _LONGEST else ""
 
 
@@ -84,15 +86,17 @@ def is_spent(facts: SubscriptionFacts) -> bool:
     return schedule is not None and schedule.is_ours and schedule.next_at is None
 
 
-def read_lost(facts: SubscriptionFacts) -> LostPlan | None:
+def read_lost(facts: SubscriptionFacts, policy: Policy) -> LostPlan | None:
     """What was planned; None: something is planned since, the subscription is another by now, or nobody can read it."""
-    parts = facts.planned_before.split("|")
-    if (facts.schedule is not None and facts.schedule.next_at is not None) or len(parts) != _PARTS:
+    parts = facts.planned_before.split("|", _PARTS - 1)
+    if (facts.schedule is not None and facts.schedule.next_at is not None) or len(parts) < _PARTS - 1:
         return None
-    state, plan_id, seats, add_ons = parts
+    state, plan_id, seats, add_ons, *name = parts
     if state != _state(facts) or not seats.isdecimal():
         return None
     names = tuple(name for name in add_ons.split(",") if name)
+    renamed = None if plan_id in policy.plans or not name else find_sold_as(name[0], policy)
+    plan_id = plan_id if renamed is None else renamed.plan_id
     return LostPlan(plan_id=plan_id, extras=ExtrasOrder(seats=int(seats), add_ons=names))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from gateway.core.access import Access
 from gateway.core.account import Subscription
-from gateway.core.plan_map import GOOD_STATUSES
+from gateway.core.plan_map import GOOD_STATUSES, plan_of_record, scheduled_plan
 from gateway.core.policy import Policy
 from gateway.web.extras_form import ExtrasForm, add_on_words, extras_form
 from gateway.web.offers import read_add_on_prices, read_prices, renew_together, shares_currency
@@ -38,11 +38,11 @@ def planned_change(subscription: Subscription | None, policy: Policy, now: float
     """None: it stays as it is."""
     if subscription is None or subscription.scheduled_at is None or subscription.scheduled_at <= now:
         return None
-    plan = policy.find_plan(subscription.scheduled_plan_id)
+    plan, own = scheduled_plan(subscription, policy), plan_of_record(subscription, policy)
     return PlannedChange(
         plan="another plan" if plan is None else plan.title,
         at=moment(subscription.scheduled_at),
-        is_other_plan=subscription.scheduled_plan_id != subscription.plan_id,
+        is_other_plan=plan is None or plan != own,
         beside=_beside(subscription, policy),
     )
 
@@ -86,7 +86,7 @@ async def extras_to_change(
 ) -> ExtrasForm | None:
     """The form for what is beside the plan, while there is a plan that runs."""
     plan = policy.plans.get(access.plan_id or "")
-    if subscription is None or plan is None or subscription.plan_id != plan.plan_id:
+    if subscription is None or plan is None or plan_of_record(subscription, policy) != plan:
         return None
     if subscription.status not in GOOD_STATUSES:
         return None

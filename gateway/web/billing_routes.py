@@ -12,6 +12,8 @@ from gateway.billing import CheckoutLink
 from gateway.checkout import Checkouts
 from gateway.core.access import Access, decide_access, in_force
 from gateway.core.account import Account, Subscription
+from gateway.core.plan_map import plan_of_record, scheduled_plan
+from gateway.core.policy import Policy
 from gateway.core.purchase import Extras
 from gateway.core.tier_grant import grant_state
 from gateway.web.billing_bodies import (
@@ -180,13 +182,13 @@ def view_subscription(account: Account, runtime: Runtime) -> SubscriptionView:
         tier=access.tier.name if access.tier is not None else None,
         plan_id=access.plan_id,
         status=subscription.status if subscription is not None else None,
-        subscribed_plan_id=subscription.plan_id if subscription is not None else None,
+        subscribed_plan_id=_subscribed(subscription, runtime.policy.current),
         seats=subscription.seats if subscription is not None else None,
         add_ons=_counts(subscription.add_ons) if subscription is not None else [],
         period_starts_at=subscription.period_starts_at if subscription is not None else None,
         period_ends_at=subscription.period_ends_at if subscription is not None else None,
         cancel_at=subscription.cancel_at if subscription is not None else None,
-        scheduled_change=_scheduled_change(subscription, runtime.clock.now()),
+        scheduled_change=_scheduled_change(subscription, runtime.policy.current, runtime.clock.now()),
         grace_until=access.grace_until,
         flags=[flag for flag, _ in subscription.flags] if subscription is not None else [],
         confirmation_needed=subscription is not None and subscription.is_unconfirmed,
@@ -203,13 +205,19 @@ def _tier_grant(account: Account, access: Access, runtime: Runtime) -> TierGrant
     return TierGrantView(tier=grant.tier, granted_at=grant.granted_at, ends_at=grant.ends_at, state=state)
 
 
-def _scheduled_change(subscription: Subscription | None, now: float) -> ScheduledChange | None:
+def _subscribed(subscription: Subscription | None, policy: Policy) -> str | None:
+    """By the id that policy has for it now; one that policy does not sell any more, by its last."""
+    plan = None if subscription is None else plan_of_record(subscription, policy)
+    return plan.plan_id if plan is not None else None if subscription is None else subscription.plan_id
+
+
+def _scheduled_change(subscription: Subscription | None, policy: Policy, now: float) -> ScheduledChange | None:
     """What is to come. A change whose time has come and that Stripe has not told of yet is none any more."""
     if subscription is None or subscription.scheduled_at is None or subscription.scheduled_at <= now:
         return None
-    is_known = subscription.scheduled_seats is not None
+    is_known, plan = subscription.scheduled_seats is not None, scheduled_plan(subscription, policy)
     return ScheduledChange(
-        plan_id=subscription.scheduled_plan_id,
+        plan_id=subscription.scheduled_plan_id if plan is None else plan.plan_id,
         at=subscription.scheduled_at,
         seats=subscription.scheduled_seats,
         add_ons=_counts(subscription.scheduled_add_ons) if is_known else None,

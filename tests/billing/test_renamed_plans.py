@@ -1,12 +1,17 @@
-"""A plan that policy calls otherwise, at the same price, is kept by everybody who pays for it."""
+"""A plan that policy calls otherwise, at the same price, is kept by who pays for it; one that goes, for a while."""
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import replace
 from typing import Any
 
 from gateway.core.access import decide_access
+from gateway.core.plan_map import scheduled_plan
 from gateway.ledger import Ledger
+from gateway.sync import PlanChanges, name_plans
+from gateway.sync.restoring import planned_words, read_lost
+from gateway.web.account_plan import planned_change
 from tests.billing.conftest import PATIENT_S
 
 
@@ -53,3 +58,115 @@ async def test_who_pays_the_price_from_before_a_rise_keeps_the_tier_too(shop: An
     assert await state(shop, shop.ledger, customer_id) == ("pro", "good", "pro")
     await v1.prices.update_async(price.id, {"lookup_key": "pro_monthly", "transfer_lookup_key": True})
     await shop.settle()
+
+
+def drop(shop: Any, plan_id: str, *, tier: str | None = None) -> None:
+    held = shop.sync._policy
+    plans = {name: plan for name, plan in held.current.plans.items() if name != plan_id and plan.tier != tier}
+    tiers = {name: one for name, one in held.current.tiers.items() if name != tier}
+    held.current = replace(held.current, plans=plans, tiers=tiers)
+
+
+async def special(shop: Any) -> str:
+    """Somebody who pays for a plan whose product names no tier."""
+    v1 = shop.sandbox.stripe.v1
+    product = await v1.products.create_async({"name": "Special"})
+    order = {"product": product.id, "currency": "usd", "unit_amount": 900, "recurring": {"interval": "month"}}
+    price = await v1.prices.create_async(order)
+    held = shop.sync._policy
+    plan = replace(held.current.plans["enterprise-monthly"], plan_id="special", lookup_key=None, price_id=price.id)
+    held.current = replace(held.current, plans=held.current.plans | {"special": plan})
+    customer_id: str = await shop.buyer("special")
+    return customer_id
+
+
+async def test_who_pays_for_a_plan_that_policy_drops_keeps_its_tier_for_a_while_and_it_is_flagged(shop: Any) -> None:
+    customer_id = await special(shop)
+    drop(shop, "special")
+    assert (await state(shop, shop.ledger, customer_id))[:2] == ("enterprise", "unreadable"), "Stripe was not read yet"
+    outcome = await shop.sync.sync_customer(customer_id, "the daily run")
+    assert [one.code for one in outcome.needs_attention] == ["unmapped-price"]
+    account = await shop.ledger.load_account(customer_id)
+    now = shop.sandbox.clock.now()
+    kept = [decide_access(account, shop.sync.policy, now + hours * 3600) for hours in (0, 23, 25)]
+    assert [one.tier and one.tier.name for one in kept] == ["enterprise", "enterprise", "free"]
+    record = await shop.load(customer_id)
+    assert (record.plan_id, record.last_good_plan_id) == (None, "special")
+
+
+async def test_a_plan_that_comes_back_is_the_plan_again(shop: Any) -> None:
+    customer_id = await special(shop)
+    before = shop.sync._policy.current
+    drop(shop, "special")
+    await shop.sync.sync_customer(customer_id, "the daily run")
+    shop.sync._policy.current = before
+    await shop.sync.sync_customer(customer_id, "the daily run")
+    assert await state(shop, shop.ledger, customer_id) == ("enterprise", "good", "special")
+    assert (await shop.load(customer_id)).plan_changes == ()
+
+
+async def test_what_a_dropped_plan_granted_goes_with_its_tier(shop: Any) -> None:
+    customer_id = await special(shop)
+    drop(shop, "special", tier="enterprise")
+    assert (await state(shop, shop.ledger, customer_id))[:2] == ("free", "unreadable")
+
+
+async def test_a_planned_change_is_to_the_plan_under_its_new_name_and_is_made(shop: Any) -> None:
+    customer_id = await shop.buyer("enterprise-monthly")
+    changes = PlanChanges(sync=shop.sync, clock=shop.sandbox.clock)
+    planned = await changes.apply(customer_id, "pro-monthly", actor="customer", when="period-end")
+    rename(shop, "pro-monthly", "pro")
+    record = await shop.load(customer_id)
+    shown = scheduled_plan(record, shop.sync.policy)
+    assert (record.scheduled_plan_id, shown and shown.plan_id) == ("pro-monthly", "pro")
+    change = planned_change(record, shop.sync.policy, shop.sandbox.clock.now())
+    assert (change and change.plan, change and change.is_other_plan) == ("pro-monthly", True)
+    await shop.sandbox.control("clock/advance", until=planned.takes_effect_at + 3_700)
+    await shop.settle()
+    assert await state(shop, shop.ledger, customer_id) == ("pro", "good", "pro")
+
+
+async def test_what_was_planned_comes_back_under_the_new_name(shop: Any) -> None:
+    customer_id = await shop.buyer("enterprise-monthly")
+    changes = PlanChanges(sync=shop.sync, clock=shop.sandbox.clock)
+    await changes.apply(customer_id, "pro-monthly", actor="customer", when="period-end")
+    current = await shop.sync.fetch_current(customer_id)
+    words = planned_words(current.facts, shop.sync.policy, current.record)
+    rename(shop, "pro-monthly", "pro")
+    lost = replace(current.facts, schedule=None, planned_before=words)
+    found = read_lost(lost, shop.sync.policy)
+    assert found is not None
+    assert found.plan_id == "pro"
+    earlier = read_lost(replace(lost, planned_before=words.rpartition("|")[0]), shop.sync.policy)
+    assert earlier is not None
+    assert earlier.plan_id == "pro-monthly"
+
+
+async def forget_names(ledger_url: str) -> None:
+    """As an earlier release left the ledger."""
+    with sqlite3.connect(ledger_url.removeprefix("sqlite:///"), timeout=PATIENT_S) as connection:
+        connection.execute("UPDATE subscriptions SET sold_as = NULL, last_good_tier = NULL, scheduled_sold_as = NULL")
+    connection.close()
+
+
+async def test_records_of_an_earlier_release_are_named_before_a_plan_is_called_otherwise(
+    shop: Any, ledger_url: str, published: list[str]
+) -> None:
+    customer_id = await shop.buyer("pro-monthly")
+    await forget_names(ledger_url)
+    published.clear()
+    assert await name_plans(shop.sync, shop.sync._publish) == (1, 0)
+    assert published == [customer_id]
+    rename(shop, "pro-monthly", "pro")
+    assert await state(shop, shop.ledger, customer_id) == ("pro", "good", "pro")
+    assert await name_plans(shop.sync, shop.sync._publish) == (0, 0), "once is enough"
+
+
+async def test_one_whose_plan_has_no_such_name_any_more_is_read_at_once(shop: Any, ledger_url: str) -> None:
+    customer_id = await shop.buyer("pro-monthly")
+    await forget_names(ledger_url)
+    rename(shop, "pro-monthly", "pro")
+    assert await name_plans(shop.sync, shop.sync._publish) == (0, 1)
+    await shop.settle()
+    assert await state(shop, shop.ledger, customer_id) == ("pro", "good", "pro")
+    assert await name_plans(shop.sync, shop.sync._publish) == (0, 0)

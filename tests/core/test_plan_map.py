@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.account import Subscription
+from gateway.core.access import decide_access
+from gateway.core.account import Account, Subscription
 from gateway.core.billing_facts import CustomerFacts, ItemFacts
 from gateway.core.plan_map import plan_of_item, plan_of_record, running_of, unmapped_products, with_product_tiers
 from gateway.core.policy import tier_plan_id
@@ -106,6 +107,7 @@ def test_what_can_be_changed_is_the_best_that_takes_money(statuses: tuple[str, .
     assert running_of(None) is None
 
 
+DAY_S = 86_400
 OTHERS = {one: plan for one, plan in POLICY.plans.items() if one != "pro-monthly"}
 RENAMED = replace(POLICY, plans={"pro": replace(POLICY.plans["pro-monthly"], plan_id="pro"), **OTHERS})
 WITHOUT = replace(POLICY, plans=OTHERS)
@@ -134,14 +136,25 @@ def test_a_price_whose_lookup_key_has_moved_keeps_its_plan_through_a_rename() ->
 
 
 def test_a_record_of_before_that_does_not_say_what_it_was_sold_at_is_found_by_its_price_id() -> None:
-    record = replace(recorded(PAID), sold_as=None)
+    record = replace(recorded(PAID), sold_as=None, last_good_tier=None)
     plans = {"now": replace(POLICY.plans["pro-monthly"], plan_id="now", lookup_key=None, price_id="price_old")}
     assert granted(record, policy=replace(POLICY, plans=plans)) == "pro"
     assert granted(record, policy=RENAMED) == "free"
 
 
-def test_a_plan_that_is_not_sold_any_more_grants_nothing_for_ever() -> None:
-    assert granted(recorded(PAID), policy=WITHOUT) == "free"
+def account_of(record: Subscription | None) -> Account:
+    return Account(customer_id="c1", user_id="u1", version=1, created_at=1, subscription=record)
+
+
+def test_what_a_plan_granted_that_is_not_sold_any_more_is_kept_and_not_for_ever() -> None:
+    record = recorded(PAID)
+    assert granted(record, policy=WITHOUT) == "pro", "nobody is dropped whom no read has looked at"
+    unread = decide_access(account_of(record), WITHOUT, NOW)
+    assert (unread.standing, unread.grace_until) == ("unreadable", record.period_ends_at + DAY_S)
+    read = recorded(PAID, record, policy=WITHOUT)
+    assert (read.unreadable_since, read.last_good_tier) == (NOW, "pro")
+    assert decide_access(account_of(read), WITHOUT, NOW).grace_until == NOW + DAY_S
+    assert granted(read, policy=replace(WITHOUT, tiers={"free": POLICY.tiers["free"]}, plans={})) == "free"
 
 
 def test_the_last_good_plan_is_found_by_its_price_too_and_a_later_plan_s_price_is_not_taken_for_it() -> None:
@@ -152,7 +165,7 @@ def test_the_last_good_plan_is_found_by_its_price_too_and_a_later_plan_s_price_i
     due = recorded(customer(subscription("past_due", item("pro_monthly", price_id="price_enterprise"))), recorded(PAID))
     assert (due.plan_id, due.last_good_plan_id) == ("enterprise", "pro-monthly")
     lost = recorded(odd, due)
-    assert (lost.sold_as, granted(lost, policy=RENAMED)) == (None, "free")
+    assert (lost.sold_as, granted(lost, policy=RENAMED)) == (None, "pro"), "the tier of the last good plan"
 
 
 def test_the_last_good_plan_of_who_is_past_due_is_renamed_with_the_plan() -> None:

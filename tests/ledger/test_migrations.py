@@ -131,11 +131,12 @@ async def test_what_a_group_called_over_left_is_no_overage_any_more(ledger_url):
     def leave(connection: Connection):
         for meter in ("requests", "requests:86400", "requests:period"):
             connection.execute(text(f"{row} VALUES ('c1', '{meter}', 1, 5, 1, 0, 0, 0)"))
-        for column in ("sold_as", "unconfirmed_since"):
-            connection.execute(text(f"ALTER TABLE subscriptions DROP COLUMN {column}"))
         connection.execute(text("DROP TABLE reconciliation_notes"))
-        for column in ("unbound", "audited_from", "held_since"):
-            connection.execute(text(f"ALTER TABLE reconciliation DROP COLUMN {column}"))
+        gone = {"reconciliation": ("unbound", "audited_from", "held_since")}
+        gone["subscriptions"] = ("sold_as", "unconfirmed_since", "last_good_tier", "scheduled_sold_as")
+        for table, columns in gone.items():
+            for column in columns:
+                connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0022'"))
 
     def left(connection: Connection):

@@ -220,6 +220,20 @@ MUTANTS = (
         ("tests/core/test_plan_map.py",),
     ),
     Mutant(
+        "what a plan granted that policy drops is forgotten at once",
+        "gateway/core/plan_map.py",
+        "    if plan is None and record.last_good_tier is not None:\n",
+        "    if False:\n",
+        ("tests/core/test_plan_map.py", "tests/billing/test_renamed_plans.py"),
+    ),
+    Mutant(
+        "a planned change under an old name is to no plan",
+        "gateway/core/plan_map.py",
+        "        plan = find_sold_as(record.scheduled_sold_as, policy)\n",
+        "        plan = None\n",
+        ("tests/billing/test_renamed_plans.py",),
+    ),
+    Mutant(
         "a free route that no rate holds is not spoken of",
         "gateway/policyfiles/cautions.py",
         "if rates and not any(_paces(rate, route) for rate in rates)",

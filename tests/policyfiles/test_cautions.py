@@ -225,7 +225,7 @@ YEARLY = "  pro-yearly: {tier: pro, price: lookup_key pro_yearly}\n"
         (
             TIERED.replace(YEARLY, ""),
             5,
-            "falls to the tier 'free' at once",
+            "falls to the tier 'free' 24 hours after Stripe is next read",
         ),
     ],
     ids=["called otherwise", "gone"],
