@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
@@ -45,14 +45,6 @@ _UNKNOWN, _GONE = "for a day nobody could tell", "(resource_missing)"
 """Why a report may be given up: Stripe did not answer for long, or does not have the customer any more."""
 
 
-class Counted(NamedTuple):
-    """Where a buyer's units are counted: what is included may have begun later than the period that bills the rest."""
-
-    starts_at: int
-    over_at: int
-    over: int
-
-
 @dataclass(slots=True)
 class Usage:
     """What one buyer used, and what it may have used beyond its quota."""
@@ -60,6 +52,8 @@ class Usage:
     key: bytes = b""
     units: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     """All that was let in, by the start of its window."""
+    beyond: tuple[int, int] = (0, 0)
+    """The window of the last call, and units beyond the quota in it."""
     called_at: dict[int, float] = field(default_factory=dict)
     """The last call of each window."""
     bought: set[Bought] = field(default_factory=set)
@@ -95,7 +89,7 @@ class Calling:
             issued = await self.provisioning.issue(buyer.customer_id, KeyOrder(), actor="test")
             usage.key = issued.minted.text.encode()
         self.note_bought(buyer)
-        before = await self._counted(buyer)
+        before = await self._beyond(buyer)
         units = 0
         for _ in range(town.chance.randint(2, 6)):
             method = town.chance.choice(("GET", "POST", "POST"))
@@ -107,15 +101,12 @@ class Calling:
             units += _COSTS[method]
         if units:
             self.unsettled.add(buyer.customer_id)
-            after = await self._counted(buyer)
-            over = after.over - (before.over if before.over_at == after.over_at else 0)
-            usage.units[after.starts_at] += units - over
-            usage.called_at[after.starts_at] = town.now()
-            if over:
-                usage.units[after.over_at] += over
-                usage.called_at[after.over_at] = town.now()
+            after = await self._beyond(buyer)
+            usage.units[after[0]] += units
+            usage.called_at[after[0]] = town.now()
+            if after[1] > (before[1] if before[0] == after[0] else 0):
                 most = max((one.most(cap) for one in usage.bought for cap in usage.caps), default=0)
-                assert after.over <= most, f"{after.over} units beyond: {town.told(buyer)}; {usage}"
+                assert after[1] <= most, f"{after[1]} units beyond: {town.told(buyer)}; {usage}"
 
     async def cap(self, buyer: Buyer) -> None:
         """Set a cap of the buyer's own, or take it back."""
@@ -249,11 +240,14 @@ class Calling:
         events = self.town.simulator.world.tables.meter_events.values()
         return sum(one.value for one in events if not one.cancelled)
 
-    async def _counted(self, buyer: Buyer) -> Counted:
-        """As the cache counts now."""
+    async def _beyond(self, buyer: Buyer) -> tuple[int, int]:
+        """The window that counts now, and units beyond the quota in it."""
         reading = await self.cache.read_usage(buyer.customer_id)
-        quotas = {} if reading is None else reading.quotas
-        return Counted(quotas.get(INCLUDED, (0, 0))[0], *quotas.get(OVER, (0, 0)))
+        if reading is None or INCLUDED not in reading.quotas:
+            return 0, 0
+        starts_at, _ = reading.quotas[INCLUDED]
+        counted_at, over = reading.quotas.get(OVER, (0, 0))
+        return starts_at, over if counted_at == starts_at else 0
 
     async def _settled(self) -> Mapping[str, Mapping[int, tuple[int, int]]]:
         """Of each customer, by window: units that were included, and units beyond."""
