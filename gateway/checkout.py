@@ -284,14 +284,19 @@ class Checkouts:
             cancel_url=f"{self._base_url}/_tiergate/pricing",
             ledger_id=await self._ledger.keep_ledger_id(now=int(self._clock.now())),
         )
-        return await self._billing.create_checkout(await self._with_trial(purchase, stripe_customer_id), buyer)
+        return await self._billing.create_checkout(await self._with_gifts(purchase, stripe_customer_id), buyer)
 
-    async def _with_trial(self, purchase: Purchase, stripe_customer_id: str) -> Purchase:
-        """A trial is had once: Stripe says whether this customer had one, also one that was cancelled long ago."""
-        trial = purchase.plan.terms.trial
-        if trial is None or await self._billing.facts.had_trial(stripe_customer_id):
+    async def _with_gifts(self, purchase: Purchase, stripe_customer_id: str) -> Purchase:
+        """A trial is had once, and so is a coupon: Stripe says what this customer had, however long ago that ended."""
+        terms = purchase.plan.terms
+        if terms.trial is None and terms.coupon is None:
             return purchase
-        return replace(purchase, trial=trial)
+        past = await self._billing.facts.fetch_past(stripe_customer_id)
+        return replace(
+            purchase,
+            trial=None if past.trial else terms.trial,
+            coupon=None if past.plan else terms.coupon,
+        )
 
     async def _leave_one_open(self, customer_id: str, stripe_customer_id: str, link: CheckoutLink) -> None:
         """Of two pages that can be paid, both may be: close the others, and this one if another was paid meanwhile.

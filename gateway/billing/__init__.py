@@ -34,7 +34,7 @@ from gateway.billing.reading import CheckoutFacts, PriceFacts
 from gateway.billing.sales import Sales, check_rhythm
 from gateway.billing.told import FIRST_TOLD, Told, ToldTo
 from gateway.billing.undelivered import FIRST_SWEPT, SweptTo
-from gateway.billing.values import ChangeResult, CheckoutLink, LaterChange, PlanChange
+from gateway.billing.values import ChangeResult, CheckoutLink, CouponFacts, LaterChange, PlanChange
 from gateway.billing.webhook import (
     MAX_PAYLOAD_BYTES,
     TOLERANCE_S,
@@ -71,6 +71,7 @@ __all__ = [
     "CheckoutFacts",
     "CheckoutLink",
     "Claimed",
+    "CouponFacts",
     "DestinationFacts",
     "DestinationKeeper",
     "EndpointFacts",

@@ -57,6 +57,8 @@ def checkout_params(
     }
     if purchase.trial is not None:
         _offer_trial(params, purchase.trial)
+    if purchase.coupon is not None:
+        params["discounts"] = [{"coupon": purchase.coupon}]
     _set_terms(params, purchase.plan.terms)
     return params
 
@@ -72,8 +74,6 @@ def _set_terms(params: SessionCreateParams, terms: CheckoutTerms) -> None:
         params["customer_update"] = {"address": "auto", "name": "auto"}
     if terms.promotion_codes:
         params["allow_promotion_codes"] = True
-    if terms.coupon is not None:
-        params["discounts"] = [{"coupon": terms.coupon}]
 
 
 def _offer_trial(params: SessionCreateParams, trial: Trial) -> None:

@@ -41,7 +41,7 @@ from gateway.billing.sales import Sales
 from gateway.billing.told import FIRST_TOLD, Told, ToldTo, fetch_told
 from gateway.billing.transport import NoTransport, Transport
 from gateway.billing.undelivered import FIRST_SWEPT, SweptTo, fetch_undelivered
-from gateway.billing.values import CheckoutLink
+from gateway.billing.values import CheckoutLink, CouponFacts
 from gateway.billing.webhook import (
     METADATA_BEFORE,
     EventEnvelope,
@@ -240,11 +240,14 @@ class Billing:
         """What each add-on costs, by its name; as `fetch_prices`."""
         return await self._prices.of(add_ons)
 
-    async def find_coupon(self, coupon_id: str) -> bool | None:
-        """Whether a coupon can be redeemed now; None: Stripe does not have it."""
+    async def find_coupon(self, coupon_id: str) -> CouponFacts | None:
+        """A coupon as it is now; None: Stripe does not have it."""
         async with stripe_call("read a coupon", self._deadline_s):
             try:
-                return (await self._client.v1.coupons.retrieve_async(coupon_id)).valid
+                coupon = await self._client.v1.coupons.retrieve_async(coupon_id, {"expand": ["applies_to"]})
+                applies_to = coupon.applies_to if "applies_to" in coupon else None
+                products = () if applies_to is None else tuple(applies_to.products)
+                return CouponFacts(is_valid=coupon.valid, products=products)
             except stripe.InvalidRequestError as error:
                 if not is_missing(error):
                     raise

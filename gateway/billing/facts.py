@@ -35,6 +35,19 @@ class Owner:
     claimed: Claimed
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """What a customer has had, however long ago."""
+
+    trial: bool
+    plan: bool
+    """A subscription that began: one whose first payment never came is none."""
+
+
+NOTHING_HAD = Past(trial=False, plan=False)
+_NEVER_BEGAN = frozenset({"incomplete", "incomplete_expired"})
+
+
 class FactReader:
     """Reads facts and changes nothing. Every call fails as `failures.stripe_call` says."""
 
@@ -90,27 +103,29 @@ class FactReader:
             if is_metered(item.price)
         }
 
-    async def had_trial(self, stripe_customer_id: str) -> bool:
-        """Whether any subscription of a customer began with a trial: asked of all there ever were.
+    async def fetch_past(self, stripe_customer_id: str) -> Past:
+        """What a customer has had: asked of all subscriptions that there ever were.
 
-        One that was made in place of a customer whom Stripe does not have any more counts as having had one:
-        what the other had cannot be asked. One that Stripe does not have had none.
+        One that was made in place of a customer whom Stripe does not have any more counts as having had everything:
+        what the other had cannot be asked. One that Stripe does not have had nothing.
         """
         async with stripe_call("list subscriptions", self._deadline_s):
             try:
                 page = await self._client.v1.subscriptions.list_async(
                     {"customer": stripe_customer_id, "status": "all", "limit": _PAGE}
                 )
-                if any([one.trial_start is not None async for one in page.auto_paging_iter()]):
-                    return True
+                past = NOTHING_HAD
+                async for one in page.auto_paging_iter():
+                    began = one.status not in _NEVER_BEGAN
+                    past = Past(trial=past.trial or one.trial_start is not None, plan=past.plan or began)
                 customer = await self._client.v1.customers.retrieve_async(stripe_customer_id)
             except stripe.InvalidRequestError as error:
                 if not is_missing(error):
                     raise
-                return False
+                return NOTHING_HAD
             if "metadata" not in customer or customer.metadata is None:  # what is left of a deleted one has none
-                return False
-            return METADATA_BEFORE in customer.metadata.to_dict()
+                return past
+            return Past(trial=True, plan=True) if METADATA_BEFORE in customer.metadata.to_dict() else past
 
     async def fetch_product_tiers(self, product_ids: Sequence[str]) -> dict[str, str]:
         """The tier that the metadata of each product names; products that name none are left out."""

@@ -43,9 +43,10 @@ class PriceFacts:
     product_name: str
     active: bool
     is_metered: bool = False
+    """Whether it bills usage."""
     meter_id: str | None = None
     """Of the Billing Meter whose usage it bills."""
-    """Whether it bills usage."""
+    product_id: str | None = None
 
     @property
     def amount_text(self) -> str | None:
@@ -128,6 +129,7 @@ def read_price(price: stripe.Price) -> PriceFacts:
         interval_count=1 if recurring is None else recurring.interval_count,
         product_name="" if isinstance(product, str) or "name" not in product else product.name,
         active=price.active,
+        product_id=id_of(product),
         is_metered=recurring is not None and recurring.usage_type == "metered",
         meter_id=recurring.meter if recurring is not None and recurring.usage_type == "metered" else None,
     )

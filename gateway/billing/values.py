@@ -18,6 +18,16 @@ class CheckoutLink:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CouponFacts:
+    """A coupon of Stripe's."""
+
+    is_valid: bool
+    """It can be redeemed now."""
+    products: tuple[str, ...] = ()
+    """Ids of what it takes something off; empty: anything."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlanChange:
     """One item of one subscription is to be sold at another price."""
 

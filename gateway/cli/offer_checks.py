@@ -11,7 +11,7 @@ from gateway.core.errors import BillingRefused
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from gateway.billing import Billing, PriceFacts
+    from gateway.billing import Billing, CouponFacts, PriceFacts
     from gateway.core.offer import AddOn
     from gateway.core.policy import Policy
 
@@ -32,17 +32,45 @@ async def _coupons(billing: Billing, policy: Policy) -> list[Finding]:
     for coupon_id, names in plans.items():
         whose = f"coupon {coupon_id!r} of plan {' and '.join(names)}"
         try:
-            is_valid = await billing.find_coupon(coupon_id)
+            coupon = await billing.find_coupon(coupon_id)
         except BillingRefused as error:
             findings.append(fail("coupons", f"{whose} cannot be read: {error}", "Allow the key to read coupons."))
             continue
-        if is_valid is None:
+        if coupon is None:
             findings.append(fail("coupons", f"Stripe does not have the {whose}: its checkouts fail", _WRONG_LINE))
-        elif not is_valid:
+        elif not coupon.is_valid:
             findings.append(fail("coupons", f"the {whose} is used up or over: its checkouts fail", _WRONG_LINE))
         else:
             findings.append(ok("coupons", f"{whose} can be redeemed"))
+            findings += await _goes_along(billing, policy, coupon, coupon_id, whose)
     return findings
+
+
+async def _goes_along(
+    billing: Billing, policy: Policy, coupon: CouponFacts, coupon_id: str, whose: str
+) -> list[Finding]:
+    """Whether it lowers what plans cost that are not sold with it: a coupon stays through every change of plan."""
+    others = [plan for plan in policy.plans.values() if plan.terms.coupon != coupon_id]
+    try:
+        prices = await billing.fetch_prices(others)
+    except BillingRefused:  # a finding about the prices says so
+        return []
+    lowered = [
+        plan.plan_id
+        for plan in others
+        if (price := prices.get(plan.plan_id)) is not None
+        and (not coupon.products or price.product_id in coupon.products)
+    ]
+    if not lowered:
+        return []
+    return [
+        warn(
+            "coupons",
+            f"the {whose} lowers {' and '.join(lowered)} too: whoever changes to another plan takes it along",
+            "Make a coupon that is for the product of its own plans only (`applies_to` in Stripe's API; dashboard: "
+            "Coupons, Apply to specific products), and name that one in the policy.",
+        )
+    ]
 
 
 async def _add_ons(billing: Billing, policy: Policy) -> list[Finding]:

@@ -37,7 +37,7 @@ class CheckoutTerms:
     promotion_codes: bool = False
     """Buyers may type a code."""
     coupon: str | None = None
-    """Id of a coupon of Stripe's that every buyer has. Never together with `promotion_codes`."""
+    """Id of a coupon of Stripe's that buyers have who never had a plan. Never together with `promotion_codes`."""
     tax: bool = False
     """Stripe works out the tax; address and tax id are asked for."""
 

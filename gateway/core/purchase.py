@@ -60,6 +60,8 @@ class Purchase:
     add_ons: tuple[AddOn, ...]
     trial: Trial | None = None
     """The plan's, if the customer may have it: `check_purchase` does not know that."""
+    coupon: str | None = None
+    """The same of the plan's coupon."""
     metered: tuple[MeteredPrice, ...] = ()
     """The prices of overage that go with the plan."""
 

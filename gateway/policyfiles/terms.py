@@ -6,7 +6,7 @@
 | `trial: {for: 14d, without_card: pause}` | none is asked for; a trial that ends without one is paused, or `cancel` |
 | `billing_address: required` | the whole billing address is asked for |
 | `promotion_codes: true` | buyers may type a promotion code |
-| `coupon: LAUNCH` | every buyer has that coupon of Stripe's; not together with `promotion_codes` |
+| `coupon: LAUNCH` | who buys for the first time has that coupon of Stripe's; not together with `promotion_codes` |
 | `tax: automatic` | Stripe works the tax out, from the address that is asked for |
 """
 

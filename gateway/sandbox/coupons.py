@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -24,6 +24,8 @@ class Coupon:
     max_redemptions: int | None = None
     redeem_by: int | None = None
     times_redeemed: int = 0
+    products: tuple[str, ...] = ()
+    """What it takes something off; empty: anything."""
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     def is_valid(self, now: int) -> bool:
@@ -68,6 +70,11 @@ class Discount:
     promotion_code_id: str | None = None
     percent_off: Decimal | None = None
     amount_off: int | None = None
+    products: tuple[str, ...] = ()
+
+    def covers(self, product_id: str) -> bool:
+        """Whether it takes something off that product."""
+        return not self.products or product_id in self.products
 
     def of(self, amount: int) -> int:
         """What it takes off an amount."""
@@ -81,3 +88,12 @@ def amount_off(amount: int, percent: Decimal | None, most: int | None) -> int:
     if percent is not None:
         return int((amount * percent / _PERCENT).quantize(Decimal(1), ROUND_HALF_UP))
     return min(amount, most or 0)
+
+
+def spread(amount: int, weights: Sequence[int]) -> tuple[int, ...]:
+    """Whole parts of an amount by weight, which add up to it."""
+    total, reached, parts = sum(weights), 0, []
+    for weight in weights:
+        parts.append(amount * (reached + weight) // total - amount * reached // total if total else 0)
+        reached += weight
+    return tuple(parts)

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from gateway.sandbox.cards import Challenge
-from gateway.sandbox.coupons import Discount
+from gateway.sandbox.coupons import Discount, spread
 from gateway.sandbox.tariffs import Tariff
 from gateway.sandbox.taxes import tax_of
 
@@ -219,6 +219,7 @@ class InvoiceLine:
     currency: str
     description: str
     price_id: str
+    product_id: str
     quantity: int
     period_starts_at: int
     period_ends_at: int
@@ -293,18 +294,28 @@ class Invoice:
         """The sum of the lines; negative when more was credited than charged."""
         return sum(line.amount for line in self.lines)
 
+    def discountable(self, discount: Discount) -> int:
+        """What a discount is taken off: what it covers but the prorations, which have it in their amounts."""
+        return sum(line.amount for line in self.lines if not line.proration and discount.covers(line.product_id))
+
     @property
-    def discountable(self) -> int:
-        """What discounts are taken off: all but the prorations, which have them in their amounts."""
-        return sum(line.amount for line in self.lines if not line.proration)
+    def discount_parts(self) -> tuple[tuple[int, ...], ...]:
+        """Of each discount, one after the other, what it takes off each line of what the ones before have left."""
+        left = [0 if line.proration else max(line.amount, 0) for line in self.lines]
+        found: list[tuple[int, ...]] = []
+        for discount in self.discounts:
+            covered = [
+                rest if discount.covers(line.product_id) else 0 for line, rest in zip(self.lines, left, strict=True)
+            ]
+            parts = spread(discount.of(sum(covered)), covered)
+            left = [rest - part for rest, part in zip(left, parts, strict=True)]
+            found.append(parts)
+        return tuple(found)
 
     @property
     def discount_amounts(self) -> tuple[int, ...]:
-        """Of each discount, one after the other off what the ones before have left."""
-        amounts: list[int] = []
-        for discount in self.discounts:
-            amounts.append(discount.of(self.discountable - sum(amounts)))
-        return tuple(amounts)
+        """Of each discount, what it takes off the invoice."""
+        return tuple(sum(parts) for parts in self.discount_parts)
 
     @property
     def net(self) -> int:

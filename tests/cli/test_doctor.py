@@ -373,10 +373,15 @@ def test_coupons_and_prices_of_add_ons_that_stripe_does_not_have_are_found(
     exit_code, findings = examine(migrated)
     assert exit_code == 1
     assert about(findings, "coupons", "ok") == ["coupon 'LAUNCH' of plan launched and again can be redeemed"]
+    [along] = about(findings, "coupons", "warn")
+    assert along.startswith("the coupon 'LAUNCH' of plan launched and again lowers mistyped too")
     missing = "Stripe does not have the coupon 'LAUNHC' of plan mistyped: its checkouts fail"
     assert about(findings, "coupons", "fail") == [missing]
     assert about(findings, "add-ons", "ok") == ["add-on 'pack' is 5.00 USD (lookup key pack_monthly)"]
     assert about(findings, "add-ons", "fail") == ["add-on 'gone': Stripe has no active price price_gone"]
+    sandbox.post("/v1/coupons", id="PRO", percent_off="20", duration="once", **{"applies_to[products][0]": "prod_pro"})
+    (policies / "offers.yaml").write_text(OFFERS.replace("LAUNCH", "PRO"))
+    assert about(examine(migrated)[1], "coupons", "warn") == []
 
 
 @pytest.mark.usefixtures("public")

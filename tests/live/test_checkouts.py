@@ -86,7 +86,7 @@ async def test_a_checkout_of_a_coupon_that_is_gone_is_refused(life):
     with pytest.raises(BillingRefused):
         await life.checkouts.for_customer(life.customer_id, "reduced-monthly")
     assert await life.billing.find_coupon(gone) is None
-    assert await life.billing.find_coupon(life.account.names.coupon) is True
+    assert (await life.billing.find_coupon(life.account.names.coupon)).is_valid
 
 
 async def test_a_checkout_makes_the_customer_at_stripe_once_and_the_search_finds_it_by_and_by(life):

@@ -28,7 +28,7 @@ async def begin_trial(life, plan_id, card):
     subscription = await life.stripe.v1.subscriptions.retrieve_async(subscription_id)
     length_s = subscription.trial_end - subscription.trial_start
     assert length_s == TRIAL_DAYS * DAY_S
-    assert await life.billing.facts.had_trial(life.cus)
+    assert (await life.billing.facts.fetch_past(life.cus)).trial
     return subscription_id, subscription.trial_end
 
 

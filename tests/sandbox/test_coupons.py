@@ -247,3 +247,26 @@ async def test_a_subscription_can_begin_with_a_coupon_or_a_code(sandbox: Any) ->
         await sandbox.v1.subscriptions.create_async(
             {"customer": customer.id, "items": [{"price": "price_pro_monthly"}], "discounts": [{"coupon": "NONE"}]}
         )
+
+
+async def test_a_coupon_for_some_products_takes_nothing_off_others(sandbox: Any) -> None:
+    pro = (await sandbox.v1.prices.retrieve_async("price_pro_monthly")).product
+    made = await coupon(sandbox, duration="forever", applies_to={"products": [pro]})
+    assert "applies_to" not in made
+    read = await sandbox.v1.coupons.retrieve_async(made.id, {"expand": ["applies_to"]})
+    assert read.applies_to.products == [pro]
+    done = await bought(sandbox, discounts=[{"coupon": "LAUNCH"}])
+    [item] = done.subscription["items"].data
+    higher = [{"id": item.id, "price": "price_enterprise_monthly"}]
+    at_once = {"items": higher, "proration_behavior": "always_invoice"}
+    await sandbox.v1.subscriptions.update_async(done.subscription.id, at_once)
+    await sandbox.advance(32 * DAY_S)
+    first, change, second = await invoices(sandbox, done.subscription.id)
+    assert first.total == PRO * 80 // 100
+    assert [line.amount for line in change.lines.data] == [-PRO * 80 // 100, 49_900]
+    assert (second.total, second.discounts) == (49_900, [])
+
+
+async def test_a_coupon_for_a_product_that_is_not_there_is_refused(sandbox: Any) -> None:
+    with pytest.raises(stripe.InvalidRequestError):
+        await coupon(sandbox, applies_to={"products": ["prod_none"]})

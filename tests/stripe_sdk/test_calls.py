@@ -11,6 +11,7 @@ import pytest
 
 import gateway.billing
 from gateway.billing import THIN_TYPES, Billing, Buyer, LaterChange, PlanChange, PortalFlow, StripeOptions, Told
+from gateway.billing.facts import NOTHING_HAD
 from gateway.billing.transport import Transport
 from gateway.core.errors import BillingRefused
 from gateway.core.offer import AddOn, CheckoutTerms, SeatRange, Trial
@@ -51,6 +52,12 @@ async def test_every_call_of_stripe_is_one_that_the_sdk_knows(stripe: Running, m
     assert requests_in(SOURCE) - wire.asked == set()
 
 
+async def reduced(billing: Billing) -> Purchase:
+    """With a coupon."""
+    coupon = await billing._client.v1.coupons.create_async({"percent_off": 10.0, "duration": "once"})
+    return Purchase(plan=plan("pro-monthly"), seats=1, add_ons=(), coupon=coupon.id)
+
+
 async def make_every_call(billing: Billing) -> None:
     cus = await billing.create_customer("customer0001", "user")
     buyer = Buyer(stripe_customer_id=cus, customer_id="customer0001", user_id="user", **URLS)
@@ -64,11 +71,12 @@ async def make_every_call(billing: Billing) -> None:
         terms = CheckoutTerms(trial=trial, billing_address=True, promotion_codes=True, tax=True)
         tried = replace(plan("pro-monthly"), terms=terms)
         assert await billing.create_checkout(Purchase(plan=tried, seats=1, add_ons=(), trial=trial), buyer) is not None
-    assert not await billing.facts.had_trial(cus)
+    assert await billing.facts.fetch_past(cus) == NOTHING_HAD
     assert await billing.find_coupon("LAUNCH") is None
     for name in ("promotion_codes", "tax", "billing_address"):
         on = replace(plan("pro-monthly"), terms=CheckoutTerms(**{name: True}))
         assert await billing.create_checkout(Purchase(plan=on, seats=1, add_ons=()), buyer) is not None
+    assert await billing.create_checkout(await reduced(billing), buyer) is not None
     link = await billing.create_checkout(Purchase(plan=seated, seats=3, add_ons=()), buyer)
     assert first is not None
     assert link is not None

@@ -268,6 +268,19 @@ def test_everybody_has_the_coupon_that_policy_names_and_types_no_code(seated, sa
     assert "promotion_code" not in shown
 
 
+def test_a_coupon_is_had_once_also_after_what_was_bought_with_it_ended(seated, sandbox, until):
+    _, _, client = seated.customer()
+    order = {"plan_id": "couponed"}
+    sandbox.pay(client.post(CHECKOUT, json=order).raise_for_status().json()["checkout_url"])
+    until(lambda: client.get("/api/v1/subscription").json()["status"] == "active")
+    customer = stripe_customer_of(seated, client)
+    (subscription,) = sandbox.ask("GET", "/v1/subscriptions", params={"customer": customer})["data"]
+    sandbox.ask("DELETE", f"/v1/subscriptions/{subscription['id']}")
+    until(lambda: client.get("/api/v1/subscription").json()["standing"] == "lapsed")
+    url = client.post(CHECKOUT, json=order).raise_for_status().json()["checkout_url"]
+    assert "Due today: $10.00" in sandbox.http.get(url).text
+
+
 @pytest.mark.parametrize("extra", [{"coupon": "SOME"}, {"discounts": [{"coupon": "SOME"}]}, {"trial_days": 90}])
 def test_nobody_brings_a_discount_or_a_trial(seated, new_user, extra):
     answer = seated.server.post(CHECKOUT, json={"plan_id": "team", "user_id": new_user(), **extra})

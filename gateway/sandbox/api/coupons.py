@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from gateway.sandbox.api.endpoint import Call, Endpoint
 from gateway.sandbox.coupons import Coupon, PromotionCode
@@ -13,9 +15,9 @@ from gateway.sandbox.records import Json
 from gateway.sandbox.shapes.coupons import coupon_shape, promotion_code_shape
 from gateway.sandbox.shapes.events import deleted_shape
 from gateway.sandbox.wire.paging import CREATED, PAGE, page
-from gateway.sandbox.wire.params import Exact, Flag, Labels, Shape, Text, Whole, merge_labels
+from gateway.sandbox.wire.params import Exact, Flag, Labels, Shape, Text, Texts, Whole, merge_labels
 from gateway.sandbox.wire.problems import invalid, missing
-from gateway.sandbox.world import find
+from gateway.sandbox.world import World, find
 
 _WHOLE = 100
 _DURATIONS = ("forever", "once", "repeating")
@@ -49,11 +51,19 @@ def _create(call: Call) -> Json:
         name=params.get("name"),
         max_redemptions=params.get("max_redemptions"),
         redeem_by=params.get("redeem_by"),
+        products=_products(world, params),
         metadata=merge_labels({}, params),
     )
     world.tables.coupons[coupon.id] = coupon
     emit(world, "coupon.created", coupon_shape(world, coupon))
     return coupon_shape(world, coupon)
+
+
+def _products(world: World, params: Mapping[str, Any]) -> tuple[str, ...]:
+    named = tuple(params.get("applies_to", {}).get("products", ()))
+    for product_id in named:
+        find(world.tables.products, "product", product_id)
+    return named
 
 
 def _retrieve(call: Call) -> Json:
@@ -136,6 +146,7 @@ ENDPOINTS = (
         spec={
             "id": Text(),
             "amount_off": Whole(least=1),
+            "applies_to": Shape(fields={"products": Texts()}),
             "percent_off": Exact(),
             "currency": Text(),
             "duration": Text(choices=_DURATIONS),

@@ -76,6 +76,8 @@ def look_up(world: World, node: Json, name: str) -> Any:
     kind = node.get("object")
     if (kind, name) == ("checkout.session", "line_items"):
         return checkout_lines_shape(world, world.tables.checkouts[node["id"]])
+    if (kind, name) == ("coupon", "applies_to"):
+        return {"products": list(world.tables.coupons[node["id"]].products)}
     if (kind, name) == ("price", "tiers"):
         return tiers_shape(world.price(node["id"]))
     if (kind, name) == ("price", "currency_options"):

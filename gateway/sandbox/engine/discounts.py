@@ -55,6 +55,7 @@ def redeem(world: World, subscription: Subscription, coupon_id: str, code_id: st
         promotion_code_id=code_id,
         percent_off=coupon.percent_off,
         amount_off=coupon.amount_off,
+        products=coupon.products,
     )
     world.tables.coupons[coupon.id] = replace(coupon, times_redeemed=coupon.times_redeemed + 1)
     if code_id is not None:
@@ -73,7 +74,7 @@ def with_discounts(world: World, subscription: Subscription, invoice: Invoice, a
     """The invoice with what the subscription has off, and taxed if it is."""
     if not subscription.discounts and not subscription.automatic_tax:
         return invoice
-    found = live_discounts(world, subscription, at) if invoice.discountable > 0 else ()
+    found = tuple(one for one in live_discounts(world, subscription, at) if invoice.discountable(one) > 0)
     return replace(invoice, discounts=found, taxed=subscription.automatic_tax)
 
 

@@ -23,6 +23,7 @@ def full_line(world: World, subscription: Subscription, item: Item, *, amount: i
         currency=price.currency,
         description=f"{item.quantity} \u00d7 {name} (at {each})" if total else f"Trial period for {name}",
         price_id=price.id,
+        product_id=price.product_id,
         quantity=item.quantity,
         period_starts_at=item.period_starts_at,
         period_ends_at=item.period_ends_at,
@@ -45,7 +46,8 @@ def _part(world: World, subscription: Subscription, item: Item, at: int, *, cred
     price = world.price(item.price_id)
     whole = cost_of(price.rates, item.quantity)
     for discount in live_discounts(world, subscription, at):
-        whole -= discount.of(whole) if discount.percent_off is not None else 0
+        if discount.percent_off is not None and discount.covers(price.product_id):
+            whole -= discount.of(whole)
     part = prorate(whole, item.period_ends_at - at, item.period_ends_at - item.period_starts_at)
     name = world.product(price.product_id).name
     product = name if item.quantity == 1 else f"{item.quantity} \u00d7 {name}"
@@ -56,6 +58,7 @@ def _part(world: World, subscription: Subscription, item: Item, at: int, *, cred
         currency=price.currency,
         description=f"{'Unused' if credit else 'Remaining'} time on {product} after {day}",
         price_id=price.id,
+        product_id=price.product_id,
         quantity=item.quantity,
         period_starts_at=at,
         period_ends_at=item.period_ends_at,

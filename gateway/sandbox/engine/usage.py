@@ -64,6 +64,7 @@ def usage_lines(
             currency=price.currency,
             description=f"Free trial for {quantity} \u00d7 {name}" if is_free else _described(name, price, part),
             price_id=price.id,
+            product_id=price.product_id,
             quantity=part.quantity,
             period_starts_at=starts_at,
             period_ends_at=ends_at,

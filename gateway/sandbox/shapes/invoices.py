@@ -25,11 +25,8 @@ FINALIZATION_WORDS = {
 
 def lines_shape(world: World, invoice: Invoice) -> list[Json]:
     """The `line_item`s of an invoice, each with its part of discounts and tax, which add up to the invoice's."""
-    left = [0 if line.proration else max(line.amount, 0) for line in invoice.lines]
     shares: list[list[Json]] = [[] for _ in invoice.lines]
-    for discount, amount in zip(invoice.discounts, invoice.discount_amounts, strict=True):
-        parts = _parts(amount, left)
-        left = [rest - part for rest, part in zip(left, parts, strict=True)]
+    for discount, parts in zip(invoice.discounts, invoice.discount_parts, strict=True):
         for share, part in zip(shares, parts, strict=True):
             share.append({"amount": part, "discount": discount.id})
     shapes, reached = [], 0
@@ -42,15 +39,6 @@ def lines_shape(world: World, invoice: Invoice) -> list[Json]:
         applied = [] if line.proration else share
         shapes.append(_line_shape(world, invoice.id, line) | {"discount_amounts": applied, "taxes": taxes})
     return shapes
-
-
-def _parts(amount: int, weights: list[int]) -> list[int]:
-    """Whole parts by weight, which add up to the amount."""
-    total, reached, parts = sum(weights), 0, []
-    for weight in weights:
-        parts.append(amount * (reached + weight) // total - amount * reached // total if total else 0)
-        reached += weight
-    return parts
 
 
 def _line_shape(world: World, invoice_id: str, line: InvoiceLine) -> Json:
