@@ -11,6 +11,8 @@ from gateway.cli.audit import access_words
 from gateway.cli.keys import key_json, print_keys
 from gateway.cli.printing import duration_words, instant_words, note, policy_check_words, print_columns, print_facts
 from gateway.core.access import Access, decide_access, in_force
+from gateway.core.money import money_text
+from gateway.core.overage_usage import OverageUsage, list_overages
 from gateway.core.tier_grant import GrantState, grant_state
 from gateway.policyfiles import PolicyInvalid, load_policy
 from gateway.usage import CreditUsage, LimitUsage, count_calls, list_credits, list_usage, read_counters
@@ -38,6 +40,7 @@ class Portrait:
     """What has become of a tier that was granted by hand; None: nobody can say, or none was."""
     limits: tuple[LimitUsage, ...]
     credits: tuple[CreditUsage, ...]
+    overages: tuple[OverageUsage, ...]
     usage_from: str
     """`cache`, or `ledger`: then a few seconds behind."""
 
@@ -64,6 +67,7 @@ class Portrait:
             "counting_subscription_id": self.counting and self.counting.subscription_id,
             "limits": [asdict(limit) for limit in self.limits],
             "credits": [{**asdict(one.grant), "used": one.used, "left": one.left} for one in self.credits],
+            "overages": [asdict(one) for one in self.overages],
             "usage_from": self.usage_from,
             "keys": [key_json(key) for key in keys],
         }
@@ -76,7 +80,7 @@ async def draw_portrait(parts: Parts, row: CustomerRow) -> Portrait:
         raise click.ClickException(f"Customer {row.customer_id} has just gone.")
     reading = await read_counters(row.customer_id, cache=parts.cache, ledger=parts.ledger, clock=parts.clock)
     state: GrantState | None = None
-    counting = account
+    counting, policy = account, None
     try:
         policy = load_policy(parts.settings.policy_dir)
         counting = in_force(account, policy, reading.now)
@@ -97,6 +101,9 @@ async def draw_portrait(parts: Parts, row: CustomerRow) -> Portrait:
         counting=counting.subscription,
         limits=list_usage(counting, access, reading),
         credits=list_credits(account, reading),
+        overages=()
+        if policy is None or access is None
+        else list_overages(counting, access, policy, reading.counters, reading.now),
         usage_from=reading.source,
     )
 
@@ -110,6 +117,11 @@ def print_portrait(portrait: Portrait, keys: list[KeyRow], audit: Sequence[Audit
     print_columns(
         ("LIMIT", "USED", "LEFT", "WINDOW ENDS"), [_limit_row(limit, portrait.now) for limit in portrait.limits]
     )
+    if portrait.overages:
+        click.echo()
+        print_columns(
+            ("OVERAGE", "USED", "LEFT", "COSTS AT MOST", "BOUND BY"), [_overage_row(one) for one in portrait.overages]
+        )
     if portrait.credits:
         click.echo()
         print_columns(("CREDITS", "METER", "USED", "LEFT", "EXPIRES"), [_credit_row(one) for one in portrait.credits])
@@ -134,6 +146,11 @@ def _limit_row(limit: LimitUsage, now: int) -> tuple[object, ...]:
         return (words, f"{limit.used:,}", f"{limit.remaining:,}", None) if counted else (words, None, None, None)
     ends = f"{instant_words(limit.window_ends_at)} (in {duration_words(limit.window_ends_at - now)})"
     return words, f"{limit.used:,}", f"{limit.remaining:,}", ends
+
+
+def _overage_row(one: OverageUsage) -> tuple[object, ...]:
+    cost = None if one.cost is None or one.currency is None else money_text(one.cost, one.currency)
+    return one.meter, f"{one.used:,}", f"{one.left:,}", cost, one.words
 
 
 def _credit_row(one: CreditUsage) -> tuple[object, ...]:

@@ -13,8 +13,9 @@ import pytest
 from click.testing import Result
 
 from gateway.core.account import MeteredItem, Subscription
+from gateway.core.overage import overage_field
 from gateway.core.tariff import Tariff
-from gateway.ledger import Ledger
+from gateway.ledger import Ledger, UsageTotal
 from tests.steps import found
 
 Run = Callable[..., Result]
@@ -138,3 +139,34 @@ def test_what_cannot_be_meant_is_refused_and_changes_nothing(
     refused = migrated("customers", "spend-cap", *WHO, *arguments)
     assert (refused.exit_code, message in refused.output) == (code, True)
     assert cap(migrated) == before
+
+
+def test_what_goes_beyond_a_quota_is_shown_with_the_customer(
+    migrated: Run, environment: dict[str, str], ada: str
+) -> None:
+    subscribe(environment, ada)
+
+    async def use(units: int) -> None:
+        ledger = await Ledger.open(f"sqlite:///{environment['TIERGATE_DATA_DIR']}/ledger.sqlite3")
+        total = UsageTotal(
+            customer_id=ada,
+            field=overage_field("requests"),
+            window_starts_at=int(time.time()),
+            used=units,
+            seq=1,
+        )
+        await ledger.settle([total])
+        await ledger.aclose()
+
+    asyncio.run(use(30))
+    [told] = json.loads(migrated("customers", "show", *WHO, "--json").stdout)["overages"]
+    assert (told["meter"], told["used"], told["allowed"], told["cost"], told["currency"]) == (
+        "requests",
+        30,
+        900,
+        300,
+        "usd",
+    )
+    said = migrated("customers", "show", *WHO).stdout
+    assert "OVERAGE" in said
+    assert "3.00 USD" in said

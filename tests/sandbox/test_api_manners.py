@@ -124,6 +124,9 @@ async def test_lists_are_paged_newest_first_in_both_directions(sandbox: Any) -> 
     first = await sandbox.v1.customers.list_async({"limit": 3})
     assert ([one.id for one in first.data], first.has_more) == (made[:3:-1], True)
     second = await sandbox.v1.customers.list_async({"limit": 3, "starting_after": first.data[-1].id})
+    both = {"starting_after": second.data[0].id, "ending_before": second.data[0].id}
+    with pytest.raises(stripe.InvalidRequestError):
+        await sandbox.v1.customers.list_async(both)
     back = await sandbox.v1.customers.list_async({"limit": 3, "ending_before": second.data[0].id})
     assert [one.id for one in back.data] == [one.id for one in first.data]
     found = [one.id async for one in first.auto_paging_iter()]

@@ -46,6 +46,8 @@ def page(records: Iterable[One], params: Mapping[str, Any], url: str, shape: Cal
     """
     found = [one for one in reversed(list(records)) if within(one.created, params.get("created"))]
     limit = params.get("limit", _USUAL)
+    if "ending_before" in params and "starting_after" in params:
+        raise invalid("You may only specify one of these parameters: ending_before, starting_after.", "ending_before")
     if "ending_before" in params:
         end = _place(found, params["ending_before"], "ending_before")
         chosen = found[max(end - limit, 0) : end]
