@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.errors import QuotaExceeded, RateLimited
-from gateway.core.plan_change import with_change
+from gateway.core.seen_changes import with_change
 from tests.steps import admit
 from tests.test_admission import pro, subscribe
 
@@ -46,7 +46,7 @@ async def admit_all(parts, key):
 async def change(parts, customer_id, plan_id):
     account = await parts.ledger.load_account(customer_id)
     before = account.subscription
-    changes = with_change(before.plan_changes, before.plan_id, plan_id, int(parts.clock.time))
+    changes = with_change(before.plan_changes, before.plan_id, plan_id, int(parts.clock.time), parts.policy.current)
     await subscribe(parts, customer_id, replace(before, plan_id=plan_id, plan_changes=changes))
 
 

@@ -194,21 +194,31 @@ async def _account(settings: Settings, billing: Billing) -> list[Finding]:
 
 
 def _portal(report: StripeReport, policy: Policy | None) -> Iterator[Finding]:
-    has_overage = policy is not None and any(tier.overages for tier in policy.tiers.values())
+    owed = [] if policy is None else list(_owed_later(policy))
     if report.portal_is_set_up is False:
         yield warn(
             "portal",
             "Stripe's customer portal was never set up: customers cannot change cards, see invoices or cancel",
             "Save it once, in this mode (dashboard: Settings, Billing, Customer portal).",
         )
-    elif report.portal_cancels_at_once and has_overage:
+    elif report.portal_cancels_at_once and owed:
         yield warn(
             "portal",
-            "the customer portal cancels subscriptions at once: overage of the period that runs is then never billed",
+            f"the customer portal cancels subscriptions at once: {' and '.join(owed)} of the period that runs is then"
+            " never billed",
             "Have it cancel at the end of the billing period (dashboard: Settings, Billing, Customer portal).",
         )
     elif report.portal_is_set_up:
         yield ok("portal", "the customer portal is set up")
+
+
+def _owed_later(policy: Policy) -> Iterator[str]:
+    """What a subscription of this policy is used for before it is on an invoice."""
+    if any(tier.overages for tier in policy.tiers.values()):
+        yield "overage"
+    terms = policy.switching
+    if terms.proration == "next invoice" and "now" in terms.upgrade and policy.plans:
+        yield "the price of an upgrade ('proration: next invoice')"
 
 
 def _clock(skew_s: float | None) -> Iterator[Finding]:

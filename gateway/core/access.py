@@ -16,7 +16,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from gateway.core.bought import tier_as_bought
 from gateway.core.plan_change import tier_after_changes
 from gateway.core.plan_map import kept_plan, plan_of_record
 from gateway.core.standing_words import NOTHING_BOUGHT, kept_words, lapsed_words
@@ -116,8 +115,9 @@ def decide_access(account: Account, policy: Policy, now: float) -> Access:
     subscription = account.subscription
     if subscription is None or access.plan_id is None or access.tier is None:
         return access
-    if access.tier.is_per_seat or subscription.add_ons:
-        access = replace(access, tier=tier_as_bought(access.tier, subscription, policy))
+    if access.tier.is_per_seat or subscription.add_ons or subscription.plan_changes or subscription.extras_changes:
+        tier = tier_after_changes(policy, account, access.tier, access.plan_id, now)
+        access = replace(access, tier=tier)
     if subscription.entitlements:
         access = _with_entitlements(access, policy.entitlements.intersection(subscription.entitlements))
     return access
@@ -166,13 +166,13 @@ def _by_subscription(account: Account, policy: Policy, now: float) -> Access:
     subscription = account.subscription
     if subscription is None:
         return _fall_back(policy, NO_SUBSCRIPTION)
-    access = _by_status(account, subscription, policy, now)
+    access = _by_status(subscription, policy, now)
     for flag, since in subscription.flags:
         access = _lowered(access, flag, since, policy, now, is_unconfirmed=subscription.is_unconfirmed)
     return access
 
 
-def _by_status(account: Account, subscription: Subscription, policy: Policy, now: float) -> Access:
+def _by_status(subscription: Subscription, policy: Policy, now: float) -> Access:
     if subscription.seats < 1:
         return replace(_fall_back(policy, NO_SUBSCRIPTION), warning=NOTHING_BOUGHT)
     if subscription.status not in _READABLE:
@@ -180,10 +180,10 @@ def _by_status(account: Account, subscription: Subscription, policy: Policy, now
     until = _kept_until(policy.lifecycle[subscription.status], _status_since(subscription))
     if until is not None and now >= until:
         return _fall_back(policy, subscription.status, is_unconfirmed=subscription.is_unconfirmed)
-    return _keep(account, subscription, policy, now, until=until)
+    return _keep(subscription, policy, now, until=until)
 
 
-def _keep(account: Account, subscription: Subscription, policy: Policy, now: float, *, until: int | None) -> Access:
+def _keep(subscription: Subscription, policy: Policy, now: float, *, until: int | None) -> Access:
     """The status keeps the tier of its plan, for good or until an instant."""
     plan = plan_of_record(subscription, policy)
     if plan is None and subscription.status in ENDED:
@@ -191,8 +191,6 @@ def _keep(account: Account, subscription: Subscription, policy: Policy, now: flo
     if plan is None:
         return _unreadable(subscription, policy, now, until=until)
     tier = policy.tiers[plan.tier]
-    if subscription.plan_changes and policy.plan_change != "keep":
-        tier = tier_after_changes(policy, account, tier, plan.plan_id, now)
     if subscription.status in _GOOD_STATUSES and until is None:
         return Access(tier=tier, standing="good", plan_id=plan.plan_id)
     return Access(

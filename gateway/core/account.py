@@ -69,6 +69,17 @@ class SpendCap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExtrasChange:
+    """What was bought beside the plan of a subscription, until it was seen to change."""
+
+    at: int
+    """Unix seconds at which it was no longer so."""
+    seats: int
+    add_ons: tuple[tuple[str, int], ...] = ()
+    """As those of a subscription."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
     """What we know of a customer's Stripe subscription. Facts only: access is decided by `core.access`."""
 
@@ -94,7 +105,7 @@ class Subscription:
     """Stripe price that `plan_id` was read from. The same price keeps its plan after Stripe has moved
     the lookup key to a successor, so a price rise strands nobody."""
     plan_changes: tuple[tuple[int, str], ...] = ()
-    """When we saw the plan of this subscription change, and the plan before; oldest first (`core.plan_change`)."""
+    """When we saw the plan of this subscription change, and the plan before; oldest first (`core.seen_changes`)."""
     status_since: int | None = None
     """First time we saw a status that is neither trialing nor active, or when Stripe says that it ended."""
     flags: tuple[tuple[str, int], ...] = ()
@@ -118,6 +129,8 @@ class Subscription:
     add_on_prices: tuple[tuple[str, str], ...] = ()
     """Stripe prices beside the plan's that are not billed by use, and the name of the add-on that each was read as:
     kept as `price_id` is. An empty name: nothing in policy explains it, and a change of the price may."""
+    extras_changes: tuple[ExtrasChange, ...] = ()
+    """When we saw its seats or add-ons change, and what there was before; oldest first (`core.seen_changes`)."""
     sold_as: str | None = None
     """What policy named the price of `plan_id` by when it was read, an id or a lookup key; without a `plan_id`, that of
     `last_good_plan_id`. A plan that policy calls otherwise since is found by it (`core.plan_map`)."""

@@ -21,7 +21,6 @@ from gateway.core.flags import flags_of
 from gateway.core.item_map import ReadItems, read_items
 from gateway.core.metered_items import metered_items
 from gateway.core.ours import is_ours
-from gateway.core.plan_change import with_change
 from gateway.core.plan_map import (
     ENDED_STATUSES,
     GOOD_STATUSES,
@@ -32,7 +31,8 @@ from gateway.core.plan_map import (
     sold_as_of,
 )
 from gateway.core.policy import Plan, Policy
-from gateway.core.window import quota_anchor
+from gateway.core.seen_changes import seen_at, with_change, with_extras
+from gateway.core.window import quota_anchor, subscription_window
 
 _MOST_BENEATH = 9
 """Further subscriptions that a record carries, so that an account stays small; nobody should have as many."""
@@ -184,7 +184,7 @@ def _candidate(
         last_good_plan_id=_last_good(facts, policy, plan, own),
         unreadable_since=None if readable else _unreadable_since(own, now),
         price_id=None if item is None else item.price_id,
-        plan_changes=_plan_changes(policy, plan, own, now),
+        plan_changes=_plan_changes(policy, items, own, now),
         status_since=_status_since(facts, own, previous, now),
         flags=flags_of(customer, facts, own, now),
         entitlements=customer.entitlements,
@@ -197,17 +197,21 @@ def _candidate(
         last_good_tier=_last_good_tier(facts, policy, plan, own),
         scheduled_sold_as=None if coming_plan is None else sold_as(coming_plan),
     )
+    if own is not None:
+        window_starts_at, _ = subscription_window(record, now)
+        changes = with_extras(own, items, seen_at(own, items, now), window_starts_at)
+        record = replace(record, extras_changes=changes)
     return Candidate(record=record, facts=facts, item=item, plan=plan)
 
 
-def _plan_changes(policy: Policy, plan: Plan | None, own: Subscription | None, now: int) -> tuple[tuple[int, str], ...]:
+def _plan_changes(policy: Policy, items: ReadItems, own: Subscription | None, now: int) -> tuple[tuple[int, str], ...]:
     """One that could not be read for a while, or that policy calls otherwise, has not changed by that."""
     if own is None:
         return ()
     known = plan_of_record(own, policy) if own.plan_id is not None else last_good_plan(own, policy)
     before = own.plan_id or own.last_good_plan_id if known is None else known.plan_id
-    after = None if plan is None else plan.plan_id
-    return with_change(own.plan_changes, before, after, now)
+    after = None if items.plan is None else items.plan.plan_id
+    return with_change(own.plan_changes, before, after, seen_at(own, items, now), policy)
 
 
 def _cancel_at(facts: SubscriptionFacts, period_ends_at: int) -> int | None:

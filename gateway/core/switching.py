@@ -35,7 +35,7 @@ class SwitchTerms:
     upgrade: tuple[When, ...] = ("now",)
     """When an upgrade may take effect; the first is what a request that says nothing gets."""
     downgrade: tuple[When, ...] = ("now", "period-end")
-    proration: Proration = "next invoice"
+    proration: Proration = "now"
 
     def allowed(self, direction: Direction) -> tuple[When, ...]:
         """When a change that goes this way may take effect, the usual first."""

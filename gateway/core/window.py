@@ -61,6 +61,11 @@ def quota_window(account: Account, now: float, window_s: int | None) -> tuple[in
     return _period_window(account.created_at, subscription, instant)
 
 
+def subscription_window(subscription: Subscription, now: float) -> tuple[int, int]:
+    """The billing period's window of a subscription that was paid, whoever has it."""
+    return _period_window(subscription.anchor_at, subscription, int(now // 1))
+
+
 def month_window(anchor_at: int, instant: int) -> tuple[int, int]:
     """The calendar-month step from `anchor_at` that contains `instant`, also before the anchor.
 

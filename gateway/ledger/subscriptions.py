@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import RowMapping, Text, bindparam, cast, delete, select, update
 
-from gateway.core.account import Account, Subscription
+from gateway.core.account import Account, ExtrasChange, Subscription
 from gateway.core.policy import tier_plan_id
 from gateway.ledger.errors import CustomerUnknown
 from gateway.ledger.metered_json import load_metered
@@ -66,11 +66,17 @@ def read_subscription(row: RowMapping | dict[str, Any]) -> Subscription | None:
     facts["seats"] = 1 if facts["seats"] is None else facts["seats"]
     for name in ("add_ons", "scheduled_add_ons"):
         facts[name] = tuple((add_on, count) for add_on, count in facts[name] or ())
+    facts["extras_changes"] = tuple(_load_extras(change) for change in facts["extras_changes"] or ())
     facts["add_on_prices"] = tuple((price_id, name) for price_id, name in facts["add_on_prices"] or ())
     if facts["beneath"] is not None:  # as `asdict` wrote it; an earlier release may have left members out
         unknown = dict.fromkeys(column.name for column in SUBSCRIPTION_COLUMNS)
         facts["beneath"] = read_subscription(unknown | facts["beneath"])
     return Subscription(**facts)
+
+
+def _load_extras(change: dict[str, Any]) -> ExtrasChange:
+    add_ons = tuple((name, count) for name, count in change["add_ons"])
+    return ExtrasChange(at=change["at"], seats=change["seats"], add_ons=add_ons)
 
 
 class Subscriptions(LedgerPart):

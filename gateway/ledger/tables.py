@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-SCHEMA_REVISION: Final = "0027"
+SCHEMA_REVISION: Final = "0028"
 """The newest migration: what `alembic_version` holds when the tables are those below.
 
 Revisions are four digits and rise, so that one which is not known here is known to be newer.
@@ -129,6 +129,7 @@ SUBSCRIPTIONS: Final = Table(
     Column("seats", BigInteger),
     Column("add_ons", JSON(none_as_null=True)),
     Column("add_on_prices", JSON(none_as_null=True)),
+    Column("extras_changes", JSON(none_as_null=True)),
     Column("beneath", JSON(none_as_null=True)),
     Column("sold_as", Text),
     _instant("unconfirmed_since", optional=True),

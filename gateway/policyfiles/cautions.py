@@ -15,12 +15,10 @@ from gateway.policyfiles.routes import honours_keys
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from gateway.core.policy import Plan, PlanChange, Policy, Standing
+    from gateway.core.policy import Plan, Policy, Standing
     from gateway.core.policy_edit import GonePlan, Restart
     from gateway.core.settle import Settle
-    from gateway.core.switching import SwitchTerms
     from gateway.policyfiles.once import OnceDraft
-    from gateway.policyfiles.plans import PlanDraft
     from gateway.policyfiles.routes import RouteDraft
     from gateway.policyfiles.tiers import TierDraft
 
@@ -35,7 +33,7 @@ def find_overshoots(routes: Iterable[RouteDraft], tiers: Mapping[str, TierDraft]
     """
     lines = list(routes)
     return [
-        _caution(place, words)
+        Caution.at(place, words)
         for tier in tiers.values()
         for limit, place in tier.limits
         if isinstance(limit, Quota) and (words := _overshoot_words(limit, tier, lines)) is not None
@@ -53,7 +51,7 @@ def find_unbounded(routes: Iterable[RouteDraft]) -> list[Caution]:
             if rule.source == "response header" and rule.at_most == MOST_UNITS:
                 first.setdefault(rule.meter, route)
     return [
-        _caution(
+        Caution.at(
             route.cost_place,
             f"{route.pattern.text!r} is settled by a header without a bound: who leaves a stream that tells its"
             f" {meter} at its end, and does not end within 'read_on', pays what was reserved; write 'at most' behind"
@@ -77,7 +75,7 @@ def find_unpaced(routes: Iterable[RouteDraft], tiers: Mapping[str, TierDraft]) -
         route = next((route for route in may_call if rates and not any(_paces(rate, route) for rate in rates)), None)
         if route is not None:
             found.append(
-                _caution(
+                Caution.at(
                     route.cost_place,
                     f"{route.pattern.text!r} costs nothing of what a rate of tier {tier.name.value!r} counts"
                     f" ({limit_words(rates[0])!r}): its calls pass as fast as they come; let it cost 1 of the"
@@ -134,30 +132,6 @@ def _reserved(route: RouteDraft, rule: Settle) -> int:
     return max(1, dict(route.cost).get(rule.meter, 0))
 
 
-def find_cheap_quotas(
-    plans: Iterable[PlanDraft], tiers: Mapping[str, TierDraft], terms: SwitchTerms, plan_change: PlanChange
-) -> list[Caution]:
-    """A quota of a whole period that is had for the price of minutes, by going up, using it, and going down at once.
-
-    The bill is prorated by time, and a quota that is kept is not. The first plan is named whose quota is had so.
-    """
-    if "now" not in terms.downgrade:
-        return []
-    ranks = {name: rank for rank, name in enumerate(tiers)}
-    sold = sorted(plans, key=lambda plan: ranks[plan.tier.value])
-    start = "is had whole for the price of minutes by who changes up, uses it, and down again"
-    for plan in sold:
-        has_quota = any(isinstance(limit, Quota) for limit, _ in tiers[plan.tier.value].limits)
-        place, name = plan.tier.place, f"the quota of {plan.tier.value!r}"
-        if has_quota and plan.seats is not None and plan.seats.most > plan.seats.least:
-            instead = "'switching: {downgrade: at period end}'"
-            return [_caution(place, f"{name}, for more seats, {start}: write {instead}")]
-        if has_quota and plan_change == "keep" and plan.tier.value != sold[0].tier.value:
-            instead = "'switching: {downgrade: at period end}', or 'plan_change: prorate'"
-            return [_caution(place, f"{name} {start}: write {instead}")]
-    return []
-
-
 def find_shared_charges(once: OnceDraft | None, routes: Iterable[RouteDraft]) -> list[Caution]:
     """That one charge pays for calls that may differ, where `idempotency` is first turned on.
 
@@ -173,7 +147,7 @@ def find_shared_charges(once: OnceDraft | None, routes: Iterable[RouteDraft]) ->
         return []
     repeats, place = next((each for each in on if once is not None and each[1] is once.place), on[0])
     return [
-        _caution(
+        Caution.at(
             place,
             f"one charge under an Idempotency-Key pays for {repeats + 1:_} calls, whose bodies may differ if not in"
             " length: turn it on for an API that looks at keys itself and answers a repeat as the first call, and write"
@@ -191,7 +165,7 @@ def find_restarts(before: Policy, after: Policy, limit_places: Mapping[tuple[str
         limit_places: Where the limits of `after` stand, by tier and counter.
     """
     return tuple(
-        _caution(limit_places[one.tier, limit_field(one.after)], _restart_words(one))
+        Caution.at(limit_places[one.tier, limit_field(one.after)], _restart_words(one))
         for one in restarted_counts(before, after)
     )
 
@@ -226,7 +200,7 @@ def find_gone_plans(before: Policy, after: Policy, plan_places: Mapping[str, Pla
     """
     anywhere = next(iter(plan_places.values()), Place(file="plans"))
     return tuple(
-        _caution(
+        Caution.at(
             anywhere if one.after is None else plan_places[one.after.plan_id],
             _gone_words(one, after) if one.after is None else _renamed_words(one.before, one.after),
         )
@@ -256,9 +230,3 @@ def _gone_words(one: GonePlan, after: Policy) -> str:
 def _kept_words(rule: Standing) -> str:
     hours = (rule.keep_s or 0) / 3600
     return f"{hours:g} hours after Stripe is next read (`lifecycle: unreadable`), and is listed as an unmapped price"
-
-
-def _caution(place: Place, message: str) -> Caution:
-    return Caution(
-        file=place.file, line=place.line, column=place.column, message=message, source_line=place.source_line
-    )

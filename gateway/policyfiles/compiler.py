@@ -19,12 +19,12 @@ from gateway.policyfiles.add_ons import read_add_ons
 from gateway.policyfiles.alerts import read_alerts
 from gateway.policyfiles.billable import read_billable
 from gateway.policyfiles.cautions import (
-    find_cheap_quotas,
     find_overshoots,
     find_shared_charges,
     find_unbounded,
     find_unpaced,
 )
+from gateway.policyfiles.cheap_quotas import find_cheap_quotas
 from gateway.policyfiles.consistency import (
     check_costs,
     check_default_group,
@@ -188,7 +188,7 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
             *find_overshoots(routes, tiers),
             *find_unbounded(routes),
             *find_unpaced(routes, tiers),
-            *find_cheap_quotas(plans.values(), tiers, switching, plan_change),
+            *find_cheap_quotas(plans.values(), tiers, add_ons, switching, plan_change),
             *find_shared_charges(once, routes),
         ),
         attachments=tuple(faults.attachments),

@@ -54,6 +54,13 @@ class Fault:
 class Caution(Fault):
     """One thing to know: it is valid, and does what people may not expect."""
 
+    @classmethod
+    def at(cls, place: Place, message: str) -> Caution:
+        """One about what is written there."""
+        return cls(
+            file=place.file, line=place.line, column=place.column, message=message, source_line=place.source_line
+        )
+
 
 class PolicyInvalid(ValueError):
     """The files do not add up to a policy. Nothing of them is used.

@@ -55,11 +55,11 @@ def _read_proration(node: Node, faults: FaultLog) -> Proration:
     text = as_text(node, "'proration' of switching", faults)
     words: tuple[Proration, ...] = get_args(Proration)
     if text is None:
-        return "next invoice"
+        return AS_EVER.proration
     said = " ".join(text.value.split())
     for word in words:
         if said == word:
             return word
     message = f"'proration' of switching is one of {', '.join(words)}, not {shown(text.value)}"
     faults.add_unknown(text.place, message, said, words)
-    return "next invoice"
+    return AS_EVER.proration

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from gateway.core.access import decide_access
 from gateway.core.account import Account, Subscription
 from gateway.core.limit_text import parse_limit
-from gateway.core.plan_change import MOST_CHANGES, counted_window, with_change
+from gateway.core.plan_change import counted_window
+from gateway.core.seen_changes import MOST_CHANGES, with_change
 from gateway.policyfiles import Sources, compile_policy
 from gateway.policyfiles.sources import SourceFile
 
@@ -156,7 +157,7 @@ def test_a_rise_never_lowers_a_quota_and_a_fall_never_raises_it(changes, plan, a
         return
     before, _ = period("prorate", account_of(plan, *changes))
     for other, units in UNITS.items():
-        after, _ = period("prorate", account_of(other, *with_change(changes, plan, other, at)))
+        after, _ = period("prorate", account_of(other, *with_change(changes, plan, other, at, POLICIES["prorate"])))
         assert (after >= before) if units >= UNITS[plan] else (after <= before)
 
 
@@ -185,7 +186,7 @@ def test_so_many_changes_are_remembered_and_the_time_before_counts_as_the_smalle
     changes, plan = (), "large"
     for number in range(MOST_CHANGES + 3):
         other = "small" if plan == "large" else "large"
-        changes = with_change(changes, plan, other, START + 1000 * (number + 1))
+        changes = with_change(changes, plan, other, START + 1000 * (number + 1), POLICIES["prorate"])
         plan = other
     assert len(changes) == MOST_CHANGES
     units, since = period("reset", account_of("large", *changes))
@@ -196,6 +197,7 @@ def test_so_many_changes_are_remembered_and_the_time_before_counts_as_the_smalle
 
 
 def test_what_is_no_change_is_not_remembered():
-    assert with_change((), None, "small", 5) == ()
-    assert with_change((), "small", None, 5) == ()
-    assert with_change(((1, "a"),), "small", "small", 5) == ((1, "a"),)
+    policy = POLICIES["prorate"]
+    assert with_change((), None, "small", 5, policy) == ()
+    assert with_change((), "small", None, 5, policy) == ()
+    assert with_change(((1, "a"),), "small", "small", 5, policy) == ((1, "a"),)

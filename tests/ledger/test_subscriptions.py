@@ -105,7 +105,18 @@ async def test_a_change_is_audited_with_both_sides(ledger, customer, subscriptio
     await apply(customer, await ledger.take_fence(customer), None)
     ended, began, _ = await ledger.list_audit(customer)
     changes = [list(change) for change in subscription.plan_changes]
-    empty = {name: [] for name in ("flags", "entitlements", "metered", "add_ons", "add_on_prices", "scheduled_add_ons")}
+    empty = {
+        name: []
+        for name in (
+            "flags",
+            "entitlements",
+            "metered",
+            "add_ons",
+            "add_on_prices",
+            "scheduled_add_ons",
+            "extras_changes",
+        )
+    }
     lists = {"plan_changes": changes, **empty}
     shown = asdict(subscription) | lists
     assert (began.before, began.after) == (None, shown)

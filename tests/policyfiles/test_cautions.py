@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,8 @@ from gateway.policyfiles import PolicyHolder, compile_policy, find_restarts, rea
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+
+SHIPPED = Path(__file__).parents[2] / "policies"
 
 TEXT = """\
 version: 1
@@ -146,27 +148,95 @@ routes:
   - {match: /v1/**}
 """
 SEATS = SOLD.replace("lookup_key top}", "lookup_key top, seats: 1 to 50}")
+BY_SEAT = """\
+version: 1
+default_tier: free
+tiers:
+  free: {limits: [100 requests per billing period]}
+  team: {limits: [1_000 requests per seat per billing period]}
+plans:
+  team: {tier: team, price: lookup_key team, seats: 1 to 50}
+routes:
+  - {match: /v1/**}
+"""
+ADDED = SOLD.replace("  top: {tier: top, price: lookup_key top}\n", "").replace(
+    "lookup_key pro}", "lookup_key pro, add_ons: [x]}"
+)
+ADDED += "add_ons: {x: {price: lookup_key x, limits: [5_000 requests per billing period]}}\n"
+DAILY = SOLD.replace("per billing period", "per day")
+TOP, TEAM = "'1_000_000 requests per billing period' in tier 'top' ", "in tier 'team', 50_000 for 50 seats, "
+LATE, EARLY = "before its period ends", "as its period begins"
+UNPAID, FREE = "before any of it is paid", "a change to it costs 0"
+CLOSED = "plan_change: prorate\nswitching: {downgrade: at period end}\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "start", "ways"),
     [
-        (SOLD, ["the quota of 'top' is had whole for the price of minutes", "'plan_change: prorate'"]),
-        (SOLD + "switching: {downgrade: at period end or now}\n", ["the quota of 'top'"]),
-        (SOLD + "switching: {downgrade: at period end}\n", None),
-        (SOLD + "plan_change: prorate\n", None),
-        (SEATS + "plan_change: prorate\n", ["the quota of 'top', for more seats", "{downgrade: at period end}"]),
-        (SEATS + "switching: {downgrade: at period end}\n", None),
-        (SOLD.replace("  top: {tier: top, price: lookup_key top}\n", ""), None),
+        (SOLD, TOP, [LATE, EARLY]),
+        (SOLD + "switching: {downgrade: at period end or now}\n", TOP, [LATE, EARLY]),
+        (SOLD + "switching: {downgrade: at period end}\n", TOP, [LATE]),
+        (SOLD + "plan_change: reset\nswitching: {downgrade: at period end}\n", TOP, [LATE]),
+        (SOLD + "switching: {upgrade: at period end, downgrade: at period end}\n", TOP, []),
+        (SOLD + "plan_change: prorate\n", TOP, [EARLY]),
+        (SOLD + CLOSED, TOP, []),
+        (SOLD + CLOSED.replace("end}", "end, proration: next invoice}"), TOP, [UNPAID]),
+        (SOLD + CLOSED.replace("end}", "end, proration: none}"), TOP, [FREE]),
+        (SOLD + "switching: {proration: none}\n", TOP, [LATE, FREE]),
+        (SOLD + CLOSED.replace("{", "{upgrade: at period end, proration: next invoice, "), TOP, []),
+        (SEATS + "switching: {downgrade: at period end}\n", TOP, [LATE]),
+        (BY_SEAT, TEAM, [LATE, EARLY]),
+        (BY_SEAT + "plan_change: prorate\n", TEAM, [EARLY]),
+        (BY_SEAT + CLOSED, TEAM, []),
+        (BY_SEAT.replace("1 to 50", "50"), TEAM, []),
+        (ADDED, "of the add-on 'x' ", [LATE, EARLY]),
+        (ADDED + CLOSED, "of the add-on 'x' ", []),
+        (DAILY, "'1_000_000 requests per day' in tier 'top' ", [EARLY]),
+        (SOLD.replace("  top: {tier: top, price: lookup_key top}\n", ""), TOP, []),
     ],
-    ids=["without a word", "the choice", "at the end", "prorated", "seats", "seats at the end", "one plan"],
+    ids=[
+        "without a word",
+        "the choice",
+        "falls at the end",
+        "counts from the rise",
+        "all at the end",
+        "shares",
+        "shares and falls at the end",
+        "on the next invoice",
+        "for nothing",
+        "kept and for nothing",
+        "all at the end on the next invoice",
+        "a tier above with seats that it does not count",
+        "seats",
+        "seats in shares",
+        "seats in shares and falls at the end",
+        "one number of seats",
+        "an add-on",
+        "an add-on in shares",
+        "quotas of days",
+        "one plan",
+    ],
 )
-def test_a_quota_that_is_had_for_the_price_of_minutes_is_said(
-    policies: Callable[..., Path], text: str, words: list[str] | None
+def test_each_way_to_a_quota_for_less_than_its_price_is_said(
+    policies: Callable[..., Path], text: str, start: str, ways: list[str]
 ) -> None:
-    found = cautions(policies, text)
-    assert [line for line, _ in found] == ([] if words is None else [9])
-    assert all(word in found[0][1] for word in words or ())
+    found = [message for _, message in cautions(policies, text)]
+    assert [sum(way in message for message in found) for way in ways] == [1] * len(ways)
+    assert len(found) == len(ways)
+    assert all(start in message for message in found)
+
+
+def test_the_price_of_such_a_quota_is_said_in_numbers_and_what_to_write_with_it(policies: Callable[..., Path]) -> None:
+    [(line, late), (_, early)] = cautions(policies, SOLD)
+    assert line == 9
+    assert late.startswith(f"{TOP}is had whole for 20 minutes' price, 1/2_160 of 30 days'")
+    assert "'plan_change: prorate'" in late
+    assert "'switching: {upgrade: at period end}'" in late
+    assert "'switching: {downgrade: at period end}'" in early
+
+
+def test_the_policy_that_comes_with_tiergate_leaves_no_such_way() -> None:
+    assert compile_policy(read_sources(SHIPPED)).cautions == ()
 
 
 REPEATED = """\
