@@ -158,7 +158,7 @@ def preview_upgrade(world: World) -> str:
     expect(answer.is_success, (answer.status_code, answer.text))
     told = answer.json()
     expect(told["amount_due"] > 0 and told["lines"], told)
-    return f"{told['amount_due'] / 100:.2f} {told['currency']} on the next invoice, in {len(told['lines'])} lines"
+    return f"{told['amount_due'] / 100:.2f} {told['currency']} to pay now, in {len(told['lines'])} lines"
 
 
 def upgrade(world: World) -> str:

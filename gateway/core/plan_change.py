@@ -98,7 +98,7 @@ def tier_after_changes(policy: Policy, account: Account, tier: Tier, plan_id: st
 def _held(subscription: Subscription, plan_id: str, window: tuple[int, int]) -> list[_Stretch]:
     """The parts of a window in which nothing changed, in order, without their tiers."""
     starts_at, ends_at = window
-    plans = [change for change in subscription.plan_changes if starts_at < change[0] < ends_at]
+    plans = _plans_within(subscription, window)
     extras = [change for change in subscription.extras_changes if starts_at < change.at < ends_at]
     bounds = sorted({starts_at, *(at for at, _ in plans), *(change.at for change in extras), ends_at})
     found: list[_Stretch] = []
@@ -108,6 +108,11 @@ def _held(subscription: Subscription, plan_id: str, window: tuple[int, int]) -> 
         held = replace(subscription, plan_id=plan, seats=beside.seats, add_ons=beside.add_ons)
         found.append(_Stretch(starts_at=since, ends_at=until, held=held))
     return found
+
+
+def _plans_within(subscription: Subscription, window: tuple[int, int]) -> list[tuple[int, str]]:
+    starts_at, ends_at = window
+    return [change for change in subscription.plan_changes if starts_at < change[0] < ends_at]
 
 
 def _granted(policy: Policy, account: Account, now: float) -> Tier | None:
@@ -167,9 +172,8 @@ def _last_rise(policy: Policy, subscription: Subscription, plan_id: str, window:
 
     None: no change of the plan was in this window. Its start, where more were in it than are remembered.
     """
-    starts_at, ends_at = window
-    changes = subscription.plan_changes
-    recent = [change for change in changes if starts_at < change[0] < ends_at]
+    starts_at, _ = window
+    changes, recent = subscription.plan_changes, _plans_within(subscription, window)
     if not recent:
         return None
     if len(changes) >= MOST_CHANGES and changes[0][0] > starts_at:

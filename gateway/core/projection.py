@@ -199,7 +199,7 @@ def _candidate(
     )
     if own is not None:
         window_starts_at, _ = subscription_window(record, now)
-        changes = with_extras(own, items, seen_at(own, items, now), window_starts_at)
+        changes = with_extras(own, items, seen_at(own, items, policy, now), window_starts_at)
         record = replace(record, extras_changes=changes)
     return Candidate(record=record, facts=facts, item=item, plan=plan)
 
@@ -211,7 +211,7 @@ def _plan_changes(policy: Policy, items: ReadItems, own: Subscription | None, no
     known = plan_of_record(own, policy) if own.plan_id is not None else last_good_plan(own, policy)
     before = own.plan_id or own.last_good_plan_id if known is None else known.plan_id
     after = None if items.plan is None else items.plan.plan_id
-    return with_change(own.plan_changes, before, after, seen_at(own, items, now), policy)
+    return with_change(own.plan_changes, before, after, seen_at(own, items, policy, now), policy)
 
 
 def _cancel_at(facts: SubscriptionFacts, period_ends_at: int) -> int | None:

@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from gateway.core.account import ExtrasChange
+from gateway.core.plan_map import scheduled_plan
 
 if TYPE_CHECKING:
     from gateway.core.account import Subscription
@@ -24,17 +25,17 @@ MOST_CHANGES = 8
 """So many changes of the plan are remembered, and as many of what is beside it."""
 
 
-def seen_at(own: Subscription, items: ReadItems, now: int) -> int:
+def seen_at(own: Subscription, items: ReadItems, policy: Policy, now: int) -> int:
     """When what is there now became so: as planned, or else when it is seen.
 
     Args:
         own: What was recorded before.
         items: What is there now.
+        policy: That they were read by.
         now: Unix seconds.
     """
-    planned = (own.scheduled_plan_id, own.scheduled_seats, own.scheduled_add_ons)
-    there = (None if items.plan is None else items.plan.plan_id, items.seats, items.add_ons)
-    if own.scheduled_at is None or own.scheduled_at > now or planned != there:
+    planned = (scheduled_plan(own, policy), own.scheduled_seats, own.scheduled_add_ons)
+    if own.scheduled_at is None or own.scheduled_at > now or planned != (items.plan, items.seats, items.add_ons):
         return now
     return max((own.scheduled_at, *(at for at, _ in own.plan_changes), *(one.at for one in own.extras_changes)))
 

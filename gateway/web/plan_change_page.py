@@ -15,6 +15,7 @@ from litestar import get, post
 from gateway.core.access import decide_access
 from gateway.core.account import Account
 from gateway.core.bought import tier_as_bought
+from gateway.core.limits import Quota
 from gateway.core.plan_map import plan_of_record, running_of
 from gateway.core.policy import Plan, Policy, Tier
 from gateway.core.switching import When
@@ -68,6 +69,7 @@ async def show_change(visit: FromVisit) -> Page:
         tier=tier.title,
         bought=_bought(wish, who.account, policy),
         limits=[limit_sentence(limit, policy.meters) for limit in tier.limits],
+        is_shared=preview.when == "now" and policy.plan_change == "prorate" and _has_period_quota(tier),
         features=feature_words(tier),
         takes_effect=moment(preview.takes_effect_at) if preview.when == "period-end" else None,
         fields=wish.fields | {"when": preview.when},
@@ -136,6 +138,10 @@ def _tier(wish: _Wish, account: Account, policy: Policy) -> Tier:
         add_ons = tuple((name, had.get(name, 1)) for name in wish.extras.add_ons)
     seats = subscription.seats if wish.extras.seats is None else wish.extras.seats
     return tier_as_bought(tier, replace(subscription, seats=seats, add_ons=add_ons), policy)
+
+
+def _has_period_quota(tier: Tier) -> bool:
+    return any(isinstance(limit, Quota) and limit.window_s is None for limit in tier.limits)
 
 
 def _bought(wish: _Wish, account: Account, policy: Policy) -> list[str]:

@@ -230,13 +230,15 @@ def test_a_portal_that_cancels_at_once_is_a_warning_where_something_is_owed_late
     httpx.post(f"{sandbox.url}/_sandbox/rules", json=rule, timeout=60).raise_for_status()
     assert about(examine(migrated)[1], "portal", "warn") == []
     (policies / "tiergate.yaml").write_text(SELLS_OVERAGE)
-    assert "at once: overage of the period that runs is then never billed" in about(
-        examine(migrated)[1], "portal", "warn"
-    )[0]
+    assert (
+        "at once: overage of the period that runs is then never billed"
+        in about(examine(migrated)[1], "portal", "warn")[0]
+    )
     (policies / "tiergate.yaml").write_text(SELLS_OVERAGE + "switching: {proration: next invoice}\n")
-    assert "overage and the price of an upgrade ('proration: next invoice')" in about(
-        examine(migrated)[1], "portal", "warn"
-    )[0]
+    assert (
+        "overage and the price of an upgrade ('proration: next invoice')"
+        in about(examine(migrated)[1], "portal", "warn")[0]
+    )
     environment["TIERGATE_PORTAL_CONFIGURATION"] = "bpc_another"
     assert about(examine(migrated)[1], "portal", "warn") == []
 

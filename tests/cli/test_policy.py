@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,7 +108,15 @@ def test_show_fills_in_every_default() -> None:
     assert "past_due               keeps its tier for 7 days, then tier 'free'" in result.output
     assert "unpaid                 402 payment-required" in result.output
     assert "credits expire    never" in result.output
-    assert "a change of plan  keep (plan_change)" in result.output
+    assert "a change of plan  prorate (plan_change)" in result.output
+
+
+def test_show_says_what_a_change_of_plan_does_where_the_policy_does_not(tmp_path: Path) -> None:
+    silent = re.sub("^(plan_change|switching): .*\n", "", TEXT, flags=re.MULTILINE)
+    (tmp_path / "policy.yaml").write_text(silent)
+    shown = run("show", str(tmp_path)).output
+    assert "a change of plan  keep (plan_change)" in shown
+    assert re.search(r"its money +now \(switching\)", shown)
 
 
 def test_explain_names_the_route_its_place_the_cost_and_the_limits() -> None:

@@ -286,6 +286,7 @@ def test_the_portal_is_one_click_away(gateway, subscriber):
 def test_a_plan_is_changed_after_its_price_was_shown(gateway, subscriber):
     key, browser = subscriber
     preview = browser.get("/_tiergate/account/change?plan_id=enterprise-monthly")
+    assert "counts for the time that is left of it" in preview.text
     assert preview.status_code == 200
     assert "1,000,000 requests per billing period" in preview.text
     assert "USD" in preview.text
