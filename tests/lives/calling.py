@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from gateway.admission.attempt import receipt_of
 from gateway.cache.keyspace import acct_key, use_key
 from gateway.capping import CapOrder, Capping
 from gateway.core.errors import TiergateError
@@ -51,9 +52,7 @@ class Usage:
 
     key: bytes = b""
     units: dict[int, int] = field(default_factory=lambda: defaultdict(int))
-    """All that was let in, by the start of its window."""
-    beyond: tuple[int, int] = (0, 0)
-    """The window of the last call, and units beyond the quota in it."""
+    """All that was let in, by the start of its window. What is included may count in a later one than the rest."""
     called_at: dict[int, float] = field(default_factory=dict)
     """The last call of each window."""
     bought: set[Bought] = field(default_factory=set)
@@ -89,8 +88,7 @@ class Calling:
             issued = await self.provisioning.issue(buyer.customer_id, KeyOrder(), actor="test")
             usage.key = issued.minted.text.encode()
         self.note_bought(buyer)
-        before = await self._beyond(buyer)
-        units = 0
+        taken: dict[str, int] = defaultdict(int)
         for _ in range(town.chance.randint(2, 6)):
             method = town.chance.choice(("GET", "POST", "POST"))
             attempt = self.admission.attempt(f"dec_{next(self.numbers):x}", method, "/v1/echo")
@@ -98,15 +96,30 @@ class Calling:
                 await self.admission.admit(attempt, usage.key)
             except TiergateError:
                 continue
-            units += _COSTS[method]
-        if units:
-            self.unsettled.add(buyer.customer_id)
-            after = await self._beyond(buyer)
-            usage.units[after[0]] += units
-            usage.called_at[after[0]] = town.now()
-            if after[1] > (before[1] if before[0] == after[0] else 0):
+            parts = receipt_of(attempt).parts
+            assert sum(units for _, _, units in parts) == _COSTS[method], f"{parts}: {town.told(buyer)}"
+            for counter, _, units in parts:
+                taken[counter] += units
+        if taken:
+            await self._note_taken(buyer, taken)
+
+    async def _note_taken(self, buyer: Buyer, taken: Mapping[str, int]) -> None:
+        """What calls took, by counter: it is in the window in which the cache counts that one now.
+
+        It may be a later one than was asked for, and what the cache counts may have been restored: neither tells
+        what calls took.
+        """
+        town, usage = self.town, self.usages[buyer.customer_id]
+        self.unsettled.add(buyer.customer_id)
+        reading = await self.cache.read_usage(buyer.customer_id)
+        assert reading is not None, town.told(buyer)
+        for counter, units in taken.items():
+            starts_at, used = reading.quotas[counter]
+            usage.units[starts_at] += units
+            usage.called_at[starts_at] = town.now()
+            if counter == OVER:
                 most = max((one.most(cap) for one in usage.bought for cap in usage.caps), default=0)
-                assert after[1] <= most, f"{after[1]} units beyond: {town.told(buyer)}; {usage}"
+                assert used <= most, f"{used} units beyond: {town.told(buyer)}; {usage}"
 
     async def cap(self, buyer: Buyer) -> None:
         """Set a cap of the buyer's own, or take it back."""
@@ -239,15 +252,6 @@ class Calling:
         """Units that Stripe counts, of all buyers."""
         events = self.town.simulator.world.tables.meter_events.values()
         return sum(one.value for one in events if not one.cancelled)
-
-    async def _beyond(self, buyer: Buyer) -> tuple[int, int]:
-        """The window that counts now, and units beyond the quota in it."""
-        reading = await self.cache.read_usage(buyer.customer_id)
-        if reading is None or INCLUDED not in reading.quotas:
-            return 0, 0
-        starts_at, _ = reading.quotas[INCLUDED]
-        counted_at, over = reading.quotas.get(OVER, (0, 0))
-        return starts_at, over if counted_at == starts_at else 0
 
     async def _settled(self) -> Mapping[str, Mapping[int, tuple[int, int]]]:
         """Of each customer, by window: units that were included, and units beyond."""
