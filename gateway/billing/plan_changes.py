@@ -25,7 +25,7 @@ from gateway.billing.reading import PriceFacts
 from gateway.billing.sales import Sales
 from gateway.billing.scheduling import Scheduler
 from gateway.billing.values import ChangeResult, PlanChange
-from gateway.billing.webhook import METADATA_GIVES_UP, METADATA_PLANNED
+from gateway.billing.webhook import METADATA_GIVES_UP, METADATA_PLANNED, METADATA_PLANNED_AS
 from gateway.core.offer import AddOn
 from gateway.core.policy import Plan
 from gateway.core.switching import Proration
@@ -111,11 +111,15 @@ class PlanChanger:
                 if invoice.status == "open":
                     raise
 
-    async def remember(self, subscription_id: str, planned: str) -> None:
-        """Write on the subscription what was planned for it; nothing forgets it."""
-        params: SubscriptionUpdateParams = {"metadata": {METADATA_PLANNED: planned}}
+    async def remember(self, subscription_id: str, planned: str, planned_as: str) -> None:
+        """Write on the subscription what was planned for it, and its plan's name."""
+        params: SubscriptionUpdateParams = {"metadata": {METADATA_PLANNED: planned, METADATA_PLANNED_AS: planned_as}}
         async with stripe_call("note what was planned", self._deadline_s):
             await self._client.v1.subscriptions.update_async(subscription_id, params)
+
+    async def forget(self, subscription_id: str) -> None:
+        """Take away what `remember` wrote."""
+        await self.remember(subscription_id, "", "")
 
     async def apply(self, change: PlanChange) -> ChangeResult:
         """Change the plan now. Sent twice, the second finds the plan there and changes nothing.
@@ -139,7 +143,7 @@ class PlanChanger:
         }
         gone = [item_id for item_id, _ in change.removes]
         labels = ({METADATA_GIVES_UP: ",".join(gone)} if gone or change.takes_back else {}) | (
-            {METADATA_PLANNED: ""} if change.replaces_planned else {}
+            {METADATA_PLANNED: "", METADATA_PLANNED_AS: ""} if change.replaces_planned else {}
         )
         if labels:
             params["metadata"] = labels

@@ -18,6 +18,7 @@ from gateway.billing.webhook import (
     METADATA_GIVES_UP,
     METADATA_PLAN,
     METADATA_PLANNED,
+    METADATA_PLANNED_AS,
     METADATA_TIER,
 )
 from gateway.core.billing_facts import DisputeFacts, ItemFacts, PendingFacts, ScheduleFacts, SubscriptionFacts
@@ -109,6 +110,7 @@ def read_subscription(
         is_invoiced=subscription.collection_method == "send_invoice",
         given_up=_gives_up(subscription.metadata, {item.id for item in items}),
         planned_before=_label(subscription.metadata, METADATA_PLANNED),
+        planned_as=_label(subscription.metadata, METADATA_PLANNED_AS),
         payment_url=_payment_url(subscription, first_unpaid),
         confirmation_url=confirmation_url,
         first_payment_missing=first_unpaid is not None,

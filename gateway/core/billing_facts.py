@@ -131,6 +131,8 @@ class SubscriptionFacts:
     """Items that a change which is made gives up, and that are still here: by their ids."""
     planned_before: str = ""
     """What was planned until a change took its place that is not made yet, in the words of `gateway.sync.restoring`."""
+    planned_as: str = ""
+    """By what its plan is found if policy calls it otherwise by then, in the words of `gateway.sync.restoring`."""
     payment_url: str | None = None
     """Where what is owed can be paid: the page of the first invoice if that is not paid, else of the latest one."""
     confirmation_url: str | None = None

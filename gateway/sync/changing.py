@@ -194,7 +194,7 @@ class PlanChanges:
         is_noted = await self._remember_planned(current)
         is_planned = facts.schedule is not None and await changes.later.plan_anew(facts.schedule.schedule_id)
         if is_noted:
-            await changes.remember(facts.subscription_id, "")
+            await changes.forget(facts.subscription_id)
         log.info("planned anew", customer_id=customer_id, is_planned=is_planned)
         return is_planned
 
@@ -223,6 +223,8 @@ class PlanChanges:
     async def _plan_again(self, customer_id: str, lost: LostPlan | None) -> str | None:
         """Why, if it is planned now."""
         if lost is None:
+            reason = "it was of another subscription, something is planned since, or nobody can read its words"
+            log.warning("plan not restored", customer_id=customer_id, reason=reason)
             return None
         wish = await self._wish(customer_id, lost.plan_id, "period-end", lost.extras)
         if wish.when != "period-end":  # it is what there is
@@ -262,14 +264,14 @@ class PlanChanges:
         )
         await self._sync.billing.changes.later.plan(later)
         if is_noted:
-            await self._sync.billing.changes.remember(facts.subscription_id, "")
+            await self._sync.billing.changes.forget(facts.subscription_id)
 
     async def _remember_planned(self, current: Candidate) -> bool:
         """Write on the subscription what is planned, which is about to be taken back; whether anything stands there."""
         facts = current.facts
-        planned = planned_words(facts, self._sync.policy, current.record)
-        if planned and planned != facts.planned_before:
-            await self._sync.billing.changes.remember(facts.subscription_id, planned)
+        planned, planned_as = planned_words(facts, self._sync.policy, current.record)
+        if planned and (planned, planned_as) != (facts.planned_before, facts.planned_as):
+            await self._sync.billing.changes.remember(facts.subscription_id, planned, planned_as)
         return bool(planned or facts.planned_before)
 
     async def _forget(self, facts: SubscriptionFacts) -> None:
@@ -280,7 +282,7 @@ class PlanChanges:
 
     async def _forget_planned_before(self, facts: SubscriptionFacts) -> None:
         if facts.planned_before:
-            await self._sync.billing.changes.remember(facts.subscription_id, "")
+            await self._sync.billing.changes.forget(facts.subscription_id)
 
     async def _give_up_waiting(self, facts: SubscriptionFacts) -> None:
         if facts.pending is not None:

@@ -13,7 +13,9 @@ the customer has another card, or the seller another setting, it is released and
 the subscription meanwhile.
 
 They are words of policy, and are asked for like any other change: what is not sold any more is not planned again.
-They say what the subscription was for, too: of another one they are not.
+They say what the subscription was for, too: of another one they are not. What the plan is sold at stands beside them
+(`billing.webhook.METADATA_PLANNED_AS`), for who calls the plan otherwise by then. Gateways of the release before, which
+may run beside these, read the words and leave the name: it says whose it is, and of another plan it is not.
 """
 
 from __future__ import annotations
@@ -33,9 +35,7 @@ if TYPE_CHECKING:
 
 _LONGEST = 500
 """Source: https://docs.stripe.com/api/metadata"""
-_PARTS = 5
-"""The last is what the plan is sold at, by which it is found if policy calls it otherwise by then. Words of an earlier
-release have 4."""
+_PARTS = 4
 LAST_MOMENTS_S = 120
 """Before a planned change is made: longer than it takes to plan it anew, at the slowest."""
 
@@ -48,17 +48,23 @@ class LostPlan:
     extras: ExtrasOrder
 
 
-def planned_words(facts: SubscriptionFacts, policy: Policy, own: Subscription) -> str:
-    """What we planned for a subscription; empty: nothing, or more than there is room for."""
+def planned_words(facts: SubscriptionFacts, policy: Policy, own: Subscription) -> tuple[str, str]:
+    """What we planned for a subscription, and its plan's name; each empty: nothing, or more than there is room for."""
     schedule = facts.schedule
     if schedule is None or not schedule.is_ours or not schedule.next_items:
-        return ""
+        return "", ""
     coming = read_items(replace(facts, items=schedule.next_items), policy, own)
     if coming.plan is None:
-        return ""
+        return "", ""
     add_ons = ",".join(name for name, _ in coming.add_ons)
-    words = f"{_state(facts)}|{coming.plan.plan_id}|{coming.seats}|{add_ons}|{sold_as(coming.plan) or ''}"
-    return words if len(words) <= _LONGEST else ""
+    words = f"{_state(facts)}|{coming.plan.plan_id}|{coming.seats}|{add_ons}"
+    name = sold_as(coming.plan)
+    planned_as = "" if name is None else f"{coming.plan.plan_id}|{name}"
+    return _if_short(words), _if_short(planned_as)
+
+
+def _if_short(value: str) -> str:
+    return value if len(value) <= _LONGEST else ""
 
 
 def is_lost(facts: SubscriptionFacts) -> bool:
@@ -88,14 +94,15 @@ def is_spent(facts: SubscriptionFacts) -> bool:
 
 def read_lost(facts: SubscriptionFacts, policy: Policy) -> LostPlan | None:
     """What was planned; None: something is planned since, the subscription is another by now, or nobody can read it."""
-    parts = facts.planned_before.split("|", _PARTS - 1)
-    if (facts.schedule is not None and facts.schedule.next_at is not None) or len(parts) < _PARTS - 1:
+    parts = facts.planned_before.split("|")
+    if (facts.schedule is not None and facts.schedule.next_at is not None) or len(parts) != _PARTS:
         return None
-    state, plan_id, seats, add_ons, *name = parts
+    state, plan_id, seats, add_ons = parts
     if state != _state(facts) or not seats.isdecimal():
         return None
     names = tuple(name for name in add_ons.split(",") if name)
-    renamed = None if plan_id in policy.plans or not name else find_sold_as(name[0], policy)
+    whose, _, name = facts.planned_as.partition("|")
+    renamed = find_sold_as(name, policy) if plan_id not in policy.plans and whose == plan_id else None
     plan_id = plan_id if renamed is None else renamed.plan_id
     return LostPlan(plan_id=plan_id, extras=ExtrasOrder(seats=int(seats), add_ons=names))
 

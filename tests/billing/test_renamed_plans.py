@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.core.access import decide_access
+from gateway.core.billing_facts import SubscriptionFacts
 from gateway.core.plan_map import scheduled_plan
 from gateway.ledger import Ledger
 from gateway.sync import PlanChanges, name_plans
@@ -131,15 +132,48 @@ async def test_what_was_planned_comes_back_under_the_new_name(shop: Any) -> None
     changes = PlanChanges(sync=shop.sync, clock=shop.sandbox.clock)
     await changes.apply(customer_id, "pro-monthly", actor="customer", when="period-end")
     current = await shop.sync.fetch_current(customer_id)
-    words = planned_words(current.facts, shop.sync.policy, current.record)
+    words, planned_as = planned_words(current.facts, shop.sync.policy, current.record)
+    assert len(words.split("|")) == 4, "the release before reads words of 4 parts, and runs beside this one for a while"
     rename(shop, "pro-monthly", "pro")
-    lost = replace(current.facts, schedule=None, planned_before=words)
+    lost = replace(current.facts, schedule=None, planned_before=words, planned_as=planned_as)
+    assert wanted(lost, shop) == "pro"
+    assert wanted(replace(lost, planned_as=""), shop) == "pro-monthly", "an earlier release wrote no name"
+    stale = planned_as.replace("pro-monthly", "pro-yearly")
+    assert wanted(replace(lost, planned_as=stale), shop) == "pro-monthly", "an earlier release left another plan's name"
+
+
+def wanted(lost: SubscriptionFacts, shop: Any) -> str | None:
     found = read_lost(lost, shop.sync.policy)
-    assert found is not None
-    assert found.plan_id == "pro"
-    earlier = read_lost(replace(lost, planned_before=words.rpartition("|")[0]), shop.sync.policy)
-    assert earlier is not None
-    assert earlier.plan_id == "pro-monthly"
+    return found and found.plan_id
+
+
+async def test_a_name_that_is_too_long_to_write_is_left_out_and_not_what_was_planned(shop: Any) -> None:
+    customer_id = await shop.buyer("enterprise-monthly")
+    changes = PlanChanges(sync=shop.sync, clock=shop.sandbox.clock)
+    await changes.apply(customer_id, "pro-monthly", actor="customer", when="period-end")
+    current = await shop.sync.fetch_current(customer_id)
+    assert current.facts.schedule is not None
+    [item] = current.facts.schedule.next_items
+    plan = replace(shop.sync.policy.plans["pro-monthly"], lookup_key=None, price_id="price_" + "x" * 490)
+    long = replace(current.facts.schedule, next_items=(replace(item, price_id=plan.price_id, lookup_key=None),))
+    policy = replace(shop.sync.policy, plans=shop.sync.policy.plans | {"pro-monthly": plan})
+    words, planned_as = planned_words(replace(current.facts, schedule=long), policy, current.record)
+    assert (words.split("|")[1], planned_as) == ("pro-monthly", "")
+
+
+async def test_what_was_planned_and_its_name_stand_on_the_subscription_until_it_is_planned_again(shop: Any) -> None:
+    customer_id = await shop.buyer("enterprise-monthly")
+    changes = PlanChanges(sync=shop.sync, clock=shop.sandbox.clock)
+    await changes.apply(customer_id, "pro-monthly", actor="customer", when="period-end")
+    current = await shop.sync.fetch_current(customer_id)
+    assert await changes._remember_planned(current)
+    await shop.sync.billing.changes.later.release(current.facts.schedule.schedule_id)
+    noted = (await shop.sync.fetch_current(customer_id)).facts
+    assert (len(noted.planned_before.split("|")), noted.planned_as) == (4, "pro-monthly|pro_monthly")
+    rename(shop, "pro-monthly", "pro")
+    assert await changes.restore(customer_id)
+    after = (await shop.sync.fetch_current(customer_id)).facts
+    assert (after.planned_before, after.planned_as, after.schedule is not None) == ("", "", True)
 
 
 async def forget_names(ledger_url: str) -> None:

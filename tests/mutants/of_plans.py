@@ -15,6 +15,13 @@ MUTANTS = (
         _OF_SETTINGS,
     ),
     Mutant(
+        "what was planned is found by a name that was written for another plan",
+        "gateway/sync/restoring.py",
+        "plan_id not in policy.plans and whose == plan_id",
+        "plan_id not in policy.plans and whose",
+        ("tests/billing/test_renamed_plans.py",),
+    ),
+    Mutant(
         "what is planned is not written down before it is released to be planned anew",
         "gateway/sync/changing.py",
         "        is_noted = await self._remember_planned(current)\n        is_planned =",
