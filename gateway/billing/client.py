@@ -99,7 +99,10 @@ class Billing:
         self.facts = FactReader(self._client, price_ttl_s=options.price_ttl_s, deadline_s=options.deadline_s)
         """What a customer has at Stripe."""
         self.customers = CustomerList(
-            self._client, deadline_s=options.deadline_s, searches_per_s=options.searches_per_s
+            self._client,
+            deadline_s=options.deadline_s,
+            searches_per_s=options.searches_per_s,
+            patience_s=options.search_patience_s,
         )
         """All customers of the account."""
         self.endpoints = EndpointKeeper(self._client, api_version=API_VERSION, deadline_s=options.deadline_s)

@@ -26,16 +26,17 @@ if TYPE_CHECKING:
     from stripe.params import CustomerListParams
 
 _PAGE = 100
-_PATIENCE_S = 10.0
-"""How long a buyer waits for the search; then 503 with Retry-After."""
 
 
 class CustomerList:
     """Lists customers in Stripe's order, the newest first; deleted ones are not among them."""
 
-    def __init__(self, client: stripe.StripeClient, *, deadline_s: float, searches_per_s: float) -> None:
+    def __init__(
+        self, client: stripe.StripeClient, *, deadline_s: float, searches_per_s: float, patience_s: float
+    ) -> None:
         self._client = client
         self._deadline_s = deadline_s
+        self._patience_s = patience_s
         self._searches = Pace(searches_per_s)
 
     async def fetch_page(self, after: str | None) -> tuple[list[ListedCustomer], bool]:
@@ -62,7 +63,7 @@ class CustomerList:
         """
         query = f"{_clause(METADATA_CUSTOMER, customer_id)} OR {_clause(METADATA_USER, user_id)}"
         found = None
-        until = monotonic() + _PATIENCE_S
+        until = monotonic() + self._patience_s
         while found is None:
             await self._take_turn(until)
             found = await self._search(query)
@@ -70,7 +71,9 @@ class CustomerList:
 
     async def _take_turn(self, until: float) -> None:
         if monotonic() + self._searches.waits_s > until:
-            raise BillingUnavailable("So many new customers buy at this moment that the payment provider lags behind.")
+            raise BillingUnavailable(
+                "So many new customers buy right now that there is a queue; try again shortly."
+            )
         await asyncio.sleep(self._searches.reserve())
 
     async def _search(self, query: str) -> list[ListedCustomer] | None:

@@ -11,6 +11,8 @@ DEADLINE_S = 20.0
 """Seconds for a whole call, its retries included. Longer than three time-outs and their pauses."""
 SEARCHES_PER_S = 16.0
 """Of all processes together. Stripe answers 20: https://docs.stripe.com/rate-limits"""
+SEARCH_PATIENCE_S = 10.0
+"""How long a buyer waits for the search; then 503 with Retry-After."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,5 +31,6 @@ class StripeOptions:
     deadline_s: float = DEADLINE_S
     searches_per_s: float = SEARCHES_PER_S
     """Searches that this process begins within a second; who comes in a crowd waits for its turn."""
+    search_patience_s: float = SEARCH_PATIENCE_S
     background_per_s: float = inf
     """Requests a second that background work of this process may send. By default it has no pace of its own."""

@@ -103,6 +103,6 @@ def _unknown_names(env_file: Path) -> tuple[str, ...]:
             continue
         is_ours = name.startswith("TIERGATE_")
         near = difflib.get_close_matches(name, known, 1, 0.6 if is_ours else _NEAR_FOR_SURE)
-        if near or is_ours:  # other programs have settings that begin with STRIPE_
+        if is_ours or (near and near[0] not in given):  # other programs have settings that begin with STRIPE_
             faults.append(f"{name}: there is no such setting." + (f" Did you mean {near[0]}?" if near else ""))
     return tuple(faults)

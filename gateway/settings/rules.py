@@ -32,7 +32,6 @@ from gateway.setting_values import (
 
 T = TypeVar("T")
 
-"""The type of the fault that Stripe's key has no signing secret beside it."""
 _BOTH_OR_NEITHER: Final = "set both, or neither to go without Stripe"
 
 

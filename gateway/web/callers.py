@@ -230,5 +230,5 @@ def _role_of(token: bytes, settings: Settings) -> Literal["admin", "server"]:
     if is_server:
         return "server"
     if not token:
-        raise NotAuthorized("There is no token behind 'Bearer': the variable that should hold it is not set.")
+        raise NotAuthorized("There is no token behind 'Bearer'. Is the variable that should hold it set?")
     raise NotAuthorized("This token is not one of this gateway.")

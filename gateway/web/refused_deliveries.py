@@ -1,7 +1,8 @@
 """Says in the log that deliveries come whose signature does not hold, and what is probably wrong.
 
 A wrong secret is a quiet fault: the sweep makes up for every event that is lost by it, minutes later. Anybody can
-send what is not signed at all, which says nothing, and what looks signed, so it is said once a minute at most.
+send what is not signed at all, which says nothing, and what looks signed, so each trouble is said once a minute at
+most, with how many deliveries had it since it was last said.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ class RefusedDeliveries:
         now = monotonic()
         if now - self._said_at >= _SAID_EVERY_S:
             self._said_at = now
-            worst = self._counts.most_common(1)[0][0]
-            log.warning(
-                "stripe's deliveries are refused: their signature does not hold",
-                deliveries=self._counts.total(),
-                trouble=worst,
-                fix=_FIXES[worst],
-            )
+            for one, deliveries in self._counts.items():
+                log.warning(
+                    "stripe's deliveries are refused: their signature does not hold",
+                    deliveries=deliveries,
+                    trouble=one,
+                    fix=_FIXES[one],
+                )
             self._counts.clear()

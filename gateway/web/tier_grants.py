@@ -22,7 +22,7 @@ class TierGrantRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True)
     tier: str
     ends_at: Instant
     """Unix seconds."""
-    because: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+    because: Annotated[str, msgspec.Meta(pattern=r"\S", max_length=500)]
     """For whoever reads the audit log."""
 
 
