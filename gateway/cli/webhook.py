@@ -15,7 +15,7 @@ from gateway.cli.opening import run
 from gateway.cli.opening_stripe import open_billing, require_stripe
 from gateway.cli.options import examples
 from gateway.cli.printing import note
-from gateway.cli.webhook_kinds import Found, Kind, MeterErrors, Snapshots, Thin, kind_in_use
+from gateway.cli.webhook_kinds import Found, Kind, MeterErrors, Snapshots, Thin, kind_to_mend
 from gateway.core.errors import BillingKeyRefused, BillingRefused, BillingUnavailable
 from gateway.settings import load_settings
 
@@ -79,7 +79,8 @@ async def ensure_webhook(
 
     Args:
         settings: Of this gateway.
-        kind: Which way; None: as it comes now, and by an endpoint where nothing does.
+        kind: Which way; None: as most of it comes now, by an endpoint where nothing does, and if all of it comes,
+            nothing is done.
         write_env: The file for the secret of a new one.
         print_secret: Print that secret instead.
 
@@ -91,7 +92,11 @@ async def ensure_webhook(
     billing = open_billing(settings)
     tried: Kind = kind if kind is not None else Snapshots()
     try:
-        kind = tried = kind if kind is not None else await kind_in_use(billing, url)
+        kind = kind if kind is not None else await kind_to_mend(billing, url)
+        if kind is None:
+            note(f"Every event that matters comes to {url}: there is nothing to mend.")
+            return
+        tried = kind
         ours = await kind.fetch(billing, url)
         if ours:
             await _mend(billing, kind, ours, url)

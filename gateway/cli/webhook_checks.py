@@ -6,36 +6,18 @@ by both. Each signs with a secret of its own, which Stripe does not show: only t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from gateway.billing import API_VERSION, SUBSCRIBED_TYPES, thin_type
+from gateway.billing import API_VERSION, SUBSCRIBED_TYPES
 from gateway.cli.findings import Finding, fail, ok, warn
+from gateway.cli.webhook_sources import best_of, missing_of, sources_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gateway.billing import DestinationFacts, EndpointFacts
+    from gateway.cli.webhook_sources import Source
     from gateway.settings import Settings
-
-_EVERYTHING: Final = "*"
-_ALL: Final = frozenset(SUBSCRIBED_TYPES)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """What leads here."""
-
-    source_id: str
-    noun: str
-    payload: str
-    """`snapshot` or `thin`."""
-    is_enabled: bool
-    api_version: str | None
-    told: frozenset[str]
-    """Of the types that matter, by the names of snapshots."""
-    count: int | None = None
-    """How many types it gets; None: that is not known."""
 
 
 def check_webhook(
@@ -49,66 +31,31 @@ def check_webhook(
         destinations: Of the account; None: the key may not read them.
     """
     url = settings.webhook_url
-    ours = [*_endpoints(endpoints or (), url), *_destinations(destinations or (), url, is_live=settings.livemode)]
+    ours = sources_of(url, endpoints or (), destinations or (), is_live=settings.livemode)
     enabled = [one for one in ours if one.is_enabled]
-    told = frozenset[str]().union(*(one.told for one in enabled))
-    if told != _ALL and endpoints is None:
+    missing = missing_of(ours)
+    if missing and endpoints is None:
         return  # what cannot be read may tell it: the finding about the key says so
     if not ours:
         yield _nothing(settings, url, is_all=destinations is not None)
         return
     if not enabled:
-        yield fail("webhook", f"the {ours[0].noun} for {url} is disabled", f"{_command(ours[0])} enables it.")
+        best = best_of(ours) or ours[0]
+        yield fail("webhook", f"the {best.noun} for {url} is disabled", f"{_command(best)} enables it.")
         return
-    yield _complete(enabled, url, told)
+    yield _complete(enabled, url, missing)
     yield from _each(ours, enabled, url)
     yield from _twice(enabled, url)
     yield from _secrets(settings, enabled)
-
-
-def _endpoints(endpoints: tuple[EndpointFacts, ...], url: str) -> list[Source]:
-    return [
-        Source(
-            source_id=one.endpoint_id,
-            noun="endpoint",
-            payload="snapshot",
-            is_enabled=one.is_enabled,
-            api_version=one.api_version,
-            told=_ALL.difference(one.missing_types),
-        )
-        for one in endpoints
-        if one.url.rstrip("/") == url
-    ]
-
-
-def _destinations(destinations: tuple[DestinationFacts, ...], url: str, *, is_live: bool) -> list[Source]:
-    return [
-        Source(
-            source_id=one.destination_id,
-            noun="event destination",
-            payload="thin" if one.is_thin else "snapshot",
-            is_enabled=one.is_enabled,
-            api_version=one.api_version,
-            told=frozenset(name for name in SUBSCRIBED_TYPES if _tells(one, name)),
-            count=len(one.types),
-        )
-        for one in destinations
-        if one.url.rstrip("/") == url and one.is_live == is_live
-    ]
-
-
-def _tells(one: DestinationFacts, name: str) -> bool:
-    return not {_EVERYTHING, thin_type(name) if one.is_thin else name}.isdisjoint(one.types)
 
 
 def _command(one: Source) -> str:
     return "`tiergate webhook ensure --thin`" if one.payload == "thin" else "`tiergate webhook ensure`"
 
 
-def _complete(enabled: list[Source], url: str, told: frozenset[str]) -> Finding:
-    missing = [name for name in SUBSCRIBED_TYPES if name not in told]
-    best = max(enabled, key=lambda one: len(one.told))
+def _complete(enabled: list[Source], url: str, missing: tuple[str, ...]) -> Finding:
     if missing:
+        best = best_of(enabled) or enabled[0]
         return fail(
             "webhook",
             f"the {best.noun} for {url} does not get {len(missing)} of the events that matter",

@@ -9,14 +9,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 from gateway.billing import API_VERSION, METER_ERRORS, SUBSCRIBED_TYPES, THIN_TYPES
+from gateway.cli.webhook_sources import best_of, missing_of, sources_of
 from gateway.core.errors import BillingRefused
 
 if TYPE_CHECKING:
-    from gateway.billing import Billing, DestinationFacts, NewEndpoint
+    from gateway.billing import Billing, DestinationFacts, EndpointFacts, NewEndpoint
 
 _EVERYTHING: Final = "*"
 
@@ -206,16 +208,20 @@ def _found(one: DestinationFacts, missing: tuple[str, ...], extra: tuple[str, ..
     )
 
 
-async def kind_in_use(billing: Billing, url: str) -> Kind:
-    """By which of them all that matters comes here now; by an endpoint where nothing does.
+async def kind_to_mend(billing: Billing, url: str) -> Kind | None:
+    """The way by which most of what matters comes now; an endpoint where nothing does. None: all of it comes.
 
     Raises:
-        BillingUnavailable, BillingRefused: Endpoints cannot be listed.
+        BillingUnavailable: Nobody knows.
     """
-    if await Snapshots().fetch(billing, url):
-        return Snapshots()
-    try:
-        thin = [one for one in await _destinations(billing, url) if one.is_thin]
-    except BillingRefused:  # the key may not read event destinations, so it made none
-        return Snapshots()
-    return Thin() if any(not set(one.types).issubset(METER_ERRORS) for one in thin) else Snapshots()
+    endpoints: tuple[EndpointFacts, ...] = ()
+    destinations: tuple[DestinationFacts, ...] = ()
+    with suppress(BillingRefused):  # the key may not read them
+        endpoints = await billing.endpoints.fetch_all()
+    with suppress(BillingRefused):
+        destinations = await billing.destinations.fetch_all()
+    ours = sources_of(url, endpoints, destinations, is_live=billing.is_live)
+    if not missing_of(ours):
+        return None
+    best = best_of(ours)
+    return Thin() if best is not None and best.payload == "thin" else Snapshots()
