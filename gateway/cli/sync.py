@@ -82,6 +82,11 @@ def sync(customer_id: str | None, user_id: str | None, *, everyone: bool, as_jso
         raise click.UsageError("--dry-run, --resume, --allow-ending, --end-missing and --after go with --all.")
     if wanted.resume and (wanted.dry_run or wanted.after is not None):
         raise click.UsageError("--resume knows where to go on; it takes neither --after nor --dry-run.")
+    if wanted.resume and (wanted.ends_all or wanted.may_end is not None):
+        raise click.UsageError(
+            "--allow-ending and --end-missing are of a run that begins: the one that was broken off may have held "
+            "some already. Leave --resume out."
+        )
     if wanted.ends_all and wanted.may_end is not None:
         raise click.UsageError("Either --allow-ending, or --end-missing, which ends them all.")
     if everyone:
@@ -165,11 +170,11 @@ async def _compare_all(settings: Settings, wanted: _Wanted, *, as_json: bool) ->
     if as_json:
         print_json(asdict(report))
     else:
-        _print_comparison(report)
+        _print_comparison(report, is_part=wanted.after is not None)
     return int(bool(report.differences or report.to_plan or report.failed) or report.stopped_because is not None)
 
 
-def _print_comparison(report: Comparison) -> None:
+def _print_comparison(report: Comparison, *, is_part: bool) -> None:
     for one in report.differences:
         before, after = access_words(one.access_before), access_words(one.access_after)
         click.echo(f"{one.customer_id} ({printable(one.user_id)}): {before} -> {after}")
@@ -184,12 +189,24 @@ def _print_comparison(report: Comparison) -> None:
         f"{report.checked} customers compared, {len(report.differences)} differ, {report.failed} failed; "
         f"{report.unbound} have nothing to do with Stripe yet. Nothing was changed."
     )
-    missing = sum(one.is_missing for one in report.differences)
-    if missing:
-        note(f"Stripe does not have {missing} of them: `tiergate sync --all --allow-ending {missing}` would end these.")
+    if words := missing_words(report, is_part=is_part):
+        note(words)
     if report.stopped_because is not None:
         note(f"Stopped early: {report.stopped_because}")
         note(f"To go on: tiergate sync --all --dry-run --after {report.cursor}" if report.cursor else "")
+
+
+def missing_words(report: Comparison, *, is_part: bool) -> str:
+    """What to do about those whom Stripe does not have; empty: there are none. A number is one of everybody."""
+    missing = sum(one.is_missing for one in report.differences)
+    if not missing:
+        return ""
+    if is_part or report.stopped_because is not None:
+        return (
+            f"Stripe does not have {missing} of them, and there may be more: `tiergate sync --all --dry-run`, to its "
+            "end, says how many are to be allowed."
+        )
+    return f"Stripe does not have {missing} of them: `tiergate sync --all --allow-ending {missing}` would end these."
 
 
 async def _count(parts: Parts, after: str) -> int:

@@ -125,6 +125,7 @@ class Reconciler:
             anew: Begin, whatever was broken off.
             after: Only read those behind this customer. It is no reconciliation, and one that was broken off stays so.
             may_end: How many customers may be ended of the run, as somebody says (`sync.ending`); None: nobody does.
+                Then one begins, unless it is a part: of what was broken off, some were held who would stay so.
             started_at: Only if the last one began then.
             per_second: Requests of Stripe; None: as the schedule says.
             cause: For the audit log; by its reason it is known what a run changed.
@@ -138,7 +139,12 @@ class Reconciler:
         """
         is_part, is_complete, ends_hold = after is not None, False, False
         row = await self._ledger.claim_reconciliation(
-            self._worker, now=self._now(), lease_s=LEASE_S, anew=anew, is_part=is_part, started_at=started_at
+            self._worker,
+            now=self._now(),
+            lease_s=LEASE_S,
+            anew=anew or may_end is not None,
+            is_part=is_part,
+            started_at=started_at,
         )
         if row is None:
             raise ReconciliationBusy

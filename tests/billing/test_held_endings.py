@@ -83,6 +83,27 @@ async def test_the_hold_ends_with_a_run_that_held_nobody_of_whom_somebody_said_h
     assert (report.ended, len(report.held)) == ((1, 0) if ended == 5 else (0, 6 - ended))
 
 
+async def test_a_number_is_of_a_run_that_begins_so_whom_a_broken_one_held_is_ended_too(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.sync.everyone.PAGE", 1)
+    for most in ("MOST_ENDED", "MOST_SHARE"):
+        monkeypatch.setattr(f"gateway.sync.ending.{most}", 0)
+    await town.settle(4)
+    lose(town, 1, 2, 3, 4)
+
+    def fail(report: SyncReport) -> None:
+        town.account.is_down = report.cursor == town.ids[1]
+
+    assert (await town.reconciler().run(fail)).held == town.ids[:2]
+    town.account.is_down = False
+    report = await town.reconciler().run(may_end=inf)
+    assert (report.ended, report.held, report.stopped_because) == (4, [], None)
+    row = await town.ledger.find_reconciliation()
+    assert row is not None
+    assert row.held_since is None
+
+
 async def test_a_fault_that_was_mended_is_over_when_somebody_says_so_and_not_before(town: Town) -> None:
     await town.settle(2 * MOST_ENDED)
     had = lose(town, *range(1, MOST_ENDED + 3))

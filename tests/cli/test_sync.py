@@ -4,13 +4,16 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import Result
 
+from gateway.cli.sync import missing_words
 from gateway.ledger import Ledger
+from gateway.sync.comparing import Comparison, Difference
 
 pytestmark = pytest.mark.slow
 
@@ -146,6 +149,8 @@ def test_options_of_reading_everybody_go_with_reading_everybody(migrated: Run) -
         ["--user-id", "ada", "--resume"],
         ["--all", "--resume", "--dry-run"],
         ["--all", "--resume", "--after", "c"],
+        ["--all", "--resume", "--end-missing"],
+        ["--all", "--resume", "--allow-ending", "0"],
     ):
         assert migrated("sync", *arguments).exit_code == 2
 
@@ -167,3 +172,15 @@ def test_a_hold_is_told_by_the_doctor_until_somebody_says_how_many_may_be_ended_
 def test_how_many_may_be_ended_is_one_number_or_all(migrated: Run) -> None:
     assert migrated("sync", "--all", "--allow-ending", "1", "--end-missing").exit_code == 2
     assert migrated("sync", "--user-id", "ada", "--allow-ending", "1").exit_code == 2
+
+
+def test_a_number_to_allow_is_advised_when_everybody_was_compared_to_the_end_only() -> None:
+    had: Any = {"tier": "pro", "standing": "good"}
+    gone = Difference(customer_id="c1", user_id="ada", is_missing=True, changes={}, access_before=had, access_after=had)
+    report = Comparison(checked=1, differences=[gone])
+    assert "`tiergate sync --all --allow-ending 1` would end" in missing_words(report, is_part=False)
+    broken_off = replace(report, stopped_because="Stripe does not answer")
+    for words in (missing_words(report, is_part=True), missing_words(broken_off, is_part=False)):
+        assert "1 of them, and there may be more" in words
+        assert "--allow-ending" not in words
+    assert missing_words(Comparison(), is_part=False) == ""
