@@ -183,6 +183,13 @@ class Site:
         told = browser.post(f"{self.house.url}/api/v1/create-checkout", json={"plan_id": "pro-monthly"})
         return told.raise_for_status().json(), browser
 
+    def sign_in(self, key: str) -> httpx.Client:
+        """The browser of somebody who has this key, signed in."""
+        browser = httpx.Client(**_PLAIN)
+        browser.post(f"{self.house.url}/_tiergate/sign-in", data={"key": key}, headers={"origin": self.house.url})
+        assert "tiergate_session" in browser.cookies
+        return browser
+
     def open_pages(self, user_id: str) -> list[dict[str, Any]]:
         """Checkout pages of a user that can still be paid."""
         owner = self.read("SELECT stripe_customer_id FROM customers WHERE user_id = ?", user_id)

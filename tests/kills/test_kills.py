@@ -130,6 +130,36 @@ def claim(site: Site, arm: Callable[[], None]) -> Callable[[], None]:
     return make_good
 
 
+def arrival(site: Site, arm: Callable[[], None]) -> Callable[[], None]:
+    """Who has a key, and is signed in with it, is back from the payment, of which nothing is told; and loads again."""
+    user_id = site.new_user()
+    made = site.house.admin("POST", "customers", json={"user_id": user_id})
+    key = site.house.admin("POST", f"customers/{made['customer_id']}/keys")["key"]
+    browser = site.sign_in(key)
+    begun = site.checkout(user_id)
+    assert begun is not None
+    site.settle_down()
+    assert site.call(key)  # so that the cache has the account as it was
+    site.hold_events()
+    assert site.pay(begun)
+    page = f"{site.house.url}/_tiergate/success"
+    arm()
+    with suppress(httpx.HTTPError):
+        browser.get(page, params={"session_id": begun["session_id"]})
+
+    def make_good() -> None:
+        browser.get(page, params={"session_id": begun["session_id"]}).raise_for_status()
+        browser.close()
+        assert is_recorded(site, user_id), "whoever is back from a payment has to wait for an event"
+        told = httpx.get(f"{site.house.url}/api/v1/usage", headers={"x-api-key": key}).raise_for_status().json()
+        assert told["tier"] == "pro"
+        site.let_events_go()
+        site.settle_down()
+        check(site, user_id, keys=1)
+
+    return make_good
+
+
 def settlement(site: Site, arm: Callable[[], None]) -> Callable[[], None]:
     """Calls were counted, and become part of the record."""
     user_id = site.new_user()
@@ -263,6 +293,7 @@ WALKS: dict[str, tuple[Walk, int]] = {
     "change": (change, 8),
     "sweep": (sweep, 4),
     "claim": (claim, 8),
+    "arrival": (arrival, 5),
     "settlement": (settlement, 4),
     "report": (report, 4),
     "unbilled": (unbilled, 4),

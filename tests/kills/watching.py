@@ -31,7 +31,7 @@ from gateway.granting import Granting
 from gateway.ledger.database import Database
 from gateway.reporting import Reporter
 from gateway.settlement import Settlement
-from gateway.sync import EventWorker, PlanChanges, Reconciler
+from gateway.sync import Arrivals, EventWorker, PlanChanges, Reconciler
 
 FOLDER_VARIABLE = "KILLS_FOLDER"
 PATHS: tuple[tuple[str, Any, str], ...] = (
@@ -42,6 +42,7 @@ PATHS: tuple[tuple[str, Any, str], ...] = (
     ("checkout", Checkouts, "for_user"),
     ("checkout", Checkouts, "for_newcomer"),
     ("claim", FirstKeys, "claim"),
+    ("arrival", Arrivals, "arrive"),
     ("change", PlanChanges, "apply"),
     ("settlement", Settlement, "settle"),
     ("report", Reporter, "_work"),
@@ -186,6 +187,8 @@ def _on_path(taking: Watch, path: str, begin: Callable[..., Awaitable[Any]]) -> 
     @functools.wraps(begin)
     async def go(*args: Any, **options: Any) -> Any:
         if path == "settlement" and not args[0]._charged:  # nothing to settle
+            return await begin(*args, **options)
+        if path == "arrival" and _path.get() == "claim":  # that begins with an arrival, and is planned as a whole
             return await begin(*args, **options)
         with taking.walk(path):
             return await begin(*args, **options)
