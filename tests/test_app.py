@@ -9,6 +9,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -18,9 +19,12 @@ import pytest
 from gateway.app import open_runtime
 from gateway.cache import CacheUnavailable
 from gateway.clock import write_clock_offset
+from gateway.core.errors import StripeAccountWrong
 from gateway.installation import InstallationChanged
+from gateway.ledger import STRIPE_ACCOUNT
 from gateway.settings import load_settings
-from gateway.web.billing_watch import watch_billing
+from gateway.web.billing_watch import watch_account, watch_billing
+from tests.billing.conftest import Answer, StandIn
 from tests.conftest import POLICY
 from tests.processes import program, working_in
 
@@ -176,6 +180,27 @@ async def test_metrics_count_what_reconciliations_and_sweeps_found_once():
             assert value_of(runtime, "tiergate_undelivered_events_total") == swept
             lost = value_of(runtime, "tiergate_stranger_events_total", verdict="lost")
             assert lost == runtime.events.strangers["lost"]
+
+
+@pytest.mark.usefixtures("settings")
+async def test_a_key_whose_account_nobody_could_tell_is_looked_at_again_soon_and_shows_once_anybody_knows(
+    monkeypatch,
+):
+    stripe = StandIn()
+    async with stripe.listening():
+        monkeypatch.setenv("TIERGATE_STRIPE_URL", stripe.url)
+        async with open_runtime(load_settings()) as runtime:
+            await runtime.ledger.keep_facts({STRIPE_ACCOUNT: "acct_elsewhere"}, now=int(runtime.clock.now()))
+            account_id, stripe.account_id = stripe.account_id, None
+            stripe.always(Answer(status=500, body={"error": {"type": "api_error", "message": "busy"}}))
+            await watch_account(runtime)
+            assert value_of(runtime, "tiergate_stripe_account_wrong") == 0
+            assert runtime.watch.account_due_at < time.monotonic() + 15
+            stripe.account_id = account_id
+            with pytest.raises(StripeAccountWrong):  # as a checkout does
+                await runtime.sync.account.check()
+            await watch_account(runtime)
+            assert value_of(runtime, "tiergate_stripe_account_wrong") == 1
 
 
 def value_of(runtime, name, **labels):

@@ -15,7 +15,7 @@ from gateway.live_calls import RENEW_S as HOLD_S
 from gateway.supervised import parent_pid
 from gateway.sync import name_plans
 from gateway.upstream import HealthChecker
-from gateway.web.billing_watch import watch_billing
+from gateway.web.billing_watch import watch_account, watch_billing
 from gateway.web.health import watch_dependencies, watch_stripe
 from gateway.web.runtime import Runtime
 
@@ -79,6 +79,7 @@ def _start_billing(background: Background, runtime: Runtime) -> None:
     background.every(_RECONCILE_CHECK_S, "reconciliation", runtime.reconciler.run_if_due)
     background.every(_RECONCILE_CHECK_S, "billing watch", lambda: watch_billing(runtime))
     background.every(_DEPENDENCY_CHECK_S, "stripe check", lambda: watch_stripe(runtime))
+    background.every(_DEPENDENCY_CHECK_S, "account check", lambda: watch_account(runtime))
 
 
 async def charge_back(runtime: Runtime) -> None:

@@ -64,16 +64,22 @@ class LedgerAccount:
         if trouble is not None:
             raise StripeAccountWrong(trouble)
 
-    async def look(self) -> None:
+    async def look(self) -> bool:
         """Check, so that `trouble` is up to date. Where nobody can say, it stays as it was.
+
+        Returns:
+            Whether somebody could say.
 
         Raises:
             LedgerUnavailable: As above.
         """
         try:
             await self.check()
+        except StripeAccountWrong:
+            return True
         except (BillingUnavailable, BillingRefused):
-            return
+            return False
+        return True
 
     async def _find_trouble(self, account_id: str | None, *, learns: bool) -> str | None:
         recorded = (await self._ledger.load_facts()).get(STRIPE_ACCOUNT)

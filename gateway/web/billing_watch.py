@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from gateway.core.alerts import events_dead, stale
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
 
 _STALE_INTERVALS = 3
 """One reconciliation may be under way, and one may have failed."""
+_ACCOUNT_CHECK_S = 60.0
+_ACCOUNT_AGAIN_S = 10.0
 
 
 async def watch_billing(runtime: Runtime) -> None:
@@ -36,8 +39,19 @@ async def watch_billing(runtime: Runtime) -> None:
     await _tell_of_dead_events(runtime, now)
     if oldest_at is not None:
         await _tell_if_stale(runtime, oldest_at, now)
-    await runtime.sync.account.look()
-    metrics.account_wrong.set(runtime.sync.account.trouble is not None)
+
+
+async def watch_account(runtime: Runtime) -> None:
+    """Refresh the gauge about the account, which whoever sells or reconciles checks too, and look again if it is time.
+
+    Where nobody could say, that is soon: a gateway that starts while Stripe is slow would keep quiet about a wrong
+    key for as long as it rests after a look.
+    """
+    watch, account = runtime.watch, runtime.sync.account
+    if monotonic() >= watch.account_due_at:
+        could_say = await account.look()
+        watch.account_due_at = monotonic() + (_ACCOUNT_CHECK_S if could_say else _ACCOUNT_AGAIN_S)
+    runtime.metrics.account_wrong.set(account.trouble is not None)
 
 
 async def _tell_of_dead_events(runtime: Runtime, now: int) -> None:

@@ -44,6 +44,8 @@ class Watch:
 
     stripe_due_at: float = 0.0
     """Monotonic seconds."""
+    account_due_at: float = 0.0
+    """Monotonic seconds."""
     policy_taken: int = 0
     policy_refused: int = 0
     events_swept: int = 0

@@ -55,6 +55,32 @@ async def test_a_missing_object_is_404_and_a_wrong_reference_400(sandbox: Any) -
     assert (wrong.http_status, wrong.code, wrong.param) == (400, "resource_missing", "customer")
 
 
+@pytest.mark.parametrize(
+    "list_name",
+    [
+        "charges",
+        "checkout/sessions",
+        "invoices",
+        "payment_methods",
+        "promotion_codes",
+        "subscription_schedules",
+        "subscriptions",
+    ],
+)
+async def test_what_a_customer_has_who_never_was_cannot_be_listed(sandbox: Any, list_name: str) -> None:
+    path, params = f"/v1/{list_name}", {"customer": "cus_none"}
+    error = await _refused(sandbox.client.raw_request_async("get", path, **params))
+    assert (error.http_status, error.code, error.param) == (400, "resource_missing", "customer")
+    assert str(error.user_message) == "No such customer: 'cus_none'"
+
+
+async def test_what_a_deleted_customer_had_is_listed(sandbox: Any) -> None:
+    subscription = await sandbox.subscribe()
+    await sandbox.v1.customers.delete_async(subscription.customer)
+    params = {"customer": subscription.customer, "status": "all"}
+    assert [one.id for one in (await sandbox.v1.subscriptions.list_async(params)).data] == [subscription.id]
+
+
 async def test_an_unknown_path_is_404_in_stripes_shape(sandbox: Any) -> None:
     error = await _refused(sandbox.v1.payouts.list_async())
     assert error.http_status == 404

@@ -177,7 +177,7 @@ def test_with_the_key_of_another_account_calls_are_served_and_nothing_is_sold_an
     assert (refused.status_code, refused.json()["code"]) == (503, "billing-unavailable")
     assert "acct_" not in refused.text
     assert client.get("/v1/echo").status_code == 200
-    until(lambda: wrong.metric("tiergate_stripe_account_wrong") == 1)
+    until(lambda: wrong.metric("tiergate_stripe_account_wrong") == 1, patience_s=60)
     answer = wrong.admin.get("/_tiergate/ready")
     told = next(check for check in answer.json()["checks"] if check["name"] == "stripe account")
     assert (answer.status_code, answer.json()["status"], told["ok"]) == (200, "degraded", False)

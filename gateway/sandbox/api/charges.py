@@ -19,8 +19,8 @@ def _retrieve_charge(call: Call) -> Json:
 
 
 def _list_charges(call: Call) -> Json:
-    wanted = call.params.get("customer")
-    found = [one for one in call.world.tables.charges.values() if wanted in {None, one.customer_id}]
+    whose = call.whose
+    found = [one for one in call.world.tables.charges.values() if whose in {None, one.customer_id}]
     return page(found, call.params, "/v1/charges", charge_shape)
 
 

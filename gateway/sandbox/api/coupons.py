@@ -126,14 +126,14 @@ def _update_code(call: Call) -> Json:
 
 
 def _list_codes(call: Call) -> Json:
-    params = call.params
+    params, whose = call.params, call.whose
     found = [
         one
         for one in call.world.tables.promotion_codes.values()
         if one.active == params.get("active", one.active)
         and one.code.casefold() == params.get("code", one.code).casefold()
         and one.coupon_id == params.get("coupon", one.coupon_id)
-        and one.customer_id == params.get("customer", one.customer_id)
+        and whose in {None, one.customer_id}
     ]
     return page(found, params, "/v1/promotion_codes", promotion_code_shape)
 

@@ -18,7 +18,7 @@ from gateway.sandbox.shapes.schedules import schedule_shape
 from gateway.sandbox.shapes.sessions import checkout_lines_shape
 from gateway.sandbox.shapes.subscriptions import subscription_shape
 from gateway.sandbox.wire.params import Spec
-from gateway.sandbox.world import World
+from gateway.sandbox.world import World, find
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,16 @@ class Call:
     def id(self) -> str:
         """The id in the path."""
         return self.names["id"]
+
+    @property
+    def whose(self) -> str | None:
+        """The customer whose part of a list is asked for; None: everybody's. Of a deleted one there is what it had.
+
+        Raises:
+            NoSuchRecord: it never was.
+        """
+        customer_id: str | None = self.params.get("customer")
+        return None if customer_id is None else find(self.world.tables.customers, "customer", customer_id).id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,11 +31,11 @@ def _retrieve(call: Call) -> Json:
 
 
 def _list(call: Call) -> Json:
-    params = call.params
+    params, whose = call.params, call.whose
     found = [
         one
         for one in call.world.tables.invoices.values()
-        if one.customer_id == params.get("customer", one.customer_id)
+        if whose in {None, one.customer_id}
         and one.subscription_id == params.get("subscription", one.subscription_id)
         and one.status == params.get("status", one.status)
     ]

@@ -126,11 +126,11 @@ def _cancel(call: Call) -> Json:
 
 
 def _list(call: Call) -> Json:
-    world, params = call.world, call.params
+    world, params, whose = call.world, call.params, call.whose
     found = [
         one
         for one in world.tables.schedules.values()
-        if one.customer_id == params.get("customer", one.customer_id) and not params.get("scheduled")
+        if whose in {None, one.customer_id} and not params.get("scheduled")
     ]
     return page(found, params, "/v1/subscription_schedules", lambda one: schedule_shape(world, one))
 

@@ -185,11 +185,11 @@ def _list_line_items(call: Call) -> Json:
 
 
 def _list_checkouts(call: Call) -> Json:
-    params = call.params
+    params, whose = call.params, call.whose
     sessions = [
         one
         for one in call.world.tables.checkouts.values()
-        if one.customer_id == params.get("customer", one.customer_id)
+        if whose in {None, one.customer_id}
         and one.subscription_id == params.get("subscription", one.subscription_id)
         and one.status == params.get("status", one.status)
     ]
