@@ -3,10 +3,10 @@
 Access is granted by the subscription's status, never by a period's end, and a grace period
 ends without any event: the same snapshot simply answers differently later. What each status
 does is the policy's `lifecycle`; this module knows only the order of the questions:
-blocked, then which subscription (`in_force`), then status, then how long, then whether the plan
-can be read, then what else is true of the subscription (its flags), then whether a tier was
-granted by hand (`core.tier_grant`).
-A flag lowers what the status grants and never raises it; a granted tier only raises it.
+which subscription (`in_force`), then status, then how long, then whether the plan can be read, then
+what else is true of the subscription (its flags), then whether a tier was granted by hand
+(`core.tier_grant`), then whether an operator has blocked the customer.
+A flag lowers what the status grants and never raises it; a granted tier only raises it; a block lowers it again.
 Seats and add-ons widen the tier of a plan that is in force, or one granted above it (`core.bought`), and give none.
 A plan of which there are no seats is not bought, whatever the status.
 """
@@ -54,7 +54,12 @@ PENDING_UPDATE = "pending_update"
 FLAG_ROWS = (DISPUTED, FIRST_PAYMENT_PENDING, PAUSE_COLLECTION, PAUSE_COLLECTION_VOID, PENDING_UPDATE)
 """Lifecycle rows that hold beside a status."""
 
-LIFECYCLE_ROWS = (*KNOWN_STATUSES, NO_SUBSCRIPTION, CUSTOMER_DELETED, UNREADABLE, *FLAG_ROWS)
+BLOCKED = "blocked"
+"""Lifecycle row of a customer whom an operator has blocked, whatever else holds."""
+
+LIFECYCLE_ROWS = (*KNOWN_STATUSES, NO_SUBSCRIPTION, CUSTOMER_DELETED, UNREADABLE, *FLAG_ROWS, BLOCKED)
+_SUSPENDING = frozenset({DISPUTED, BLOCKED})
+"""Rows that are told before what is unpaid, and that no payment mends."""
 
 StandingName = Literal["good", "grace", "lapsed", "suspended", "unreadable"]
 
@@ -106,12 +111,12 @@ def decide_access(account: Account, policy: Policy, now: float) -> Access:
         policy: Complete: every lifecycle row is there and every name in it resolves.
         now: Unix seconds.
     """
-    if account.blocked:
-        return Access(tier=None, standing="suspended", refusal="account-suspended")
     account = in_force(account, policy, now)
     access = _by_subscription(account, policy, now)
     if account.tier_grant is not None:
         access = raised(access, account.tier_grant, policy, now)
+    if account.blocked:
+        access = _lowered(access, BLOCKED, account.created_at, policy, now)
     subscription = account.subscription
     if subscription is None or access.plan_id is None or access.tier is None:
         return access
@@ -168,7 +173,8 @@ def _by_subscription(account: Account, policy: Policy, now: float) -> Access:
         return _fall_back(policy, NO_SUBSCRIPTION)
     access = _by_status(subscription, policy, now)
     for flag, since in subscription.flags:
-        access = _lowered(access, flag, since, policy, now, is_unconfirmed=subscription.is_unconfirmed)
+        if flag in policy.lifecycle:  # one of a later release, for which there is no line, changes nothing
+            access = _lowered(access, flag, since, policy, now, is_unconfirmed=subscription.is_unconfirmed)
     return access
 
 
@@ -233,19 +239,19 @@ def _fall_back(policy: Policy, row: str, *, is_unconfirmed: bool = False) -> Acc
     return Access(tier=policy.tiers[rule.then], standing=standing, warning=warning)
 
 
-def _lowered(access: Access, flag: str, since: int, policy: Policy, now: float, *, is_unconfirmed: bool) -> Access:
-    """What is left of an access beside a flag; one of a later release, for which there is no line, changes nothing."""
-    rule = policy.lifecycle.get(flag)
-    if rule is None:
-        return access
+def _lowered(
+    access: Access, row: str, since: int, policy: Policy, now: float, *, is_unconfirmed: bool = False
+) -> Access:
+    """What is left of an access beside what a row of the lifecycle stands for."""
+    rule = policy.lifecycle[row]
     until = _kept_until(rule, since)
     if until is None or now < until:
-        return _kept_beside(access, until, kept_words(flag, until, is_unconfirmed=is_unconfirmed))
-    standing: StandingName = "suspended" if flag == DISPUTED else "lapsed"
-    warning = lapsed_words(flag, is_unconfirmed=is_unconfirmed)
+        return _kept_beside(access, until, kept_words(row, until, is_unconfirmed=is_unconfirmed))
+    standing: StandingName = "suspended" if row in _SUSPENDING else "lapsed"
+    warning = lapsed_words(row, is_unconfirmed=is_unconfirmed)
     lowered = Access(tier=None, standing=standing, warning=warning, beneath_until=access.decided_until)
     if rule.then is None:
-        if access.tier is None and flag != DISPUTED:
+        if access.tier is None and row not in _SUSPENDING:
             return access
         return replace(lowered, refusal=rule.refusal)
     tier = policy.tiers[rule.then]

@@ -9,6 +9,7 @@ _BECAUSE = {
     "unpaid": "Payments for this subscription have failed.",
     "paused": "This subscription is paused: its trial ended without a payment method.",
     "incomplete": "The first payment for this subscription is not completed.",
+    "blocked": "This account is suspended by the provider of this API.",
     "disputed": "A payment of this account is disputed with its bank.",
     "first_payment_pending": "The first payment for this subscription has not arrived.",
     "pause_collection": "Payments for this subscription are paused.",
@@ -29,7 +30,7 @@ CONFIRMATION_PAGE = "/_tiergate/account/portal/payment_confirmation"
 WHERE_TO_CONFIRM = f" Confirm it at {CONFIRMATION_PAGE} of this site."
 NOTHING_BOUGHT = "This subscription has a quantity of 0: nothing is bought with it."
 _ENDS = "Access at this level ends at"
-_TOLD_WHILE_KEPT = frozenset({"disputed", "first_payment_pending", "pending_update"})
+_TOLD_WHILE_KEPT = frozenset({"blocked", "disputed", "first_payment_pending", "pending_update"})
 _HELPED_BY_PAYING = frozenset({"past_due", "unpaid", "incomplete", "paused"})
 
 

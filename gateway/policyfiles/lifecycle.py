@@ -19,6 +19,7 @@ Some lines hold beside a state; of all that apply the lowest tier counts:
 | first_payment_pending (a transfer that takes days, or that failed) | the default tier, or 402 `payment-required` |
 | pause_collection, pause_collection_void (invoices are not collected; not even made) | keep |
 | pending_update (a change waits for its payment) | keep: the old plan |
+| blocked (an operator blocked the customer) | 403 `account-suspended`; `keep`, or `flag`, only warns |
 
 A tier is kept for a time from when the state was first seen, or Stripe says that it began.
 """
@@ -28,21 +29,36 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.core.access import LIFECYCLE_ROWS
+from gateway.core.access import BLOCKED, DISPUTED, LIFECYCLE_ROWS
 from gateway.core.limit_text import LimitInvalid, parse_duration_s
 from gateway.core.policy import Standing
 from gateway.policyfiles.document import Text
+from gateway.policyfiles.faults import Caution
 from gateway.policyfiles.shapes import as_fields, as_text
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from gateway.policyfiles.document import Node
     from gateway.policyfiles.faults import FaultLog
+    from gateway.policyfiles.plans import PlanDraft
 
 _DAY_S = 86_400
 _LONGEST_KEEP_S = 366 * _DAY_S
-_LATER = ("blocked",)
+_PAYS_NOTHING = {
+    "none": "who never bought anything",
+    "incomplete": "whose first payment is not made",
+    "incomplete_expired": "whose first payment was never made",
+    "canceled": "whose subscription has ended",
+    "customer_deleted": "whom Stripe does not have any more",
+    "past_due": "whose renewal is not paid, when its grace is over",
+    "unpaid": "whose payments have failed",
+    "paused": "whose trial ended without a means of payment",
+    "unreadable": "whose status or price is not understood, when its time is over",
+}
+"""States whose fallback is had without a payment. What holds beside a state only lowers."""
+_FLAGGABLE = frozenset({DISPUTED, BLOCKED})
+"""Rows whose `keep` may be written `flag`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +96,7 @@ _ROWS = {
     "pause_collection": _beside("payment-required"),
     "pause_collection_void": _beside("payment-required"),
     "pending_update": _beside("payment-required"),
+    "blocked": _Row(falls_back=False, refusal="account-suspended", may_keep_always=True),
 }
 
 
@@ -96,9 +113,7 @@ def read_lifecycle(entries: Sequence[tuple[Text, Node]], faults: FaultLog) -> di
     """The lines that were written, by state."""
     drafts: dict[str, StandingDraft] = {}
     for key, node in entries:
-        if key.value in _LATER:
-            faults.add(key.place, f"{key.value!r} in lifecycle is not supported by this version")
-        elif key.value not in _ROWS:
+        if key.value not in _ROWS:
             message = f"{key.value[:40]!r} is not a state of a subscription"
             faults.add_unknown(key.place, message, key.value, LIFECYCLE_ROWS)
         else:
@@ -122,6 +137,42 @@ def check_lifecycle(drafts: dict[str, StandingDraft], tiers: Collection[str], fa
             faults.add_unknown(then.place, message, then.value, [*tiers, "refuse"])
 
 
+def find_gifts(
+    drafts: Mapping[str, StandingDraft], default_tier: str | None, tiers: Collection[str], plans: Iterable[PlanDraft]
+) -> list[Caution]:
+    """Lines that give for nothing what is sold: a fallback above the default tier that is, or ranks above, a plan's.
+
+    Args:
+        drafts: As written.
+        default_tier: What is had without paying anyway.
+        tiers: Their names, lowest first.
+        plans: What is sold.
+    """
+    ranks = {name: rank for rank, name in enumerate(tiers)}
+    free = -1 if default_tier is None else ranks[default_tier]
+    paid = [plan for plan in plans if ranks[plan.tier.value] > free]
+    cheapest = min(paid, key=lambda plan: ranks[plan.tier.value], default=None)
+    if cheapest is None:
+        return []
+    instead = "'refuse'" if default_tier is None else f"{default_tier!r} or 'refuse'"
+    return [
+        Caution(
+            file=then.place.file,
+            line=then.place.line,
+            column=then.place.column,
+            source_line=then.place.source_line,
+            message=f"lifecycle {state!r} gives the tier {then.value!r} for nothing to everybody"
+            f" {_PAYS_NOTHING[state]}, and the plan {cheapest.name.value!r} sells {cheapest.tier.value!r}: write"
+            f" {instead} unless that is meant",
+        )
+        for state, draft in drafts.items()
+        if state in _PAYS_NOTHING
+        and (then := draft.then) is not None
+        and then.value in ranks
+        and ranks[then.value] >= ranks[cheapest.tier.value]
+    ]
+
+
 def _standing(row: _Row, draft: StandingDraft | None, default_tier: str | None) -> Standing:
     fallback = default_tier if row.falls_back else None
     if draft is None:
@@ -137,7 +188,7 @@ def _standing(row: _Row, draft: StandingDraft | None, default_tier: str | None) 
 def _read_line(key: Text, node: Node, faults: FaultLog) -> StandingDraft | None:
     state = key.value
     if isinstance(node, Text) and not node.is_empty:
-        if node.value == "keep" or (node.value == "flag" and state == "disputed"):
+        if node.value == "keep" or (node.value == "flag" and state in _FLAGGABLE):
             return _checked(key, node, None, None, faults)
         return _checked(key, node, 0, node, faults)
     fields = as_fields(node, f"lifecycle {state!r}", faults, known=("keep", "then"))
@@ -179,10 +230,10 @@ def _checked(key: Text, at: Node, keep_s: int | None, then: Text | None, faults:
         faults.add(at.place, f"{state!r} cannot keep its tier for ever: {reason}")
     elif keep_s and not row.may_keep_for_a_time:
         others = "'keep: always', " if row.may_keep_always else ""
+        reason = "a block holds until it is lifted" if state == BLOCKED else "nothing was bought that could end"
         faults.add(
             at.place,
-            f"{state!r} cannot keep its tier for a time: nothing was bought that could end;"
-            f" write {others}a tier's name or 'refuse'",
+            f"{state!r} cannot keep its tier for a time: {reason}; write {others}a tier's name or 'refuse'",
         )
     else:
         return StandingDraft(keep_s=keep_s, then=then)

@@ -45,7 +45,7 @@ class Note:
 
 def account_note(account: Account, access: Access, policy: Policy) -> Note | None:
     """What there is to say of an account; None: it is as it was bought, or nothing was ever bought."""
-    if account.blocked:
+    if account.blocked and access.refusal is not None:
         return Note(text="This account is suspended. Contact the provider of this API.", is_urgent=True)
     if access.warning is not None:
         text = _for_people(access)

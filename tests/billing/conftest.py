@@ -192,6 +192,7 @@ def sold_policy() -> Policy:
     end = Standing(keep_s=0, then="free", refusal="subscription-required")
     week = Standing(keep_s=7 * DAY, then="free", refusal="payment-required")
     day = Standing(keep_s=DAY, then="free", refusal="payment-required")
+    suspend = Standing(keep_s=0, then=None, refusal="account-suspended")
     return Policy(
         policy_hash="0" * 12,
         default_tier="free",
@@ -207,7 +208,14 @@ def sold_policy() -> Policy:
         routes=(),
         lifecycle=dict.fromkeys(LIFECYCLE_ROWS, end)
         | dict.fromkeys(FLAG_ROWS, keep)
-        | {"first_payment_pending": end, "active": keep, "trialing": keep, "past_due": week, "unreadable": day},
+        | {
+            "blocked": suspend,
+            "first_payment_pending": end,
+            "active": keep,
+            "trialing": keep,
+            "past_due": week,
+            "unreadable": day,
+        },
     )
 
 

@@ -44,6 +44,7 @@ def make_policy(default_tier: str | None = "free", **lines: Standing) -> Policy:
         "first_payment_pending": ends("payment-required"),
         **dict.fromkeys(("disputed", "pause_collection", "pause_collection_void", "pending_update"), ends("", None)),
         "unreadable": ends("subscription-required", DAY_S),
+        "blocked": ends("account-suspended", then=None),
     }
     return Policy(
         policy_hash="0" * 12,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.access import LIFECYCLE_ROWS
+from gateway.core.access import BLOCKED, LIFECYCLE_ROWS
 from gateway.core.account import Account, KeyRecord
 from gateway.core.decision import plan_request
 from gateway.core.errors import AccountSuspended, AddressNotAllowed, InvalidKey, RouteNotFound
@@ -24,7 +24,8 @@ POLICY = Policy(
     plans={},
     meters={},
     routes=(),
-    lifecycle=dict.fromkeys(LIFECYCLE_ROWS, Standing(keep_s=0, then="free", refusal="subscription-required")),
+    lifecycle=dict.fromkeys(LIFECYCLE_ROWS, Standing(keep_s=0, then="free", refusal="subscription-required"))
+    | {BLOCKED: Standing(keep_s=0, then=None, refusal="account-suspended")},
 )
 ROUTE = Route(pattern="* /**", methods=None, segments=("**",))
 KEY = KeyRecord(

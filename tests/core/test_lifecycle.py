@@ -14,6 +14,7 @@ from typing import TypeAlias
 import pytest
 
 from gateway.core.access import (
+    BLOCKED,
     CUSTOMER_DELETED,
     FLAG_ROWS,
     KNOWN_STATUSES,
@@ -22,6 +23,7 @@ from gateway.core.access import (
     Access,
     decide_access,
 )
+from gateway.core.account import Account, TierGrant
 from gateway.core.limit_text import parse_limit
 from gateway.core.limits import Quota
 from gateway.core.offer import AddOn
@@ -41,6 +43,7 @@ SINCE = NOW
 AddOns: TypeAlias = tuple[tuple[str, int], ...]
 BOUGHT: tuple[tuple[int, AddOns], ...] = ((1, ()), (4, ()), (1, (("pack", 2),)), (4, (("pack", 1), ("sso", 1))))
 """Seats and add-ons."""
+BLOCK_LINES = {name: replace(line, refusal="account-suspended") for name, line in LINES.items() if not line.keep_s}
 INSTANTS = (SINCE, SINCE + 3 * DAY_S - 1, SINCE + 3 * DAY_S, SINCE + 400 * DAY_S)
 
 
@@ -82,8 +85,12 @@ def answered(
     seats: int = 1,
     add_ons: AddOns = (),
 ) -> Access:
+    return decide_access(customer_of(status, flags, seats, add_ons), policy, now)
+
+
+def customer_of(status: str, flags: tuple[str, ...], seats: int = 1, add_ons: AddOns = ()) -> Account:
     readable = status in {*KNOWN_STATUSES, CUSTOMER_DELETED}
-    customer = account(
+    return account(
         status,
         last_good_plan_id="pro-monthly",
         status_since=SINCE,
@@ -92,7 +99,6 @@ def answered(
         seats=seats,
         add_ons=add_ons,
     )
-    return decide_access(customer, policy, now)
 
 
 @pytest.mark.parametrize("flag_line", LINES.values(), ids=LINES)
@@ -129,6 +135,32 @@ def test_seats_and_add_ons_widen_a_plan_that_is_in_force_and_change_nothing_else
             units = 100 * seats + 30 * dict(add_ons).get("pack", 0)
             assert [getattr(limit, "units", None) for limit in access.tier.limits] == [units], case
             assert access.tier.features == ({"sso"} if ("sso", 1) in add_ons else set()), case
+
+
+@pytest.mark.parametrize("block_line", BLOCK_LINES.values(), ids=BLOCK_LINES)
+@pytest.mark.parametrize("flag_line", LINES.values(), ids=LINES)
+@pytest.mark.parametrize("status_line", LINES.values(), ids=LINES)
+def test_a_block_lowers_what_status_flags_and_a_granted_tier_leave_and_never_raises_it(
+    status_line: Standing, flag_line: Standing, block_line: Standing
+) -> None:
+    lines = with_lines(status_line, flag_line)
+    policy = replace(lines, lifecycle=lines.lifecycle | {BLOCKED: block_line})
+    granted = TierGrant(tier="max", granted_at=SINCE, ends_at=SINCE + 3 * DAY_S)
+    some_flags = ((), *((flag,) for flag in FLAG_ROWS))
+    for status, flags, now, grant in product(STATUSES, some_flags, INSTANTS, (None, granted)):
+        customer = replace(customer_of(status, flags), tier_grant=grant)
+        open_ = decide_access(customer, policy, now)
+        access = decide_access(replace(customer, blocked=True), policy, now)
+        case = (status, flags, now - SINCE, grant)
+        if block_line.keep_s is None:
+            assert replace(access, warning=open_.warning) == open_, case
+            assert access.plan_id is None or access.warning is not None, case
+        elif block_line.then is None:
+            assert (access.tier, access.standing, access.refusal) == (None, "suspended", "account-suspended"), case
+        elif open_.tier is None or open_.tier.name == "free":
+            assert access == open_, case
+        else:
+            assert (access.tier and access.tier.name, access.standing, access.plan_id) == ("free", "suspended", None)
 
 
 def test_a_dispute_is_only_flagged_unless_policy_suspends() -> None:

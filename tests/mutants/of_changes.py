@@ -66,7 +66,7 @@ MUTANTS = (
     Mutant(
         "whoever is suspended for a dispute is sold more",
         "gateway/sync/refusing_more.py",
-        "    if access.refusal == AccountSuspended.code:",
+        '    if access.standing == "suspended":',
         "    if account.blocked:",
         ("tests/billing/test_nothing_more.py",),
     ),

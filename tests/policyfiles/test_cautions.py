@@ -239,6 +239,49 @@ def test_the_policy_that_comes_with_tiergate_leaves_no_such_way() -> None:
     assert compile_policy(read_sources(SHIPPED)).cautions == ()
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("none: top", "'none' gives the tier 'top' for nothing to everybody who never bought anything"),
+        (
+            "incomplete: pro",
+            "whose first payment is not made, and the plan 'pro' sells 'pro': write 'free' or 'refuse'",
+        ),
+        ("incomplete_expired: pro", "whose first payment was never made"),
+        ("canceled: {keep: 3d, then: pro}", "whose subscription has ended"),
+        ("customer_deleted: pro", "whom Stripe does not have any more"),
+        ("past_due: {keep: 7d, then: pro}", "whose renewal is not paid"),
+        ("unpaid: top", "whose payments have failed"),
+        ("paused: pro", "whose trial ended"),
+        ("unreadable: {keep: 1d, then: pro}", "is not understood"),
+        ("unpaid: free", None),
+        ("none: refuse", None),
+        ("past_due: {keep: 7d}", None),
+        ("disputed: top", None),
+        ("blocked: top", None),
+        ("trialing: pro", None),
+    ],
+)
+def test_a_tier_that_is_sold_and_had_for_nothing_is_said(
+    policies: Callable[..., Path], line: str, words: str | None
+) -> None:
+    found = cautions(policies, f"{SOLD}plan_change: prorate\nlifecycle:\n  {line}\n")
+    found = [one for one in found if "for nothing" in one[1]]
+    assert [at for at, _ in found] == ([] if words is None else [14])
+    assert all(words in message for _, message in found if words is not None)
+
+
+def test_a_fallback_between_what_is_free_and_what_is_sold_is_no_gift(policies: Callable[..., Path]) -> None:
+    text = SOLD.replace("  pro: {tier: pro, price: lookup_key pro}\n", "")
+    assert [one for one in cautions(policies, f"{text}lifecycle: {{unpaid: pro}}\n") if "for nothing" in one[1]] == []
+
+
+def test_without_a_default_tier_every_tier_that_is_sold_is_a_gift(policies: Callable[..., Path]) -> None:
+    text = SOLD.replace("default_tier: free\n", "") + "lifecycle: {none: pro}\n"
+    [message] = [message for _, message in cautions(policies, text) if "for nothing" in message]
+    assert message.endswith("write 'refuse' unless that is meant")
+
+
 REPEATED = """\
 version: 1
 default_tier: free
