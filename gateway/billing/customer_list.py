@@ -71,9 +71,7 @@ class CustomerList:
 
     async def _take_turn(self, until: float) -> None:
         if monotonic() + self._searches.waits_s > until:
-            raise BillingUnavailable(
-                "So many new customers buy right now that there is a queue; try again shortly."
-            )
+            raise BillingUnavailable("So many new customers buy right now that there is a queue; try again shortly.")
         await asyncio.sleep(self._searches.reserve())
 
     async def _search(self, query: str) -> list[ListedCustomer] | None:
