@@ -21,6 +21,7 @@ from gateway.core.target import canonical_path, check_length
 from gateway.upstream import ClientFaulty, ClientLeft, Exchange, ExchangeRequest, Upstream, UpstreamTimeouts
 from gateway.web.front import CALLER, FrontProtocol
 from gateway.web.reserved import ReservedPaths
+from tests.fakes.alone import Alone
 from tests.fuzz.oracle import Request, read_requests
 from tests.fuzz.plumbing import FakeTransport
 from tests.fuzz.rules import MAX_BODY_BYTES
@@ -138,7 +139,7 @@ class Relay:
                 on_start=lambda head: head.lines,
                 max_body=MAX_BODY_BYTES,
             )
-            await exchange.run(cycle, self.upstream)
+            await exchange.run(cycle, Alone(self.upstream))
         except ClientFaulty as fault:
             await _tell(send, 400, fault.refusal.code.encode())
         except BodyTooLarge as error:

@@ -9,9 +9,9 @@ import pytest
 import uvloop
 
 from gateway.upstream import ExchangeRequest, Outcome, ResponseHead, Upstream, UpstreamTimeouts
+from tests.fakes.alone import relayed
 from tests.fakes.asgi_caller import AsgiCaller
 from tests.fakes.raw_upstream import RawUpstream, Script
-from tests.upstream.alone import relayed
 
 Serve = Callable[..., Awaitable["Rig"]]
 

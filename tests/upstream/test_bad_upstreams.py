@@ -12,9 +12,9 @@ import pytest
 from gateway.core.errors import UpstreamInvalid, UpstreamTimeout, UpstreamUnreachable
 from gateway.core.http_body import CHUNKED
 from gateway.upstream import ExchangeBroken, ExchangeRequest, Upstream, UpstreamTimeouts
+from tests.fakes.alone import relayed
 from tests.fakes.asgi_caller import AsgiCaller
 from tests.fakes.raw_upstream import Peer, answering
-from tests.upstream.alone import relayed
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 START = b"HTTP/1.1 200 OK\r\n"

@@ -15,10 +15,10 @@ from gateway.core.errors import TiergateError, UpstreamUnreachable
 from gateway.core.forwarding import HeaderRules
 from gateway.core.request_gate import body_framing, check_request
 from gateway.upstream import ClientLeft, ExchangeRequest, Upstream, UpstreamTimeouts
+from tests.fakes.alone import relayed
 from tests.fakes.asgi_caller import AsgiCaller
 from tests.fakes.certificate import certificate
 from tests.fakes.raw_upstream import Peer, RawUpstream, answering
-from tests.upstream.alone import relayed
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:websockets", "ignore::DeprecationWarning:uvicorn")
 

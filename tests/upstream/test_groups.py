@@ -32,10 +32,10 @@ from gateway.upstream import (
     verdict,
 )
 from gateway.upstream.errors import DiedUnanswered, NotConnected
+from tests.fakes.alone import relayed
 from tests.fakes.asgi_caller import AsgiCaller
 from tests.fakes.authority import Authority
 from tests.fakes.raw_upstream import Peer, RawUpstream, Script, answering
-from tests.upstream.alone import relayed
 
 OPTIONS = GroupOptions(timeouts=UpstreamTimeouts(connect_s=2, first_byte_s=2, idle_s=5, pool_wait_s=2))
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

@@ -13,9 +13,9 @@ from gateway.core.errors import UpstreamTimeout
 from gateway.core.http_body import CHUNKED
 from gateway.upstream import ClientFaulty, ExchangeRequest, Upstream, UpstreamTimeouts
 from gateway.upstream.errors import NotConnected
+from tests.fakes.alone import relayed
 from tests.fakes.asgi_caller import AsgiCaller
 from tests.fakes.raw_upstream import Peer, RawUpstream, answering
-from tests.upstream.alone import relayed
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 LONG = UpstreamTimeouts(connect_s=30, first_byte_s=30, idle_s=30)

@@ -15,9 +15,9 @@ from gateway.upstream import (
     UpstreamTimeouts,
 )
 from gateway.upstream.reading_on import READ_ON_BYTES
+from tests.fakes.alone import relayed
 from tests.fakes.asgi_caller import AsgiCaller
 from tests.fakes.raw_upstream import Peer
-from tests.upstream.alone import relayed
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
 END = b"5\r\nlater\r\n0\r\nX-Cost: 7\r\n\r\n"
