@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 _SKEW_WARN_S = 30
 _DIAGNOSTIC_ONLY = frozenset({"account", "webhook endpoints"})
 """What only `doctor` reads: a restricted key serves without it."""
+_DONE_WITHOUT = {
+    "payment intents": "a payment that waits to be confirmed with its bank (3-D Secure) is told as one that failed"
+}
+"""What a restricted key serves without, and what it lacks then."""
 _NO_SEARCH = (
     "Stripe does not search customers for this account and key (it does for none in India): who buys first is not "
     "looked for by its labels. What is left: the ledger binds each buyer to one Stripe customer, and a creation that "
@@ -106,6 +110,8 @@ def _key(settings: Settings, report: StripeReport) -> Iterator[Finding]:
         fix = f"Edit the restricted key (dashboard: Developers, API keys): allow {what}."
         if what == SEARCH:
             yield warn("stripe", _NO_SEARCH, _MEND_SEARCH)
+        elif what in _DONE_WITHOUT:
+            yield warn("stripe", f"the key may not read {what}: {_DONE_WITHOUT[what]}", fix)
         elif what in _DIAGNOSTIC_ONLY:
             yield warn("stripe", f"the key may not read {what}, so that cannot be checked", fix)
         else:

@@ -107,7 +107,9 @@ class ThinSweeping:
             self._asks_at = self._clock.now() + _DAY_S
             log.info("event destinations cannot be read, so none is swept for", reason=str(error))
             return None
-        ours = [one for one in destinations if one.url.rstrip("/") == self._url and one.is_thin]
+        is_live = self._billing.is_live
+        here = (one for one in destinations if one.url.rstrip("/") == self._url and one.is_live == is_live)
+        ours = [one for one in here if one.is_thin]
         names = {name for one in ours for name in (THIN_TYPES if _EVERYTHING in one.types else one.types)}
         types = tuple(sorted(name for name in names if meaning_of(name) is not Meaning.IGNORE))
         until = int(self._clock.now()) - _PATIENCE_S

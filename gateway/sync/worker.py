@@ -199,7 +199,7 @@ class EventWorker:
         return [row for row in rows if row.event_id not in failed]
 
     async def sweep(self) -> int:
-        """Store events that Stripe could not deliver, and thin ones that did not come.
+        """Store events that Stripe could not deliver, and thin ones that did not come, each by itself.
 
         Returns:
             How many were new.
@@ -209,7 +209,11 @@ class EventWorker:
         """
         before = self.swept
         try:
-            return await self._sweeping.sweep() + await self._thin_sweeping.sweep()
+            try:
+                new = await self._sweeping.sweep()
+            finally:  # a gateway that only a destination tells is told nothing by the other
+                new_thin = await self._thin_sweeping.sweep()
+            return new + new_thin
         finally:
             if self.swept != before:
                 self.wake()

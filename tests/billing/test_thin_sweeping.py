@@ -115,3 +115,49 @@ async def test_a_key_that_may_not_read_destinations_is_not_asked_again_for_a_day
         clock.at += later_s
         assert await worker.sweep() == 0
         assert asked.count("/v2/core/event_destinations") == times
+
+
+@pytest.mark.parametrize(("status", "error"), [(503, BillingUnavailable), (403, BillingRefused)])
+async def test_thin_events_are_found_also_while_stripe_does_not_list_those_of_endpoints(
+    shop: Any, buyer: str, status: int, error: type[Exception]
+) -> None:
+    await lose(shop)
+    await cancel(shop, buyer)
+    await later(shop)
+    fault = {"method": "GET", "path": "/v1/events", "status": status, "times": 100}
+    await shop.sandbox.http.post("/_sandbox/faults", json={"api": [fault]})
+    with pytest.raises(error):
+        await shop.worker.sweep()
+    assert "v1.customer.subscription.deleted" in {one.type for one in await shop.ledger.list_events(status="pending")}
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+async def test_only_a_destination_of_this_mode_is_swept_for(
+    ledger: Ledger, sync: Sync, stand_in: StandIn, clock: SetClock, *, is_live: bool
+) -> None:
+    asked = []
+    destination = {
+        "id": "ed_1",
+        "object": "v2.core.event_destination",
+        "created": "2020-01-01T00:00:00.000Z",
+        "enabled_events": ["*"],
+        "event_payload": "thin",
+        "livemode": is_live,
+        "name": "thin",
+        "snapshot_api_version": None,
+        "status": "enabled",
+        "type": "webhook_endpoint",
+        "webhook_endpoint": {"url": "http://localhost/webhook"},
+    }
+
+    async def answer(request: Request) -> Answer:
+        asked.append(request.path)
+        if request.path == "/v1/events":
+            return Answer(body={"object": "list", "data": [], "has_more": False, "url": "/v1/events"})
+        found = [destination] if request.path == "/v2/core/event_destinations" else []
+        return Answer(body={"data": found, "next_page_url": None, "previous_page_url": None})
+
+    stand_in.handler = answer
+    worker = EventWorker(ledger=ledger, sync=sync, clock=clock, url="http://localhost/webhook")
+    assert await worker.sweep() == 0
+    assert ("/v2/core/events" in asked) == (not is_live)

@@ -37,6 +37,7 @@ async def buy(town: Town, buyer: Buyer) -> None:
     """By the gateway's checkout; the buyer may go away, or have a card that fails at the renewal."""
     plan = town.chance.choice(PLANS)
     link = await town.act_as_web(town.checkouts.for_customer(buyer.customer_id, plan))
+    await town.look_up(buyer)  # whom Stripe did not have any more is somebody new there by now, who has nothing yet
     if link is not None and town.chance.random() < 0.9:
         pay_at(town, link.session_id, town.chance.choice((_GOOD, _GOOD, _FAILS_LATER)))
 

@@ -23,6 +23,7 @@ async def buy_by_debit(town: Town, buyer: Buyer) -> None:
     """The checkout completes, unpaid."""
     plan = town.chance.choice(PLANS)
     link = await town.act_as_web(town.checkouts.for_customer(buyer.customer_id, plan))
+    await town.look_up(buyer)
     if link is not None:
         pay_at(town, link.session_id, town.chance.choice((ARRIVES, ARRIVES, FAILS)))
 
