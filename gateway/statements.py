@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from gateway.core.errors import BillingRefused, BillingUnavailable, StripeAccountWrong
+from gateway.core.errors import BillingRefused, BillingUnavailable, StripeCustomerMissing
 from gateway.core.limits import Quota, limit_field
 from gateway.core.proving import final_since, make_statement
 from gateway.core.statement import MeteredWindow, Report, Statement
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from gateway.billing import Billing
     from gateway.core.invoice import Invoice, InvoiceLine
@@ -43,7 +43,15 @@ class Asked:
     """By event name and start of a window. A statement without it says less about where units went."""
 
 
-async def draw_up(customer_id: str, span: Span, *, ledger: Ledger, billing: Billing, now: int) -> Statement:
+async def draw_up(
+    customer_id: str,
+    span: Span,
+    *,
+    ledger: Ledger,
+    billing: Billing,
+    check_account: Callable[[], Awaitable[None]],
+    now: int,
+) -> Statement:
     """What a period comes to, for one customer. If Stripe is away, what the ledger knows, compared with nothing.
 
     Args:
@@ -51,12 +59,15 @@ async def draw_up(customer_id: str, span: Span, *, ledger: Ledger, billing: Bill
         span: The period.
         ledger: What was used and reported.
         billing: What is asked for.
+        check_account: Returns if the key is of the ledger's account; else it raises what `sync.account` does. Asked if
+            Stripe does not know the customer.
         now: Unix seconds.
 
     Raises:
         LedgerUnavailable: There is nothing to say.
         BillingRefused: Stripe does not let this key read invoices.
-        StripeAccountWrong: Stripe never had this customer under this key: nothing it says is about the ledger's.
+        StripeAccountWrong: The key is of another account: nothing that Stripe says is about the ledger's.
+        StripeCustomerMissing: It is of the ledger's account, which never had this customer.
     """
     row = await ledger.find_customer(customer_id)
     windows = await _windows(ledger, customer_id, span)
@@ -64,10 +75,8 @@ async def draw_up(customer_id: str, span: Span, *, ledger: Ledger, billing: Bill
     if row is not None and row.stripe_customer_id is not None:
         told = await _ask(billing, row.stripe_customer_id, span, windows)
         if told is None:
-            raise StripeAccountWrong(
-                f"Stripe does not know {row.stripe_customer_id} under this key, and the ledger has it: the key seems to"
-                " be of another account."
-            )
+            await check_account()
+            raise StripeCustomerMissing(row.stripe_customer_id)
         asked = told
     windows = await _with_reports(ledger, customer_id, windows, asked.invoices or ())
     return make_statement(windows, asked.invoices, asked.counted, span=span, now=now, running=asked.running)

@@ -23,6 +23,7 @@ from gateway.sandbox.engine.saving import add_customer, change_subscription
 from gateway.sandbox.engine.subscriptions import Start, cancel, schedule_end, start
 from gateway.sandbox.records import Customer, Invoice, Subscription
 from gateway.statements import draw_up
+from gateway.sync.account import LedgerAccount
 
 METER, STRIPE_METER = "requests", "api_overage"
 METERED, DEARER, YEARLY = "price_api_overage", "price_dearer", "price_overage_yearly"
@@ -186,7 +187,12 @@ class Life:
 
     async def state(self, since: int, until: int) -> Statement:
         return await draw_up(
-            CUSTOMER, Span(since=since, until=until), ledger=self.ledger, billing=self.billing, now=self.now
+            CUSTOMER,
+            Span(since=since, until=until),
+            ledger=self.ledger,
+            billing=self.billing,
+            check_account=LedgerAccount(ledger=self.ledger, billing=self.billing, clock=self.simulator).check,
+            now=self.now,
         )
 
 

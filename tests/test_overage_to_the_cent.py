@@ -18,6 +18,7 @@ from gateway.sandbox.engine.methods import attach, new_method
 from gateway.sandbox.engine.subscriptions import Start, start
 from gateway.statements import draw_up
 from gateway.sync import Sync
+from gateway.sync.account import LedgerAccount
 from tests.conftest import Parts
 from tests.steps import admit
 from tests.test_plan_change import edit
@@ -90,7 +91,15 @@ class Shop:
         assert account is not None
         now = self.parts.clock.now()
         span = find_span(period, account, now)
-        return await draw_up(self.customer_id, span, ledger=self.parts.ledger, billing=self.billing, now=int(now))
+        account_check = LedgerAccount(ledger=self.parts.ledger, billing=self.billing, clock=self.parts.clock)
+        return await draw_up(
+            self.customer_id,
+            span,
+            ledger=self.parts.ledger,
+            billing=self.billing,
+            check_account=account_check.check,
+            now=int(now),
+        )
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -12,11 +13,13 @@ from gateway.cli.opening_stripe import open_billing
 from gateway.cli.options import Who, examples, json_option, who_options
 from gateway.cli.printing import instant_words, note, print_columns, print_json
 from gateway.core.access import in_force
+from gateway.core.errors import StripeCustomerMissing
 from gateway.core.statement_period import PeriodInvalid, find_span
 from gateway.core.statement_words import advice_words, because_words
 from gateway.policyfiles import load_policy
 from gateway.settings import load_settings
 from gateway.statements import draw_up
+from gateway.sync.account import LedgerAccount
 from gateway.web.statement_csv import statement_csv
 from gateway.web.statement_view import view_statement
 
@@ -66,7 +69,17 @@ async def _statement(settings: Settings, who: Who, period: str, form: str) -> bo
             raise click.UsageError(f"--period: {error}.") from None
         billing = open_billing(settings)
         try:
-            found = await draw_up(row.customer_id, span, ledger=parts.ledger, billing=billing, now=parts.now)
+            account_check = LedgerAccount(ledger=parts.ledger, billing=billing, clock=parts.clock)
+            found = await draw_up(
+                row.customer_id,
+                span,
+                ledger=parts.ledger,
+                billing=billing,
+                check_account=partial(account_check.check, learns=False),
+                now=parts.now,
+            )
+        except StripeCustomerMissing as error:
+            raise click.ClickException(_missing_words(row.customer_id, error)) from None
         finally:
             await billing.aclose()
     view = view_statement(found, customer_id=row.customer_id, user_id=row.user_id, for_seller=True)
@@ -77,6 +90,14 @@ async def _statement(settings: Settings, who: Who, period: str, form: str) -> bo
     else:
         _print(view, found)
     return found.differs
+
+
+def _missing_words(customer_id: str, error: StripeCustomerMissing) -> str:
+    return (
+        f"Stripe does not have {error.stripe_customer_id}, which the ledger names for {customer_id}, and the key is of"
+        " the ledger's account: test data was wiped, or the customer was imported with a wrong id. There is nothing to"
+        f" compare. To end what was recorded of it: `tiergate sync --customer {customer_id}`."
+    )
 
 
 def _print(view: StatementView, found: Statement) -> None:

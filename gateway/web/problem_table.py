@@ -232,6 +232,11 @@ TABLE: dict[str, Kind] = {
         title="Billing refused the request",
         advice="The provider of this API must look at the billing configuration; give them the request id.",
     ),
+    "billing-customer-missing": Kind(
+        status=502,
+        title="Billing does not have this customer",
+        advice="The provider of this API must look at it; calls to the API are not affected.",
+    ),
     "billing-not-configured": Kind(
         status=501,
         title="Nothing is sold here",

@@ -48,7 +48,14 @@ async def show_statement(
     except PeriodInvalid as error:
         raise RequestInvalid(f"period: {error}.", ({"field": "period", "message": f"{error}"},)) from None
     await take_turn_of(caller, runtime, cost=statement_cost(span))
-    statement = await draw_up(account.customer_id, span, ledger=runtime.ledger, billing=runtime.billing, now=int(now))
+    statement = await draw_up(
+        account.customer_id,
+        span,
+        ledger=runtime.ledger,
+        billing=runtime.billing,
+        check_account=runtime.sync.account.check,
+        now=int(now),
+    )
     view = view_statement(
         statement, customer_id=account.customer_id, user_id=account.user_id, for_seller=caller.is_seller
     )

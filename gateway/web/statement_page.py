@@ -70,7 +70,14 @@ async def show_account_statement(visit: FromVisit, period: str = "") -> Page:
     except PeriodInvalid as error:
         raise RequestInvalid(f"The period cannot be understood: {error}.") from None
     await take_turn(runtime, who.customer_id, cost=statement_cost(span))
-    found = await draw_up(who.customer_id, span, ledger=runtime.ledger, billing=runtime.billing, now=int(now))
+    found = await draw_up(
+        who.customer_id,
+        span,
+        ledger=runtime.ledger,
+        billing=runtime.billing,
+        check_account=runtime.sync.account.check,
+        now=int(now),
+    )
     view = view_statement(found, customer_id=who.customer_id, user_id=who.account.user_id, for_seller=False)
     return visit.page(
         "statement.html",

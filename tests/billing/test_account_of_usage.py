@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from gateway.billing import StripeOptions
-from gateway.core.errors import StripeAccountWrong
+from gateway.core.errors import StripeAccountWrong, StripeCustomerMissing
 from gateway.core.overage import Overage, PriceName, overage_field
 from gateway.core.statement_period import Span
 from gateway.ledger import UsageTotal
 from gateway.reporting import Reporter, ReportingOptions
 from gateway.statements import draw_up
 from gateway.sync import Sync
+from gateway.sync.account import LedgerAccount
 from gateway.telemetry import Metrics
 from gateway.unbilled import Unbilled
 from tests.billing.conftest import Answer, Request, StandIn, opened, through
@@ -23,30 +24,55 @@ from tests.billing.conftest import Answer, Request, StandIn, opened, through
 pytestmark = pytest.mark.slow
 
 
+@dataclass(kw_only=True)
+class Asked:
+    """A statement of a customer whom Stripe does not know under a key."""
+
+    shop: Any
+    stripe: StandIn
+    customer_id: str = ""
+    stripe_customer_id: str = ""
+
+    async def begin(self) -> None:
+        self.customer_id = await self.shop.new_customer()
+        row = await self.shop.ledger.find_customer(self.customer_id)
+        self.stripe_customer_id = row.stripe_customer_id
+        await self.shop.sync.account.check()  # the ledger learns its account
+
+        async def without(request: Request) -> Answer:
+            if self.stripe_customer_id in request.target:
+                error = {"type": "invalid_request_error", "code": "resource_missing", "message": "No such customer"}
+                return Answer(status=404, body={"error": error})
+            return await through(self.shop.sandbox.url)(request)
+
+        self.stripe.handler, self.stripe.account_id = without, None  # as the sandbox says
+
+    async def draw_up(self) -> None:
+        now, ledger = int(self.shop.sandbox.clock.now()), self.shop.ledger
+        async with (
+            self.stripe.listening(),
+            opened(StripeOptions(secret_key=self.shop.sandbox.key, base_url=self.stripe.url)) as billing,
+        ):
+            check = LedgerAccount(ledger=ledger, billing=billing, clock=self.shop.sandbox.clock).check
+            span = Span(since=now - 86_400, until=now)
+            await draw_up(self.customer_id, span, ledger=ledger, billing=billing, check_account=check, now=now)
+
+
 async def test_a_statement_under_the_key_of_another_account_says_so_and_compares_nothing(shop: Any) -> None:
-    customer_id = await shop.new_customer()
-    row = await shop.ledger.find_customer(customer_id)
-    now = int(shop.sandbox.clock.now())
-    span = Span(since=now - 86_400, until=now)
+    asked = Asked(shop=shop, stripe=StandIn())
+    await asked.begin()
+    asked.stripe.account_id = "acct_elsewhere"
+    with pytest.raises(StripeAccountWrong) as refused:
+        await asked.draw_up()
+    assert "acct_elsewhere" in refused.value.what
 
-    async def without(request: Request) -> Answer:
-        """Of another account: it has other customers."""
-        if row.stripe_customer_id in request.target:
-            error = {"type": "invalid_request_error", "code": "resource_missing", "message": "No such customer"}
-            return Answer(status=404, body={"error": error})
-        return await through(shop.sandbox.url)(request)
 
-    other = StandIn()
-    other.handler = without
-    async with (
-        other.listening(),
-        opened(StripeOptions(secret_key=shop.sandbox.key, base_url=other.url)) as billing,
-    ):
-        with pytest.raises(StripeAccountWrong) as refused:
-            await draw_up(customer_id, span, ledger=shop.ledger, billing=billing, now=now)
-    assert row.stripe_customer_id in refused.value.what
-    found = await draw_up(customer_id, span, ledger=shop.ledger, billing=shop.billing, now=now)
-    assert not found.differs
+async def test_a_statement_of_one_whom_the_ledgers_own_account_never_had_says_that_and_doubts_no_key(shop: Any) -> None:
+    asked = Asked(shop=shop, stripe=StandIn())
+    await asked.begin()
+    with pytest.raises(StripeCustomerMissing) as refused:
+        await asked.draw_up()
+    assert refused.value.stripe_customer_id == asked.stripe_customer_id
 
 
 UNITS = 40

@@ -91,7 +91,14 @@ class Seller:
     async def reasons(self, customer_id: str) -> tuple[str, tuple[Because, ...]]:
         recorded = await self.shop.load(customer_id)
         span = Span(since=recorded.period_starts_at, until=recorded.period_ends_at)
-        statement = await draw_up(customer_id, span, ledger=self.shop.ledger, billing=self.shop.billing, now=self.now)
+        statement = await draw_up(
+            customer_id,
+            span,
+            ledger=self.shop.ledger,
+            billing=self.shop.billing,
+            check_account=self.shop.sync.account.check,
+            now=self.now,
+        )
         [proof] = statement.usage
         return proof.verdict, proof.because
 
@@ -176,8 +183,9 @@ async def test_whoever_subscribes_again_at_once_does_not_hide_what_nobody_is_bil
     assert await seller.find() == 1
     assert await seller.lost() == [(customer_id, UNITS)]
     span = Span(since=before.period_starts_at, until=seller.now)
-    ledger, billing = seller.shop.ledger, seller.shop.billing
-    [proof] = (await draw_up(customer_id, span, ledger=ledger, billing=billing, now=seller.now)).usage
+    ledger, billing, check = seller.shop.ledger, seller.shop.billing, seller.shop.sync.account.check
+    found = await draw_up(customer_id, span, ledger=ledger, billing=billing, check_account=check, now=seller.now)
+    [proof] = found.usage
     assert (proof.verdict, proof.because) == ("differs", (Because(reason="ended-at-once", units=UNITS),))
 
 

@@ -14,6 +14,7 @@ from gateway.core.statement_period import find_span
 from gateway.ledger import UsageTotal
 from gateway.reporting import Reporter
 from gateway.statements import draw_up
+from gateway.sync.account import LedgerAccount
 from gateway.telemetry import Metrics
 from tests.live.catalog import INCLUDED, OVERAGE, OVERAGE_AMOUNT, PRICES
 
@@ -84,7 +85,12 @@ async def test_overage_is_reported_once_counted_invoiced_and_proven(life):
         account = await life.ledger.load_account(life.customer_id)
         at = life.clock.now()
         statement = await draw_up(
-            life.customer_id, find_span("last", account, at), ledger=life.ledger, billing=life.billing, now=int(at)
+            life.customer_id,
+            find_span("last", account, at),
+            ledger=life.ledger,
+            billing=life.billing,
+            check_account=LedgerAccount(ledger=life.ledger, billing=life.billing, clock=life.clock).check,
+            now=int(at),
         )
         return statement if [one.verdict for one in statement.usage] == ["agrees"] else None
 

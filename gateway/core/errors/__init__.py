@@ -48,6 +48,7 @@
         BillingRefused           502  billing-refused
           BillingKeyRefused      502  billing-refused
           BillingNotConfigured   501  billing-not-configured
+          StripeCustomerMissing  502  billing-customer-missing
         LedgerUnavailable        503  ledger-unavailable
 
 Each of the three kinds has a module. The HTTP side lives in one table, `gateway.web.problem_table`;
@@ -84,6 +85,7 @@ from gateway.core.errors.failed import (
     LedgerUnavailable,
     Overloaded,
     StripeAccountWrong,
+    StripeCustomerMissing,
     UpstreamBusy,
     UpstreamInvalid,
     UpstreamTimeout,
@@ -150,6 +152,7 @@ __all__ = [
     "RouteNotFound",
     "ScopeMissing",
     "StripeAccountWrong",
+    "StripeCustomerMissing",
     "SubscriptionRequired",
     "TargetRejected",
     "TargetTooLong",

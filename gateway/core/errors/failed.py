@@ -81,6 +81,17 @@ class BillingNotConfigured(BillingRefused):
         super().__init__("Nothing is sold through this gateway: it was set up without a payment provider.")
 
 
+class StripeCustomerMissing(BillingRefused):
+    """Stripe never had this customer, and the key is of the ledger's account: it was wiped, or imported wrongly."""
+
+    code = "billing-customer-missing"
+
+    def __init__(self, stripe_customer_id: str) -> None:
+        super().__init__("The payment provider does not have this customer.")
+        self.stripe_customer_id = stripe_customer_id
+        """For the operator."""
+
+
 class BillingKeyRefused(BillingRefused):
     """Stripe does not accept the key for that. Nothing is wrong with what was asked, so it waits for another key."""
 
