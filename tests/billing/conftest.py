@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -25,6 +25,7 @@ from gateway.core.access import FLAG_ROWS, LIFECYCLE_ROWS
 from gateway.core.account import Subscription
 from gateway.core.policy import Plan, Policy, Standing, Tier
 from gateway.core.purchase import NO_EXTRAS, Extras, check_purchase
+from gateway.core.switching import SwitchTerms
 from gateway.ledger import STRIPE_ACCOUNT, Ledger
 from gateway.sync import EventWorker, Sync, WorkerOptions, receive_event
 from tests.conftest import PATIENT_S
@@ -222,6 +223,12 @@ def sold_policy() -> Policy:
 @dataclass(kw_only=True)
 class HeldPolicy:
     current: Policy
+
+
+def bill_later(shop: Any) -> None:
+    """From now on the seller bills changes with the next invoice."""
+    held = shop.sync._policy
+    held.current = replace(held.current, switching=SwitchTerms(proration="next invoice"))
 
 
 class Account:

@@ -10,6 +10,7 @@ from gateway.core.access import decide_access
 from gateway.core.errors import PaymentRequired
 from gateway.sync import NoSubscription, PlanChanges
 from gateway.sync.portal_flows import portal_flow
+from tests.billing.conftest import bill_later
 from tests.billing.test_trial_changes import trying
 
 pytestmark = pytest.mark.slow
@@ -32,6 +33,7 @@ async def flags(shop: Any, customer_id: str) -> list[str]:
 @pytest.mark.parametrize("plan_id", ["pro-yearly", "enterprise-monthly"])
 async def test_no_plan_is_changed_before_the_first_one_is_paid(shop: Any, plan_id: str) -> None:
     customer_id = await shop.buyer("pro-monthly", ARRIVES_LATER)
+    bill_later(shop)  # no change waits for a bank debit
     changes = PlanChanges(sync=shop.sync, clock=shop.sandbox.clock)
     with pytest.raises(PaymentRequired, match="first payment"):
         await changes.preview(customer_id, plan_id)

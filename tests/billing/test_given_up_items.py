@@ -102,7 +102,7 @@ async def test_one_price_of_overage_bills_once_a_change_is_made(shop: Any, card:
 
 async def test_an_add_on_dropped_with_a_change_that_waits_goes_when_that_is_paid(shop: Any) -> None:
     customer_id = await shop.buyer("pro-monthly", FAILS_LATER)
-    changes = await changes_of(shop)
+    changes = await changes_of(shop, proration="next invoice")
     await changes.apply(customer_id, None, actor="customer", extras=ExtrasOrder(add_ons=("extra",)))
     order = ExtrasOrder(add_ons=())
     first = await changes.apply(customer_id, "pro-yearly", actor="customer", when="now", extras=order)
@@ -131,7 +131,7 @@ async def test_what_waits_and_keeps_an_add_on_is_no_answer_to_an_order_that_drop
 
 async def test_a_change_that_is_given_up_gives_up_no_item(shop: Any) -> None:
     customer_id = await shop.buyer("pro-monthly", FAILS_LATER)
-    changes = await changes_of(shop)
+    changes = await changes_of(shop, proration="next invoice")
     await changes.apply(customer_id, None, actor="customer", extras=ExtrasOrder(add_ons=("extra",)))
     await changes.apply(customer_id, "pro-yearly", actor="customer", when="now", extras=ExtrasOrder(add_ons=()))
     await changes.keep(customer_id, actor="customer")

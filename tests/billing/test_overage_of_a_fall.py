@@ -61,7 +61,7 @@ async def changes_of(shop: Any, **terms: Any) -> tuple[PlanChanges, Reporter, Us
     held = shop.sync._policy
     overage = Overage(meter="requests", stripe_meter="api_overage", price=PriceName(lookup_key=KEY))
     tiers = held.current.tiers | {"enterprise": replace(held.current.tiers["enterprise"], overages=(overage,))}
-    switching = SwitchTerms(downgrade=("now", "period-end"), **terms)
+    switching = SwitchTerms(**{"downgrade": ("now", "period-end"), "proration": "next invoice"} | terms)
     held.current = replace(held.current, tiers=tiers, switching=switching)
     used = Used(shop=shop)
     shop.sync.settle = used.settle

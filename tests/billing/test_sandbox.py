@@ -10,6 +10,7 @@ from gateway.core.access import decide_access
 from gateway.core.errors import BillingRefused, PaymentRequired
 from gateway.core.policy import Standing
 from gateway.sync import NoSubscription, PlanChanges, SubscriptionEnding, UnknownPlan
+from tests.billing.conftest import bill_later
 
 pytestmark = pytest.mark.slow
 
@@ -69,6 +70,7 @@ async def test_a_declined_card_buys_nothing(shop: Any) -> None:
 
 async def test_an_upgrade_costs_what_was_previewed_and_holds_at_once(shop: Any, published: list[str]) -> None:
     customer_id = await shop.buyer("pro-monthly")
+    bill_later(shop)
     preview = (await changes_of(shop).preview(customer_id, "enterprise-monthly")).cost
     assert preview.prorated > 0
     assert preview.next_invoice > preview.prorated
@@ -93,6 +95,7 @@ async def test_a_preview_tells_what_this_change_costs_whatever_else_waits_for_th
 
 async def test_an_hour_on_a_higher_tier_is_paid_for_and_a_change_made_twice_is_made_once(shop: Any) -> None:
     customer_id = await shop.buyer("pro-monthly")
+    bill_later(shop)
     preview = (await changes_of(shop).preview(customer_id, "pro-yearly")).cost
     for _ in range(2):
         await changes_of(shop).apply(customer_id, "enterprise-monthly", actor="customer")
