@@ -12,6 +12,8 @@ from gateway.ledger import Ledger
 from gateway.sync import EventWorker, Sync
 from tests.billing.conftest import Answer, Request, SetClock, StandIn
 
+pytestmark = pytest.mark.slow
+
 LATER_S = 700
 
 

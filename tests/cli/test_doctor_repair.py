@@ -12,6 +12,8 @@ from click.testing import Result
 
 from gateway.billing import METER_ERRORS, SUBSCRIBED_TYPES, THIN_TYPES
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., Result]
 PUBLIC_URL = "http://localhost:9"
 URL = f"{PUBLIC_URL}/api/v1/webhook"

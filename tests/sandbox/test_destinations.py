@@ -11,6 +11,8 @@ import stripe
 from gateway.sandbox import API_VERSION
 from tests.stripe_sdk.objects import faults_of
 
+pytestmark = pytest.mark.slow
+
 URL = "http://127.0.0.1:9/webhook"
 THIN = {"name": "thin", "type": "webhook_endpoint", "event_payload": "thin", "webhook_endpoint": {"url": URL}}
 WITH_URL = ["webhook_endpoint.url"]
