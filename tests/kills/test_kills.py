@@ -22,7 +22,7 @@ from tests.kills.by_operators import RECONCILED_EVERY_S, daily, grant, importing
 from tests.kills.site import CLAIMS_END_S, INCLUDED, OVERAGE, Site
 from tests.kills.truths import check
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 Walk: TypeAlias = Callable[[Site, Callable[[], None]], Callable[[], None]]
 """Makes a user ready, arms the plan, and sets out; what it returns makes good what was broken off, and checks."""
