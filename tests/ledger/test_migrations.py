@@ -133,7 +133,13 @@ async def test_what_a_group_called_over_left_is_no_overage_any_more(ledger_url):
             connection.execute(text(f"{row} VALUES ('c1', '{meter}', 1, 5, 1, 0, 0, 0)"))
         connection.execute(text("DROP TABLE reconciliation_notes"))
         gone = {"reconciliation": ("unbound", "audited_from", "held_since")}
-        gone["subscriptions"] = ("sold_as", "unconfirmed_since", "last_good_tier", "scheduled_sold_as")
+        gone["subscriptions"] = (
+            "sold_as",
+            "unconfirmed_since",
+            "last_good_tier",
+            "scheduled_sold_as",
+            "extras_changes",
+        )
         for table, columns in gone.items():
             for column in columns:
                 connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))

@@ -12,14 +12,17 @@ from tests.web.page_steps import sign_in
 pytestmark = pytest.mark.slow
 
 CHANGE = "/api/v1/subscription/change"
-SHIPPED, SWITCHING = "switching: {downgrade: at period end}", "switching: {downgrade: at period end or now}"
+SHIPPED = "switching: {downgrade: at period end, proration: now}"
+SWITCHING = "switching: {downgrade: at period end or now, proration: next invoice}"
 
 
 @pytest.fixture(scope="module")
 def workers(start_gateway_once, tmp_path_factory):
     """Two gateways that share one ledger, and whose downgrades wait for the period's end."""
     directory = tmp_path_factory.mktemp("policies")
-    (directory / "policy.yaml").write_text((POLICIES / "tiergate.yaml").read_text().replace(SHIPPED, SWITCHING))
+    shipped = (POLICIES / "tiergate.yaml").read_text()
+    assert SHIPPED in shipped
+    (directory / "policy.yaml").write_text(shipped.replace(SHIPPED, SWITCHING))
     return [start_gateway_once(TIERGATE_POLICY_DIR=str(directory)) for _ in range(2)]
 
 
