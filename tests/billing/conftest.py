@@ -557,7 +557,8 @@ class Shop:
         return Answer(body={"status": "received"})
 
     async def hear_thinly(self) -> None:
-        """Have thin events sent in place of the snapshots."""
+        """Have thin events sent in place of the snapshots, of what comes about from the next second on."""
+        await self.sandbox.control("clock/advance", seconds=1)
         stripe = self.sandbox.stripe
         for endpoint in (await stripe.v1.webhook_endpoints.list_async()).data:
             await stripe.v1.webhook_endpoints.delete_async(endpoint.id)

@@ -35,6 +35,13 @@ async def renewal(life, begun_at):
     return await life.eventually(paid)
 
 
+async def invoiced_at_once(life):
+    """The invoice that the last change made, which is paid."""
+    [invoice] = [one for one in await life.invoices() if one.billing_reason == "subscription_update"]
+    assert invoice.status == "paid"
+    return invoice
+
+
 def spread(life, amount, since):
     """How far a prorated amount may have gone since: the sandbox's time does not stand still, as test clocks do."""
     gone_s = 0 if life.account.is_stripe else life.account.now() - since + 1
@@ -53,9 +60,10 @@ async def test_an_upgrade_holds_at_once_and_costs_what_was_previewed(life):
     assert not made.result.is_pending
     assert await life.standing() == ("good", "enterprise")
     assert (await life.ledger.load_subscription(life.customer_id)).period_ends_at == first.period_ends_at
+    assert preview.next_invoice == preview.prorated
+    assert (await invoiced_at_once(life)).total == pytest.approx(preview.next_invoice, abs=close)
     await life.advance_to(first.period_ends_at + AFTER_S)
-    invoice = await renewal(life, first.period_ends_at)
-    assert invoice.total == pytest.approx(preview.next_invoice, abs=close)
+    assert (await renewal(life, first.period_ends_at)).total == PRICES["enterprise-monthly"][1]
 
 
 async def test_a_downgrade_waits_for_the_end_of_the_period_and_then_costs_what_was_previewed(life):
@@ -95,10 +103,12 @@ async def test_a_downgrade_at_once_is_a_credit_as_previewed(life):
     await changes_of(life).apply(life.customer_id, "pro-monthly", when="now", actor="test")
     close = spread(life, cheaper, since)
     assert await life.standing() == ("good", "pro")
+    credited = await invoiced_at_once(life)
+    assert credited.amount_due == preview.next_invoice == 0
+    assert credited.total == pytest.approx(preview.prorated, abs=close)
     await life.advance_to(first.period_ends_at + AFTER_S)
     invoice = await renewal(life, first.period_ends_at)
-    assert invoice.amount_due == preview.next_invoice == 0
-    assert invoice.total == pytest.approx(preview.prorated + PRICES["pro-monthly"][1], abs=close)
+    assert (invoice.total, invoice.amount_due) == (PRICES["pro-monthly"][1], 0)
 
 
 async def test_a_yearly_plan_is_invoiced_at_once_as_previewed(life):
@@ -127,9 +137,10 @@ async def test_seats_and_add_ons_are_bought_and_given_up_and_invoiced_as_preview
     close = spread(life, 4 * PRICES["team-monthly"][1] + EXPORTS_AMOUNT, since)
     await life.until(lambda found: (found.seats, found.add_ons) == (4, ((EXPORTS, 1),)))
     assert EXPORTS in (await life.access()).tier.features
+    assert (await invoiced_at_once(life)).total == pytest.approx(preview.next_invoice, abs=close)
     await life.advance_to(first.period_ends_at + AFTER_S)
-    invoice = await renewal(life, first.period_ends_at)
-    assert invoice.total == pytest.approx(preview.next_invoice, abs=close)
+    dearer = 4 * PRICES["team-monthly"][1] + EXPORTS_AMOUNT
+    assert (await renewal(life, first.period_ends_at)).total == dearer
 
     second = await life.until(lambda found: found.period_starts_at == first.period_ends_at)
     fewer = ExtrasOrder(seats=2, add_ons=())
