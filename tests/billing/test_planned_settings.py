@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 FAILS_LATER = "4000000000000341"
 MOST_REQUESTS = 8
-"""What planning anew takes, as docs/stripe.md says."""
+"""What planning anew takes, as docs/plan-changes.md says."""
 
 
 async def downgrading(shop: Any, card: str = FAILS_LATER) -> str:
