@@ -71,6 +71,8 @@ class Batch:
     """Within the worker."""
     receipt: Receipt | None = None
     """Under which it is sent; None: it still grows."""
+    charged_at: int = 0
+    """Unix seconds of its first call that is owed; 0: none is."""
     seq: int = 0
     """What `Receipt.seq` is of the calls in it, once the cache has it."""
 
@@ -174,13 +176,13 @@ class Outages:
             del known[next(iter(known))]
         self._exhausted[customer_id] = known
 
-    def judge(self, account: Account, plan: Plan, parts: Parts, error: CacheUnavailable) -> Passed:
+    def judge(self, account: Account, plan: Plan, receipt: Receipt, error: CacheUnavailable) -> Passed:
         """Let a call in or not, by its tier's `when_cache_fails`.
 
         Args:
             account: Fresh.
             plan: What the account and policy make of the call.
-            parts: What it takes from quotas.
+            receipt: What it takes from quotas, and when.
             error: Why the cache did not decide.
         """
         self._failed_at = self._monotonic()
@@ -215,8 +217,10 @@ class Outages:
         self._paces.spend(account.customer_id, rates, now_ms)
         passed = Passed(mode="local", customer_id=account.customer_id, batch=customer.batch, units=units)
         if not error.may_have_happened:
-            passed.parts = parts
-            for name, starts_at, cost in parts:
+            passed.parts = receipt.parts
+            if receipt.parts and not customer.batch.charged_at:
+                customer.batch.charged_at = receipt.charged_at
+            for name, starts_at, cost in receipt.parts:
                 customer.owed[name, starts_at] = customer.owed.get((name, starts_at), 0) + cost
         self._metrics.outage_admitted.labels("local").inc()
         return passed
@@ -316,7 +320,12 @@ class Outages:
             batch = customer.sending = customer.batch
             customer.batch, customer.owed, owed = self._next_batch(), {}, customer.owed
             parts = tuple((name, starts_at, units) for (name, starts_at), units in owed.items())
-            batch.receipt = Receipt(customer_id=customer_id, receipt_id=f"{self._boot}-{batch.number}", parts=parts)
+            batch.receipt = Receipt(
+                customer_id=customer_id,
+                receipt_id=f"{self._boot}-{batch.number}",
+                parts=parts,
+                charged_at=batch.charged_at,
+            )
         receipt = batch.receipt
         if receipt is None:
             raise AssertionError("what is sent has a receipt")

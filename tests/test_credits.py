@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from gateway.cache import CacheUnavailable
+from gateway.cache import CacheUnavailable, Receipt
 from gateway.core.account import LAST_INSTANT
 from gateway.core.errors import QuotaExceeded
 from gateway.core.limit_text import parse_limit
@@ -422,7 +422,7 @@ async def test_what_an_outage_lets_in_is_owed_once_and_to_the_quota(parts):
     assert attempt.plan.costs == (1, 1, 0)
     assert [claim.field for claim in attempt.plan.heads] == ["r:requests:1000", "q:requests:period"]
     starts_at = attempt.plan.heads[1].starts_at
-    owed = (("q:requests:period", starts_at, 1),)
+    owed = Receipt(customer_id=customer_id, receipt_id="r", parts=(("q:requests:period", starts_at, 1),))
     parts.outages.judge(attempt.account, attempt.plan, owed, CacheUnavailable(reason="test"))
     await parts.outages.charge_back()
     assert await left_of(parts, customer_id) == (8, [5])

@@ -147,7 +147,7 @@ class Admission:
         if attempt.gate is not None:
             attempt.gate(held.account, attempt.plan)
         call, attempt.once = attempt.once, None  # nobody knows what was charged under its Idempotency-Key
-        attempt.outage = self._outages.judge(held.account, attempt.plan, receipt_of(attempt).parts, error)
+        attempt.outage = self._outages.judge(held.account, attempt.plan, receipt_of(attempt), error)
         if attempt.outage.too_fast:
             raise charge_denied(attempt.plan, attempt.outage.too_fast) from error
         if attempt.outage.refusal is not None:

@@ -173,4 +173,5 @@ def receipt_of(attempt: Attempt) -> Receipt:
             if isinstance(claim, QuotaClaim) and units
         ),
         seq=attempt.seq,
+        charged_at=int(attempt.now),
     )

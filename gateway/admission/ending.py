@@ -107,7 +107,12 @@ class Ending:
             for limit in plan.limits
             if isinstance(limit.claim, QuotaClaim) and costs.get(limit.meter)
         )
-        receipt = Receipt(customer_id=account.customer_id, receipt_id=attempt.decision_id, parts=parts)
+        receipt = Receipt(
+            customer_id=account.customer_id,
+            receipt_id=attempt.decision_id,
+            parts=parts,
+            charged_at=int(attempt.now),
+        )
         try:
             return not parts or await self._cache.charge_back(receipt) is not None
         except CapacityReduced:

@@ -1,4 +1,4 @@
-"""Whether a subscription that runs was not paid for once: its first invoice is not paid, and Stripe calls it active.
+"""Whether a subscription that runs, or was cancelled, was not paid for once: its first invoice is not paid.
 
 The first invoice is the first that asks for something: of a trial that ended, of a first month that was free, it is
 not the one that Stripe made at the beginning. It says so, and no other: one that a change made a minute later says
@@ -15,27 +15,28 @@ from __future__ import annotations
 
 import stripe
 
-from gateway.core.plan_map import MONEYLESS_STATUSES
+from gateway.core.plan_map import IDLE_STATUSES
 
 AT_BEGINNING = "subscription_create"
 """Why Stripe made the invoice that a subscription begins with."""
 _RENEWAL = "subscription_cycle"
 _ASKING = frozenset({"open", "paid", "uncollectible"})
 """What asks for money, or did, of all but the invoice at the beginning. A draft is not sent yet."""
+_NEVER_RAN = IDLE_STATUSES | {"incomplete_expired"}
 _PAGE = 100
 
 
 async def find_unpaid_first_invoice(
     client: stripe.StripeClient, subscription: stripe.Subscription
 ) -> stripe.Invoice | None:
-    """The first invoice, if the subscription runs without having paid it. One that is invoiced by mail runs on trust.
+    """The first invoice, if the subscription runs, or ran, without having paid it. One invoiced by mail runs on trust.
 
     Args:
         client: Asked for invoices if the latest one does not tell; fails as the SDK does.
         subscription: With its latest invoice expanded.
     """
     latest = subscription.latest_invoice
-    if subscription.status in MONEYLESS_STATUSES or subscription.collection_method == "send_invoice":
+    if subscription.status in _NEVER_RAN or subscription.collection_method == "send_invoice":
         return None
     if not isinstance(latest, stripe.Invoice):
         return None

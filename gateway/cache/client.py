@@ -202,6 +202,8 @@ class Cache(Counters, Probes):
     async def charge_back(self, receipt: Receipt) -> tuple[int, int] | None:
         """Count in quotas what was let in without asking, whether their limits allow it or not: once for each receipt.
 
+        In the window in which a charge of that time would have counted it, or the one before.
+
         Returns:
             Units counted, summed over the quotas, and what `Receipt.seq` is of them; None if the cache does not know
             the customer, or may not be believed: then nothing was done.
@@ -209,7 +211,7 @@ class Cache(Counters, Probes):
         Raises:
             CacheUnavailable: It may have happened; to repeat it with the same receipt is harmless.
         """
-        arguments: list[str | bytes | int] = [OWED_MARKER_S]
+        arguments: list[str | bytes | int] = [OWED_MARKER_S, receipt.charged_at]
         for field, window_starts_at, cost in receipt.parts:
             arguments += (field, cost, window_starts_at)
         keys = (use_key(receipt.customer_id), owed_key(receipt.customer_id, receipt.receipt_id))

@@ -155,7 +155,7 @@ def settlement_keys(receipt: Receipt) -> tuple[str, ...]:
 
 def settlement_arguments(receipt: Receipt, costs: Sequence[int], surpluses: Sequence[Surplus] = ()) -> list[str | int]:
     """ARGV of `settle.lua`; raises as `prepare_settlement`."""
-    arguments: list[str | int] = [RECEIPT_MARKER_S, receipt.seq]
+    arguments: list[str | int] = [RECEIPT_MARKER_S, receipt.seq, receipt.charged_at]
     for (field, window_starts_at, charged), cost in zip(receipt.parts, costs, strict=True):
         if not 0 <= cost < EXACT:
             raise ValueError(f"cost out of range: {cost!r}")

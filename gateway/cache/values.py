@@ -17,6 +17,9 @@ class Receipt:
     seq: int = 0
     """As the charge's answer has it: tells whether what is counted now has it. 0: not known; then it gives nothing
     back once counts were restored from the ledger."""
+    charged_at: int = 0
+    """Unix seconds at which it was charged, or was let in; of several calls the first. A window that starts later
+    than a part says, and had begun by then, goes on counting (`charge.lua`). 0: not known; then none does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

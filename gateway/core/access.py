@@ -7,6 +7,8 @@ which subscription (`in_force`), then status, then how long, then whether the pl
 what else is true of the subscription (its flags), then whether a tier was granted by hand
 (`core.tier_grant`), then whether an operator has blocked the customer.
 A flag lowers what the status grants and never raises it; a granted tier only raises it; a block lowers it again.
+What was never paid for and has ended is kept no longer than it was before: its flag goes on, and then there is what
+comes after its end, not what the flag says.
 Seats and add-ons widen the tier of a plan that is in force, or one granted above it (`core.bought`), and give none.
 A plan of which there are no seats is not bought, whatever the status.
 """
@@ -173,6 +175,8 @@ def _by_subscription(account: Account, policy: Policy, now: float) -> Access:
         return _fall_back(policy, NO_SUBSCRIPTION)
     access = _by_status(subscription, policy, now)
     for flag, since in subscription.flags:
+        if flag == FIRST_PAYMENT_PENDING and subscription.status in ENDED:
+            continue  # it ends what the status keeps
         if flag in policy.lifecycle:  # one of a later release, for which there is no line, changes nothing
             access = _lowered(access, flag, since, policy, now, is_unconfirmed=subscription.is_unconfirmed)
     return access
@@ -184,6 +188,8 @@ def _by_status(subscription: Subscription, policy: Policy, now: float) -> Access
     if subscription.status not in _READABLE:
         return _unreadable(subscription, policy, now, until=None)
     until = _kept_until(policy.lifecycle[subscription.status], _status_since(subscription))
+    if subscription.status in ENDED:
+        until = _sooner(until, _unpaid_until(subscription, policy))
     if until is not None and now >= until:
         return _fall_back(policy, subscription.status, is_unconfirmed=subscription.is_unconfirmed)
     return _keep(subscription, policy, now, until=until)
@@ -283,6 +289,12 @@ def _sooner(one: int | None, other: int | None) -> int | None:
 
 def _kept_until(rule: Standing, since: int) -> int | None:
     return None if rule.keep_s is None else since + rule.keep_s
+
+
+def _unpaid_until(subscription: Subscription, policy: Policy) -> int | None:
+    """Until when a tier is had that was never paid for; None: it was paid, or policy waits for ever."""
+    since = dict(subscription.flags).get(FIRST_PAYMENT_PENDING)
+    return None if since is None else _kept_until(policy.lifecycle[FIRST_PAYMENT_PENDING], since)
 
 
 def _status_since(subscription: Subscription) -> int:

@@ -3,11 +3,12 @@
 | flag | while |
 |---|---|
 | `disputed` | a payment of the customer is disputed; since Stripe opened the oldest dispute |
-| `first_payment_pending` | Stripe says it runs, and the invoice it began with is not paid: open, or given up since |
+| `first_payment_pending` | its first invoice is not paid: open, or given up since. Also after it was cancelled |
 | `pause_collection`, `pause_collection_void` | invoices are not collected; `void` means that the service is off too |
 | `pending_update` | a change waits for its payment; the old plan is in force |
 
-Each is counted from the first time it was seen, once: reading the same state again moves nothing.
+Each is counted from the first time it was seen, once: reading the same state again moves nothing. What is seen only
+after the end is counted from the end.
 """
 
 from __future__ import annotations
@@ -40,18 +41,19 @@ def flags_of(
         now: Unix seconds.
     """
     seen = {} if own is None else dict(own.flags)
-    flags = {flag: seen.get(flag, now) for flag in _running_flags(facts)}
+    begins = now if facts.ended_at is None else min(now, facts.ended_at)
+    flags = {flag: seen.get(flag, begins) for flag in _own_flags(facts)}
     if customer.disputed_since is not None:
         flags[DISPUTED] = customer.disputed_since
     return tuple(sorted(flags.items()))
 
 
-def _running_flags(facts: SubscriptionFacts) -> list[str]:
-    if facts.status in ENDED_STATUSES:
-        return []
+def _own_flags(facts: SubscriptionFacts) -> list[str]:
     flags = []
     if facts.first_payment_missing and not facts.ran_unpaid:
         flags.append(FIRST_PAYMENT_PENDING)
+    if facts.status in ENDED_STATUSES:
+        return flags
     if facts.paused_collection is not None:
         flags.append(PAUSE_COLLECTION_VOID if facts.paused_collection == "void" else PAUSE_COLLECTION)
     if facts.has_pending_update:

@@ -13,7 +13,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from gateway.core.access import CUSTOMER_DELETED, KNOWN_STATUSES, Access, decide_access, in_force, nearness
+from gateway.core.access import (
+    CUSTOMER_DELETED,
+    FIRST_PAYMENT_PENDING,
+    KNOWN_STATUSES,
+    Access,
+    decide_access,
+    in_force,
+    nearness,
+)
 from gateway.core.account import Account, Subscription
 from gateway.core.billing_facts import CustomerFacts, ItemFacts, SubscriptionFacts
 from gateway.core.findings import Finding, find_findings
@@ -135,7 +143,7 @@ def _deleted(previous: Subscription | None, policy: Policy, now: int) -> Subscri
 
 
 def _of_nobody(record: Subscription, now: int) -> Subscription:
-    """Nothing is paid, disputed or owed any more."""
+    """Nothing is paid, disputed or owed any more; what was never paid for stays so."""
     return replace(
         record,
         status=CUSTOMER_DELETED,
@@ -149,7 +157,7 @@ def _of_nobody(record: Subscription, now: int) -> Subscription:
         scheduled_at=None,
         scheduled_seats=None,
         scheduled_add_ons=(),
-        flags=(),
+        flags=tuple(row for row in record.flags if row[0] == FIRST_PAYMENT_PENDING),
         entitlements=(),
         metered=(),
         add_ons=(),

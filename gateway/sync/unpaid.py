@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gateway.core.errors import PaymentRequired
+from gateway.core.plan_map import ENDED_STATUSES
 from gateway.core.projection import Candidate
 
 _OWING_STATUSES = frozenset({"past_due", "unpaid"})
@@ -45,18 +46,20 @@ def refuse_unpaid(current: Candidate | None) -> None:
         PaymentRequired: The first payment is open, or was given up.
     """
     refuse_unconfirmed(current)
-    if current is not None and current.facts.first_payment_missing and current.facts.payment_url is None:
+    if current is None or current.record.status in ENDED_STATUSES:
+        return
+    if current.facts.first_payment_missing and current.facts.payment_url is None:
         raise PaymentRequired(
             "The first payment for this subscription never came, and its invoice was given up. What was bought is had "
             "with the next invoice that is paid; or cancel it in the billing portal and subscribe anew."
         )
-    if current is not None and current.facts.first_payment_missing:
+    if current.facts.first_payment_missing:
         raise PaymentRequired(
             "The first payment for this subscription has not arrived yet. Wait for it, or pay in the billing portal; "
             "then change the plan.",
             payment_url=current.facts.payment_url,
         )
-    if current is not None and current.record.status == "incomplete" and current.facts.payment_url is not None:
+    if current.record.status == "incomplete" and current.facts.payment_url is not None:
         raise PaymentRequired(
             "The first payment for this subscription was not made. Pay its invoice; then change the plan.",
             payment_url=current.facts.payment_url,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from gateway.core.access import decide_access
 from gateway.core.errors import PaymentRequired
+from gateway.core.policy import Standing
 from gateway.sync import NoSubscription, PlanChanges
 from gateway.sync.portal_flows import portal_flow
 from tests.billing.conftest import bill_later
@@ -256,4 +258,28 @@ async def test_whoever_paid_once_keeps_the_tier_when_a_renewal_is_given_up(shop:
     assert due.status == "past_due"
     await give_up(shop, due.latest_invoice.id, way)
     assert (await subscription_of(shop, customer_id)).status == "active"
+    assert (await flags(shop, customer_id), await tier(shop, customer_id)) == ([], "pro")
+
+
+@pytest.mark.parametrize("way", ["open", "void", "uncollectible"])
+async def test_what_was_never_paid_is_not_kept_when_it_is_cancelled(shop: Any, held_policy: Any, way: str) -> None:
+    customer_id, subscription = await fail_first(shop)
+    if way != "open":
+        await give_up(shop, subscription.latest_invoice.id, way)
+    keep = Standing(keep_s=3 * DAY, then="free", refusal="subscription-required")
+    held_policy.current = replace(shop.sync.policy, lifecycle=shop.sync.policy.lifecycle | {"canceled": keep})
+    await shop.sandbox.stripe.v1.subscriptions.cancel_async(subscription.id)
+    await shop.settle()
+    assert (await shop.load(customer_id)).status == "canceled"
+    with pytest.raises(NoSubscription):
+        await PlanChanges(sync=shop.sync, clock=shop.sandbox.clock).preview(customer_id, "pro-monthly")
+    assert (await flags(shop, customer_id), await tier(shop, customer_id)) == (["first_payment_pending"], "free")
+
+
+async def test_what_was_paid_is_kept_after_it_is_cancelled_as_policy_says(shop: Any, held_policy: Any) -> None:
+    customer_id = await shop.buyer("pro-monthly")
+    keep = Standing(keep_s=3 * DAY, then="free", refusal="subscription-required")
+    held_policy.current = replace(shop.sync.policy, lifecycle=shop.sync.policy.lifecycle | {"canceled": keep})
+    await shop.sandbox.stripe.v1.subscriptions.cancel_async((await shop.load(customer_id)).subscription_id)
+    await shop.settle()
     assert (await flags(shop, customer_id), await tier(shop, customer_id)) == ([], "pro")

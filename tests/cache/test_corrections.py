@@ -167,6 +167,47 @@ async def test_what_was_charged_back_is_corrected_as_it_was_counted(customer):
     assert await refund(customer.cache, replace(back, receipt_id="one of them", seq=counted[1])) == 20
 
 
+async def test_what_was_let_in_counts_in_the_later_window_that_a_charge_of_then_had_gone_on_with(customer):
+    later = STARTS_AT + HOUR_S
+    await customer.charge(hour=1)
+    parts = ((HOUR.field, STARTS_AT, 20),)
+    back = Receipt(customer_id=customer.account.customer_id, receipt_id="b", parts=parts, charged_at=later)
+    counted = await customer.cache.charge_back(back)
+    stored = await customer.stored()
+    assert (stored[HOUR.field], ENDED in stored) == (f"{later}|21", False)
+    assert counted is not None
+    assert await customer.settle(replace(back, receipt_id="one of them", seq=counted[1]), 25) == [0, 5, 0]
+    assert await refund(customer.cache, replace(back, receipt_id="another", seq=counted[1])) == 20
+    assert (await customer.stored())[HOUR.field] == f"{later}|6"
+
+
+async def test_what_was_let_in_before_the_window_of_now_began_counts_in_the_one_before(customer):
+    later = STARTS_AT + HOUR_S
+    await customer.charge(hour=1)
+    parts = ((HOUR.field, STARTS_AT, 20),)
+    back = Receipt(customer_id=customer.account.customer_id, receipt_id="b", parts=parts, charged_at=later - 1)
+    await customer.cache.charge_back(back)
+    stored = await customer.stored()
+    assert (stored[HOUR.field], stored[ENDED]) == (f"{later}|1", f"{STARTS_AT}|20")
+
+
+async def test_a_call_of_an_account_that_was_moved_back_is_corrected_in_the_window_that_counted_it(customer):
+    later = STARTS_AT + HOUR_S
+    await customer.charge(hour=1)
+    claim = replace(HOUR, cost=5, ends_at=later + HOUR_S)
+    customer_id, now_ms = customer.account.customer_id, (later + 9) * 1000
+    answer = await customer.cache.charge(
+        ChargeRequest(customer_id=customer_id, version=1, claims=(claim,), now_ms=now_ms)
+    )
+    assert isinstance(answer, Charged)
+    assert (await customer.stored())[HOUR.field] == f"{later}|6"
+    parts = ((HOUR.field, STARTS_AT, 5),)
+    receipt = Receipt(customer_id=customer_id, receipt_id="r", parts=parts, seq=answer.seq, charged_at=later + 9)
+    assert await customer.settle(receipt, 8) == [0, 3, 0]
+    assert await refund(customer.cache, replace(receipt, receipt_id="again")) == 5
+    assert (await customer.stored())[HOUR.field] == f"{later}|4"
+
+
 async def test_a_lease_of_before_gives_nothing_back_to_what_was_restored(customer):
     await customer.charge(cost=20)
     draw = Draw(

@@ -146,12 +146,14 @@ class Model:
         self.ended_receipts.add(receipt.receipt_id)
         for (name, starts_at, charged), cost in zip(receipt.parts, costs, strict=True):
             windows = [counts for counts in (self.quotas, self.ended) if counts.get(name, (None, 0))[0] == starts_at]
+            if not windows and starts_at < self.quotas.get(name, (0, 0))[0] <= receipt.charged_at:
+                windows = [self.quotas]
             if not windows or (cost < charged and not self._has(receipt)):
                 missed += abs(cost - charged)
                 continue
-            used = windows[0][name][1]
+            since, used = windows[0][name]
             after = max(0, used + cost - charged)
-            windows[0][name] = (starts_at, after)
+            windows[0][name] = (since, after)
             given, taken = given + max(0, used - after), taken + max(0, after - used)
             self.charged_more[name] += max(0, after - used)
         self.seq += bool(given or taken)
@@ -168,7 +170,7 @@ class Model:
         if receipt.receipt_id in self.charged_back:
             return 0, 0
         self.charged_back.add(receipt.receipt_id)
-        counted = sum(self._put(*part) for part in receipt.parts)
+        counted = sum(self._put(*part, receipt.charged_at) for part in receipt.parts)
         self.seq += bool(counted)
         return counted, self.seq if counted else 0
 
@@ -184,8 +186,10 @@ class Model:
         self.version, self.is_believed, self.seq = version, True, (latest // EPOCH + 1) * EPOCH
         self.kept = latest if latest >= EPOCH else 0
 
-    def _put(self, name: str, starts_at: int, units: int) -> int:
+    def _put(self, name: str, starts_at: int, units: int, charged_at: int) -> int:
         since, used = self.quotas.get(name, (0, 0))
+        if starts_at < since <= charged_at:
+            starts_at = since
         if since <= starts_at:
             if name in self.quotas and since < starts_at:
                 self.ended[name] = (since, used)
@@ -213,11 +217,13 @@ class Model:
         if since * 1000 <= now_ms:
             return False
         before, ended = self.ended.get(claim.field, (0, 0))
-        if before == claim.starts_at:
+        starts_at = claim.starts_at
+        if starts_at <= before <= now_ms // 1000:
+            starts_at = before
             used += ended
             self.charged_more[claim.field] += ended
             del self.ended[claim.field]
-        self.quotas[claim.field] = (claim.starts_at, used)
+        self.quotas[claim.field] = (starts_at, used)
         return True
 
     def _spend(self, claim: RateClaim | QuotaClaim, total: int, now_ms: int) -> None:
@@ -329,12 +335,15 @@ class Life(RuleBasedStateMachine):
                     self.admitted.setdefault(claim.field, []).append((answer.now_ms + self.model.taken_back_ms, spent))
         return answer
 
-    def claims(self, rates: set[str], quotas: set[str], cost: int) -> tuple[RateClaim | QuotaClaim, ...]:
+    def claims(
+        self, rates: set[str], quotas: set[str], cost: int, earlier_s: int = 0
+    ) -> tuple[RateClaim | QuotaClaim, ...]:
         paced = [replace(RATES[name], cost=cost) for name in sorted(rates)]
         if {"slow", "lower"} <= rates:  # one tier or the other: they share the bucket
             paced = [claim for claim in paced if claim.burst != LOWER.burst]
         now_ms = self.model.now_of(self.now_ms)
-        claims = [*paced, *(quota_claim(name, cost, now_ms) for name in sorted(quotas))]
+        wanted = [quota_claim(name, cost, now_ms) for name in sorted(quotas)]
+        claims = [*paced, *(replace(claim, starts_at=claim.starts_at - earlier_s) for claim in wanted)]
         return tuple(reversed(claims)) if self.now_ms % 2 else tuple(claims)
 
     @rule(step_ms=st.integers(0, 400) | st.integers(0, 40_000))
@@ -354,13 +363,15 @@ class Life(RuleBasedStateMachine):
         quotas=st.sets(st.sampled_from(sorted(QUOTAS))),
         cost=st.integers(0, 4) | st.sampled_from([7, 10]),
         times=st.integers(1, 6),
+        earlier_s=st.just(0) | st.integers(1, 20),
     )
-    def charge(self, rates: set[str], quotas: set[str], cost: int, times: int) -> None:
+    def charge(self, rates: set[str], quotas: set[str], cost: int, times: int, earlier_s: int) -> None:
+        """Of an account whose dates may have been moved back."""
         for _ in range(times):
             request = ChargeRequest(
                 customer_id=self.customer_id,
                 version=self.ledger_version,
-                claims=self.claims(rates, quotas, cost),
+                claims=self.claims(rates, quotas, cost, earlier_s),
                 now_ms=self.now_ms,
             )
             answer = self.decide(request)
@@ -375,6 +386,7 @@ class Life(RuleBasedStateMachine):
                             if isinstance(claim, QuotaClaim)
                         ),
                         seq=answer.seq,
+                        charged_at=answer.now_ms // 1000,
                     )
                 )
 
@@ -421,13 +433,21 @@ class Life(RuleBasedStateMachine):
     async def _settle(self, receipt: Receipt, costs: list[int]) -> list[int]:
         return await self.cache.settle_packed(prepare_settlement(receipt, costs))
 
-    @rule(parts=st.lists(st.tuples(st.sampled_from(sorted(QUOTAS)), st.integers(-2, 1), st.integers(1, 9)), max_size=3))
-    def charge_back_what_was_let_in(self, parts: list[tuple[str, int, int]]) -> None:
+    @rule(
+        parts=st.lists(st.tuples(st.sampled_from(sorted(QUOTAS)), st.integers(-2, 1), st.integers(1, 9)), max_size=3),
+        ago_s=st.integers(0, 70),
+    )
+    def charge_back_what_was_let_in(self, parts: list[tuple[str, int, int]], ago_s: int) -> None:
         owed = []
         for name, windows, units in parts:
             claim = quota_claim(name, units, self.model.now_of(self.now_ms))
             owed.append((name, claim.starts_at + windows * QUOTAS[name][0], units))
-        receipt = Receipt(customer_id=self.customer_id, receipt_id=secrets.token_hex(4), parts=tuple(owed))
+        receipt = Receipt(
+            customer_id=self.customer_id,
+            receipt_id=secrets.token_hex(4),
+            parts=tuple(owed),
+            charged_at=self.model.now_of(self.now_ms) // 1000 - ago_s,
+        )
         self.charged_back.append(receipt)
         self.charge_back(receipt)
 

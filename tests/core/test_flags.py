@@ -38,7 +38,19 @@ def test_a_dispute_is_counted_from_when_it_was_opened_and_holds_for_every_subscr
     assert recorded(ended).flags == (("disputed", NOW - DAY),)
 
 
-def test_an_ended_subscription_has_no_flags_of_its_own() -> None:
+def test_what_was_never_paid_stays_so_when_it_ends_and_when_its_customer_goes() -> None:
+    running = recorded(customer(subscription(first_payment_missing=True)))
+    over = customer(subscription("canceled", first_payment_missing=True, ended_at=NOW + DAY))
+    ended = recorded(over, running, NOW + 2 * DAY)
+    assert ended.flags == (("first_payment_pending", NOW),)
+    assert recorded(over, None, NOW + 2 * DAY).flags == (("first_payment_pending", NOW + DAY),), "not since it was seen"
+    gone = recorded(replace(over, exists=False, subscriptions=()), ended, NOW + 3 * DAY)
+    assert (gone.status, gone.flags) == ("customer_deleted", (("first_payment_pending", NOW),))
+    trial = subscription("canceled", first_payment_missing=True, ran_unpaid=True)
+    assert recorded(customer(trial)).flags == ()
+
+
+def test_an_ended_subscription_has_no_other_flags_of_its_own() -> None:
     assert recorded(customer(subscription("canceled", has_pending_update=True, paused_collection="void"))).flags == ()
 
 

@@ -16,6 +16,7 @@ import pytest
 from gateway.core.access import (
     BLOCKED,
     CUSTOMER_DELETED,
+    ENDED,
     FLAG_ROWS,
     KNOWN_STATUSES,
     LIFECYCLE_ROWS,
@@ -71,7 +72,14 @@ def expected(status: str, flags: tuple[str, ...], now: int, policy: Policy) -> s
         is_kept = line.keep_s is None or now < SINCE + line.keep_s
         return "pro" if is_kept else line.then
 
-    worst = [after(policy.lifecycle[name]) for name in (row, *flags)]
+    if row in ENDED and "first_payment_pending" in flags:
+        unpaid = policy.lifecycle["first_payment_pending"]
+        kept = [line for line in (policy.lifecycle[row], unpaid) if line.keep_s is not None]
+        is_kept = all(now < SINCE + line.keep_s for line in kept)
+        flags = tuple(flag for flag in flags if flag != "first_payment_pending")
+        worst = ["pro" if is_kept else policy.lifecycle[row].then, *(after(policy.lifecycle[name]) for name in flags)]
+    else:
+        worst = [after(policy.lifecycle[name]) for name in (row, *flags)]
     if None in worst:
         return None
     return min((name for name in worst if name is not None), key=lambda name: policy.tiers[name].rank)
@@ -208,5 +216,8 @@ def test_a_cancelled_plan_can_be_kept_for_a_time_after_its_end() -> None:
     assert (access.standing, access.grace_until) == ("grace", SINCE + 3 * DAY_S)
     assert access.warning is not None
     assert access.warning.startswith("Access at this level ends at ")
+    never_paid = replace(ended, subscription=replace(ended.subscription, flags=(("first_payment_pending", SINCE),)))  # type: ignore[type-var]  # it has one
+    lapsed = decide_access(never_paid, policy, SINCE + 1)
+    assert (lapsed.standing, lapsed.tier and lapsed.tier.name, lapsed.warning) == ("lapsed", "free", None)
     unmapped = replace(ended, subscription=replace(ended.subscription, plan_id=None))  # type: ignore[type-var]  # it has one
     assert decide_access(unmapped, policy, SINCE + 1).standing == "lapsed"

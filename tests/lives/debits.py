@@ -39,7 +39,7 @@ DEBITS: tuple[tuple[Act, int], ...] = ((buy_by_debit, 3), (pay_by_debit_from_now
 def is_never_paid(world: World, one: Subscription) -> bool:
     """Whether the invoice that a subscription began with is not paid, and nothing that makes good for it."""
     invoices = [invoice for invoice in world.tables.invoices.values() if invoice.subscription_id == one.id]
-    if not invoices or one.status in {"incomplete", "incomplete_expired", "canceled", "paused"}:
+    if not invoices or one.status in {"incomplete", "incomplete_expired", "paused"}:
         return False
     first, *later = invoices
     if first.billing_reason != "subscription_create" or first.amount_due == 0 or first.status in {"draft", "paid"}:

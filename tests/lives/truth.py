@@ -3,7 +3,7 @@
 A status keeps the plan's tier for good, or for a time, or not at all; then something else comes (`laws`). What is
 true beside the status, a dispute, a pause or a change that waits, lowers what it gives in the same way. Of several
 subscriptions the highest tier counts, then the one that is nearest to being paid. A tier by hand only raises, and
-lifts no suspension.
+lifts no suspension. What ended and was never paid for is kept no longer than before: then comes what comes after it.
 
 Since when a payment was due, or a subscription is paused: at the latest when all was seen for the first time after
 Stripe had it, and to see it again later changes nothing. Not before Stripe had it; but who saw it, then nothing of
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from gateway.sandbox.world import World
 
 RANK = {FREE: 0, "pro": 1, "enterprise": 2}
-_NEAREST_LAST = ("canceled", "incomplete", "paused", "unpaid", "past_due", "trialing", "active")
+CANCELED = "canceled"
+_NEAREST_LAST = (CANCELED, "incomplete", "paused", "unpaid", "past_due", "trialing", "active")
 _Answer = tuple[int, int, str]
 """Rank of the tier if it is the plan's and -1 if not, how near to being paid, what a call is answered."""
 
@@ -116,7 +117,8 @@ class Truth:
             if word != DISPUTED:  # Stripe says when that began
                 seen = self._seen(latest, now, seen_at)
             overs = _is_over(law.rule(word).keep_s, since, seen, now)
-            answers = [_lowered(answer, law, word) if is_over else answer for answer in answers for is_over in overs]
+            then = one.status if word == NEVER_PAID and one.status == CANCELED else word
+            answers = [_lowered(answer, law, then) if is_over else answer for answer in answers for is_over in overs]
         return answers
 
     def _seen(self, latest: int, now: float, seen_at: Sequence[float]) -> float:

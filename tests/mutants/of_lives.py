@@ -45,6 +45,13 @@ MUTANTS = (
         ("tests/lives/test_debits.py",),
     ),
     Mutant(
+        "what was never paid for is kept after it is cancelled",
+        "gateway/core/access.py",
+        "        until = _sooner(until, _unpaid_until(subscription, policy))\n",
+        "        pass\n",
+        ("tests/core/test_lifecycle.py",),
+    ),
+    Mutant(
         "each read begins the days anew that an unpaid subscription is kept",
         "gateway/core/projection.py",
         "    known = (one.status_since for one in (own, previous) if one is not None and one.status == facts.status)\n",

@@ -41,6 +41,20 @@ MUTANTS = (
         _MODEL,
     ),
     Mutant(
+        "what was let in by an account that was moved back counts in a window that nobody is held to",
+        _CHARGE_BACK,
+        "  if goes_on(since, starts_at, charged_at) then starts_at = since end\n",
+        "",
+        ("tests/cache/test_corrections.py",),
+    ),
+    Mutant(
+        "what was let in before the window of now began counts in it",
+        "gateway/cache/lua/counted.lua",
+        " and since <= charged_at",
+        "",
+        ("tests/cache/test_corrections.py",),
+    ),
+    Mutant(
         "a charge-back into a new window forgets the window before",
         _CHARGE_BACK,
         "    if since then put(before(field), since, used) end\n",

@@ -3,6 +3,7 @@
 -- KEYS[1] usage   hash    as in charge.lua
 -- KEYS[2] receipt string  marker: this receipt has been counted
 -- ARGV[1] seconds the marker is kept
+-- ARGV[2] Unix seconds at which it was let in, the first call of several; 0 = not known
 -- then three per part of the receipt: field units starts_at
 --
 -- Returns {units counted, s}: summed over all quotas, and the sequence number that they got; {0, 0} for a receipt
@@ -10,8 +11,9 @@
 -- charge.lua): nothing was done, not even the marker.
 --
 -- Laws. Nothing is asked: these units are spent, and a quota may stand above its limit afterwards.
--- Each part goes to the window that it was spent in: the open one, or the one before (p), where
--- settlement finds it. A window later than the stored one begins with it, as in charge.lua.
+-- Each part goes to the window that a charge of that time would have gone to: the open one, also if that starts
+-- later and had begun by then; or the one before (p), where settlement finds it. A window later than the stored one
+-- begins with it, as in charge.lua.
 -- What is older than both is not kept anywhere any more, and is dropped.
 --
 -- Cluster: both keys share the {customer} tag.   Cost: O(parts).
@@ -24,9 +26,11 @@ local counted = 0
 local function put(field, starts_at, units)
   redis.call('HSET', KEYS[1], field, format('%.0f|%.0f', starts_at, units))
 end
-for i = 2, #ARGV, 3 do
+local charged_at = ARGV[2] + 0
+for i = 3, #ARGV, 3 do
   local field, units, starts_at = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
   local since, used = pair(redis.call('HGET', KEYS[1], field))
+  if goes_on(since, starts_at, charged_at) then starts_at = since end
   if not since or since < starts_at then
     if since then put(before(field), since, used) end
     put(field, starts_at, units)

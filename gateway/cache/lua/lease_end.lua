@@ -9,6 +9,8 @@
 -- charge.lua): it was ended before, or these data are not those that it was charged to. Nothing is given back twice,
 -- or without having been charged here, and no quota gets back more than the lease has charged to it.
 --
+-- A lease is drawn only in the window that it names (lease.lua), so no later one has counted it.
+--
 -- Cluster: one key.   Cost: O(quotas + running leases of the customer).
 -- include counted.lua
 local count = (#ARGV - 1) / 3
@@ -29,7 +31,7 @@ if not charged then return 0 end
 local given, writes = 0, {'s', format('%d', (stored[2] or 0) + 1), 'l', table.concat(kept)}
 for i = 1, count do
   local at = 3 * i - 1
-  local field, used = counting(ARGV[at], stored[3 + 2 * i], stored[4 + 2 * i], ARGV[at + 2] + 0)
+  local field, used = counting(ARGV[at], stored[3 + 2 * i], stored[4 + 2 * i], ARGV[at + 2] + 0, 0)
   local from, to = find(charged, ' ' .. ARGV[at] .. '=', 1, true)
   if field and from then
     local most = sub(charged, to + 1, find(charged, ' ', to, true) - 1) + 0

@@ -5,6 +5,7 @@
 -- KEYS[2] receipt string  marker: this receipt has ended
 -- ARGV[1] seconds the marker is kept
 -- ARGV[2] sequence number that the charge got; 0 = not known
+-- ARGV[3] Unix seconds of the charge; 0 = not known
 -- then four per part of the receipt: field change starts_at most
 --   its count moves by change (cost less what was charged), to 0 at least and 2^53 - 1 at most. The limit is not
 --   asked: the units were used. Except where most is not -1, in a link of a chain: no rise goes beyond it, and
@@ -17,7 +18,8 @@
 -- nothing was done, not even the marker.
 --
 -- Laws. A part is corrected in the window that was charged: the open one, or the one before (p), where settlement
--- finds it. What is older than both is not kept anywhere any more.
+-- finds it. If neither starts when the part says, the charge went on with the open one, if that had begun by then.
+-- What is older than both is not kept anywhere any more.
 -- What nobody believes is not moved: its sequence number stays one that it had when it was believed, so that what
 -- the ledger has read since outranks it.
 -- No count is lowered for a charge that may not be in it: one of before it was restored and after k (publish.lua),
@@ -26,10 +28,10 @@
 -- Cluster: both keys share the {customer} tag.   Cost: O(parts).
 -- include counted.lua
 local MOST, EPOCH = 9007199254740991, 4294967296
-local count = (#ARGV - 2) / 4
+local count = (#ARGV - 3) / 4
 local names = {'v', 's', 'e', 'k'}
 for i = 1, count do
-  local field = ARGV[4 * i - 1]
+  local field = ARGV[4 * i]
   names[3 + 2 * i], names[4 + 2 * i] = field, before(field)
 end
 local stored = redis.call('HMGET', KEYS[1], unpack(names))
@@ -42,14 +44,15 @@ local is_counted = is_unbroken or (charged_at >= kept - kept % EPOCH and charged
 local given, taken, missed, rest, writes = 0, 0, 0, 0, {'s', format('%.0f', seq + 1)}
 local corrected = {}
 for i = 1, count do
-  local at = 4 * i - 1
+  local at = 4 * i
   local name, starts_at, moved = ARGV[at], ARGV[at + 2] + 0, nil
   local current = corrected[name] or stored[3 + 2 * i]
-  local field, used = counting(name, current, corrected[before(name)] or stored[4 + 2 * i], starts_at)
+  local ended = corrected[before(name)] or stored[4 + 2 * i]
+  local field, used, since = counting(name, current, ended, starts_at, ARGV[3] + 0)
   local wanted, most = ARGV[at + 1] + rest, ARGV[at + 3] + 0
   rest = 0
   if not field and most >= 0 and is_unbroken and (pair(current) or -1) < starts_at then
-    field, used, moved = name, 0, current
+    field, used, since, moved = name, 0, starts_at, current
   end
   if not field and most >= 0 then
     rest = wanted
@@ -67,7 +70,7 @@ for i = 1, count do
         corrected[before(name)] = moved
         writes[#writes + 1], writes[#writes + 2] = before(name), moved
       end
-      corrected[field] = format('%.0f|%.0f', starts_at, used + change)
+      corrected[field] = format('%.0f|%.0f', since, used + change)
       writes[#writes + 1], writes[#writes + 2] = field, corrected[field]
     end
   end
