@@ -7,14 +7,18 @@ Laws:
   What is bought beside a plan widens its tier (`core.item_map`); what nobody knows there is left out, with a finding.
   Of several subscriptions the one that grants the highest tier *now* is recorded, and beneath it the others that
   are not over; where none grants one, one of ours (`core.ours`) that is not over before any other.
+  What a customer had as one whom Stripe has deleted stays recorded until the one in its place has something of its
+  own, and beneath that while it alone grants a tier: to begin a checkout takes nothing away.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from gateway.core.access import (
     CUSTOMER_DELETED,
+    ENDED,
     FIRST_PAYMENT_PENDING,
     KNOWN_STATUSES,
     Access,
@@ -69,17 +73,21 @@ def project(
 
     Returns:
         The record, or None if there never was a subscription; and what the seller should know. Of a
-        customer that is gone at Stripe, the last record with the status `customer_deleted`.
+        customer that is gone at Stripe, the last record with the status `customer_deleted`, also when another has
+        taken its place and bought nothing yet.
     """
     if not facts.exists:
         return _deleted(previous, policy, now), (
             Finding(code="no-such-customer", detail=f"Stripe has no customer {facts.stripe_customer_id}"),
         )
-    ranked = _ranked(facts, policy, previous, now)
+    ranked, left = _ranked(facts, policy, previous, now), _left_behind(facts, policy, previous, now)
     if not ranked:
-        return None, ()
+        return left, ()
     chosen, *others = ranked
-    record = replace(chosen.record, beneath=_beneath(others, policy, previous, now))
+    beneath = _beneath(others, policy, previous, now)
+    if left is not None and _granted(chosen.record, policy, now).plan_id is None:
+        beneath += _still_granting(left, policy, now)
+    record = replace(chosen.record, beneath=_chained(beneath))
     return record, find_findings(facts, record, chosen.plan, policy)
 
 
@@ -107,16 +115,21 @@ def _ranked(facts: CustomerFacts, policy: Policy, previous: Subscription | None,
     return sorted(candidates, key=lambda one: _precedence(one, policy, previous, now), reverse=True)
 
 
-def _beneath(others: list[Candidate], policy: Policy, previous: Subscription | None, now: int) -> Subscription | None:
+def _beneath(others: list[Candidate], policy: Policy, previous: Subscription | None, now: int) -> list[Subscription]:
     """The others that are not over or grant a tier all the same, best first: what is chosen may end by time alone.
 
     Also those whose own time has run out, or it would begin anew once nobody remembers when it began.
     """
     kept = [one for one in others if _is_worth_keeping(one, policy, previous, now)]
     staying = sorted(kept, key=_is_over)[:_MOST_BENEATH]  # those that are over leave first: Stripe says when that was
+    return [one.record for one in kept if one in staying]
+
+
+def _chained(records: Sequence[Subscription]) -> Subscription | None:
+    """Each above those that follow it."""
     beneath = None
-    for one in reversed([one for one in kept if one in staying]):
-        beneath = replace(one.record, beneath=beneath)
+    for one in reversed(records):
+        beneath = replace(one, beneath=beneath)
     return beneath
 
 
@@ -136,10 +149,31 @@ def _deleted(previous: Subscription | None, policy: Policy, now: int) -> Subscri
         return previous
     counted = in_force(_alone(previous), policy, now).subscription or previous
     others = [one for one in previous.all() if one is not counted and one.status not in ENDED_STATUSES]
-    beneath = None
-    for one in reversed([counted, *others]):
-        beneath = replace(_of_nobody(one, now), beneath=beneath)
-    return beneath
+    return _chained([_of_nobody(one, now) for one in (counted, *others)])
+
+
+def _left_behind(facts: CustomerFacts, policy: Policy, previous: Subscription | None, now: int) -> Subscription | None:
+    """What is recorded of subscriptions that this customer of Stripe never had: of one that was deleted before it.
+
+    Stripe lists every subscription of a customer that it has, and nobody is bound to another one while it has the
+    first (`gateway.sync.binding`).
+    """
+    listed = {one.subscription_id for one in facts.subscriptions}
+    left = _chained([one for one in previous.all() if one.subscription_id not in listed] if previous else [])
+    if left is None or any(one.status not in ENDED for one in left.all()):
+        return _deleted(left, policy, now)
+    return _chained(
+        [
+            replace(_of_nobody(one, now), status=one.status, status_since=one.status_since)  # no time begins anew
+            for one in left.all()
+        ]
+    )
+
+
+def _still_granting(left: Subscription, policy: Policy, now: int) -> list[Subscription]:
+    """The one of a deleted customer that grants a tier for a while, if one does."""
+    counted = in_force(_alone(left), policy, now).subscription or left
+    return [counted] if _granted(counted, policy, now).plan_id is not None else []
 
 
 def _of_nobody(record: Subscription, now: int) -> Subscription:

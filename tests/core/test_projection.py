@@ -284,6 +284,29 @@ def test_nothing_is_kept_beneath_that_is_over_or_not_ours() -> None:
     assert [one.subscription_id for one in both.all()] == ["sub_big", "sub_small"]
 
 
+def test_what_a_deleted_customer_had_stays_until_the_one_in_its_place_has_something() -> None:
+    ended = replace(recorded(customer(subscription("canceled", ended_at=NOW - DAY))), flags=(("disputed", NOW),))
+    left, findings = project(customer(), TIMED, ended, NOW)
+    assert (left, findings) == (replace(ended, flags=()), ())
+    waits = subscription("incomplete", subscription_id="sub_2")
+    over, _ = project(customer(waits), TIMED, left, NOW)
+    assert over is not None
+    assert [one.subscription_id for one in over.all()] == ["sub_2", "sub_1"]
+    assert project(customer(waits), TIMED, over, NOW)[0] == over
+    assert [granted(over, NOW + days * DAY, TIMED) for days in (0, 2)] == ["pro", "free"]
+    paid, _ = project(customer(subscription(subscription_id="sub_2")), TIMED, over, NOW)
+    assert paid is not None
+    assert [one.subscription_id for one in paid.all()] == ["sub_2"]
+
+
+def test_what_ran_of_a_customer_that_has_another_in_its_place_was_deleted_with_it() -> None:
+    ran = recorded(customer(subscription()))
+    left, _ = project(customer(), TIMED, ran, NOW)
+    assert left is not None
+    assert (left.subscription_id, left.status, left.status_since) == ("sub_1", "customer_deleted", NOW)
+    assert project(customer(), TIMED, left, NOW + DAY)[0] == left
+
+
 def test_of_a_deleted_customer_the_subscription_that_counted_stays_and_nothing_else_counts() -> None:
     overdue = subscription("past_due", item(None, price_id="price_enterprise"), subscription_id="sub_big")
     record = recorded(customer(overdue, subscription(subscription_id="sub_small")))
