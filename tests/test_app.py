@@ -183,6 +183,28 @@ async def test_metrics_count_what_reconciliations_and_sweeps_found_once():
 
 
 @pytest.mark.usefixtures("settings")
+async def test_a_hold_shows_since_when_whatever_runs_until_it_is_over():
+    async with open_runtime(load_settings()) as runtime:
+        ledger = runtime.ledger
+
+        async def shown():
+            await watch_billing(runtime)
+            return value_of(runtime, "tiergate_reconciliation_held_since_timestamp_seconds")
+
+        assert await shown() == 0
+        for worker, now, is_part in (("a part", 1_000, True), ("a day later", 90_000, False)):
+            await ledger.claim_reconciliation(worker, now=now, lease_s=60, is_part=is_part)
+            await ledger.hold_endings(worker, now=now + 10)
+            assert await shown() == 1_010
+            await ledger.end_reconciliation(worker, now=now + 20, is_complete=not is_part)
+            assert await shown() == 1_010
+        await ledger.claim_reconciliation("somebody who said how many", now=100_000, lease_s=60)
+        assert await shown() == 1_010, "it goes on"
+        await ledger.end_reconciliation("somebody who said how many", now=100_010, is_complete=True, ends_hold=True)
+        assert await shown() == 0
+
+
+@pytest.mark.usefixtures("settings")
 async def test_a_key_whose_account_nobody_could_tell_is_looked_at_again_soon_and_shows_once_anybody_knows(
     monkeypatch,
 ):

@@ -16,7 +16,7 @@ from gateway.cli.opening_stripe import open_sync
 from gateway.cli.options import examples, json_option, name_one
 from gateway.cli.printing import console, instant_words, note, print_json, printable
 from gateway.settings import load_settings
-from gateway.sync import OF_A_PART, ON_COMMAND, Comparing, Reconciler, ReconciliationBusy
+from gateway.sync import OF_A_PART, ON_COMMAND, TOO_MANY_MISSING, Comparing, Reconciler, ReconciliationBusy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -242,14 +242,21 @@ def _print_report(report: SyncReport, *, is_part: bool) -> None:
         note(f"  {customer_id}: Stripe has no such customer{', and it keeps what it has' * (customer_id in held)}")
     for customer_id, finding in report.findings:
         note(f"  {customer_id}: {finding.code}: {printable(finding.detail)}")
-    if report.stopped_because is None:
-        return
-    if report.is_complete:
-        note(report.stopped_because)
-        return
-    note(f"Stopped early: {report.stopped_because}")
+    for line in stop_lines(report, is_part=is_part):
+        note(line)
+
+
+def stop_lines(report: SyncReport, *, is_part: bool) -> list[str]:
+    """Why it did not do all that it found to do, and how to go on; none: it did."""
+    lines = [TOO_MANY_MISSING] if report.held else []
+    if report.is_complete or report.stopped_because is None:
+        return lines
     go_on = f"tiergate sync --all --after {report.cursor}" if is_part else "tiergate sync --all --resume"
-    note(f"To go on: {go_on}" if report.cursor else "Nobody was checked.")
+    return [
+        *lines,
+        f"Stopped early: {report.stopped_because}",
+        f"To go on: {go_on}" if report.cursor else "Nobody was checked.",
+    ]
 
 
 def _outcome_words(outcome: SyncOutcome) -> str:

@@ -3,13 +3,17 @@
 Who has claimed it goes on in the order of ids and says after each page how far it is, and what there is to say of
 the customers of that page. A claim that is not renewed runs out; then another goes on behind the last customer that
 was done, and has what was said before. Nothing here reads a clock: callers pass `now`.
+
+While nobody is to be ended without a word (a hold), the row is claimed in the hold's name whenever nobody reads. That
+is nobody's claim to whoever knows holds, and another's to workers of earlier releases, which would end a few each day
+for as long as they run beside newer ones.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import case, delete, func, select, update
 
 from gateway.ledger.part import LedgerPart, note, unbroken
 from gateway.ledger.rows import ReconciliationNote, ReconciliationRow
@@ -28,6 +32,9 @@ _HELD: Final = (
     select(func.count()).select_from(RECONCILIATION_NOTES).where(RECONCILIATION_NOTES.c.is_held).scalar_subquery()
 )
 _ANEW: Final = {"cursor": "", "checked": 0, "drifted": 0, "failed": 0, "ended": 0, "unbound": 0}
+_HOLD: Final = "hold"
+_FOR_GOOD: Final = 253_402_300_799
+"""The last second of the year 9999: as far as a date goes that is shown to people."""
 _NEWEST_AUDIT: Final = select(func.coalesce(func.max(AUDIT_LOG.c.audit_id), 0)).scalar_subquery()
 
 
@@ -144,9 +151,12 @@ class Reconciliation(LedgerPart):
         """
         ended: dict[str, Any] = {"cursor": None, "finished_at": now} if is_complete else {}
         if ends_hold:
-            ended["held_since"] = None
+            ended |= {"held_since": None, "claimed_by": None, "claimed_until": None}
+        else:
+            is_held = RECONCILIATION.c.held_since.is_not(None)
+            ended |= {"claimed_by": case((is_held, _HOLD)), "claimed_until": case((is_held, _FOR_GOOD))}
         async with self._database.writing_once() as connection:
-            return await _change_claimed(connection, worker, **ended, claimed_by=None, claimed_until=None)
+            return await _change_claimed(connection, worker, **ended)
 
     @unbroken
     async def list_reconciliation_notes(self) -> list[ReconciliationNote]:
@@ -213,7 +223,10 @@ async def _find(connection: AsyncConnection, *, is_locking: bool = False) -> Rec
         .mappings()
         .one_or_none()
     )
-    return None if row is None else ReconciliationRow(**row)
+    if row is None:
+        return None
+    nobody = {"claimed_by": None, "claimed_until": None} if row["claimed_by"] == _HOLD else {}
+    return ReconciliationRow(**{**row, **nobody})
 
 
 def _required(row: ReconciliationRow | None) -> ReconciliationRow:

@@ -35,6 +35,7 @@ from gateway.sync.changing import PlanChanges
 from gateway.sync.comparing import Comparing, Comparison, Difference
 from gateway.sync.confirming import find_confirmation
 from gateway.sync.customers import HoldsPolicy, Sync, SyncOutcome
+from gateway.sync.ending import TOO_MANY_MISSING
 from gateway.sync.everyone import OF_A_PART, ON_COMMAND
 from gateway.sync.extras import ExtrasOrder
 from gateway.sync.naming import name_plans
@@ -50,6 +51,7 @@ __all__ = [
     "MAX_PER_SECOND",
     "OF_A_PART",
     "ON_COMMAND",
+    "TOO_MANY_MISSING",
     "Arrival",
     "Arrivals",
     "ChangeInProgress",

@@ -196,8 +196,14 @@ class Reconciler:
             most=may_end,
             is_holding=row.held_since is not None,
             count=lambda: self._ledger.count_ended(self._worker),
-            begin_hold=lambda: self._ledger.hold_endings(self._worker, now=self._now()),
+            begin_hold=self._begin_hold,
         )
+
+    async def _begin_hold(self) -> bool:
+        is_ours = await self._ledger.hold_endings(self._worker, now=self._now())
+        if is_ours:
+            log.warning("no reconciliation ends anybody until somebody says how many may be")
+        return is_ours
 
     async def _renew(self, _: SyncReport) -> bool:
         return await self._ledger.renew_reconciliation(self._worker, now=self._now(), lease_s=LEASE_S)

@@ -130,9 +130,10 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="mostrecent",
         )
-        self.customers_held = Gauge(
-            "tiergate_reconciliation_held_customers",
-            "Customers that Stripe does not have and that are not ended until somebody says how many may be.",
+        self.held_since = Gauge(
+            "tiergate_reconciliation_held_since_timestamp_seconds",
+            "Since when no reconciliation ends customers that Stripe does not have, until somebody says how many may "
+            "be ended; 0: it is not so.",
             registry=self.registry,
             multiprocess_mode="mostrecent",
         )

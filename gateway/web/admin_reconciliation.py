@@ -23,9 +23,10 @@ class ReconciliationView(msgspec.Struct, kw_only=True):
     ended: int
     """Customers that Stripe did not have, and that lost what they had."""
     held: int
-    """Customers that Stripe did not have, and that keep what they have."""
+    """Customers that Stripe did not have, and that keep what they have; of those that it has read."""
     held_since: int | None
-    """Since when nobody is ended until somebody says how many may be. Null: it is not so."""
+    """Since when nobody is ended until somebody says how many may be, whoever began it: an earlier one, or a read of a
+    part. Null: it is not so."""
     finished_at: int | None
     """When the last complete one ended."""
     oldest_sync_at: int | None

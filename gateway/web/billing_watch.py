@@ -35,7 +35,7 @@ async def watch_billing(runtime: Runtime) -> None:
     oldest_at, row = await ledger.oldest_sync(), await ledger.find_reconciliation()
     metrics.oldest_sync_seconds.set(0 if oldest_at is None else max(0, now - oldest_at))
     metrics.reconciled_at.set(0 if row is None else row.finished_at or 0)
-    metrics.customers_held.set(0 if row is None else row.held)
+    metrics.held_since.set(0 if row is None else row.held_since or 0)
     await _tell_of_dead_events(runtime, now)
     if oldest_at is not None:
         await _tell_if_stale(runtime, oldest_at, now)

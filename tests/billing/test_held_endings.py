@@ -5,6 +5,7 @@ from math import inf
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.core.access import CUSTOMER_DELETED
 from gateway.ledger import Ledger
@@ -201,6 +202,25 @@ async def test_one_that_was_broken_off_is_gone_on_with_whatever_is_read_from_the
     assert (row.cursor, row.checked, row.finished_at) == (town.ids[1], 2, None)
     report = await town.reconciler().run()
     assert (report.checked, report.is_complete) == (4, True)
+
+
+async def test_a_hold_that_was_begun_by_what_is_read_from_the_middle_is_of_everybody_and_told(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for most in ("MOST_ENDED", "MOST_SHARE"):
+        monkeypatch.setattr(f"gateway.sync.ending.{most}", 0)
+    await town.settle(3)
+    lose(town, 2, 3)
+    with capture_logs() as logs:
+        await town.reconciler().run(after=town.ids[0], cause=OF_A_PART)
+    assert [one["log_level"] for one in logs if "until somebody says how many may be" in one["event"]] == ["warning"]
+    row = await town.ledger.find_reconciliation()
+    assert row is not None
+    assert row.held_since == NOW
+    monkeypatch.undo()
+    assert (await a_day_later(town)).held == town.ids[1:]
+    [told] = await alerts_of(town, "billing.customers_missing")
+    assert told["held"] == 2
 
 
 async def test_what_is_read_from_the_middle_ends_no_more_than_was_left_and_holds_the_others(town: Town) -> None:

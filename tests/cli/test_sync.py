@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from gateway.cli.sync import missing_words
+from gateway.cli.sync import missing_words, stop_lines
 from gateway.ledger import Ledger
 from gateway.sync.comparing import Comparison, Difference
+from gateway.sync.ending import TOO_MANY_MISSING
+from gateway.sync.reporting import SyncReport
 
 pytestmark = pytest.mark.slow
 
@@ -167,6 +169,38 @@ def test_a_hold_is_told_by_the_doctor_until_somebody_says_how_many_may_be_ended_
     assert words in migrated("doctor").output
     assert migrated("sync", "--all", "--allow-ending", "0").exit_code == 0
     assert words not in migrated("doctor").output
+
+
+def test_a_hold_that_a_part_began_is_told_by_the_command_and_by_the_doctor(
+    migrated: Run,
+    sandbox: Any,
+    bind: Callable[[str, str], str],
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for most in ("MOST_ENDED", "MOST_SHARE"):
+        monkeypatch.setattr(f"gateway.sync.ending.{most}", 0)
+    bind("ada", sandbox.subscribe())
+    assert migrated("sync", "--all").exit_code == 0
+    with sqlite3.connect(f"{environment['TIERGATE_DATA_DIR']}/ledger.sqlite3") as ledger:
+        ledger.execute("UPDATE customers SET stripe_customer_id = 'cus_that_stripe_lacks'")
+    part = migrated("sync", "--all", "--after", "0")
+    assert part.exit_code == 1, part.output
+    assert "Stripe has no such customer, and it keeps what it has" in part.stderr
+    assert "no reconciliation ends anybody until somebody says" in part.stderr
+    assert "no reconciliation ends anybody since" in migrated("doctor").output
+    assert tier_of(migrated, "ada") == "pro"
+
+
+@pytest.mark.parametrize("is_part", [True, False])
+def test_one_that_was_broken_off_says_that_it_began_a_hold_and_how_to_go_on(*, is_part: bool) -> None:
+    report = SyncReport(held=["c1"], missing=["c1"], cursor="c1", stopped_because="Stripe does not answer")
+    lines = stop_lines(report, is_part=is_part)
+    assert lines[:2] == [TOO_MANY_MISSING, "Stopped early: Stripe does not answer"]
+    assert ("--after c1" if is_part else "--resume") in lines[2]
+    complete = replace(report, is_complete=True, stopped_because=TOO_MANY_MISSING)
+    assert stop_lines(complete, is_part=is_part) == [TOO_MANY_MISSING]
+    assert stop_lines(SyncReport(is_complete=True), is_part=is_part) == []
 
 
 def test_how_many_may_be_ended_is_one_number_or_all(migrated: Run) -> None:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+import pytest
+from sqlalchemy import text
+
 from gateway.ledger import ReconciliationNote
+from gateway.ledger.database import create_engine, parse_place
 from tests.steps import found
 
 
@@ -104,6 +108,37 @@ async def test_a_hold_outlives_the_run_that_began_it_until_one_ends_it(ledger):
     assert (await claim(ledger, "w3", now=190)).held_since == 110
     await ledger.end_reconciliation("w3", now=200, is_complete=True, ends_hold=True)
     assert (await ledger.find_reconciliation()).held_since is None
+
+
+@pytest.mark.parametrize("is_complete", [True, False])
+async def test_a_worker_that_knows_no_holds_finds_a_held_one_in_other_hands_until_the_hold_is_over(
+    ledger, ledger_url, is_complete
+):
+    """As workers of the release before look at it: they beside new ones would end a few each day."""
+
+    async def is_free(now):
+        engine = create_engine(parse_place(ledger_url), deadline_s=10)
+        try:
+            async with engine.connect() as connection:
+                query = text("SELECT claimed_by, claimed_until FROM reconciliation")
+                claimed_by, claimed_until = (await connection.execute(query)).one()
+        finally:
+            await engine.dispose()
+        return claimed_by is None or claimed_until <= now
+
+    await claim(ledger, "w1")
+    assert await ledger.hold_endings("w1", now=110)
+    await ledger.end_reconciliation("w1", now=120, is_complete=is_complete)
+    assert not await is_free(now=10**10)
+    row = await ledger.find_reconciliation()
+    assert (row.claimed_by, row.claimed_until) == (None, None)
+    assert await claim(ledger, "w2", now=130) is not None
+    assert await claim(ledger, "w3", now=131) is None
+    await ledger.end_reconciliation("w2", now=140, is_complete=True)
+    assert not await is_free(now=10**10)
+    await claim(ledger, "w3", now=150)
+    await ledger.end_reconciliation("w3", now=160, is_complete=True, ends_hold=True)
+    assert await is_free(now=160)
 
 
 async def test_what_there_is_to_say_of_customers_is_had_by_whoever_goes_on_and_said_anew_by_a_new_one(ledger):

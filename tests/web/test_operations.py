@@ -155,7 +155,7 @@ def test_metrics_tell_how_far_access_is_in_step_with_stripe(gateway):
     for name in (
         "tiergate_sync_oldest_seconds",
         "tiergate_reconciliation_finished_timestamp_seconds",
-        "tiergate_reconciliation_held_customers",
+        "tiergate_reconciliation_held_since_timestamp_seconds",
         "tiergate_reconciliation_drift_total",
         "tiergate_undelivered_events_total",
     ):
