@@ -6,6 +6,7 @@ Laws, which hold for any number of workers and clicks:
 - whoever has a subscription that may still take money gets no second one: that is asked of
   Stripe, not of our record, because a payment a second ago is not in our record yet; and of
   a customer's checkout pages only the latest can be paid, and no idle subscription beside it;
+- whoever owes for a subscription that is over pays that first (`sync.old_debts`);
 - nothing is sold with a key of another Stripe account than the ledger's (`sync.account`);
 - a buyer whom nobody vouches for becomes a *new* customer whose `user_id` is our own, so it
   can neither take a seller's user nor find out whether there is one; a browser that proves that
@@ -39,6 +40,7 @@ from gateway.sync import (
     find_or_make,
     no_plan_words,
     portal_flow,
+    refuse_debtor,
     refuse_suspended,
 )
 
@@ -106,7 +108,7 @@ class Checkouts:
 
         Raises:
             UnknownPlan, SeatsNotSold, AddOnNotSold, CurrencyDiffers: It is not sold like this.
-            AlreadySubscribed, AccountSuspended: It is not sold to this customer.
+            AlreadySubscribed, PaymentRequired, AccountSuspended: It is not sold to this customer.
             CustomerUnknown: No such customer.
             BillingUnavailable, BillingRefused, LedgerUnavailable: Nobody can say.
         """
@@ -122,7 +124,7 @@ class Checkouts:
         Raises:
             UserIdInvalid: Not a `user_id` that a customer can have.
             UnknownPlan, SeatsNotSold, AddOnNotSold, CurrencyDiffers: It is not sold like this.
-            AlreadySubscribed, AccountSuspended: It is not sold to this customer.
+            AlreadySubscribed, PaymentRequired, AccountSuspended: It is not sold to this customer.
             BillingUnavailable, BillingRefused, LedgerUnavailable: Nobody can say.
         """
         purchase = self._find_purchase(plan_id, extras)
@@ -154,6 +156,7 @@ class Checkouts:
             UserIdInvalid: No customer can be called that.
             UnknownPlan, SeatsNotSold, AddOnNotSold, CurrencyDiffers, AccountSuspended: It is not sold.
             AlreadySubscribed: The earlier checkout is paid.
+            PaymentRequired: For a subscription of that customer that is over.
             TooManySignups: From this address, or altogether.
             BillingUnavailable, BillingRefused, LedgerUnavailable: Nobody can say.
         """
@@ -242,7 +245,7 @@ class Checkouts:
         await refuse_suspended(self._sync, customer_id)
         await self._sync.account.check()
         if row.stripe_customer_id is not None:
-            await self._refuse_second(row.customer_id)
+            await self._check_standing(row.customer_id, row.stripe_customer_id)
         stripe_customer_id = row.stripe_customer_id or await self._find_or_make_stripe_customer(row)
         link = await self._begin(row, purchase, stripe_customer_id)
         if link is None:  # deleted at Stripe since it was made
@@ -272,7 +275,7 @@ class Checkouts:
     async def _find_or_make_stripe_customer(self, row: CustomerRow) -> str:
         stripe_customer_id, was_there = await find_or_make(self._sync, row)
         if was_there:
-            await self._refuse_second(row.customer_id)
+            await self._check_standing(row.customer_id, stripe_customer_id)
         return stripe_customer_id
 
     async def _begin(self, row: CustomerRow, purchase: Purchase, stripe_customer_id: str) -> CheckoutLink | None:
@@ -315,6 +318,11 @@ class Checkouts:
             if not await self._billing.idle.end(subscription_id):
                 raise AlreadySubscribed("A subscription began to run at this moment; change its plan instead.")
             log.info("idle subscription ended", customer_id=customer_id, subscription_id=subscription_id)
+
+    async def _check_standing(self, customer_id: str, stripe_customer_id: str) -> None:
+        """Refuse whoever has a subscription, or owes for one that is over."""
+        read = await self._refuse_second(customer_id)
+        await refuse_debtor(self._sync, customer_id, stripe_customer_id, read)
 
     async def _refuse_second(self, customer_id: str) -> SyncOutcome:
         """Read Stripe, and refuse if any subscription takes money or will, also one that is not recorded."""

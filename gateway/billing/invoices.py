@@ -14,6 +14,7 @@ import stripe
 
 from gateway.billing.failures import is_missing, stripe_call
 from gateway.billing.reading import id_of
+from gateway.core.debt import OpenInvoice
 from gateway.core.invoice import Invoice, InvoiceLine, LineKind
 from gateway.core.proving import RunningPeriod
 
@@ -75,6 +76,19 @@ class InvoiceReader:
             found = [one async for one in page.auto_paging_iter()]
         read = [_read_invoice(one, await self._lines(one.id, meters)) for one in found]
         return sorted(read, key=lambda one: (one.created_at, one.invoice_id))
+
+    async def fetch_open(self, stripe_customer_id: str) -> list[OpenInvoice]:
+        """The latest 100 invoices of a customer that are open: one page, whoever has more owes by these too."""
+        async with stripe_call("list open invoices", self._deadline_s):
+            try:
+                page = await self._client.v1.invoices.list_async(
+                    {"customer": stripe_customer_id, "status": "open", "limit": _PAGE}
+                )
+            except stripe.InvalidRequestError as error:
+                if not is_missing(error):
+                    raise
+                return []
+            return [_read_open(one) for one in page.data]
 
     async def fetch_running(self, stripe_customer_id: str, meters: Meters) -> list[RunningPeriod]:
         """The metered items of a customer's subscriptions that are not over, with the periods that they are in."""
@@ -149,6 +163,21 @@ def _read_invoice(invoice: stripe.Invoice, lines: tuple[InvoiceLine, ...]) -> In
         credit=sum(one.amount for one in credits_),
         tax=sum(one.amount for one in invoice.total_taxes or () if one.tax_behavior == "exclusive"),
         shipping=invoice.amount_shipping,
+    )
+
+
+def _read_open(invoice: stripe.Invoice) -> OpenInvoice:
+    details = None if invoice.parent is None else invoice.parent.subscription_details
+    return OpenInvoice(
+        invoice_id=invoice.id,
+        number=invoice.number,
+        subscription_id=None if details is None else id_of(details.subscription),
+        reason=invoice.billing_reason,
+        is_mailed=invoice.collection_method == "send_invoice",
+        amount=invoice.amount_remaining,
+        currency=invoice.currency,
+        created_at=invoice.created,
+        payment_url=invoice.hosted_invoice_url,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 
 from gateway.core.alerts import DEFAULT_PERCENTS
 from gateway.core.credits import NEVER_EXPIRE, CreditTerms
+from gateway.core.debt import Debts
 from gateway.core.errors import TargetRejected
 from gateway.core.forward_rules import host_name
 from gateway.core.limits import Concurrency, Limit
@@ -133,6 +134,8 @@ class Policy:
     """What a change of plan does to the quota of its billing period."""
     switching: SwitchTerms = AS_EVER
     """What a change of plan does to the bill."""
+    debts: Debts = "refuse"
+    """What an unpaid invoice of a subscription that is over does to a purchase."""
     add_ons: dict[str, AddOn] = field(default_factory=dict)
     """By name."""
     entitlements: frozenset[str] = frozenset()

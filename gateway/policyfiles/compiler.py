@@ -6,14 +6,15 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from gateway.core.alerts import DEFAULT_PERCENTS
 from gateway.core.credits import NEVER_EXPIRE
+from gateway.core.debt import Debts
 from gateway.core.limits import limit_field
 from gateway.core.outage_policy import default_rule
 from gateway.core.outcome import BELOW_500
-from gateway.core.policy import Policy, Tier
+from gateway.core.policy import PlanChange, Policy, Tier
 from gateway.core.route import Route
 from gateway.policyfiles.add_ons import read_add_ons
 from gateway.policyfiles.alerts import read_alerts
@@ -35,7 +36,7 @@ from gateway.policyfiles.consistency import (
     check_route_groups,
 )
 from gateway.policyfiles.cors import read_cors
-from gateway.policyfiles.credits import read_credits, read_plan_change
+from gateway.policyfiles.credits import read_credits
 from gateway.policyfiles.document import Node, Text, read_document
 from gateway.policyfiles.entitlements import read_entitlements
 from gateway.policyfiles.faults import FaultLog, Place
@@ -46,7 +47,7 @@ from gateway.policyfiles.overage_checks import check_overages, overage_prices
 from gateway.policyfiles.plans import read_plans
 from gateway.policyfiles.prices import SoldPrices
 from gateway.policyfiles.routes import honours_keys, read_routes
-from gateway.policyfiles.shapes import as_fields, as_list, as_mapping, as_text
+from gateway.policyfiles.shapes import WordT, as_fields, as_list, as_mapping, as_text, as_word
 from gateway.policyfiles.sources import read_sources
 from gateway.policyfiles.switching import read_switching
 from gateway.policyfiles.tiers import read_meters, read_tiers
@@ -67,7 +68,7 @@ if TYPE_CHECKING:
 
 GRAMMAR_VERSION = "1"
 _NAMED_SECTIONS = ("meters", "tiers", "plans", "add_ons", "lifecycle", "upstreams")
-_ONCE = ("cors", "billable", "idempotency", "alerts", "credits", "plan_change", "switching", "entitlements")
+_ONCE = ("cors", "billable", "idempotency", "alerts", "credits", "plan_change", "switching", "debts", "entitlements")
 _SECTIONS = ("version", "default_tier", *_NAMED_SECTIONS, *_ONCE, "routes")
 _LATER_SECTIONS = ("tests", "enforce", "overrides", "compat")
 
@@ -137,7 +138,8 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
     cors = read_cors(merged.once["cors"], faults) if "cors" in merged.once else None
     billable = read_billable(merged.once["billable"], faults) if "billable" in merged.once else BELOW_500
     once = read_once(merged.once["idempotency"], faults) if "idempotency" in merged.once else None
-    plan_change = read_plan_change(merged.once["plan_change"], faults) if "plan_change" in merged.once else "keep"
+    plan_change: PlanChange = _read_word(merged, "plan_change", get_args(PlanChange), faults) or "keep"
+    debts: Debts = _read_word(merged, "debts", get_args(Debts), faults) or "refuse"
     switching = read_switching(merged.once.get("switching"), faults)
     credits_ = read_credits(merged.once["credits"], faults) if "credits" in merged.once else NEVER_EXPIRE
     entitlements: frozenset[str] = frozenset()
@@ -176,6 +178,7 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
         "credits": credits_,
         "plan_change": plan_change,
         "switching": switching,
+        "debts": debts,
         "entitlements": entitlements,
     }
     policy = Policy(policy_hash=_hash(content), **content)  # type: ignore[arg-type]  # the sections above
@@ -194,6 +197,11 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
         ),
         attachments=tuple(faults.attachments),
     )
+
+
+def _read_word(merged: _Merged, section: str, words: tuple[WordT, ...], faults: FaultLog) -> WordT | None:
+    """A section that is one word; None: it is not there, or says another."""
+    return as_word(merged.once[section], repr(section), words, faults) if section in merged.once else None
 
 
 def _merge(sources: Sources, faults: FaultLog) -> _Merged:

@@ -1,12 +1,11 @@
-"""`credits:` and `plan_change:`: what is beside a quota, and what becomes of one when the plan changes."""
+"""`credits:`: what is beside a quota."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from gateway.core.credits import NEVER_EXPIRE, CreditTerms
 from gateway.core.limit_text import LimitInvalid, parse_duration_s
-from gateway.core.policy import PlanChange
 from gateway.policyfiles.document import Mapping
 from gateway.policyfiles.shapes import as_fields, as_text, shown
 
@@ -41,16 +40,3 @@ def read_credits(node: Node, faults: FaultLog) -> CreditTerms:
     if not 1 <= expire_s <= _LONGEST_S:
         faults.add(text.place, "credits expire after 1s to 3660d: write 'never' if that is meant")
     return CreditTerms(expire_s=expire_s)
-
-
-def read_plan_change(node: Node, faults: FaultLog) -> PlanChange:
-    """One word; another is a fault, and reads as `keep`."""
-    text = as_text(node, "'plan_change'", faults)
-    words: tuple[PlanChange, ...] = get_args(PlanChange)
-    for word in words:
-        if text is not None and text.value.strip() == word:
-            return word
-    if text is not None:
-        message = f"'plan_change' is one of {', '.join(words)}, not {shown(text.value)}"
-        faults.add_unknown(text.place, message, text.value, words)
-    return "keep"

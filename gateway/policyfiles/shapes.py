@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from gateway.policyfiles.document import Listing, Mapping, Node, Text
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping as Lookup
 
     from gateway.policyfiles.faults import FaultLog
+
+WordT = TypeVar("WordT", bound=str)
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 RESERVED_NAMES = frozenset({"always", "keep", "refuse", "unlimited"})
@@ -45,6 +47,19 @@ def as_text(node: Node, what: str, faults: FaultLog) -> Text | None:
     if isinstance(node, Text) and not node.is_empty and node.value.strip():
         return node
     faults.add(node.place, f"{what} should be text, not {_kind(node)}")
+    return None
+
+
+def as_word(node: Node, what: str, words: tuple[WordT, ...], faults: FaultLog) -> WordT | None:
+    """One of a few words, which may be several words each. Another is a fault."""
+    text = as_text(node, what, faults)
+    if text is None:
+        return None
+    said = " ".join(text.value.split())
+    for word in words:
+        if said == word:
+            return word
+    faults.add_unknown(text.place, f"{what} is one of {', '.join(words)}, not {shown(text.value)}", said, words)
     return None
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, get_args
 
 from gateway.core.switching import AS_EVER, Proration, SwitchTerms, When
 from gateway.policyfiles.document import Mapping
-from gateway.policyfiles.shapes import as_fields, as_text, shown
+from gateway.policyfiles.shapes import as_fields, as_text, as_word, shown
 
 if TYPE_CHECKING:
     from gateway.policyfiles.document import Node
@@ -52,14 +52,4 @@ def _read_when(key: str, fields: dict[str, Node], faults: FaultLog) -> tuple[Whe
 
 
 def _read_proration(node: Node, faults: FaultLog) -> Proration:
-    text = as_text(node, "'proration' of switching", faults)
-    words: tuple[Proration, ...] = get_args(Proration)
-    if text is None:
-        return AS_EVER.proration
-    said = " ".join(text.value.split())
-    for word in words:
-        if said == word:
-            return word
-    message = f"'proration' of switching is one of {', '.join(words)}, not {shown(text.value)}"
-    faults.add_unknown(text.place, message, said, words)
-    return AS_EVER.proration
+    return as_word(node, "'proration' of switching", get_args(Proration), faults) or AS_EVER.proration

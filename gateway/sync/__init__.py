@@ -39,6 +39,7 @@ from gateway.sync.ending import TOO_MANY_MISSING
 from gateway.sync.everyone import OF_A_PART, ON_COMMAND
 from gateway.sync.extras import ExtrasOrder
 from gateway.sync.naming import name_plans
+from gateway.sync.old_debts import refuse_debtor
 from gateway.sync.portal_flows import portal_flow
 from gateway.sync.receiving import Received, accepts, receive_event
 from gateway.sync.reconciling import Reconciler, ReconciliationBusy, Schedule
@@ -94,5 +95,6 @@ __all__ = [
     "no_plan_words",
     "portal_flow",
     "receive_event",
+    "refuse_debtor",
     "refuse_suspended",
 ]

@@ -23,7 +23,7 @@ from gateway.core.ended_periods import ended_periods
 from gateway.core.errors import CapacityReduced
 from gateway.core.findings import NEEDS_ATTENTION, Finding
 from gateway.core.ours import is_ours
-from gateway.core.plan_map import IDLE_STATUSES, MONEYLESS_STATUSES
+from gateway.core.plan_map import ENDED_STATUSES, IDLE_STATUSES, MONEYLESS_STATUSES
 from gateway.core.policy import Policy
 from gateway.core.projection import Candidate, choose_running, project
 from gateway.ledger import CustomerRow, CustomerUnknown, Ledger
@@ -69,6 +69,8 @@ class SyncOutcome:
     """Statuses of all subscriptions of ours, as they were read, that take money or may again; recorded or not."""
     idle: tuple[str, ...] = ()
     """Ids of those that do not run and may begin to."""
+    ended: tuple[tuple[str, int], ...] = ()
+    """Ids of those that are over, and when they ended."""
 
     @property
     def needs_attention(self) -> tuple[Finding, ...]:
@@ -191,6 +193,7 @@ class Sync:
             requests=facts.requests + removals,
             takes_money=tuple(one.status for one in ours if one.status not in MONEYLESS_STATUSES),
             idle=tuple(one.subscription_id for one in ours if one.status in IDLE_STATUSES),
+            ended=tuple((one.subscription_id, one.ended_at or 0) for one in ours if one.status in ENDED_STATUSES),
             has_plan_to_mend=self.has_plan_to_mend(facts.of_customer) or any(map(is_spent, ours)),
             has_used_left=any(used_left(one) for one in facts.of_customer.subscriptions),
         )

@@ -71,7 +71,7 @@ def provide_checkouts(runtime: FromRuntime) -> Checkouts:
     security=[*PUBLIC, *WITH_KEY],
     status_code=200,
     guards=[needs_billing],
-    responses=problems(400, 401, 403, 409, 413, 422, 429, 501, 502),
+    responses=problems(400, 401, 402, 403, 409, 413, 422, 429, 501, 502),
     summary="Start a checkout",
     tags=["billing"],
 )

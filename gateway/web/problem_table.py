@@ -156,8 +156,8 @@ TABLE: dict[str, Kind] = {
         status=402,
         title="A payment is due",
         advice="Update the payment method at the address under 'links.billing', or pay at 'payment_url', where the "
-        "answer has one. A payment that waits to be confirmed with its bank is confirmed at 'links.confirm'. Access "
-        "returns once it is paid.",
+        "answer has one. A payment that waits to be confirmed with its bank is confirmed at 'links.confirm'. Once it "
+        "is paid, access returns, and a plan can be bought.",
     ),
     "rate-limited": Kind(
         status=429,

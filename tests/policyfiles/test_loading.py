@@ -222,6 +222,12 @@ def test_a_lifecycle_line_changes_what_a_state_does(
     assert load_policy(policies(api=text)).lifecycle[line.partition(":")[0]] == expected
 
 
+@pytest.mark.parametrize("word", ["refuse", "allow"])
+def test_what_an_old_debt_does_is_one_word(policies: Callable[..., Path], good: str, word: str) -> None:
+    assert load_policy(policies(api=good)).debts == "refuse"
+    assert load_policy(policies(api=f"{good}debts: {word}\n")).debts == word
+
+
 def test_the_hash_ignores_comments_layout_and_file_names(policies: Callable[..., Path], good: str) -> None:
     directory = policies(api=good)
     before = load_policy(directory).policy_hash

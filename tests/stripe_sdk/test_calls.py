@@ -161,6 +161,7 @@ async def read_invoices(billing: Billing, cus: str, start: int) -> None:
     assert (await billing.fetch_meter("mtr_api_overage")).formula == "sum"
     assert len(await billing.invoices.fetch(cus, 0, start + 1, meters)) == 1
     assert await billing.invoices.fetch("cus_none", 0, 1, meters) == []
+    assert await billing.invoices.fetch_open(cus) == await billing.invoices.fetch_open("cus_none") == []
     (running,) = await billing.invoices.fetch_running(cus, meters)
     assert (running.stripe_meter, running.starts_at) == ("api_overage", start)
     wanted = [("api_overage", start, start + 90), ("nobody", start, start + 90)]
