@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import stripe
 
-from gateway.billing.endpoints import NewEndpoint
+from gateway.billing.endpoints import EVERYTHING, NewEndpoint, leads
 from gateway.billing.failures import is_missing, stripe_call
 from gateway.billing.notification import created_at
 from gateway.core.errors import BillingRefused
@@ -45,6 +45,18 @@ class DestinationFacts:
     """Unix seconds."""
     is_live: bool = False
     """Whether it is of the mode in which real money moves."""
+
+    def leads_to(self, url: str, *, is_live: bool) -> bool:
+        """Whether it sends there, an address that does not end in a slash, what happens in that mode."""
+        return self.is_live == is_live and leads(self.url, url)
+
+    def names(self, everything: tuple[str, ...]) -> tuple[str, ...]:
+        """The types that it gets, as its payload calls them; `everything`, if it gets all there are."""
+        return everything if EVERYTHING in self.types else self.types
+
+    def missing(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of these types that it does not get, as its payload calls them."""
+        return tuple(name for name in wanted if name not in self.names(wanted))
 
 
 class DestinationKeeper:
@@ -91,17 +103,17 @@ class DestinationKeeper:
             raise BillingRefused(f"The payment provider made {made.endpoint_id} and did not tell its signing secret.")
         return made
 
-    async def repair(self, one: DestinationFacts, types: tuple[str, ...]) -> None:
-        """Have it get exactly these, and enable it.
+    async def repair(self, destination_id: str, types: tuple[str, ...], *, is_enabled: bool) -> None:
+        """Have it get exactly these, and enable it if it is not.
 
         Raises:
             BillingUnavailable, BillingRefused: It may be as it was, or have the events and not be enabled.
         """
         params: EventDestinationUpdateParams = {"enabled_events": list(types)}
         async with stripe_call("repair an event destination", self._deadline_s):
-            await self._client.v2.core.event_destinations.update_async(one.destination_id, params)
-            if not one.is_enabled:
-                await self._client.v2.core.event_destinations.enable_async(one.destination_id)
+            await self._client.v2.core.event_destinations.update_async(destination_id, params)
+            if not is_enabled:
+                await self._client.v2.core.event_destinations.enable_async(destination_id)
 
     async def remove(self, destination_id: str) -> None:
         """Delete one that was just made, whose secret could not be kept."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 from uuid import uuid4
 
 import stripe
@@ -18,7 +18,8 @@ from gateway.billing.failures import is_missing, stripe_call
 if TYPE_CHECKING:
     from stripe.params import WebhookEndpointCreateParams, WebhookEndpointListParams, WebhookEndpointUpdateParams
 
-_EVERYTHING = "*"
+EVERYTHING: Final = "*"
+"""In place of types: all there are."""
 _PAGE = 100
 _DESCRIPTION = "Tiergate"
 
@@ -36,6 +37,10 @@ class EndpointFacts:
     """Event types we act on that this endpoint does not get."""
     extra_types: tuple[str, ...] = ()
     """Event types it gets and we do not act on; `*` is all there are."""
+
+    def leads_to(self, url: str) -> bool:
+        """Whether it sends there, an address that does not end in a slash."""
+        return leads(self.url, url)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,10 +132,15 @@ class EndpointKeeper:
             return True
 
 
+def leads(told: str, url: str) -> bool:
+    """Whether an address that Stripe was told is `url`, which does not end in a slash."""
+    return told.rstrip("/") == url
+
+
 def read_endpoint(endpoint: stripe.WebhookEndpoint) -> EndpointFacts:
     """An endpoint as plain values."""
     enabled = set(endpoint.enabled_events)
-    has_all = _EVERYTHING in enabled
+    has_all = EVERYTHING in enabled
     return EndpointFacts(
         endpoint_id=endpoint.id,
         url=endpoint.url,

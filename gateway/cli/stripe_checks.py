@@ -56,7 +56,7 @@ async def check_stripe(settings: Settings, policy: Policy | None) -> list[Findin
             findings += await _prices(billing, policy)
             findings += await check_offers(billing, policy)
             findings += await check_overages(billing, policy)
-            findings += check_meter_errors(settings.webhook_url, report.destinations, policy)
+            findings += check_meter_errors(settings.webhook_url, report.destinations, policy, is_live=settings.livemode)
         endpoints = None if "webhook endpoints" in report.refused else report.endpoints
         findings += check_webhook(settings, endpoints, report.destinations)
         findings += await check_deliveries(billing, open_clock(settings).now())

@@ -109,7 +109,7 @@ async def ensure_webhook(
                 )
             await _make(billing, kind, url, write_env)
         for other in await kind.fetch_beside(billing, url):
-            note(f"{other} leads here too: events come twice. That is harmless; delete one of them when convenient.")
+            _say_twice(other)
     except BillingKeyRefused as error:
         raise click.ClickException(
             f"{error} A restricted key needs write for {tried.permission} (dashboard: Developers, API keys)."
@@ -155,8 +155,12 @@ async def _mend(billing: Billing, kind: Kind, ours: list[Found], url: str) -> No
         )
     for other in ours:
         if other is not best and other.is_enabled:
-            note(f"{other.found_id} leads here too: every event comes twice. Delete one of them.")
+            _say_twice(other.found_id)
     note(f"Its signing secret is in the dashboard (Webhooks); {_SECRET} must have it.")
+
+
+def _say_twice(other_id: str) -> None:
+    note(f"{other_id} leads here too: events come twice. That is harmless; delete one of them when convenient.")
 
 
 async def _make(billing: Billing, kind: Kind, url: str, write_env: Path | None) -> None:

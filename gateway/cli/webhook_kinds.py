@@ -2,7 +2,8 @@
 
 | kind          | at Stripe                        | gets                                              |
 |---------------|----------------------------------|---------------------------------------------------|
-| `Snapshots`   | a webhook endpoint               | exactly what the gateway acts on                  |
+| `Snapshots`   | a webhook endpoint, or an event  | exactly what the gateway acts on                  |
+|               | destination that somebody made   |                                                   |
 | `Thin`        | an event destination, thin       | exactly that, and what there is in thin events only |
 | `MeterErrors` | an event destination, thin       | at least what there is in thin events only        |
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from gateway.billing import API_VERSION, METER_ERRORS, SUBSCRIBED_TYPES, THIN_TYPES
 from gateway.cli.webhook_sources import best_of, missing_of, sources_of
@@ -19,8 +20,6 @@ from gateway.core.errors import BillingRefused
 
 if TYPE_CHECKING:
     from gateway.billing import Billing, DestinationFacts, EndpointFacts, NewEndpoint
-
-_EVERYTHING: Final = "*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +32,9 @@ class Found:
     """None: the account's, or none, as thin events have."""
     missing: tuple[str, ...]
     extra: tuple[str, ...]
-    facts: DestinationFacts | None = None
-    """Of an event destination."""
+    right: tuple[str, ...]
+    """The types that it gets once it is mended."""
+    is_destination: bool = True
 
 
 class Kind(Protocol):
@@ -68,35 +68,29 @@ class Kind(Protocol):
 
 
 class Snapshots:
-    """A webhook endpoint."""
+    """A webhook endpoint, or an event destination of snapshots. Only endpoints are made."""
 
     noun: ClassVar[str] = "endpoint"
-    permission: ClassVar[str] = "Webhook Endpoints"
+    permission: ClassVar[str] = "Webhook Endpoints, and for Event Destinations where one of these sends snapshots here"
     gets: ClassVar[str] = "exactly what the gateway acts on"
     made: ClassVar[str] = f", in API version {API_VERSION}"
     advice: ClassVar[str] = "The log has what Stripe said."
 
     async def fetch(self, billing: Billing, url: str) -> list[Found]:
-        """Those that lead here."""
+        """Those that lead here; of destinations, which the key may not be allowed to read, what tells some of it."""
         return [
-            Found(
-                found_id=one.endpoint_id,
-                is_enabled=one.is_enabled,
-                api_version=one.api_version,
-                missing=one.missing_types,
-                extra=one.extra_types,
-            )
-            for one in await billing.endpoints.fetch_all()
-            if one.url.rstrip("/") == url
+            *(_endpoint(one) for one in await billing.endpoints.fetch_all() if one.leads_to(url)),
+            *(
+                _destination(one, SUBSCRIBED_TYPES, SUBSCRIBED_TYPES)
+                for one in await _readable_destinations(billing, url)
+                if not one.is_thin and len(one.missing(SUBSCRIBED_TYPES)) < len(SUBSCRIBED_TYPES)
+            ),
         ]
 
     async def fetch_beside(self, billing: Billing, url: str) -> list[str]:
-        """Event destinations that send more than meter errors; none if the key may not read them."""
-        try:
-            found = await _destinations(billing, url)
-        except BillingRefused:
-            return []
-        return [one.destination_id for one in found if one.is_enabled and not set(one.types).issubset(METER_ERRORS)]
+        """Event destinations of thin events that send more than meter errors."""
+        thin = (one for one in await _readable_destinations(billing, url) if one.is_enabled and one.is_thin)
+        return [one.destination_id for one in thin if not set(one.types).issubset(METER_ERRORS)]
 
     async def create(self, billing: Billing, url: str) -> NewEndpoint:
         """A new one."""
@@ -104,7 +98,10 @@ class Snapshots:
 
     async def repair(self, billing: Billing, one: Found) -> None:
         """Give it exactly what the gateway acts on, and enable it."""
-        await billing.endpoints.repair(one.found_id)
+        if one.is_destination:
+            await _repair_destination(billing, one)
+        else:
+            await billing.endpoints.repair(one.found_id)
 
     async def remove(self, billing: Billing, made_id: str) -> None:
         """Take away what was just made."""
@@ -127,14 +124,13 @@ class _Destination:
         """A new one."""
         return await billing.destinations.create(url, self.types)
 
+    async def repair(self, billing: Billing, one: Found) -> None:
+        """Give it what is right for it, and enable it."""
+        await _repair_destination(billing, one)
+
     async def remove(self, billing: Billing, made_id: str) -> None:
         """Take away what was just made."""
         await billing.destinations.remove(made_id)
-
-    async def _fetch(self, billing: Billing, url: str) -> list[tuple[DestinationFacts, tuple[str, ...]]]:
-        """Those of thin events that lead here, with what each lacks."""
-        found = [one for one in await _destinations(billing, url) if one.is_thin]
-        return [(one, tuple(name for name in self.types if {name, _EVERYTHING}.isdisjoint(one.types))) for one in found]
 
 
 class Thin(_Destination):
@@ -145,10 +141,8 @@ class Thin(_Destination):
 
     async def fetch(self, billing: Billing, url: str) -> list[Found]:
         """Those that lead here."""
-        return [
-            _found(one, missing, tuple(sorted(set(one.types).difference(THIN_TYPES))))
-            for one, missing in await self._fetch(billing, url)
-        ]
+        found = await _destinations(billing, url)
+        return [_destination(one, THIN_TYPES, THIN_TYPES) for one in found if one.is_thin]
 
     async def fetch_beside(self, billing: Billing, url: str) -> list[str]:
         """Endpoints, which a key for destinations may not be allowed to read, and destinations of snapshots."""
@@ -159,14 +153,9 @@ class Thin(_Destination):
             endpoints = ()
         telling = (one for one in endpoints if one.is_enabled and len(one.missing_types) < len(SUBSCRIBED_TYPES))
         return [
-            *(one.endpoint_id for one in telling if one.url.rstrip("/") == url),
+            *(one.endpoint_id for one in telling if one.leads_to(url)),
             *(one.destination_id for one in snapshots),
         ]
-
-    async def repair(self, billing: Billing, one: Found) -> None:
-        """Give it exactly what the gateway acts on, and enable it."""
-        if one.facts is not None:
-            await billing.destinations.repair(one.facts, self.types)
 
 
 class MeterErrors(_Destination):
@@ -177,7 +166,8 @@ class MeterErrors(_Destination):
 
     async def fetch(self, billing: Billing, url: str) -> list[Found]:
         """Those that lead here and tell some of it; if none does, whatever sends thin events here."""
-        ours = [_found(one, missing, ()) for one, missing in await self._fetch(billing, url)]
+        found = [one for one in await _destinations(billing, url) if one.is_thin]
+        ours = [_destination(one, METER_ERRORS, (*one.types, *one.missing(METER_ERRORS))) for one in found]
         return [one for one in ours if len(one.missing) < len(METER_ERRORS)] or ours
 
     async def fetch_beside(self, billing: Billing, url: str) -> list[str]:
@@ -185,26 +175,45 @@ class MeterErrors(_Destination):
         del billing, url
         return []
 
-    async def repair(self, billing: Billing, one: Found) -> None:
-        """Give it these beside what it has, and enable it."""
-        if one.facts is not None:
-            await billing.destinations.repair(one.facts, (*one.facts.types, *one.missing))
-
 
 async def _destinations(billing: Billing, url: str) -> list[DestinationFacts]:
     """Those of our mode that lead here."""
-    found = await billing.destinations.fetch_all()
-    return [one for one in found if one.url.rstrip("/") == url and one.is_live == billing.is_live]
+    return [one for one in await billing.destinations.fetch_all() if one.leads_to(url, is_live=billing.is_live)]
 
 
-def _found(one: DestinationFacts, missing: tuple[str, ...], extra: tuple[str, ...]) -> Found:
+async def _readable_destinations(billing: Billing, url: str) -> list[DestinationFacts]:
+    """The same; none if the key may not read them."""
+    try:
+        return await _destinations(billing, url)
+    except BillingRefused:
+        return []
+
+
+async def _repair_destination(billing: Billing, one: Found) -> None:
+    await billing.destinations.repair(one.found_id, one.right, is_enabled=one.is_enabled)
+
+
+def _endpoint(one: EndpointFacts) -> Found:
+    return Found(
+        found_id=one.endpoint_id,
+        is_enabled=one.is_enabled,
+        api_version=one.api_version,
+        missing=one.missing_types,
+        extra=one.extra_types,
+        right=SUBSCRIBED_TYPES,
+        is_destination=False,
+    )
+
+
+def _destination(one: DestinationFacts, wanted: tuple[str, ...], right: tuple[str, ...]) -> Found:
+    """One that is to get `wanted` at least, and gets `right` once it is mended."""
     return Found(
         found_id=one.destination_id,
         is_enabled=one.is_enabled,
-        api_version=None,
-        missing=missing,
-        extra=extra,
-        facts=one,
+        api_version=one.api_version,
+        missing=one.missing(wanted),
+        extra=tuple(sorted(set(one.types).difference(right))),
+        right=right,
     )
 
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from gateway.billing import DestinationFacts, EndpointFacts
 
-_EVERYTHING: Final = "*"
 _ALL: Final = frozenset(SUBSCRIBED_TYPES)
 
 
@@ -40,8 +39,8 @@ def sources_of(
 ) -> list[Source]:
     """Endpoints first, then destinations of this mode, of those that lead to `url`."""
     return [
-        *(_endpoint(one) for one in endpoints if one.url.rstrip("/") == url),
-        *(_destination(one) for one in destinations if one.url.rstrip("/") == url and one.is_live == is_live),
+        *(_endpoint(one) for one in endpoints if one.leads_to(url)),
+        *(_destination(one) for one in destinations if one.leads_to(url, is_live=is_live)),
     ]
 
 
@@ -78,10 +77,10 @@ def _destination(one: DestinationFacts) -> Source:
         payload="thin" if one.is_thin else "snapshot",
         is_enabled=one.is_enabled,
         api_version=one.api_version,
-        told=frozenset(name for name in SUBSCRIBED_TYPES if _tells(one, name)),
+        told=frozenset(name for name in SUBSCRIBED_TYPES if not one.missing((_called(one, name),))),
         count=len(one.types),
     )
 
 
-def _tells(one: DestinationFacts, name: str) -> bool:
-    return not {_EVERYTHING, thin_type(name) if one.is_thin else name}.isdisjoint(one.types)
+def _called(one: DestinationFacts, name: str) -> str:
+    return thin_type(name) if one.is_thin else name

@@ -31,7 +31,6 @@ _OVERLAP_S: Final = 60
 """An event may be listed a moment after others of its time."""
 _DAY_S: Final = 86_400
 """Until a key that may not read destinations is tried again."""
-_EVERYTHING: Final = "*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,10 +106,9 @@ class ThinSweeping:
             self._asks_at = self._clock.now() + _DAY_S
             log.info("event destinations cannot be read, so none is swept for", reason=str(error))
             return None
-        is_live = self._billing.is_live
-        here = (one for one in destinations if one.url.rstrip("/") == self._url and one.is_live == is_live)
+        here = (one for one in destinations if one.leads_to(self._url, is_live=self._billing.is_live))
         ours = [one for one in here if one.is_thin]
-        names = {name for one in ours for name in (THIN_TYPES if _EVERYTHING in one.types else one.types)}
+        names = {name for one in ours for name in one.names(THIN_TYPES)}
         types = tuple(sorted(name for name in names if meaning_of(name) is not Meaning.IGNORE))
         until = int(self._clock.now()) - _PATIENCE_S
         since = max(until + _PATIENCE_S - self._back_s, min((one.created for one in ours), default=until))

@@ -110,6 +110,19 @@ def test_a_destination_that_lacks_something_is_given_it_and_a_disabled_endpoint_
     assert endpoints(sandbox)[old]["status"] == "disabled"
 
 
+@pytest.mark.parametrize("disabled", [False, True])
+def test_a_destination_of_snapshots_is_completed_as_any_other_and_no_endpoint_is_made_beside_it(
+    tiergate: Run, sandbox: Any, *, disabled: bool
+) -> None:
+    ours = sandbox.destination(URL, *(name for name in SUBSCRIBED_TYPES if name != "invoice.paid"), payload="snapshot")
+    if disabled:
+        sandbox.disable(ours)
+    assert repair(tiergate) == []
+    after = sandbox.destinations()[ours]
+    assert (after["status"], sorted(after["enabled_events"])) == ("enabled", sorted(SUBSCRIBED_TYPES))
+    assert endpoints(sandbox) == {}
+
+
 def test_an_endpoint_is_enabled_again_beside_a_destination_of_meter_errors(tiergate: Run, sandbox: Any) -> None:
     ours, errors = endpoint(sandbox, disabled=True), sandbox.destination(URL, *METER_ERRORS)
     assert repair(tiergate) == []

@@ -43,22 +43,32 @@ def destination(**changes: Any) -> DestinationFacts:
         ({"types": ("v1.invoice.paid",)}, "warn"),
         ({"is_enabled": False}, "warn"),
         ({"url": "https://example.com"}, "warn"),
+        ({"is_live": True}, "warn"),
         ({"destination_id": "we_1", "types": ("*",)}, "warn"),
     ],
-    ids=["reports", "all", "snapshot", "other events", "disabled", "elsewhere", "an endpoint gets none"],
+    ids=[
+        "reports",
+        "all",
+        "snapshot",
+        "other events",
+        "disabled",
+        "elsewhere",
+        "another mode",
+        "an endpoint gets none",
+    ],
 )
 def test_meter_errors_have_to_come_here(overage: Policy, changes: dict[str, Any], grade: str) -> None:
-    [finding] = check_meter_errors(WEBHOOK, (destination(**changes),), overage)
+    [finding] = check_meter_errors(WEBHOOK, (destination(**changes),), overage, is_live=False)
     assert finding.grade.value == grade
 
 
 def test_a_key_that_may_not_read_destinations_is_told(overage: Policy) -> None:
-    [finding] = check_meter_errors(WEBHOOK, None, overage)
+    [finding] = check_meter_errors(WEBHOOK, None, overage, is_live=False)
     assert (finding.grade.value, "cannot be read" in finding.what) == ("warn", True)
 
 
 def test_without_overage_nobody_needs_one(policies: Any) -> None:
-    assert check_meter_errors(WEBHOOK, (), load_policy(policies)) == []
+    assert check_meter_errors(WEBHOOK, (), load_policy(policies), is_live=False) == []
 
 
 @pytest.mark.slow

@@ -95,6 +95,39 @@ def test_an_endpoint_that_is_there_is_mended_and_others_are_left_alone(tiergate:
     assert after[other] == before[other]
 
 
+@pytest.mark.slow
+def test_a_destination_that_sends_snapshots_here_is_mended_in_place_of_an_endpoint(tiergate: Run, sandbox: Any) -> None:
+    ours = sandbox.destination(URL, "invoice.paid", "invoice.created", payload="snapshot")
+    mended = tiergate("webhook", "ensure")
+    assert mended.exit_code == 0, mended.output
+    assert f"{ours} for {URL} is mended: added " in mended.stdout
+    assert "took out invoice.created" in mended.stdout
+    assert sorted(sandbox.destinations()[ours]["enabled_events"]) == sorted(SUBSCRIBED_TYPES)
+    again = tiergate("webhook", "ensure")
+    assert (again.exit_code, "twice" in again.output, endpoints(sandbox)) == (0, False, [])
+    assert f"{ours} for {URL} is enabled and gets exactly what the gateway acts on" in again.stdout
+
+
+@pytest.mark.slow
+def test_a_destination_of_snapshots_that_matter_to_others_is_left_and_an_endpoint_made(
+    tiergate: Run, sandbox: Any
+) -> None:
+    theirs = sandbox.destination(URL, "invoice.created", payload="snapshot")
+    made = tiergate("webhook", "ensure", "--print-secret")
+    assert (made.exit_code, len(endpoints(sandbox))) == (0, 1)
+    assert sandbox.destinations()[theirs]["enabled_events"] == ["invoice.created"]
+
+
+@pytest.mark.slow
+def test_where_event_destinations_may_not_be_read_an_endpoint_is_mended_all_the_same(
+    tiergate: Run, sandbox: Any
+) -> None:
+    sandbox.post("/v1/webhook_endpoints", url=URL, **{"enabled_events[0]": "invoice.paid"})
+    fault = {"method": "GET", "path": "/v2/core/event_destinations", "status": 403, "times": 100}
+    httpx.post(f"{sandbox.url}/_sandbox/faults", json={"api": [fault]}, timeout=30).raise_for_status()
+    assert "is mended: added" in tiergate("webhook", "ensure").stdout
+
+
 def test_a_file_that_cannot_be_written_makes_no_endpoint(tiergate: Run, sandbox: Any, tmp_path: Path) -> None:
     refused = tiergate("webhook", "ensure", "--write-env", str(tmp_path / "nowhere" / "settings.env"))
     assert (refused.exit_code, "Nothing was made" in refused.output) == (1, True)

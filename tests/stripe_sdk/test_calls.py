@@ -201,8 +201,7 @@ async def mend_endpoints(billing: Billing) -> None:
     await billing.endpoints.remove(made.endpoint_id)
     made = await billing.destinations.create("http://127.0.0.1:9/webhook", THIN_TYPES[:2])
     await billing._client.v2.core.event_destinations.disable_async(made.endpoint_id)
-    [one] = await billing.destinations.fetch_all()
-    await billing.destinations.repair(one, THIN_TYPES)
+    await billing.destinations.repair(made.endpoint_id, THIN_TYPES, is_enabled=False)
     assert [one.types for one in await billing.destinations.fetch_all()] == [THIN_TYPES]
     await billing.destinations.remove(made.endpoint_id)
 
