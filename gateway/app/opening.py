@@ -35,7 +35,7 @@ from gateway.settings import Settings
 from gateway.settlement import Settlement
 from gateway.signups import Signups
 from gateway.supervised import run_directory
-from gateway.sync import Arrivals, EventWorker, Reconciler, Schedule, Sync
+from gateway.sync import Arrivals, EventWorker, PlanChecking, Reconciler, Schedule, Sync
 from gateway.tallies import Tallies
 from gateway.telemetry import Metrics
 from gateway.unbilled import Unbilled
@@ -195,6 +195,7 @@ async def open_runtime(settings: Settings, *, proxies: bool = True) -> AsyncIter
                 schedule=Schedule(interval_s=settings.reconcile_interval_s, hour=settings.reconcile_hour),
                 channels=[channel.name for channel in channels],
             ),
+            plan_checking=PlanChecking(sync=sync, publish=publisher.publish_soon),
         )
 
 

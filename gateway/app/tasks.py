@@ -13,7 +13,6 @@ from gateway.explaining import FLUSH_S
 from gateway.ledger import ALERTS_KEPT_S, CHECKOUTS_KEPT_S, DAY_S, EVENTS_KEPT_S, REPORTS_KEPT_S
 from gateway.live_calls import RENEW_S as HOLD_S
 from gateway.supervised import parent_pid
-from gateway.sync import name_plans
 from gateway.upstream import HealthChecker
 from gateway.web.billing_watch import watch_account, watch_billing
 from gateway.web.health import watch_dependencies, watch_stripe
@@ -29,6 +28,7 @@ _RENEW_S = 10.0
 _REPORTS_S = 2.0
 _PARENT_CHECK_S = 0.2
 _DEPENDENCY_CHECK_S = 5.0
+_PLAN_CHECK_S = 5.0
 _FORGET_S = 600.0
 _RECONCILE_CHECK_S = 60.0
 
@@ -71,7 +71,7 @@ def start_tasks(background: Background, runtime: Runtime) -> None:
 
 def _start_billing(background: Background, runtime: Runtime) -> None:
     """What keeps in step with Stripe, and tells it of overage."""
-    background.once("names of plans", lambda: name_plans(runtime.sync, runtime.publisher.publish_soon))
+    background.every(_PLAN_CHECK_S, "plans of records", runtime.plan_checking.check_if_due)
     background.run("stripe events", runtime.events.run)
     background.every(_REPORTS_S, "overage", runtime.reporter.report_due)
     background.every(_FORGET_S, "overage that is not billed", runtime.unbilled.find)

@@ -217,8 +217,8 @@ def _keep(subscription: Subscription, policy: Policy, now: float, *, until: int 
 def _unreadable(subscription: Subscription, policy: Policy, now: float, *, until: int | None) -> Access:
     """The last plan that was good, or its tier, for as long as both its own row and the status allow.
 
-    Its own row counts from the read of Stripe that could not make sense of it. Where there was none since an edit took
-    the plan away, nobody is dropped before there is one, which the next period brings.
+    Its own row counts from when it was first seen that it cannot be read: by a read of Stripe, or by policy as it was
+    held against all records (`core.missing_plans`). Where neither has been yet, it counts from the period's end.
     """
     plan = kept_plan(subscription, policy)
     since = subscription.unreadable_since

@@ -41,6 +41,7 @@ from gateway.ledger.meter_rows import (
     UnbilledFilter,
 )
 from gateway.ledger.migrate import migrate
+from gateway.ledger.plan_checks import PlanTraits
 from gateway.ledger.rows import (
     LAST_POSITION,
     AlertRow,
@@ -100,6 +101,7 @@ __all__ = [
     "MeterTurn",
     "MeteredWindowRow",
     "NewKey",
+    "PlanTraits",
     "ReconciliationNote",
     "ReconciliationRow",
     "SentUnits",

@@ -26,6 +26,7 @@ from gateway.ledger.keys import Keys
 from gateway.ledger.meter_proof import MeterProof
 from gateway.ledger.metering import Metering
 from gateway.ledger.part import unbroken
+from gateway.ledger.plan_checks import PlanChecks
 from gateway.ledger.reconciliation import Reconciliation
 from gateway.ledger.spend_caps import SpendCaps
 from gateway.ledger.subscriptions import Subscriptions
@@ -49,6 +50,7 @@ class Ledger(
     InboxCare,
     Checkouts,
     ChangeTurns,
+    PlanChecks,
     Usage,
     UsageHistory,
     Alerts,

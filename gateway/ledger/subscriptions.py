@@ -17,12 +17,12 @@ from gateway.core.account import Account, ExtrasChange, Subscription
 from gateway.core.policy import tier_plan_id
 from gateway.ledger.errors import CustomerUnknown
 from gateway.ledger.metered_json import load_metered
-from gateway.ledger.part import LedgerPart, append_audit, lock_customer, raise_version, unbroken
+from gateway.ledger.part import LedgerPart, append_audit, raise_version, unbroken
 from gateway.ledger.tables import CUSTOMERS, SUBSCRIPTIONS
 from gateway.ledger.unbilled import note_ended
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -52,6 +52,17 @@ class Recorded:
 
     before: Subscription | None
     after: Subscription | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotedPlan:
+    """A record that was held against a policy."""
+
+    customer_id: str
+    stripe_customer_id: str | None
+    record: Subscription
+    """As it is now."""
+    is_changed: bool
 
 
 def read_subscription(row: RowMapping | dict[str, Any]) -> Subscription | None:
@@ -180,53 +191,78 @@ class Subscriptions(LedgerPart):
             return await _load(connection, customer_id)
 
     @unbroken
-    async def list_unnamed(self, after: str = "", limit: int = 200) -> list[str]:
-        """Customers whose record does not say what its plan is sold as, or granted: an earlier release wrote it.
+    async def note_plans(
+        self,
+        customer_ids: Collection[str],
+        held_against: Callable[[Subscription], Subscription],
+        *,
+        now: int,
+        because: str,
+        assess: Assess | None = None,
+    ) -> list[NotedPlan]:
+        """Write into records what policy says of their plans, all at once; raises the version of those it changes.
+
+        The audit log has it where that changes what is granted, or until when.
 
         Args:
-            after: Only ids behind this one.
-            limit: At most so many.
-        """
-        unnamed = SUBSCRIPTIONS.c.last_good_tier.is_(None) & SUBSCRIPTIONS.c.last_good_plan_id.is_not(None)
-        by_product = SUBSCRIPTIONS.c.plan_id.startswith(tier_plan_id(""))
-        unnamed |= SUBSCRIPTIONS.c.sold_as.is_(None) & SUBSCRIPTIONS.c.plan_id.is_not(None) & ~by_product
-        query = (
-            select(SUBSCRIPTIONS.c.customer_id)
-            .where(unnamed, SUBSCRIPTIONS.c.customer_id > after)
-            .order_by(SUBSCRIPTIONS.c.customer_id)
-            .limit(limit)
-        )
-        async with self._database.reading() as connection:
-            return list(await connection.scalars(query))
-
-    @unbroken
-    async def note_names(
-        self, customer_id: str, named: Callable[[Subscription], Subscription], *, now: int
-    ) -> Recorded | None:
-        """Write into a record what policy calls its plan by, which changes nobody's access; raises the version if so.
-
-        Args:
-            customer_id: Whose.
-            named: Makes the record with the names of what is recorded now.
+            customer_ids: Whose.
+            held_against: Makes the record with what policy says of what is recorded now.
             now: Unix seconds.
+            because: What caused it, for the audit log.
+            assess: What an account grants, for the audit log.
 
         Returns:
-            None: there is no record.
-
-        Raises:
-            CustomerUnknown: No such customer.
-            LedgerUnavailable: The ledger cannot be used.
+            Those who have a record, in the order of their ids.
         """
+        query = select(CUSTOMERS.c.customer_id, CUSTOMERS.c.stripe_customer_id)
+        query = query.where(CUSTOMERS.c.customer_id.in_(customer_ids)).order_by(CUSTOMERS.c.customer_id)
+        noted = []
         async with self._database.writing() as connection:
-            await lock_customer(connection, customer_id)
-            before = await _load(connection, customer_id)
-            if before is None:
-                return None
-            after = named(before)
-            if after != before:
-                await self._store(connection, customer_id, after, now)
-                await raise_version(connection, customer_id)
-            return Recorded(before=before, after=after)
+            for customer_id, stripe_customer_id in (await connection.execute(query.with_for_update())).all():
+                before = await _load(connection, customer_id)
+                if before is None:
+                    continue
+                after = held_against(before)
+                noted.append(
+                    NotedPlan(
+                        customer_id=customer_id,
+                        stripe_customer_id=stripe_customer_id,
+                        record=after,
+                        is_changed=after != before,
+                    )
+                )
+                if after != before:
+                    await self._note_plan(connection, noted[-1], before, now=now, because=because, assess=assess)
+        return noted
+
+    async def _note_plan(
+        self,
+        connection: AsyncConnection,
+        noted: NotedPlan,
+        before: Subscription,
+        *,
+        now: int,
+        because: str,
+        assess: Assess | None,
+    ) -> None:
+        account = None if assess is None else await self._read_account(connection, noted.customer_id)
+        await self._store(connection, noted.customer_id, noted.record, now)
+        await raise_version(connection, noted.customer_id)
+        access_before = _assessed(account, assess)
+        access_after = _assessed(account and replace(account, subscription=noted.record), assess)
+        if access_after != access_before:
+            await append_audit(
+                connection,
+                at=now,
+                customer_id=noted.customer_id,
+                actor="policy",
+                action="subscription-changed",
+                because=because,
+                before=asdict(before),
+                after=asdict(noted.record),
+                access_before=access_before,
+                access_after=access_after,
+            )
 
     @unbroken
     async def list_by_plan_map(

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-SCHEMA_REVISION: Final = "0028"
+SCHEMA_REVISION: Final = "0029"
 """The newest migration: what `alembic_version` holds when the tables are those below.
 
 Revisions are four digits and rise, so that one which is not known here is known to be newer.
@@ -333,6 +333,18 @@ RECONCILIATION_NOTES: Final = Table(
     Column("is_planned", Boolean, nullable=False),
     # Pairs of code and detail.
     Column("findings", JSON, nullable=False),
+)
+
+PLAN_CHECKS: Final = Table(
+    "plan_checks",
+    METADATA,
+    # One row: against which policy the plans of all records were checked last, and who is checking them.
+    Column("name", IDENTIFIER, primary_key=True),
+    # Null: that goes on, or was broken off.
+    Column("policy_hash", Text),
+    Column("claimed_by", Text),
+    _instant("claimed_until", optional=True),
+    CheckConstraint("(claimed_by IS NULL) = (claimed_until IS NULL)", name="claim"),
 )
 
 CHANGE_TURNS: Final = Table(

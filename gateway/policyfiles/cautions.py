@@ -229,4 +229,4 @@ def _gone_words(one: GonePlan, after: Policy) -> str:
 
 def _kept_words(rule: Standing) -> str:
     hours = (rule.keep_s or 0) / 3600
-    return f"{hours:g} hours after Stripe is next read (`lifecycle: unreadable`), and is listed as an unmapped price"
+    return f"{hours:g} hours after that (`lifecycle: unreadable`), is listed as an unmapped price once Stripe is read"

@@ -6,7 +6,7 @@ them, `reconciling` every day, and `comparing` says what that would change.
 made (`wishing`); what was planned, and was lost to a change that is not paid, comes back (`restoring`).
 `binding` says which Stripe customer each has.
 `arriving` says what became of a checkout, and remembers it.
-`naming` has records of earlier releases say what their plans are sold as.
+`plan_checking` holds all records against a new policy, and writes into them since when it lacks their plans.
 `portal_flows` finds what a link into Stripe's portal may open at.
 `receiving` takes a webhook delivery: verified, stored, answered. `worker` works the stored
 events off in the background, `sweeping` looks for those that never arrived.
@@ -38,8 +38,8 @@ from gateway.sync.customers import HoldsPolicy, Sync, SyncOutcome
 from gateway.sync.ending import TOO_MANY_MISSING
 from gateway.sync.everyone import OF_A_PART, ON_COMMAND
 from gateway.sync.extras import ExtrasOrder
-from gateway.sync.naming import name_plans
 from gateway.sync.old_debts import refuse_debtor
+from gateway.sync.plan_checking import PlanChecking
 from gateway.sync.portal_flows import portal_flow
 from gateway.sync.receiving import Received, accepts, receive_event
 from gateway.sync.reconciling import Reconciler, ReconciliationBusy, Schedule
@@ -71,6 +71,7 @@ __all__ = [
     "Pace",
     "PlanChanged",
     "PlanChanges",
+    "PlanChecking",
     "PlanPreview",
     "PortalCannotChange",
     "Received",
@@ -91,7 +92,6 @@ __all__ = [
     "find_confirmation",
     "find_or_make",
     "is_replaced",
-    "name_plans",
     "no_plan_words",
     "portal_flow",
     "receive_event",

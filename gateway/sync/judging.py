@@ -28,6 +28,7 @@ from gateway.billing import (
 )
 from gateway.core.errors import BillingKeyRefused, BillingRefused
 from gateway.ledger import Binding, CustomerExists, InboxRow, Ledger
+from gateway.sync.asking import Asking
 from gateway.sync.binding import bind
 from gateway.sync.changing import PlanChanges
 from gateway.sync.customers import Sync
@@ -39,8 +40,6 @@ log = structlog.get_logger(__name__)
 _ABOUT_CUSTOMERS = frozenset({Meaning.SYNC, Meaning.REFUND})
 _OWNERS_REMEMBERED = 20_000
 _EVENTS_REMEMBERED = 1000
-_SHARE_OF_PRICES = 0.5
-"""Of the turns at Stripe: who is synced because a price says something new must not keep those waiting who pay."""
 
 
 class Judge:
@@ -158,24 +157,23 @@ class Judge:
         return "; ".join(told)
 
     async def _follow_prices(self, row: InboxRow) -> Verdict:
-        """Have every customer synced whose plan hangs on prices and products: an event of its own for each.
-
-        Each is kept and worked on like Stripe's own, so that a crash loses none and a repeat adds none. They are due
-        one after the other: all at once, a payment that comes a second later would wait behind all of them.
-        """
+        """Have every customer synced whose plan hangs on prices and products."""
         self._sync.billing.forget_prices()
         price_id = remapped_price(row.payload)
-        now, per_second = int(self._sync.clock.now()), max(1.0, self._sync.billing.pace.per_second * _SHARE_OF_PRICES)
+        asking = Asking(
+            ledger=self._ledger,
+            reason=row.event_id,
+            livemode=row.livemode,
+            api_version=row.api_version,
+            received_at=row.received_at,
+            begins_at=int(self._sync.clock.now()),
+            turns_per_second=self._sync.billing.pace.per_second,
+        )
         asked, last = 0, ""
         subject = subject_of(row.payload)
         metered_at = subject[1] if subject is not None and subject[0] == "price" else None
         while page := await self._ledger.list_by_plan_map(price_id, metered_at=metered_at, after=last):
-            await asyncio.gather(
-                *(
-                    self._ask_for_sync(row, stripe_customer_id, due_at=now + int((asked + number) / per_second))
-                    for number, stripe_customer_id in enumerate(page)
-                )
-            )
+            await asyncio.gather(*(asking.ask(whom, asked + number) for number, whom in enumerate(page)))
             asked, last = asked + len(page), page[-1]
         return Verdict(outcome=f"prices-forgotten, {asked} to sync" if asked else "prices-forgotten")
 
@@ -186,21 +184,6 @@ class Judge:
             if row.type == PLANS_CHANGED and origin not in self._followed:
                 self._followed[origin] = True
                 self._sync.billing.forget_prices()
-
-    async def _ask_for_sync(self, row: InboxRow, stripe_customer_id: str, *, due_at: int) -> None:
-        event_id = f"{row.event_id}.{stripe_customer_id}"
-        is_new = await self._ledger.store_event(
-            event_id=event_id,
-            type=PLANS_CHANGED,
-            stripe_customer_id=stripe_customer_id,
-            livemode=row.livemode,
-            api_version=row.api_version,
-            payload="{}",
-            now=row.received_at,
-            due_at=due_at,
-        )
-        if not is_new:  # somebody replays the event, or a worker that died had begun
-            await self._ledger.replay_event(event_id, due_at)
 
     async def _write_down_refund(self, row: InboxRow, owner: str | None) -> Verdict:
         """Audited once, however often the event is worked on. What is written was read of Stripe now.

@@ -29,7 +29,7 @@ from gateway.reporting import Reporter
 from gateway.settings import Settings
 from gateway.settlement import Settlement
 from gateway.signups import Signups
-from gateway.sync import Arrivals, EventWorker, Reconciler, Sync
+from gateway.sync import Arrivals, EventWorker, PlanChecking, Reconciler, Sync
 from gateway.tallies import Tallies
 from gateway.telemetry import Metrics
 from gateway.unbilled import Unbilled
@@ -94,6 +94,7 @@ class Runtime:
     unbilled: Unbilled
     events: EventWorker
     reconciler: Reconciler
+    plan_checking: PlanChecking
     watch: Watch = field(default_factory=Watch)
     """What the dependency checks remember."""
     refused_deliveries: RefusedDeliveries = field(default_factory=RefusedDeliveries)

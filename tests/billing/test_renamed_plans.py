@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
+from gateway.billing.pace import Pace
 from gateway.core.access import decide_access
 from gateway.core.billing_facts import SubscriptionFacts
 from gateway.core.plan_map import scheduled_plan
 from gateway.ledger import Ledger
-from gateway.sync import PlanChanges, name_plans
+from gateway.sync import PlanChanges, PlanChecking
+from gateway.sync.plan_checking import LEASE_S
 from gateway.sync.restoring import planned_words, read_lost
 from gateway.web.account_plan import planned_change
 from tests.billing.conftest import PATIENT_S
@@ -27,7 +32,7 @@ def rename(shop: Any, old: str, new: str) -> None:
     held = shop.sync._policy
     plans = {new if one == old else one: plan for one, plan in held.current.plans.items()}
     plans[new] = replace(plans[new], plan_id=new)
-    held.current = replace(held.current, plans=plans)
+    held.current = replace(held.current, plans=plans, policy_hash=f"{old} as {new}")
 
 
 async def test_who_pays_keeps_the_tier_at_the_moment_of_the_edit_after_a_restart_and_when_stripe_is_read(
@@ -65,7 +70,7 @@ def drop(shop: Any, plan_id: str, *, tier: str | None = None) -> None:
     held = shop.sync._policy
     plans = {name: plan for name, plan in held.current.plans.items() if name != plan_id and plan.tier != tier}
     tiers = {name: one for name, one in held.current.tiers.items() if name != tier}
-    held.current = replace(held.current, plans=plans, tiers=tiers)
+    held.current = replace(held.current, plans=plans, tiers=tiers, policy_hash=f"without {plan_id}")
 
 
 async def special(shop: Any) -> str:
@@ -183,24 +188,95 @@ async def forget_names(ledger_url: str) -> None:
     connection.close()
 
 
+async def check(shop: Any) -> bool:
+    """By a worker that has just started."""
+    return await PlanChecking(sync=shop.sync, publish=shop.sync._publish).check_if_due()
+
+
 async def test_records_of_an_earlier_release_are_named_before_a_plan_is_called_otherwise(
     shop: Any, ledger_url: str, published: list[str]
 ) -> None:
     customer_id = await shop.buyer("pro-monthly")
     await forget_names(ledger_url)
     published.clear()
-    assert await name_plans(shop.sync, shop.sync._publish) == (1, 0)
+    assert await check(shop)
     assert published == [customer_id]
+    assert not await check(shop), "once is enough"
     rename(shop, "pro-monthly", "pro")
     assert await state(shop, shop.ledger, customer_id) == ("pro", "good", "pro")
-    assert await name_plans(shop.sync, shop.sync._publish) == (0, 0), "once is enough"
+    assert await check(shop)
+    assert published == [customer_id], "there was nothing to write"
 
 
 async def test_one_whose_plan_has_no_such_name_any_more_is_read_at_once(shop: Any, ledger_url: str) -> None:
     customer_id = await shop.buyer("pro-monthly")
     await forget_names(ledger_url)
     rename(shop, "pro-monthly", "pro")
-    assert await name_plans(shop.sync, shop.sync._publish) == (0, 1)
+    assert await check(shop)
+    assert (await shop.ledger.inbox_counts()).by_status["pending"] == 1
     await shop.settle()
     assert await state(shop, shop.ledger, customer_id) == ("pro", "good", "pro")
-    assert await name_plans(shop.sync, shop.sync._publish) == (0, 0)
+    assert not await check(shop)
+    assert (await shop.ledger.inbox_counts()).by_status["pending"] == 0, "whoever starts later asks for nothing again"
+
+
+async def test_reads_that_a_check_asks_for_are_due_one_after_the_other(shop: Any, ledger_url: str) -> None:
+    for _ in range(3):
+        await shop.buyer("pro-monthly")
+    await forget_names(ledger_url)
+    drop(shop, "pro-monthly")
+    shop.sync.billing.pace = Pace(2.0)
+    await check(shop)
+    now = int(shop.sandbox.clock.now())
+    events = await shop.ledger.list_events(status="pending")
+    assert sorted(one.due_at - now for one in events) == [0, 1, 2], "half of the turns"
+
+
+async def test_a_plan_that_goes_is_kept_from_then_on_also_where_nothing_is_read_for_a_year(
+    shop: Any, published: list[str]
+) -> None:
+    customer_id = await shop.buyer("pro-yearly")
+    before = shop.sync.policy
+    drop(shop, "pro-yearly")
+    published.clear()
+    begins_at = int(shop.sandbox.clock.now())
+    assert await check(shop)
+    assert published == [customer_id], "workers decide by what they hold"
+    account = await shop.ledger.load_account(customer_id)
+    dropped_at = (await shop.load(customer_id)).unreadable_since
+    assert begins_at <= dropped_at <= shop.sandbox.clock.now()
+    access = [decide_access(account, shop.sync.policy, dropped_at + hours * 3600) for hours in (0, 23, 25)]
+    assert [one.tier and one.tier.name for one in access] == ["pro", "pro", "free"]
+    [row] = [row for row in await shop.ledger.list_audit(customer_id) if row.actor == "policy"]
+    assert row.access_after == row.access_after | {"until": dropped_at + 86_400, "policy": shop.sync.policy.policy_hash}
+    shop.sync._policy.current = before
+    assert await check(shop)
+    assert (await shop.load(customer_id)).unreadable_since is None
+    assert await state(shop, shop.ledger, customer_id) == ("pro", "good", "pro-yearly")
+
+
+async def test_of_two_workers_that_take_an_edit_one_checks_and_both_know(shop: Any, published: list[str]) -> None:
+    customer_id = await shop.buyer("pro-monthly")
+    workers = [PlanChecking(sync=shop.sync, publish=shop.sync._publish) for _ in range(2)]
+    drop(shop, "pro-monthly")
+    published.clear()
+    checked = await asyncio.gather(*(worker.check_if_due() for worker in workers))
+    assert sorted(checked) == [False, True]
+    assert published == [customer_id]
+    assert [await worker.check_if_due() for worker in workers] == [False, False]
+
+
+async def test_what_a_worker_left_when_it_died_is_checked_by_another_from_the_same_instant(shop: Any) -> None:
+    first, second = await shop.buyer("pro-monthly"), await shop.buyer("pro-monthly")
+    drop(shop, "pro-monthly")
+
+    async def die(_: str) -> None:
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        await PlanChecking(sync=shop.sync, publish=die).check_if_due()
+    dropped_at = (await shop.load(first)).unreadable_since
+    assert not await check(shop), "the claim of the dead one"
+    await shop.sandbox.control("clock/advance", seconds=LEASE_S)
+    assert await check(shop)
+    assert [(await shop.load(one)).unreadable_since for one in (first, second)] == [dropped_at] * 2

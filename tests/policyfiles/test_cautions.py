@@ -338,7 +338,7 @@ YEARLY = "  pro-yearly: {tier: pro, price: lookup_key pro_yearly}\n"
         (
             TIERED.replace(YEARLY, ""),
             5,
-            "falls to the tier 'free' 24 hours after Stripe is next read",
+            "falls to the tier 'free' 24 hours after that (`lifecycle: unreadable`)",
         ),
     ],
     ids=["called otherwise", "gone"],
