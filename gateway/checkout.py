@@ -304,12 +304,15 @@ class Checkouts:
     async def _leave_one_open(self, customer_id: str, stripe_customer_id: str, link: CheckoutLink) -> None:
         """Of two pages that can be paid, both may be: close the others, and this one if another was paid meanwhile.
 
-        What is idle could be paid too, and is ended.
+        This one too if its customer was suspended meanwhile: whoever did that did not see it. What is idle could be
+        paid too, and is ended.
         """
-        await self._billing.close_other_checkouts(stripe_customer_id, than=link)
+        await self._billing.close_checkouts(stripe_customer_id, but=link)
         try:
-            await self._end_idle(customer_id, (await self._refuse_second(customer_id)).idle)
-        except AlreadySubscribed:
+            read = await self._refuse_second(customer_id)
+            await refuse_suspended(self._sync, customer_id)
+            await self._end_idle(customer_id, read.idle)
+        except Denied:
             await self._billing.close_checkout(link.session_id)
             raise
 

@@ -12,6 +12,7 @@ from gateway.admission import Admission
 from gateway.alerts import Noticing, Sending, open_channels
 from gateway.assertions import Assertions
 from gateway.billing import SEARCHES_PER_S, Billing, StripeOptions
+from gateway.blocking import Blocking
 from gateway.cache import Cache, CacheKeeper
 from gateway.capping import Capping
 from gateway.clock import Clock, SimulatedClock, SystemClock
@@ -142,6 +143,7 @@ async def open_runtime(settings: Settings, *, proxies: bool = True) -> AsyncIter
         )
         await _repair_first(cache)
         may_trust_cache = False  # a cache that comes later may have been away, or be one that was
+        provisioning = Provisioning(ledger, publisher, codec, clock)
         yield Runtime(
             settings=settings,
             clock=clock,
@@ -156,7 +158,8 @@ async def open_runtime(settings: Settings, *, proxies: bool = True) -> AsyncIter
             rules=HeaderRules(trusted_proxies=settings.trusted_proxies),
             load=Load(most=settings.max_in_flight, most_per_customer=settings.max_in_flight_per_customer),
             publisher=publisher,
-            provisioning=Provisioning(ledger, publisher, codec, clock),
+            provisioning=provisioning,
+            blocking=Blocking(ledger=ledger, provisioning=provisioning, billing=billing),
             admission=admission,
             crediting=Crediting(ledger, publisher, clock),
             capping=Capping(ledger, publisher, clock),

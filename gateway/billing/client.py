@@ -183,8 +183,8 @@ class Billing:
                 if session.status == "open":
                     raise
 
-    async def close_other_checkouts(self, stripe_customer_id: str, than: CheckoutLink) -> None:
-        """Close every open checkout of a customer but this one.
+    async def close_checkouts(self, stripe_customer_id: str, *, but: CheckoutLink | None = None) -> int:
+        """Close every open checkout of a customer, or all but one. Returns how many.
 
         Stripe does not tell which of two was begun first within a second. Of several callers at once, each for
         its own, one at most is left open, and none if each closes another's: let them take turns.
@@ -193,9 +193,11 @@ class Billing:
             page = await self._client.v1.checkout.sessions.list_async(
                 {"customer": stripe_customer_id, "status": "open", "limit": _PAGE}
             )
-            others = [one.id async for one in page.auto_paging_iter() if one.id != than.session_id]
+            kept = None if but is None else but.session_id
+            others = [one.id async for one in page.auto_paging_iter() if one.id != kept]
         for session_id in others:
             await self.close_checkout(session_id)
+        return len(others)
 
     async def fetch_checkout(self, session_id: str) -> CheckoutFacts | None:
         """A checkout session as it is now; None if Stripe has no such session."""

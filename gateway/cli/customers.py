@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from gateway.blocking import Blocking
 from gateway.cli.granting import grant, ungrant
 from gateway.cli.importing import import_customers
 from gateway.cli.opening import ACTOR, find_policy, open_parts, run, say_if_unpublished
+from gateway.cli.opening_stripe import open_billing
 from gateway.cli.options import Who, examples, json_option, who_options
 from gateway.cli.portrait import draw_portrait, print_portrait
 from gateway.cli.printing import instant_words, note, print_columns, print_json
@@ -19,6 +22,9 @@ from gateway.core.user_id import UserIdInvalid, check_user_id
 from gateway.settings import load_settings
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from gateway.cli.opening import Parts
     from gateway.ledger import CustomerRow
     from gateway.settings import Settings
 
@@ -70,8 +76,11 @@ def show(who: Who, *, as_json: bool) -> None:
 @click.option("--because", required=True, metavar="REASON", help="For the audit log.")
 @json_option
 def block(who: Who, because: str, *, as_json: bool) -> None:
-    """Refuse every call of a customer from now on, whatever Stripe says. Its subscription goes on."""
-    run(_set_blocked(load_settings(), who, because, blocked=True, as_json=as_json))
+    """Refuse every call of a customer from now on, whatever Stripe says, and close its open checkout pages.
+
+    Its subscription goes on.
+    """
+    run(_block(load_settings(), who, because, as_json=as_json))
 
 
 @customers_group.command("unblock", epilog=examples("tiergate customers unblock --user-id user_42"))
@@ -80,7 +89,7 @@ def block(who: Who, because: str, *, as_json: bool) -> None:
 @json_option
 def unblock(who: Who, because: str, *, as_json: bool) -> None:
     """Let a blocked customer in again, as far as its subscription goes."""
-    run(_set_blocked(load_settings(), who, because, blocked=False, as_json=as_json))
+    run(_unblock(load_settings(), who, because, as_json=as_json))
 
 
 async def _create(settings: Settings, user_id: str, *, as_json: bool) -> None:
@@ -129,18 +138,44 @@ async def _show(settings: Settings, who: Who, *, as_json: bool) -> None:
         print_portrait(portrait, keys, audit)
 
 
-async def _set_blocked(settings: Settings, who: Who, because: str, *, blocked: bool, as_json: bool) -> None:
-    async with open_parts(settings) as parts:
+async def _block(settings: Settings, who: Who, because: str, *, as_json: bool) -> None:
+    async with open_parts(settings) as parts, _open_blocking(parts) as blocking:
         row = await parts.find_customer(who)
-        is_published = await parts.provisioning.set_blocked(
-            row.customer_id, find_policy(settings), blocked=blocked, actor=ACTOR, because=because
+        block = await blocking.block(row.customer_id, find_policy(settings), actor=ACTOR, because=because)
+    closed = block.pages_closed
+    if as_json:
+        told = {"customer_id": row.customer_id, "blocked": True, "in_cache": block.is_published}
+        print_json({**told, "checkouts_closed": closed})
+    else:
+        click.echo(f"Customer {row.customer_id} ({row.user_id}) is blocked.")
+        if closed:
+            click.echo(f"Checkout pages that were open are closed: {closed}.")
+    say_if_unpublished(block.is_published)
+    if closed is None:
+        note(
+            "Stripe did not say whether a checkout page is open, which could still be paid. It is closed when the "
+            "customer is next read of Stripe, or by this command again; and it expires within a day."
         )
-        if as_json:
-            print_json({"customer_id": row.customer_id, "blocked": blocked, "in_cache": is_published})
-        else:
-            state = "blocked" if blocked else "open again"
-            click.echo(f"Customer {row.customer_id} ({row.user_id}) is {state}.")
-        say_if_unpublished(is_published)
+
+
+async def _unblock(settings: Settings, who: Who, because: str, *, as_json: bool) -> None:
+    async with open_parts(settings) as parts, _open_blocking(parts) as blocking:
+        row = await parts.find_customer(who)
+        is_published = await blocking.unblock(row.customer_id, find_policy(settings), actor=ACTOR, because=because)
+    if as_json:
+        print_json({"customer_id": row.customer_id, "blocked": False, "in_cache": is_published})
+    else:
+        click.echo(f"Customer {row.customer_id} ({row.user_id}) is open again.")
+    say_if_unpublished(is_published)
+
+
+@asynccontextmanager
+async def _open_blocking(parts: Parts) -> AsyncIterator[Blocking]:
+    billing = open_billing(parts.settings)
+    try:
+        yield Blocking(ledger=parts.ledger, provisioning=parts.provisioning, billing=billing)
+    finally:
+        await billing.aclose()
 
 
 def customer_json(row: CustomerRow) -> dict[str, Any]:

@@ -130,6 +130,18 @@ def decide_access(account: Account, policy: Policy, now: float) -> Access:
     return access
 
 
+def is_suspended(account: Account, policy: Policy, now: float) -> bool:
+    """Whether a block or a dispute is in force, and does not only warn: whatever is bought then could not be used.
+
+    Also of who has no more than what is left to it: that is not lowered (`decide_access`), and what it buys would be.
+    """
+    rows = [(BLOCKED, account.created_at)] if account.blocked else []
+    if account.subscription is not None:
+        rows += [row for row in account.subscription.flags if row[0] in _SUSPENDING]
+    ends = [_kept_until(policy.lifecycle[name], since) for name, since in rows]
+    return any(until is not None and now >= until for until in ends)
+
+
 def ended_by(account: Account, at: int) -> Account:
     """The account as it will be at an instant, if all that is set to end by then ends and nothing else happens."""
     subscription = account.subscription

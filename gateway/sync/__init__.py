@@ -32,6 +32,7 @@ from gateway.sync.change_values import (
     no_plan_words,
 )
 from gateway.sync.changing import PlanChanges
+from gateway.sync.closing_pages import close_pages
 from gateway.sync.comparing import Comparing, Comparison, Difference
 from gateway.sync.confirming import find_confirmation
 from gateway.sync.customers import HoldsPolicy, Sync, SyncOutcome
@@ -89,6 +90,7 @@ __all__ = [
     "WorkerOptions",
     "accepts",
     "bind",
+    "close_pages",
     "find_confirmation",
     "find_or_make",
     "is_replaced",

@@ -16,7 +16,8 @@ import structlog
 
 from gateway.billing import Billing
 from gateway.clock import Clock
-from gateway.core.account import Subscription
+from gateway.core.access import is_suspended
+from gateway.core.account import Account, Subscription
 from gateway.core.audited import assess_by
 from gateway.core.billing_facts import CustomerFacts
 from gateway.core.ended_periods import ended_periods
@@ -29,6 +30,7 @@ from gateway.core.projection import Candidate, choose_running, project
 from gateway.ledger import CustomerRow, CustomerUnknown, Ledger
 from gateway.sync.account import LedgerAccount
 from gateway.sync.attention import Attention
+from gateway.sync.closing_pages import close_pages
 from gateway.sync.facts import read_facts
 from gateway.sync.given_up import remove_given_up, used_left
 from gateway.sync.restoring import is_lost, is_outdated, is_spent
@@ -187,16 +189,30 @@ class Sync:
         if facts.closed_disputes:
             await self._ledger.forget_disputes(facts.closed_disputes)
         ours = [one for one in facts.of_customer.subscriptions if is_ours(one, self.policy, outcome.subscription)]
-        removals = await remove_given_up(self.billing, facts.of_customer)
+        with self.billing.pace.counted() as sent:
+            await remove_given_up(self.billing, facts.of_customer)
+            if facts.of_customer.exists and self._is_suspended(row, outcome.subscription):
+                await close_pages(self.billing, row)
         return replace(
             outcome,
-            requests=facts.requests + removals,
+            requests=facts.requests + sent.requests,
             takes_money=tuple(one.status for one in ours if one.status not in MONEYLESS_STATUSES),
             idle=tuple(one.subscription_id for one in ours if one.status in IDLE_STATUSES),
             ended=tuple((one.subscription_id, one.ended_at or 0) for one in ours if one.status in ENDED_STATUSES),
             has_plan_to_mend=self.has_plan_to_mend(facts.of_customer) or any(map(is_spent, ours)),
             has_used_left=any(used_left(one) for one in facts.of_customer.subscriptions),
         )
+
+    def _is_suspended(self, row: CustomerRow, subscription: Subscription | None) -> bool:
+        account = Account(
+            customer_id=row.customer_id,
+            user_id=row.user_id,
+            version=row.version,
+            created_at=row.created_at,
+            blocked=row.blocked,
+            subscription=subscription,
+        )
+        return is_suspended(account, self.policy, self._clock.now())
 
     def has_plan_to_mend(self, facts: CustomerFacts) -> bool:
         """Whether something was planned that was lost, or would bring back what was replaced."""

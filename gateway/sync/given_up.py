@@ -38,20 +38,16 @@ def used_left(facts: SubscriptionFacts) -> tuple[str, ...]:
     return tuple(one for one in facts.given_up if one in metered_of(facts)) if is_left_behind(facts) else ()
 
 
-async def remove_given_up(billing: Billing, facts: CustomerFacts) -> int:
+async def remove_given_up(billing: Billing, facts: CustomerFacts) -> None:
     """Remove what is left behind and bills no usage. A refusal is logged, and tried again with the next sync.
-
-    Returns:
-        How many requests of Stripe it took.
 
     Raises:
         BillingUnavailable: Nobody knows; to do it again is safe.
     """
-    found = [one for one in facts.subscriptions if settled_left(one)]
-    with billing.pace.counted() as sent:
-        for one in found:
-            try:
-                await billing.changes.remove(one.subscription_id, settled_left(one), left=used_left(one))
-            except BillingRefused as error:
-                log.warning("item not removed", subscription_id=one.subscription_id, reason=str(error))
-    return sent.requests
+    for one in facts.subscriptions:
+        if not settled_left(one):
+            continue
+        try:
+            await billing.changes.remove(one.subscription_id, settled_left(one), left=used_left(one))
+        except BillingRefused as error:
+            log.warning("item not removed", subscription_id=one.subscription_id, reason=str(error))

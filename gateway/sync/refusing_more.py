@@ -3,14 +3,14 @@
 Policy may keep the tier of a customer whose collection the seller has paused, but it is no invitation: what is bought
 in the pause is on invoices that are void, uncollectible or drafts, for as long as it lasts
 (https://docs.stripe.com/billing/subscriptions/pause-payment). And whoever is suspended, blocked or for a dispute that
-policy does not only flag, could not use what it pays for.
+policy does not only flag (`core.access.is_suspended`), could not use what it pays for.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.core.access import decide_access
+from gateway.core.access import is_suspended
 from gateway.core.errors import AccountSuspended
 from gateway.core.projection import Candidate
 from gateway.sync.change_values import CollectionPaused
@@ -23,14 +23,13 @@ async def refuse_suspended(sync: Sync, customer_id: str) -> None:
     """Called before anything is sold.
 
     Raises:
-        AccountSuspended: The customer's calls are refused or lowered for it now.
+        AccountSuspended: It is blocked, or a payment of it is disputed, and policy does not only warn of that.
         LedgerUnavailable: It is not known who it is.
     """
     account = await sync.ledger.load_account(customer_id)
     if account is None:
         return
-    access = decide_access(account, sync.policy, sync.clock.now())
-    if access.standing == "suspended":
+    if is_suspended(account, sync.policy, sync.clock.now()):
         raise AccountSuspended("This account is suspended. Contact the provider of this API.")
 
 
@@ -38,7 +37,7 @@ async def refuse_more(sync: Sync, customer_id: str, current: Candidate) -> None:
     """Called for whatever takes more than there is.
 
     Raises:
-        AccountSuspended: The customer's calls are refused or lowered for it now.
+        AccountSuspended: It is blocked, or a payment of it is disputed, and policy does not only warn of that.
         CollectionPaused: Nobody collects what it would cost.
         LedgerUnavailable: It is not known who it is.
     """

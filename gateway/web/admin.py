@@ -93,8 +93,12 @@ async def show_customer(customer_id: FromPath[str], runtime: FromRuntime) -> Cus
 async def block_customer(
     customer_id: FromPath[str], runtime: FromRuntime, data: JSONBody[Reason | None] = None
 ) -> Blocked:
-    """Refuse all calls of a customer, whatever Stripe says, from its next call on."""
-    return await _set_blocked(customer_id, runtime, data or Reason(), blocked=True)
+    """Refuse all calls of a customer, whatever Stripe says, from its next call on, and close its open checkouts."""
+    because = (data or Reason()).because
+    block = await runtime.blocking.block(customer_id, runtime.policy.current, actor=ACTOR, because=because)
+    return Blocked(
+        customer_id=customer_id, blocked=True, in_force=block.is_published, checkouts_closed=block.pages_closed
+    )
 
 
 @post(
@@ -107,7 +111,9 @@ async def unblock_customer(
     customer_id: FromPath[str], runtime: FromRuntime, data: JSONBody[Reason | None] = None
 ) -> Blocked:
     """Let a customer do again what its subscription grants."""
-    return await _set_blocked(customer_id, runtime, data or Reason(), blocked=False)
+    because = (data or Reason()).because
+    in_force = await runtime.blocking.unblock(customer_id, runtime.policy.current, actor=ACTOR, because=because)
+    return Blocked(customer_id=customer_id, blocked=False, in_force=in_force, checkouts_closed=0)
 
 
 @post(
@@ -181,13 +187,6 @@ async def rotate_key(
 async def revoke_key(customer_id: FromPath[str], key_id: FromPath[str], runtime: FromRuntime) -> KeyRevoked:
     """End a key now; the very next request with it is refused."""
     return await revoked(runtime, customer_id, key_id, actor=ACTOR)
-
-
-async def _set_blocked(customer_id: str, runtime: FromRuntime, reason: Reason, *, blocked: bool) -> Blocked:
-    in_force = await runtime.provisioning.set_blocked(
-        customer_id, runtime.policy.current, blocked=blocked, actor=ACTOR, because=reason.because
-    )
-    return Blocked(customer_id=customer_id, blocked=blocked, in_force=in_force)
 
 
 def _path_of(customer_id: str) -> str:

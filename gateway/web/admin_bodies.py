@@ -54,6 +54,8 @@ class Blocked(msgspec.Struct, kw_only=True):
     customer_id: str
     blocked: bool
     in_force: bool
+    checkouts_closed: int | None
+    """How many open checkout pages were closed. Null: Stripe did not say, so one may still be paid."""
 
 
 class EventView(msgspec.Struct, kw_only=True):

@@ -9,6 +9,7 @@ from gateway.admission import Admission
 from gateway.alerts import Sending
 from gateway.assertions import Assertions
 from gateway.billing import Billing
+from gateway.blocking import Blocking
 from gateway.cache import Cache
 from gateway.capping import Capping
 from gateway.clock import Clock
@@ -74,6 +75,7 @@ class Runtime:
     load: Load
     publisher: Publisher
     provisioning: Provisioning
+    blocking: Blocking
     crediting: Crediting
     capping: Capping
     granting: Granting

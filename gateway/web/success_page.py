@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -13,6 +14,7 @@ from gateway.core.errors import LedgerUnavailable
 from gateway.core.policy import Policy
 from gateway.ledger import CheckoutRow
 from gateway.provisioning import IssuedKey
+from gateway.web.account_notes import account_note
 from gateway.web.callers import client_address
 from gateway.web.claim_cookie import KEPT_DAYS, claim_secret, old_claims
 from gateway.web.page_frame import FromVisit, Page, Visit
@@ -24,6 +26,18 @@ log = structlog.get_logger(__name__)
 _FORBIDDEN = 403
 _ASK_AGAIN_S = "4"
 _WILD = ("*", "{")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bought:
+    """What somebody has who has paid."""
+
+    tier: str | None = None
+    """Its title; None: calls are refused."""
+    is_active: bool = False
+    """The plan grants it. Else it was paid for and is not had, or not recorded yet."""
+    trouble: str | None = None
+    """What is the matter and what to do, as the account page says it."""
 
 
 @get("/success")
@@ -48,7 +62,7 @@ async def _outcome(visit: Visit, session_id: str) -> Page:
         return _state(visit, "waiting", checkout)
     if not is_mine:
         arrival = await visit.runtime.arrivals.arrive(checkout)
-        return _state(visit, "subscribed" if arrival == "paid" else arrival, checkout)
+        return await _subscribed(visit, checkout) if arrival == "paid" else _state(visit, arrival, checkout)
     claim = await keys.claim(checkout)
     if claim.issued is not None:
         return await _show_key(visit, checkout, claim.issued)
@@ -73,16 +87,36 @@ async def replace_key(visit: FromVisit) -> Page:
 async def _show_key(visit: Visit, checkout: CheckoutRow, issued: IssuedKey) -> Page:
     """The one display of a key. It also signs the browser in, which has just shown who it is."""
     runtime = visit.runtime
-    policy = runtime.policy.current
-    account = await runtime.ledger.load_account(checkout.customer_id)
-    access = decide_access(account, policy, runtime.clock.now()) if account is not None else None
+    bought = await _bought(visit, checkout)
     return visit.page(
         "key.html",
         cookies=[visit.session_cookie(checkout.customer_id, issued.record.key_id)],
         signs_in=True,
         key=issued.minted.text,
-        tier=access.tier.title if access is not None and access.tier is not None else None,
-        example_url=runtime.settings.base_url + example_path(policy),
+        tier=bought.tier,
+        trouble=bought.trouble,
+        example_url=runtime.settings.base_url + example_path(runtime.policy.current),
+    )
+
+
+async def _subscribed(visit: Visit, checkout: CheckoutRow) -> Page:
+    """Thanks, and whether what was paid for is had: a customer may be blocked, or suspended for a dispute."""
+    bought = await _bought(visit, checkout)
+    return _state(visit, "subscribed", checkout, is_active=bought.is_active, trouble=bought.trouble)
+
+
+async def _bought(visit: Visit, checkout: CheckoutRow) -> _Bought:
+    runtime = visit.runtime
+    account = await runtime.ledger.load_account(checkout.customer_id)
+    if account is None:
+        return _Bought()
+    policy = runtime.policy.current
+    access = decide_access(account, policy, runtime.clock.now())
+    note = account_note(account, access, policy)
+    return _Bought(
+        tier=None if access.tier is None else access.tier.title,
+        is_active=access.plan_id is not None,
+        trouble=None if note is None or not note.is_urgent else note.text,
     )
 
 

@@ -304,6 +304,6 @@ async def test_of_checkouts_begun_within_one_second_the_last_one_stays_open(shop
     cus = (await shop.ledger.find_customer(customer_id)).stripe_customer_id
     for _ in range(6):
         link = await shop.checkout(customer_id)
-        await shop.billing.close_other_checkouts(cus, than=link)
+        await shop.billing.close_checkouts(cus, but=link)
     page = await shop.sandbox.stripe.v1.checkout.sessions.list_async({"customer": cus, "status": "open"})
     assert [one.id for one in page.data] == [link.session_id]

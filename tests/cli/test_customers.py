@@ -92,6 +92,19 @@ def test_a_blocked_customer_is_suspended_until_it_is_unblocked(migrated: Run) ->
     assert [entry["because"] for entry in shown(migrated, "ada")["audit"]][1] == "scrapes"
 
 
+def test_a_block_holds_although_stripe_cannot_be_asked_for_open_pages_and_the_command_says_so(
+    migrated: Run, environment: dict[str, str]
+) -> None:
+    customer_id = create(migrated, "ada")
+    in_ledger(environment, lambda ledger: ledger.bind_stripe_customer(customer_id, "cus_ada"))
+    blocked = migrated("customers", "block", "--user-id", "ada", "--because", "scrapes")
+    assert blocked.exit_code == 0
+    assert "Stripe did not say whether a checkout page is open" in " ".join(blocked.output.split())
+    again = migrated("customers", "block", "--user-id", "ada", "--because", "scrapes", "--json")
+    assert json.loads(again.stdout)["checkouts_closed"] is None
+    assert shown(migrated, "ada")["standing"] == "suspended"
+
+
 def test_blocking_needs_a_reason(migrated: Run) -> None:
     create(migrated, "ada")
     assert migrated("customers", "block", "--user-id", "ada").exit_code == 2

@@ -42,7 +42,7 @@ async def test_a_customer_is_made_once_and_of_its_checkouts_the_last_can_be_paid
         link = await life.billing.create_checkout(purchase, buyer)
         assert link is not None
         links.append(link)
-        await life.billing.close_other_checkouts(cus, than=link)
+        await life.billing.close_checkouts(cus, but=link)
     first, last = [await life.billing.fetch_checkout(link.session_id) for link in links]
     assert (first.status, last.status) == ("expired", "open")
     assert (last.customer_id, last.plan_id) == (life.customer_id, "enterprise-monthly")

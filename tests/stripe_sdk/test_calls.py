@@ -80,7 +80,7 @@ async def make_every_call(billing: Billing) -> None:
     link = await billing.create_checkout(Purchase(plan=seated, seats=3, add_ons=()), buyer)
     assert first is not None
     assert link is not None
-    await billing.close_other_checkouts(cus, than=link)
+    await billing.close_checkouts(cus, but=link)
     await billing.close_checkout(first.session_id)
     assert await billing.fetch_checkout(link.session_id) is not None
     await pay(link.url)
