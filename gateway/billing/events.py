@@ -19,7 +19,9 @@ class Meaning(Enum):
     PRICES = "prices"
     """Forget the prices we remember, and sync whoever has a plan by what prices and products say."""
     REFUND = "refund"
-    """Write down what was given back. Access does not change by it."""
+    """Write down what was given back, and read the customer's subscriptions again where payments are looked at."""
+    PAYMENT = "payment"
+    """Read the customer's subscriptions again where payments are looked at; else nothing."""
     ALERT = "alert"
     """Somebody must look: set aside as dead, where people see it."""
     IGNORE = "ignore"
@@ -53,7 +55,10 @@ REASONS: dict[str, str] = {
     "charge.dispute.created": "a payment is disputed",
     "charge.dispute.updated": "a dispute that was lost may be appealed, and is open again",
     "charge.dispute.closed": "a dispute is over",
-    "charge.refunded": "money was given back: recorded, and access stays",
+    "charge.refunded": "money was given back: recorded; policy says what that does to access",
+    "refund.created": "the same, told of the refund",
+    "refund.updated": "a refund is on its way, has arrived, or was taken back",
+    "refund.failed": "a refund did not arrive: the payment counts again",
     "price.created": "a plan's lookup key may lead to a new price",
     "price.updated": "a lookup key may have moved",
     "price.deleted": "a plan may have lost its price",
@@ -76,7 +81,13 @@ _THIN_ONLY = {
 _THIN_FINER = ("customer.subscription.", "entitlements.active_entitlement_summary.", "price.", "product.")
 """Of these, thin events name every single change: `v1.price.lookup_key_changed`."""
 
-_PRICES = ("price.", "product.")
+_OTHERS = {
+    "charge.refunded": Meaning.REFUND,
+    "refund.": Meaning.PAYMENT,
+    "price.": Meaning.PRICES,
+    "product.": Meaning.PRICES,
+}
+"""What known events ask for that begin so. All others ask for a sync."""
 
 SUBSCRIBED_TYPES = tuple(REASONS)
 """What a webhook endpoint must be subscribed to; `doctor` compares."""
@@ -102,6 +113,4 @@ def meaning_of(event_type: str) -> Meaning:
         return _THIN_ONLY[known]
     if known not in REASONS and not (is_thin and known.startswith(_THIN_FINER)):
         return Meaning.IGNORE
-    if known == "charge.refunded":
-        return Meaning.REFUND
-    return Meaning.PRICES if known.startswith(_PRICES) else Meaning.SYNC
+    return next((meaning for beginning, meaning in _OTHERS.items() if known.startswith(beginning)), Meaning.SYNC)

@@ -15,9 +15,10 @@ from gateway.billing.first_payments import find_unpaid_first_invoice
 from gateway.billing.notification import NOTIFICATION
 from gateway.billing.reading import id_of, read_dispute, read_subscription, read_tier
 from gateway.billing.scheduling import fetch_schedule
+from gateway.billing.taken_back import find_taken_back
 from gateway.billing.tariffs import TariffReader, is_metered
 from gateway.billing.webhook import METADATA_BEFORE
-from gateway.core.billing_facts import CustomerFacts, DisputeFacts, SubscriptionFacts
+from gateway.core.billing_facts import CustomerFacts, DisputeFacts, PaymentsAsked, SubscriptionFacts
 from gateway.core.plan_map import ENDED_STATUSES
 from gateway.core.tariff import Tariff
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from stripe.params import DisputeListParams
 
 _PAGE = 100
+NOTHING_ASKED = PaymentsAsked()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +62,12 @@ class FactReader:
         """Read what metered prices ask for again when it is next asked for."""
         self._tariffs.forget()
 
-    async def fetch_subscriptions(self, stripe_customer_id: str) -> CustomerFacts:
+    async def fetch_subscriptions(
+        self, stripe_customer_id: str, payments: PaymentsAsked = NOTHING_ASKED
+    ) -> CustomerFacts:
         """All subscriptions of a customer, ended ones too, with all of their items.
+
+        `payments`: what to find out about theirs (`gateway.billing.taken_back`).
 
         A customer that Stripe does not have is an answer, not an error; one that it has in
         the other mode is an error, or a wrong key would end every subscription.
@@ -75,10 +81,10 @@ class FactReader:
                 if not is_missing(error):
                     raise
                 return CustomerFacts(stripe_customer_id=stripe_customer_id, exists=False)
-            found = [await self._read(one) async for one in page.auto_paging_iter()]
+            found = [await self._read(one, payments) async for one in page.auto_paging_iter()]
         return CustomerFacts(stripe_customer_id=stripe_customer_id, exists=True, subscriptions=tuple(found))
 
-    async def _read(self, one: stripe.Subscription) -> SubscriptionFacts:
+    async def _read(self, one: stripe.Subscription, payments: PaymentsAsked) -> SubscriptionFacts:
         """One subscription with every page of its items. A schedule costs a request more, as an unpaid invoice may."""
         items = [item async for item in one.items.auto_paging_iter()]
         schedule = await fetch_schedule(self._client, one)
@@ -90,6 +96,7 @@ class FactReader:
             schedule,
             first_unpaid=unpaid,
             confirmation_url=await find_confirmation(self._client, one),
+            taken_back=await find_taken_back(self._client, one, payments),
         )
 
     async def _read_tariffs(
@@ -186,8 +193,8 @@ class FactReader:
         """Whose object it is, for an event that does not say; None: nobody's, gone, or of a kind that is not read.
 
         Args:
-            kind: Stripe's name: `subscription`, `subscription_schedule`, `checkout.session`, `dispute`; or that of a
-                thin event, for one that names no object.
+            kind: Stripe's name: `subscription`, `subscription_schedule`, `checkout.session`, `dispute`, `refund`; or
+                that of a thin event, for one that names no object.
             object_id: Its id.
         """
         if kind == "dispute":
@@ -202,6 +209,7 @@ class FactReader:
             "invoice": v1.invoices.retrieve_async,
             "checkout.session": v1.checkout.sessions.retrieve_async,
             "charge": v1.charges.retrieve_async,
+            "refund": self._fetch_refunded,
         }
         if kind not in readers:
             return None
@@ -228,6 +236,13 @@ class FactReader:
                 return None
             subject = snapshot.data.object.to_dict()
             return _owner(id_of(subject.get("customer")), claimed_by(subject))
+
+    async def _fetch_refunded(self, refund_id: str) -> stripe.Charge:
+        """The payment that a refund is of: that names the customer."""
+        refund = await self._client.v1.refunds.retrieve_async(refund_id, {"expand": ["charge"]})
+        if not isinstance(refund.charge, stripe.Charge):
+            raise TypeError("the charge of a refund was not expanded")
+        return refund.charge
 
     async def fetch_refund(self, charge_id: str) -> dict[str, str | int | bool] | None:
         """What was given back of a payment, for the audit log; None if Stripe does not have it."""

@@ -81,6 +81,7 @@ def read_subscription(
     *,
     first_unpaid: stripe.Invoice | None = None,
     confirmation_url: str | None = None,
+    taken_back: tuple[tuple[str, int], ...] = (),
 ) -> SubscriptionFacts:
     """Facts of one subscription with all of its items, and what is planned for it.
 
@@ -91,6 +92,7 @@ def read_subscription(
         schedule: What is planned.
         first_unpaid: Its first invoice, if that is not paid: see `gateway.billing.first_payments`.
         confirmation_url: Where a payment is confirmed that waits for it: see `gateway.billing.confirmations`.
+        taken_back: How what was paid for its period was lost again: see `gateway.billing.taken_back`.
     """
     return SubscriptionFacts(
         subscription_id=subscription.id,
@@ -115,6 +117,7 @@ def read_subscription(
         confirmation_url=confirmation_url,
         first_payment_missing=first_unpaid is not None,
         ran_unpaid=first_unpaid is not None and first_unpaid.billing_reason != AT_BEGINNING,
+        taken_back=taken_back,
     )
 
 

@@ -7,8 +7,8 @@ which subscription (`in_force`), then status, then how long, then whether the pl
 what else is true of the subscription (its flags), then whether a tier was granted by hand
 (`core.tier_grant`), then whether an operator has blocked the customer.
 A flag lowers what the status grants and never raises it; a granted tier only raises it; a block lowers it again.
-What was never paid for and has ended is kept no longer than it was before: its flag goes on, and then there is what
-comes after its end, not what the flag says.
+What was never paid for, or not in the end, and has ended is kept no longer than it was before: its flag goes on, and
+then there is what comes after its end, not what the flag says.
 Seats and add-ons widen the tier of a plan that is in force, or one granted above it (`core.bought`), and give none.
 A plan of which there are no seats is not bought, whatever the status.
 """
@@ -48,13 +48,27 @@ UNREADABLE = "unreadable"
 CUSTOMER_DELETED = "customer_deleted"
 """Status and lifecycle row of a customer whom Stripe does not have any more."""
 
+DISPUTE_LOST = "dispute_lost"
 DISPUTED = "disputed"
 FIRST_PAYMENT_PENDING = "first_payment_pending"
 PAUSE_COLLECTION = "pause_collection"
 PAUSE_COLLECTION_VOID = "pause_collection_void"
 PENDING_UPDATE = "pending_update"
-FLAG_ROWS = (DISPUTED, FIRST_PAYMENT_PENDING, PAUSE_COLLECTION, PAUSE_COLLECTION_VOID, PENDING_UPDATE)
+REFUNDED = "refunded"
+FLAG_ROWS = (
+    DISPUTE_LOST,
+    DISPUTED,
+    FIRST_PAYMENT_PENDING,
+    PAUSE_COLLECTION,
+    PAUSE_COLLECTION_VOID,
+    PENDING_UPDATE,
+    REFUNDED,
+)
 """Lifecycle rows that hold beside a status."""
+TAKEN_BACK = (DISPUTE_LOST, REFUNDED)
+"""Those of them for which the payments of a subscription have to be read."""
+UNPAID_FOR = frozenset({FIRST_PAYMENT_PENDING, *TAKEN_BACK})
+"""Those that go on after the end: what is kept then is for who paid."""
 
 BLOCKED = "blocked"
 """Lifecycle row of a customer whom an operator has blocked, whatever else holds."""
@@ -62,6 +76,8 @@ BLOCKED = "blocked"
 LIFECYCLE_ROWS = (*KNOWN_STATUSES, NO_SUBSCRIPTION, CUSTOMER_DELETED, UNREADABLE, *FLAG_ROWS, BLOCKED)
 _SUSPENDING = frozenset({DISPUTED, BLOCKED})
 """Rows that are told before what is unpaid, and that no payment mends."""
+_SUSPENDED = frozenset({*_SUSPENDING, DISPUTE_LOST})
+"""Rows that suspend whom they lower: no granted tier lifts that."""
 
 StandingName = Literal["good", "grace", "lapsed", "suspended", "unreadable"]
 
@@ -187,7 +203,7 @@ def _by_subscription(account: Account, policy: Policy, now: float) -> Access:
         return _fall_back(policy, NO_SUBSCRIPTION)
     access = _by_status(subscription, policy, now)
     for flag, since in subscription.flags:
-        if flag == FIRST_PAYMENT_PENDING and subscription.status in ENDED:
+        if flag in UNPAID_FOR and subscription.status in ENDED:
             continue  # it ends what the status keeps
         if flag in policy.lifecycle:  # one of a later release, for which there is no line, changes nothing
             access = _lowered(access, flag, since, policy, now, is_unconfirmed=subscription.is_unconfirmed)
@@ -265,7 +281,7 @@ def _lowered(
     until = _kept_until(rule, since)
     if until is None or now < until:
         return _kept_beside(access, until, kept_words(row, until, is_unconfirmed=is_unconfirmed))
-    standing: StandingName = "suspended" if row in _SUSPENDING else "lapsed"
+    standing: StandingName = "suspended" if row in _SUSPENDED else "lapsed"
     warning = lapsed_words(row, is_unconfirmed=is_unconfirmed)
     lowered = Access(tier=None, standing=standing, warning=warning, beneath_until=access.decided_until)
     if rule.then is None:
@@ -304,9 +320,10 @@ def _kept_until(rule: Standing, since: int) -> int | None:
 
 
 def _unpaid_until(subscription: Subscription, policy: Policy) -> int | None:
-    """Until when a tier is had that was never paid for; None: it was paid, or policy waits for ever."""
-    since = dict(subscription.flags).get(FIRST_PAYMENT_PENDING)
-    return None if since is None else _kept_until(policy.lifecycle[FIRST_PAYMENT_PENDING], since)
+    """Until when a tier is had whose money never came or is gone; None: it is paid, or policy waits for ever."""
+    flags = [(row, since) for row, since in subscription.flags if row in UNPAID_FOR]
+    ends = [_kept_until(policy.lifecycle[row], since) for row, since in flags]
+    return min((end for end in ends if end is not None), default=None)
 
 
 def _status_since(subscription: Subscription) -> int:

@@ -142,6 +142,19 @@ class SubscriptionFacts:
     meanwhile."""
     ran_unpaid: bool = False
     """It ran for nothing before that invoice, on a trial: Stripe's status says what it is now. Else it runs ahead."""
+    taken_back: tuple[tuple[str, int], ...] = ()
+    """Lines of `lifecycle` that say how the payment of the newest period that was paid was lost again
+    (`core.access.TAKEN_BACK`), and when it had been paid. Empty too if policy asks for none of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentsAsked:
+    """What to find out about the payments of a customer's subscriptions."""
+
+    rows: frozenset[str] = frozenset()
+    """Of `core.access.TAKEN_BACK`; with none of them nothing is asked."""
+    of_ended: bool = False
+    """Also of those that were cancelled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

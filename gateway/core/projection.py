@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 from gateway.core.access import (
     CUSTOMER_DELETED,
     ENDED,
-    FIRST_PAYMENT_PENDING,
     KNOWN_STATUSES,
+    UNPAID_FOR,
     Access,
     decide_access,
     in_force,
@@ -177,7 +177,7 @@ def _still_granting(left: Subscription, policy: Policy, now: int) -> list[Subscr
 
 
 def _of_nobody(record: Subscription, now: int) -> Subscription:
-    """Nothing is paid, disputed or owed any more; what was never paid for stays so."""
+    """Nothing is paid, disputed or owed any more; what was not paid for stays so."""
     return replace(
         record,
         status=CUSTOMER_DELETED,
@@ -191,7 +191,7 @@ def _of_nobody(record: Subscription, now: int) -> Subscription:
         scheduled_at=None,
         scheduled_seats=None,
         scheduled_add_ons=(),
-        flags=tuple(row for row in record.flags if row[0] == FIRST_PAYMENT_PENDING),
+        flags=tuple(row for row in record.flags if row[0] in UNPAID_FOR),
         entitlements=(),
         metered=(),
         add_ons=(),

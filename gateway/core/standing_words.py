@@ -11,10 +11,12 @@ _BECAUSE = {
     "incomplete": "The first payment for this subscription is not completed.",
     "blocked": "This account is suspended by the provider of this API.",
     "disputed": "A payment of this account is disputed with its bank.",
+    "dispute_lost": "The payment for this period was taken back by its bank.",
     "first_payment_pending": "The first payment for this subscription has not arrived.",
     "pause_collection": "Payments for this subscription are paused.",
     "pause_collection_void": "Payments for this subscription are paused.",
     "pending_update": "A change of plan waits for its payment; until then the old plan stays.",
+    "refunded": "The payment for this period was refunded.",
 }
 """Statuses that are not here ended on purpose and are not repeated on every response."""
 _UNCONFIRMED = {

@@ -40,7 +40,13 @@ from gateway.policyfiles.credits import read_credits
 from gateway.policyfiles.document import Node, Text, read_document
 from gateway.policyfiles.entitlements import read_entitlements
 from gateway.policyfiles.faults import FaultLog, Place
-from gateway.policyfiles.lifecycle import check_lifecycle, complete_lifecycle, find_gifts, read_lifecycle
+from gateway.policyfiles.lifecycle import (
+    check_lifecycle,
+    complete_lifecycle,
+    find_gifts,
+    find_kinder_losses,
+    read_lifecycle,
+)
 from gateway.policyfiles.offers import check_offers
 from gateway.policyfiles.once import read_once
 from gateway.policyfiles.overage_checks import check_overages, overage_prices
@@ -193,6 +199,7 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
             *find_unpaced(routes, tiers),
             *find_cheap_quotas(plans.values(), tiers, add_ons, switching, plan_change),
             *find_gifts(lifecycle, default_tier, tiers, plans.values()),
+            *find_kinder_losses(lifecycle),
             *find_shared_charges(once, routes),
         ),
         attachments=tuple(faults.attachments),

@@ -16,9 +16,11 @@ Some lines hold beside a state; of all that apply the lowest tier counts:
 | line | default |
 |---|---|
 | disputed (a payment is) | keep, also written `flag`; `refuse` is 403 `account-suspended` |
+| dispute_lost (the payment of this period, to its bank) | keep; `refuse` is 403 `account-suspended` |
 | first_payment_pending (a transfer that takes days, or that failed) | the default tier, or 402 `payment-required` |
 | pause_collection, pause_collection_void (invoices are not collected; not even made) | keep |
 | pending_update (a change waits for its payment) | keep: the old plan |
+| refunded (the payment of this period, all of it) | keep; `refuse` is 402 `payment-required` |
 | blocked (an operator blocked the customer) | 403 `account-suspended`; `keep`, or `flag`, only warns |
 
 A tier is kept for a time from when the state was first seen, or Stripe says that it began.
@@ -29,7 +31,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.core.access import BLOCKED, DISPUTED, LIFECYCLE_ROWS
+from gateway.core.access import BLOCKED, DISPUTE_LOST, DISPUTED, LIFECYCLE_ROWS
 from gateway.core.limit_text import LimitInvalid, parse_duration_s
 from gateway.core.policy import Standing
 from gateway.policyfiles.document import Text
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from gateway.policyfiles.document import Node
-    from gateway.policyfiles.faults import FaultLog
+    from gateway.policyfiles.faults import FaultLog, Place
     from gateway.policyfiles.plans import PlanDraft
 
 _DAY_S = 86_400
@@ -91,11 +93,13 @@ _ROWS = {
     "none": _NOTHING_BOUGHT,
     "customer_deleted": _Row(may_keep_for_a_time=True),
     "unreadable": _Row(keep_s=_DAY_S, may_keep_for_a_time=True),
+    "dispute_lost": _beside("account-suspended", falls_back=False),
     "disputed": _beside("account-suspended", falls_back=False),
     "first_payment_pending": _beside("payment-required", keep_s=0),
     "pause_collection": _beside("payment-required"),
     "pause_collection_void": _beside("payment-required"),
     "pending_update": _beside("payment-required"),
+    "refunded": _beside("payment-required"),
     "blocked": _Row(falls_back=False, refusal="account-suspended", may_keep_always=True),
 }
 
@@ -107,6 +111,7 @@ class StandingDraft:
     keep_s: int | None
     then: Text | None
     """A tier's name or `refuse`; None: the state's default."""
+    place: Place
 
 
 def read_lifecycle(entries: Sequence[tuple[Text, Node]], faults: FaultLog) -> dict[str, StandingDraft]:
@@ -173,6 +178,24 @@ def find_gifts(
     ]
 
 
+def find_kinder_losses(drafts: Mapping[str, StandingDraft]) -> list[Caution]:
+    """A dispute that lowers access while it is open, and no more once it is lost, when the money is gone."""
+    disputed, lost = drafts.get(DISPUTED), drafts.get(DISPUTE_LOST)
+    if disputed is None or disputed.keep_s is None or (lost is not None and lost.keep_s is not None):
+        return []
+    place = disputed.place if lost is None else lost.place
+    return [
+        Caution(
+            file=place.file,
+            line=place.line,
+            column=place.column,
+            source_line=place.source_line,
+            message="whom lifecycle 'disputed' lowers has its tier back once you have lost the dispute: write "
+            "'dispute_lost' with a tier's name or 'refuse' unless that is meant",
+        )
+    ]
+
+
 def _standing(row: _Row, draft: StandingDraft | None, default_tier: str | None) -> Standing:
     fallback = default_tier if row.falls_back else None
     if draft is None:
@@ -236,5 +259,5 @@ def _checked(key: Text, at: Node, keep_s: int | None, then: Text | None, faults:
             f"{state!r} cannot keep its tier for a time: {reason}; write {others}a tier's name or 'refuse'",
         )
     else:
-        return StandingDraft(keep_s=keep_s, then=then)
+        return StandingDraft(keep_s=keep_s, then=then, place=key.place)
     return None

@@ -11,12 +11,12 @@ from litestar.exceptions import ClientException
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, JSONBody
 
-from gateway.sandbox.engine.charges import STATUSES, last_charge_of, move_dispute, open_dispute
+from gateway.sandbox.engine.charges import STATUSES, fail_refund, last_charge_of, move_dispute, open_dispute
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.unused import delete_unused_price
 from gateway.sandbox.records import Json
 from gateway.sandbox.shapes.catalog import price_shape
-from gateway.sandbox.shapes.charges import dispute_shape
+from gateway.sandbox.shapes.charges import dispute_shape, refund_shape
 from gateway.sandbox.simulator import Simulator
 from gateway.sandbox.world import NoSuchRecord, World
 
@@ -38,6 +38,12 @@ class Moved(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     status: str
 
 
+class Failed(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Why something came to nothing, in Stripe's word."""
+
+    reason: str = "expired_or_canceled_card"
+
+
 def happening_handlers(simulator: Simulator) -> list[HTTPRouteHandler]:
     """Every such control, bound to one simulator."""
 
@@ -55,11 +61,15 @@ def happening_handlers(simulator: Simulator) -> list[HTTPRouteHandler]:
         _check_status(data.status)
         return _carry_out(simulator, lambda world: dispute_shape(move_dispute(world, dispute_id, data.status)))
 
+    @post("/_sandbox/refunds/{refund_id:str}/fail", status_code=200)
+    async def fail(refund_id: FromPath[str], data: JSONBody[Failed]) -> Json:
+        return _carry_out(simulator, lambda world: refund_shape(fail_refund(world, refund_id, reason=data.reason)))
+
     @delete("/_sandbox/prices/{price_id:str}", status_code=200)
     async def remove_price(price_id: FromPath[str]) -> Json:
         return _carry_out(simulator, lambda world: price_shape(delete_unused_price(world, price_id)))
 
-    return [dispute, move, remove_price]
+    return [dispute, move, fail, remove_price]
 
 
 def _check_status(status: str) -> None:

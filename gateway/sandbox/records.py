@@ -372,14 +372,16 @@ class Charge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refund:
-    """A payment, or a part of it, that was given back."""
+    """A payment, or a part of it, that was given back. `failure`: why it came back, in Stripe's word."""
 
     id: str
     charge_id: str
+    invoice_id: str
     created: int
     amount: int
     currency: str
     reason: str | None = None
+    failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

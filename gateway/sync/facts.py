@@ -1,7 +1,8 @@
 """Everything that a customer's access is projected from, read of Stripe in as few requests as it takes.
 
-One request for a customer whose prices policy sells and who disputes nothing, and one for its entitlements if
-policy counts any; more for schedules, tariffs, and a first invoice that is not the latest. They are counted as
+One request for a customer whose prices policy sells and who disputes nothing, one for its entitlements if policy
+counts any, and one for the payments of each subscription if policy has a line for money that was taken back;
+more for schedules, tariffs, and a first invoice that is not the latest. They are counted as
 they are sent. Whoever records the result has taken a fence before: what the ledger notes for a read is looked up
 after that.
 """
@@ -12,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from gateway.billing import Billing
 from gateway.core.billing_facts import CustomerFacts
+from gateway.core.flags import asked_of_payments
 from gateway.core.plan_map import unmapped_products, with_product_tiers
 from gateway.core.policy import Policy
 from gateway.ledger import Ledger
@@ -57,7 +59,7 @@ async def _read(
     also_disputed: tuple[str, ...],
 ) -> tuple[CustomerFacts, tuple[str, ...]]:
     noted = tuple(dict.fromkeys((*await ledger.list_disputes(customer_id), *also_disputed)))
-    facts = await billing.facts.fetch_subscriptions(stripe_customer_id)
+    facts = await billing.facts.fetch_subscriptions(stripe_customer_id, asked_of_payments(policy))
     products = unmapped_products(facts, policy)
     if products:
         facts = with_product_tiers(facts, await billing.facts.fetch_product_tiers(products))

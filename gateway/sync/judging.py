@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import replace
+from typing import get_args
 
 import structlog
 from cachetools import LRUCache
@@ -27,17 +28,21 @@ from gateway.billing import (
     subject_of,
 )
 from gateway.core.errors import BillingKeyRefused, BillingRefused
+from gateway.core.flags import asked_of_payments
 from gateway.ledger import Binding, CustomerExists, InboxRow, Ledger
 from gateway.sync.asking import Asking
 from gateway.sync.binding import bind
 from gateway.sync.changing import PlanChanges
-from gateway.sync.customers import Sync
+from gateway.sync.customers import Result, Sync
 from gateway.sync.lost import LostCustomers
 from gateway.sync.verdicts import Verdict
 
 log = structlog.get_logger(__name__)
 
+_WAS_READ: frozenset[str] = frozenset(get_args(Result))
+_OF_PAYMENTS = frozenset({Meaning.REFUND, Meaning.PAYMENT})
 _ABOUT_CUSTOMERS = frozenset({Meaning.SYNC, Meaning.REFUND})
+_REFUNDED = "payment-refunded"
 _OWNERS_REMEMBERED = 20_000
 _EVENTS_REMEMBERED = 1000
 
@@ -71,12 +76,22 @@ class Judge:
         """
         asking = [row for row in rows if self._asks_for_sync(row)]
         synced = iter(await self._sync_for(asking, owner) if asking else ())  # first: access waits for nothing else
-        return [next(synced) if self._asks_for_sync(row) else await self._simple_verdict(row, owner) for row in rows]
+        return [await self._verdict(row, owner, next(synced) if row in asking else None) for row in rows]
+
+    async def _verdict(self, row: InboxRow, owner: str | None, synced: Verdict | None) -> Verdict:
+        """On one event, `synced` being that on the sync that it asked for. A refund is written down beside it."""
+        if synced is None:
+            return await self._simple_verdict(row, owner)
+        if meaning_of(row.type) is Meaning.REFUND and synced.outcome in _WAS_READ:
+            return await self._write_down_refund(row, owner)
+        return synced
 
     def unnamed_subject(self, row: InboxRow) -> tuple[str, str] | None:
         """The object that must be asked for to know whom an event is about; None if it is known, or does not matter."""
         is_ours = row.livemode == self._sync.billing.is_live
-        if row.stripe_customer_id is not None or not is_ours or meaning_of(row.type) not in _ABOUT_CUSTOMERS:
+        if row.stripe_customer_id is not None or not is_ours:
+            return None
+        if meaning_of(row.type) not in _ABOUT_CUSTOMERS and not self._asks_for_sync(row):
             return None
         subject = subject_of(row.payload)
         return None if subject is None or subject in self._owners else subject
@@ -115,7 +130,10 @@ class Judge:
         return owner.claimed if claimed == NOTHING_CLAIMED and owner is not None else claimed
 
     def _asks_for_sync(self, row: InboxRow) -> bool:
-        return row.livemode == self._sync.billing.is_live and meaning_of(row.type) is Meaning.SYNC
+        if row.livemode != self._sync.billing.is_live:
+            return False
+        meaning = meaning_of(row.type)
+        return meaning is Meaning.SYNC or (meaning in _OF_PAYMENTS and bool(asked_of_payments(self._sync.policy).rows))
 
     async def _simple_verdict(self, row: InboxRow, owner: str | None) -> Verdict:
         """The verdict on an event that asks for no sync."""
@@ -195,7 +213,8 @@ class Judge:
         if customer is None or subject is None:
             return self._lost.dismiss("not-ours")
         because = f"{row.type} {row.event_id}"
-        if any(known.because == because for known in await self._ledger.list_audit(customer.customer_id)):
+        known = await self._ledger.list_audit(customer.customer_id)
+        if any((one.action, one.because) == (_REFUNDED, because) for one in known):
             return Verdict(outcome="recorded")
         try:
             refunded = await self._sync.billing.facts.fetch_refund(subject[1])
@@ -207,7 +226,7 @@ class Judge:
             at=row.received_at,
             customer_id=customer.customer_id,
             actor="stripe",
-            action="payment-refunded",
+            action=_REFUNDED,
             because=because,
             after=refunded,
             event_id=row.event_id,

@@ -175,7 +175,8 @@ class SubscriptionView(msgspec.Struct, kw_only=True):
     """What becomes of the plan at the end of the period; null: it stays."""
     grace_until: int | None
     flags: list[str]
-    """What else holds: disputed, first_payment_pending, pause_collection, pause_collection_void, pending_update."""
+    """What else holds: dispute_lost, disputed, first_payment_pending, pause_collection, pause_collection_void,
+    pending_update, refunded."""
     confirmation_needed: bool
     """A payment waits for the customer to confirm it with the bank, where
     /_tiergate/account/portal/payment_confirmation leads to."""

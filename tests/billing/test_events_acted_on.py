@@ -51,6 +51,9 @@ SYNCED = (
 )
 OTHERS = {
     "charge.refunded": Meaning.REFUND,
+    "refund.created": Meaning.PAYMENT,
+    "refund.updated": Meaning.PAYMENT,
+    "refund.failed": Meaning.PAYMENT,
     "price.created": Meaning.PRICES,
     "price.updated": Meaning.PRICES,
     "price.deleted": Meaning.PRICES,

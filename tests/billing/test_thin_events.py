@@ -157,9 +157,9 @@ async def test_a_life_told_in_thin_events_alone_ends_where_stripe_is(shop: Any) 
     customer_id = await shop.buyer("pro-monthly")
     assert await tier(customer_id) == "pro"
     row = await shop.ledger.find_customer(customer_id)
-    await shop.sandbox.control("disputes", customer=row.stripe_customer_id)
     charge = (await shop.sandbox.stripe.v1.charges.list_async({"customer": row.stripe_customer_id})).data[0]
-    await shop.sandbox.stripe.v1.refunds.create_async({"charge": charge.id})
+    await shop.sandbox.stripe.v1.refunds.create_async({"charge": charge.id, "amount": 100})
+    await shop.sandbox.control("disputes", customer=row.stripe_customer_id)
     await shop.settle()
     assert [flag for flag, _ in (await shop.load(customer_id)).flags] == ["disputed"]
     assert "payment-refunded" in {one.action for one in await shop.ledger.list_audit(customer_id)}

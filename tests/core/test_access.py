@@ -43,6 +43,7 @@ def make_policy(default_tier: str | None = "free", **lines: Standing) -> Policy:
         "customer_deleted": ends("subscription-required"),
         "first_payment_pending": ends("payment-required"),
         **dict.fromkeys(("disputed", "pause_collection", "pause_collection_void", "pending_update"), ends("", None)),
+        **dict.fromkeys(("dispute_lost", "refunded"), ends("", None)),
         "unreadable": ends("subscription-required", DAY_S),
         "blocked": ends("account-suspended", then=None),
     }

@@ -6,8 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.billing_facts import SubscriptionFacts
-from tests.core.test_projection import DAY, NOW, customer, recorded, subscription
+from gateway.core.access import TAKEN_BACK
+from gateway.core.billing_facts import CustomerFacts, PaymentsAsked, SubscriptionFacts
+from gateway.core.flags import asked_of_payments
+from gateway.core.policy import Standing
+from tests.core.test_projection import DAY, NOW, POLICY, customer, recorded, subscription
 
 
 @pytest.mark.parametrize(
@@ -48,6 +51,39 @@ def test_what_was_never_paid_stays_so_when_it_ends_and_when_its_customer_goes() 
     assert (gone.status, gone.flags) == ("customer_deleted", (("first_payment_pending", NOW),))
     trial = subscription("canceled", first_payment_missing=True, ran_unpaid=True)
     assert recorded(customer(trial)).flags == ()
+
+
+@pytest.mark.parametrize("flag", TAKEN_BACK)
+def test_money_that_is_taken_back_is_counted_from_when_it_was_seen_anew_for_each_payment(flag: str) -> None:
+    def lost(paid_at: int) -> CustomerFacts:
+        return customer(subscription(taken_back=((flag, paid_at),)))
+
+    first = recorded(lost(NOW - 40 * DAY))
+    assert first.flags == ((flag, NOW),)
+    assert recorded(lost(NOW - 40 * DAY), first, NOW + DAY).flags == ((flag, NOW),)
+    assert recorded(lost(NOW), first, NOW + DAY).flags == ((flag, NOW),), "as it was seen, it was lost"
+    assert recorded(lost(NOW + 1), first, NOW + DAY).flags == ((flag, NOW + DAY),), "another payment"
+    assert recorded(customer(subscription()), first, NOW + DAY).flags == ()
+    over = customer(subscription("canceled", taken_back=((flag, NOW - DAY),), ended_at=NOW + DAY))
+    assert recorded(over, first, NOW + 3 * DAY).flags == ((flag, NOW),), "the end does not undo it"
+    assert recorded(over, None, NOW + 3 * DAY).flags == ((flag, NOW + DAY),), "not since it was seen"
+    gone = recorded(replace(over, exists=False, subscriptions=()), first, NOW + 3 * DAY)
+    assert (gone.status, gone.flags) == ("customer_deleted", ((flag, NOW),))
+
+
+def test_payments_are_asked_for_lines_only_that_do_something() -> None:
+    down = Standing(keep_s=0, then="free", refusal="payment-required")
+    later = Standing(keep_s=DAY, then=None, refusal="payment-required")
+
+    def asked(**lines: Standing) -> PaymentsAsked:
+        ends = {"canceled": down, "customer_deleted": down}
+        return asked_of_payments(replace(POLICY, lifecycle=POLICY.lifecycle | ends | lines))
+
+    assert asked(disputed=down, canceled=later).rows == frozenset()
+    assert asked(dispute_lost=later) == PaymentsAsked(rows=frozenset({"dispute_lost"}))
+    assert asked(refunded=down) == PaymentsAsked(rows=frozenset({"refunded"}))
+    for ended in ("canceled", "customer_deleted"):
+        assert asked(refunded=down, **{ended: later}).of_ended, "something is kept after the end"
 
 
 def test_an_ended_subscription_has_no_other_flags_of_its_own() -> None:

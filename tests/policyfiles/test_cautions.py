@@ -258,6 +258,7 @@ def test_the_policy_that_comes_with_tiergate_leaves_no_such_way() -> None:
         ("none: refuse", None),
         ("past_due: {keep: 7d}", None),
         ("disputed: top", None),
+        ("refunded: top", None),
         ("blocked: top", None),
         ("trialing: pro", None),
     ],
@@ -355,3 +356,23 @@ def test_a_gateway_that_takes_a_plan_away_says_what_becomes_of_who_pays_for_it(
     [caution] = said["cautions"]
     assert f"api.yaml:{line}: the plan 'pro-yearly'" in caution
     assert words in caution
+
+
+@pytest.mark.parametrize(
+    ("lines", "at"),
+    [
+        (["disputed: refuse"], 14),
+        (["disputed: {keep: 2d, then: free}", "dispute_lost: keep"], 15),
+        (["disputed: refuse", "dispute_lost: free"], None),
+        (["disputed: refuse", "dispute_lost: {keep: 3d}"], None),
+        (["disputed: flag"], None),
+        (["dispute_lost: refuse"], None),
+    ],
+    ids=["nothing is said", "kept", "lowered too", "lowered later", "only flagged", "only if it is lost"],
+)
+def test_a_dispute_that_does_less_once_it_is_lost_is_said(
+    policies: Callable[..., Path], lines: list[str], at: int | None
+) -> None:
+    written = "".join(f"  {line}\n" for line in lines)
+    found = cautions(policies, f"{SOLD}plan_change: prorate\nlifecycle:\n{written}")
+    assert [line for line, message in found if "'dispute_lost'" in message] == ([] if at is None else [at])

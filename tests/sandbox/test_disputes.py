@@ -36,6 +36,51 @@ async def test_a_refund_is_at_most_what_is_left(sandbox: Any) -> None:
         await sandbox.v1.refunds.create_async({"charge": charge.id})
     assert refused.value.code == "charge_already_refunded"
     assert await types(sandbox, "charge.") == ["charge.refunded", "charge.refunded"]
+    assert await types(sandbox, "refund.") == ["refund.created", "refund.created"]
+
+
+async def test_a_refund_that_fails_is_the_sellers_again_and_can_be_made_anew(sandbox: Any) -> None:
+    charge = await paid(sandbox)
+    refund = await sandbox.v1.refunds.create_async({"charge": charge.id})
+    assert (refund.status, refund.payment_intent) == ("succeeded", charge.payment_intent)
+    await sandbox.control(f"refunds/{refund.id}/fail", reason="declined")
+    failed = await sandbox.v1.refunds.retrieve_async(refund.id, {"expand": ["charge"]})
+    assert (failed.status, failed.failure_reason) == ("failed", "declined")
+    assert (failed.charge.amount_refunded, failed.charge.refunded) == (0, False)
+    assert await types(sandbox, "refund.") == ["refund.created", "refund.updated", "refund.failed"]
+    again = await sandbox.http.post(f"{sandbox.running.stripe_url}/_sandbox/refunds/{refund.id}/fail", json={})
+    assert again.status_code == 400
+    await sandbox.v1.refunds.create_async({"charge": charge.id})
+    assert (await sandbox.v1.charges.retrieve_async(charge.id)).refunded is True
+
+
+async def test_what_a_bank_took_back_cannot_be_refunded_and_what_was_refunded_cannot_be_disputed(sandbox: Any) -> None:
+    charge = await paid(sandbox)
+    opened = await sandbox.control("disputes", charge=charge.id)
+    for status in ("needs_response", "lost"):
+        await sandbox.control(f"disputes/{opened['id']}", status=status)
+        with pytest.raises(stripe.InvalidRequestError) as refused:
+            await sandbox.v1.refunds.create_async({"charge": charge.id})
+        assert refused.value.code == "charge_disputed"
+    other = await paid(sandbox)
+    await sandbox.v1.refunds.create_async({"charge": other.id})
+    answer = await sandbox.http.post(f"{sandbox.running.stripe_url}/_sandbox/disputes", json={"charge": other.id})
+    assert answer.status_code == 400
+
+
+async def test_the_payments_of_an_invoice_lead_to_its_charge(sandbox: Any) -> None:
+    subscription = await sandbox.subscribe()
+    charge = (await sandbox.v1.charges.list_async({"customer": subscription.customer})).data[0]
+    [found] = (
+        await sandbox.v1.invoice_payments.list_async(
+            {
+                "invoice": subscription.latest_invoice,
+                "status": "paid",
+                "expand": ["data.payment.payment_intent.latest_charge"],
+            }
+        )
+    ).data
+    assert found.payment.payment_intent.latest_charge.id == charge.id
 
 
 async def test_a_dispute_is_opened_moved_and_closed(sandbox: Any) -> None:

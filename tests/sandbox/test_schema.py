@@ -64,6 +64,8 @@ async def _live_a_full_life(sandbox: Any, receiver: Any) -> Any:
     )
     await sandbox.pay(taxed)
     paid = (await sandbox.v1.charges.list_async({"customer": subscription.customer})).data[0]
+    refund = await sandbox.v1.refunds.create_async({"charge": paid.id, "amount": 100})
+    await sandbox.control(f"refunds/{refund.id}/fail")
     await sandbox.v1.refunds.create_async({"charge": paid.id, "amount": 100})
     dispute = await sandbox.control("disputes", charge=paid.id)
     await sandbox.control(f"disputes/{dispute['id']}", status="under_review")
@@ -85,11 +87,11 @@ async def test_every_object_on_the_wire_is_one_that_the_sdk_knows(sandbox: Any, 
             f"/v1/payment_methods?customer={customer}&expand[]=data.customer",
             "/v1/subscriptions?status=all&expand[]=data.latest_invoice&expand[]=data.default_payment_method",
             f"/v1/subscriptions/{subscription.id}?expand[]=customer&expand[]=items.data.price.product",
-            "/v1/invoice_payments?expand[]=data.payment.payment_intent&expand[]=data.invoice",
+            "/v1/invoice_payments?expand[]=data.payment.payment_intent.latest_charge&expand[]=data.invoice",
             "/v1/invoices?limit=100&expand[]=data.customer&expand[]=data.parent.subscription_details.subscription",
             "/v1/checkout/sessions?expand[]=data.line_items&expand[]=data.subscription&expand[]=data.invoice",
             "/v1/charges?expand[]=data.customer",
-            "/v1/refunds",
+            "/v1/refunds?expand[]=data.charge",
             "/v1/coupons",
             "/v1/promotion_codes",
             "/v1/disputes?expand[]=data.charge",

@@ -13,6 +13,8 @@ import gateway.billing
 from gateway.billing import THIN_TYPES, Billing, Buyer, LaterChange, PlanChange, PortalFlow, StripeOptions, Told
 from gateway.billing.facts import NOTHING_HAD
 from gateway.billing.transport import Transport
+from gateway.core.access import REFUNDED, TAKEN_BACK
+from gateway.core.billing_facts import PaymentsAsked
 from gateway.core.errors import BillingRefused
 from gateway.core.offer import AddOn, CheckoutTerms, SeatRange, Trial
 from gateway.core.overage import MeteredPrice, PriceName
@@ -50,6 +52,18 @@ async def test_every_call_of_stripe_is_one_that_the_sdk_knows(stripe: Running, m
         await billing.aclose()
     assert wire.faults == []
     assert requests_in(SOURCE) - wire.asked == set()
+
+
+async def take_back(billing: Billing, cus: str) -> None:
+    """What was paid, and is given back."""
+    v1 = billing._client.v1
+    charge = (await v1.charges.list_async({"customer": cus})).data[0]
+    refund = await v1.refunds.create_async({"charge": charge.id})
+    owner = await billing.facts.find_owner("refund", refund.id)
+    assert owner is not None
+    assert owner.stripe_customer_id == cus
+    [facts] = (await billing.facts.fetch_subscriptions(cus, PaymentsAsked(rows=frozenset(TAKEN_BACK)))).subscriptions
+    assert [row for row, _ in facts.taken_back] == [REFUNDED]
 
 
 async def reduced(billing: Billing) -> Purchase:
@@ -136,6 +150,7 @@ async def find_owners(billing: Billing, cus: str) -> None:
     assert await billing.facts.find_owner("v2.core.event", about_cus.id.replace("evt_", "evt_thin_")) is None
     told, _ = await billing.fetch_told(Told(types=("v1.customer.created",), since=0, until=2_000_000_000))
     assert [one.stripe_customer_id for one in told] == [cus]
+    await take_back(billing, cus)
 
 
 async def plan_later(billing: Billing, cus: str, change: PlanChange, at: int) -> None:

@@ -28,7 +28,7 @@ def _list(call: Call) -> Json:
 
 
 def _retrieve_intent(call: Call) -> Json:
-    return payment_intent_shape(invoice_of_intent(call.world, call.id))
+    return payment_intent_shape(call.world, invoice_of_intent(call.world, call.id))
 
 
 ENDPOINTS = (

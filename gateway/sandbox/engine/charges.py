@@ -7,10 +7,12 @@ from dataclasses import replace
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.saving import emit
 from gateway.sandbox.records import Charge, Dispute, Invoice, Refund
-from gateway.sandbox.shapes.charges import charge_shape, dispute_shape
+from gateway.sandbox.shapes.charges import charge_shape, dispute_shape, refund_shape
 from gateway.sandbox.world import World, find
 
 CLOSED = ("won", "lost", "warning_closed")
+_BANK_TOOK_NOTHING = frozenset({"won", "warning_closed", "warning_needs_response"})
+"""Statuses of disputes beside which a payment can be given back."""
 VERDICTS = {"winning_evidence": "won", "losing_evidence": "lost"}
 """By the whole text of the evidence."""
 STATUSES = (*CLOSED, "needs_response", "under_review", "warning_needs_response", "appeal_under_review")
@@ -49,12 +51,17 @@ def last_charge_of(world: World, customer_id: str) -> Charge:
 
 
 def refund(world: World, charge_id: str, *, amount: int | None = None, reason: str | None = None) -> Refund:
-    """Give a payment back, or a part of it: charge.refunded.
+    """Give a payment back, or a part of it: refund.created and charge.refunded.
+
+    Source: https://docs.stripe.com/error-codes (`charge_already_refunded`, `charge_disputed`).
 
     Raises:
-        Refused: more than is left of it.
+        Refused: more than is left of it, or its bank has taken it back or may.
     """
     charge = charge_of(world, charge_id)
+    disputes = [one for one in world.tables.disputes.values() if one.charge_id == charge_id]
+    if any(one.status not in _BANK_TOOK_NOTHING for one in disputes):
+        raise Refused(f"Charge {charge_id} has been charged back; cannot issue a refund.", code="charge_disputed")
     left = charge.amount - charge.amount_refunded
     given = left if amount is None else amount
     if left == 0:
@@ -64,6 +71,7 @@ def refund(world: World, charge_id: str, *, amount: int | None = None, reason: s
     record = Refund(
         id=world.new_id("re"),
         charge_id=charge.id,
+        invoice_id=charge.invoice_id,
         created=world.now,
         amount=given,
         currency=charge.currency,
@@ -72,17 +80,40 @@ def refund(world: World, charge_id: str, *, amount: int | None = None, reason: s
     world.tables.refunds[record.id] = record
     changed = replace(charge, amount_refunded=charge.amount_refunded + given)
     world.tables.charges[charge.id] = changed
+    emit(world, "refund.created", refund_shape(record))
     emit(world, "charge.refunded", charge_shape(changed))
     return record
+
+
+def fail_refund(world: World, refund_id: str, *, reason: str) -> Refund:
+    """The payer's bank did not take a refund, days later: the money is the seller's again, and can be given back anew.
+
+    Source: https://docs.stripe.com/refunds#failed-refunds.
+
+    Raises:
+        Refused: it has failed before.
+    """
+    known: Refund = find(world.tables.refunds, "refund", refund_id)
+    if known.failure is not None:
+        raise Refused("This refund has failed already.")
+    failed = replace(known, failure=reason)
+    world.tables.refunds[refund_id] = failed
+    charge = charge_of(world, failed.charge_id)
+    world.tables.charges[charge.id] = replace(charge, amount_refunded=charge.amount_refunded - failed.amount)
+    emit(world, "refund.updated", refund_shape(failed))
+    emit(world, "refund.failed", refund_shape(failed))
+    return failed
 
 
 def open_dispute(world: World, charge_id: str, *, reason: str, status: str = "needs_response") -> Dispute:
     """The payer's bank asks for its money back: charge.dispute.created.
 
     Raises:
-        Refused: this payment was disputed before.
+        Refused: this payment was disputed before, or all of it was given back.
     """
     charge = charge_of(world, charge_id)
+    if charge.amount_refunded == charge.amount:
+        raise Refused("What was given back cannot be disputed.", param="charge")
     if charge.disputed:
         raise Refused("This charge was disputed already.", param="charge")
     dispute = Dispute(

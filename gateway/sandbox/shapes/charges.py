@@ -65,8 +65,8 @@ def charge_shape(charge: Charge) -> Json:
 
 
 def refund_shape(refund: Refund) -> Json:
-    """`refund`."""
-    return {
+    """`refund`. It names no customer."""
+    shape: Json = {
         "id": refund.id,
         "object": "refund",
         "amount": refund.amount,
@@ -75,13 +75,14 @@ def refund_shape(refund: Refund) -> Json:
         "created": refund.created,
         "currency": refund.currency,
         "metadata": {},
-        "payment_intent": None,
+        "payment_intent": intent_id(refund.invoice_id),
         "reason": refund.reason,
         "receipt_number": None,
         "source_transfer_reversal": None,
-        "status": "succeeded",
+        "status": "succeeded" if refund.failure is None else "failed",
         "transfer_reversal": None,
     }
+    return shape if refund.failure is None else shape | {"failure_reason": refund.failure}
 
 
 def dispute_shape(dispute: Dispute) -> Json:

@@ -57,9 +57,10 @@ def invoice_payment_status(invoice: Invoice) -> str:
     return {"paid": "paid", "void": "canceled"}.get(invoice.status, "open")
 
 
-def payment_intent_shape(invoice: Invoice) -> Json:
+def payment_intent_shape(world: World, invoice: Invoice) -> Json:
     """`payment_intent` of an invoice."""
     status = _intent_status(invoice)
+    charges = [one.id for one in world.tables.charges.values() if one.invoice_id == invoice.id]
     waits = status == "requires_action"
     return {
         "id": intent_id(invoice.id),
@@ -83,7 +84,7 @@ def payment_intent_shape(invoice: Invoice) -> Json:
         "description": None,
         "excluded_payment_method_types": None,
         "last_payment_error": None,
-        "latest_charge": None,
+        "latest_charge": charges[-1] if charges else None,
         "livemode": False,
         "metadata": {},
         "next_action": {"type": "use_stripe_sdk", "use_stripe_sdk": {}} if waits else None,
