@@ -3,8 +3,10 @@
 Laws:
 - what policy calls otherwise has not changed by that;
 - a change that was planned happened when it was planned for, however late it is seen;
-- a record is bounded: where more changes are seen than it holds, two stretches become one that counts as the lesser of
-  both, of plans that of the lower tier. So what is forgotten never counts for more than it was (`core.plan_change`).
+- a record is bounded: where more changes are seen than it holds, three stretches between which one number differs, the
+  seats or those of one add-on, become two that come to the same: a quota is shared by time, so only the sum counts.
+  Where none are such, two become one that counts as the lesser of both, of plans that of the lower tier. So what is
+  forgotten never counts for more than it was (`core.plan_change`), nor for less if only the seats change.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 MOST_CHANGES = 8
 """So many changes of the plan are remembered, and as many of what is beside it."""
+_SEATS = ""
+"""Among the names of add-ons, of which none is empty."""
 
 
 def seen_at(own: Subscription, items: ReadItems, policy: Policy, now: int) -> int:
@@ -77,7 +81,9 @@ def with_extras(own: Subscription, items: ReadItems, at: int, window_starts_at: 
     if len(longer) <= MOST_CHANGES:
         return longer
     recent = tuple(change for change in longer if change.at > window_starts_at)
-    return recent if len(recent) <= MOST_CHANGES else _shortened(recent, window_starts_at)
+    if len(recent) <= MOST_CHANGES:
+        return recent
+    return _shortened(recent, window_starts_at, tuple(at for at, _ in own.plan_changes))
 
 
 def _names(own: Subscription, items: ReadItems) -> dict[str, str]:
@@ -103,9 +109,18 @@ def _with_explained(own: Subscription, items: ReadItems, names: dict[str, str]) 
     return tuple(sorted((before | fresh).items()))
 
 
-def _shortened(changes: tuple[ExtrasChange, ...], starts_at: int) -> tuple[ExtrasChange, ...]:
-    """One fewer: the two neighbours that lose least become one."""
+def _shortened(
+    changes: tuple[ExtrasChange, ...], starts_at: int, plans_changed_at: tuple[int, ...]
+) -> tuple[ExtrasChange, ...]:
+    """One fewer: three neighbours become two that come to the same, or the two that lose least become one."""
     since = (starts_at, *(change.at for change in changes))
+    for place in range(len(changes) - 2):
+        three = changes[place : place + 3]
+        if any(since[place] < at < three[-1].at for at in plans_changed_at):
+            continue  # a seat of one plan is not a seat of the other
+        evened = _evened(three, since[place])
+        if evened is not None:
+            return (*changes[:place], *evened, *changes[place + 3 :])
     pairs = [(one, other, _lesser(one, other)) for one, other in pairwise(changes)]
     losses = [
         (_size(one) - _size(lesser)) * (one.at - since[place]) + (_size(other) - _size(lesser)) * (other.at - one.at)
@@ -113,6 +128,30 @@ def _shortened(changes: tuple[ExtrasChange, ...], starts_at: int) -> tuple[Extra
     ]
     place = losses.index(min(losses))
     return (*changes[:place], pairs[place][2], *changes[place + 2 :])
+
+
+def _evened(changes: tuple[ExtrasChange, ...], starts_at: int) -> tuple[ExtrasChange, ...] | None:
+    """At most two stretches that come to the same as these, to the second; None: more than one number differs.
+
+    A time without seats is left alone: it is one without a subscription, and no seat fewer.
+    """
+    counts = [{_SEATS: change.seats, **dict(change.add_ons)} for change in changes]
+    names = sorted({name for count in counts for name in count if len({one.get(name, 0) for one in counts}) > 1})
+    if len(names) > 1 or any(change.seats < 1 for change in changes):
+        return None
+    name, ends_at = names[0] if names else _SEATS, changes[-1].at
+    bounds = pairwise((starts_at, *(change.at for change in changes)))
+    total = sum(count.get(name, 0) * (until - since) for count, (since, until) in zip(counts, bounds, strict=True))
+    if ends_at == starts_at:
+        return changes[-1:]
+    each, more_s = divmod(total, ends_at - starts_at)
+    fewer = _of_counts(ends_at - more_s, counts[-1] | {name: each})
+    return (fewer, _of_counts(ends_at, counts[-1] | {name: each + 1})) if more_s else (fewer,)
+
+
+def _of_counts(at: int, counts: dict[str, int]) -> ExtrasChange:
+    add_ons = sorted((name, count) for name, count in counts.items() if name != _SEATS and count)
+    return ExtrasChange(at=at, seats=counts[_SEATS], add_ons=tuple(add_ons))
 
 
 def _lesser(one: ExtrasChange, other: ExtrasChange) -> ExtrasChange:

@@ -179,11 +179,19 @@ def test_a_rise_to_the_tier_that_was_granted_by_hand_lowers_nothing():
     assert units(after) == 20 + 680 * 1200 // LENGTH
 
 
-def test_seats_that_grow_by_one_each_day_count_for_little_less_than_they_were():
+def test_seats_that_grow_by_one_each_day_count_for_what_they_were():
     states = [(START, "team", 1, 0), *((START + day * 86_400, "team", 1 + day, 0) for day in range(1, 30))]
     record = lived(*states)
-    assert len(record.extras_changes) == MOST_CHANGES
-    assert 0.85 * summed(states) <= units(record) <= summed(states)
+    assert len(record.extras_changes) <= MOST_CHANGES
+    assert units(record) == summed(states) == 310
+
+
+def test_a_day_without_seats_counts_as_one_without_a_subscription_however_often_they_change():
+    days = {1: 0} | {day: 1 + day % 2 for day in range(2, 14)}
+    states = [(START, "flat", 1, 0), *((START + day * 86_400, "flat", seats, 0) for day, seats in days.items())]
+    record = lived(*states)
+    assert len(record.extras_changes) <= MOST_CHANGES
+    assert units(record) == (29 * 700 + 10) // 30
 
 
 STATES = st.tuples(st.sampled_from(["team", "flat", "large"]), st.integers(1, 1000), st.integers(0, 20))
@@ -238,6 +246,37 @@ def test_what_is_forgotten_never_counts_for_more_than_it_was(changes):
     record = lived(*states)
     assert len(record.extras_changes) <= MOST_CHANGES
     assert units(record) <= summed(states)
+
+
+@given(changes=ON_ONE_PLAN, packs=st.integers(0, 20))
+def test_seats_alone_count_for_what_they_were_however_often_they_change(changes, packs):
+    states = [(START, "team", 1, packs), *((at, "team", seats, packs) for at, seats, _ in sorted(changes))]
+    record = lived(*states)
+    assert len(record.extras_changes) <= MOST_CHANGES
+    assert units(record) == summed(states)
+
+
+@given(changes=ON_ONE_PLAN, seats=st.integers(1, 1000))
+def test_an_add_on_alone_counts_for_what_it_was_however_often_it_changes(changes, seats):
+    states = [(START, "team", seats, 0), *((at, "team", seats, packs) for at, _, packs in sorted(changes))]
+    assert units(lived(*states)) == summed(states)
+
+
+@given(changes=ON_ONE_PLAN, plan_at=st.integers(START + 1, END - 1), nobody_at=st.integers(START + 1, END - 1))
+def test_a_change_of_plan_and_a_time_without_seats_are_not_mixed_with_the_seats_around_them(
+    changes, plan_at, nobody_at
+):
+    instants = {at: seats for at, seats, _ in changes} | {nobody_at: 0}
+    seats, states = 1, [(START, "team", 1, 0)]
+    for at in sorted({*instants, plan_at}):
+        seats = instants.get(at, seats)
+        states.append((at, "large" if at >= plan_at else "team", seats, 0))
+    per_second = [10 if seats < 1 else had(plan, seats, 0) for _, plan, seats, _ in states]
+    bounds = [*(at for at, *_ in states), END]
+    true = sum(each * (bounds[place + 1] - bounds[place]) for place, each in enumerate(per_second)) // LENGTH
+    record = lived(*states)
+    if record.seats >= 1:
+        assert units(record) <= true
 
 
 @given(plans=st.lists(st.sampled_from(["team", "flat", "large"]), min_size=10, max_size=20))

@@ -6,7 +6,31 @@ from tests.mutants.mutant import Mutant
 
 _WISHING = "gateway/sync/wishing.py"
 
+_SEEN = "gateway/core/seen_changes.py"
+_OF_SEATS = ("tests/core/test_seat_changes.py",)
+
 MUTANTS = (
+    Mutant(
+        "seats that change often count for a second's share more than they were",
+        _SEEN,
+        "counts[-1] | {name: each + 1}",
+        "counts[-1] | {name: each + 2}",
+        _OF_SEATS,
+    ),
+    Mutant(
+        "the seats before a change of plan and after it are mixed",
+        _SEEN,
+        "            continue  # a seat of one plan is not a seat of the other\n",
+        "            pass\n",
+        _OF_SEATS,
+    ),
+    Mutant(
+        "a time without seats is mixed with the seats around it",
+        _SEEN,
+        " or any(change.seats < 1 for change in changes)",
+        "",
+        _OF_SEATS,
+    ),
     Mutant(
         "more seats of a plan move it to the plan's present price",
         "gateway/sync/currencies.py",
