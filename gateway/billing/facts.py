@@ -88,7 +88,7 @@ class FactReader:
         """One subscription with every page of its items. A schedule costs a request more, as an unpaid invoice may."""
         items = [item async for item in one.items.auto_paging_iter()]
         schedule = await fetch_schedule(self._client, one)
-        unpaid = await find_unpaid_first_invoice(self._client, one)
+        unpaid = await find_unpaid_first_invoice(self._client, one, of_ended=payments.of_ended)
         return read_subscription(
             one,
             items,

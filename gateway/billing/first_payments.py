@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import stripe
 
-from gateway.core.plan_map import IDLE_STATUSES
+from gateway.core.plan_map import ENDED_STATUSES, IDLE_STATUSES
 
 AT_BEGINNING = "subscription_create"
 """Why Stripe made the invoice that a subscription begins with."""
@@ -27,16 +27,19 @@ _PAGE = 100
 
 
 async def find_unpaid_first_invoice(
-    client: stripe.StripeClient, subscription: stripe.Subscription
+    client: stripe.StripeClient, subscription: stripe.Subscription, *, of_ended: bool
 ) -> stripe.Invoice | None:
     """The first invoice, if the subscription runs, or ran, without having paid it. One invoiced by mail runs on trust.
 
     Args:
         client: Asked for invoices if the latest one does not tell; fails as the SDK does.
         subscription: With its latest invoice expanded.
+        of_ended: Whether it is asked about also if it was cancelled.
     """
     latest = subscription.latest_invoice
     if subscription.status in _NEVER_RAN or subscription.collection_method == "send_invoice":
+        return None
+    if subscription.status in ENDED_STATUSES and not of_ended:
         return None
     if not isinstance(latest, stripe.Invoice):
         return None

@@ -152,9 +152,9 @@ class PaymentsAsked:
     """What to find out about the payments of a customer's subscriptions."""
 
     rows: frozenset[str] = frozenset()
-    """Of `core.access.TAKEN_BACK`; with none of them nothing is asked."""
+    """Of `core.access.TAKEN_BACK`; with none of them nothing is asked about what was taken back."""
     of_ended: bool = False
-    """Also of those that were cancelled."""
+    """Also of those that were cancelled, and whether their first payment came."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@
 |---|---|
 | `dispute_lost` | the payment of the newest period that was paid was lost to a charge-back. Also after its end |
 | `disputed` | a payment of the customer is disputed; since Stripe opened the oldest dispute |
-| `first_payment_pending` | its first invoice is not paid: open, or given up since. Also after it was cancelled |
+| `first_payment_pending` | its first invoice is not paid: open, or given up since. After its end where that matters |
 | `pause_collection`, `pause_collection_void` | invoices are not collected; `void` means that the service is off too |
 | `pending_update` | a change waits for its payment; the old plan is in force |
 | `refunded` | the payment of the newest period that was paid was given back, all of it. Also after its end |

@@ -276,6 +276,14 @@ async def test_what_was_never_paid_is_not_kept_when_it_is_cancelled(shop: Any, h
     assert (await flags(shop, customer_id), await tier(shop, customer_id)) == (["first_payment_pending"], "free")
 
 
+async def test_nothing_is_asked_about_what_is_over_where_nothing_is_kept(shop: Any) -> None:
+    customer_id, subscription = await fail_first(shop)
+    await shop.sandbox.stripe.v1.subscriptions.cancel_async(subscription.id)
+    await shop.settle()
+    assert (await shop.load(customer_id)).status == "canceled"
+    assert (await flags(shop, customer_id), await tier(shop, customer_id)) == ([], "free")
+
+
 async def test_what_was_paid_is_kept_after_it_is_cancelled_as_policy_says(shop: Any, held_policy: Any) -> None:
     customer_id = await shop.buyer("pro-monthly")
     keep = Standing(keep_s=3 * DAY, then="free", refusal="subscription-required")
