@@ -361,7 +361,9 @@ MUTANTS = (
     Mutant(
         "what begins to run while a page is made is not looked for: both can be paid",
         _CHECKOUT,
-        "            await self._end_idle(customer_id, (await self._refuse_second(customer_id)).idle)\n",
+        "            read = await self._refuse_second(customer_id)\n"
+        "            await refuse_suspended(self._sync, customer_id)\n"
+        "            await self._end_idle(customer_id, read.idle)\n",
         "            pass\n",
         _OF_SECOND,
     ),

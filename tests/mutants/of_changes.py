@@ -90,9 +90,52 @@ MUTANTS = (
     Mutant(
         "whoever is suspended for a dispute is sold more",
         "gateway/sync/refusing_more.py",
-        '    if access.standing == "suspended":',
+        "    if is_suspended(account, sync.policy, sync.clock.now()):",
         "    if account.blocked:",
         ("tests/billing/test_nothing_more.py",),
+    ),
+    Mutant(
+        "whoever has fallen to the tier of a block is sold a plan that is held down",
+        "gateway/sync/refusing_more.py",
+        "    if is_suspended(account, sync.policy, sync.clock.now()):",
+        "    from gateway.core.access import decide_access\n\n"
+        '    if decide_access(account, sync.policy, sync.clock.now()).standing == "suspended":',
+        ("tests/billing/test_closed_pages.py",),
+    ),
+    Mutant(
+        "a page that was open before a dispute suspends its customer can be paid",
+        "gateway/sync/customers.py",
+        "            if facts.of_customer.exists and self._is_suspended(row, outcome.subscription):\n",
+        "            if False:\n",
+        ("tests/billing/test_closed_pages.py",),
+    ),
+    Mutant(
+        "a page that is made while its customer is blocked can be paid",
+        "gateway/checkout.py",
+        "            await refuse_suspended(self._sync, customer_id)\n            await self._end_idle",
+        "            await self._end_idle",
+        ("tests/billing/test_closed_pages.py",),
+    ),
+    Mutant(
+        "an old debt is forgotten with the subscription that it is of",
+        "gateway/sync/old_debts.py",
+        '    if not read.ended or sync.policy.debts == "allow":\n',
+        "    if read.ended:\n",
+        ("tests/billing/test_old_debts.py",),
+    ),
+    Mutant(
+        "a change that was never paid and never made is owed",
+        "gateway/core/debt.py",
+        "    if invoice.is_mailed or invoice.reason not in _PAID_AHEAD:\n",
+        "    if True:\n",
+        ("tests/core/test_debt.py",),
+    ),
+    Mutant(
+        "a checkout that is begun ends the days that a deleted customer keeps",
+        "gateway/core/projection.py",
+        "        return left, ()\n",
+        "        return None, ()\n",
+        ("tests/billing/test_kept_after_deletion.py",),
     ),
     Mutant(
         "another add-on is sold while collection is paused, if something else is given up with it",
