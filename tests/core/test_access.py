@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.access import KNOWN_STATUSES, Access, decide_access
+from gateway.core.access import KNOWN_STATUSES, Access, decide_access, is_suspended
 from gateway.core.account import Account, Subscription
 from gateway.core.policy import Plan, Policy, Standing, Tier
 
@@ -112,6 +112,27 @@ def test_an_active_subscription_outlives_its_recorded_period() -> None:
 
 def test_a_planned_cancellation_keeps_the_tier_until_the_status_changes() -> None:
     assert decide_access(account(cancel_at=NOW - 1), POLICY, NOW).standing == "good"
+
+
+def test_a_planned_change_keeps_the_plan_until_stripe_has_made_it() -> None:
+    planned = account(scheduled_at=NOW - 1, scheduled_plan_id="max-monthly", scheduled_seats=1)
+    assert summary(decide_access(planned, POLICY, NOW)) == ("pro", "good", None, "pro-monthly")
+
+
+@pytest.mark.parametrize("status", ["active", "canceled", None])
+def test_who_is_blocked_is_suspended_from_buying_whatever_it_has(status: str | None) -> None:
+    blocked = replace(account(status), blocked=True)
+    falls = make_policy(blocked=Standing(keep_s=0, then="free", refusal="account-suspended"))
+    warns = make_policy(blocked=Standing(keep_s=None, then=None, refusal="account-suspended"))
+    assert [is_suspended(blocked, policy, NOW) for policy in (POLICY, falls, warns)] == [True, True, False]
+    assert not is_suspended(account(status), falls, NOW)
+
+
+def test_a_dispute_suspends_from_buying_when_the_days_before_are_over() -> None:
+    disputed = account("canceled", flags=(("disputed", NOW - DAY_S), ("pending_update", NOW)))
+    rules = [Standing(keep_s=days * DAY_S, then="free", refusal="account-suspended") for days in (0, 1, 2)]
+    assert [is_suspended(disputed, make_policy(disputed=rule), NOW) for rule in rules] == [True, True, False]
+    assert not is_suspended(disputed, POLICY, NOW)
 
 
 def test_grace_ends_to_the_second_without_any_event() -> None:
