@@ -58,6 +58,7 @@ from gateway.ledger.rows import (
     NewKey,
     ReconciliationNote,
     ReconciliationRow,
+    Swept,
     TierGrantRow,
     UsageTotal,
 )
@@ -106,6 +107,7 @@ __all__ = [
     "ReconciliationRow",
     "SentUnits",
     "SpendCapRow",
+    "Swept",
     "Tables",
     "TierGrantRow",
     "UnbilledFilter",

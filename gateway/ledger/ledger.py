@@ -30,6 +30,7 @@ from gateway.ledger.plan_checks import PlanChecks
 from gateway.ledger.reconciliation import Reconciliation
 from gateway.ledger.spend_caps import SpendCaps
 from gateway.ledger.subscriptions import Subscriptions
+from gateway.ledger.sweeps import Sweeps
 from gateway.ledger.tables import CUSTOMERS, SCHEMA_REVISION
 from gateway.ledger.tier_grants import TierGrants
 from gateway.ledger.unbilled import UnbilledOverage
@@ -57,6 +58,7 @@ class Ledger(
     Credits,
     TierGrants,
     Reconciliation,
+    Sweeps,
     SpendCaps,
     Metering,
     MeterProof,

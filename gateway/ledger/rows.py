@@ -270,6 +270,18 @@ class ReconciliationNote:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """How far a sweep for events that did not arrive is."""
+
+    place: dict[str, Any] | None = None
+    """Where one that was broken off goes on, as the sweep says; None: none was."""
+    swept_to: int | None = None
+    """Up to which instant all was looked through; None: up to none."""
+    types: tuple[str, ...] = ()
+    """Of which types."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditFilter:
     """Which rows of the audit log are asked for. None: whatever it is."""
 

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-SCHEMA_REVISION: Final = "0029"
+SCHEMA_REVISION: Final = "0030"
 """The newest migration: what `alembic_version` holds when the tables are those below.
 
 Revisions are four digits and rise, so that one which is not known here is known to be newer.
@@ -354,6 +354,20 @@ CHANGE_TURNS: Final = Table(
     Column("customer_id", IDENTIFIER, ForeignKey("customers.customer_id"), primary_key=True),
     Column("holder", IDENTIFIER, nullable=False),
     _instant("until"),
+)
+
+SWEEPS: Final = Table(
+    "sweeps",
+    METADATA,
+    # How far each sweep for events that did not arrive is. In hand until `claimed_until`.
+    Column("name", IDENTIFIER, primary_key=True),
+    # Where one that was broken off goes on. Null: none was.
+    Column("place", JSON(none_as_null=True)),
+    # Up to which instant all was looked through, and of which types. Null: up to none.
+    Column("swept_to", BigInteger),
+    Column("types", JSON, nullable=False),
+    Column("claimed_by", Text, nullable=False),
+    _instant("claimed_until"),
 )
 
 INSTALLATION: Final = Table(

@@ -36,7 +36,8 @@ from gateway.ledger import InboxRow, Ledger
 from gateway.sync.customers import Sync
 from gateway.sync.judging import Judge
 from gateway.sync.sweeping import Sweeping
-from gateway.sync.thin_sweeping import ThinSweeping
+from gateway.sync.told_thinly import ThinPlace, ToldThinly
+from gateway.sync.undelivered import Undelivered
 
 log = structlog.get_logger(__name__)
 
@@ -74,7 +75,7 @@ class WorkerOptions:
 class EventWorker:
     """One process's worker. `run` until cancelled; `wake` it when something was stored.
 
-    `url` is where Stripe's events come: what an event destination was to send there is swept for.
+    `url` is where Stripe's events come: what an event destination was to send there is swept for. None: nothing is.
     """
 
     def __init__(
@@ -95,9 +96,13 @@ class EventWorker:
         self._woken = asyncio.Event()
         self._held: dict[str, InboxRow] = {}
         self._batch: asyncio.Task[int] | None = None
-        swept_s = self._options.swept_s
-        self._sweeping = Sweeping(ledger=ledger, sync=sync, clock=clock, back_s=swept_s)
-        self._thin_sweeping = ThinSweeping(ledger=ledger, sync=sync, clock=clock, back_s=swept_s, url=url)
+        billing, back_s = sync.billing, self._options.swept_s
+        undelivered = Undelivered(billing=billing, clock=clock, back_s=back_s)
+        self._sweeping = Sweeping(listing=undelivered, ledger=ledger, billing=billing, clock=clock)
+        self._thin_sweeping: Sweeping[ThinPlace] | None = None
+        if url is not None:
+            told = ToldThinly(billing=billing, clock=clock, back_s=back_s, url=url)
+            self._thin_sweeping = Sweeping(listing=told, ledger=ledger, billing=billing, clock=clock)
         self.processed = 0
         """Events that are done."""
         self.retried = 0
@@ -117,7 +122,7 @@ class EventWorker:
     @property
     def swept(self) -> int:
         """Events that sweeps found and stored."""
-        return self._sweeping.found + self._thin_sweeping.found
+        return self._sweeping.found + (0 if self._thin_sweeping is None else self._thin_sweeping.found)
 
     @property
     def strangers(self) -> Counter[str]:
@@ -202,7 +207,7 @@ class EventWorker:
         """Store events that Stripe could not deliver, and thin ones that did not come, each by itself.
 
         Returns:
-            How many were new.
+            How many were new; 0 also while another worker sweeps.
 
         Raises:
             BillingUnavailable, BillingRefused, LedgerUnavailable: The next sweep goes on, or begins anew.
@@ -210,13 +215,14 @@ class EventWorker:
         before = self.swept
         try:
             try:
-                new = await self._sweeping.sweep()
+                await self._sweeping.sweep()
             finally:  # a gateway that only a destination tells is told nothing by the other
-                new_thin = await self._thin_sweeping.sweep()
-            return new + new_thin
+                if self._thin_sweeping is not None:
+                    await self._thin_sweeping.sweep()
         finally:
             if self.swept != before:
                 self.wake()
+        return self.swept - before
 
     async def _has_worked(self, rows: list[InboxRow], work: Awaitable[object]) -> bool:
         """Whether what is done for these events was done; else they are put back."""

@@ -96,6 +96,7 @@ def sweep(site: Site, arm: Callable[[], None]) -> Callable[[], None]:
     until(lambda: site.was_killed or is_recorded(site, user_id))
 
     def make_good() -> None:
+        site.pass_time(CLAIMS_END_S)
         until(site.has_all)
         site.settle_down()
         check(site, user_id)

@@ -131,7 +131,7 @@ async def test_what_a_group_called_over_left_is_no_overage_any_more(ledger_url):
     def leave(connection: Connection):
         for meter in ("requests", "requests:86400", "requests:period"):
             connection.execute(text(f"{row} VALUES ('c1', '{meter}', 1, 5, 1, 0, 0, 0)"))
-        for table in ("reconciliation_notes", "plan_checks"):
+        for table in ("reconciliation_notes", "plan_checks", "sweeps"):
             connection.execute(text(f"DROP TABLE {table}"))
         gone = {"reconciliation": ("unbound", "audited_from", "held_since")}
         gone["subscriptions"] = (

@@ -10,6 +10,7 @@ from gateway.billing import SUBSCRIBED_TYPES, THIN_TYPES
 from gateway.billing.webhook import parse_event
 from gateway.sync.receiving import keep_event
 from gateway.sync.sweeping import Sweeping
+from gateway.sync.undelivered import Undelivered
 from tests.live.commands import CommandLine
 from tests.live.life import GOOD_CARD
 
@@ -67,7 +68,9 @@ async def test_events_that_reach_nobody_are_found_by_a_sweep(life):
     await life.new_card(GOOD_CARD)
     price = life.account.prices["pro-monthly"]
     await life.stripe.v1.subscriptions.create_async({"customer": life.cus, "items": [{"price": price}]})
-    sweeping = Sweeping(ledger=life.ledger, sync=life.sync, clock=life.clock, back_s=BACK_S)
+    billing = life.sync.billing
+    undelivered = Undelivered(billing=billing, clock=life.clock, back_s=BACK_S)
+    sweeping = Sweeping(listing=undelivered, ledger=life.ledger, billing=billing, clock=life.clock)
 
     async def swept():
         await sweeping.sweep()

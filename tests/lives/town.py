@@ -27,6 +27,7 @@ from gateway.sandbox.api import ENDPOINTS, Call
 from gateway.sandbox.wire.params import Texts, read
 from gateway.sandbox.world import World
 from gateway.sync import EventWorker, PlanChanges, Sync, WorkerOptions, receive_event
+from gateway.sync.sweeping import LEASE_S
 from tests.lives.calling import Calling
 from tests.lives.laws import Law
 from tests.lives.steps import Process, run_in
@@ -175,10 +176,12 @@ class Town:
                 await run_in(self.process(), work())
 
     async def sweep(self) -> None:
-        """One look for events that did not arrive."""
+        """One look for events that did not arrive. The next one comes when a claim is over that a lost process left."""
         with suppress(TiergateError):
             if await run_in(self.process(), self.worker().sweep()) is not None:
                 self.swept_at = self.now()
+                return
+        await self.simulator.advance(LEASE_S)
 
     async def work_off(self) -> None:
         """One worker until nothing is due, or the ledger is away."""
@@ -196,6 +199,8 @@ class Town:
     async def come_to_rest(self) -> None:
         """Nothing goes wrong any more, nobody does anything, and whatever waits is waited for."""
         self.begin(CALM)
+        await self.simulator.advance(LEASE_S)
+        self.note_truths()
         for _ in range(20):
             await self.work()
             left = await self.left_to_do(), await self.calling.left_to_do()

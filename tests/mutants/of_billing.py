@@ -16,7 +16,8 @@ _OF_ACCESS, _OF_PROJECTION = ("tests/core/test_access.py",), ("tests/core/test_p
 _OF_SYNC, _OF_WORKER = ("tests/billing/test_sync.py",), ("tests/billing/test_worker.py",)
 _TOGETHER, _OF_TOGETHER = "gateway/ledger/together.py", ("tests/ledger/test_together.py",)
 _SWEEPING, _OF_SWEEPING = "gateway/sync/sweeping.py", ("tests/billing/test_sweeping.py", "tests/billing/test_worker.py")
-_THIN, _OF_THIN = "gateway/sync/thin_sweeping.py", ("tests/billing/test_thin_sweeping.py",)
+_THIN, _OF_THIN = "gateway/sync/told_thinly.py", ("tests/billing/test_thin_sweeping.py",)
+_OF_TOLD = ("tests/billing/test_told_thinly.py",)
 _PACE, _OF_PACE = "gateway/billing/pace.py", ("tests/billing/test_pace.py",)
 _FIRST, _OF_FIRST = "gateway/billing/first_payments.py", ("tests/billing/test_first_payment.py",)
 _CHECKOUT, _OF_SECOND = "gateway/checkout.py", ("tests/billing/test_second_subscription.py",)
@@ -198,10 +199,10 @@ MUTANTS = (
     ),
     Mutant(
         "a sweep of thin events that was broken off is taken for whole",
-        _THIN,
-        "                self._place = place\n",
-        "                self._swept_to = place.wanted.until\n",
-        _OF_THIN,
+        _SWEEPING,
+        "                    swept = replace(swept, place=kept)\n",
+        "                    swept = self._listing.end(place)\n",
+        (*_OF_THIN, *_OF_SWEEPING),
     ),
     Mutant(
         "what the object of a thin event says is not listened to",
@@ -213,9 +214,33 @@ MUTANTS = (
     Mutant(
         "a sweep takes an event for stored that the ledger refused",
         _SWEEPING,
-        "                    fate = await keep_event(",
-        "                    self._kept[envelope.event_id] = True\n                    fate = await keep_event(",
+        "                await self._store_missing(events)\n",
+        "                try:\n"
+        "                    await self._store_missing(events)\n"
+        "                except Exception:\n"
+        "                    pass\n",
         _OF_SWEEPING,
+    ),
+    Mutant(
+        "two workers sweep at once",
+        "gateway/ledger/sweeps.py",
+        "(SWEEPS.c.claimed_until <= now) | (SWEEPS.c.claimed_by == worker)",
+        "SWEEPS.c.claimed_until >= 0",
+        ("tests/billing/test_sweeping.py",),
+    ),
+    Mutant(
+        "what was swept is swept again by each process that starts",
+        _THIN,
+        "        return Swept(swept_to=place.wanted.until, types=place.wanted.types)\n",
+        "        return Swept()\n",
+        _OF_TOLD,
+    ),
+    Mutant(
+        "a type that is new is taken for swept",
+        _THIN,
+        "        is_known = swept.swept_to is not None and set(types).issubset(swept.types)\n",
+        "        is_known = swept.swept_to is not None\n",
+        _OF_TOLD,
     ),
     Mutant(
         "an event that cannot be stored is answered as if it were",
