@@ -3,10 +3,12 @@
 Stripe does not say which thin events it could not deliver, so all are looked through that happened since the last sweep
 that came to its end; those that the ledger has not did not arrive. Younger ones than `_PATIENCE_S` are left to Stripe,
 which is delivering them. What the last sweep came to counts for the types that it was of, whichever destination they
-were to come by:
+were to come by; nothing is older than `back_s`:
 
     the same types, or fewer            from where it ended
-    another type, or the first sweep    from when the first of the destinations here was made, or `back_s` ago
+    another type                        from there, or from when the first of the destinations here was made, whichever
+                                        is earlier
+    the first sweep                     from when that was made
     no destination of thin events here  nothing is listed, and what was swept is forgotten: a gateway with an endpoint
                                         would read everybody twice
     the key may not read them           the same; it is asked once a day
@@ -72,9 +74,11 @@ class ToldThinly:
         if not types:
             return None
         now = int(self._clock.now())
-        is_known = swept.swept_to is not None and set(types).issubset(swept.types)
-        begun = (swept.swept_to or 0) - _OVERLAP_S if is_known else min(one.created for one in ours)
-        since, until = max(now - self._back_s, begun), now - _PATIENCE_S
+        begins = [one.created for one in ours]
+        if swept.swept_to is not None:
+            is_known = set(types).issubset(swept.types)
+            begins = [*([] if is_known else begins), swept.swept_to - _OVERLAP_S]
+        since, until = max(now - self._back_s, min(begins)), now - _PATIENCE_S
         return ThinPlace(wanted=Told(types=types, since=since, until=until)) if since <= until else None
 
     def resume(self, kept: dict[str, Any]) -> ThinPlace:

@@ -238,8 +238,8 @@ MUTANTS = (
     Mutant(
         "a type that is new is taken for swept",
         _THIN,
-        "        is_known = swept.swept_to is not None and set(types).issubset(swept.types)\n",
-        "        is_known = swept.swept_to is not None\n",
+        "            is_known = set(types).issubset(swept.types)\n",
+        "            is_known = True\n",
         _OF_TOLD,
     ),
     Mutant(
