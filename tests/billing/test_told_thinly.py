@@ -117,7 +117,14 @@ async def test_whoever_starts_goes_on_from_where_the_last_sweep_ended(
         (("v1.invoice.paid",), destination("*"), False),
         (("v1.invoice.paid",), destination("*", number=2, born=LATER_S - 1), True),
     ],
-    ids=["a type less", "not everything any more", "another in its place", "a type more", "everything now", "another that gets more"],
+    ids=[
+        "a type less",
+        "not everything any more",
+        "another in its place",
+        "a type more",
+        "everything now",
+        "another that gets more",
+    ],
 )
 async def test_what_was_swept_counts_for_the_types_that_it_was_of(
     before: tuple[str, ...],
