@@ -111,3 +111,31 @@ async def test_where_the_end_of_what_is_granted_is_moved_the_audit_log_says_so(l
         )
     [row] = [row for row in await ledger.list_audit(customer) if row.because == "policy p1"]
     assert (row.actor, row.access_before, row.access_after) == ("policy", {"until": None}, {"until": 7})
+
+
+async def test_what_a_read_of_stripe_records_at_the_same_time_is_not_lost(
+    ledger, customer, subscription, ledger_url, open_ledger
+):
+    other = await open_ledger(ledger_url)
+    fence = await ledger.take_fence(customer)
+    await ledger.apply_subscription(customer, fence, found(subscription), now=2, actor="test", because="test")
+    for number in range(1, 20):
+        fence = await ledger.take_fence(customer)
+        await asyncio.gather(
+            other.apply_subscription(
+                customer,
+                fence,
+                lambda before, number=number: replace(before, price_id=f"price_{number}"),
+                now=2,
+                actor="test",
+                because="test",
+            ),
+            ledger.note_plans(
+                [customer],
+                lambda before, number=number: replace(before, unreadable_since=number),
+                now=2,
+                because="policy p1",
+            ),
+        )
+        record = await ledger.load_subscription(customer)
+        assert (record.price_id, record.unreadable_since) == (f"price_{number}", number)

@@ -43,6 +43,13 @@ MUTANTS = (
         ("tests/ledger/test_plan_checks.py", "tests/billing/test_renamed_plans.py"),
     ),
     Mutant(
+        "what a read of Stripe records while records are held against policy is lost",
+        "gateway/ledger/subscriptions.py",
+        "(await connection.execute(query.with_for_update())).all()",
+        "(await connection.execute(query)).all()",
+        ("tests/ledger/test_plan_checks.py",),
+    ),
+    Mutant(
         "a check that was broken off counts as done",
         "gateway/ledger/plan_checks.py",
         'own = {"policy_hash": None,',
