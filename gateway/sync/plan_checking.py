@@ -35,8 +35,10 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 LEASE_S: Final = 120
-"""How long a claim lasts unless it is renewed: far longer than a page takes."""
+"""How long a claim lasts unless it is renewed: far longer than a few records take."""
 _TRAITS_AT_ONCE: Final = 40
+_NOTED_AT_ONCE: Final = 20
+"""In one transaction: webhooks wait behind it in an SQLite ledger."""
 
 
 class PlanChecking:
@@ -114,18 +116,19 @@ class PlanChecking:
         return await ledger.end_plan_check(self._worker, policy.policy_hash)
 
     async def _pages(self, policy: Policy) -> AsyncIterator[list[str]]:
-        """The customers of whose record something may have to be written; each is checked once more where it is."""
+        """The customers of whose record something may have to be written, a few at once."""
         ledger = self._sync.ledger
         concerned = [one for one in await ledger.list_plan_traits() if _is_concerned(one, policy)]
-        for first in range(0, len(concerned), _TRAITS_AT_ONCE):
+        chunks = (concerned[first : first + _TRAITS_AT_ONCE] for first in range(0, len(concerned), _TRAITS_AT_ONCE))
+        lists: list[Callable[[str], Awaitable[list[str]]]] = [
+            partial(ledger.list_by_plan_traits, one) for one in chunks
+        ]
+        for list_behind in (*lists, ledger.list_with_beneath):
             last = ""
-            while page := await ledger.list_by_plan_traits(concerned[first : first + _TRAITS_AT_ONCE], last):
-                yield page
+            while page := await list_behind(last):
+                for first in range(0, len(page), _NOTED_AT_ONCE):
+                    yield page[first : first + _NOTED_AT_ONCE]
                 last = page[-1]
-        last = ""
-        while page := await ledger.list_with_beneath(last):
-            yield page
-            last = page[-1]
 
 
 def _is_concerned(traits: PlanTraits, policy: Policy) -> bool:
