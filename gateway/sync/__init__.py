@@ -47,7 +47,8 @@ from gateway.sync.reconciling import Reconciler, ReconciliationBusy, Schedule
 from gateway.sync.refusing_more import refuse_suspended
 from gateway.sync.reporting import MAX_PER_SECOND, Pace, SyncReport
 from gateway.sync.turns import ChangeInProgress, TooManyBillingRequests, Turns
-from gateway.sync.worker import EventWorker, WorkerOptions
+from gateway.sync.worker import EventWorker
+from gateway.sync.worker_options import WorkerOptions
 
 __all__ = [
     "MAX_PER_SECOND",

@@ -15,61 +15,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from collections import Counter, defaultdict
 from collections.abc import Awaitable
-from dataclasses import dataclass
-from uuid import uuid4
 
 import structlog
 
-from gateway.billing import DEADLINE_S
 from gateway.clock import Clock
-from gateway.core.errors import (
-    BillingKeyRefused,
-    BillingUnavailable,
-    CapacityReduced,
-    LedgerUnavailable,
-    TiergateError,
-)
+from gateway.core.errors import LedgerUnavailable, TiergateError
 from gateway.ledger import InboxRow, Ledger
 from gateway.sync.customers import Sync
+from gateway.sync.in_hand import EventsInHand
 from gateway.sync.judging import Judge
 from gateway.sync.sweeping import Sweeping
 from gateway.sync.told_thinly import ThinPlace, ToldThinly
 from gateway.sync.undelivered import Undelivered
+from gateway.sync.worker_options import WorkerOptions
 
 log = structlog.get_logger(__name__)
-
-_OUTAGES = (BillingUnavailable, BillingKeyRefused, LedgerUnavailable, CapacityReduced)
-_DAY_S = 86_400
-_MOST_DOUBLINGS = 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerOptions:
-    """How the worker paces itself."""
-
-    batch: int = 20
-    """Events claimed at once; what else is due for the same customers comes with them."""
-    at_once: int = 5
-    """Customers synced at the same time by one worker."""
-    lease_s: int = int(6 * DEADLINE_S)
-    """How long a claim lasts. A batch takes at most `batch / at_once` deadlines of Stripe, and this is longer."""
-    poll_s: float = 1.0
-    """Seconds between two looks at the inbox if nobody says that something came."""
-    tries: int = 8
-    """Failures after which an event is dead. Outages of Stripe or the ledger, and crashes, do not count."""
-    outage_s: int = 3 * _DAY_S
-    """Age at which an event that only ever met outages is dead: as long as Stripe itself would go on delivering."""
-    first_pause_s: float = 2.0
-    longest_pause_s: float = 300.0
-    """Pauses between tries double from the first to the longest, give or take half."""
-    drain_s: float = 3.0
-    """Seconds that work in progress has to end at shutdown; then its events are given back. What a process has to do
-    last, to settle what was counted above all, waits for it."""
-    swept_s: int = 3 * _DAY_S
-    """How far back a sweep looks for undelivered events."""
 
 
 class EventWorker:
@@ -87,14 +49,12 @@ class EventWorker:
         options: WorkerOptions | None = None,
         url: str | None = None,
     ) -> None:
-        self._ledger = ledger
         self._sync = sync
-        self._clock = clock
         self._options = options or WorkerOptions()
+        self.in_hand = EventsInHand(ledger=ledger, clock=clock, options=self._options)
+        """What it has claimed, and how often claims ended in which way."""
         self._judge = Judge(ledger=ledger, sync=sync)
-        self._worker = uuid4().hex
         self._woken = asyncio.Event()
-        self._held: dict[str, InboxRow] = {}
         self._batch: asyncio.Task[int] | None = None
         billing, back_s = sync.billing, self._options.swept_s
         undelivered = Undelivered(billing=billing, clock=clock, back_s=back_s)
@@ -103,16 +63,6 @@ class EventWorker:
         if url is not None:
             told = ToldThinly(billing=billing, clock=clock, back_s=back_s, url=url)
             self._thin_sweeping = Sweeping(listing=told, ledger=ledger, billing=billing, clock=clock)
-        self.processed = 0
-        """Events that are done."""
-        self.retried = 0
-        """Events given back to be tried later."""
-        self.failed = 0
-        """Tries that ended in an error."""
-        self.buried = 0
-        """Events set aside as dead."""
-        self.lost = 0
-        """Claims that had run out before the work was done."""
 
     @property
     def coalesced(self) -> int:
@@ -167,13 +117,7 @@ class EventWorker:
         Raises:
             LedgerUnavailable: None could be claimed.
         """
-        rows = await self._ledger.claim_events(
-            worker=self._worker,
-            now=int(self._clock.now()),
-            lease_s=self._options.lease_s,
-            limit=self._options.batch,
-        )
-        self._held = {row.event_id: row for row in rows}
+        rows = await self.in_hand.claim()
         slots = asyncio.Semaphore(self._options.at_once)
         groups: defaultdict[str, list[InboxRow]] = defaultdict(list)
         for row in await self._name_owners(rows, slots):
@@ -229,10 +173,10 @@ class EventWorker:
         try:
             await work
         except TiergateError as error:
-            await self._put_back(rows, error)
+            await self.in_hand.put_back(rows, error)
         except Exception as error:  # whatever it is, the events must not be lost and the worker must go on
             log.exception("event could not be worked on", event_ids=[row.event_id for row in rows])
-            await self._put_back(rows, error)
+            await self.in_hand.put_back(rows, error)
         else:
             return True
         return False
@@ -242,69 +186,11 @@ class EventWorker:
         done: defaultdict[str, list[InboxRow]] = defaultdict(list)
         for row, verdict in zip(rows, verdicts, strict=True):
             if verdict.is_dead:
-                await self._bury(row, verdict.outcome)
+                await self.in_hand.bury(row, verdict.outcome)
             else:
                 done[verdict.outcome].append(row)
         for outcome, finished in done.items():
-            await self._finish(finished, outcome)
-
-    async def _finish(self, rows: list[InboxRow], outcome: str) -> None:
-        event_ids, now = [row.event_id for row in rows], int(self._clock.now())
-        try:
-            released = await self._ledger.finish_events(event_ids, self._worker, now=now, outcome=outcome)
-        except LedgerUnavailable:
-            log.warning("events not released; their claims will run out", event_ids=event_ids)
-            return
-        for row in rows:
-            self.processed += self._was_ours(row, still_ours=row.event_id in released)
-
-    async def _put_back(self, rows: list[InboxRow], error: Exception) -> None:
-        reason = f"{type(error).__name__}: {error}" if isinstance(error, TiergateError) else type(error).__name__
-        for row in rows:
-            self.failed += 1
-            if self._is_hopeless(row, error):
-                await self._bury(row, reason)
-                continue
-            log.warning("event put back", event_id=row.event_id, attempts=row.attempts, reason=reason)
-            next_at = int(self._clock.now() + self._pause_s(row.attempts)) + 1
-            failed = not isinstance(error, _OUTAGES)
-            answer = self._ledger.retry_event(
-                row.event_id, self._worker, next_attempt_at=next_at, error=reason, failed=failed
-            )
-            self.retried += await self._release(row, answer)
-
-    async def _bury(self, row: InboxRow, reason: str) -> None:
-        log.error("event is dead", event_id=row.event_id, type=row.type, attempts=row.attempts, reason=reason)
-        now = int(self._clock.now())
-        answer = self._ledger.bury_event(row.event_id, self._worker, now=now, error=reason)
-        self.buried += await self._release(row, answer)
-
-    async def _release(self, row: InboxRow, answer: Awaitable[bool]) -> bool:
-        """Whether a claim ended as it should. If the ledger is away, it ends by running out."""
-        try:
-            still_ours = await answer
-        except LedgerUnavailable:
-            log.warning("event not released; its claim will run out", event_id=row.event_id)
-            return False
-        return self._was_ours(row, still_ours=still_ours)
-
-    def _was_ours(self, row: InboxRow, *, still_ours: bool) -> bool:
-        self._held.pop(row.event_id, None)
-        if not still_ours:
-            self.lost += 1
-            log.warning("claim had run out; the event is worked on again", event_id=row.event_id)
-        return still_ours
-
-    def _is_hopeless(self, row: InboxRow, error: Exception) -> bool:
-        if not isinstance(error, _OUTAGES):
-            return row.failures + 1 >= self._options.tries
-        is_old = self._clock.now() - row.received_at > self._options.outage_s
-        return is_old and row.attempts >= self._options.tries
-
-    def _pause_s(self, attempts: int) -> float:
-        doubled_s = self._options.first_pause_s * 2.0 ** min(attempts - 1, _MOST_DOUBLINGS)
-        share = random.uniform(0.5, 1.5)  # noqa: S311 - spreads load
-        return min(self._options.longest_pause_s, doubled_s) * share
+            await self.in_hand.finish(finished, outcome)
 
     async def _rest(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -320,10 +206,4 @@ class EventWorker:
         finally:
             self._batch.cancel()
         await asyncio.wait([self._batch])
-        if not self._held:
-            return
-        event_ids, self._held = tuple(self._held), {}
-        try:
-            await self._ledger.give_events_back(event_ids, self._worker, now=int(self._clock.now()))
-        except LedgerUnavailable:
-            log.warning("events not given back; their claims will run out", event_ids=event_ids)
+        await self.in_hand.give_back()

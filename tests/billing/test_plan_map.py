@@ -41,7 +41,7 @@ async def test_an_unmapped_price_keeps_the_tier_and_is_dead_until_its_product_is
     await worker.work_once()
     dead = await ledger.find_event("evt_1")
     assert dead is not None
-    assert (dead.status, worker.buried) == ("dead", 1)
+    assert (dead.status, worker.in_hand.buried) == ("dead", 1)
     assert "unmapped-price" in (dead.error or "")
     stored = await ledger.load_account(customer)
     assert stored is not None

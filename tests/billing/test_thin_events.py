@@ -142,7 +142,7 @@ async def test_thin_events_of_one_object_are_one_question_and_one_sync(shop: Any
     worker = EventWorker(ledger=shop.ledger, sync=shop.sync, clock=shop.sandbox.clock, options=WorkerOptions(batch=5))
     before = shop.billing.pace.turns
     assert await worker.work_once() == 30
-    assert (worker.processed, worker.coalesced) == (30, 29)
+    assert (worker.in_hand.processed, worker.coalesced) == (30, 29)
     assert shop.billing.pace.turns == before + 2
 
 

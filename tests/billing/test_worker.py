@@ -40,7 +40,7 @@ async def test_an_event_leads_to_what_stripe_says_now(
     assert recorded is not None
     assert (recorded.status, recorded.past_due_since) == ("past_due", NOW)
     assert await fate(ledger, "evt_1") == ("done", "applied")
-    assert worker.processed == 1
+    assert worker.in_hand.processed == 1
 
 
 async def test_many_events_of_one_customer_are_one_sync(
@@ -51,7 +51,7 @@ async def test_many_events_of_one_customer_are_one_sync(
     worker = new_worker()
     await worker.work_once()
     assert account.reads == 1
-    assert (worker.processed, worker.coalesced) == (7, 6)
+    assert (worker.in_hand.processed, worker.coalesced) == (7, 6)
     assert (await ledger.find_customer(customer)).sync_fence == 1
 
 
@@ -64,7 +64,7 @@ async def test_more_events_of_one_customer_than_a_batch_holds_are_one_sync(
     worker = new_worker(batch=20)
     assert await worker.work_once() == 50
     assert account.reads == 1
-    assert worker.processed == 50
+    assert worker.in_hand.processed == 50
 
 
 @pytest.mark.usefixtures("customer")
@@ -150,7 +150,7 @@ async def test_a_claim_that_ran_out_meanwhile_is_not_finished_by_its_old_owner(
     await quick.work_once()
     gate.set()
     await running
-    assert (slow.processed, slow.lost, quick.processed) == (0, 1, 1)
+    assert (slow.in_hand.processed, slow.in_hand.lost, quick.in_hand.processed) == (0, 1, 1)
     assert await fate(ledger, "evt_1") == ("done", "applied")
 
 
@@ -163,7 +163,7 @@ async def test_an_outage_is_waited_for_and_never_kills_a_young_event(
     for _ in range(6):
         assert await worker.work_once() == 1
         clock.at += 600
-    assert (worker.retried, worker.buried) == (6, 0)
+    assert (worker.in_hand.retried, worker.in_hand.buried) == (6, 0)
     assert (await fate(ledger, "evt_1"))[0] == "pending"
     assert await ledger.load_subscription(customer) is None
     account.is_down = False
@@ -187,7 +187,7 @@ async def test_an_outage_of_days_kills_an_event(
 async def test_pauses_grow_and_are_bounded(new_worker: NewWorker) -> None:
     worker = new_worker()
     for attempts, mean_s in ((1, 2), (2, 4), (5, 32), (50, 300), (10_000, 300)):
-        assert mean_s / 2 <= worker._pause_s(attempts) <= mean_s * 1.5
+        assert mean_s / 2 <= worker.in_hand._pause_s(attempts) <= mean_s * 1.5
 
 
 async def test_what_keeps_failing_is_set_aside_and_can_be_replayed(
@@ -201,7 +201,7 @@ async def test_what_keeps_failing_is_set_aside_and_can_be_replayed(
         assert await worker.work_once() == 1
         clock.at += 600
     status, error = await fate(ledger, "evt_1")
-    assert (status, worker.retried, worker.buried) == ("dead", 2, 1)
+    assert (status, worker.in_hand.retried, worker.in_hand.buried) == ("dead", 2, 1)
     assert error is not None
     assert error.startswith("BillingRefused")
     account.subscriptions[CUS] = broken

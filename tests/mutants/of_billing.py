@@ -72,7 +72,7 @@ MUTANTS = (
         "an event is done before its work is",
         _WORKER,
         "        verdicts = await self._judge.judge(rows, self._judge.owner_of(rows[0]))\n",
-        '        await self._finish(rows, "applied")\n'
+        '        await self.in_hand.finish(rows, "applied")\n'
         "        verdicts = await self._judge.judge(rows, self._judge.owner_of(rows[0]))\n",
         _OF_WORKER,
     ),
@@ -185,7 +185,7 @@ MUTANTS = (
     ),
     Mutant(
         "an outage uses up the tries of an event",
-        _WORKER,
+        "gateway/sync/in_hand.py",
         "            failed = not isinstance(error, _OUTAGES)\n",
         "            failed = True\n",
         _OF_WORKER,
