@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
-from gateway.core.access import DISPUTE_LOST, DISPUTED, REFUNDED, Access, decide_access
+from gateway.billing import Billing
+from gateway.core.access import DISPUTE_LOST, DISPUTED, REFUNDED, TAKEN_BACK, Access, decide_access
+from gateway.core.billing_facts import PaymentsAsked
 from gateway.core.errors import PaymentRequired
 from gateway.core.policy import Standing
 from gateway.sync import PlanChanges, refuse_suspended
 from gateway.sync.comparing import Comparing
+from tests.billing.conftest import CUS, NOW, Answer, Request, StandIn, listed
 
 pytestmark = pytest.mark.slow
 
@@ -229,3 +232,48 @@ async def test_payments_cost_a_request_only_where_policy_has_a_line_for_them(sho
     await refund(shop, customer_id)
     done = {one.type: one.outcome for one in await shop.ledger.list_events() if "refund" in one.type}
     assert done == {"charge.refunded": "recorded", "refund.created": "ignored"}
+
+
+@pytest.mark.parametrize(
+    ("refunds", "rows"),
+    [
+        ([("succeeded", 2_900)], [REFUNDED]),
+        ([("pending", 2_000), ("requires_action", 900)], [REFUNDED]),
+        ([("failed", 2_900)], []),
+        ([("canceled", 900), ("succeeded", 2_000)], []),
+        ([("failed", 2_900), ("succeeded", 2_900)], [REFUNDED]),
+    ],
+    ids=["arrived", "on their way", "failed", "a part was taken back", "made anew"],
+)
+async def test_a_charge_is_refunded_by_what_the_payer_has_whatever_the_charge_says(
+    *, stand_in: StandIn, billing: Billing, account: Any, refunds: list[tuple[str, int]], rows: list[str]
+) -> None:
+    invoice = {
+        "id": "in_1",
+        "object": "invoice",
+        "status": "paid",
+        "billing_reason": "subscription_cycle",
+        "amount_paid": 2_900,
+        "total": 2_900,
+        "created": NOW,
+        "status_transitions": {"paid_at": NOW + 60},
+        "hosted_invoice_url": None,
+    }
+    paid = {"id": "ch_1", "object": "charge", "amount": 2_900, "amount_refunded": 2_900, "disputed": False}
+    intent = {"id": "pi_1", "object": "payment_intent", "latest_charge": paid}
+    payment = {"id": "inpay_1", "object": "invoice_payment", "payment": {"payment_intent": intent}}
+    made = [
+        {"id": f"re_{number}", "object": "refund", "status": status, "amount": amount}
+        for number, (status, amount) in enumerate(refunds)
+    ]
+    account.put(CUS, "active", latest_invoice=invoice)
+    lists = {"/v1/invoice_payments": [payment], "/v1/refunds": made}
+
+    async def answer(request: Request) -> Answer:
+        found = lists.get(request.path)
+        return await account.answer(request) if found is None else Answer(body=listed(found, request.path))
+
+    stand_in.handler = answer
+    asked = PaymentsAsked(rows=frozenset(TAKEN_BACK))
+    [facts] = (await billing.facts.fetch_subscriptions(CUS, asked)).subscriptions
+    assert facts.taken_back == tuple((row, NOW + 60) for row in rows)

@@ -1,7 +1,8 @@
 """What happens in a life: what buyers do, what the seller does in Stripe's dashboard, what time does.
 
-One line each in `ACTS`; payments that take days are in `debits`. An act may be impossible at the moment; then nothing
-happens. Whatever an act changes at Stripe, the gateway hears of it by events only, unless it did it itself.
+One line each in `ACTS`; payments that take days are in `debits`, and money that is taken back in `losses`. An act may
+be impossible at the moment; then nothing happens. Whatever an act changes at Stripe, the gateway hears of it by events
+only, unless it did it itself.
 """
 
 from __future__ import annotations

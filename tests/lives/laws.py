@@ -16,9 +16,10 @@ UNSUBSCRIBED = "refused: subscription-required"
 DISPUTED, PENDING = "disputed", "pending_update"
 PAUSED, VOIDED = "pause_collection", "pause_collection_void"
 UNPAID, NEVER_PAID = "unpaid", "first_payment_pending"
+LOST, REFUNDED = "dispute_lost", "refunded"
 _REFUSALS = {
-    **dict.fromkeys(("past_due", UNPAID, "paused", NEVER_PAID, PAUSED, VOIDED, PENDING), REFUSED),
-    DISPUTED: SUSPENDED,
+    **dict.fromkeys(("past_due", UNPAID, "paused", NEVER_PAID, PAUSED, VOIDED, PENDING, REFUNDED), REFUSED),
+    **dict.fromkeys((DISPUTED, LOST), SUSPENDED),
 }
 
 
@@ -32,7 +33,7 @@ class Rule:
 
 KEEP, AT_ONCE = Rule(keep_s=None), Rule(then=REFUSE)
 _UNWRITTEN = {
-    **dict.fromkeys(("active", "trialing", DISPUTED, PAUSED, VOIDED, PENDING), KEEP),
+    **dict.fromkeys(("active", "trialing", DISPUTED, PAUSED, VOIDED, PENDING, LOST, REFUNDED), KEEP),
     **dict.fromkeys((UNPAID, "paused"), AT_ONCE),
     "past_due": Rule(keep_s=7 * DAY_S),
 }
@@ -102,6 +103,7 @@ LENIENT = Law(
         "canceled": Rule(keep_s=3 * DAY_S),
         DISPUTED: KEEP,
         NEVER_PAID: Rule(keep_s=2 * DAY_S),
+        REFUNDED: Rule(),
     },
 )
 DEGRADING = Law(
@@ -112,6 +114,8 @@ DEGRADING = Law(
         UNPAID: Rule(keep_s=9 * DAY_S, then="pro"),
         "canceled": AT_ONCE,
         DISPUTED: Rule(keep_s=2 * DAY_S, then=REFUSE),
+        LOST: AT_ONCE,
+        REFUNDED: Rule(keep_s=2 * DAY_S),
         PAUSED: Rule(keep_s=3 * DAY_S),
         VOIDED: Rule(),
         PENDING: AT_ONCE,

@@ -18,6 +18,7 @@ from tests.lives.acts import ACTS, BEGINNINGS, call_and_cap, running
 from tests.lives.debits import DEBITS, buy_by_debit
 from tests.lives.holding import check_bounds
 from tests.lives.laws import DAY_S
+from tests.lives.losses import LOSSES
 from tests.lives.trouble import CALM, draw_trouble
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _BEGINS = 0.4
 """How often who has nothing gets something, whatever else it would have done."""
 _FORGETS, _CALLS = 0.1, 0.3
 """How often the cache is lost after a stretch of time, and somebody calls in one."""
-_ALL = (*ACTS, *DEBITS)
+_ALL = (*ACTS, *DEBITS, *LOSSES)
 _ACTS = [act for act, _ in _ALL]
 _WEIGHTS = [often for _, often in _ALL]
 

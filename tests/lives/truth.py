@@ -3,7 +3,8 @@
 A status keeps the plan's tier for good, or for a time, or not at all; then something else comes (`laws`). What is
 true beside the status, a dispute, a pause or a change that waits, lowers what it gives in the same way. Of several
 subscriptions the highest tier counts, then the one that is nearest to being paid. A tier by hand only raises, and
-lifts no suspension. What ended and was never paid for is kept no longer than before: then comes what comes after it.
+lifts no suspension. What ended and was never paid for, or whose money is gone, is kept no longer than before: then
+comes what comes after it.
 
 Since when a payment was due, or a subscription is paused: at the latest when all was seen for the first time after
 Stripe had it, and to see it again later changes nothing. Not before Stripe had it; but who saw it, then nothing of
@@ -19,7 +20,8 @@ from typing import TYPE_CHECKING
 
 from gateway.sandbox.engine.charges import CLOSED
 from tests.lives.debits import is_never_paid
-from tests.lives.laws import DISPUTED, FREE, NEVER_PAID, PAUSED, PENDING, SUSPENDED, UNPAID, VOIDED, Law
+from tests.lives.laws import DISPUTED, FREE, LOST, NEVER_PAID, PAUSED, PENDING, REFUNDED, SUSPENDED, UNPAID, VOIDED, Law
+from tests.lives.losses import taken_back
 from tests.lives.sold import TIERS
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 RANK = {FREE: 0, "pro": 1, "enterprise": 2}
 CANCELED = "canceled"
+_NOT_PAID_FOR = (NEVER_PAID, LOST, REFUNDED)
 _NEAREST_LAST = (CANCELED, "incomplete", "paused", "unpaid", "past_due", "trialing", "active")
 _Answer = tuple[int, int, str]
 """Rank of the tier if it is the plan's and -1 if not, how near to being paid, what a call is answered."""
@@ -117,7 +120,7 @@ class Truth:
             if word != DISPUTED:  # Stripe says when that began
                 seen = self._seen(latest, now, seen_at)
             overs = _is_over(law.rule(word).keep_s, since, seen, now)
-            then = one.status if word == NEVER_PAID and one.status == CANCELED else word
+            then = one.status if word in _NOT_PAID_FOR and one.status == CANCELED else word
             answers = [_lowered(answer, law, then) if is_over else answer for answer in answers for is_over in overs]
         return answers
 
@@ -156,7 +159,7 @@ def _is_over(keep_s: int | None, first: float, last: float, now: float) -> list[
 def _lowered(answer: _Answer, law: Law, word: str) -> _Answer:
     _, near, granted = answer
     then = law.then(word)
-    if RANK.get(granted, -1) <= RANK.get(then, -1) and then != SUSPENDED:
+    if RANK.get(granted, -1) <= RANK.get(then, -1) and (then != SUSPENDED or word == LOST):
         return answer
     return -1, near, then
 
@@ -196,11 +199,13 @@ def _seen(world: World, one: Subscription, begun: Begun, disputed_since: int | N
         words.append(PENDING)
     if is_never_paid(world, one):
         words.append(NEVER_PAID)
+    words += taken_back(world, one)
     if one.status == UNPAID:
         words.append(UNPAID)
     beside = tuple(row for row in begun.note(one.id, words, world.now) if row[0] != UNPAID)
     given_up = begun.given_up(one.id) if one.status == UNPAID else None
     if disputed_since is not None:
         beside = ((DISPUTED, disputed_since, disputed_since), *beside)
+    beside = tuple(sorted(beside))  # what refuses first is what is told
     since = one.past_due_since if one.ended_at is None else one.ended_at
     return Seen(status=one.status, tier=tier, since=since, given_up=given_up, beside=beside)

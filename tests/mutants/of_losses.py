@@ -1,0 +1,83 @@
+"""Faults in what becomes of access when the money of a period is taken back."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_TAKEN_BACK, _OF_TAKEN_BACK = "gateway/billing/taken_back.py", ("tests/billing/test_taken_back.py",)
+_ACCESS, _OF_ACCESS = "gateway/core/access.py", ("tests/core/test_lifecycle.py",)
+_FLAGS, _OF_FLAGS = "gateway/core/flags.py", ("tests/core/test_flags.py",)
+_TOWN = ("tests/lives/test_lives.py::test_a_small_town_under_another_law_ends_as_stripe_says[degrading]",)
+
+MUTANTS = (
+    Mutant(
+        "a dispute that is lost is over like one that was won",
+        _TAKEN_BACK,
+        'one.status == "lost"',
+        'one.status == "needs_response"',
+        _OF_TAKEN_BACK,
+    ),
+    Mutant(
+        "a refund that did not arrive counts",
+        _TAKEN_BACK,
+        " if one.status not in _CAME_BACK]",
+        "]",
+        _OF_TAKEN_BACK,
+    ),
+    Mutant(
+        "a change in mid-period is taken for the payment of one",
+        _TAKEN_BACK,
+        "    is_whole = details is not None and not details.proration\n",
+        "    is_whole = details is not None\n",
+        _OF_TAKEN_BACK,
+    ),
+    Mutant(
+        "what is refunded is not looked for",
+        _TAKEN_BACK,
+        "    if REFUNDED in asked.rows and",
+        "    if False and",
+        _TOWN,
+    ),
+    Mutant(
+        "events of refunds ask for nothing",
+        "gateway/sync/judging.py",
+        "_OF_PAYMENTS = frozenset({Meaning.REFUND, Meaning.PAYMENT})\n",
+        "_OF_PAYMENTS: frozenset[Meaning] = frozenset()\n",
+        _OF_TAKEN_BACK,
+    ),
+    Mutant(
+        "payments are read though nothing hangs on them",
+        _FLAGS,
+        "for row in TAKEN_BACK if policy.lifecycle[row].keep_s is not None)",
+        "for row in TAKEN_BACK)",
+        _OF_FLAGS,
+    ),
+    Mutant(
+        "a payment that is lost has the days that an earlier one has used up",
+        _FLAGS,
+        "if seen.get(flag, 0) >= paid_at else",
+        "if flag in seen else",
+        _OF_FLAGS,
+    ),
+    Mutant(
+        "who is refunded is sold what it cannot use",
+        "gateway/sync/refusing_more.py",
+        "    if current.facts.taken_back and",
+        "    if False and",
+        _OF_TAKEN_BACK,
+    ),
+    Mutant(
+        "a granted tier lifts what a bank took back",
+        _ACCESS,
+        "_SUSPENDED = frozenset({*_SUSPENDING, DISPUTE_LOST})\n",
+        "_SUSPENDED = _SUSPENDING\n",
+        _OF_ACCESS,
+    ),
+    Mutant(
+        "who refunds and cancels gives the days after the end",
+        _ACCESS,
+        "UNPAID_FOR = frozenset({FIRST_PAYMENT_PENDING, *TAKEN_BACK})\n",
+        "UNPAID_FOR = frozenset({FIRST_PAYMENT_PENDING})\n",
+        _OF_ACCESS,
+    ),
+)
