@@ -74,6 +74,7 @@ async def examine(
 
     account: stripe.Account | None = await ask("account", v1.accounts.retrieve_current_async)
     await ask("customers", lambda: v1.customers.list_async({"limit": 1}))
+    await ask("invoices", lambda: v1.invoices.list_async({"limit": 1}))
     await ask("payment intents", lambda: v1.invoice_payments.list_async({"limit": 1, "expand": [_INTENTS]}))
     await ask(SEARCH, lambda: v1.customers.search_async({"query": f'metadata["{METADATA_CUSTOMER}"]:"-"', "limit": 1}))
     await ask("subscriptions", lambda: v1.subscriptions.list_async({"limit": 1}))
