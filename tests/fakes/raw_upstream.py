@@ -75,6 +75,9 @@ class Peer:
         return body
 
     async def send(self, data: bytes) -> None:
+        """Raises ConnectionError where the other side has hung up, on each event loop: uvloop says so by another error."""
+        if self.writer.is_closing():
+            raise ConnectionResetError("the connection is closed")
         self.writer.write(data)
         await self.writer.drain()
 
