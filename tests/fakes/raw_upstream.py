@@ -75,7 +75,7 @@ class Peer:
         return body
 
     async def send(self, data: bytes) -> None:
-        """Raises ConnectionError where the other side has hung up, on each event loop: uvloop says so by another error."""
+        """Raises ConnectionError if the other side has hung up, on each event loop: uvloop has another error for it."""
         if self.writer.is_closing():
             raise ConnectionResetError("the connection is closed")
         self.writer.write(data)
