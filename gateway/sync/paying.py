@@ -3,6 +3,9 @@
 A change waits at Stripe until its invoice is paid, 23 hours at most, and not at all where invoices are sent by mail or
 collected by bank debit. So by debit nothing is sold that is had at once and asks for money at once: it would be had
 for days before the bank says no.
+
+A fall credits the rest of the period. Where the money of that period is gone again there is nothing to credit: the
+next periods would be paid with it, and count as paid.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from gateway.billing import PaymentMeans
 from gateway.core.billing_facts import PriceTerms
 from gateway.core.errors import PaymentRequired
 from gateway.core.projection import Candidate
-from gateway.core.switching import Proration
+from gateway.core.switching import Proration, SwitchTerms
 
 
 def is_billed_at_once(item: PriceTerms, price: PriceTerms, proration: Proration) -> bool:
@@ -20,10 +23,15 @@ def is_billed_at_once(item: PriceTerms, price: PriceTerms, proration: Proration)
     Args:
         item: What is had now.
         price: What it is to be sold at.
-        proration: As policy has it.
+        proration: How it is settled.
     """
     is_other_rhythm = (item.interval, item.interval_count) != (price.interval, price.interval_count)
     return proration == "now" or is_other_rhythm or (item.amount == 0 and price.amount != 0)
+
+
+def proration_of(current: Candidate, terms: SwitchTerms) -> Proration:
+    """How a change that is made now is settled: as policy has it, and not at all in a period that is not paid for."""
+    return "none" if current.facts.taken_back else terms.proration
 
 
 def waits_for_payment(current: Candidate, means: PaymentMeans | None, *, asks_at_once: bool) -> bool:

@@ -20,7 +20,7 @@ from gateway.sync.currencies import price_of
 from gateway.sync.customers import Sync
 from gateway.sync.extras import ExtrasOrder, extras_change
 from gateway.sync.given_up import metered_of
-from gateway.sync.paying import is_billed_at_once, waits_for_payment
+from gateway.sync.paying import is_billed_at_once, proration_of, waits_for_payment
 from gateway.sync.refusing_more import refuse_more
 from gateway.sync.trials import ends_trial
 from gateway.sync.unpaid import refuse_owing
@@ -75,14 +75,15 @@ async def wish_for(
     means = await changes.fetch_means(current.record.subscription_id) if is_sent_now else None
     ends = is_sent_now and ends_trial(current, plan, way, beside, means)
     is_trial = current.record.status == "trialing"
-    is_billed = ends if is_trial else is_billed_at_once(item, price, policy.switching.proration)
+    proration = proration_of(current, policy.switching)
+    is_billed = ends if is_trial else is_billed_at_once(item, price, proration)
     change = PlanChange(
         subscription_id=current.record.subscription_id,
         item_id=item.item_id,
         from_price_id=item.price_id,
         price_id=price.price_id,
         at=max(item.period_starts_at, now),
-        proration=policy.switching.proration,
+        proration=proration,
         waits=waits_for_payment(current, means, asks_at_once=is_billed and "upgrade" in {way, direction}),
         ends_trial=ends,
         quantity=beside.quantity if beside.quantity != item.quantity else None,

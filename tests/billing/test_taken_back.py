@@ -12,6 +12,7 @@ from gateway.core.access import DISPUTE_LOST, DISPUTED, REFUNDED, TAKEN_BACK, Ac
 from gateway.core.billing_facts import PaymentsAsked
 from gateway.core.errors import PaymentRequired
 from gateway.core.policy import Standing
+from gateway.core.switching import SwitchTerms
 from gateway.sync import PlanChanges, refuse_suspended
 from gateway.sync.comparing import Comparing
 from tests.billing.conftest import CUS, NOW, Answer, Request, StandIn, listed
@@ -94,6 +95,20 @@ async def test_who_is_refunded_is_sold_nothing_more_that_could_not_be_used_and_c
     await refund(shop, other)
     with pytest.raises(PaymentRequired, match="was taken back"):
         await changes.preview(other, "enterprise-monthly")
+
+
+async def test_a_fall_credits_nothing_of_a_period_whose_money_is_gone(shop: Any) -> None:
+    lines(shop, refunded=DOWN)
+    shop.sync._policy.current = replace(shop.sync.policy, switching=SwitchTerms(proration="now"))
+    customer_id = await shop.buyer("enterprise-monthly")
+    await refund(shop, customer_id)
+    changes = PlanChanges(sync=shop.sync, clock=shop.sandbox.clock)
+    await changes.apply(customer_id, "pro-monthly", actor="customer", when="now")
+    await shop.settle()
+    assert await tier(shop, customer_id) == "free"
+    await renew(shop, customer_id)
+    assert (await newest_charge(shop, customer_id)).amount == 2_900
+    assert (await flags(shop, customer_id), await tier(shop, customer_id)) == ([], "pro")
 
 
 async def test_a_refund_that_fails_gives_the_tier_back(shop: Any) -> None:

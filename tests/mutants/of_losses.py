@@ -32,6 +32,13 @@ MUTANTS = (
         _OF_TAKEN_BACK,
     ),
     Mutant(
+        "a fall credits a period whose money is gone",
+        "gateway/sync/paying.py",
+        'return "none" if current.facts.taken_back else terms.proration',
+        "return terms.proration",
+        _OF_TAKEN_BACK,
+    ),
+    Mutant(
         "what is refunded is not looked for",
         _TAKEN_BACK,
         "    if REFUNDED in asked.rows and",
