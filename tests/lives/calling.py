@@ -26,7 +26,10 @@ from gateway.ledger.tables import CUSTOMERS, USAGE_TOTALS
 from gateway.reporting import Reporter
 from gateway.settlement import Settlement
 from gateway.telemetry import Metrics
-from tests.lives.beyond import Bought, bought_beyond
+from tests.lives.away import COUNTER, Away
+from tests.lives.beyond import INCLUDED, Bought, bought_beyond
+from tests.lives.holding import check_let_in
+from tests.lives.steps import run_in
 
 if TYPE_CHECKING:
     from gateway.admission import Admission
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
     from gateway.sandbox.meters import MeterEvent
     from tests.lives.town import Buyer, Town
 
-INCLUDED, OVER = "q:requests:period", overage_field("requests")
+OVER = overage_field("requests")
 _COSTS = {"GET": 1, "POST": 4}
 _CAPS = (None, 0, 1, 2)
 """In cents; None: the buyer's own cap is taken back."""
@@ -72,6 +75,7 @@ class Calling:
     policy: PolicyHolder
     capping: Capping
     metrics: Metrics
+    away: Away
     usages: dict[str, Usage] = field(default_factory=lambda: defaultdict(Usage))
     unsettled: set[str] = field(default_factory=set)
     """Who called since what was counted became part of the record."""
@@ -89,21 +93,31 @@ class Calling:
             usage.key = issued.minted.text.encode()
         self.note_bought(buyer)
         taken: dict[str, int] = defaultdict(int)
+        included, process = 0, self.away.process(town)
         for _ in range(town.chance.randint(2, 6)):
             method = town.chance.choice(("GET", "POST", "POST"))
             attempt = self.admission.attempt(f"dec_{next(self.numbers):x}", method, "/v1/echo")
             try:
-                await self.admission.admit(attempt, usage.key)
+                await run_in(process, self.admission.admit(attempt, usage.key))
             except TiergateError:
+                continue
+            finally:
+                if attempt.outage is not None:
+                    self.away.failed_at = town.now()
+            check_let_in(town, buyer, attempt)
+            if attempt.outage is not None:
+                self.away.note(town, attempt, buyer.customer_id, _COSTS[method])
                 continue
             parts = receipt_of(attempt).parts
             assert sum(units for _, _, units in parts) == _COSTS[method], f"{parts}: {town.told(buyer)}"
             for counter, _, units in parts:
                 taken[counter] += units
+                if counter == COUNTER and attempt.plan is not None:
+                    included = max(included, INCLUDED[attempt.plan.tier.name])
         if taken:
-            await self._note_taken(buyer, taken)
+            await self._note_taken(buyer, taken, included)
 
-    async def _note_taken(self, buyer: Buyer, taken: Mapping[str, int]) -> None:
+    async def _note_taken(self, buyer: Buyer, taken: Mapping[str, int], included: int) -> None:
         """What calls took, by counter: it is in the window in which the cache counts that one now.
 
         It may be a later one than was asked for, and what the cache counts may have been restored: neither tells
@@ -117,6 +131,8 @@ class Calling:
             starts_at, used = reading.quotas[counter]
             usage.units[starts_at] += units
             usage.called_at[starts_at] = town.now()
+            if counter == COUNTER:
+                assert used <= included, f"{used} units of {included}: {town.told(buyer)}"
             if counter == OVER:
                 most = max((one.most(cap) for one in usage.bought for cap in usage.caps), default=0)
                 assert used <= most, f"{used} units beyond: {town.told(buyer)}; {usage}"
@@ -143,6 +159,13 @@ class Calling:
         self.usages[buyer.customer_id].bought |= bought_beyond(self.town.simulator.world, buyer.stripe_customer_id)
 
     # -- what the gateway does ----------------------------------------------------------------
+
+    async def charge_back(self) -> None:
+        """What was let in without the cache is counted."""
+        for customer_id, owed in (await self.away.charge_back(self.town)).items():
+            for window, units in owed.items():
+                self.usages[customer_id].units[window] += units
+            self.unsettled.add(customer_id)
 
     async def settle(self) -> None:
         """What a process does that has just started, or goes on: whoever called is settled."""
@@ -184,7 +207,7 @@ class Calling:
     async def left_to_do(self) -> int:
         """Reports that wait, windows of which something is to be reported, and who is to be settled."""
         counts, look_at = await self.town.ledger.report_counts()
-        return counts["pending"] + (look_at is not None) + len(self.unsettled)
+        return counts["pending"] + (look_at is not None) + len(self.unsettled) + len(self.away.owed)
 
     async def check(self) -> None:
         """At rest: what was let in is settled, and each unit beyond is counted by Stripe once, or given up and said."""
@@ -253,14 +276,19 @@ class Calling:
         events = self.town.simulator.world.tables.meter_events.values()
         return sum(one.value for one in events if not one.cancelled)
 
+    async def settled_windows(self, customer_id: str) -> list[int]:
+        """The last two of a buyer's windows in which the ledger has something that was included."""
+        settled = (await self._settled())[customer_id]
+        return sorted(at for at, (included, _) in settled.items() if included)[-2:]
+
     async def _settled(self) -> Mapping[str, Mapping[int, tuple[int, int]]]:
         """Of each customer, by window: units that were included, and units beyond."""
         used, columns = defaultdict(lambda: defaultdict(lambda: (0, 0))), USAGE_TOTALS.c  # type: ignore[var-annotated]
         query = select(columns.customer_id, columns.field, columns.window_starts_at, columns.used)
         async with self.town.ledger._database.reading() as connection:
-            for row in await connection.execute(query.where(columns.field.in_((INCLUDED, OVER)))):
+            for row in await connection.execute(query.where(columns.field.in_((COUNTER, OVER)))):
                 included, over = used[row.customer_id][row.window_starts_at]
-                both = (included + row.used, over) if row.field == INCLUDED else (included, over + row.used)
+                both = (included + row.used, over) if row.field == COUNTER else (included, over + row.used)
                 used[row.customer_id][row.window_starts_at] = both
         return used
 

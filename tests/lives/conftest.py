@@ -38,6 +38,7 @@ from gateway.signups import Signups
 from gateway.sync import PlanChanges, Sync
 from gateway.telemetry import Metrics
 from tests.lives.asking import ask_app
+from tests.lives.away import Away
 from tests.lives.beyond import policy_under, sell_beyond
 from tests.lives.calling import Calling
 from tests.lives.laws import SHIPPED, Law
@@ -189,7 +190,7 @@ async def found(
         clock=clock,
         secret="",
     )
-    outages = Outages(cache, publisher, metrics := Metrics(), 1000)
+    outages = Outages(cache, publisher, metrics := Metrics(), 1000, monotonic=clock.now)
     town.calling = Calling(
         town=town,
         admission=Admission(cache, publisher, policy, codec, clock, outages, entries=1000),
@@ -198,6 +199,7 @@ async def found(
         policy=policy,
         capping=Capping(ledger, publisher, clock),
         metrics=metrics,
+        away=Away(outages=outages),
     )
     towns.append(town)
     return town

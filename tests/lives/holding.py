@@ -18,9 +18,10 @@ from gateway.ledger.tier_grants import TIER_GRANT_COLUMNS, read_tier_grant
 from gateway.sync.facts import read_facts
 from tests.lives.beyond import metered_of, without_gone
 from tests.lives.sold import bought_of, entitlements_of, planned_of
-from tests.lives.truth import owed_since, raised, truth_of
+from tests.lives.truth import RANK, owed_since, raised, truth_of
 
 if TYPE_CHECKING:
+    from gateway.admission import Attempt
     from gateway.core.account import Subscription
     from tests.lives.town import Buyer, Town
     from tests.lives.truth import Truth
@@ -34,6 +35,17 @@ async def check_bounds(town: Town) -> None:
         granted = granted_to(town, accounts[buyer.customer_id], now)
         allowed = _allowed(town, buyer, buyer.truths, now)
         assert granted in allowed, f"{granted} is not one of {allowed}: {town.told(buyer)}"
+
+
+def check_let_in(town: Town, buyer: Buyer, attempt: Attempt) -> None:
+    """At any call: the tier as which it is let in is none above what is allowed, whatever the cache was told."""
+    assert attempt.plan is not None
+    now, tier = town.now(), attempt.plan.tier.name
+    by_plan = {one for truth in buyer.truths for one in truth.allowed(town.law, now, town.seen_at, buyer.owed_since)}
+    allowed = {raised(one, grant, now) for one in by_plan for grant in buyer.told}
+    assert RANK[tier] <= max(RANK.get(one, -1) for one in allowed), (
+        f"let in as {tier}, not {allowed}: {town.told(buyer)}"
+    )
 
 
 async def check_in_step(town: Town) -> None:
@@ -51,6 +63,7 @@ async def check_in_step(town: Town) -> None:
         await _check_record(town, buyer, account, now)
         await _check_cached(town, buyer, blob)
         buyer.grants = {_terms(account)}
+        buyer.told = {_terms(account)}
         buyer.owed_since = owed_since(buyer.owed_since, [*buyer.truths, truth])
         buyer.begun.settle()
         buyer.truths = [truth]

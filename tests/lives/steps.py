@@ -116,13 +116,21 @@ def watched(monkeypatch: pytest.MonkeyPatch, ask_stripe: Callable[..., Coroutine
 
         return step
 
+    charge_packed = Cache.charge_packed
+
+    def charge_step(cache: Cache, command: bytes) -> asyncio.Future[list[Any]]:
+        if RUNNING.get() is None:
+            return charge_packed(cache, command)
+        return asyncio.ensure_future(pass_through("cache", "charge", lambda: charge_packed(cache, command)))
+
     async def stripe_step(_: Transport, method: str, url: str, headers: Any, post_data: Any = None) -> Any:
         name = f"{method} {url.partition('?')[0].partition('/v1/')[2]}"
         return await pass_through("stripe", name, lambda: ask_stripe(method, url, headers, post_data))
 
     work_in_the_loop(monkeypatch)
     monkeypatch.setattr(Database, "see_through", ledger_step)
-    for name in ("publish", "read_usages"):
+    monkeypatch.setattr(Cache, "charge_packed", charge_step)
+    for name in ("publish", "read_usages", "charge_back", "try_write"):
         monkeypatch.setattr(Cache, name, cache_step(name))
     monkeypatch.setattr(Transport, "request_async", stripe_step)
     monkeypatch.setattr(Transport, "sleep_async", lambda _, __: asyncio.sleep(0))

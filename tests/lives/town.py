@@ -68,6 +68,8 @@ class Buyer:
     begun: Begun = field(default_factory=Begun)
     grants: set[tuple[str, int] | None] = field(default_factory=lambda: {None})
     """Tiers by hand, and their ends, of which one is the buyer's: nobody was told which."""
+    told: set[tuple[str, int] | None] = field(default_factory=lambda: {None})
+    """The same, and all that there were since everything was last known to be in step: the cache may have any."""
     acts: list[str] = field(default_factory=list)
 
 
@@ -171,6 +173,7 @@ class Town:
             await run_in(self.process(), self.work_off())
         await self.sweep()
         await run_in(self.process(), self.work_off())
+        await self.calling.charge_back()
         for work in (self.publisher.repair, self.calling.settle, self.calling.reporter().report_due):
             with suppress(TiergateError):
                 await run_in(self.process(), work())
@@ -222,6 +225,7 @@ class Town:
 
     def _note_truth(self, buyer: Buyer) -> None:
         buyer.truths.append(truth_of(self.simulator.world, buyer.stripe_customer_id, buyer.begun))
+        buyer.told |= buyer.grants
         self.calling.note_bought(buyer)
 
     def hold_events(self) -> None:

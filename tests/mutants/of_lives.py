@@ -6,7 +6,7 @@ from tests.mutants.mutant import Mutant
 
 _TOWN = "tests/lives/test_lives.py::test_a_town_full_of_lives_ends_as_stripe_says"
 _SMALL = "tests/lives/test_lives.py::test_a_small_town_under_another_law_ends_as_stripe_says"
-_OF_BOUNDS = ("tests/lives/test_bounds.py",)
+_OF_BOUNDS, _OF_CALLS_WITHOUT = ("tests/lives/test_bounds.py",), ("tests/lives/test_away.py",)
 
 MUTANTS = (
     Mutant(
@@ -57,5 +57,19 @@ MUTANTS = (
         "    known = (one.status_since for one in (own, previous) if one is not None and one.status == facts.status)\n",
         "    known = (None,)\n",
         _OF_BOUNDS,
+    ),
+    Mutant(
+        "an account is gone by without the cache however long ago it was confirmed",
+        "gateway/outages.py",
+        "        return abs(now - self.confirmed_at) <= SNAPSHOT_LIVES_S\n",
+        "        return True\n",
+        _OF_CALLS_WITHOUT,
+    ),
+    Mutant(
+        "an outage is over as soon as the cache answers",
+        "gateway/outages.py",
+        "self._monotonic() - self._failed_at < CALM_S",
+        "self._monotonic() < self._failed_at",
+        _OF_CALLS_WITHOUT,
     ),
 )
