@@ -1,4 +1,9 @@
-"""What must hold in a town: at any time within bounds, and exactly at rest."""
+"""What must hold in a town: at any time within bounds, and exactly at rest.
+
+The bound of what is late: when deliveries, the inbox and a sweep go through undisturbed, nothing that Stripe had before
+is granted any more, and it does not come back. Where something went wrong until just now, `LAG_S` is left to whoever
+waits to try again, or takes over from who was killed.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +23,7 @@ from gateway.ledger.tier_grants import TIER_GRANT_COLUMNS, read_tier_grant
 from gateway.sync.facts import read_facts
 from tests.lives.beyond import metered_of, without_gone
 from tests.lives.sold import bought_of, entitlements_of, planned_of
+from tests.lives.trouble import CALM
 from tests.lives.truth import RANK, owed_since, raised, truth_of
 
 if TYPE_CHECKING:
@@ -25,6 +31,9 @@ if TYPE_CHECKING:
     from gateway.core.account import Subscription
     from tests.lives.town import Buyer, Town
     from tests.lives.truth import Truth
+
+LAG_S = 600
+"""Longer than a worker waits between two tries, and than a claim of one that was killed lasts."""
 
 
 async def check_bounds(town: Town) -> None:
@@ -48,6 +57,23 @@ def check_let_in(town: Town, buyer: Buyer, attempt: Attempt) -> None:
     )
 
 
+async def check_lag(town: Town) -> None:
+    """After a turn of the background: what is late is no later than said, and what is over is over."""
+    left = await town.left_to_do()
+    assert not left or not town.is_calm_for(LAG_S), f"{left} events wait after {LAG_S} s in which nothing went wrong"
+    if town.trouble is not CALM or left:
+        await check_bounds(town)
+        return
+    now = town.now()
+    town.seen_at.append(now)
+    accounts = await recorded(town)
+    for buyer in town.buyers:
+        truth, account = buyer.truths[-1], accounts[buyer.customer_id]
+        assert truth.at == now, "somebody has to look at Stripe first"
+        _check_granted(town, buyer, account, truth)
+        _forget_what_was(buyer, account, truth)
+
+
 async def check_in_step(town: Town) -> None:
     """At rest: ledger and cache grant what Stripe says, and a read of Stripe would change nothing."""
     await town.come_to_rest()
@@ -56,19 +82,28 @@ async def check_in_step(town: Town) -> None:
     accounts = await recorded(town)
     blobs = await town.cache.mget([acct_key(buyer.customer_id) for buyer in town.buyers])
     for buyer, blob in zip(town.buyers, blobs, strict=True):
-        truth = truth_of(town.simulator.world, buyer.stripe_customer_id, buyer.begun)
+        truth = truth_of(town.simulator.world, buyer.stripe_customer_id, buyer.begun, town.unheard)
         account = accounts[buyer.customer_id]
-        granted, allowed = granted_to(town, account, now), _allowed(town, buyer, [truth], now)
-        assert granted in allowed, f"{granted} is not one of {allowed}: {town.told(buyer)}"
+        _check_granted(town, buyer, account, truth)
         await _check_record(town, buyer, account, now)
         await _check_cached(town, buyer, blob)
-        buyer.grants = {_terms(account)}
-        buyer.told = {_terms(account)}
-        buyer.owed_since = owed_since(buyer.owed_since, [*buyer.truths, truth])
-        buyer.begun.settle()
-        buyer.truths = [truth]
+        _forget_what_was(buyer, account, truth)
     await town.calling.check()
     await town.simulator.advance(1)  # what happens at the instant of a rest was seen at it
+
+
+def _check_granted(town: Town, buyer: Buyer, account: Account, truth: Truth) -> None:
+    granted, allowed = granted_to(town, account, town.now()), _allowed(town, buyer, [truth], town.now())
+    assert granted in allowed, f"{granted} is not one of {allowed}: {town.told(buyer)}"
+
+
+def _forget_what_was(buyer: Buyer, account: Account, truth: Truth) -> None:
+    """All is known: what was true before, or nobody could tell, may not be granted any more."""
+    buyer.grants = {_terms(account)}
+    buyer.told = {_terms(account)}
+    buyer.owed_since = owed_since(buyer.owed_since, [*buyer.truths, truth])
+    buyer.begun.settle(truth)
+    buyer.truths = [truth]
 
 
 def _allowed(town: Town, buyer: Buyer, truths: list[Truth], now: float) -> set[str]:

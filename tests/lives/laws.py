@@ -15,7 +15,7 @@ REFUSED, SUSPENDED = "refused: payment-required", "refused: account-suspended"
 UNSUBSCRIBED = "refused: subscription-required"
 DISPUTED, PENDING = "disputed", "pending_update"
 PAUSED, VOIDED = "pause_collection", "pause_collection_void"
-UNPAID, NEVER_PAID = "unpaid", "first_payment_pending"
+UNPAID, NEVER_PAID, UNREADABLE = "unpaid", "first_payment_pending", "unreadable"
 LOST, REFUNDED = "dispute_lost", "refunded"
 _REFUSALS = {
     **dict.fromkeys(("past_due", UNPAID, "paused", NEVER_PAID, PAUSED, VOIDED, PENDING, REFUNDED), REFUSED),
@@ -36,6 +36,7 @@ _UNWRITTEN = {
     **dict.fromkeys(("active", "trialing", DISPUTED, PAUSED, VOIDED, PENDING, LOST, REFUNDED), KEEP),
     **dict.fromkeys((UNPAID, "paused"), AT_ONCE),
     "past_due": Rule(keep_s=7 * DAY_S),
+    UNREADABLE: Rule(keep_s=DAY_S),
 }
 """Of any other state: the free tier at once."""
 
@@ -86,6 +87,7 @@ STRICT = Law(
     written={
         "past_due": AT_ONCE,
         UNPAID: Rule(keep_s=4 * DAY_S, then=REFUSE),
+        UNREADABLE: Rule(keep_s=3 * DAY_S, then=REFUSE),
         DISPUTED: AT_ONCE,
         PAUSED: AT_ONCE,
         VOIDED: AT_ONCE,
@@ -112,6 +114,7 @@ DEGRADING = Law(
     written={
         "past_due": Rule(keep_s=2 * DAY_S),
         UNPAID: Rule(keep_s=9 * DAY_S, then="pro"),
+        UNREADABLE: AT_ONCE,
         "canceled": AT_ONCE,
         DISPUTED: Rule(keep_s=2 * DAY_S, then=REFUSE),
         LOST: AT_ONCE,

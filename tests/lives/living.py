@@ -16,10 +16,11 @@ from gateway.sandbox.wire.problems import StripeProblem
 from gateway.sandbox.world import NoSuchRecord
 from tests.lives.acts import ACTS, BEGINNINGS, call_and_cap, running
 from tests.lives.debits import DEBITS, buy_by_debit
-from tests.lives.holding import check_bounds
+from tests.lives.holding import check_lag
 from tests.lives.laws import DAY_S
 from tests.lives.losses import LOSSES
 from tests.lives.trouble import CALM, draw_trouble
+from tests.lives.unheard import UNHEARD_OF
 
 if TYPE_CHECKING:
     from tests.lives.town import Town
@@ -30,7 +31,7 @@ _BEGINS = 0.4
 """How often who has nothing gets something, whatever else it would have done."""
 _FORGETS, _CALLS = 0.1, 0.3
 """How often the cache is lost after a stretch of time, and somebody calls in one."""
-_ALL = (*ACTS, *DEBITS, *LOSSES)
+_ALL = (*ACTS, *DEBITS, *LOSSES, *UNHEARD_OF)
 _ACTS = [act for act, _ in _ALL]
 _WEIGHTS = [often for _, often in _ALL]
 
@@ -64,9 +65,7 @@ async def let_time_pass(town: Town, seconds: float) -> None:
         await _call(town)
         await town.work()
         town.note_truths()
-        if town.trouble is CALM and not await town.left_to_do():
-            town.seen_at.append(town.now())
-        await check_bounds(town)
+        await check_lag(town)
         if town.chance.random() < _FORGETS:
             await town.calling.lose_the_cache()
         town.begin(CALM if town.chance.random() < 0.5 else draw_trouble(town.chance))

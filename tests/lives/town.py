@@ -99,8 +99,12 @@ class Town:
     planned: list[Process] = field(default_factory=list)
     trouble: Trouble = CALM
     swept_at: float = 0.0
+    calm_since: float | None = None
+    """Since the end of which turn of the background nothing has gone wrong."""
     seen_at: list[float] = field(default_factory=list)
     """When the gateway had seen all that Stripe had: nothing went wrong, and nothing was left to do."""
+    unheard: set[str] = field(default_factory=set)
+    """Subscriptions that Stripe says something of which this version does not know."""
     numbers: Iterator[int] = field(default_factory=count)
 
     @property
@@ -177,6 +181,12 @@ class Town:
         for work in (self.publisher.repair, self.calling.settle, self.calling.reporter().report_due):
             with suppress(TiergateError):
                 await run_in(self.process(), work())
+        if self.trouble is CALM and self.calm_since is None:
+            self.calm_since = self.now()
+
+    def is_calm_for(self, seconds: float) -> bool:
+        """Whether nothing has gone wrong for so long, and what waited until then was worked on since."""
+        return self.calm_since is not None and self.now() - self.calm_since >= seconds
 
     async def sweep(self) -> None:
         """One look for events that did not arrive. The next one comes when a claim is over that a lost process left."""
@@ -224,7 +234,7 @@ class Town:
             self._note_truth(buyer)
 
     def _note_truth(self, buyer: Buyer) -> None:
-        buyer.truths.append(truth_of(self.simulator.world, buyer.stripe_customer_id, buyer.begun))
+        buyer.truths.append(truth_of(self.simulator.world, buyer.stripe_customer_id, buyer.begun, self.unheard))
         buyer.told |= buyer.grants
         self.calling.note_bought(buyer)
 
@@ -248,6 +258,8 @@ class Town:
 
     def begin(self, trouble: Trouble) -> None:
         """From now on this goes wrong."""
+        if trouble is not CALM:
+            self.calm_since = None
         self.trouble = trouble
         self.simulator.set_faults(trouble.faults)
 

@@ -9,20 +9,38 @@ comes what comes after it.
 Since when a payment was due, or a subscription is paused: at the latest when all was seen for the first time after
 Stripe had it, and to see it again later changes nothing. Not before Stripe had it; but who saw it, then nothing of
 how it ended, and then the next one, cannot tell the two apart, and goes on counting from the first.
+
+A status that nobody knows keeps the plan that was in good standing when it was last seen, for a time that begins in the
+same way; whoever saw none keeps nothing. While it is shown nobody sees what it hides: what is due beneath it is seen
+when it is over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING
 
 from gateway.sandbox.engine.charges import CLOSED
 from tests.lives.debits import is_never_paid
-from tests.lives.laws import DISPUTED, FREE, LOST, NEVER_PAID, PAUSED, PENDING, REFUNDED, SUSPENDED, UNPAID, VOIDED, Law
+from tests.lives.laws import (
+    DISPUTED,
+    FREE,
+    LOST,
+    NEVER_PAID,
+    PAUSED,
+    PENDING,
+    REFUNDED,
+    SUSPENDED,
+    UNPAID,
+    UNREADABLE,
+    VOIDED,
+    Law,
+)
 from tests.lives.losses import taken_back
 from tests.lives.sold import TIERS
+from tests.lives.unheard import UNHEARD, shown_status
 
 if TYPE_CHECKING:
     from gateway.sandbox.records import Subscription
@@ -32,6 +50,7 @@ RANK = {FREE: 0, "pro": 1, "enterprise": 2}
 CANCELED = "canceled"
 _NOT_PAID_FOR = (NEVER_PAID, LOST, REFUNDED)
 _NEAREST_LAST = (CANCELED, "incomplete", "paused", "unpaid", "past_due", "trialing", "active")
+GOOD = frozenset({"active", "trialing"})
 _Answer = tuple[int, int, str]
 """Rank of the tier if it is the plan's and -1 if not, how near to being paid, what a call is answered."""
 
@@ -42,10 +61,15 @@ class Seen:
 
     status: str
     tier: str
+    subscription_id: str = ""
     since: int | None = None
     """When a payment came due, or it ended."""
     given_up: tuple[int, int] | None = None
-    """Since when it is unpaid, at the earliest and at the latest."""
+    """Since when it is unpaid, or has a status that nobody knows, at the earliest and at the latest."""
+    due_shown_at: int | None = None
+    """Since when at the latest Stripe shows that a payment is due."""
+    last_good: tuple[str | None, ...] = ()
+    """Tiers of which one was seen last in good standing; None: none may have been."""
     beside: tuple[tuple[str, int, int], ...] = ()
     """What is true beside the status, since when at the earliest, and at the latest."""
 
@@ -58,10 +82,16 @@ class Begun:
     """Of a subscription and a word: since when one may count it who knows what was so at the last rest; and since
     when it is so."""
     over: set[tuple[str, str]] = field(default_factory=set)
+    good: dict[str, set[str | None]] = field(default_factory=dict)
+    """Of a subscription: tiers that it had in good standing; one of them was seen last, or none (None)."""
+    shown_since: dict[str, int] = field(default_factory=dict)
+    """Since when the status of a subscription is known again."""
 
     def note(self, subscription_id: str, words: Sequence[str], now: int) -> tuple[tuple[str, int, int], ...]:
         """What is so now."""
         for key in [key for key in self.since if key[0] == subscription_id and key[1] not in words]:
+            if key[1] == UNREADABLE and key not in self.over:
+                self.shown_since[subscription_id] = now
             self.over.add(key)
         for word in words:
             key = subscription_id, word
@@ -75,11 +105,25 @@ class Begun:
         first = min(first for (_, word), (first, _) in self.since.items() if word == UNPAID)
         return first, self.since[subscription_id, UNPAID][1]
 
-    def settle(self) -> None:
-        """Everything is known: what is over is over."""
+    def unreadable(self, subscription_id: str) -> tuple[int, int]:
+        """Since when its status is none that is known."""
+        return self.since[subscription_id, UNREADABLE]
+
+    def note_tier(self, subscription_id: str, tier: str | None) -> tuple[str | None, ...]:
+        """The tier that a subscription has in good standing, if it is in that and shows it."""
+        tiers = self.good.setdefault(subscription_id, {None})
+        if tier is not None:
+            tiers.add(tier)
+        return tuple(tiers)
+
+    def settle(self, truth: Truth) -> None:
+        """Everything is known: what is over is over, and this was seen."""
         for key in self.over:
             del self.since[key]
         self.over.clear()
+        for one in truth.subscriptions:
+            if one.status in GOOD:
+                self.good[one.subscription_id] = {one.tier}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,11 +154,17 @@ class Truth:
         if one.status == "past_due":
             assert one.since is not None
             first = first if owed is None else min(owed, one.since)
-            last = next((seen for seen in seen_at if seen >= one.since), now)
+            shown_at = one.since if one.due_shown_at is None else one.due_shown_at
+            last = next((seen for seen in seen_at if seen >= shown_at), now)
         if one.given_up is not None:
             first, last = one.given_up[0], self._seen(one.given_up[1], now, seen_at)
-        kept, lapsed = (RANK[one.tier], near, one.tier), (-1, near, law.then(one.status))
-        answers = [lapsed if is_over else kept for is_over in _is_over(law.rule(one.status).keep_s, first, last, now)]
+            if one.status == UNHEARD:  # who has several is looked at all the same
+                last = next((seen for seen in seen_at if seen >= one.given_up[1]), now)
+        row = UNREADABLE if one.status == UNHEARD else one.status
+        lapsed = -1, near, law.then(row)
+        kept = [lapsed if tier is None else (RANK[tier], near, tier) for tier in one.last_good or (one.tier,)]
+        overs = _is_over(law.rule(row).keep_s, first, last, now)
+        answers = [answer for is_over in overs for answer in ([lapsed] if is_over else kept)]
         for word, since, latest in one.beside:
             seen = float(latest)
             if word != DISPUTED:  # Stripe says when that began
@@ -170,14 +220,19 @@ def _best(answers: tuple[_Answer, ...]) -> set[str]:
     return {answer for *by, answer in answers if tuple(by) == most}
 
 
-def truth_of(world: World, stripe_customer_id: str | None, begun: Begun | None = None) -> Truth:
-    """What is so now. Of a customer that was deleted, Stripe lists what it had, ended."""
+def truth_of(
+    world: World, stripe_customer_id: str | None, begun: Begun | None = None, unheard: Collection[str] = ()
+) -> Truth:
+    """What is so now. Of a customer that was deleted, Stripe lists what it had, ended. `unheard`: as `shown_status`."""
     if stripe_customer_id is None:
         return Truth(at=world.now, subscriptions=())
     found = world.subscriptions_of(stripe_customer_id)
     begun = Begun() if begun is None else begun
     disputed = _disputed_since(world, stripe_customer_id)
-    return Truth(at=world.now, subscriptions=tuple(_seen(world, one, begun, disputed) for one in found))
+    return Truth(
+        at=world.now,
+        subscriptions=tuple(_seen(world, one, shown_status(one, unheard), begun, disputed) for one in found),
+    )
 
 
 def _disputed_since(world: World, customer_id: str) -> int | None:
@@ -190,7 +245,7 @@ def _disputed_since(world: World, customer_id: str) -> int | None:
     return min(opened, default=None)
 
 
-def _seen(world: World, one: Subscription, begun: Begun, disputed_since: int | None) -> Seen:
+def _seen(world: World, one: Subscription, status: str, begun: Begun, disputed_since: int | None) -> Seen:
     tier = max((TIERS[item.price_id] for item in one.items if item.price_id in TIERS), key=RANK.__getitem__)
     words = []
     if one.ended_at is None and one.pause_behavior is not None:
@@ -200,12 +255,24 @@ def _seen(world: World, one: Subscription, begun: Begun, disputed_since: int | N
     if is_never_paid(world, one):
         words.append(NEVER_PAID)
     words += taken_back(world, one)
-    if one.status == UNPAID:
-        words.append(UNPAID)
-    beside = tuple(row for row in begun.note(one.id, words, world.now) if row[0] != UNPAID)
-    given_up = begun.given_up(one.id) if one.status == UNPAID else None
+    if status in {UNPAID, UNHEARD}:
+        words.append(UNPAID if status == UNPAID else UNREADABLE)
+    beside = tuple(row for row in begun.note(one.id, words, world.now) if row[0] not in {UNPAID, UNREADABLE})
+    given_up = begun.given_up(one.id) if status == UNPAID else None
+    last_good = begun.note_tier(one.id, tier if status in GOOD else None)
+    if status == UNHEARD:
+        given_up = begun.unreadable(one.id)
     if disputed_since is not None:
         beside = ((DISPUTED, disputed_since, disputed_since), *beside)
     beside = tuple(sorted(beside))  # what refuses first is what is told
     since = one.past_due_since if one.ended_at is None else one.ended_at
-    return Seen(status=one.status, tier=tier, since=since, given_up=given_up, beside=beside)
+    return Seen(
+        subscription_id=one.id,
+        status=status,
+        tier=tier,
+        since=since,
+        given_up=given_up,
+        due_shown_at=None if since is None else max(since, begun.shown_since.get(one.id, since)),
+        last_good=last_good if status == UNHEARD else (),
+        beside=beside,
+    )

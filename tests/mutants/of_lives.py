@@ -59,6 +59,27 @@ MUTANTS = (
         _OF_BOUNDS,
     ),
     Mutant(
+        "an event is worked on an hour after it came",
+        "gateway/ledger/inbox.py",
+        '"due_at": now if due_at is None else due_at,',
+        '"due_at": now + 3600 if due_at is None else due_at,',
+        _OF_BOUNDS,
+    ),
+    Mutant(
+        "a status that nobody knows is kept for good",
+        "gateway/core/access.py",
+        "    own = _kept_until(policy.lifecycle[UNREADABLE], ",
+        "    own = _kept_until(policy.lifecycle[PAUSE_COLLECTION], ",
+        _OF_BOUNDS,
+    ),
+    Mutant(
+        "each read begins the time anew for which a status is kept that nobody knows",
+        "gateway/core/projection.py",
+        "    return own.unreadable_since if own is not None and own.unreadable_since is not None else now\n",
+        "    return now\n",
+        _OF_BOUNDS,
+    ),
+    Mutant(
         "an account is gone by without the cache however long ago it was confirmed",
         "gateway/outages.py",
         "        return abs(now - self.confirmed_at) <= SNAPSHOT_LIVES_S\n",
