@@ -11,7 +11,7 @@ from sqlalchemy import delete, select
 from gateway.ledger.meter_tables import ENDED_PERIODS
 from gateway.ledger.part import LedgerPart, append_audit, raise_version, unbroken
 from gateway.ledger.subscriptions import SUBSCRIPTION_COLUMNS, read_subscription
-from gateway.ledger.tables import CUSTOMERS, INSTALLATION, SUBSCRIPTIONS
+from gateway.ledger.tables import CUSTOMERS, INSTALLATION, SUBSCRIPTIONS, SWEEPS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,6 +90,8 @@ class Installation(LedgerPart):
     ) -> int:
         """Replace facts, forget those in `without`, and every customer's Stripe customer and subscription.
 
+        How far sweeps are is forgotten too: it is said of the account that is left.
+
         Each customer has its row in the audit log. Some at a time, so that others may write between; the facts come
         last, with the certainty that nobody is left. One that was broken off is done again, and goes on.
 
@@ -104,6 +106,7 @@ class Installation(LedgerPart):
                 if not some:
                     await connection.execute(delete(INSTALLATION).where(INSTALLATION.c.name.in_(without)))
                     await connection.execute(delete(ENDED_PERIODS))
+                    await connection.execute(delete(SWEEPS))
                     await self._replace(connection, facts, now=now, actor=actor)
                     return left
 

@@ -81,10 +81,11 @@ class ToldThinly:
         since, until = max(now - self._back_s, min(begins)), now - _PATIENCE_S
         return ThinPlace(wanted=Told(types=types, since=since, until=until)) if since <= until else None
 
-    def resume(self, kept: dict[str, Any]) -> ThinPlace:
-        """The types are its own, so it is a place in every release."""
-        wanted = {**kept["wanted"], "types": tuple(kept["wanted"]["types"])}
-        return ThinPlace(wanted=Told(**wanted), at=ToldTo(**kept["at"]))
+    def resume(self, kept: dict[str, Any]) -> ThinPlace | None:
+        """The types are its own, so it is a place in every release. None: all of it is older than `back_s`."""
+        wanted = Told(**{**kept["wanted"], "types": tuple(kept["wanted"]["types"])})
+        is_old = wanted.until < self._clock.now() - self._back_s
+        return None if is_old else ThinPlace(wanted=wanted, at=ToldTo(**kept["at"]))
 
     def keep(self, place: ThinPlace) -> dict[str, Any]:
         """All of it."""

@@ -160,13 +160,18 @@ class EventWorker:
         try:
             try:
                 await self._sweeping.sweep()
-            finally:  # a gateway that only a destination tells is told nothing by the other
-                if self._thin_sweeping is not None:
-                    await self._thin_sweeping.sweep()
+            except Exception:  # a gateway that only a destination tells is told nothing by the other
+                await self._sweep_thinly()
+                raise
+            await self._sweep_thinly()
         finally:
             if self.swept != before:
                 self.wake()
         return self.swept - before
+
+    async def _sweep_thinly(self) -> None:
+        if self._thin_sweeping is not None:
+            await self._thin_sweeping.sweep()
 
     async def _has_worked(self, rows: list[InboxRow], work: Awaitable[object]) -> bool:
         """Whether what is done for these events was done; else they are put back."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -174,3 +175,38 @@ async def test_a_sweep_that_was_broken_off_is_gone_on_with_by_whoever_starts(
     stripe.since()
     await start().sweep()
     assert stripe.since() == [-PATIENCE_S - OVERLAP_S], "where the one that was broken off had to end"
+
+
+async def test_a_place_behind_which_all_is_too_old_is_none(
+    stripe: Stripe, start: Callable[[], EventWorker], clock: SetClock
+) -> None:
+    stripe.destinations = [destination("v1.invoice.paid")]
+    stripe.pages, stripe.is_down = 3, True
+    with pytest.raises(BillingUnavailable):
+        await start().sweep()
+    stripe.asked.clear()
+    clock.at += 10 * DAY
+    with pytest.raises(BillingUnavailable):
+        await start().sweep()
+    assert stripe.since() == [10 * DAY + THREE_DAYS_AGO], "the gateway was off for days, or Stripe never answers there"
+
+
+async def test_who_is_cancelled_in_one_sweep_begins_no_other(
+    stripe: Stripe, start: Callable[[], EventWorker], stand_in: StandIn
+) -> None:
+    stripe.destinations = [destination("v1.invoice.paid")]
+    is_asked, answer = asyncio.Event(), stripe.answer
+
+    async def answer_never(request: Request) -> Answer:
+        if request.path == "/v1/events":
+            is_asked.set()
+            await asyncio.Event().wait()
+        return await answer(request)
+
+    stand_in.handler = answer_never
+    sweeping = asyncio.create_task(start().sweep())
+    await is_asked.wait()
+    sweeping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sweeping
+    assert [request.path for request in stand_in.requests] == ["/v1/events"]

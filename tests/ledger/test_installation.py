@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.ledger import Ledger
+from gateway.ledger import Ledger, Swept
 from tests.steps import found
 
 
@@ -40,6 +40,17 @@ async def test_leaving_stripe_unbinds_customers_and_leaves_the_others_alone(
     row, account = await ledger.find_customer(bound), await ledger.load_account(bound)
     assert (row.stripe_customer_id, row.version, account.subscription) == (None, version + 1, None)
     assert (await ledger.find_customer(free)).version == 1
+
+
+async def test_how_far_sweeps_of_an_account_were_says_nothing_of_the_one_that_takes_its_place(ledger: Ledger) -> None:
+    claim = {"now": 100, "lease_s": 60}
+    swept = Swept(place={"page": 2}, swept_to=90, types=("v1.invoice.paid",))
+    await ledger.claim_sweep("told-thinly", "before", **claim)
+    await ledger.end_sweep("told-thinly", "before", swept)
+    await ledger.claim_sweep("undelivered", "before", **claim)
+    await ledger.leave_stripe({"mode": "live"}, without=("account",), now=100, actor="operator")
+    assert not await ledger.keep_sweep("undelivered", "before", {"page": 2}, **claim), "it reads what was left"
+    assert [await ledger.claim_sweep(name, "w1", **claim) for name in ("told-thinly", "undelivered")] == [Swept()] * 2
 
 
 async def test_an_id_is_drawn_once_and_read_once(ledger: Ledger, ledger_url, open_ledger) -> None:
