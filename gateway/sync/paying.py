@@ -4,17 +4,19 @@ A change waits at Stripe until its invoice is paid, 23 hours at most, and not at
 collected by bank debit. So by debit nothing is sold that is had at once and asks for money at once: it would be had
 for days before the bank says no.
 
-A fall credits the rest of the period. Where the money of that period is gone again there is nothing to credit: the
-next periods would be paid with it, and count as paid.
+A fall credits the rest of the period. Where the money of that period is gone again, or may be with a dispute, there is
+nothing to credit: the next periods would be paid with it, and count as paid.
 """
 
 from __future__ import annotations
 
 from gateway.billing import PaymentMeans
+from gateway.core.access import DISPUTE_LOST, DISPUTED
 from gateway.core.billing_facts import PriceTerms
 from gateway.core.errors import PaymentRequired
+from gateway.core.policy import Policy
 from gateway.core.projection import Candidate
-from gateway.core.switching import Proration, SwitchTerms
+from gateway.core.switching import Proration
 
 
 def is_billed_at_once(item: PriceTerms, price: PriceTerms, proration: Proration) -> bool:
@@ -29,9 +31,14 @@ def is_billed_at_once(item: PriceTerms, price: PriceTerms, proration: Proration)
     return proration == "now" or is_other_rhythm or (item.amount == 0 and price.amount != 0)
 
 
-def proration_of(current: Candidate, terms: SwitchTerms) -> Proration:
-    """How a change that is made now is settled: as policy has it, and not at all in a period that is not paid for."""
-    return "none" if current.facts.taken_back else terms.proration
+def proration_of(current: Candidate, policy: Policy) -> Proration:
+    """How a change that is made now is settled: as policy has it, and not at all with money that is gone or in dispute.
+
+    An open dispute counts where policy lowers access for it, or for its loss.
+    """
+    minds_disputes = any(policy.lifecycle[row].keep_s is not None for row in (DISPUTED, DISPUTE_LOST))
+    is_disputed = minds_disputes and any(row == DISPUTED for row, _ in current.record.flags)
+    return "none" if current.facts.taken_back or is_disputed else policy.switching.proration
 
 
 def waits_for_payment(current: Candidate, means: PaymentMeans | None, *, asks_at_once: bool) -> bool:

@@ -75,7 +75,7 @@ async def wish_for(
     means = await changes.fetch_means(current.record.subscription_id) if is_sent_now else None
     ends = is_sent_now and ends_trial(current, plan, way, beside, means)
     is_trial = current.record.status == "trialing"
-    proration = proration_of(current, policy.switching)
+    proration = proration_of(current, policy)
     is_billed = ends if is_trial else is_billed_at_once(item, price, proration)
     change = PlanChange(
         subscription_id=current.record.subscription_id,

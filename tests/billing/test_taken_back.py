@@ -111,6 +111,18 @@ async def test_a_fall_credits_nothing_of_a_period_whose_money_is_gone(shop: Any)
     assert (await flags(shop, customer_id), await tier(shop, customer_id)) == ([], "pro")
 
 
+@pytest.mark.parametrize("rows", [{DISPUTED: SUSPEND}, {DISPUTE_LOST: SUSPEND}])
+async def test_a_fall_during_a_dispute_credits_nothing_that_may_be_lost(shop: Any, rows: dict[str, Standing]) -> None:
+    lines(shop, **rows)
+    customer_id = await shop.buyer("enterprise-monthly")
+    await shop.sandbox.control("disputes", charge=(await newest_charge(shop, customer_id)).id)
+    await shop.settle()
+    changes = PlanChanges(sync=shop.sync, clock=shop.sandbox.clock)
+    await changes.apply(customer_id, "pro-monthly", actor="customer", when="now")
+    await renew(shop, customer_id)
+    assert (await newest_charge(shop, customer_id)).amount == 2_900
+
+
 async def test_a_refund_that_fails_gives_the_tier_back(shop: Any) -> None:
     lines(shop, refunded=DOWN)
     customer_id = await shop.buyer("pro-monthly")

@@ -34,8 +34,15 @@ MUTANTS = (
     Mutant(
         "a fall credits a period whose money is gone",
         "gateway/sync/paying.py",
-        'return "none" if current.facts.taken_back else terms.proration',
-        "return terms.proration",
+        'return "none" if current.facts.taken_back or is_disputed else',
+        'return "none" if is_disputed else',
+        _OF_TAKEN_BACK,
+    ),
+    Mutant(
+        "a fall credits what a dispute may still take",
+        "gateway/sync/paying.py",
+        'return "none" if current.facts.taken_back or is_disputed else',
+        'return "none" if current.facts.taken_back else',
         _OF_TAKEN_BACK,
     ),
     Mutant(
