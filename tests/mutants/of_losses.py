@@ -7,7 +7,7 @@ from tests.mutants.mutant import Mutant
 _TAKEN_BACK, _OF_TAKEN_BACK = "gateway/billing/taken_back.py", ("tests/billing/test_taken_back.py",)
 _ACCESS, _OF_ACCESS = "gateway/core/access.py", ("tests/core/test_lifecycle.py",)
 _FLAGS, _OF_FLAGS = "gateway/core/flags.py", ("tests/core/test_flags.py",)
-_TOWN = ("tests/lives/test_lives.py::test_a_small_town_under_another_law_ends_as_stripe_says[degrading]",)
+_OF_LIVES = ("tests/lives/test_losses.py",)
 
 MUTANTS = (
     Mutant(
@@ -50,7 +50,7 @@ MUTANTS = (
         _TAKEN_BACK,
         "    if REFUNDED in asked.rows and",
         "    if False and",
-        _TOWN,
+        _OF_LIVES,
     ),
     Mutant(
         "events of refunds ask for nothing",
