@@ -43,8 +43,8 @@ class Listing(Protocol[Place]):
     name: ClassVar[str]
     """What the ledger calls its sweep."""
 
-    async def begin(self, swept: Swept) -> Place | None:
-        """Where a sweep begins after one that came so far; None: there is nothing to look through."""
+    async def begin(self, swept: Swept) -> Place | Swept:
+        """Where a sweep begins after one that came so far; how far it is, if there is nothing to look through."""
         ...
 
     def resume(self, kept: dict[str, Any]) -> Place | None:
@@ -98,9 +98,13 @@ class Sweeping(Generic[Place]):
         if swept is None:
             return 0
         try:
-            place = self._resume(swept) or await self._listing.begin(swept)
+            place = self._resume(swept)
             if place is None:
-                swept = Swept()
+                begun = await self._listing.begin(swept)
+                if isinstance(begun, Swept):
+                    swept = begun
+                else:
+                    place = begun
             while place is not None:
                 async with self._billing.pace.turn():
                     events, following = await self._listing.fetch(place)

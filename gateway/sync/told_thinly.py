@@ -11,7 +11,8 @@ were to come by; nothing is older than `back_s`:
     the first sweep                     from when that was made
     no destination of thin events here  nothing is listed, and what was swept is forgotten: a gateway with an endpoint
                                         would read everybody twice
-    the key may not read them           the same; it is asked once a day
+    the key may not read them           nothing is listed, and what was swept stays: by now another worker may, as
+                                        each asks once a day
 """
 
 from __future__ import annotations
@@ -66,20 +67,22 @@ class ToldThinly:
         self._url = url
         self._asks_at = float("-inf")
 
-    async def begin(self, swept: Swept) -> ThinPlace | None:
+    async def begin(self, swept: Swept) -> ThinPlace | Swept:
         """As the table above says."""
         ours = await self._destinations()
+        if ours is None:
+            return swept
         names = {name for one in ours for name in one.names(THIN_TYPES)}
         types = tuple(sorted(name for name in names if meaning_of(name) is not Meaning.IGNORE))
         if not types:
-            return None
+            return Swept()
         now = int(self._clock.now())
         begins = [one.created for one in ours]
         if swept.swept_to is not None:
             is_known = set(types).issubset(swept.types)
             begins = [*([] if is_known else begins), swept.swept_to - _OVERLAP_S]
         since, until = max(now - self._back_s, min(begins)), now - _PATIENCE_S
-        return ThinPlace(wanted=Told(types=types, since=since, until=until)) if since <= until else None
+        return ThinPlace(wanted=Told(types=types, since=since, until=until)) if since <= until else Swept()
 
     def resume(self, kept: dict[str, Any]) -> ThinPlace | None:
         """The types are its own, so it is a place in every release. None: all of it is older than `back_s`."""
@@ -100,15 +103,15 @@ class ToldThinly:
         """Up to which instant, of which types."""
         return Swept(swept_to=place.wanted.until, types=place.wanted.types)
 
-    async def _destinations(self) -> list[DestinationFacts]:
-        """Those of thin events that lead here; none while the key may not read them."""
+    async def _destinations(self) -> list[DestinationFacts] | None:
+        """Those of thin events that lead here; None: the key may not read them, as far as is known here."""
         if self._clock.now() < self._asks_at:
-            return []
+            return None
         try:
             async with self._billing.pace.turn():
                 found = await self._billing.destinations.fetch_all()
         except BillingRefused as error:
             self._asks_at = self._clock.now() + _DAY_S
             log.info("event destinations cannot be read, so none is swept for", reason=str(error))
-            return []
+            return None
         return [one for one in found if one.is_thin and one.leads_to(self._url, is_live=self._billing.is_live)]

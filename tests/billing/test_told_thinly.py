@@ -45,12 +45,15 @@ class Stripe:
         self.destinations: list[dict[str, Any]] = []
         self.pages = 1
         self.is_down = False
+        self.may_read = True
         self.asked: list[Request] = []
         stand_in.handler = self.answer
 
     async def answer(self, request: Request) -> Answer:
         if request.path == "/v1/events":
             return Answer(body={"object": "list", "data": [], "has_more": False, "url": "/v1/events"})
+        if request.path == "/v2/core/event_destinations" and not self.may_read:
+            return Answer(status=403, body={"error": {"code": "forbidden", "message": "not with this key"}})
         if request.path == "/v2/core/event_destinations":
             return Answer(body={"data": self.destinations, "next_page_url": None, "previous_page_url": None})
         self.asked.append(request)
@@ -210,3 +213,20 @@ async def test_who_is_cancelled_in_one_sweep_begins_no_other(
     with pytest.raises(asyncio.CancelledError):
         await sweeping
     assert [request.path for request in stand_in.requests] == ["/v1/events"]
+
+
+async def test_who_could_not_read_destinations_leaves_what_others_have_swept(
+    stripe: Stripe, start: Callable[[], EventWorker], clock: SetClock
+) -> None:
+    stripe.destinations = [destination("v1.invoice.paid")]
+    refused, other = start(), start()
+    stripe.may_read = False
+    await refused.sweep()
+    stripe.may_read = True
+    await other.sweep()
+    stripe.since()
+    clock.at += LATER_S
+    await refused.sweep()
+    assert stripe.since() == [], "it asks once a day"
+    await other.sweep()
+    assert stripe.since() == [-PATIENCE_S - OVERLAP_S], "three days were listed by each sweep for as long"
