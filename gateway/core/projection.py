@@ -177,11 +177,11 @@ def _still_granting(left: Subscription, policy: Policy, now: int) -> list[Subscr
 
 
 def _of_nobody(record: Subscription, now: int) -> Subscription:
-    """Nothing is paid, disputed or owed any more; what was not paid for stays so."""
+    """Nothing is paid, disputed or owed any more. What was not paid for stays so, and what was over since it was."""
     return replace(
         record,
         status=CUSTOMER_DELETED,
-        status_since=now,
+        status_since=record.status_since if record.status in ENDED else now,
         past_due_since=None,
         unreadable_since=None,
         unconfirmed_since=None,

@@ -142,6 +142,14 @@ def test_a_customer_that_stripe_does_not_have_any_more_is_deleted_from_then_on_a
     assert project(facts, POLICY, None, NOW)[0] is None
 
 
+def test_what_was_over_before_its_customer_was_deleted_begins_no_time_anew() -> None:
+    keeping = replace(POLICY, lifecycle=POLICY.lifecycle | {"customer_deleted": replace(KEEP, keep_s=7 * DAY)})
+    over = recorded(customer(subscription("canceled", ended_at=NOW - 300 * DAY)), policy=keeping)
+    gone = recorded(replace(customer(), exists=False), over, policy=keeping)
+    assert (gone.status, gone.status_since) == ("customer_deleted", NOW - 300 * DAY)
+    assert granted(gone, policy=keeping) is None, "its tier was over long ago"
+
+
 def test_a_price_id_maps_before_a_lookup_key() -> None:
     both = item("pro_monthly", price_id="price_enterprise")
     assert recorded(customer(subscription("active", both))).plan_id == "enterprise"

@@ -46,6 +46,13 @@ MUTANTS = (
         _OF_TAKEN_BACK,
     ),
     Mutant(
+        "who cancelled long ago has days again by being deleted",
+        "gateway/core/projection.py",
+        "        status_since=record.status_since if record.status in ENDED else now,\n",
+        "        status_since=now,\n",
+        ("tests/core/test_projection.py",),
+    ),
+    Mutant(
         "what is refunded is not looked for",
         _TAKEN_BACK,
         "    if REFUNDED in asked.rows and",
