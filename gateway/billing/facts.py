@@ -220,7 +220,7 @@ class FactReader:
                 if not is_missing(error):
                     raise
                 return None
-            return _owner(id_of(found.customer), claimed_by(found.to_dict()))
+            return None if found is None else _owner(id_of(found.customer), claimed_by(found.to_dict()))
 
     async def _find_told(self, event_id: str) -> Owner | None:
         """Whom the snapshot names that a thin event is the thin form of."""
@@ -237,10 +237,10 @@ class FactReader:
             subject = snapshot.data.object.to_dict()
             return _owner(id_of(subject.get("customer")), claimed_by(subject))
 
-    async def _fetch_refunded(self, refund_id: str) -> stripe.Charge:
-        """The payment that a refund is of: that names the customer."""
+    async def _fetch_refunded(self, refund_id: str) -> stripe.Charge | None:
+        """The payment that a refund is of: that names the customer. None: of none, but of what a customer had on account."""
         refund = await self._client.v1.refunds.retrieve_async(refund_id, {"expand": ["charge"]})
-        if not isinstance(refund.charge, stripe.Charge):
+        if isinstance(refund.charge, str):
             raise TypeError("the charge of a refund was not expanded")
         return refund.charge
 

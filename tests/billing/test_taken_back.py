@@ -13,7 +13,7 @@ from gateway.core.billing_facts import PaymentsAsked
 from gateway.core.errors import PaymentRequired
 from gateway.core.policy import Standing
 from gateway.core.switching import SwitchTerms
-from gateway.sync import PlanChanges, refuse_suspended
+from gateway.sync import PlanChanges, Sync, refuse_suspended
 from gateway.sync.comparing import Comparing
 from tests.billing.conftest import CUS, NOW, Answer, Request, StandIn, listed
 
@@ -304,3 +304,9 @@ async def test_a_charge_is_refunded_by_what_the_payer_has_whatever_the_charge_sa
     asked = PaymentsAsked(rows=frozenset(TAKEN_BACK))
     [facts] = (await billing.facts.fetch_subscriptions(CUS, asked)).subscriptions
     assert facts.taken_back == tuple((row, NOW + 60) for row in rows)
+
+
+async def test_a_refund_of_no_charge_is_nobodys(sync: Sync, stand_in: StandIn) -> None:
+    refund = {"id": "re_1", "object": "refund", "amount": 500, "charge": None, "payment_intent": None}
+    stand_in.always(Answer(body=refund))
+    assert await sync.billing.facts.find_owner("refund", "re_1") is None, "what a customer had on account, given back"
