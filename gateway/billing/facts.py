@@ -238,7 +238,7 @@ class FactReader:
             return _owner(id_of(subject.get("customer")), claimed_by(subject))
 
     async def _fetch_refunded(self, refund_id: str) -> stripe.Charge | None:
-        """The payment that a refund is of: that names the customer. None: of none, but of what a customer had on account."""
+        """The payment that a refund is of: that names the customer. None: it is of what that had on account."""
         refund = await self._client.v1.refunds.retrieve_async(refund_id, {"expand": ["charge"]})
         if isinstance(refund.charge, str):
             raise TypeError("the charge of a refund was not expanded")
