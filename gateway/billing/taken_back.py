@@ -49,7 +49,7 @@ async def find_taken_back(
     rows = []
     if DISPUTE_LOST in asked.rows and any([await _is_lost(client, one) for one in charges]):
         rows.append(DISPUTE_LOST)
-    if REFUNDED in asked.rows and charges and all([await _is_refunded(client, one) for one in charges]):
+    if REFUNDED in asked.rows and await _sum_refunded(client, charges) >= invoice.amount_paid:
         rows.append(REFUNDED)
     paid_at = invoice.status_transitions.paid_at
     return tuple((row, invoice.created if paid_at is None else paid_at) for row in rows)
@@ -95,6 +95,11 @@ async def _is_lost(client: stripe.StripeClient, charge: stripe.Charge) -> bool:
         return False
     page = await client.v1.disputes.list_async({"charge": charge.id, "limit": _PAGE})
     return any(one.status == "lost" for one in page.data)
+
+
+async def _sum_refunded(client: stripe.StripeClient, charges: list[stripe.Charge]) -> int:
+    """What was given back of charges that were given back in full. What was paid out of band beside them is kept."""
+    return sum([one.amount for one in charges if await _is_refunded(client, one)])
 
 
 async def _is_refunded(client: stripe.StripeClient, charge: stripe.Charge) -> bool:

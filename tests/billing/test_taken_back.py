@@ -262,26 +262,33 @@ async def test_payments_cost_a_request_only_where_policy_has_a_line_for_them(sho
 
 
 @pytest.mark.parametrize(
-    ("refunds", "rows"),
+    ("refunds", "amount_paid", "rows"),
     [
-        ([("succeeded", 2_900)], [REFUNDED]),
-        ([("pending", 2_000), ("requires_action", 900)], [REFUNDED]),
-        ([("failed", 2_900)], []),
-        ([("canceled", 900), ("succeeded", 2_000)], []),
-        ([("failed", 2_900), ("succeeded", 2_900)], [REFUNDED]),
+        ([("succeeded", 2_900)], 2_900, [REFUNDED]),
+        ([("succeeded", 2_900)], 5_800, []),
+        ([("pending", 2_000), ("requires_action", 900)], 2_900, [REFUNDED]),
+        ([("failed", 2_900)], 2_900, []),
+        ([("canceled", 900), ("succeeded", 2_000)], 2_900, []),
+        ([("failed", 2_900), ("succeeded", 2_900)], 2_900, [REFUNDED]),
     ],
-    ids=["arrived", "on their way", "failed", "a part was taken back", "made anew"],
+    ids=["arrived", "half was paid by hand", "on their way", "failed", "a part was taken back", "made anew"],
 )
 async def test_a_charge_is_refunded_by_what_the_payer_has_whatever_the_charge_says(
-    *, stand_in: StandIn, billing: Billing, account: Any, refunds: list[tuple[str, int]], rows: list[str]
+    *,
+    stand_in: StandIn,
+    billing: Billing,
+    account: Any,
+    refunds: list[tuple[str, int]],
+    amount_paid: int,
+    rows: list[str],
 ) -> None:
     invoice = {
         "id": "in_1",
         "object": "invoice",
         "status": "paid",
         "billing_reason": "subscription_cycle",
-        "amount_paid": 2_900,
-        "total": 2_900,
+        "amount_paid": amount_paid,
+        "total": amount_paid,
         "created": NOW,
         "status_transitions": {"paid_at": NOW + 60},
         "hosted_invoice_url": None,

@@ -25,6 +25,13 @@ MUTANTS = (
         _OF_TAKEN_BACK,
     ),
     Mutant(
+        "a refund of what was paid by card takes back what was paid by hand beside it",
+        _TAKEN_BACK,
+        " >= invoice.amount_paid:",
+        " > 0:",
+        _OF_TAKEN_BACK,
+    ),
+    Mutant(
         "a change in mid-period is taken for the payment of one",
         _TAKEN_BACK,
         "    is_whole = details is not None and not details.proration\n",
