@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gateway.core.policy import Policy
 
 
-def held_against(record: Subscription, policy: Policy, now: int) -> Subscription:
+def held_against(record: Subscription, policy: Policy, now: int, *, takes_out: bool = True) -> Subscription:
     """The record, and those beneath it, with what policy says of its plan: what it is sold as, or since when it lacks.
 
     To be asked again changes nothing, and what only a read of Stripe explains stays as it is.
@@ -27,12 +27,15 @@ def held_against(record: Subscription, policy: Policy, now: int) -> Subscription
         record: As it is recorded.
         policy: In force.
         now: Unix seconds.
+        takes_out: Whether a plan that policy has is taken for one that came back. False: an instant stays, though it
+            holds nothing up.
     """
     named_now = named(record, policy)
+    since = _missing_since(named_now, policy, now)
     return replace(
         named_now,
-        unreadable_since=_missing_since(named_now, policy, now),
-        beneath=None if record.beneath is None else held_against(record.beneath, policy, now),
+        unreadable_since=named_now.unreadable_since if since is None and not takes_out else since,
+        beneath=None if record.beneath is None else held_against(record.beneath, policy, now, takes_out=takes_out),
     )
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from sqlalchemy import and_, false, or_, select, update
+from sqlalchemy import and_, false, func, or_, select, update
 
 from gateway.ledger.part import LedgerPart, unbroken
 from gateway.ledger.tables import PLAN_CHECKS, SUBSCRIPTIONS
@@ -42,6 +42,7 @@ class PlanTraits:
     is_unreadable: bool
 
 
+_NAMES: Final = tuple(one.name for one in fields(PlanTraits))
 _TRAITS: Final = tuple(
     (SUBSCRIPTIONS.c.unreadable_since.is_not(None) if one.name == "is_unreadable" else SUBSCRIPTIONS.c[one.name]).label(
         one.name
@@ -94,11 +95,12 @@ class PlanChecks(LedgerPart):
         return await self._change_claimed(worker, policy_hash=policy_hash, claimed_by=None, claimed_until=None)
 
     @unbroken
-    async def list_plan_traits(self) -> list[PlanTraits]:
-        """Those that there are, each once. What is beneath a subscription is not looked into."""
+    async def count_plan_traits(self) -> dict[PlanTraits, int]:
+        """How many customers have which. What is beneath a subscription is not looked into."""
+        query = select(*_TRAITS, func.count()).group_by(*_TRAITS)
         async with self._database.reading() as connection:
-            rows = (await connection.execute(select(*_TRAITS).distinct())).mappings()
-            return [PlanTraits(**row) for row in rows]
+            rows = await connection.execute(query)
+            return {PlanTraits(**dict(zip(_NAMES, traits, strict=True))): count for *traits, count in rows.all()}
 
     @unbroken
     async def list_by_plan_traits(self, traits: Iterable[PlanTraits], after: str = "", limit: int = 100) -> list[str]:

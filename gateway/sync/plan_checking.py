@@ -8,6 +8,9 @@ Stripe, by an event of its own as any other work (`asking`).
 Laws:
 - whoever comes with a policy that was not checked takes the check in hand; a claim that is not renewed runs out;
 - every record has the same instant, which is that of the check; to check again moves none;
+- a worker looks again now and then whether its policy is the one that was checked last: another with the policy from
+  before may have taken instants out. Such a look writes instants, and takes none out: only a policy that is new to the
+  worker has plans that came back, so gateways with two policies do not undo each other's checks for ever;
 - nothing is asked of Stripe, and no record is touched of which nothing has to be written.
 """
 
@@ -26,7 +29,7 @@ from gateway.core.missing_plans import held_against, missing_plan, needs_read
 from gateway.sync.asking import Asking
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from gateway.core.policy import Policy
     from gateway.ledger import PlanTraits
@@ -36,6 +39,7 @@ log = structlog.get_logger(__name__)
 
 LEASE_S: Final = 120
 """How long a claim lasts unless it is renewed: far longer than a few records take."""
+LOOKS_AGAIN_S: Final = 300
 _TRAITS_AT_ONCE: Final = 40
 _NOTED_AT_ONCE: Final = 20
 """In one transaction: webhooks wait behind it in an SQLite ledger."""
@@ -54,7 +58,9 @@ class PlanChecking:
         self._publish = publish
         self._worker = uuid4().hex
         self._checked: str | None = None
-        """Hash of the policy that needs no look any more."""
+        """Hash of the policy that was checked when this worker looked last."""
+        self._looks_at = 0.0
+        """When it looks again."""
 
     async def check_if_due(self) -> bool:
         """Check all records, if the policy in force was not checked and nobody else does so.
@@ -65,17 +71,18 @@ class PlanChecking:
         Raises:
             LedgerUnavailable: Some are left; to call it again goes on.
         """
-        policy = self._sync.policy
-        if policy.policy_hash == self._checked:
+        policy, now = self._sync.policy, self._sync.clock.now()
+        is_new = policy.policy_hash != self._checked
+        if not is_new and now < self._looks_at:
             return False
-        claim = {"now": int(self._sync.clock.now()), "lease_s": LEASE_S}
+        claim = {"now": int(now), "lease_s": LEASE_S}
         answer = await self._sync.ledger.claim_plan_check(self._worker, policy.policy_hash, **claim)
-        if answer == "busy" or (answer == "claimed" and not await self._check(policy)):
+        if answer == "busy" or (answer == "claimed" and not await self._check(policy, is_new=is_new)):
             return False
-        self._checked = policy.policy_hash
+        self._checked, self._looks_at = policy.policy_hash, now + LOOKS_AGAIN_S
         return answer == "claimed"
 
-    async def _check(self, policy: Policy) -> bool:
+    async def _check(self, policy: Policy, *, is_new: bool) -> bool:
         """Whether it was done to its end: not if the claim ran out on the way."""
         ledger, now = self._sync.ledger, int(self._sync.clock.now())
         asking = Asking(
@@ -86,19 +93,17 @@ class PlanChecking:
             begins_at=now,
             turns_per_second=self._sync.billing.pace.per_second,
         )
-        written, asked, missing = 0, 0, Counter[str]()
-        async for page in self._pages(policy):
+        counts = await ledger.count_plan_traits()
+        written, asked = 0, 0
+        async for page in self._pages([one for one in counts if _is_concerned(one, policy, takes_out=is_new)]):
             noted = await ledger.note_plans(
                 page,
-                partial(held_against, policy=policy, now=now),
+                partial(held_against, policy=policy, now=now, takes_out=is_new),
                 now=now,
                 because=f"policy {policy.policy_hash}",
                 assess=assess_by(policy, now),
             )
             for one in noted:
-                missing.update(
-                    plan for record in one.record.all() if (plan := missing_plan(record, policy)) is not None
-                )
                 if one.is_changed:
                     await self._publish(one.customer_id)
                     written += 1
@@ -109,16 +114,15 @@ class PlanChecking:
             renewal = {"now": int(self._sync.clock.now()), "lease_s": LEASE_S}
             if not await ledger.renew_plan_check(self._worker, **renewal):
                 return False
-        if missing:
-            log.warning("policy lacks plans that customers have", policy=policy.policy_hash, customers=dict(missing))
+        if is_new and (missing := _count_missing(counts, policy)):
+            log.warning("policy lacks plans that customers have", policy=policy.policy_hash, customers=missing)
         if written or asked:
             log.info("records held against the policy", policy=policy.policy_hash, written=written, to_read=asked)
         return await ledger.end_plan_check(self._worker, policy.policy_hash)
 
-    async def _pages(self, policy: Policy) -> AsyncIterator[list[str]]:
+    async def _pages(self, concerned: Sequence[PlanTraits]) -> AsyncIterator[list[str]]:
         """The customers of whose record something may have to be written, a few at once."""
         ledger = self._sync.ledger
-        concerned = [one for one in await ledger.list_plan_traits() if _is_concerned(one, policy)]
         chunks = (concerned[first : first + _TRAITS_AT_ONCE] for first in range(0, len(concerned), _TRAITS_AT_ONCE))
         lists: list[Callable[[str], Awaitable[list[str]]]] = [
             partial(ledger.list_by_plan_traits, one) for one in chunks
@@ -131,9 +135,24 @@ class PlanChecking:
                 last = page[-1]
 
 
-def _is_concerned(traits: PlanTraits, policy: Policy) -> bool:
+def _is_concerned(traits: PlanTraits, policy: Policy, *, takes_out: bool) -> bool:
     """Whether something has to be written of a record with these words, or read: dates make no difference to that."""
-    record = Subscription(
+    record = _record_with(traits)
+    return held_against(record, policy, now=0, takes_out=takes_out) != record or needs_read(record, policy)
+
+
+def _count_missing(counts: Mapping[PlanTraits, int], policy: Policy) -> dict[str, int]:
+    """How many customers have which plan that policy lacks, also those of whom it was written before."""
+    missing = Counter[str]()
+    for traits, customers in counts.items():
+        plan = missing_plan(_record_with(traits), policy)
+        if plan is not None:
+            missing[plan] += customers
+    return dict(missing)
+
+
+def _record_with(traits: PlanTraits) -> Subscription:
+    return Subscription(
         subscription_id="",
         status=traits.status,
         plan_id=traits.plan_id,
@@ -146,4 +165,3 @@ def _is_concerned(traits: PlanTraits, policy: Policy) -> bool:
         sold_as=traits.sold_as,
         last_good_tier=traits.last_good_tier,
     )
-    return held_against(record, policy, now=0) != record or needs_read(record, policy)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.billing.pace import Pace
 from gateway.core.access import decide_access
@@ -15,7 +16,7 @@ from gateway.core.billing_facts import SubscriptionFacts
 from gateway.core.plan_map import scheduled_plan
 from gateway.ledger import Ledger
 from gateway.sync import PlanChanges, PlanChecking
-from gateway.sync.plan_checking import LEASE_S
+from gateway.sync.plan_checking import LEASE_S, LOOKS_AGAIN_S
 from gateway.sync.restoring import planned_words, read_lost
 from gateway.web.account_plan import planned_change
 from tests.billing.conftest import PATIENT_S
@@ -278,5 +279,31 @@ async def test_what_a_worker_left_when_it_died_is_checked_by_another_from_the_sa
     dropped_at = (await shop.load(first)).unreadable_since
     assert not await check(shop), "the claim of the dead one"
     await shop.sandbox.control("clock/advance", seconds=LEASE_S)
-    assert await check(shop)
+    with capture_logs() as said:
+        assert await check(shop)
     assert [(await shop.load(one)).unreadable_since for one in (first, second)] == [dropped_at] * 2
+    [told] = [line for line in said if line["event"] == "policy lacks plans that customers have"]
+    assert told["customers"] == {"pro-monthly": 2}, "also of whom it was written before"
+
+
+async def test_two_policies_on_one_ledger_do_not_leave_a_dropped_plan_without_its_end(shop: Any) -> None:
+    customer_id = await shop.buyer("pro-yearly")
+    before = shop.sync.policy
+    with_the_edit, from_before = (PlanChecking(sync=shop.sync, publish=shop.sync._publish) for _ in range(2))
+    drop(shop, "pro-yearly")
+    after = shop.sync.policy
+    assert await with_the_edit.check_if_due()
+    shop.sync._policy.current = before
+    assert await from_before.check_if_due()
+    assert (await shop.load(customer_id)).unreadable_since is None, "to this worker the plan came back"
+    shop.sync._policy.current = after
+    assert not await with_the_edit.check_if_due()
+    await shop.sandbox.control("clock/advance", seconds=LOOKS_AGAIN_S)
+    assert await with_the_edit.check_if_due()
+    dropped_at = (await shop.load(customer_id)).unreadable_since
+    assert dropped_at is not None
+    for policy, worker in ((before, from_before), (after, with_the_edit)):
+        shop.sync._policy.current = policy
+        await shop.sandbox.control("clock/advance", seconds=LOOKS_AGAIN_S)
+        assert await worker.check_if_due()
+        assert (await shop.load(customer_id)).unreadable_since == dropped_at, "they do not undo each other's checks"

@@ -59,7 +59,7 @@ async def test_customers_are_listed_by_the_words_that_say_which_plan_they_have(l
         await ledger.create_customer(customer_id=name, user_id=name, now=1, actor="test")
         fence = await ledger.take_fence(name)
         await ledger.apply_subscription(name, fence, found(record), now=2, actor="test", because="test")
-    traits = await ledger.list_plan_traits()
+    traits = await ledger.count_plan_traits()
     of_plain = PlanTraits(
         status=plain.status,
         plan_id=plain.plan_id,
@@ -70,7 +70,7 @@ async def test_customers_are_listed_by_the_words_that_say_which_plan_they_have(l
         is_unreadable=False,
     )
     unreadable, unnamed = replace(of_plain, is_unreadable=True), replace(of_plain, sold_as=None)
-    assert sorted(traits, key=str) == sorted([of_plain, unreadable, unnamed], key=str)
+    assert traits == {of_plain: 2, unreadable: 1, unnamed: 1}
     assert await ledger.list_by_plan_traits([of_plain]) == ["a", "b"]
     assert await ledger.list_by_plan_traits([unreadable, unnamed]) == ["c", "d"]
     assert await ledger.list_by_plan_traits(traits, "a", 2) == ["b", "c"]

@@ -64,6 +64,20 @@ MUTANTS = (
         ("tests/billing/test_renamed_plans.py", "tests/billing/test_plan_map.py"),
     ),
     Mutant(
+        "a worker whose policy was checked never looks again",
+        "gateway/sync/plan_checking.py",
+        "        if not is_new and now < self._looks_at:",
+        "        if not is_new:",
+        ("tests/billing/test_renamed_plans.py",),
+    ),
+    Mutant(
+        "a look again takes instants out",
+        "gateway/sync/plan_checking.py",
+        "self._check(policy, is_new=is_new)",
+        "self._check(policy, is_new=True)",
+        ("tests/billing/test_renamed_plans.py",),
+    ),
+    Mutant(
         "whom policy lacks a plan of is not told to the cache",
         "gateway/sync/plan_checking.py",
         "                    await self._publish(one.customer_id)\n",
