@@ -38,7 +38,7 @@ async def test_a_small_town_under_another_law_ends_as_stripe_says(new_town: NewT
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("number", range(FIRST, FIRST + LIVES // BUYERS))
 async def test_two_thousand_lives_end_as_stripe_says_whatever_goes_wrong(new_town: NewTown, number: int) -> None:
     await live(new_town, number, law_of(number))
