@@ -30,6 +30,8 @@ from tests.billing.conftest import (
 )
 from tests.billing.towns import Town
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def town(sync: Sync, ledger: Ledger, account: Any, stand_in: StandIn, clock: SetClock) -> Town:

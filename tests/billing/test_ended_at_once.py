@@ -20,6 +20,8 @@ from gateway.telemetry import Metrics
 from gateway.unbilled import Unbilled
 from tests.billing.conftest import opened
 
+pytestmark = pytest.mark.slow
+
 UNITS = 40
 
 

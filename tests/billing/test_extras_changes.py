@@ -13,6 +13,8 @@ from gateway.core.purchase import AddOnNotSold, SeatsNotSold
 from gateway.core.switching import SwitchTerms, When
 from gateway.sync import ChangeTimeRefused, ExtrasOrder, NoSubscription, PlanChanges
 
+pytestmark = pytest.mark.slow
+
 DAY = 86_400
 FAILS_LATER = "4000000000000341"
 EXTRA = AddOn(name="extra", title="Extra", price_id=None, lookup_key="extra_monthly", features=frozenset({"more"}))

@@ -23,6 +23,8 @@ from gateway.publishing import Publisher
 from gateway.sync import EventWorker, Sync
 from tests.billing.conftest import PATIENT_S, publishing
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(kw_only=True)
 class House:

@@ -13,6 +13,8 @@ import stripe
 from gateway.core.overage import overage_field
 from gateway.ledger import MeterReportRow, UsageTotal
 
+pytestmark = pytest.mark.slow
+
 REASON = "Customer mapping key stripe_customer_id not found in payload."
 
 

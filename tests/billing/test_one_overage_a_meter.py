@@ -10,6 +10,8 @@ import pytest
 from gateway.core.overage import Overage, PriceName
 from tests.billing.test_given_up_items import changes_of, items, seller_adds
 
+pytestmark = pytest.mark.slow
+
 
 async def make_price(shop: Any, lookup_key: str | None = None, meter: str = "mtr_api_overage") -> str:
     """A price of 5 cents a unit."""

@@ -16,6 +16,8 @@ from gateway.sync import (
     portal_flow,
 )
 
+pytestmark = pytest.mark.slow
+
 DAY = 86_400
 FAILS_LATER = "4000000000000341"
 PAYS = "4242424242424242"

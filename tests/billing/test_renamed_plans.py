@@ -21,6 +21,8 @@ from gateway.sync.restoring import planned_words, read_lost
 from gateway.web.account_plan import planned_change
 from tests.billing.conftest import PATIENT_S
 
+pytestmark = pytest.mark.slow
+
 
 async def state(shop: Any, ledger: Ledger, customer_id: str) -> tuple[Any, ...]:
     account = await ledger.load_account(customer_id)

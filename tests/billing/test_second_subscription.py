@@ -11,6 +11,8 @@ from gateway.billing import CheckoutLink
 from gateway.checkout import AlreadySubscribed, Checkouts
 from tests.billing.test_trial_changes import trying
 
+pytestmark = pytest.mark.slow
+
 DAY = 86_400
 
 

@@ -10,6 +10,8 @@ import pytest
 from gateway.core.switching import Proration, SwitchTerms
 from gateway.sync import PlanChanges
 
+pytestmark = pytest.mark.slow
+
 DAY = 86_400
 FAILS_LATER = "4000000000000341"
 

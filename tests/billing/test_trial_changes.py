@@ -13,6 +13,8 @@ from gateway.core.window import quota_window
 from gateway.sync import ExtrasOrder, PlanChanges
 from tests.billing.test_payments_of_changes import mend_card
 
+pytestmark = pytest.mark.slow
+
 DAY = 86_400
 ENTERPRISE, SEATS_OF_PRO = ("enterprise-monthly", None), ("pro-monthly", 5)
 

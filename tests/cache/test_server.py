@@ -19,7 +19,7 @@ from tests.processes import descendants, living
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.not_on("cluster", because="is about the embedded server")
+pytestmark = [pytest.mark.slow, pytest.mark.not_on("cluster", because="is about the embedded server")]
 
 PARENT = """
 import sys, time

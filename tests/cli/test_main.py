@@ -12,6 +12,8 @@ from click.testing import CliRunner, Result
 from gateway import __version__
 from gateway.cli.main import cli
 
+pytestmark = pytest.mark.slow
+
 
 def every_command(group: click.Group = cli, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     context = click.Context(group)

@@ -15,6 +15,8 @@ from click.testing import Result
 from gateway.core.overage import overage_field
 from gateway.ledger import EndedWindowRow, Ledger, MeterReportRow, UsageTotal
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., Result]
 
 

@@ -14,6 +14,8 @@ from click.testing import Result
 from gateway.billing import SUBSCRIBED_TYPES
 from gateway.cli.env_file import EnvFile
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., Result]
 PUBLIC_URL = "http://localhost:9"
 URL = f"{PUBLIC_URL}/api/v1/webhook"
@@ -95,7 +97,6 @@ def test_an_endpoint_that_is_there_is_mended_and_others_are_left_alone(tiergate:
     assert after[other] == before[other]
 
 
-@pytest.mark.slow
 def test_a_destination_that_sends_snapshots_here_is_mended_in_place_of_an_endpoint(tiergate: Run, sandbox: Any) -> None:
     ours = sandbox.destination(URL, "invoice.paid", "invoice.created", payload="snapshot")
     mended = tiergate("webhook", "ensure")
@@ -108,7 +109,6 @@ def test_a_destination_that_sends_snapshots_here_is_mended_in_place_of_an_endpoi
     assert f"{ours} for {URL} is enabled and gets exactly what the gateway acts on" in again.stdout
 
 
-@pytest.mark.slow
 def test_a_destination_of_snapshots_that_matter_to_others_is_left_and_an_endpoint_made(
     tiergate: Run, sandbox: Any
 ) -> None:
@@ -118,7 +118,6 @@ def test_a_destination_of_snapshots_that_matter_to_others_is_left_and_an_endpoin
     assert sandbox.destinations()[theirs]["enabled_events"] == ["invoice.created"]
 
 
-@pytest.mark.slow
 def test_where_event_destinations_may_not_be_read_an_endpoint_is_mended_all_the_same(
     tiergate: Run, sandbox: Any
 ) -> None:

@@ -12,6 +12,8 @@ from gateway.upstream import connection
 from tests.fuzz.levels import case_of, judge, opened
 from tests.fuzz.shrinking import shrink
 
+pytestmark = pytest.mark.slow
+
 CASES = {"paths": 3000, "requests": 700, "responses": 700, "sockets": 150}
 
 

@@ -11,7 +11,7 @@ from gateway.core.purchase import Purchase
 from tests.live.catalog import PRICES
 from tests.live.life import FAILS_WHEN_CHARGED, GOOD_CARD
 
-pytestmark = [pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 
 DAY_S = 86_400
 AFTER_S = 2 * 3600

@@ -8,6 +8,8 @@ import pytest
 from tests.fakes.raw_caller import RawCaller, request
 from tests.web.policy_files import write_policy
 
+pytestmark = pytest.mark.slow
+
 ROUTES = """\
 billable: below 400
 routes:

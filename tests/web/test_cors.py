@@ -9,6 +9,8 @@ from click.testing import CliRunner
 from gateway.cli.main import cli
 from tests.web.policy_files import write_policy
 
+pytestmark = pytest.mark.slow
+
 PAGE = "https://app.example.com"
 RULES = """\
 cors:

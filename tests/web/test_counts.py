@@ -9,6 +9,8 @@ import pytest
 from tests.fakes.raw_caller import RawCaller, request
 from tests.web.policy_files import write_policy
 
+pytestmark = pytest.mark.slow
+
 TIERS = """\
 version: 1
 default_tier: free

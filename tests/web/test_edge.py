@@ -11,6 +11,8 @@ import pytest
 from gateway.cli.ports import free_port
 from gateway.core.keys import KeyCodec
 
+pytestmark = pytest.mark.slow
+
 UPSTREAM_MARK = b'"raw_path"'
 """Only the sample API's echo writes this."""
 
@@ -298,7 +300,6 @@ def test_an_upstream_that_is_too_slow_is_a_504(start_gateway):
     assert (slow.status_code, slow.json()["code"]) == (504, "upstream-timeout")
 
 
-@pytest.mark.slow
 def test_an_upstream_whose_connections_are_all_taken_is_a_503_that_costs_no_quota(start_gateway):
     gateway = start_gateway(TIERGATE_UPSTREAM_MAX_CONNECTIONS="1")
     _, _, client = gateway.customer()

@@ -16,6 +16,8 @@ from gateway.cli.workers import server_config
 from gateway.settings import Settings
 from gateway.upstream import ExchangeBroken, Outcome
 
+pytestmark = pytest.mark.slow
+
 OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\n"
 LAST = b"GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 

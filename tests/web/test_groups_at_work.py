@@ -12,6 +12,8 @@ import pytest
 from gateway.policyfiles import load_policy
 from tests.web.policy_files import write_policy
 
+pytestmark = pytest.mark.slow
+
 GROUPS = """\
 upstreams:
   default: {servers: ["%(a)s weight 3", "%(b)s"]}

@@ -10,6 +10,8 @@ from gateway.core.assertion import base64url
 from gateway.core.trace import is_traceparent
 from tests.test_assertions import NEW, OLD, verify
 
+pytestmark = pytest.mark.slow
+
 GIVEN = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 OFFICE, HOME = {"x-forwarded-for": "203.0.113.7"}, {"x-forwarded-for": "198.51.100.7"}
 

@@ -7,6 +7,8 @@ import contextlib
 import httpx
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def inside(start_shared):

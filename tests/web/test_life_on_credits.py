@@ -6,6 +6,8 @@ import pytest
 
 from tests.web.policy_files import write_policy
 
+pytestmark = pytest.mark.slow
+
 TIERS = """\
 version: 1
 default_tier: free

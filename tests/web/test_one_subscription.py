@@ -9,6 +9,8 @@ import pytest
 
 from gateway.ledger import migrate
 
+pytestmark = pytest.mark.slow
+
 CHECKOUT = "/api/v1/create-checkout"
 CHANGE = "/api/v1/subscription/change"
 POLICY = """\

@@ -8,6 +8,8 @@ import pytest
 
 from tests.web.page_steps import call, keys_in, paid_checkout, sign_in, signed_up, start_checkout
 
+pytestmark = pytest.mark.slow
+
 FORMS = (
     "pricing",
     "success/replace",
@@ -76,7 +78,6 @@ def test_the_pricing_page_tells_limits_in_words_and_amounts_of_stripe(gateway):
         assert words in page.text, words
 
 
-@pytest.mark.slow
 def test_without_stripe_the_pricing_page_says_so_and_still_works(start_gateway):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -91,7 +92,6 @@ def test_without_stripe_the_pricing_page_says_so_and_still_works(start_gateway):
         assert "retry-after" in refused.headers
 
 
-@pytest.mark.slow
 def test_where_sign_up_is_closed_only_customers_can_buy(gateway, start_gateway):
     closed = start_gateway(TIERGATE_SIGNUP="closed")
     assert "<button" not in closed.browser().get("/_tiergate/pricing").text

@@ -15,6 +15,8 @@ from gateway.core.errors import TiergateError
 from gateway.web.problem_table import TABLE
 from gateway.web.reserved import BILLING_ROUTES
 
+pytestmark = pytest.mark.slow
+
 SECTIONS = dict(
     re.findall(
         r"^## (\S+)\n\n(.*?)(?=\n+## |\s*\Z)",

@@ -12,6 +12,8 @@ from tests.fakes.raw import open_raw
 from tests.fakes.raw_caller import RawCaller, request
 from tests.web.policy_files import write_policy
 
+pytestmark = pytest.mark.slow
+
 TIERS = """\
 version: 1
 default_tier: free
@@ -264,7 +266,6 @@ def test_an_idempotency_key_makes_no_call_free_whose_response_says_its_cost(clie
         until(lambda total=total: used(client)["tokens"] == total)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("server", ["uvicorn", "granian"])
 def test_calls_are_settled_behind_any_server(start, until, server):
     _, _, client = start(server=server).customer()

@@ -12,6 +12,8 @@ import pytest
 from gateway.web.csv_text import csv_text
 from tests.web.page_steps import sign_in
 
+pytestmark = pytest.mark.slow
+
 HISTORY = "/api/v1/usage/history"
 DAY = 86_400
 
