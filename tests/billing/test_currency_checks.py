@@ -19,6 +19,8 @@ from gateway.core.overage import Overage, PriceName
 from gateway.core.policy import Policy
 from tests.billing.conftest import Answer, Request, StandIn, opened, through
 
+pytestmark = pytest.mark.slow
+
 PLAN = "price_pro_monthly"
 
 

@@ -13,6 +13,8 @@ from gateway.core.errors import PaymentRequired
 from gateway.core.switching import Proration, SwitchTerms
 from gateway.sync import PlanChanges
 
+pytestmark = pytest.mark.slow
+
 DAY = 86_400
 ARRIVES_LATER = "000123456789"
 METHOD = {"object": "payment_method", "id": "pm_1"}

@@ -11,6 +11,8 @@ import pytest
 from gateway.cli.overage_checks import check_overages
 from gateway.core.overage import Overage, PriceName
 
+pytestmark = pytest.mark.slow
+
 
 async def words(
     shop: Any, *, meter: dict[str, Any] | None = None, told: str | None = None, **changes: Any

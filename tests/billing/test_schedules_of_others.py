@@ -9,6 +9,8 @@ import pytest
 from gateway.sync import PlanChanges, SubscriptionScheduled
 from tests.billing.test_scheduled_changes import changes_of, schedules, to_the_next_period
 
+pytestmark = pytest.mark.slow
+
 DAY = 86_400
 DAYS = 92
 

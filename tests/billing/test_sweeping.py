@@ -16,6 +16,8 @@ from gateway.sync import EventWorker, Sync
 from gateway.sync.sweeping import LEASE_S
 from tests.billing.conftest import Answer, Request, SetClock, StandIn, event
 
+pytestmark = pytest.mark.slow
+
 PAGE = 100
 
 

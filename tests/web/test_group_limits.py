@@ -6,6 +6,8 @@ import pytest
 
 from tests.web.policy_files import TIERS, write_policy
 
+pytestmark = pytest.mark.slow
+
 ROUTES = """\
 routes:
   - {match: /v1/render/**, group: renders, cost: 2}

@@ -8,6 +8,8 @@ import pytest
 
 from tests.fakes.raw_caller import RawCaller, request
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def inside(start_shared):

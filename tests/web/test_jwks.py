@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from gateway.assertions import Assertions
 from gateway.core.assertion import base64url
 from tests.test_assertions import ACCOUNT, NEW, NOW, OLD, POLICY, plan, verify
+
+pytestmark = pytest.mark.slow
 
 KEYS = "/_tiergate/jwks.json"
 

@@ -11,6 +11,8 @@ import pytest
 from tests.fakes.websocket_thread import websocket_api
 from tests.web.sockets import POLICY, key_of
 
+pytestmark = pytest.mark.slow
+
 UPGRADE = ("Connection: Upgrade", "Upgrade: websocket")
 VERSION = "Sec-WebSocket-Version: 13"
 KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
