@@ -163,14 +163,19 @@ async def test_where_none_leads_here_any_more_what_was_swept_is_forgotten(
     assert stripe.since() == [DAY], "an endpoint told the rest"
 
 
-async def test_a_sweep_that_was_broken_off_is_gone_on_with_by_whoever_starts(
-    stripe: Stripe, start: Callable[[], EventWorker], clock: SetClock
-) -> None:
+async def break_off(stripe: Stripe, worker: EventWorker) -> None:
+    """Stripe answers the first page of three, and no other from then on."""
     stripe.destinations = [destination("v1.invoice.paid")]
     stripe.pages, stripe.is_down = 3, True
     with pytest.raises(BillingUnavailable):
-        await start().sweep()
+        await worker.sweep()
     stripe.asked.clear()
+
+
+async def test_a_sweep_that_was_broken_off_is_gone_on_with_by_whoever_starts(
+    stripe: Stripe, start: Callable[[], EventWorker], clock: SetClock
+) -> None:
+    await break_off(stripe, start())
     stripe.is_down = False
     clock.at += LATER_S
     await start().sweep()
@@ -183,11 +188,7 @@ async def test_a_sweep_that_was_broken_off_is_gone_on_with_by_whoever_starts(
 async def test_a_place_behind_which_all_is_too_old_is_none(
     stripe: Stripe, start: Callable[[], EventWorker], clock: SetClock
 ) -> None:
-    stripe.destinations = [destination("v1.invoice.paid")]
-    stripe.pages, stripe.is_down = 3, True
-    with pytest.raises(BillingUnavailable):
-        await start().sweep()
-    stripe.asked.clear()
+    await break_off(stripe, start())
     clock.at += 10 * DAY
     with pytest.raises(BillingUnavailable):
         await start().sweep()
