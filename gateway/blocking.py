@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.core.access import BLOCKED
+from gateway.core.lifecycle import BLOCKED
 from gateway.sync import close_pages
 
 if TYPE_CHECKING:

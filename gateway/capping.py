@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.core.access import CUSTOMER_DELETED, decide_access, in_force
+from gateway.core.access import decide_access, in_force
 from gateway.core.account import SpendCap
 from gateway.core.allowance import carried_item, find_allowance, find_cap
 from gateway.core.errors import Rejected, TiergateError
+from gateway.core.lifecycle import CUSTOMER_DELETED
 from gateway.core.metered_items import find_metered
 from gateway.core.money import MOST_MONEY, money_text
 from gateway.core.plan_map import MONEYLESS_STATUSES, plan_of_record

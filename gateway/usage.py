@@ -12,7 +12,8 @@ from typing import Literal, TypeAlias
 
 from gateway.cache import Cache, CacheUnavailable
 from gateway.clock import Clock
-from gateway.core.access import Access, decide_access, in_force
+from gateway.core.access import decide_access, in_force
+from gateway.core.access_value import Access
 from gateway.core.account import Account, Grant
 from gateway.core.credits import ends_at, grant_field, units_left
 from gateway.core.errors import LedgerUnavailable

@@ -11,9 +11,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from gateway.assertions import Assertions
-from gateway.core.access import LIFECYCLE_ROWS, Access
+from gateway.core.access_value import Access
 from gateway.core.account import Account, KeyRecord
 from gateway.core.assertion import base64url
+from gateway.core.lifecycle import LIFECYCLE_ROWS
 from gateway.core.planned import Plan
 from gateway.core.policy import Policy, Standing, Tier
 from gateway.core.route import Route

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gateway.admission import PolicySource
     from gateway.cache import UsageReading
     from gateway.clock import Clock
-    from gateway.core.access import Access
+    from gateway.core.access_value import Access
     from gateway.core.account import Account, Grant
     from gateway.core.alerts import Alert
     from gateway.core.policy import Policy

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import stripe
 
-from gateway.core.access import DISPUTE_LOST, REFUNDED
 from gateway.core.billing_facts import PaymentsAsked
+from gateway.core.lifecycle import DISPUTE_LOST, REFUNDED
 from gateway.core.plan_map import ENDED_STATUSES, IDLE_STATUSES
 
 _CHARGES = "data.payment.payment_intent.latest_charge"

@@ -10,7 +10,8 @@ import click
 from gateway.cli.audit import access_words
 from gateway.cli.keys import key_json, print_keys
 from gateway.cli.printing import duration_words, instant_words, note, policy_check_words, print_columns, print_facts
-from gateway.core.access import Access, decide_access, in_force
+from gateway.core.access import decide_access, in_force
+from gateway.core.access_value import Access
 from gateway.core.money import money_text
 from gateway.core.overage_usage import OverageUsage, list_overages
 from gateway.core.tier_grant import GrantState, grant_state

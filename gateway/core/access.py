@@ -15,71 +15,35 @@ A plan of which there are no seats is not bought, whatever the status.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from gateway.core.access_value import Access, earlier
+from gateway.core.lifecycle import (
+    BLOCKED,
+    CUSTOMER_DELETED,
+    DISPUTE_LOST,
+    DISPUTED,
+    ENDED,
+    KNOWN_STATUSES,
+    NO_SUBSCRIPTION,
+    UNPAID_FOR,
+    UNREADABLE,
+)
 from gateway.core.plan_change import tier_after_changes
 from gateway.core.plan_map import kept_plan, plan_of_record
 from gateway.core.standing_words import NOTHING_BOUGHT, kept_words, lapsed_words
 from gateway.core.tier_grant import raised
 
 if TYPE_CHECKING:
+    from gateway.core.access_value import StandingName
     from gateway.core.account import Account, Subscription
-    from gateway.core.policy import Policy, Standing, Tier
+    from gateway.core.policy import Policy, Standing
 
-KNOWN_STATUSES = (
-    "trialing",
-    "active",
-    "past_due",
-    "unpaid",
-    "paused",
-    "incomplete",
-    "incomplete_expired",
-    "canceled",
-)
-"""Every status of a Stripe subscription that we can read. Source: stripe-python, `Subscription.status`."""
-
-NO_SUBSCRIPTION = "none"
-"""Lifecycle row of a customer who has no subscription."""
-
-UNREADABLE = "unreadable"
-"""Lifecycle row of a subscription whose status or price we cannot read."""
-
-CUSTOMER_DELETED = "customer_deleted"
-"""Status and lifecycle row of a customer whom Stripe does not have any more."""
-
-DISPUTE_LOST = "dispute_lost"
-DISPUTED = "disputed"
-FIRST_PAYMENT_PENDING = "first_payment_pending"
-PAUSE_COLLECTION = "pause_collection"
-PAUSE_COLLECTION_VOID = "pause_collection_void"
-PENDING_UPDATE = "pending_update"
-REFUNDED = "refunded"
-FLAG_ROWS = (
-    DISPUTE_LOST,
-    DISPUTED,
-    FIRST_PAYMENT_PENDING,
-    PAUSE_COLLECTION,
-    PAUSE_COLLECTION_VOID,
-    PENDING_UPDATE,
-    REFUNDED,
-)
-"""Lifecycle rows that hold beside a status."""
-TAKEN_BACK = (DISPUTE_LOST, REFUNDED)
-"""Those of them for which the payments of a subscription have to be read."""
-UNPAID_FOR = frozenset({FIRST_PAYMENT_PENDING, *TAKEN_BACK})
-"""Those that go on after the end: what is kept then is for who paid."""
-
-BLOCKED = "blocked"
-"""Lifecycle row of a customer whom an operator has blocked, whatever else holds."""
-
-LIFECYCLE_ROWS = (*KNOWN_STATUSES, NO_SUBSCRIPTION, CUSTOMER_DELETED, UNREADABLE, *FLAG_ROWS, BLOCKED)
 _SUSPENDING = frozenset({DISPUTED, BLOCKED})
 """Rows that are told before what is unpaid, and that no payment mends."""
 _SUSPENDED = frozenset({*_SUSPENDING, DISPUTE_LOST})
 """Rows that suspend whom they lower: no granted tier lifts that."""
-
-StandingName = Literal["good", "grace", "lapsed", "suspended", "unreadable"]
 
 _LIVELIEST_LAST = (
     "incomplete_expired",
@@ -93,32 +57,6 @@ _LIVELIEST_LAST = (
 )
 _GOOD_STATUSES = frozenset({"active", "trialing"})
 _READABLE = frozenset({*KNOWN_STATUSES, CUSTOMER_DELETED})
-ENDED = frozenset({"canceled", "incomplete_expired", CUSTOMER_DELETED})
-"""Statuses that a subscription never leaves. `status_since` is when it ended."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
-    """What a customer may do now. Either `tier` or `refusal` is set."""
-
-    tier: Tier | None
-    """With the quotas of this window, where a change of plan moved them (`core.plan_change`)."""
-    standing: StandingName
-    refusal: str | None = None
-    """Problem code: `payment-required`, `subscription-required` or `account-suspended`."""
-    warning: str | None = None
-    """One sentence for the caller about its standing, plain ASCII without quotes or line ends."""
-    plan_id: str | None = None
-    """The plan that grants `tier`, or that a tier granted by hand is above; None when the tier is a fallback."""
-    grace_until: int | None = None
-    """Unix seconds at which this access ends without any event; None: not by itself."""
-    beneath_until: int | None = None
-    """Unix seconds at which something beneath ends that this access hides: a grace under a granted tier, say."""
-
-    @property
-    def decided_until(self) -> int | None:
-        """Unix seconds from which on it has to be decided anew; None: until the account or policy changes."""
-        return _sooner(self.grace_until, self.beneath_until)
 
 
 def decide_access(account: Account, policy: Policy, now: float) -> Access:
@@ -217,7 +155,7 @@ def _by_status(subscription: Subscription, policy: Policy, now: float) -> Access
         return _unreadable(subscription, policy, now, until=None)
     until = _kept_until(policy.lifecycle[subscription.status], _status_since(subscription))
     if subscription.status in ENDED:
-        until = _sooner(until, _unpaid_until(subscription, policy))
+        until = earlier(until, _unpaid_until(subscription, policy))
     if until is not None and now >= until:
         return _fall_back(policy, subscription.status, is_unconfirmed=subscription.is_unconfirmed)
     return _keep(subscription, policy, now, until=until)
@@ -303,16 +241,12 @@ def _with_entitlements(access: Access, entitled: frozenset[str]) -> Access:
 
 def _kept_beside(access: Access, until: int | None, words: str | None) -> Access:
     if access.plan_id is None:  # a fallback has no grace, but what the flag does to it begins then
-        return replace(access, beneath_until=_sooner(access.beneath_until, until))
+        return replace(access, beneath_until=earlier(access.beneath_until, until))
     ends = [instant for instant in (access.grace_until, until) if instant is not None]
     sooner = until is not None and until == min(ends)
     warning = words if sooner or access.warning is None else access.warning
     standing: StandingName = "grace" if access.standing == "good" and until is not None else access.standing
     return replace(access, standing=standing, warning=warning, grace_until=min(ends, default=None))
-
-
-def _sooner(one: int | None, other: int | None) -> int | None:
-    return min((instant for instant in (one, other) if instant is not None), default=None)
 
 
 def _kept_until(rule: Standing, since: int) -> int | None:

@@ -31,7 +31,7 @@ from gateway.core.window import quota_window
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.core.access import Access
+    from gateway.core.access_value import Access
     from gateway.core.account import Account, MeteredItem, SpendCap
     from gateway.core.limits import Limit
     from gateway.core.overage import Overage

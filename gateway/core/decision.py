@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gateway.core.access import Access, decide_access, in_force
+from gateway.core.access import decide_access, in_force
+from gateway.core.access_value import Access
 from gateway.core.account import Account, KeyRecord
 from gateway.core.allow_list import allows
 from gateway.core.allowance import Allowance, find_allowance, with_overage

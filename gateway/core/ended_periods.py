@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from gateway.core.access import ENDED
+from gateway.core.lifecycle import ENDED
 from gateway.core.plan_map import ENDED_STATUSES
 
 if TYPE_CHECKING:

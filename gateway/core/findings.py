@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from gateway.core.access import KNOWN_STATUSES
 from gateway.core.item_map import stray_items
+from gateway.core.lifecycle import KNOWN_STATUSES
 from gateway.core.offer import SeatRange
 from gateway.core.ours import is_ours
 from gateway.core.plan_map import ENDED_STATUSES, GOOD_STATUSES, price_words

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.core.access import (
+from gateway.core.billing_facts import PaymentsAsked
+from gateway.core.lifecycle import (
     CUSTOMER_DELETED,
     DISPUTED,
     FIRST_PAYMENT_PENDING,
@@ -27,7 +28,6 @@ from gateway.core.access import (
     PENDING_UPDATE,
     TAKEN_BACK,
 )
-from gateway.core.billing_facts import PaymentsAsked
 from gateway.core.plan_map import ENDED_STATUSES
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gateway.core.access import ENDED, KNOWN_STATUSES
+from gateway.core.lifecycle import ENDED, KNOWN_STATUSES
 from gateway.core.plan_map import kept_plan, named, plan_of_record
 
 if TYPE_CHECKING:

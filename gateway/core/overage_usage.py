@@ -14,7 +14,7 @@ from gateway.core.window import quota_window
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gateway.core.access import Access
+    from gateway.core.access_value import Access
     from gateway.core.account import Account
     from gateway.core.policy import Policy
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gateway.core.access import Access
+from gateway.core.access_value import Access
 from gateway.core.account import KeyRecord
 from gateway.core.allowance import Allowance
 from gateway.core.charge import Claim, QuotaClaim

@@ -16,21 +16,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from gateway.core.access import (
-    CUSTOMER_DELETED,
-    ENDED,
-    KNOWN_STATUSES,
-    UNPAID_FOR,
-    Access,
-    decide_access,
-    in_force,
-    nearness,
-)
+from gateway.core.access import decide_access, in_force, nearness
+from gateway.core.access_value import Access
 from gateway.core.account import Account, Subscription
 from gateway.core.billing_facts import CustomerFacts, ItemFacts, SubscriptionFacts
 from gateway.core.findings import Finding, find_findings
 from gateway.core.flags import flags_of
 from gateway.core.item_map import ReadItems, read_items
+from gateway.core.lifecycle import CUSTOMER_DELETED, ENDED, KNOWN_STATUSES, UNPAID_FOR
 from gateway.core.metered_items import metered_items
 from gateway.core.ours import is_ours
 from gateway.core.plan_map import (

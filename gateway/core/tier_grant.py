@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 from gateway.core.standing_words import without_end
 
 if TYPE_CHECKING:
-    from gateway.core.access import Access
+    from gateway.core.access_value import Access
     from gateway.core.account import TierGrant
     from gateway.core.policy import Policy
 

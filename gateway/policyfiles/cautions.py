@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.core.access import UNREADABLE
+from gateway.core.lifecycle import UNREADABLE
 from gateway.core.limit_text import limit_words
 from gateway.core.limits import Concurrency, Quota, Rate, limit_field
 from gateway.core.policy_edit import gone_plans, restarted_counts

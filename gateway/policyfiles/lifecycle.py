@@ -31,7 +31,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.core.access import BLOCKED, DISPUTE_LOST, DISPUTED, LIFECYCLE_ROWS
+from gateway.core.lifecycle import BLOCKED, DISPUTE_LOST, DISPUTED, LIFECYCLE_ROWS
 from gateway.core.limit_text import LimitInvalid, parse_duration_s
 from gateway.core.policy import Standing
 from gateway.policyfiles.document import Text

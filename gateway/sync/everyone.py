@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import structlog
 
-from gateway.core.access import CUSTOMER_DELETED
 from gateway.core.errors import (
     BillingKeyRefused,
     BillingRefused,
@@ -24,6 +23,7 @@ from gateway.core.errors import (
     StripeAccountWrong,
     TiergateError,
 )
+from gateway.core.lifecycle import CUSTOMER_DELETED
 from gateway.ledger import CustomerRow
 from gateway.sync.changing import PlanChanges
 from gateway.sync.customers import Cause, Sync, SyncOutcome

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gateway.core.access import PENDING_UPDATE, Access, decide_access, ended_by
+from gateway.core.access import decide_access, ended_by
+from gateway.core.access_value import Access
 from gateway.core.account import Account
+from gateway.core.lifecycle import PENDING_UPDATE
 from gateway.core.policy import Policy
 from gateway.core.standing_words import WHERE_TO_CONFIRM, instant_text
 from gateway.web.page_words import moment

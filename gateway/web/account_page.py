@@ -9,7 +9,7 @@ from litestar import get, post
 from litestar.datastructures import Cookie
 from litestar.params import FromPath
 
-from gateway.core.access import Access
+from gateway.core.access_value import Access
 from gateway.core.account import Account
 from gateway.core.errors import LedgerUnavailable
 from gateway.core.key_order import KeyOrder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from gateway.core.access import Access
+from gateway.core.access_value import Access
 from gateway.core.account import Subscription
 from gateway.core.plan_map import GOOD_STATUSES, plan_of_record, scheduled_plan
 from gateway.core.policy import Policy

@@ -10,7 +10,8 @@ from litestar.params import FromQuery, JSONBody, SkipValidation
 
 from gateway.billing import CheckoutLink
 from gateway.checkout import Checkouts
-from gateway.core.access import Access, decide_access, in_force
+from gateway.core.access import decide_access, in_force
+from gateway.core.access_value import Access
 from gateway.core.account import Account, Subscription
 from gateway.core.plan_map import plan_of_record, scheduled_plan
 from gateway.core.policy import Policy

@@ -21,8 +21,8 @@ from gateway.billing import Billing, Buyer, CheckoutLink, StripeOptions
 from gateway.billing.pace import Pace
 from gateway.billing.transport import Transport
 from gateway.clock import SimulatedClock
-from gateway.core.access import FLAG_ROWS, LIFECYCLE_ROWS
 from gateway.core.account import Subscription
+from gateway.core.lifecycle import FLAG_ROWS, LIFECYCLE_ROWS
 from gateway.core.policy import Plan, Policy, Standing, Tier
 from gateway.core.purchase import NO_EXTRAS, Extras, check_purchase
 from gateway.core.switching import SwitchTerms

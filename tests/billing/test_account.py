@@ -8,8 +8,8 @@ import pytest
 
 from gateway.billing import StripeOptions
 from gateway.checkout import Checkouts
-from gateway.core.access import CUSTOMER_DELETED
 from gateway.core.errors import BillingUnavailable, StripeAccountWrong
+from gateway.core.lifecycle import CUSTOMER_DELETED
 from gateway.ledger import STRIPE_ACCOUNT, Ledger
 from gateway.sync import Comparing, EventWorker, Sync
 from gateway.sync.ending import MOST_ENDED, TOO_MANY_MISSING

@@ -9,9 +9,9 @@ import pytest
 
 from gateway.billing import Billing, CheckoutLink, StripeOptions
 from gateway.blocking import Blocking
-from gateway.core.access import BLOCKED, DISPUTED
 from gateway.core.errors import AccountSuspended
 from gateway.core.keys import KeyCodec
+from gateway.core.lifecycle import BLOCKED, DISPUTED
 from gateway.core.policy import Standing
 from gateway.provisioning import Provisioning
 from tests.billing.test_nothing_more import REFUSED, dispute

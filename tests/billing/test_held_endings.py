@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.core.access import CUSTOMER_DELETED
+from gateway.core.lifecycle import CUSTOMER_DELETED
 from gateway.ledger import Ledger
 from gateway.sync import OF_A_PART, Sync
 from gateway.sync.ending import MOST_ENDED, TOO_MANY_MISSING

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from gateway.core.access import CUSTOMER_DELETED, Access, decide_access
+from gateway.core.access import decide_access
+from gateway.core.access_value import Access
+from gateway.core.lifecycle import CUSTOMER_DELETED
 from gateway.core.policy import Standing
 from tests.billing.test_second_subscription import checkouts_of
 

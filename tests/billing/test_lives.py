@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from gateway.core.access import Access, decide_access
+from gateway.core.access import decide_access
+from gateway.core.access_value import Access
 from gateway.core.policy import Standing
 from gateway.sync import PlanChanges
 

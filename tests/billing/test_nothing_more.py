@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from gateway.core.access import DISPUTED
 from gateway.core.errors import AccountSuspended
+from gateway.core.lifecycle import DISPUTED
 from gateway.core.offer import AddOn, SeatRange
 from gateway.core.policy import Standing
 from gateway.core.switching import SwitchTerms

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from gateway.billing import Billing
-from gateway.core.access import DISPUTE_LOST, DISPUTED, REFUNDED, TAKEN_BACK, Access, decide_access
+from gateway.core.access import decide_access
+from gateway.core.access_value import Access
 from gateway.core.billing_facts import PaymentsAsked
 from gateway.core.errors import PaymentRequired
+from gateway.core.lifecycle import DISPUTE_LOST, DISPUTED, REFUNDED, TAKEN_BACK
 from gateway.core.policy import Standing
 from gateway.core.switching import SwitchTerms
 from gateway.sync import PlanChanges, Sync, refuse_suspended

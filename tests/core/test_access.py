@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.access import KNOWN_STATUSES, Access, decide_access, is_suspended
+from gateway.core.access import decide_access, is_suspended
+from gateway.core.access_value import Access
 from gateway.core.account import Account, Subscription
+from gateway.core.lifecycle import KNOWN_STATUSES
 from gateway.core.policy import Plan, Policy, Standing, Tier
 
 DAY_S = 86_400

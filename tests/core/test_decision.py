@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.access import BLOCKED, LIFECYCLE_ROWS
 from gateway.core.account import Account, KeyRecord
 from gateway.core.decision import plan_request
 from gateway.core.errors import AccountSuspended, AddressNotAllowed, InvalidKey, RouteNotFound
+from gateway.core.lifecycle import BLOCKED, LIFECYCLE_ROWS
 from gateway.core.limit_text import parse_limit
 from gateway.core.measure import Measure
 from gateway.core.policy import Policy, Standing, Tier

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.access import CUSTOMER_DELETED
 from gateway.core.account import Subscription
 from gateway.core.billing_facts import CustomerFacts, ItemFacts, SubscriptionFacts
 from gateway.core.ended_periods import TOLD_FOR_S, EndedPeriod, ended_periods
+from gateway.core.lifecycle import CUSTOMER_DELETED
 
 START, END = 1_000_000, 3_000_000
 ITEM = ItemFacts(item_id="si", price_id="p", lookup_key=None, period_starts_at=START, period_ends_at=END)

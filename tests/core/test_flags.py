@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.access import TAKEN_BACK
 from gateway.core.billing_facts import CustomerFacts, PaymentsAsked, SubscriptionFacts
 from gateway.core.flags import asked_of_payments
+from gateway.core.lifecycle import TAKEN_BACK
 from gateway.core.policy import Standing
 from tests.core.test_projection import DAY, NOW, POLICY, customer, recorded, subscription
 

@@ -14,7 +14,10 @@ from typing import TypeAlias
 
 import pytest
 
-from gateway.core.access import (
+from gateway.core.access import decide_access
+from gateway.core.access_value import Access
+from gateway.core.account import Account, TierGrant
+from gateway.core.lifecycle import (
     BLOCKED,
     CUSTOMER_DELETED,
     ENDED,
@@ -22,10 +25,7 @@ from gateway.core.access import (
     KNOWN_STATUSES,
     LIFECYCLE_ROWS,
     UNREADABLE,
-    Access,
-    decide_access,
 )
-from gateway.core.account import Account, TierGrant
 from gateway.core.limit_text import parse_limit
 from gateway.core.limits import Quota
 from gateway.core.offer import AddOn

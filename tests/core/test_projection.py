@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.access import ENDED, FLAG_ROWS, KNOWN_STATUSES, LIFECYCLE_ROWS, decide_access, in_force
+from gateway.core.access import decide_access, in_force
 from gateway.core.account import Account, Subscription
 from gateway.core.billing_facts import CustomerFacts, ItemFacts, SubscriptionFacts
 from gateway.core.findings import NEEDS_ATTENTION
+from gateway.core.lifecycle import ENDED, FLAG_ROWS, KNOWN_STATUSES, LIFECYCLE_ROWS
 from gateway.core.offer import AddOn, SeatRange
 from gateway.core.policy import Plan, Policy, Standing, Tier
 from gateway.core.projection import project

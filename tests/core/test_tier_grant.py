@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.access import FLAG_ROWS, KNOWN_STATUSES, Access, decide_access
+from gateway.core.access import decide_access
+from gateway.core.access_value import Access
 from gateway.core.account import Account, Subscription, TierGrant
+from gateway.core.lifecycle import FLAG_ROWS, KNOWN_STATUSES
 from gateway.core.policy import Policy, Standing
 from gateway.core.tier_grant import TIER_GONE, grant_state
 from gateway.core.window import quota_window

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.access import FLAG_ROWS, KNOWN_STATUSES, decide_access
+from gateway.core.access import decide_access
 from gateway.core.account import Account
 from gateway.core.decision import granted_tier
 from gateway.core.errors import PaymentRequired
+from gateway.core.lifecycle import FLAG_ROWS, KNOWN_STATUSES
 from gateway.core.standing_words import CONFIRMATION_PAGE
 from tests.core.test_access import DAY_S, NOW, PAID_ONLY, POLICY, START, account
 

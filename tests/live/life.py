@@ -16,7 +16,8 @@ from gateway.billing import Billing
 from gateway.billing.events import SUBSCRIBED_TYPES
 from gateway.billing.webhook import METADATA_CUSTOMER, read_envelope
 from gateway.checkout import Checkouts
-from gateway.core.access import Access, decide_access
+from gateway.core.access import decide_access
+from gateway.core.access_value import Access
 from gateway.core.account import Subscription
 from gateway.core.offer import Trial
 from gateway.ledger import Ledger

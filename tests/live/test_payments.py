@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.access import DISPUTED
+from gateway.core.lifecycle import DISPUTED
 from tests.live.catalog import PRICES
 from tests.live.life import DISPUTES, GOOD_CARD
 

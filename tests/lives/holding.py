@@ -14,8 +14,9 @@ from sqlalchemy import select
 
 from gateway.cache import decode_account
 from gateway.cache.keyspace import acct_key
-from gateway.core.access import CUSTOMER_DELETED, ENDED, decide_access, in_force
+from gateway.core.access import decide_access, in_force
 from gateway.core.account import Account
+from gateway.core.lifecycle import CUSTOMER_DELETED, ENDED
 from gateway.core.projection import project
 from gateway.ledger.subscriptions import SUBSCRIPTION_COLUMNS, read_subscription
 from gateway.ledger.tables import SUBSCRIPTIONS, TIER_GRANTS

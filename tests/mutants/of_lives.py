@@ -47,7 +47,7 @@ MUTANTS = (
     Mutant(
         "what was never paid for is kept after it is cancelled",
         "gateway/core/access.py",
-        "        until = _sooner(until, _unpaid_until(subscription, policy))\n",
+        "        until = earlier(until, _unpaid_until(subscription, policy))\n",
         "        pass\n",
         ("tests/core/test_lifecycle.py",),
     ),

@@ -103,7 +103,7 @@ MUTANTS = (
     ),
     Mutant(
         "who refunds and cancels gives the days after the end",
-        _ACCESS,
+        "gateway/core/lifecycle.py",
         "UNPAID_FOR = frozenset({FIRST_PAYMENT_PENDING, *TAKEN_BACK})\n",
         "UNPAID_FOR = frozenset({FIRST_PAYMENT_PENDING})\n",
         _OF_ACCESS,

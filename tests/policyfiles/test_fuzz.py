@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.access import LIFECYCLE_ROWS
+from gateway.core.lifecycle import LIFECYCLE_ROWS
 from gateway.policyfiles import Fault, PolicyInvalid, Sources, compile_policy
 from gateway.policyfiles.sources import SourceFile
 

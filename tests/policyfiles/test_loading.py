@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.core.access import LIFECYCLE_ROWS
+from gateway.core.lifecycle import LIFECYCLE_ROWS
 from gateway.core.limits import Quota, Rate
 from gateway.core.policy import Standing
 from gateway.policyfiles import PolicyInvalid, load_policy

@@ -13,9 +13,9 @@ import gateway.billing
 from gateway.billing import THIN_TYPES, Billing, Buyer, LaterChange, PlanChange, PortalFlow, StripeOptions, Told
 from gateway.billing.facts import NOTHING_HAD
 from gateway.billing.transport import Transport
-from gateway.core.access import REFUNDED, TAKEN_BACK
 from gateway.core.billing_facts import PaymentsAsked
 from gateway.core.errors import BillingRefused
+from gateway.core.lifecycle import REFUNDED, TAKEN_BACK
 from gateway.core.offer import AddOn, CheckoutTerms, SeatRange, Trial
 from gateway.core.overage import MeteredPrice, PriceName
 from gateway.core.policy import Plan
