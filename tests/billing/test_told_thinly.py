@@ -1,4 +1,4 @@
-"""From when on a sweep looks through what destinations were to be told: since the last one ended, if it can."""
+"""Whose thin events a sweep looks through, and from when on: since the last one ended, if it can."""
 
 from __future__ import annotations
 
@@ -231,3 +231,23 @@ async def test_who_could_not_read_destinations_leaves_what_others_have_swept(
     assert stripe.since() == [], "it asks once a day"
     await other.sweep()
     assert stripe.since() == [-PATIENCE_S - OVERLAP_S], "three days were listed by each sweep for as long"
+
+
+async def test_a_key_that_may_not_read_destinations_is_not_asked_again_for_a_day(
+    stripe: Stripe, start: Callable[[], EventWorker], stand_in: StandIn, clock: SetClock
+) -> None:
+    stripe.may_read = False
+    worker = start()
+    for times, later_s in ((1, 0), (1, DAY - 1), (2, 1)):
+        clock.at += later_s
+        assert await worker.sweep() == 0
+        assert [one.path for one in stand_in.requests].count("/v2/core/event_destinations") == times
+
+
+@pytest.mark.parametrize("is_live", [True, False], ids=["live", "test"])
+async def test_only_a_destination_of_this_mode_is_swept_for(
+    stripe: Stripe, start: Callable[[], EventWorker], *, is_live: bool
+) -> None:
+    stripe.destinations = [destination("*", livemode=is_live)]
+    assert await start().sweep() == 0
+    assert bool(stripe.asked) == (not is_live), "the key is of test mode"

@@ -8,9 +8,7 @@ import pytest
 
 from gateway.billing import METER_ERRORS
 from gateway.core.errors import BillingRefused, BillingUnavailable
-from gateway.ledger import Ledger
-from gateway.sync import EventWorker, Sync
-from tests.billing.conftest import Answer, Request, SetClock, StandIn
+from gateway.sync import EventWorker
 
 pytestmark = pytest.mark.slow
 
@@ -100,25 +98,6 @@ async def test_an_outage_in_the_middle_is_gone_on_from_and_a_page_that_is_not_kn
     assert await shop.worker.sweep() > 0
 
 
-async def test_a_key_that_may_not_read_destinations_is_not_asked_again_for_a_day(
-    ledger: Ledger, sync: Sync, stand_in: StandIn, clock: SetClock
-) -> None:
-    asked = []
-
-    async def refuse(request: Request) -> Answer:
-        asked.append(request.path)
-        if request.path == "/v1/events":
-            return Answer(body={"object": "list", "data": [], "has_more": False, "url": "/v1/events"})
-        return Answer(status=403, body={"error": {"type": "invalid_request_error", "message": "not this key"}})
-
-    stand_in.handler = refuse
-    worker = EventWorker(ledger=ledger, sync=sync, clock=clock, url="http://localhost/webhook")
-    for times, later_s in ((1, 0), (1, 80_000), (2, 7_000)):
-        clock.at += later_s
-        assert await worker.sweep() == 0
-        assert asked.count("/v2/core/event_destinations") == times
-
-
 @pytest.mark.parametrize(("status", "error"), [(503, BillingUnavailable), (403, BillingRefused)])
 async def test_thin_events_are_found_also_while_stripe_does_not_list_those_of_endpoints(
     shop: Any, buyer: str, status: int, error: type[Exception]
@@ -131,35 +110,3 @@ async def test_thin_events_are_found_also_while_stripe_does_not_list_those_of_en
     with pytest.raises(error):
         await shop.worker.sweep()
     assert "v1.customer.subscription.deleted" in {one.type for one in await shop.ledger.list_events(status="pending")}
-
-
-@pytest.mark.parametrize("is_live", [True, False])
-async def test_only_a_destination_of_this_mode_is_swept_for(
-    ledger: Ledger, sync: Sync, stand_in: StandIn, clock: SetClock, *, is_live: bool
-) -> None:
-    asked = []
-    destination = {
-        "id": "ed_1",
-        "object": "v2.core.event_destination",
-        "created": "2020-01-01T00:00:00.000Z",
-        "enabled_events": ["*"],
-        "event_payload": "thin",
-        "livemode": is_live,
-        "name": "thin",
-        "snapshot_api_version": None,
-        "status": "enabled",
-        "type": "webhook_endpoint",
-        "webhook_endpoint": {"url": "http://localhost/webhook"},
-    }
-
-    async def answer(request: Request) -> Answer:
-        asked.append(request.path)
-        if request.path == "/v1/events":
-            return Answer(body={"object": "list", "data": [], "has_more": False, "url": "/v1/events"})
-        found = [destination] if request.path == "/v2/core/event_destinations" else []
-        return Answer(body={"data": found, "next_page_url": None, "previous_page_url": None})
-
-    stand_in.handler = answer
-    worker = EventWorker(ledger=ledger, sync=sync, clock=clock, url="http://localhost/webhook")
-    assert await worker.sweep() == 0
-    assert ("/v2/core/events" in asked) == (not is_live)
