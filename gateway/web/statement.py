@@ -8,13 +8,12 @@ from litestar import Response, get
 from litestar.params import FromQuery, QueryParameter
 
 from gateway.core.statement_period import PeriodInvalid, find_span
-from gateway.statements import draw_up
 from gateway.web.callers import FromCaller, FromRuntime, load_named
 from gateway.web.problem_shape import problems
 from gateway.web.refusals import RequestInvalid
 from gateway.web.statement_csv import statement_csv
-from gateway.web.statement_view import StatementView, view_statement
-from gateway.web.stripe_turns import statement_cost, take_turn_of
+from gateway.web.statement_view import StatementView
+from gateway.web.stating import state
 
 Period = Annotated[str, QueryParameter(max_length=100)]
 Form = Annotated[Literal["json", "csv"], QueryParameter()]
@@ -47,18 +46,7 @@ async def show_statement(
         span = find_span(period, account, now)
     except PeriodInvalid as error:
         raise RequestInvalid(f"period: {error}.", ({"field": "period", "message": f"{error}"},)) from None
-    await take_turn_of(caller, runtime, cost=statement_cost(span))
-    statement = await draw_up(
-        account.customer_id,
-        span,
-        ledger=runtime.ledger,
-        billing=runtime.billing,
-        check_account=runtime.sync.account.check,
-        now=int(now),
-    )
-    view = view_statement(
-        statement, customer_id=account.customer_id, user_id=account.user_id, for_seller=caller.is_seller
-    )
+    view = await state(account, span, runtime, now=now, for_seller=caller.is_seller)
     return _csv(view) if format == "csv" else Response(view)
 
 

@@ -9,18 +9,16 @@ from litestar import get
 
 from gateway.core.statement_period import PeriodInvalid, find_span, usual_period
 from gateway.core.statement_words import VERDICTS
-from gateway.statements import draw_up
 from gateway.web.page_frame import FromVisit, Page
 from gateway.web.page_words import Moment, moment, unit_words
 from gateway.web.refusals import RequestInvalid
-from gateway.web.statement_view import InvoiceProofView, StatementView, overall, view_statement
-from gateway.web.stripe_turns import statement_cost, take_turn
+from gateway.web.statement_view import InvoiceProofView, StatementView
+from gateway.web.stating import state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway.core.policy import Meter
-    from gateway.core.statement import Verdict
     from gateway.web.statement_view import UsageProofView
 
 _LEADS = {
@@ -69,32 +67,23 @@ async def show_account_statement(visit: FromVisit, period: str = "") -> Page:
         span = find_span(period[:100] or usual_period(who.account, now), who.account, now)
     except PeriodInvalid as error:
         raise RequestInvalid(f"The period cannot be understood: {error}.") from None
-    await take_turn(runtime, who.customer_id, cost=statement_cost(span))
-    found = await draw_up(
-        who.customer_id,
-        span,
-        ledger=runtime.ledger,
-        billing=runtime.billing,
-        check_account=runtime.sync.account.check,
-        now=int(now),
-    )
-    view = view_statement(found, customer_id=who.customer_id, user_id=who.account.user_id, for_seller=False)
+    view = await state(who.account, span, runtime, now=now, for_seller=False)
     return visit.page(
         "statement.html",
         begins=moment(span.since),
         ends=moment(span.until),
-        verdict=overall(found),
-        lead=_lead(overall(found), view),
+        verdict=view.verdict,
+        lead=_lead(view),
         proofs=_proofs(view, runtime.policy.current.meters),
         invoices=[_table(invoice) for invoice in view.invoices],
-        is_compared=found.is_compared,
+        is_compared=view.notice is None,
     )
 
 
-def _lead(verdict: Verdict, view: StatementView) -> str:
-    if verdict == "agrees" and not view.usage and not view.invoices:
+def _lead(view: StatementView) -> str:
+    if view.verdict == "agrees" and not view.usage and not view.invoices:
         return "There is no invoice of this period, and nothing was used beyond the plan."
-    return _LEADS[verdict]
+    return _LEADS[view.verdict]
 
 
 def _proofs(view: StatementView, meters: Mapping[str, Meter]) -> list[ProofRow]:

@@ -124,15 +124,14 @@ def view_statement(statement: Statement, *, customer_id: str, user_id: str, for_
         user_id=user_id,
         from_=statement.since,
         to=statement.until,
-        verdict=overall(statement),
+        verdict=_overall(statement),
         notice=None if statement.is_compared else _AWAY,
         usage=[_usage(proof, for_seller=for_seller) for proof in statement.usage],
         invoices=[_invoice(invoice) for invoice in statement.invoices],
     )
 
 
-def overall(statement: Statement) -> Verdict:
-    """The verdict on all of it."""
+def _overall(statement: Statement) -> Verdict:
     if statement.differs:
         return "differs"
     if not statement.is_compared:

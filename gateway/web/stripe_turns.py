@@ -14,13 +14,11 @@ from gateway.pacing import pacing_address
 from gateway.sync import TooManyBillingRequests
 
 if TYPE_CHECKING:
-    from gateway.core.statement_period import Span
     from gateway.web.callers import Caller
     from gateway.web.runtime import Runtime
 
 _TURNS: Final = RateClaim(field="r:billing:60000", cost=1, units=60, window_ms=60_000, burst=30)
 _ARRIVALS: Final = RateClaim(field="r:arrivals:60000", cost=1, units=60, window_ms=60_000, burst=60)
-_MONTH_S: Final = 30 * 86_400
 
 
 async def take_turn(runtime: Runtime, customer_id: str, *, cost: int = 1) -> None:
@@ -51,8 +49,3 @@ async def may_arrive(runtime: Runtime, customer_id: str, address: str | None) ->
     if await runtime.pacing.wait_s(f"arrivals {pacing_address(address)}", _ARRIVALS):
         return False
     return not await runtime.pacing.wait_s(f"customer {customer_id}", _TURNS)
-
-
-def statement_cost(span: Span) -> int:
-    """What a statement counts for: Stripe is asked for each invoice of the period, which may be one a month."""
-    return 1 + int((span.until - span.since) / _MONTH_S)
