@@ -1,10 +1,10 @@
-"""From files to one policy: merge the sections, read each, check them together, hash the result."""
+"""From files to one policy: merge the sections (`merging`), read each, check them together, hash the result."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, get_args
 
@@ -37,7 +37,6 @@ from gateway.policyfiles.consistency import (
 )
 from gateway.policyfiles.cors import read_cors
 from gateway.policyfiles.credits import read_credits
-from gateway.policyfiles.document import Node, Text, read_document
 from gateway.policyfiles.entitlements import read_entitlements
 from gateway.policyfiles.faults import FaultLog, Place
 from gateway.policyfiles.lifecycle import (
@@ -47,20 +46,20 @@ from gateway.policyfiles.lifecycle import (
     find_kinder_losses,
     read_lifecycle,
 )
+from gateway.policyfiles.merging import Merged, check_complete, merge
 from gateway.policyfiles.offers import check_offers
 from gateway.policyfiles.once import read_once
 from gateway.policyfiles.overage_checks import check_overages, overage_prices
 from gateway.policyfiles.plans import read_plans
 from gateway.policyfiles.prices import SoldPrices
 from gateway.policyfiles.routes import honours_keys, read_routes
-from gateway.policyfiles.shapes import WordT, as_fields, as_list, as_mapping, as_text, as_word
+from gateway.policyfiles.shapes import WordT, as_word
 from gateway.policyfiles.sources import read_sources
 from gateway.policyfiles.switching import read_switching
 from gateway.policyfiles.tiers import read_meters, read_tiers
 from gateway.policyfiles.upstreams import read_upstreams
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from gateway.core.limits import Limit
@@ -71,12 +70,6 @@ if TYPE_CHECKING:
     from gateway.policyfiles.routes import RouteDraft
     from gateway.policyfiles.sources import Sources
     from gateway.policyfiles.tiers import TierDraft
-
-GRAMMAR_VERSION = "1"
-_NAMED_SECTIONS = ("meters", "tiers", "plans", "add_ons", "lifecycle", "upstreams")
-_ONCE = ("cors", "billable", "idempotency", "alerts", "credits", "plan_change", "switching", "debts", "entitlements")
-_SECTIONS = ("version", "default_tier", *_NAMED_SECTIONS, *_ONCE, "routes")
-_LATER_SECTIONS = ("tests", "enforce", "overrides", "compat")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,19 +87,6 @@ class CompiledPolicy:
     """What is valid and may surprise."""
     attachments: tuple[Attachment, ...]
     """Files that it names, as they were read."""
-
-
-@dataclass(slots=True)
-class _Merged:
-    """All files as one, every name once."""
-
-    default_tier: Text | None = None
-    once: dict[str, Node] = field(default_factory=dict)
-    """Sections that are said once."""
-    named: dict[str, list[tuple[Text, Node]]] = field(
-        default_factory=lambda: {section: [] for section in _NAMED_SECTIONS}
-    )
-    routes: list[Node] = field(default_factory=list)
 
 
 def load_policy(directory: Path) -> Policy:
@@ -131,7 +111,7 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
     faults = FaultLog()
     faults.extend(sources.faults)
     faults.is_partial = bool(sources.faults)
-    merged = _merge(sources, faults)
+    merged = merge(sources, faults)
     meters = read_meters(merged.named["meters"], faults)
     tiers = read_tiers(merged.named["tiers"], meters, faults)
     sold_at = SoldPrices()
@@ -163,7 +143,7 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
         if not has_default_upstream:
             check_default_group(routes, upstreams, faults)
         check_lifecycle(lifecycle, tiers, faults)
-        _check_complete(merged, sources, faults)
+        check_complete(merged, sources, faults)
     faults.raise_if_any()
     default_tier = None if merged.default_tier is None else merged.default_tier.value
     sold = {plan.tier.value for plan in plans.values()}
@@ -206,83 +186,9 @@ def compile_policy(sources: Sources, *, has_default_upstream: bool = True) -> Co
     )
 
 
-def _read_word(merged: _Merged, section: str, words: tuple[WordT, ...], faults: FaultLog) -> WordT | None:
+def _read_word(merged: Merged, section: str, words: tuple[WordT, ...], faults: FaultLog) -> WordT | None:
     """A section that is one word; None: it is not there, or says another."""
     return as_word(merged.once[section], repr(section), words, faults) if section in merged.once else None
-
-
-def _merge(sources: Sources, faults: FaultLog) -> _Merged:
-    merged = _Merged()
-    defined: dict[tuple[str, str], Place] = {}
-    for source in sources.files:
-        document = read_document(source, faults)
-        if document is None:
-            continue
-        fields = as_fields(document, "a policy file", faults, known=_SECTIONS, later=_LATER_SECTIONS)
-        if len(fields) < len(document.entries):
-            faults.is_partial = True
-        _check_version(fields.get("version"), document.place, faults)
-        if "default_tier" in fields:
-            _merge_default(merged, fields["default_tier"], faults)
-        for section in _ONCE:
-            if section in fields:
-                _merge_once(merged, section, fields[section], faults)
-        for section in _NAMED_SECTIONS:
-            if section in fields:
-                entries = as_mapping(fields[section], f"{section!r}", faults)
-                merged.named[section] += _first_definitions(section, entries, defined, faults)
-        if "routes" in fields:
-            merged.routes += as_list(fields["routes"], "'routes'", faults)
-    return merged
-
-
-def _check_version(node: Node | None, start: Place, faults: FaultLog) -> None:
-    if node is None:
-        faults.add(start, "every policy file says 'version: 1', the grammar it is written in")
-    elif not (isinstance(node, Text) and node.value == GRAMMAR_VERSION):
-        faults.add(node.place, "this version reads policies of 'version: 1' only")
-
-
-def _merge_default(merged: _Merged, node: Node, faults: FaultLog) -> None:
-    text = as_text(node, "'default_tier'", faults)
-    if text is None:
-        return
-    if merged.default_tier is not None:
-        faults.add(text.place, f"'default_tier' is defined twice: first at {merged.default_tier.place}")
-        return
-    merged.default_tier = text
-
-
-def _merge_once(merged: _Merged, section: str, node: Node, faults: FaultLog) -> None:
-    first = merged.once.setdefault(section, node)
-    if first is not node:
-        faults.add(node.place, f"{section!r} is defined twice: first at {first.place}")
-
-
-def _first_definitions(
-    section: str,
-    entries: Iterable[tuple[Text, Node]],
-    defined: dict[tuple[str, str], Place],
-    faults: FaultLog,
-) -> list[tuple[Text, Node]]:
-    kept = []
-    for key, node in entries:
-        first = defined.setdefault((section, key.value), key.place)
-        if first is not key.place:
-            faults.add(key.place, f"{key.value!r} in {section} is defined twice: first at {first}")
-            continue
-        kept.append((key, node))
-    return kept
-
-
-def _check_complete(merged: _Merged, sources: Sources, faults: FaultLog) -> None:
-    where = Place(file=sources.files[0].name)
-    if not merged.named["tiers"]:
-        faults.add(where, "there are no tiers: nobody could be let in")
-    elif merged.default_tier is None and not merged.named["plans"]:
-        faults.add(where, "there is no default_tier and no plan: nobody could be let in")
-    if not merged.routes:
-        faults.add(where, "there are no routes: every request would be refused; write \"- match: '* /**'\" for all")
 
 
 def _tier(rank: int, draft: TierDraft, *, is_sold: bool) -> Tier:
