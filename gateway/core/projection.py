@@ -1,10 +1,9 @@
 """From what Stripe says to what we record: a pure function of facts, policy, the last record and now.
 
+What one subscription would be recorded as says `core.candidate`; here is which of them counts, and what stays of what
+was recorded. Whatever cannot be read, or that nobody knows, is left out or kept with a finding.
+
 Laws:
-  A price becomes a plan by `core.plan_map`: never by amount or currency.
-  What cannot be read is recorded as unreadable since the first time, with a finding; the
-  last plan that was good is remembered, never guessed.
-  What is bought beside a plan widens its tier (`core.item_map`); what nobody knows there is left out, with a finding.
   Of several subscriptions the one that grants the highest tier *now* is recorded, and beneath it the others that
   are not over; where none grants one, one of ours (`core.ours`) that is not over before any other.
   What a customer had as one whom Stripe has deleted stays recorded until the one in its place has something of its
@@ -14,43 +13,21 @@ Laws:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gateway.core.access import decide_access, in_force, nearness
 from gateway.core.access_value import Access
 from gateway.core.account import Account, Subscription
-from gateway.core.billing_facts import CustomerFacts, ItemFacts, SubscriptionFacts
+from gateway.core.billing_facts import CustomerFacts
+from gateway.core.candidate import Candidate, candidate_of
 from gateway.core.findings import Finding, find_findings
-from gateway.core.flags import flags_of
-from gateway.core.item_map import ReadItems, read_items
-from gateway.core.lifecycle import CUSTOMER_DELETED, ENDED, KNOWN_STATUSES, UNPAID_FOR
-from gateway.core.metered_items import metered_items
+from gateway.core.lifecycle import CUSTOMER_DELETED, ENDED, UNPAID_FOR
 from gateway.core.ours import is_ours
-from gateway.core.plan_map import (
-    ENDED_STATUSES,
-    GOOD_STATUSES,
-    MONEYLESS_STATUSES,
-    last_good_plan,
-    plan_of_record,
-    sold_as,
-    sold_as_of,
-)
-from gateway.core.policy import Plan, Policy
-from gateway.core.seen_changes import seen_at, with_change, with_extras
-from gateway.core.window import quota_anchor, subscription_window
+from gateway.core.plan_map import ENDED_STATUSES, MONEYLESS_STATUSES
+from gateway.core.policy import Policy
 
 _MOST_BENEATH = 9
 """Further subscriptions that a record carries, so that an account stays small; nobody should have as many."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """One subscription as it would be recorded, with the item that decides its plan."""
-
-    record: Subscription
-    facts: SubscriptionFacts
-    item: ItemFacts | None
-    plan: Plan | None
 
 
 def project(
@@ -104,7 +81,7 @@ def choose_running(facts: CustomerFacts, policy: Policy, previous: Subscription 
 
 
 def _ranked(facts: CustomerFacts, policy: Policy, previous: Subscription | None, now: int) -> list[Candidate]:
-    candidates = [_candidate(facts, subscription, policy, previous, now) for subscription in facts.subscriptions]
+    candidates = [candidate_of(facts, subscription, policy, previous, now) for subscription in facts.subscriptions]
     return sorted(candidates, key=lambda one: _precedence(one, policy, previous, now), reverse=True)
 
 
@@ -189,153 +166,6 @@ def _of_nobody(record: Subscription, now: int) -> Subscription:
         metered=(),
         add_ons=(),
     )
-
-
-def _candidate(
-    customer: CustomerFacts, facts: SubscriptionFacts, policy: Policy, previous: Subscription | None, now: int
-) -> Candidate:
-    own = None if previous is None else previous.find(facts.subscription_id)
-    items = read_items(facts, policy, own)
-    item, plan = items.base, items.plan
-    readable = facts.status in KNOWN_STATUSES and (plan is not None or facts.status in ENDED_STATUSES)
-    starts_at = item.period_starts_at if item is not None else facts.started_at
-    ends_at = item.period_ends_at if item is not None else facts.started_at
-    coming, scheduled_at = _scheduled(facts, policy, own, _cancel_at(facts, ends_at))
-    coming_plan = None if coming is None else coming.plan
-    record = Subscription(
-        subscription_id=facts.subscription_id,
-        status=facts.status,
-        plan_id=None if plan is None else plan.plan_id,
-        period_starts_at=starts_at,
-        period_ends_at=ends_at,
-        anchor_at=facts.anchor_at,
-        quota_anchor_at=_quota_anchor(facts, own, now),
-        cancel_at=_cancel_at(facts, ends_at),
-        scheduled_plan_id=None if coming_plan is None else coming_plan.plan_id,
-        scheduled_at=scheduled_at,
-        scheduled_seats=None if coming is None or coming_plan is None else coming.seats,
-        scheduled_add_ons=() if coming is None or coming_plan is None else coming.add_ons,
-        past_due_since=_past_due_since(facts, own, previous, now),
-        last_good_plan_id=_last_good(facts, policy, plan, own),
-        unreadable_since=None if readable else _unreadable_since(own, now),
-        price_id=None if item is None else item.price_id,
-        plan_changes=_plan_changes(policy, items, own, now),
-        status_since=_status_since(facts, own, previous, now),
-        flags=flags_of(customer, facts, own, now),
-        entitlements=customer.entitlements,
-        metered=metered_items(facts, policy, own, now),
-        seats=items.seats,
-        add_ons=items.add_ons,
-        add_on_prices=items.add_on_prices,
-        sold_as=sold_as_of(plan, own),
-        unconfirmed_since=_unconfirmed_since(facts, own, now),
-        last_good_tier=_last_good_tier(facts, policy, plan, own),
-        scheduled_sold_as=None if coming_plan is None else sold_as(coming_plan),
-    )
-    if own is not None:
-        window_starts_at, _ = subscription_window(record, now)
-        changes = with_extras(own, items, seen_at(own, items, policy, now), window_starts_at)
-        record = replace(record, extras_changes=changes)
-    return Candidate(record=record, facts=facts, item=item, plan=plan)
-
-
-def _plan_changes(policy: Policy, items: ReadItems, own: Subscription | None, now: int) -> tuple[tuple[int, str], ...]:
-    """One that could not be read for a while, or that policy calls otherwise, has not changed by that."""
-    if own is None:
-        return ()
-    known = plan_of_record(own, policy) if own.plan_id is not None else last_good_plan(own, policy)
-    before = own.plan_id or own.last_good_plan_id if known is None else known.plan_id
-    after = None if items.plan is None else items.plan.plan_id
-    return with_change(own.plan_changes, before, after, seen_at(own, items, policy, now), policy)
-
-
-def _cancel_at(facts: SubscriptionFacts, period_ends_at: int) -> int | None:
-    """`cancel_at` first: the billing portal sets it while `cancel_at_period_end` stays false."""
-    if facts.cancel_at is not None:
-        return facts.cancel_at
-    return period_ends_at if facts.cancel_at_period_end else None
-
-
-def _scheduled(
-    facts: SubscriptionFacts, policy: Policy, own: Subscription | None, cancel_at: int | None
-) -> tuple[ReadItems | None, int | None]:
-    """What comes by itself, and when; nothing if the subscription ends before."""
-    schedule = facts.schedule
-    if schedule is None or schedule.next_at is None or facts.status in ENDED_STATUSES:
-        return None, None
-    if cancel_at is not None and cancel_at <= schedule.next_at:
-        return None, None
-    return read_items(replace(facts, items=schedule.next_items), policy, own), schedule.next_at
-
-
-def _quota_anchor(facts: SubscriptionFacts, own: Subscription | None, now: int) -> int | None:
-    """Set when Stripe moves the billing anchor, and kept: a change of interval must not give a second quota.
-
-    Nothing was paid before the anchor of a trial: where that is moved the trial lasts longer, or the first period
-    begins and is paid, and windows begin with it. A trial that is over by the clock has had its anchor.
-    """
-    if own is None or (own.quota_anchor_at is None and own.anchor_at == facts.anchor_at):
-        return None
-    if own.quota_anchor_at is None and (own.status == "paused" or (own.status == "trialing" and _moved(facts, own))):
-        return None
-    return quota_anchor(own, now)
-
-
-def _moved(facts: SubscriptionFacts, trial: Subscription) -> bool:
-    return facts.status == "trialing" or facts.anchor_at < trial.anchor_at
-
-
-def _past_due_since(
-    facts: SubscriptionFacts, own: Subscription | None, previous: Subscription | None, now: int
-) -> int | None:
-    """Set once. It survives a change between two overdue subscriptions: a grace period is not had twice."""
-    if facts.status != "past_due":
-        return None
-    known = (one.past_due_since for one in (own, previous) if one is not None)
-    return next((since for since in known if since is not None), now)
-
-
-def _status_since(
-    facts: SubscriptionFacts, own: Subscription | None, previous: Subscription | None, now: int
-) -> int | None:
-    """Like the beginning of `past_due`, it survives a change between two subscriptions of the same status."""
-    if facts.status in GOOD_STATUSES:
-        return None
-    if facts.ended_at is not None:
-        return facts.ended_at
-    known = (one.status_since for one in (own, previous) if one is not None and one.status == facts.status)
-    return next((since for since in known if since is not None), now)
-
-
-def _unconfirmed_since(facts: SubscriptionFacts, own: Subscription | None, now: int) -> int | None:
-    if facts.confirmation_url is None:
-        return None
-    return now if own is None or own.unconfirmed_since is None else own.unconfirmed_since
-
-
-def _last_good(facts: SubscriptionFacts, policy: Policy, plan: Plan | None, own: Subscription | None) -> str | None:
-    if plan is not None and facts.status in GOOD_STATUSES:
-        return plan.plan_id
-    if own is None:
-        return None
-    known = last_good_plan(own, policy)
-    return own.last_good_plan_id if known is None else known.plan_id
-
-
-def _last_good_tier(
-    facts: SubscriptionFacts, policy: Policy, plan: Plan | None, own: Subscription | None
-) -> str | None:
-    """As `_last_good`, of whose plan it is."""
-    if plan is not None and facts.status in GOOD_STATUSES:
-        return plan.tier
-    if own is None:
-        return None
-    known = last_good_plan(own, policy)
-    return own.last_good_tier if known is None else known.tier
-
-
-def _unreadable_since(own: Subscription | None, now: int) -> int:
-    return own.unreadable_since if own is not None and own.unreadable_since is not None else now
 
 
 def _precedence(

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
     from gateway.billing import Sales
     from gateway.core.billing_facts import PriceTerms
+    from gateway.core.candidate import Candidate
     from gateway.core.offer import AddOn
     from gateway.core.overage import MeteredPrice
     from gateway.core.policy import Plan, Policy
-    from gateway.core.projection import Candidate
 
 
 async def overage_beside(sales: Sales, policy: Policy, plan: Plan, own: PriceTerms, current: Candidate) -> list[str]:

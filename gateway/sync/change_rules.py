@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gateway.core.billing_facts import PriceTerms, ScheduleFacts, SubscriptionFacts
+from gateway.core.candidate import Candidate
 from gateway.core.policy import Plan, Policy
-from gateway.core.projection import Candidate
 from gateway.core.switching import Direction, Rung, When
 from gateway.sync.change_values import ChangePlanned, ChangeTimeRefused, IntervalsDiffer, SubscriptionScheduled
 

@@ -19,8 +19,8 @@ import structlog
 from gateway.billing import ChangeResult, LaterChange
 from gateway.clock import Clock
 from gateway.core.billing_facts import SubscriptionFacts
+from gateway.core.candidate import Candidate
 from gateway.core.errors import BillingRefused, BillingUnavailable, Failed, TiergateError
-from gateway.core.projection import Candidate
 from gateway.core.switching import When
 from gateway.sync.change_rules import touchable
 from gateway.sync.change_values import PlanChanged, PlanPreview

@@ -13,8 +13,8 @@ from gateway.core.purchase import CurrencyDiffers
 
 if TYPE_CHECKING:
     from gateway.core.billing_facts import PriceTerms
+    from gateway.core.candidate import Candidate
     from gateway.core.policy import Plan
-    from gateway.core.projection import Candidate
     from gateway.sync.customers import Sync
 
 

@@ -20,13 +20,14 @@ from gateway.core.access import is_suspended
 from gateway.core.account import Account, Subscription
 from gateway.core.audited import assess_by
 from gateway.core.billing_facts import CustomerFacts
+from gateway.core.candidate import Candidate
 from gateway.core.ended_periods import ended_periods
 from gateway.core.errors import CapacityReduced
 from gateway.core.findings import NEEDS_ATTENTION, Finding
 from gateway.core.ours import is_ours
 from gateway.core.plan_map import ENDED_STATUSES, IDLE_STATUSES, MONEYLESS_STATUSES
 from gateway.core.policy import Policy
-from gateway.core.projection import Candidate, choose_running, project
+from gateway.core.projection import choose_running, project
 from gateway.ledger import CustomerRow, CustomerUnknown, Ledger
 from gateway.sync.account import LedgerAccount
 from gateway.sync.attention import Attention

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gateway.core.candidate import Candidate
 from gateway.core.item_map import add_on_of_item
 from gateway.core.offer import AddOn
 from gateway.core.policy import Plan, Policy
-from gateway.core.projection import Candidate
 from gateway.core.purchase import Extras, SeatsNotSold, check_purchase, nearest_seats
 from gateway.core.switching import Direction
 

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from gateway.billing import PaymentMeans
 from gateway.core.billing_facts import PriceTerms
+from gateway.core.candidate import Candidate
 from gateway.core.errors import PaymentRequired
 from gateway.core.lifecycle import DISPUTE_LOST, DISPUTED
 from gateway.core.policy import Policy
-from gateway.core.projection import Candidate
 from gateway.core.switching import Proration
 
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.core.access import is_suspended
+from gateway.core.candidate import Candidate
 from gateway.core.errors import AccountSuspended, PaymentRequired
 from gateway.core.plan_map import ENDED_STATUSES
-from gateway.core.projection import Candidate
 from gateway.sync.change_values import CollectionPaused
 
 if TYPE_CHECKING:

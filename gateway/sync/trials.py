@@ -9,8 +9,8 @@ not there. Seats and add-ons that a plan is sold with are tried with it, so more
 from __future__ import annotations
 
 from gateway.billing import PaymentMeans
+from gateway.core.candidate import Candidate
 from gateway.core.policy import Plan
-from gateway.core.projection import Candidate
 from gateway.core.switching import Direction
 from gateway.sync.extras import ExtrasChange
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from gateway.core.candidate import Candidate
 from gateway.core.errors import PaymentRequired
 from gateway.core.plan_map import ENDED_STATUSES
-from gateway.core.projection import Candidate
 
 _OWING_STATUSES = frozenset({"past_due", "unpaid"})
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from gateway.billing import PlanChange
 from gateway.core.billing_facts import ItemFacts, PriceTerms, ScheduleFacts
+from gateway.core.candidate import Candidate
 from gateway.core.policy import Plan
-from gateway.core.projection import Candidate
 from gateway.core.switching import Direction, When
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from gateway.billing import PlanChange
 from gateway.core.billing_facts import ItemFacts
+from gateway.core.candidate import Candidate
 from gateway.core.plan_map import GOOD_STATUSES
 from gateway.core.policy import Plan, Policy
-from gateway.core.projection import Candidate
 from gateway.core.switching import When, direction_of
 from gateway.sync.beside import add_ons_beside, check_stay, overage_beside, overage_to_go
 from gateway.sync.change_rules import refuse_beside_planned, refuse_mixed, rung_of, time_of, touchable

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 _ACCESS, _PROJECTION = "gateway/core/access.py", "gateway/core/projection.py"
+_CANDIDATE = "gateway/core/candidate.py"
 _SUBSCRIPTIONS, _INBOX = "gateway/ledger/subscriptions.py", "gateway/ledger/inbox.py"
 _SYNCED = (
     "        outcome = await self._sync.sync_customer("
@@ -78,14 +79,14 @@ MUTANTS = (
     ),
     Mutant(
         "every event begins the grace period again",
-        _PROJECTION,
+        _CANDIDATE,
         "    known = (one.past_due_since for one in (own, previous) if one is not None)\n",
         "    known = (None,)\n",
         _OF_PROJECTION,
     ),
     Mutant(
         "any invoice begins the quota again",
-        _PROJECTION,
+        _CANDIDATE,
         "        quota_anchor_at=_quota_anchor(facts, own, now),\n",
         "        quota_anchor_at=now,\n",
         _OF_PROJECTION,
@@ -106,7 +107,7 @@ MUTANTS = (
     ),
     Mutant(
         "what was known of a subscription is forgotten while another one counts",
-        _PROJECTION,
+        _CANDIDATE,
         "    own = None if previous is None else previous.find(facts.subscription_id)\n",
         "    own = previous if previous and previous.subscription_id == facts.subscription_id else None\n",
         _OF_PROJECTION,

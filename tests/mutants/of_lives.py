@@ -53,7 +53,7 @@ MUTANTS = (
     ),
     Mutant(
         "each read begins the days anew that an unpaid subscription is kept",
-        "gateway/core/projection.py",
+        "gateway/core/candidate.py",
         "    known = (one.status_since for one in (own, previous) if one is not None and one.status == facts.status)\n",
         "    known = (None,)\n",
         _OF_BOUNDS,
@@ -74,7 +74,7 @@ MUTANTS = (
     ),
     Mutant(
         "each read begins the time anew for which a status is kept that nobody knows",
-        "gateway/core/projection.py",
+        "gateway/core/candidate.py",
         "    return own.unreadable_since if own is not None and own.unreadable_since is not None else now\n",
         "    return now\n",
         _OF_BOUNDS,
