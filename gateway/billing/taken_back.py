@@ -2,20 +2,24 @@
 
 That period's invoice is the newest that is paid and begins one: the first, a renewal, or a change that starts a period
 anew. A later one that is paid ends all of it, and nothing before that does. Parts do not count: a refund of less, or of
-what a change cost in the middle of a period. Neither does a credit note that goes to the balance.
+what a change cost in the middle of a period. Neither does a credit note that goes to the balance. If a credit paid for
+that period, the money that Stripe gave back as this credit is looked at; a gift is nobody's (`core.money_behind`).
 
 Stripe's charges name no invoice. An invoice's payments lead to them, which is one request; one or two more, if some of
 that was refunded or disputed, and if the latest invoice is none that begins a period. What was paid out of band has no
-charge, and nobody hears of its way back.
-Source: https://docs.stripe.com/api/invoice-payment/list, https://docs.stripe.com/refunds#failed-refunds
+charge, and nobody hears of its way back. What a credit paid costs one request more, for all that the customer paid.
+Source: https://docs.stripe.com/api/invoice-payment/list, https://docs.stripe.com/refunds#failed-refunds,
+https://docs.stripe.com/billing/subscriptions/prorations#credit-proration-debit-links
 """
 
 from __future__ import annotations
 
 import stripe
 
+from gateway.billing.reading import id_of
 from gateway.core.billing_facts import PaymentsAsked
 from gateway.core.lifecycle import DISPUTE_LOST, REFUNDED
+from gateway.core.money_behind import PaidInvoice, money_behind
 from gateway.core.plan_map import ENDED_STATUSES, IDLE_STATUSES
 
 _CHARGES = "data.payment.payment_intent.latest_charge"
@@ -43,16 +47,64 @@ async def find_taken_back(
     if not asked.rows or subscription.status in _NEVER_RAN or (is_over and not asked.of_ended):
         return ()
     invoice = await _find_period_invoice(client, subscription)
-    if invoice is None or invoice.amount_paid <= 0:
+    paid = [] if invoice is None else await _find_paid(client, invoice)
+    if not paid:
         return ()
-    charges = await _list_charges(client, invoice.id)
+    charges = [charge for one in paid for charge in await _list_charges(client, one.id)]
     rows = []
     if DISPUTE_LOST in asked.rows and any([await _is_lost(client, one) for one in charges]):
         rows.append(DISPUTE_LOST)
-    if REFUNDED in asked.rows and await _sum_refunded(client, charges) >= invoice.amount_paid:
+    if REFUNDED in asked.rows and await _sum_refunded(client, charges) >= sum(one.amount_paid for one in paid):
         rows.append(REFUNDED)
-    paid_at = invoice.status_transitions.paid_at
-    return tuple((row, invoice.created if paid_at is None else paid_at) for row in rows)
+    paid_at = max(one.status_transitions.paid_at or one.created for one in paid)
+    return tuple((row, paid_at) for row in rows)
+
+
+async def _find_paid(client: stripe.StripeClient, invoice: stripe.Invoice) -> list[stripe.Invoice]:
+    """By whose payments an invoice was paid: its own, or those that its credit gave back. None: nobody paid for it."""
+    if invoice.amount_paid > 0:
+        return [invoice]
+    whose = id_of(invoice.customer)
+    if whose is None or (invoice.starting_balance >= 0 and not await _list_credits(invoice)):
+        return []  # nothing was asked: a trial, a coupon
+    page = await client.v1.invoices.list_async({"customer": whose, "status": "paid", "limit": _PAGE})
+    found = [one async for one in page.auto_paging_iter()]
+    found.reverse()  # the newest come first
+    behind = money_behind([await _read_paid(one) for one in found]).get(invoice.id, ())
+    return [one for one in found if one.id in behind]
+
+
+async def _read_paid(invoice: stripe.Invoice) -> PaidInvoice:
+    """What an invoice gives back matters only if nothing was paid beside it: else all of the balance was used up."""
+    lines = await _list_credits(invoice) if invoice.amount_paid <= 0 else []
+    back = [(whose, _worth(line)) for line in lines if (whose := _given_back_of(line)) is not None]
+    return PaidInvoice(
+        invoice_id=invoice.id,
+        finalized_at=invoice.status_transitions.finalized_at or invoice.created,
+        total=invoice.total,
+        starting_balance=invoice.starting_balance,
+        amount_paid=invoice.amount_paid,
+        gives_back=tuple(back),
+    )
+
+
+async def _list_credits(invoice: stripe.Invoice) -> list[stripe.InvoiceLineItem]:
+    return [line async for line in invoice.lines.auto_paging_iter() if line.amount < 0]
+
+
+def _given_back_of(line: stripe.InvoiceLineItem) -> str | None:
+    """The invoice that what is given back was on; None: Stripe does not say, as of what the seller gives."""
+    parent = line.parent
+    details = None if parent is None else parent.subscription_item_details or parent.invoice_item_details
+    proration = None if details is None else details.proration_details
+    credited = None if proration is None else proration.credited_items
+    return None if credited is None else credited.invoice
+
+
+def _worth(line: stripe.InvoiceLineItem) -> int:
+    """What stands on the balance of it, with the tax on top of it."""
+    taxes = [tax.amount for tax in line.taxes or () if tax.tax_behavior == "exclusive"]
+    return -(line.amount + sum(taxes))
 
 
 async def _find_period_invoice(client: stripe.StripeClient, subscription: stripe.Subscription) -> stripe.Invoice | None:

@@ -212,6 +212,8 @@ class InvoiceLine:
     """One amount on an invoice, or (before there is one) a pending proration.
 
     `is_usage`: it is measured again when its draft is finalized. `unit_amount` is None where it is the price's own.
+    `credits`: the invoice and the line of it that charged what this one gives back; None if it gives nothing back, or
+    what is on no invoice yet.
     """
 
     id: str
@@ -230,6 +232,7 @@ class InvoiceLine:
     unit_amount: Decimal | None = None
     is_usage: bool = False
     is_free: bool = False
+    credits: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,11 +12,11 @@ from tests.lives.laws import DAY_S, LENIENT, SHIPPED, STRICT, Law
 from tests.lives.town import Buyer, Town
 
 
-async def promised(new_town: NewTown, law: Law, account: str) -> tuple[Town, Buyer]:
+async def promised(new_town: NewTown, law: Law, account: str, plan_id: str = "pro-monthly") -> tuple[Town, Buyer]:
     """A checkout that is complete and not paid."""
     town = await new_town(1, 1, law=law)
     [buyer] = town.buyers
-    link = await town.checkouts.for_customer(buyer.customer_id, "pro-monthly")
+    link = await town.checkouts.for_customer(buyer.customer_id, plan_id)
     pay_at(town, link.session_id, account)
     await town.look_up(buyer)
     await check_in_step(town)

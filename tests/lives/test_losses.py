@@ -6,8 +6,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gateway.sandbox.engine.charges import last_charge_of, move_dispute, open_dispute, refund
+from tests.lives.acts import running
 from tests.lives.laws import DEGRADING, LENIENT, SHIPPED, SUSPENDED, Law
-from tests.lives.losses import have_a_refund_fail
+from tests.lives.losses import be_given_money, have_a_refund_fail
 from tests.lives.test_debits import granted_after, promised
 
 if TYPE_CHECKING:
@@ -68,3 +69,30 @@ async def test_a_refund_whose_event_is_lost_is_found(new_town: NewTown) -> None:
     give_back(town, buyer)
     town.lose_events()
     assert await granted_after(town, 2) == "free"
+
+
+async def fall(town: Town, buyer: Buyer) -> None:
+    """From a year to a month, in the portal: most of the year becomes a credit."""
+    [one] = running(town, buyer)
+    items = {"0": {"id": one.items[0].id, "price": "price_pro_monthly"}}
+    town.stripe("POST", f"/v1/subscriptions/{one.id}", items=items)
+
+
+async def test_a_credit_of_what_was_refunded_pays_for_no_month(new_town: NewTown) -> None:
+    town, buyer = await promised(new_town, LENIENT, GOOD, "pro-yearly")
+    await fall(town, buyer)
+    assert await granted_after(town, 33) == "pro"
+    give_back(town, buyer)
+    assert await granted_after(town, 1) == "free"
+    assert await granted_after(town, 33) == "free"
+    town.stripe("POST", f"/v1/customers/{buyer.stripe_customer_id}", balance="0")
+    assert await granted_after(town, 33) == "pro"
+
+
+async def test_a_month_that_the_seller_gave_is_had_whatever_is_refunded_before_it(new_town: NewTown) -> None:
+    town, buyer = await paid(new_town, LENIENT)
+    while town.simulator.world.customer(buyer.stripe_customer_id or "").balance > -2_900:
+        await be_given_money(town, buyer)
+    assert await granted_after(town, 33) == "pro"
+    give_back(town, buyer)
+    assert await granted_after(town, 1) == "pro"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 _TAKEN_BACK, _OF_TAKEN_BACK = "gateway/billing/taken_back.py", ("tests/billing/test_taken_back.py",)
+_OF_CREDIT = ("tests/billing/test_paid_by_credit.py",)
+_BEHIND, _OF_BEHIND = "gateway/core/money_behind.py", ("tests/core/test_money_behind.py",)
 _ACCESS, _OF_ACCESS = "gateway/core/access.py", ("tests/core/test_lifecycle.py",)
 _FLAGS, _OF_FLAGS = "gateway/core/flags.py", ("tests/core/test_flags.py",)
 _OF_LIVES = ("tests/lives/test_losses.py",)
@@ -27,9 +29,44 @@ MUTANTS = (
     Mutant(
         "a refund of what was paid by card takes back what was paid by hand beside it",
         _TAKEN_BACK,
-        " >= invoice.amount_paid:",
+        " >= sum(one.amount_paid for one in paid):",
         " > 0:",
         _OF_TAKEN_BACK,
+    ),
+    Mutant(
+        "what a credit paid was paid by nobody",
+        _TAKEN_BACK,
+        "    return [one for one in found if one.id in behind]\n",
+        "    return []\n",
+        _OF_CREDIT,
+    ),
+    Mutant(
+        "a gift is the customer's own money",
+        _BEHIND,
+        "for paid, worth in one.gives_back if behind.get(paid)]",
+        "for paid, worth in one.gives_back]",
+        _OF_BEHIND,
+    ),
+    Mutant(
+        "a credit lasts longer than the money that it was",
+        _BEHIND,
+        "        used = _use(credits_left, one.total + sum(worth for _, worth in own))\n",
+        "        used = _use(deque(credits_left), one.total + sum(worth for _, worth in own))\n",
+        _OF_BEHIND,
+    ),
+    Mutant(
+        "what the seller takes off a balance pays for periods still",
+        _BEHIND,
+        "        _use(credits_left, there - max(-one.starting_balance, 0))",
+        "        _use(credits_left, 0)",
+        _OF_BEHIND,
+    ),
+    Mutant(
+        "each period that a credit pays begins the time of what was lost anew",
+        _TAKEN_BACK,
+        "    paid_at = max(one.status_transitions.paid_at or one.created for one in paid)\n",
+        "    paid_at = subscription.latest_invoice.created\n",
+        _OF_CREDIT,
     ),
     Mutant(
         "a change in mid-period is taken for the payment of one",

@@ -123,6 +123,13 @@ async def test_a_downgrade_is_credited_and_the_credit_is_used_up_by_the_next_inv
     )
     invoice = await sandbox.v1.invoices.retrieve_async(changed.latest_invoice)
     assert (invoice.total, invoice.amount_due, invoice.status) == (-23_500, 0, "paid")
+    bought = await sandbox.v1.invoices.retrieve_async(subscription.latest_invoice)
+    credited, charged = [one.parent.subscription_item_details.proration_details for one in invoice.lines.data]
+    assert (credited.credited_items.invoice, credited.credited_items.invoice_line_items) == (
+        bought.id,
+        [bought.lines.data[0].id],
+    )
+    assert charged.credited_items is None
     assert (await sandbox.v1.customers.retrieve_async(subscription.customer)).balance == -23_500
 
     await sandbox.advance_to(subscription["items"].data[0].current_period_end + 3_601)

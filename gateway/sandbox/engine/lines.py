@@ -66,4 +66,24 @@ def _part(world: World, subscription: Subscription, item: Item, at: int, *, cred
         item_id=item.id,
         proration=True,
         invoice_item_id=world.new_id("ii"),
+        credits=_charged_by(world, item) if credit else None,
     )
+
+
+def _charged_by(world: World, item: Item) -> tuple[str, str] | None:
+    """The invoice and the line that charged what is left of the item's period; None: it waits for the next one.
+
+    Source: https://docs.stripe.com/billing/subscriptions/prorations#credit-proration-debit-links
+    """
+    if any(_charges(one.line, item) for one in world.tables.pending_lines.values()):
+        return None
+    for invoice in reversed(world.tables.invoices.values()):
+        for line in invoice.lines:
+            if _charges(line, item):
+                return invoice.id, line.id
+    return None
+
+
+def _charges(line: InvoiceLine, item: Item) -> bool:
+    is_of_it = (line.item_id, line.price_id, line.period_ends_at) == (item.id, item.price_id, item.period_ends_at)
+    return is_of_it and line.amount >= 0

@@ -61,7 +61,7 @@ def _line_shape(world: World, invoice_id: str, line: InvoiceLine) -> Json:
             "subscription_item_details": {
                 "invoice_item": line.invoice_item_id,
                 "proration": line.proration,
-                "proration_details": {"credited_items": None},
+                "proration_details": {"credited_items": _credited_shape(line)},
                 "subscription": line.subscription_id,
                 "subscription_item": line.item_id,
             },
@@ -80,6 +80,13 @@ def _line_shape(world: World, invoice_id: str, line: InvoiceLine) -> Json:
         "subtotal": line.amount,
         "taxes": [],
     }
+
+
+def _credited_shape(line: InvoiceLine) -> Json | None:
+    if line.credits is None:
+        return None
+    invoice_id, line_id = line.credits
+    return {"invoice": invoice_id, "invoice_line_items": [line_id]}
 
 
 def invoice_shape(world: World, invoice: Invoice) -> Json:
