@@ -96,7 +96,7 @@ class Subscription:
     """Where quota windows step from since Stripe moved the billing anchor of this subscription; None: it never did."""
     cancel_at: int | None = None
     past_due_since: int | None = None
-    """First time we saw `past_due`, kept until the status leaves it."""
+    """First time we saw `past_due`, kept until the status is another one that we know."""
     last_good_plan_id: str | None = None
     """Last mapped plan seen in good standing: what an unmapped price or unknown status falls back on."""
     unreadable_since: int | None = None

@@ -147,7 +147,12 @@ def _moved(facts: SubscriptionFacts, trial: Subscription) -> bool:
 def _past_due_since(
     facts: SubscriptionFacts, own: Subscription | None, previous: Subscription | None, now: int
 ) -> int | None:
-    """Set once. It survives a change between two overdue subscriptions: a grace period is not had twice."""
+    """Set once. It survives a change between two overdue subscriptions: a grace period is not had twice.
+
+    A status that nobody knows does not say that it was paid, so it survives that as well.
+    """
+    if facts.status not in KNOWN_STATUSES:
+        return None if own is None else own.past_due_since
     if facts.status != "past_due":
         return None
     known = (one.past_due_since for one in (own, previous) if one is not None)

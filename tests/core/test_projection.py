@@ -245,6 +245,28 @@ def test_past_due_is_forgotten_when_it_is_paid_and_counted_anew_next_time() -> N
     assert (paid.past_due_since, late_again.past_due_since) == (None, NOW + 30 * DAY)
 
 
+def test_a_status_that_nobody_knows_gives_no_second_grace_to_who_was_overdue_before_it() -> None:
+    due = recorded(customer(subscription("past_due")))
+    unheard = recorded(customer(subscription("hibernating")), due, NOW + DAY)
+    still = recorded(customer(subscription("hibernating")), unheard, NOW + 2 * DAY)
+    due_again = recorded(customer(subscription("past_due")), still, NOW + 3 * DAY)
+    assert due_again.past_due_since == NOW
+    assert [granted(due_again, NOW + days * DAY) for days in (3, 6, 7)] == ["pro", "pro", "free"]
+
+
+def test_a_status_that_nobody_knows_keeps_its_own_day_whatever_is_overdue() -> None:
+    due = recorded(customer(subscription("past_due")), recorded(customer(subscription())))
+    unheard = recorded(customer(subscription("hibernating")), due, NOW + 6 * DAY)
+    assert [granted(unheard, NOW + 6 * DAY), granted(unheard, NOW + 7 * DAY)] == ["pro", "free"]
+    assert granted(unheard, NOW + 7 * DAY - 1) == "pro"
+
+
+def test_who_was_paid_up_before_a_status_that_nobody_knows_is_overdue_from_when_that_is_seen() -> None:
+    unheard = recorded(customer(subscription("hibernating")), recorded(customer(subscription())))
+    assert unheard.past_due_since is None
+    assert recorded(customer(subscription("past_due")), unheard, NOW + DAY).past_due_since == NOW + DAY
+
+
 def test_a_second_overdue_subscription_brings_no_second_grace() -> None:
     first = recorded(customer(subscription("past_due")))
     later = item(period_ends_at=NOW + 60 * DAY)
@@ -574,9 +596,9 @@ def test_grace_starts_once_and_never_moves_later_while_it_lasts(statuses: list[s
     for step, status in enumerate(statuses):
         records.append(recorded(customer(subscription(status)), records[-1] if records else None, NOW + step))
     for before, after in pairwise(records):
-        if before.status == after.status == "past_due":
+        if before.past_due_since is not None and after.status not in set(KNOWN_STATUSES) - {"past_due"}:
             assert after.past_due_since == before.past_due_since
-        if after.status != "past_due":
+        if after.status in set(KNOWN_STATUSES) - {"past_due"}:
             assert after.past_due_since is None
 
 

@@ -13,7 +13,7 @@ from tests.lives.laws import DAY_S, SHIPPED, STRICT, Law
 from tests.lives.town import Buyer, Town
 from tests.lives.trouble import CALM
 from tests.lives.truth import Seen, Truth, owed_since
-from tests.lives.unheard import be_called_what_is_known, be_called_what_nobody_knows
+from tests.lives.unheard import UNHEARD, be_called_what_is_known, be_called_what_nobody_knows
 
 GRACE_S = 7 * DAY_S
 DUE = Truth(at=1_000, subscriptions=(Seen(status="past_due", tier="pro", since=1_000),))
@@ -160,6 +160,29 @@ async def test_a_status_that_nobody_knows_keeps_the_tier_for_so_many_days_from_w
     assert await what_is_granted(town) == "pro"
 
 
+async def test_what_is_due_is_waited_for_a_week_also_if_nobody_knows_the_status_for_a_while(new_town: NewTown) -> None:
+    town = await new_town(1, 1)
+    town.simulator.set_rules(Rules(final_after_days=30))
+    [buyer] = town.buyers
+    link = await town.checkouts.for_customer(buyer.customer_id, "pro-monthly")
+    pay_at(town, link.session_id, "4000000000000341")
+    await town.look_up(buyer)
+    await check_in_step(town)
+    while town.simulator.world.subscriptions_of(buyer.stripe_customer_id or "")[0].status == "active":
+        await town.simulator.advance(DAY_S / 2)
+        await check_in_step(town)
+    first_seen = town.seen_at[-1]
+    await be_called_what_nobody_knows(town, buyer)
+    await check_in_step(town)
+    await town.simulator.advance(DAY_S / 2)
+    await be_called_what_is_known(town, buyer)
+    await check_in_step(town)
+    await town.simulator.advance(first_seen + GRACE_S - 1 - town.now())
+    assert await what_is_granted(town) == "pro"
+    await town.simulator.advance(first_seen + GRACE_S - town.now())
+    assert await what_is_granted(town) == "free"
+
+
 def test_what_is_due_may_be_paid_for_a_week_from_when_all_was_first_seen_and_no_longer() -> None:
     assert DUE.allowed(SHIPPED, 5_000 + GRACE_S - 1, [900, 5_000, 1_500 + GRACE_S]) == {"pro", "free"}
     assert DUE.allowed(SHIPPED, 5_000 + GRACE_S, [900, 5_000, 1_500 + GRACE_S]) == {"free"}
@@ -177,6 +200,12 @@ def test_who_may_have_missed_a_payment_may_count_from_before_it() -> None:
 
 def test_who_has_seen_it_paid_counts_anew() -> None:
     assert owed_since(1_000, [DUE, PAID]) is None
+
+
+def test_who_saw_a_payment_due_before_a_status_that_nobody_knows_may_count_from_it() -> None:
+    unheard = Truth(at=2_000, subscriptions=(Seen(status=UNHEARD, tier="pro", since=2_000),))
+    assert owed_since(1_000, [DUE, unheard]) == 1_000
+    assert owed_since(None, [PAID, unheard]) is None
 
 
 async def what_is_granted(town: Town) -> str:

@@ -185,11 +185,14 @@ class Truth:
 
 
 def owed_since(before: int | None, truths: Sequence[Truth]) -> int | None:
-    """Since when one may count what is due who has seen the last of these truths, and any of the others or none."""
-    if not truths[-1].dues:
+    """Since when one may count what is due who has seen the last of these truths, and any of the others or none.
+
+    A status that nobody knows says of nothing that it was paid.
+    """
+    if not truths[-1].dues and all(one.status != UNHEARD for one in truths[-1].subscriptions):
         return None
     dues = [since for truth in truths for since in truth.dues]
-    return min(dues) if before is None else min(before, *dues)
+    return min(dues if before is None else [before, *dues], default=None)
 
 
 def raised(answer: str, grant: tuple[str, int] | None, now: float) -> str:

@@ -85,6 +85,13 @@ MUTANTS = (
         _OF_PROJECTION,
     ),
     Mutant(
+        "a status that nobody knows forgets since when a payment is due",
+        _CANDIDATE,
+        "        return None if own is None else own.past_due_since\n",
+        "        return None\n",
+        _OF_PROJECTION,
+    ),
+    Mutant(
         "any invoice begins the quota again",
         _CANDIDATE,
         "        quota_anchor_at=_quota_anchor(facts, own, now),\n",
