@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
 
 
-@click.group("alerts")
+@click.group("alerts", short_help="Look at alerts, send dead ones again, try their ways.")
 def alerts_group() -> None:
     """Look at alerts about customers' quotas, send dead ones again, and try the ways they go."""
 
@@ -40,14 +40,20 @@ def list_alerts(status: str | None, limit: int, *, as_json: bool) -> None:
     run(_list(load_settings(), status, limit, as_json=as_json))
 
 
-@alerts_group.command("retry", epilog=examples("tiergate alerts retry alert_3cf95c2f757b5cbccfdd2c2a642bbdc7"))
+@alerts_group.command(
+    "retry",
+    epilog=examples("tiergate alerts retry alert_3cf95c2f757b5cbccfdd2c2a642bbdc7"),
+    short_help="Send ALERT_ID again where it was not taken.",
+)
 @click.argument("alert_id")
 def retry(alert_id: str) -> None:
     """Send ALERT_ID again on every way on which it was not taken, with all its tries."""
     run(_retry(load_settings(), alert_id))
 
 
-@alerts_group.command("test", epilog=examples("tiergate alerts test"))
+@alerts_group.command(
+    "test", epilog=examples("tiergate alerts test"), short_help="Send a test event now on every way that is set."
+)
 def test() -> None:
     """Send an event of type alerts.test now, once, on every way that settings name."""
     if not run(_test(load_settings())):

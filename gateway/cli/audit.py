@@ -64,6 +64,7 @@ def list_audit(wanted: dict[str, Any], limit: int, before: int | None, *, as_jso
         "tiergate audit export --format csv --since 2026-01-01 > audit.csv",
         "tiergate audit export --after 1834 >> audit.jsonl",
     ),
+    short_help="Write all entries, oldest first.",
 )
 @filter_options
 @click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True)

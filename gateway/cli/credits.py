@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
 
 
-@click.group("credits")
+@click.group("credits", short_help="Grant, list and revoke units beyond a quota.")
 def credits_group() -> None:
     """Grant, list and revoke credits: units for what a quota cannot cover."""
 
@@ -31,6 +31,7 @@ def credits_group() -> None:
         "tiergate credits grant 5000 --user-id user_42 --reference ticket-118 --because 'lost a day to our outage'",
         "tiergate credits grant 200000 --meter tokens --user-id user_42 --expires 90d",
     ),
+    short_help="Give a customer UNITS, spent when its quota is used up.",
 )
 @click.argument("units", type=click.IntRange(1, 2**53 - 1))
 @who_options

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _AUDIT_ROWS = 10
 
 
-@click.group("customers")
+@click.group("customers", short_help="Create, import, show and block customers; grant tiers.")
 def customers_group() -> None:
     """Create, import, list, show, block and unblock customers, grant tiers by hand, and look back at use."""
 
@@ -40,7 +40,11 @@ for _command in (usage, grant, ungrant, spend_cap, import_customers):
     customers_group.add_command(_command)
 
 
-@customers_group.command("create", epilog=examples("tiergate customers create --user-id user_42"))
+@customers_group.command(
+    "create",
+    epilog=examples("tiergate customers create --user-id user_42"),
+    short_help="Record a customer before it has bought anything.",
+)
 @click.option("--user-id", required=True, metavar="USER", help="The id that your application gave the customer.")
 @json_option
 def create(user_id: str, *, as_json: bool) -> None:
@@ -61,7 +65,11 @@ def list_customers(after: str, limit: int, *, as_json: bool) -> None:
     run(_list(load_settings(), after, limit, as_json=as_json))
 
 
-@customers_group.command("show", epilog=examples("tiergate customers show --user-id user_42"))
+@customers_group.command(
+    "show",
+    epilog=examples("tiergate customers show --user-id user_42"),
+    short_help="Show everything about one customer.",
+)
 @who_options
 @json_option
 def show(who: Who, *, as_json: bool) -> None:
@@ -70,7 +78,9 @@ def show(who: Who, *, as_json: bool) -> None:
 
 
 @customers_group.command(
-    "block", epilog=examples("tiergate customers block --user-id user_42 --because 'scrapes the catalogue'")
+    "block",
+    epilog=examples("tiergate customers block --user-id user_42 --because 'scrapes the catalogue'"),
+    short_help="Refuse every call of a customer, whatever Stripe says.",
 )
 @who_options
 @click.option("--because", required=True, metavar="REASON", help="For the audit log.")
@@ -83,7 +93,11 @@ def block(who: Who, because: str, *, as_json: bool) -> None:
     run(_block(load_settings(), who, because, as_json=as_json))
 
 
-@customers_group.command("unblock", epilog=examples("tiergate customers unblock --user-id user_42"))
+@customers_group.command(
+    "unblock",
+    epilog=examples("tiergate customers unblock --user-id user_42"),
+    short_help="Let a blocked customer in again.",
+)
 @who_options
 @click.option("--because", default="unblocked by the operator", show_default=True, help="For the audit log.")
 @json_option

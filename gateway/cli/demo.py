@@ -21,7 +21,7 @@ from gateway.cli.life_steps import LIFE
 _WATCH_S = 0.2
 
 
-@click.command()
+@click.command(short_help="Run it all on this machine, with a Stripe sandbox.")
 @click.option("--check", is_flag=True, help="Play a customer's whole life, compare every step, then stop.")
 @click.option(
     "--workers", type=click.IntRange(1, 16), default=None, help="Gateway processes.  [default: 1; 2 with --check]"

@@ -40,6 +40,7 @@ _COLOURS = {Grade.OK: "green", Grade.WARN: "yellow", Grade.FAIL: "red"}
         "tiergate doctor --repair --write-env .env",
         "tiergate doctor --json | jq '.findings[] | select(.grade != \"ok\")'",
     ),
+    short_help="Check settings and all that they name; say what to mend.",
 )
 @click.option(
     "--repair", is_flag=True, help="First make or mend the webhook endpoint at Stripe, as `tiergate webhook ensure`."

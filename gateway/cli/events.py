@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
 
 
-@click.group("events")
+@click.group("events", short_help="Look at Stripe events, replay and acknowledge them.")
 def events_group() -> None:
     """Look at the Stripe events that arrived, replay them, and acknowledge dead ones."""
 
@@ -63,7 +63,9 @@ def replay(event_id: str | None, *, everything: bool, as_json: bool) -> None:
 
 
 @events_group.command(
-    "acknowledge", epilog=examples("tiergate events acknowledge evt_1Nq2abcdEFGH --because 'the meter is back'")
+    "acknowledge",
+    epilog=examples("tiergate events acknowledge evt_1Nq2abcdEFGH --because 'the meter is back'"),
+    short_help="Have EVENT_ID, which is dead, done as it is.",
 )
 @click.argument("event_id")
 @click.option("--because", required=True, metavar="REASON", help="For the audit log.")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         "tiergate customers grant --user-id user_42 --tier pro --until 2027-01-01 --because 'pays by invoice'",
         "tiergate customers grant --user-id user_42 --tier pro --for 30d --because 'a present'",
     ),
+    short_help="Give a customer a tier until an end.",
 )
 @who_options
 @click.option("--tier", required=True, metavar="TIER", help="A tier of the policy.")

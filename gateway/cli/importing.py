@@ -41,6 +41,7 @@ class _SourceType(click.ParamType[str]):
         "tiergate customers import --from-stripe --user-id-from metadata:account_id --write-metadata",
         "tiergate customers import --from-stripe --of-ledger unnamed --dry-run",
     ),
+    short_help="Make customers of those whom Stripe has.",
 )
 @click.option("--from-stripe", is_flag=True, required=True, help="From the Stripe account in the settings.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing.")

@@ -86,7 +86,11 @@ def list_keys(who: Who, after: tuple[int, str] | None, limit: int, *, everything
     run(_list(load_settings(), who, after, limit, everything=everything, as_json=as_json))
 
 
-@keys_group.command("rotate", epilog=examples("tiergate keys rotate 4fT0aB9cQ2xZ --user-id user_42 --overlap 2h"))
+@keys_group.command(
+    "rotate",
+    epilog=examples("tiergate keys rotate 4fT0aB9cQ2xZ --user-id user_42 --overlap 2h"),
+    short_help="Replace KEY_ID by a new key that may do the same.",
+)
 @click.argument("key_id")
 @who_options
 @click.option("--overlap", type=OVERLAP, default="24h", show_default=True, help="How long the old key still works.")
@@ -119,6 +123,7 @@ def revoke(key_id: str, who: Who, because: str, *, as_json: bool) -> None:
         'echo "TIERGATE_ASSERTION_KEYS=$(tiergate secret)" >> .env',
         'echo "TIERGATE_ALERT_SECRET=$(tiergate secret --signing)" >> .env',
     ),
+    short_help="Print a fresh random secret for .env.",
 )
 @click.option("--signing", is_flag=True, help="For TIERGATE_ALERT_SECRET: whsec_ and base64.")
 def secret(*, signing: bool) -> None:

@@ -52,7 +52,11 @@ def backup(file: Path) -> None:
     click.echo(f"{file} holds the ledger ({describe(settings.ledger_dsn)}). Keep TIERGATE_KEY_PEPPER with it.")
 
 
-@ledger_group.command("accept", epilog=examples("tiergate ledger accept stripe"))
+@ledger_group.command(
+    "accept",
+    epilog=examples("tiergate ledger accept stripe"),
+    short_help="Go on with this ledger under other settings.",
+)
 @click.argument("subject", type=click.Choice(["stripe", "pepper"]))
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def accept(subject: Subject, *, yes: bool) -> None:

@@ -24,7 +24,7 @@ _ENDED_AT_ONCE = "what billed it ended at once, and no invoice asks for it"
 _NOT_ASKED_FOR = frozenset({"ended_at", "ended_as"})
 
 
-@click.group("meters")
+@click.group("meters", short_help="Look at reports of overage, and send dead ones again.")
 def meters_group() -> None:
     """Look at reports of overage to Stripe, send dead ones again, and acknowledge what is on no invoice."""
 
@@ -72,6 +72,7 @@ def retry(identifier: str | None, *, everything: bool, although_unknown: bool) -
         "tiergate meters acknowledge --user-id user_42 --meter requests --window 2026-11-24T03:55:07Z --because waived",
         "tiergate meters acknowledge --all --because 'let go'",
     ),
+    short_help="Say that you have seen to units that are not billed.",
 )
 @click.option("--customer", "customer_id", metavar="ID", help="Tiergate's own id of the customer.")
 @click.option("--user-id", metavar="USER", help="The id that your application gave the customer.")

@@ -70,12 +70,13 @@ class Parts:
         """
         if who.customer_id is not None:
             row = await self.ledger.find_customer(who.customer_id)
-            named = f"id {who.customer_id!r}"
+            named, mend = f"id {who.customer_id!r}", "See `tiergate customers list`."
         else:
             row = await self.ledger.find_customer_by_user(who.user_id or "")
             named = f"user id {who.user_id!r}"
+            mend = "`tiergate customers list` shows all, and `tiergate customers create` records one before it buys."
         if row is None:
-            raise click.ClickException(f"There is no customer with {named}. See `tiergate customers list`.")
+            raise click.ClickException(f"There is no customer with {named}. {mend}")
         return row
 
 

@@ -91,7 +91,7 @@ def check(directory: Path, *, as_json: bool, against: Path | None) -> None:
     print_cautions(cautions)
 
 
-@policy_group.command()
+@policy_group.command(short_help="Print the policy in words, with every default.")
 @_directory_argument
 def show(directory: Path) -> None:
     """Print the policy of DIRECTORY in words, with every default filled in."""
@@ -103,7 +103,7 @@ def show(directory: Path) -> None:
         click.echo(f"  {state:<{width}}  {_standing_words(standing)}")
 
 
-@policy_group.command()
+@policy_group.command(short_help="Say what METHOD PATH would cost a caller, and why.")
 @click.argument("method")
 @click.argument("path")
 @click.option("--tier", "tier_name", help="The caller's tier. Default: the policy's default tier.")

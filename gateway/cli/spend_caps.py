@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         "tiergate customers spend-cap --user-id user_42 --set 50.00",
         "tiergate customers spend-cap --user-id user_42 --remove",
     ),
+    short_help="Show, set or remove the most that overage may cost.",
 )
 @who_options
 @click.option(

@@ -37,6 +37,7 @@ _DIFFERS = 1
         "tiergate statement --user-id user_42",
         "tiergate statement --user-id user_42 --period 2026-01-01..2026-07-01 --csv",
     ),
+    short_help="Prove a customer's invoices against what was used.",
 )
 @who_options
 @click.option(

@@ -44,6 +44,7 @@ _RESULTS = {
         "tiergate sync --all --resume",
         "tiergate sync --all --allow-ending 12",
     ),
+    short_help="Read subscriptions from Stripe now.",
 )
 @click.option("--all", "everyone", is_flag=True, help="Every customer.")
 @click.option("--customer", "customer_id", metavar="ID", help="Tiergate's own id of the customer.")

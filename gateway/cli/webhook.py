@@ -27,7 +27,7 @@ _SECRET = "STRIPE_WEBHOOK_SECRET"  # noqa: S105 - a setting's name
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-@click.group("webhook")
+@click.group("webhook", short_help="Make and mend the way by which Stripe tells of changes.")
 def webhook_group() -> None:
     """Make and mend the endpoint through which Stripe tells what changed."""
 

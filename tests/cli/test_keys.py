@@ -197,6 +197,7 @@ def test_an_unknown_customer_is_an_error_that_says_where_to_look(migrated: Run) 
     assert result.exit_code == 1
     assert "no customer with user id 'nobody'" in result.output
     assert "tiergate customers list" in result.output
+    assert "tiergate customers create" in result.output
 
 
 def test_a_ledger_without_tables_is_an_error_that_names_the_fix(tiergate: Run) -> None:

@@ -32,6 +32,12 @@ def test_every_command_explains_itself(path: tuple[str, ...]) -> None:
     assert result.stdout.startswith(f"Usage: tiergate {' '.join(path)}")
 
 
+@pytest.mark.parametrize("path", [(), *every_command()], ids=lambda path: " ".join(path) or "tiergate")
+def test_a_list_of_commands_says_in_whole_sentences_what_they_do(path: tuple[str, ...]) -> None:
+    listed = CliRunner().invoke(cli, [*path, "--help"], terminal_width=80).stdout.partition("Commands:\n")[2]
+    assert [line for line in listed.splitlines() if line.endswith("...")] == []
+
+
 OURS = ("serve", "doctor", "keys", "customers", "events", "sync", "migrate", "secret")
 
 
