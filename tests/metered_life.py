@@ -21,7 +21,8 @@ from gateway.sandbox.engine.metering import Sent, cancel_event, take
 from gateway.sandbox.engine.methods import attach, new_method
 from gateway.sandbox.engine.saving import add_customer, change_subscription
 from gateway.sandbox.engine.subscriptions import Start, cancel, schedule_end, start
-from gateway.sandbox.records import Customer, Invoice, Subscription
+from gateway.sandbox.invoice_records import Invoice
+from gateway.sandbox.records import Customer, Subscription
 from gateway.statements import draw_up
 from gateway.sync.account import LedgerAccount
 

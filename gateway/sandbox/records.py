@@ -1,7 +1,8 @@
 """What the simulated account holds: immutable records, one per Stripe object.
 
 A change is a new record put in the place of the old one, so a snapshot of the whole account is a
-copy of its tables. Amounts are cents. Instants are Unix seconds of simulated time.
+copy of its tables. Amounts are cents. Instants are Unix seconds of simulated time. Bills, events and schedules have
+modules of their own (`invoice_records`, `event_records`, `schedule_records`).
 """
 
 from __future__ import annotations
@@ -12,9 +13,8 @@ from decimal import Decimal
 from typing import Any
 
 from gateway.sandbox.cards import Challenge
-from gateway.sandbox.coupons import Discount, spread
+from gateway.sandbox.coupons import Discount
 from gateway.sandbox.tariffs import Tariff
-from gateway.sandbox.taxes import tax_of
 
 Json = dict[str, Any]
 Labels = Mapping[str, str]
@@ -208,135 +208,6 @@ class Subscription:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InvoiceLine:
-    """One amount on an invoice, or (before there is one) a pending proration.
-
-    `is_usage`: it is measured again when its draft is finalized. `unit_amount` is None where it is the price's own.
-    `credits`: the invoice and the line of it that charged what this one gives back; None if it gives nothing back, or
-    what is on no invoice yet.
-    """
-
-    id: str
-    amount: int
-    currency: str
-    description: str
-    price_id: str
-    product_id: str
-    quantity: int
-    period_starts_at: int
-    period_ends_at: int
-    subscription_id: str
-    item_id: str
-    proration: bool = False
-    invoice_item_id: str | None = None
-    unit_amount: Decimal | None = None
-    is_usage: bool = False
-    is_free: bool = False
-    credits: tuple[str, str] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PendingLine:
-    """A proration that waits for the subscription's next invoice."""
-
-    id: str
-    customer_id: str
-    created: int
-    line: InvoiceLine
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Invoice:
-    """A bill. `amount_due` is what is left to collect after the customer's balance.
-
-    `arrives_at`, `arrives_by`: a payment is on its way, until when, by which payment method.
-    """
-
-    id: str
-    customer_id: str
-    subscription_id: str
-    created: int
-    currency: str
-    billing_reason: str
-    lines: tuple[InvoiceLine, ...]
-    period_starts_at: int
-    period_ends_at: int
-    metadata: Labels = field(default_factory=dict)
-    subscription_metadata: Labels = field(default_factory=dict)
-    number: str | None = None
-    status: str = "draft"
-    starting_balance: int = 0
-    ending_balance: int | None = None
-    amount_due: int = 0
-    amount_paid: int = 0
-    attempt_count: int = 0
-    auto_advance: bool = True
-    finalizes_at: int | None = None
-    next_attempt_at: int | None = None
-    arrives_at: int | None = None
-    arrives_by: str | None = None
-    action_by: str | None = None
-    """The payment method whose bank waits for the customer to confirm the payment."""
-    finalization_error: str | None = None
-    """Stripe's code for why it could not be finalized when that was tried last."""
-    days_until_due: int | None = None
-    """None: it is collected by itself."""
-    due_at: int | None = None
-    is_overdue: bool = False
-    finalized_at: int | None = None
-    paid_at: int | None = None
-    voided_at: int | None = None
-    uncollectible_at: int | None = None
-    preview: bool = False
-    discounts: tuple[Discount, ...] = ()
-    taxed: bool = False
-    words: InvoiceWords = field(default_factory=InvoiceWords)
-
-    @property
-    def subtotal(self) -> int:
-        """The sum of the lines; negative when more was credited than charged."""
-        return sum(line.amount for line in self.lines)
-
-    def discountable(self, discount: Discount) -> int:
-        """What a discount is taken off: what it covers but the prorations, which have it in their amounts."""
-        return sum(line.amount for line in self.lines if not line.proration and discount.covers(line.product_id))
-
-    @property
-    def discount_parts(self) -> tuple[tuple[int, ...], ...]:
-        """Of each discount, one after the other, what it takes off each line of what the ones before have left."""
-        left = [0 if line.proration else max(line.amount, 0) for line in self.lines]
-        found: list[tuple[int, ...]] = []
-        for discount in self.discounts:
-            covered = [
-                rest if discount.covers(line.product_id) else 0 for line, rest in zip(self.lines, left, strict=True)
-            ]
-            parts = spread(discount.of(sum(covered)), covered)
-            left = [rest - part for rest, part in zip(left, parts, strict=True)]
-            found.append(parts)
-        return tuple(found)
-
-    @property
-    def discount_amounts(self) -> tuple[int, ...]:
-        """Of each discount, what it takes off the invoice."""
-        return tuple(sum(parts) for parts in self.discount_parts)
-
-    @property
-    def net(self) -> int:
-        """Before tax."""
-        return self.subtotal - sum(self.discount_amounts)
-
-    @property
-    def tax(self) -> int:
-        """What is added to it."""
-        return tax_of(self.net) if self.taxed else 0
-
-    @property
-    def total(self) -> int:
-        """What the customer owes for it, the balance aside; negative for a credit."""
-        return self.net + self.tax
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Feature:
     """Something that subscribers of a product may use. `active` is False when it is archived."""
 
@@ -478,71 +349,3 @@ class PortalSession:
     return_url: str | None = None
     locale: str | None = None
     flow: Mapping[str, Any] | None = None
-
-
-def is_thin_name(event_type: str) -> bool:
-    """Whether a type is that of a thin event: the API's version is in front."""
-    return event_type.startswith(("v1.", "v2."))
-
-
-def thin_name(event_type: str) -> str:
-    """The type that a thin event has."""
-    return event_type if is_thin_name(event_type) else f"v1.{event_type}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebhookEndpoint:
-    """Where events are sent, and the secret that signs them. `is_destination`: made by the API of those."""
-
-    id: str
-    created: int
-    url: str
-    secret: str
-    enabled_events: tuple[str, ...]
-    description: str | None = None
-    api_version: str | None = None
-    enabled: bool = True
-    thin: bool = False
-    is_destination: bool = False
-    name: str = ""
-    updated: int = 0
-    metadata: Labels = field(default_factory=dict)
-
-    def wants(self, event_type: str) -> bool:
-        """Whether this endpoint is enabled for that type of event: it gets all of them as thin events, or none."""
-        name = thin_name(event_type) if self.thin else event_type
-        is_fit = self.thin or not is_thin_name(event_type)
-        return self.enabled and is_fit and not {"*", name}.isdisjoint(self.enabled_events)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """A change as it was seen when it happened. `endpoint_ids` is who was to be told.
-
-    `thin_data`: what is fetched from /v2/core/events besides, of one that has no snapshot.
-    """
-
-    id: str
-    type: str
-    created: int
-    data_object: Json
-    previous: Json | None = None
-    request_id: str | None = None
-    idempotency_key: str | None = None
-    endpoint_ids: tuple[str, ...] = ()
-    thin_data: Json | None = None
-
-    @property
-    def is_thin_only(self) -> bool:
-        """Whether there is no snapshot of it."""
-        return is_thin_name(self.type)
-
-    @property
-    def thin_type(self) -> str:
-        """The type of the thin event."""
-        return thin_name(self.type)
-
-    @property
-    def thin_id(self) -> str:
-        """The id of the thin event: it is another than the snapshot's, which has its own."""
-        return self.id if self.is_thin_only else self.id.replace("evt_", "evt_thin_", 1)

@@ -11,17 +11,16 @@ from hashlib import sha256
 from typing import TypeVar
 
 from gateway.sandbox.coupons import Coupon, PromotionCode
+from gateway.sandbox.event_records import Event, WebhookEndpoint
+from gateway.sandbox.invoice_records import Invoice, PendingLine
 from gateway.sandbox.meters import Meter, MeterEvent
 from gateway.sandbox.records import (
     Charge,
     CheckoutSession,
     Customer,
     Dispute,
-    Event,
     Feature,
-    Invoice,
     PaymentMethod,
-    PendingLine,
     PortalConfiguration,
     PortalSession,
     Price,
@@ -30,7 +29,6 @@ from gateway.sandbox.records import (
     Refund,
     Subscription,
     TestClock,
-    WebhookEndpoint,
 )
 from gateway.sandbox.rules import Rules
 from gateway.sandbox.schedule_records import Schedule

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from tests.lives.acts import PLANS, Act, pay_at, use_card
 
 if TYPE_CHECKING:
-    from gateway.sandbox.records import Invoice, Subscription
+    from gateway.sandbox.invoice_records import Invoice
+    from gateway.sandbox.records import Subscription
     from gateway.sandbox.world import World
     from tests.lives.town import Buyer, Town
 

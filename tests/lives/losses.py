@@ -12,7 +12,8 @@ from gateway.sandbox.engine.charges import fail_refund, last_charge_of, refund
 from tests.lives.laws import LOST, REFUNDED
 
 if TYPE_CHECKING:
-    from gateway.sandbox.records import Charge, Invoice, Subscription
+    from gateway.sandbox.invoice_records import Invoice
+    from gateway.sandbox.records import Charge, Subscription
     from gateway.sandbox.world import World
     from tests.lives.acts import Act
     from tests.lives.town import Buyer, Town

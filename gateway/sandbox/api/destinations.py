@@ -9,7 +9,8 @@ from typing import Any
 from gateway.sandbox.api.endpoint import Call, Endpoint
 from gateway.sandbox.api.events import check_url, new_secret
 from gateway.sandbox.engine.saving import ping
-from gateway.sandbox.records import Event, Json, WebhookEndpoint
+from gateway.sandbox.event_records import Event, WebhookEndpoint
+from gateway.sandbox.records import Json
 from gateway.sandbox.rules import API_VERSION
 from gateway.sandbox.shapes.events import destination_shape, told_event_shape
 from gateway.sandbox.shapes.versions import OLDER

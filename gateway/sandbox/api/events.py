@@ -7,7 +7,8 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from gateway.sandbox.api.endpoint import Call, Endpoint
-from gateway.sandbox.records import Event, Json, WebhookEndpoint
+from gateway.sandbox.event_records import Event, WebhookEndpoint
+from gateway.sandbox.records import Json
 from gateway.sandbox.rules import API_VERSION
 from gateway.sandbox.shapes.events import (
     account_shape,

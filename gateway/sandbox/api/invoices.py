@@ -15,7 +15,8 @@ from gateway.sandbox.engine.invoices import (
 from gateway.sandbox.engine.methods import method_of
 from gateway.sandbox.engine.preview import preview_change, preview_start
 from gateway.sandbox.engine.refusals import Refused
-from gateway.sandbox.records import Invoice, Json
+from gateway.sandbox.invoice_records import Invoice
+from gateway.sandbox.records import Json
 from gateway.sandbox.shapes.invoices import FINALIZATION_WORDS, invoice_shape, lines_shape
 from gateway.sandbox.shapes.lists import list_shape
 from gateway.sandbox.wire.paging import CREATED, PAGE, page

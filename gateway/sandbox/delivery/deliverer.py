@@ -17,7 +17,7 @@ from gateway.sandbox.delivery.delivery import UNSENT, Delivery
 from gateway.sandbox.delivery.faults import Faults
 from gateway.sandbox.delivery.sending import HttpSender, Send
 from gateway.sandbox.delivery.signing import signature_header
-from gateway.sandbox.records import Event, WebhookEndpoint
+from gateway.sandbox.event_records import Event, WebhookEndpoint
 from gateway.sandbox.rules import DeliveryRules
 from gateway.sandbox.shapes.events import event_shape, notification_shape
 from gateway.sandbox.wire.laid_out import laid_out

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from gateway.sandbox.records import Event, Json
+from gateway.sandbox.event_records import Event
+from gateway.sandbox.records import Json
 
 UNSENT = frozenset({"pending", "held"})
 """On its way, or about to be. What waits for the test clock is not: only an advance goes on with it."""

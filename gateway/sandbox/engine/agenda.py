@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import heapq
 
-from gateway.sandbox.records import CheckoutSession, Invoice, Subscription
+from gateway.sandbox.invoice_records import Invoice
+from gateway.sandbox.records import CheckoutSession, Subscription
 from gateway.sandbox.rules import DAY_S
 from gateway.sandbox.schedule_records import Schedule
 from gateway.sandbox.world import World

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from gateway.sandbox.engine.invoices import fail_payment, take_payment
 from gateway.sandbox.engine.saving import put_checkout
-from gateway.sandbox.records import Invoice
+from gateway.sandbox.invoice_records import Invoice
 from gateway.sandbox.world import World
 
 

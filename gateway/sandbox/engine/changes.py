@@ -16,7 +16,8 @@ from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.saving import add_pending_line, change_subscription
 from gateway.sandbox.engine.subscriptions import expect_currency, next_end, of_subscription, recurring_price
 from gateway.sandbox.engine.usage import as_invoice_item, is_metered, licensed, usage_lines
-from gateway.sandbox.records import InvoiceLine, Item, PendingLine, PendingUpdate, Price, Subscription
+from gateway.sandbox.invoice_records import InvoiceLine, PendingLine
+from gateway.sandbox.records import Item, PendingUpdate, Price, Subscription
 from gateway.sandbox.world import World
 
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.saving import emit
-from gateway.sandbox.records import Charge, Dispute, Invoice, Refund
+from gateway.sandbox.invoice_records import Invoice
+from gateway.sandbox.records import Charge, Dispute, Refund
 from gateway.sandbox.shapes.charges import charge_shape, dispute_shape, refund_shape
 from gateway.sandbox.world import World, find
 

@@ -10,8 +10,9 @@ from dataclasses import replace
 from gateway.sandbox.coupons import Coupon, Discount, PromotionCode
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.saving import emit
+from gateway.sandbox.invoice_records import Invoice
 from gateway.sandbox.periods import period_end
-from gateway.sandbox.records import Invoice, Subscription
+from gateway.sandbox.records import Subscription
 from gateway.sandbox.shapes.coupons import discount_shape
 from gateway.sandbox.world import World, find
 

@@ -16,7 +16,8 @@ from gateway.sandbox.engine.saving import (
 )
 from gateway.sandbox.engine.standing import after_failure, after_payment, after_promise, after_void, after_write_off
 from gateway.sandbox.engine.usage import measured_again
-from gateway.sandbox.records import Invoice, InvoiceLine, PaymentMethod, Subscription
+from gateway.sandbox.invoice_records import Invoice, InvoiceLine
+from gateway.sandbox.records import PaymentMethod, Subscription
 from gateway.sandbox.rules import DAY_S
 from gateway.sandbox.shapes.customers import invoice_prefix
 from gateway.sandbox.world import World

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from gateway.sandbox.engine.discounts import live_discounts
+from gateway.sandbox.invoice_records import InvoiceLine
 from gateway.sandbox.proration import prorate
-from gateway.sandbox.records import InvoiceLine, Item, Subscription
+from gateway.sandbox.records import Item, Subscription
 from gateway.sandbox.tariffs import cost_of
 from gateway.sandbox.world import World
 

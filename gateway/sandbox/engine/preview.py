@@ -10,7 +10,8 @@ from gateway.sandbox.engine.lines import full_line
 from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.subscriptions import next_end, recurring_price
 from gateway.sandbox.engine.usage import licensed, metered, usage_lines
-from gateway.sandbox.records import Customer, Invoice, InvoiceLine, Item, Subscription
+from gateway.sandbox.invoice_records import Invoice, InvoiceLine
+from gateway.sandbox.records import Customer, Item, Subscription
 from gateway.sandbox.world import World
 
 

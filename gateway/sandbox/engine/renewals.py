@@ -21,7 +21,8 @@ from gateway.sandbox.engine.saving import change_subscription, emit
 from gateway.sandbox.engine.subscriptions import cancel, has_pending, next_end
 from gateway.sandbox.engine.trials import end_trial, ends_without_method
 from gateway.sandbox.engine.usage import licensed, metered, usage_lines
-from gateway.sandbox.records import InvoiceLine, Item, Subscription
+from gateway.sandbox.invoice_records import InvoiceLine
+from gateway.sandbox.records import Item, Subscription
 from gateway.sandbox.shapes.subscriptions import subscription_shape
 from gateway.sandbox.world import World
 

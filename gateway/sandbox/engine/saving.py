@@ -6,19 +6,17 @@ from typing import Any
 
 from gateway.sandbox.engine.agenda import note_checkout, note_invoice, note_subscription
 from gateway.sandbox.engine.entitled import entitled
+from gateway.sandbox.event_records import Event, WebhookEndpoint
+from gateway.sandbox.invoice_records import Invoice, PendingLine
 from gateway.sandbox.records import (
     CheckoutSession,
     Customer,
-    Event,
     Feature,
-    Invoice,
     Json,
     PaymentMethod,
-    PendingLine,
     Price,
     Product,
     Subscription,
-    WebhookEndpoint,
 )
 from gateway.sandbox.shapes.catalog import price_shape, product_shape
 from gateway.sandbox.shapes.customers import customer_shape, payment_method_shape

@@ -15,8 +15,9 @@ from gateway.sandbox.engine.saving import add_pending_line, change_subscription,
 from gateway.sandbox.engine.scheduled import let_go, put_schedule, schedule_of
 from gateway.sandbox.engine.subscriptions import cancel, expect_currency, recurring_price
 from gateway.sandbox.engine.usage import metered, usage_lines
+from gateway.sandbox.invoice_records import PendingLine
 from gateway.sandbox.periods import period_end
-from gateway.sandbox.records import Item, Labels, PendingLine, Subscription
+from gateway.sandbox.records import Item, Labels, Subscription
 from gateway.sandbox.schedule_records import Phase, PhaseItem, Schedule, Settings
 from gateway.sandbox.shapes.schedules import schedule_shape
 from gateway.sandbox.world import World

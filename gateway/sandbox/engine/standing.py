@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gateway.sandbox.engine.saving import change_subscription, emit
-from gateway.sandbox.records import Invoice, Labels, Subscription
+from gateway.sandbox.invoice_records import Invoice
+from gateway.sandbox.records import Labels, Subscription
 from gateway.sandbox.shapes.subscriptions import subscription_shape
 from gateway.sandbox.world import World
 

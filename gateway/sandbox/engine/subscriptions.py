@@ -13,8 +13,9 @@ from gateway.sandbox.engine.refusals import Refused
 from gateway.sandbox.engine.saving import add_pending_line, add_subscription, change_subscription, end_subscription
 from gateway.sandbox.engine.scheduled import end_with_subscription
 from gateway.sandbox.engine.usage import licensed, metered, usage_lines
+from gateway.sandbox.invoice_records import Invoice, InvoiceLine, PendingLine
 from gateway.sandbox.periods import period_end
-from gateway.sandbox.records import Invoice, InvoiceLine, Item, Labels, PendingLine, Price, Subscription
+from gateway.sandbox.records import Item, Labels, Price, Subscription
 from gateway.sandbox.rules import DAY_S
 from gateway.sandbox.world import World
 

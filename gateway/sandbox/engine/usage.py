@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from gateway.sandbox.invoice_records import Invoice, InvoiceLine
 from gateway.sandbox.meters import aggregated, counted
-from gateway.sandbox.records import Invoice, InvoiceLine, Item, Price, Subscription
+from gateway.sandbox.records import Item, Price, Subscription
 from gateway.sandbox.tariffs import Part, decimal_text, parts_of
 from gateway.sandbox.world import World
 

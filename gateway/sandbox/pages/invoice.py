@@ -13,10 +13,10 @@ from litestar.response import Redirect
 from gateway.sandbox.cards import CardRefused
 from gateway.sandbox.engine.invoices import confirm, refuse_confirmation
 from gateway.sandbox.engine.paying import pay_with
+from gateway.sandbox.invoice_records import Invoice
 from gateway.sandbox.pages.card_form import read_card, read_fields
 from gateway.sandbox.pages.challenge import NOT_CONFIRMED, Bank, Question
 from gateway.sandbox.pages.render import message_page, money, render
-from gateway.sandbox.records import Invoice
 from gateway.sandbox.simulator import Simulator
 from gateway.sandbox.world import World
 

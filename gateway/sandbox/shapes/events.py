@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.sandbox.records import Event, Json, WebhookEndpoint
+from gateway.sandbox.event_records import Event, WebhookEndpoint
+from gateway.sandbox.records import Json
 from gateway.sandbox.rules import API_VERSION
 from gateway.sandbox.shapes.meters import instant_text
 from gateway.sandbox.shapes.versions import in_version

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.sandbox.records import Invoice, InvoiceLine, Json
+from gateway.sandbox.invoice_records import Invoice, InvoiceLine
+from gateway.sandbox.records import Json
 from gateway.sandbox.shapes.lists import list_shape
 from gateway.sandbox.tariffs import decimal_text
 from gateway.sandbox.taxes import RATE_ID, tax_of

@@ -5,7 +5,8 @@ Neither has a record of its own. An invoice has them once it is final and asks f
 
 from __future__ import annotations
 
-from gateway.sandbox.records import Invoice, Json
+from gateway.sandbox.invoice_records import Invoice
+from gateway.sandbox.records import Json
 from gateway.sandbox.world import NoSuchRecord, World
 
 _INVOICE, _INTENT = "in_", "pi_"
