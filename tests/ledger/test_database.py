@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-import os
 import sqlite3
 import time
 import traceback
@@ -148,7 +147,7 @@ async def test_an_error_in_a_transaction_undoes_it(ledger, customer):
 
 
 async def test_cancelled_calls_leave_a_working_ledger(ledger_url, open_ledger, new_customer, new_key):
-    ledger = await open_ledger(ledger_url, deadline_s=2)
+    ledger = await open_ledger(ledger_url, deadline_s=20)
     customer = await new_customer(ledger)
 
     async def work() -> None:
@@ -194,30 +193,30 @@ async def test_settings_of_sqlite_hold_on_every_connection(sqlite_ledger):
             assert found == ["wal", 1, 2, 300]
 
 
-async def test_a_writer_waits_for_another_process(sqlite_url, sqlite_ledger):
+async def test_a_writer_waits_for_another_process(sqlite_url, open_ledger):
+    ledger = await open_ledger(sqlite_url)
     with write_lock(sqlite_url):
-        task = asyncio.create_task(
-            sqlite_ledger.create_customer(customer_id="c1", user_id="u1", now=1, actor="operator")
-        )
+        task = asyncio.create_task(ledger.create_customer(customer_id="c1", user_id="u1", now=1, actor="operator"))
         await asyncio.sleep(0.1)
         assert not task.done()
-        assert await sqlite_ledger.list_customers() == []
+        assert await ledger.list_customers() == []
     await task
-    assert len(await sqlite_ledger.list_customers()) == 1
+    assert len(await ledger.list_customers()) == 1
 
 
-async def test_a_writer_that_waits_too_long_says_busy_and_readers_never_wait(sqlite_url, sqlite_ledger):
+async def test_a_writer_that_waits_too_long_says_busy_and_readers_never_wait(sqlite_url, open_ledger):
+    ledger = await open_ledger(sqlite_url, deadline_s=1)
     with write_lock(sqlite_url):
         began = time.monotonic()
         results = await asyncio.gather(
-            *(sqlite_ledger.record_audit(at=1, customer_id=None, actor="x", action="x", because="x") for _ in range(8)),
+            *(ledger.record_audit(at=1, customer_id=None, actor="x", action="x", because="x") for _ in range(8)),
             return_exceptions=True,
         )
-        assert time.monotonic() - began < 8 * 0.3, "all wait at once, not one after the other"
+        assert time.monotonic() - began < 8 * 1, "all wait at once, not one after the other"
         assert {str(result) for result in results} == {"The ledger is busy."}
         assert all(isinstance(result, LedgerUnavailable) and result.__cause__ for result in results)
-        await sqlite_ledger.ping()
-    await sqlite_ledger.record_audit(at=1, customer_id=None, actor="x", action="x", because="x")
+        await ledger.ping()
+    await ledger.record_audit(at=1, customer_id=None, actor="x", action="x", because="x")
 
 
 async def test_a_full_disk_is_reported_as_such(sqlite_ledger, new_customer):
@@ -243,7 +242,7 @@ async def test_a_ledger_that_cannot_be_written_is_reported_as_such(sqlite_ledger
 async def test_a_damaged_file_is_reported_as_such(sqlite_url, open_ledger):
     file = file_of(sqlite_url)
     damaged = bytearray(file.read_bytes())
-    damaged[4096:] = os.urandom(len(damaged) - 4096)
+    damaged[4096:] = bytes(len(damaged) - 4096)
     file.write_bytes(damaged)
     ledger = await open_ledger(sqlite_url)
     with pytest.raises(LedgerUnavailable, match="cannot be read"):
