@@ -13,12 +13,19 @@ from gateway.sandbox import Listening, running
 pytestmark = pytest.mark.slow
 
 
+def is_ahead(clock: Any, by_s: float) -> bool:
+    """Of real time, give or take a second; however long the machine takes to look at both."""
+    before = time.time()
+    shown = clock.now()
+    return before - 1 < shown - by_s < time.time() + 1
+
+
 async def test_an_advance_moves_the_clock_of_everybody_who_maps_the_file(sandbox: Any, tmp_path: Path) -> None:
     clock = SimulatedClock(tmp_path / "clock")
-    assert abs(clock.now() - time.time()) < 1
+    assert is_ahead(clock, 0)
     answer = await sandbox.advance(86_400)
-    assert abs(clock.now() - answer["now"]) < 1
-    assert abs(clock.now() - time.time() - 86_400) < 1
+    assert is_ahead(clock, 86_400)
+    assert answer["now"] <= clock.now() + 1
 
 
 async def test_things_fall_due_in_the_order_of_their_instants_and_at_them(sandbox: Any) -> None:
@@ -72,7 +79,7 @@ async def test_a_settled_advance_lets_receivers_live_through_the_time_in_between
     await sandbox.advance(95 * 86_400, settle=True)
     assert len(lags) == 3
     assert max(lags) < 60
-    assert abs(clock.now() - time.time() - 95 * 86_400) < 1
+    assert is_ahead(clock, 95 * 86_400)
 
 
 async def test_what_falls_due_in_real_time_happens_by_itself(sandbox: Any) -> None:
@@ -113,7 +120,7 @@ async def test_a_restarted_sandbox_goes_on_with_the_clock_it_left(tmp_path: Path
     async with running(Listening(clock_file=path)) as first:
         await first.simulator.advance(5_000)
     async with running(Listening(clock_file=path)) as second:
-        assert abs(second.simulator.now() - time.time() - 5_000) < 1
+        assert is_ahead(second.simulator, 5_000)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a clock", b"\xff" * 8])
