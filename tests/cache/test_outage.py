@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
     from tests.fakes.line import Line
 
-DEADLINE_S = 0.1
+DEADLINE_S = 0.5
+"""A charge that is to pass has it too: a server on a busy machine needs more than a tenth of a second."""
 SLACK_S = 2.0
 """What a busy machine may add."""
+BRIEF_S = 0.1
 
 
 class Hook:
@@ -80,7 +82,7 @@ async def refusal_s(cache: Cache, request: ChargeRequest) -> float:
 
 
 async def test_a_tcp_url_works(remote: Cache, request_: ChargeRequest) -> None:
-    assert await remote.wait_ready(5)
+    assert await remote.wait_ready(30)
     assert isinstance(await remote.charge(request_), Charged)
 
 
@@ -112,7 +114,7 @@ async def test_a_server_that_hangs_from_the_start_costs_one_deadline(
 async def test_a_server_that_begins_to_hang_costs_one_deadline_for_all(
     line: Line, remote: Cache, request_: ChargeRequest
 ) -> None:
-    assert await remote.wait_ready(5)
+    assert await remote.wait_ready(30)
     line.hang()
     waits = await asyncio.gather(*(refusal_s(remote, request_) for _ in range(50)))
     assert DEADLINE_S * 0.9 < max(waits) < DEADLINE_S + SLACK_S
@@ -123,7 +125,7 @@ async def test_a_server_that_begins_to_hang_costs_one_deadline_for_all(
 async def test_what_hung_recovers_by_itself_and_nothing_was_repeated(
     line: Line, remote: Cache, cache: Cache, request_: ChargeRequest
 ) -> None:
-    assert await remote.wait_ready(5)
+    assert await remote.wait_ready(30)
     line.hang()
     await refusal_s(remote, request_)
     line.heal()
@@ -136,7 +138,7 @@ async def test_what_hung_recovers_by_itself_and_nothing_was_repeated(
 async def test_of_the_charges_whose_answer_never_came_those_on_their_way_may_have_counted(
     line: Line, remote: Cache, cache: Cache, request_: ChargeRequest
 ) -> None:
-    assert await remote.wait_ready(5)
+    assert await remote.wait_ready(30)
     line.hang()
     await asyncio.gather(*(refusal_s(remote, request_) for _ in range(900)))
     line.heal()
@@ -148,7 +150,7 @@ async def test_of_the_charges_whose_answer_never_came_those_on_their_way_may_hav
 async def test_a_connection_that_was_closed_while_idle_is_replaced_unnoticed(
     line: Line, remote: Cache, cache: Cache, request_: ChargeRequest, hook: Hook, servers: int
 ) -> None:
-    assert await remote.wait_ready(5)
+    assert await remote.wait_ready(30)
     await remote.charge(request_)
     line.cut()
     await asyncio.sleep(0.05)
@@ -160,7 +162,7 @@ async def test_a_connection_that_was_closed_while_idle_is_replaced_unnoticed(
 async def test_a_connection_that_breaks_under_a_charge_fails_it_and_does_not_repeat_it(
     line: Line, remote: Cache, cache: Cache, request_: ChargeRequest
 ) -> None:
-    assert await remote.wait_ready(5)
+    assert await remote.wait_ready(30)
     line.hang()
     charge = asyncio.ensure_future(remote.charge(request_))
     await asyncio.sleep(DEADLINE_S / 4)
@@ -176,7 +178,7 @@ async def test_a_connection_that_breaks_under_a_charge_fails_it_and_does_not_rep
 async def test_after_an_outage_the_hook_is_awaited_before_the_first_charge(
     line: Line, remote: Cache, cache: Cache, request_: ChargeRequest, hook: Hook
 ) -> None:
-    assert await remote.wait_ready(5)
+    assert await remote.wait_ready(30)
     await line.close()
     await refusal_s(remote, request_)
     repairing, repaired = asyncio.Event(), asyncio.Event()
@@ -190,13 +192,13 @@ async def test_after_an_outage_the_hook_is_awaited_before_the_first_charge(
 
     hook.work = repair
     await line.open()
-    await asyncio.wait_for(repairing.wait(), 10)
+    await asyncio.wait_for(repairing.wait(), 30)
     with pytest.raises(CacheUnavailable) as refusal:
         await remote.charge(request_)
     assert "being published" in refusal.value.reason
     assert not remote.is_ready
     repaired.set()
-    assert await remote.wait_ready(5)
+    assert await remote.wait_ready(30)
     assert published.count(True) == 1, "each server's repair publishes it; any of them may be first"
     assert (await remote.charge(request_)).__class__.__name__ == "AccountStale"
     assert await used(cache, request_) == 0
@@ -213,7 +215,7 @@ async def test_a_hook_that_fails_keeps_charges_out_and_is_tried_again(
         await remote.charge(request_)
     assert refusal.value.reason == "the ledger is away"
     hook.work = None
-    assert await remote.wait_ready(5)
+    assert await remote.wait_ready(30)
     assert hook.calls >= 2
 
 
@@ -222,12 +224,12 @@ async def test_a_busy_event_loop_is_not_blamed_on_the_server(
     cache_url: str, request_: ChargeRequest, turns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.cache.lane._LEAST_S", 1.0)  # on a busy machine the server may need more than 10 ms
-    cache = await Cache.connect(cache_url, deadline_s=DEADLINE_S)
-    assert await cache.wait_ready(5)
+    cache = await Cache.connect(cache_url, deadline_s=BRIEF_S)
+    assert await cache.wait_ready(30)
     charge = asyncio.ensure_future(cache.charge(request_))
     for _ in range(turns):
         await asyncio.sleep(0)
-    time.sleep(2 * DEADLINE_S)  # noqa: ASYNC251 - a loop that stands still is what is tested
+    time.sleep(2 * BRIEF_S)  # noqa: ASYNC251 - a loop that stands still is what is tested
     assert isinstance(await charge, Charged)
     await cache.aclose()
 
@@ -248,7 +250,7 @@ async def test_a_stopped_server_process_is_reported_for_every_operation(
 async def test_a_server_that_may_not_be_written_is_unavailable(
     remote: Cache, raw: Redis, request_: ChargeRequest
 ) -> None:
-    assert await remote.wait_ready(5)
+    assert await remote.wait_ready(30)
     await raw.config_set("maxmemory", "1", **everywhere(raw))
     try:
         with pytest.raises(CacheUnavailable) as refusal:
@@ -261,7 +263,7 @@ async def test_a_server_that_may_not_be_written_is_unavailable(
 
 async def test_closing_fails_what_is_under_way(line: Line, request_: ChargeRequest) -> None:
     cache = await Cache.connect(line.url, deadline_s=30)
-    assert await cache.wait_ready(5)
+    assert await cache.wait_ready(30)
     line.hang()
     charge = asyncio.ensure_future(cache.charge(request_))
     await asyncio.sleep(0.02)
