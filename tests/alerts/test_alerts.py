@@ -18,7 +18,7 @@ SECRET = b"a secret of twenty-four b"
 TAKEN = answering(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
 FAILS = answering(b"HTTP/1.1 500 Oops\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
 PERIOD_S = 31 * 86_400
-FAST = SendingOptions(pauses_s=(10, 20, 40), deadline_s=1.0)
+FAST = SendingOptions(pauses_s=(10, 20, 40), deadline_s=3.0)
 
 
 class Worker:
@@ -224,7 +224,7 @@ class Sender:
     """Sends to a server from a worker of its own, the way a process that was restarted does."""
 
     def __init__(self, parts, server, options=FAST):
-        self.channel = WebhookChannel(server.url, [SECRET], timeout_s=1.0)
+        self.channel = WebhookChannel(server.url, [SECRET], timeout_s=3.0)
         self.metrics = Metrics()
         self.sending = Sending(
             ledger=parts.ledger, channels=[self.channel], clock=parts.clock, metrics=self.metrics, options=options

@@ -10,7 +10,7 @@ from gateway import app
 if TYPE_CHECKING:
     from litestar import Litestar
 
-SHORT_S = 0.4
+SHORT_S = 1.0
 
 
 def create_app() -> Litestar:

@@ -84,7 +84,7 @@ async def drop(peer):
 async def test_who_does_not_answer_has_not_taken_it(script, error):
     async with RawUpstream(script) as server:
         with pytest.raises(NotTaken, match=error):
-            await send(server, timeout_s=0.3)
+            await send(server, timeout_s=1)
 
 
 async def test_a_closed_port_has_not_taken_it_and_the_message_names_no_address():

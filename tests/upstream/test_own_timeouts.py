@@ -55,11 +55,13 @@ async def test_short_ones_are_kept_to_the_moment_although_the_servers_are_long()
     loop = asyncio.get_running_loop()
     async with RawUpstream(silence) as server:
         upstream = Upstream(server.url, timeouts=LONG)
-        began_at = loop.time()
+        took_s = []
         for _ in range(10):
+            began_at = loop.time()
             with pytest.raises(UpstreamTimeout):
                 await ask(upstream, UpstreamTimeouts(first_byte_s=0.02))
-        assert loop.time() - began_at < 1.5
+            took_s.append(loop.time() - began_at)
+        assert min(took_s) < 0.2, "each took 0.25 s, if the servers' were looked at as seldom as before"
         await upstream.aclose()
 
 
@@ -78,7 +80,7 @@ async def test_after_them_the_servers_connections_are_looked_at_as_seldom_as_bef
 
 async def test_a_request_waits_no_longer_for_its_connection_than_it_says(silent):
     upstream = Upstream(f"http://127.0.0.1:{silent}", timeouts=LONG)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         with pytest.raises(NotConnected):
             await ask(upstream, UpstreamTimeouts(connect_s=0.05))
     await upstream.aclose()
@@ -99,7 +101,7 @@ async def test_a_body_that_stops_before_anybody_was_asked_is_waited_for_no_longe
     async with RawUpstream(silence) as server:
         upstream = Upstream(server.url, timeouts=LONG)
         caller = AsgiCaller(b"x", more=True)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             with pytest.raises(ClientFaulty, match="stopped sending"):
                 await ask(upstream, UpstreamTimeouts(idle_s=0.05), caller, framing=100)
         assert server.accepted == 0
@@ -111,7 +113,7 @@ async def test_the_whole_time_begins_with_the_body_and_its_end_speaks_against_wh
     async with RawUpstream(silence) as server:
         upstream = Upstream(server.url, timeouts=LONG)
         for body, error in ((AsgiCaller(b"x", more=True), ClientFaulty), (AsgiCaller(b"x"), UpstreamTimeout)):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 with pytest.raises(error):
                     await ask(
                         upstream, UpstreamTimeouts(total_s=0.05), body, framing=1 if error is UpstreamTimeout else 9
@@ -124,7 +126,7 @@ async def test_the_whole_time_begins_with_the_body_and_its_end_speaks_against_wh
                 await asyncio.sleep(0.01)
 
         feeding = asyncio.create_task(dribble())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             with pytest.raises(ClientFaulty):
                 await ask(upstream, UpstreamTimeouts(total_s=0.2), dribbling, framing=CHUNKED)
         feeding.cancel()
@@ -133,7 +135,7 @@ async def test_the_whole_time_begins_with_the_body_and_its_end_speaks_against_wh
 
 async def test_waiting_for_a_connection_is_part_of_the_whole_time(silent):
     upstream = Upstream(f"http://127.0.0.1:{silent}", timeouts=LONG)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         with pytest.raises(UpstreamTimeout, match="longer than it may"):
             await ask(upstream, UpstreamTimeouts(connect_s=30, total_s=0.1))
     await upstream.aclose()

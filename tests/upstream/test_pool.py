@@ -67,7 +67,7 @@ async def test_a_request_waits_for_a_connection_and_no_longer_than_allowed(serve
         await peer.send(OK)
         await answering(OK)(peer)
 
-    rig = await serve(script, max_connections=1, timeouts=UpstreamTimeouts(pool_wait_s=0.1))
+    rig = await serve(script, max_connections=1, timeouts=UpstreamTimeouts(pool_wait_s=1))
     holding = asyncio.create_task(rig.ask())
     while not rig.server.requests:  # noqa: ASYNC110 - looks at the pool's own figures, which signal nothing
         await asyncio.sleep(0)

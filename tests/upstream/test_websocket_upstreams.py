@@ -474,14 +474,16 @@ async def test_an_upstream_that_does_not_read_is_not_read_for():
     async def script(peer: Peer) -> None:
         await switched(peer)
         peer.writer.transport.pause_reading()
-        await asyncio.sleep(5)
+        await given_up.wait()
 
+    given_up = asyncio.Event()
     caller = WebSocketCaller()
     async with RawUpstream(script) as server:
         message = b"x" * 100_000
         for _ in range(1000):
             caller.say(message)
-        outcome = await asyncio.wait_for(caller.relay(server.port, replace(QUICK, stall_s=1)), 30)
+        outcome = await asyncio.wait_for(caller.relay(server.port, replace(QUICK, stall_s=1)), 60)
+        given_up.set()
     assert (outcome.cause, outcome.code_to_caller) == ("stalled", 1011)
     assert caller.received < 200
 

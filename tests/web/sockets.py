@@ -37,8 +37,8 @@ routes:
   - {match: GET /v2/**, rewrite: strip /v2, request_headers: {set: {X-Set: by-policy}, remove: [X-Drop]},
      response_headers: {set: {X-Answered: by-policy}}}
   - {match: GET /pages, cors: {origins: ["https://app.example"]}}
-  - {match: GET /short, timeout: {idle: 500ms}}
-  - {match: GET /brief, timeout: {total: 500ms}}
+  - {match: GET /short, timeout: {idle: 2s}}
+  - {match: GET /brief, timeout: {total: 3s}}
   - {match: "* /**"}
 """
 
@@ -55,8 +55,8 @@ def open_socket(
         additional_headers=headers,
         subprotocols=[Subprotocol(name) for name in offers] or None,
         proxy=None,
-        open_timeout=10,
-        close_timeout=10,
+        open_timeout=30,
+        close_timeout=30,
         max_size=None,
     )
 
@@ -74,7 +74,7 @@ def closed(socket: ClientConnection) -> tuple[int, str]:
     """How the gateway ends it."""
     with suppress(ConnectionClosed):
         while True:
-            socket.recv(timeout=15)
+            socket.recv(timeout=60)
     code, reason = socket.protocol.close_code, socket.protocol.close_reason
     assert code is not None
     return code, reason or ""

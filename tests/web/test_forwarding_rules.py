@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from contextlib import ExitStack
 
 import httpx
@@ -39,9 +40,9 @@ routes:
       add: {Link: ["</terms>; rel=terms-of-service"]}
       remove: [Server, X-Powered-By]
   - {match: "GET /v1/slashes/{name}", encoded_slashes: yes}
-  - {match: /v1/first-byte/**, timeout: 300ms}
-  - {match: /v1/idle/**, timeout: {idle: 500ms}}
-  - {match: /v1/total/**, timeout: {total: 500ms}}
+  - {match: /v1/first-byte/**, timeout: 2s}
+  - {match: /v1/idle/**, timeout: {idle: 2s}}
+  - {match: /v1/total/**, timeout: {total: 2s}}
   - {match: /v1/connect/**, upstream: away, timeout: {connect: 50ms}}
   - {match: /v1/small/**, max_body: 10B}
   - {match: /v1/big/**, max_body: 3KB}
@@ -55,7 +56,7 @@ tiers:
     limits: [1_000 per second, 1_000 requests per billing period]
   pro:
     limits: [1_000 per second, 1_000 requests per billing period]
-    upstream: {timeout: 500ms, max_body: 2KB}
+    upstream: {timeout: 2s, max_body: 2KB}
 plans:
   pro-monthly: {tier: pro, price: lookup_key pro_monthly}
 """
@@ -201,11 +202,13 @@ def test_a_response_that_takes_longer_than_its_route_says_is_cut_and_never_ended
         answer.read()
 
 
-@pytest.mark.parametrize(("path", "pieces"), [("/v1/first-byte/stream", 8), ("/v1/idle/stream", 12)])
-def test_a_stream_that_goes_on_outlasts_the_times_for_its_beginning_and_for_silence(client, path, pieces):
+@pytest.mark.parametrize("path", ["/v1/first-byte/stream", "/v1/idle/stream"])
+def test_a_stream_that_goes_on_outlasts_the_times_for_its_beginning_and_for_silence(client, path):
     with client.stream("GET", path) as answer:
         events = answer.iter_raw()
-        assert all(next(events) for _ in range(pieces))
+        outlasts_at = time.monotonic() + 2.5
+        while time.monotonic() < outlasts_at:
+            assert next(events)
 
 
 def test_a_server_that_accepts_no_connection_is_given_up_as_soon_as_the_route_says(client):

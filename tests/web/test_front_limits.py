@@ -24,8 +24,8 @@ def strict(start_shared, tmp_path_factory, api):
     return start_shared(
         TIERGATE_UPSTREAM_URL=api.url,
         TIERGATE_POLICY_DIR=str(write_policy(tmp_path_factory.mktemp("policies"), ROUTES)),
-        TIERGATE_HEADER_TIMEOUT_S="0.5",
-        TIERGATE_KEEP_ALIVE_S="1",
+        TIERGATE_HEADER_TIMEOUT_S="3",
+        TIERGATE_KEEP_ALIVE_S="3",
         TIERGATE_MAX_BODY_BYTES="10000000",
     )
 

@@ -63,7 +63,7 @@ def start(start_shared, tmp_path_factory, api):
 @pytest.fixture(scope="module")
 def impatient(start):
     """Gives an upstream up that says nothing for a moment."""
-    return start(TIERGATE_UPSTREAM_FIRST_BYTE_TIMEOUT_S="0.4", TIERGATE_UPSTREAM_IDLE_TIMEOUT_S="0.4")
+    return start(TIERGATE_UPSTREAM_FIRST_BYTE_TIMEOUT_S="2", TIERGATE_UPSTREAM_IDLE_TIMEOUT_S="2")
 
 
 @pytest.fixture(scope="module")

@@ -84,7 +84,7 @@ def gateways(start_shared, stage, tmp_path_factory):
         "TIERGATE_UPSTREAM_URL": stage.add("api").url,
         "TIERGATE_POLICY_DIR": str(write_policy(tmp_path_factory.mktemp("policies"), tiers=POLICY)),
     }
-    return start_shared(**settings, TIERGATE_UPSTREAM_IDLE_TIMEOUT_S="0.5"), start_shared(**settings)
+    return start_shared(**settings, TIERGATE_UPSTREAM_IDLE_TIMEOUT_S="1"), start_shared(**settings)
 
 
 def make(impatient: httpx.Client, patient: httpx.Client, call: Call) -> bool:

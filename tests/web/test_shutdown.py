@@ -47,7 +47,7 @@ def call():
 
 
 def test_calls_are_finished_within_the_grace_and_then_cut_and_told(stopping, stage, until, gateway, call):
-    stopper, api = stopping(grace_s=5)
+    stopper, api = stopping(grace_s=15)
     clients = [stopper.customer()[2] for _ in range(4)]
     paths = ("/v1/stream", "/v1/part", "/v1/silence", "/v1/x")
     finishing, cut, told, idle = (call(client, f"GET {path}") for client, path in zip(clients, paths, strict=True))
@@ -64,7 +64,7 @@ def test_calls_are_finished_within_the_grace_and_then_cut_and_told(stopping, sta
     assert int(answer.get("retry-after") or 0) >= 1
     rest = cut.rest()
     assert b"\r\n0\r\n" not in rest
-    assert stopper.process.wait(30) in ENDED
+    assert stopper.process.wait(60) in ENDED
     assert "Traceback" not in stopper.log.read_text()
 
     def used(client: httpx.Client) -> int:
@@ -85,4 +85,4 @@ def test_an_upload_in_progress_is_finished_and_its_connection_closed(stopping, u
     answer = caller.send(b"0\r\n\r\n").read()
     assert (answer.status, answer.get("connection"), answer.json()["body"]) == (200, "close", "hi")
     assert caller.rest() == b""
-    assert stopper.process.wait(30) in ENDED
+    assert stopper.process.wait(60) in ENDED
