@@ -21,7 +21,7 @@ DAY_S = 86_400
 _numbers = count(1)
 
 
-async def all_back(cache: Cache, patience_s: float = 20.0) -> None:
+async def all_back(cache: Cache, patience_s: float = 60.0) -> None:
     """Wait until script calls pass at every server: with one that is down, a cluster counts as ready too."""
     assert await cache.wait_ready(patience_s)
     async with asyncio.timeout(patience_s):

@@ -30,7 +30,7 @@ from tests.processes import program, working_in
 
 pytestmark = pytest.mark.not_on("cluster", because="is about the embedded server")
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 SETTINGS = {
     "STRIPE_SECRET_KEY": "sk_test_a1b2c3d4e5f6g7h8a1b2c3d4",
     "STRIPE_WEBHOOK_SECRET": "whsec_a1b2c3d4e5f6g7h8a1b2c3d4e5",

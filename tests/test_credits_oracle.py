@@ -324,7 +324,6 @@ class Life(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_any_history_of_credits_matches_the_model(shared_cache_url: str) -> None:
     with tempfile.TemporaryDirectory(prefix="tg") as folder, asyncio.Runner() as runner:
         policies = Path(folder) / "policies"

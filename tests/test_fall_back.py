@@ -64,7 +64,7 @@ async def test_after_a_fall_back_the_revoked_stay_out_the_new_come_in_and_no_quo
     assert await aged.provisioning.revoke(customer_id, key_id, actor="test")
     new = await new_key(aged, customer_id)
     await server.fall_back()
-    assert await aged.cache.wait_ready(10)
+    assert await aged.cache.wait_ready(30)
     for worker in (aged.admission, other, aged.another_worker()):
         with pytest.raises(InvalidKey):
             await call(aged, revoked, worker)

@@ -10,7 +10,7 @@ from gateway.core.limit_text import parse_limit
 from gateway.core.once import OnceCall, OnceTerms
 from tests.fakes.raw import everywhere, open_raw
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 LIVE_S = 30
 
 

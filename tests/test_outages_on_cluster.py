@@ -18,7 +18,7 @@ from tests.fakes.valkey_cluster import ValkeyCluster
 from tests.steps import admit, admitted, all_back, pro, subscribe
 from tests.test_outages import LOCAL, Monotonic
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ async def paying_at(spread, cluster, master):
 
 
 async def is_down(spread, master):
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while f"127.0.0.1:{master.port}" not in spread.cache.down:  # noqa: ASYNC110 - it has no events
             await asyncio.sleep(0.01)
 
@@ -59,7 +59,7 @@ async def take_writes(spread, master):
     """Start a master again, and wait until it does what it is for, without a call that could fail meanwhile."""
     await master.start()
     await all_back(spread.cache)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             with suppress(CacheUnavailable):
                 await spread.cache.try_write(everywhere=True)

@@ -219,7 +219,6 @@ class Life(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_any_history_is_counted_to_the_unit(shared_cache_url, tmp_path):
     class LifeHere(Life):
         stage = Stage(shared_cache_url, tmp_path)

@@ -4,7 +4,7 @@ import pytest
 
 from tests.accuracy.trial import Trial, run_trial
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240), pytest.mark.usefixtures("any_cache")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("any_cache")]
 
 
 async def test_the_count_ends_exactly_at_the_limit() -> None:

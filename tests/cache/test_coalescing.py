@@ -20,7 +20,7 @@ def one_unit_of(limit: int, customer_id: str) -> ChargeRequest:
 async def customer(cache: Cache, customer_id: str) -> str:
     account = Account(customer_id=customer_id, user_id="u", version=1, created_at=0)
     await cache.publish(account, counters={}, seq_floor=0, expires_s=60)
-    assert await cache.wait_ready(5)
+    assert await cache.wait_ready(30)
     return customer_id
 
 

@@ -67,7 +67,7 @@ async def counted(cache: Cache, account: Account) -> tuple[int, int]:
 
 async def ready_again(cache: Cache) -> None:
     await asyncio.sleep(0.02)
-    assert await cache.wait_ready(10)
+    assert await cache.wait_ready(30)
 
 
 @pytest.mark.parametrize("version", [0, 1, 2], ids=["nobody", "what is there", "what was there"])

@@ -53,7 +53,7 @@ class ScriptedServer(Listener):
         return b"+OK\r\n"
 
     async def got(self, count: int) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while len(self.asked) < count:  # noqa: ASYNC110 - it waits for another connection's end
                 await asyncio.sleep(0.005)
 
@@ -67,7 +67,7 @@ async def server() -> AsyncIterator[ScriptedServer]:
 @pytest.fixture
 async def calling(server: ScriptedServer) -> AsyncIterator[Cache]:
     cache = await Cache.connect(f"redis://127.0.0.1:{server.port}", deadline_s=DEADLINE_S)
-    assert await cache.wait_ready(5)
+    assert await cache.wait_ready(30)
     yield cache
     await cache.aclose()
 
@@ -95,7 +95,7 @@ async def test_an_answer_that_shows_the_wrong_server_ends_the_connection(
     for call in calls:
         with pytest.raises(CacheUnavailable):
             await call
-    assert await calling.wait_ready(5)
+    assert await calling.wait_ready(30)
     assert await calling.settle_packed(command()) == 3
     assert (server.accepted, len(server.asked)) == (2, 3), "nothing was sent twice"
 
@@ -115,7 +115,7 @@ async def test_a_late_answer_is_nobody_elses(server: ScriptedServer, calling: Ca
     assert server.writer is not None
     server.writer.write(b":1\r\n")
     server.answers.append(b":2\r\n")
-    assert await calling.wait_ready(5)
+    assert await calling.wait_ready(30)
     assert await calling.settle_packed(command()) == 2
 
 

@@ -366,7 +366,6 @@ class Life(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("limit", [600, 100_000, 0], ids=["a-scarce-quota", "a-quota-that-lasts", "a-rate-alone"])
 def test_leases_keep_every_promise_whatever_happens(cache_url: str, limit: int) -> None:
     Life.url, Life.limit = cache_url, limit

@@ -177,7 +177,6 @@ class Life(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_every_history_of_calls_is_counted_as_the_list_counts_it(cache_url: str) -> None:
     class LifeHere(Life):
         url = cache_url

@@ -96,7 +96,7 @@ def run(cache_url: str):
 
     def run(work) -> None:
         async def with_caches() -> None:
-            one, two = await Cache.connect(cache_url, deadline_s=30), await Cache.connect(cache_url, deadline_s=5)
+            one, two = await Cache.connect(cache_url, deadline_s=30), await Cache.connect(cache_url, deadline_s=30)
             raw = open_raw(cache_url)
             try:
                 await work(one, two, raw)

@@ -57,7 +57,7 @@ async def servers() -> AsyncIterator[tuple[ClusterServer, ClusterServer]]:
 @pytest.fixture
 async def calling(servers: tuple[ClusterServer, ClusterServer]) -> AsyncIterator[Cache]:
     cache = await Cache.connect(f"redis+cluster://127.0.0.1:{servers[0].port}", deadline_s=2.0)
-    assert await cache.wait_ready(5)
+    assert await cache.wait_ready(30)
     yield cache
     await cache.aclose()
 
@@ -143,7 +143,7 @@ async def test_what_does_not_pass_is_told_by_the_deadline(
 ) -> None:
     servers[0].answers += [b"-TRYAGAIN\r\n"] * 999
     cache = await Cache.connect(f"redis+cluster://127.0.0.1:{servers[0].port}", deadline_s=1.0)
-    assert await cache.wait_ready(5)
+    assert await cache.wait_ready(30)
     with pytest.raises(CacheUnavailable) as refusal:
         await cache.settle_packed(COMMAND)
     assert refusal.value.reason == "TRYAGAIN"

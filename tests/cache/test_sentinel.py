@@ -42,7 +42,7 @@ async def test_the_master_is_found_and_charged_in_one_round_trip_each(
     sentinels: Sentinels, cache: Cache, customer_id: str
 ) -> None:
     customer = Caller(cache, customer_id, LIMIT)
-    assert await cache.wait_ready(5)
+    assert await cache.wait_ready(30)
     await customer.publish()
     trips = cache.round_trips
     for _ in range(20):
@@ -55,7 +55,7 @@ async def test_the_master_is_found_and_charged_in_one_round_trip_each(
 async def test_a_sentinel_that_is_away_is_passed_over(sentinels: Sentinels, customer_id: str) -> None:
     await sentinels.sentinels[0].kill()
     cache = await Cache.connect(sentinels.url, deadline_s=1.0)
-    assert await cache.wait_ready(5)
+    assert await cache.wait_ready(30)
     await Caller(cache, customer_id, LIMIT).publish()
     await cache.aclose()
 

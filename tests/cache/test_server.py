@@ -39,7 +39,7 @@ def pid_of(server: CacheServer) -> int | None:
     return find_server(path, server._directory)
 
 
-def wait_until(condition: object, timeout_s: float = 20) -> None:
+def wait_until(condition: object, timeout_s: float = 60) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline, "did not happen in time"

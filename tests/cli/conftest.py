@@ -27,7 +27,7 @@ from tests.caches import KIND, Kind
 from tests.conftest import OpenCache
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 60.0
+PATIENCE_S = 150.0
 SECRETS = {
     "STRIPE_SECRET_KEY": "sk_test_abcdefghijklmnopqrstuvwx",
     "STRIPE_WEBHOOK_SECRET": "whsec_abcdefghijklmnopqrstuvwxyz",

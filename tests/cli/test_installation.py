@@ -89,7 +89,7 @@ def test_a_gateway_does_not_start_on_a_ledger_of_another_stripe_mode(
     assert migrated("migrate").exit_code == 0
     go_live(environment)
     served = serve()
-    assert served.process.wait(30) == 1
+    assert served.process.wait(60) == 1
     assert "made in Stripe's sandbox mode, and STRIPE_SECRET_KEY is of live mode" in served.log()
     assert "tiergate ledger accept stripe" in served.log()
     assert "Traceback" not in served.log()
@@ -101,7 +101,7 @@ def test_a_gateway_does_not_start_under_another_pepper(
     assert migrated("migrate").exit_code == 0
     environment["TIERGATE_KEY_PEPPER"] = "another-abcdefghijklmnopqrstuvwxyz0123456789"
     served = serve()
-    assert served.process.wait(30) == 1
+    assert served.process.wait(60) == 1
     assert "TIERGATE_KEY_PEPPER is not the one" in served.log()
     assert "another-abc" not in served.log()
 

@@ -27,9 +27,9 @@ from tests.processes import descendants, living, program, working_in
 
 Run = Callable[..., Result]
 Serve = Callable[..., Any]
-PATIENCE_S = 30.0
+PATIENCE_S = 150.0
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 
 def new_key(run: Run, user_id: str = "ada") -> dict[str, str]:
@@ -87,7 +87,7 @@ def test_two_workers_share_one_socket_which_closes_while_they_drain(
     key, url = new_key(tiergate)["key"], httpx.URL(served.url)
     assert {served.call(key).status_code for _ in range(10)} == {200}
     family = descendants(served.process.pid)
-    thread, seen = slow_call(served, key, 3, api)
+    thread, seen = slow_call(served, key, 8, api)
     served.process.send_signal(signal.SIGTERM)
 
     def is_refused() -> bool:

@@ -19,7 +19,7 @@ from tests.fakes.valkey_cluster import ValkeyCluster
 Run = Callable[..., Result]
 Serve = Callable[..., Any]
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

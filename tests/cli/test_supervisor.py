@@ -24,7 +24,7 @@ from tests.processes import living
 Run = Callable[..., Result]
 Serve = Callable[..., Any]
 
-pytestmark = [pytest.mark.timeout(180), pytest.mark.slow]
+pytestmark = pytest.mark.slow
 _ASKS_THE_LEDGER = pytest.mark.not_on(
     "disturbed", because="nobody trusts a new master before the ledger was asked, and here it is away"
 )
@@ -158,7 +158,6 @@ def test_a_replacement_that_cannot_start_is_tried_again_while_the_others_serve(
     assert served.stop() == 0
 
 
-@pytest.mark.timeout(400)
 def test_a_gateway_that_no_worker_can_serve_any_more_ends_with_code_1(
     serve: Serve, clock: Path, tmp_path: Path
 ) -> None:

@@ -79,7 +79,7 @@ def test_a_gateway_without_stripe_meters_calls_and_lets_tiers_be_granted_by_hand
     assert granted.exit_code == 0, granted.output
     answer = served.call(key)
     assert (answer.status_code, answer.headers["ratelimit-policy"].count("q=1000;")) == (200, 1)
-    assert httpx.get(f"{served.url}/_tiergate/ready").status_code == 200
+    assert httpx.get(f"{served.url}/_tiergate/ready", timeout=60).status_code == 200
     for method, path in NEEDS_STRIPE:
         headers = {
             "authorization": f"Bearer {SECRETS['TIERGATE_ADMIN_TOKEN' if 'admin' in path else 'TIERGATE_SERVER_TOKEN']}"

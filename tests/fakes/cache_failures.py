@@ -26,7 +26,7 @@ PASSWORD = "a-password-that-is-right"
 
 async def true_of(question: Callable[[], Awaitable[object]]) -> None:
     """Wait until something is so: another process brings it about."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not await question():  # noqa: ASYNC110 - as said
             await asyncio.sleep(0.01)
 

@@ -42,7 +42,7 @@ class RawResponse:
 class RawCaller:
     """One connection to a gateway."""
 
-    def __init__(self, url: str, timeout_s: float = 10.0) -> None:
+    def __init__(self, url: str, timeout_s: float = 60.0) -> None:
         place = urlsplit(url)
         self.socket = socket.create_connection((place.hostname, place.port), timeout=timeout_s)
         self._buffer = b""

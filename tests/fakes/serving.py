@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 ADMIN_TOKEN = "admin-0123456789abcdefghij"
-_START_S = 60.0
+_START_S = 150.0
 _ASK_S = 30.0
 _END_S = 10.0
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-_ANSWER_S = 20.0
+_ANSWER_S = 60.0
 
 
 class SnapshotServer:

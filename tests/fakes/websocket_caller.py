@@ -12,7 +12,7 @@ from gateway.upstream.websocket import WebSocketLimits, WebSocketOutcome, WebSoc
 from tests.fakes.raw_upstream import Peer, RawRequest
 
 TEXT, BINARY, CLOSE, PING, PONG, CONT = 0x1, 0x2, 0x8, 0x9, 0xA, 0x0
-QUICK = WebSocketLimits(connect_s=2, first_byte_s=2, close_s=1, ping_s=None)
+QUICK = WebSocketLimits(connect_s=30, first_byte_s=30, close_s=5, ping_s=None)
 
 
 def asking(target: bytes = b"/", *lines: bytes, **more: Any) -> WebSocketRequest:

@@ -21,7 +21,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from gateway.cli.ports import free_port
 
 _ROOT = Path(__file__).parents[2]
-_START_S = 20.0
+_START_S = 150.0
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class RelayServer:
 
     def open(self, upstream_port: int, rest: str = "chat", *, client: dict[str, Any] | None = None, **limits: object):
         """The library's own client, through the relay."""
-        options: dict[str, Any] = {"proxy": None, "max_size": None, "open_timeout": 10, "close_timeout": 10}
+        options: dict[str, Any] = {"proxy": None, "max_size": None, "open_timeout": 30, "close_timeout": 30}
         return connect(self.url(upstream_port, rest, **limits), **{**options, **(client or {})})
 
     async def outcome(self) -> dict[str, Any]:
@@ -85,5 +85,5 @@ def _wait_until_up(process: subprocess.Popen[bytes], port: int) -> None:
 
 async def ended(client: ClientConnection) -> tuple[int | None, str | None]:
     """The close that the client sees."""
-    await asyncio.wait_for(client.wait_closed(), 15)
+    await asyncio.wait_for(client.wait_closed(), 60)
     return client.close_code, client.close_reason

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from tests.fakes.websocket_upstream import WebSocketUpstream, websocket_upstream
 
-_PATIENCE_S = 10.0
+_PATIENCE_S = 60.0
 
 
 @contextmanager

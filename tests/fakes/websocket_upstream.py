@@ -24,13 +24,13 @@ class WebSocketUpstream:
         self.arrived = asyncio.Event()
 
     async def last(self) -> ServerConnection:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await self.arrived.wait()
         return self.connections[-1]
 
     async def ended(self) -> tuple[int | None, str | None]:
         connection = await self.last()
-        await asyncio.wait_for(connection.wait_closed(), 15)
+        await asyncio.wait_for(connection.wait_closed(), 60)
         return connection.close_code, connection.close_reason
 
     def answer(self, _connection: ServerConnection, request: Request) -> Response | None:

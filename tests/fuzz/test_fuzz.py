@@ -22,7 +22,6 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
     return {"asyncio": asyncio.SelectorEventLoop}
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.usefixtures("any_cache")
 @pytest.mark.parametrize("name", CASES)
 async def test_nothing_is_found(name):

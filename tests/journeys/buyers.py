@@ -18,7 +18,7 @@ from gateway.cli.house import NO_TLS, House
 from gateway.clock import SimulatedClock
 
 DAY_S = 86_400
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 GOOD_CARD = "4242424242424242"
 
 

@@ -23,7 +23,7 @@ from tests.journeys.test_life import shown_demo
 from tests.processes import descendants, program
 from tests.web.page_steps import keys_in
 
-pytestmark = [pytest.mark.journey, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.journey, pytest.mark.slow]
 
 FAILS_AT_RENEWAL = "4000000000000341"
 ARRIVES_LATER = "000123456789"

@@ -7,7 +7,7 @@ import pytest
 from tests.journeys.buyers import DAY_S
 from tests.journeys.shopping import ASKS_ALWAYS, answer_bank, call, choose, page, pay, sign_in
 
-pytestmark = [pytest.mark.journey, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.journey, pytest.mark.slow]
 
 
 def test_what_a_bank_asks_is_answered_and_the_api_goes_on(shop, browser):

@@ -7,7 +7,7 @@ import pytest
 from tests.journeys.buyers import DAY_S
 from tests.journeys.shopping import BACK, DECLINES, GOOD_CARD, buy, call, choose, page, pay, sign_in
 
-pytestmark = [pytest.mark.journey, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.journey, pytest.mark.slow]
 
 
 def subscriptions(shop):

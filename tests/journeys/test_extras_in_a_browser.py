@@ -12,7 +12,7 @@ from tests.journeys.shopping import sign_in
 from tests.web.test_extras_page import POLICY
 from tests.web.test_pages_in_a_browser import CONTRAST, SMALL, UNNAMED
 
-pytestmark = [pytest.mark.journey, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.journey, pytest.mark.slow]
 
 FORM = "form:has(input[name='extras'])"
 

@@ -13,7 +13,7 @@ import pytest
 from tests.journeys.buyers import DAY_S
 from tests.journeys.shopping import BACK, FAILS_AT_RENEWAL, GOOD_CARD, buy, call, page, sign_in
 
-pytestmark = [pytest.mark.journey, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.journey, pytest.mark.slow]
 
 
 def test_a_whole_life(shop, browser):

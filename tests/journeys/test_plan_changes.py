@@ -13,7 +13,7 @@ import pytest
 from gateway.cli.house import House, temporary_house_directory
 from tests.journeys.buyers import DAY_S, Street, until
 
-pytestmark = [pytest.mark.journey, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.journey, pytest.mark.slow]
 
 FREE, PRO, ENTERPRISE = 4, 10, 20
 POLICY = f"""\

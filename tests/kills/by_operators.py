@@ -137,7 +137,7 @@ def grant(site: Site, arm: Callable[[], None]) -> Callable[[], None]:
         site.settle_down()
         site.house.admin("POST", f"customers/{made['customer_id']}/tier-grant", json=order)
         assert _count_audit(site, user_id, "tier-granted") == 1
-        told = httpx.get(f"{site.house.url}/api/v1/usage", headers={"x-api-key": key}).raise_for_status().json()
+        told = site.usage(key)
         assert told["tier"] == "pro"
         check(site, user_id, subscriptions=0, keys=1)
 

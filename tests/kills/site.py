@@ -217,6 +217,12 @@ class Site:
             return httpx.get(f"{self.house.url}/v1/echo", headers={"x-api-key": key}, **_PLAIN).status_code == 200
         return False
 
+    def usage(self, key: str) -> dict[str, Any]:
+        """What the gateway says that was used."""
+        answer = httpx.get(f"{self.house.url}/api/v1/usage", headers={"x-api-key": key}, **_PLAIN)
+        told: dict[str, Any] = answer.raise_for_status().json()
+        return told
+
     def meter(self) -> str:
         """Stripe's meter of calls, with a price for what it counts; made when it is first asked for."""
         if not self._meter:

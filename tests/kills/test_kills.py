@@ -126,7 +126,7 @@ def claim(site: Site, arm: Callable[[], None]) -> Callable[[], None]:
         site.settle_down()
         who = "SELECT user_id FROM customers JOIN checkouts USING (customer_id) WHERE session_id = ?"
         check(site, site.read(who, begun["session_id"]), keys=1)
-        assert httpx.get(f"{site.house.url}/v1/echo", headers={"x-api-key": key}).status_code == 200
+        assert site.call(key)
 
     return make_good
 
@@ -152,7 +152,7 @@ def arrival(site: Site, arm: Callable[[], None]) -> Callable[[], None]:
         browser.get(page, params={"session_id": begun["session_id"]}).raise_for_status()
         browser.close()
         assert is_recorded(site, user_id), "whoever is back from a payment has to wait for an event"
-        told = httpx.get(f"{site.house.url}/api/v1/usage", headers={"x-api-key": key}).raise_for_status().json()
+        told = site.usage(key)
         assert told["tier"] == "pro"
         site.let_events_go()
         site.settle_down()
@@ -177,7 +177,7 @@ def settlement(site: Site, arm: Callable[[], None]) -> Callable[[], None]:
     until(lambda: site.was_killed or settled() == _CALLS)
 
     def make_good() -> None:
-        told = httpx.get(f"{site.house.url}/api/v1/usage", headers={"x-api-key": key}).raise_for_status().json()
+        told = site.usage(key)
         counted = next(row["used"] for row in told["limits"] if row["name"] == "period")
         assert counted <= _CALLS
         until(lambda: settled() == counted)

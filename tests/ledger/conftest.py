@@ -38,7 +38,7 @@ server=$!
 tries=0
 until "$1/pg_isready" -q -h "$2"; do
     tries=$((tries + 1))
-    if [ $tries -gt 400 ] || ! kill -0 $server 2>/dev/null; then kill -KILL $server 2>/dev/null; exit 1; fi
+    if [ $tries -gt 1200 ] || ! kill -0 $server 2>/dev/null; then kill -KILL $server 2>/dev/null; exit 1; fi
     sleep 0.05
 done
 echo ready

@@ -110,7 +110,6 @@ async def test_a_way_that_is_disturbed_at_any_step_loses_nothing_and_does_nothin
     assert number >= 3
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("fate", FATES)
 async def test_a_webhook_that_is_disturbed_at_any_step_loses_no_event(new_town: NewTown, fate: Fate) -> None:
     town = await new_town(1, 0, HEARD)

@@ -194,7 +194,7 @@ async def test_the_watch_takes_edits_and_refuses_bad_ones_until_cancelled(direct
     holder = PolicyHolder(directory, poll_s=0.01)
     watch = asyncio.create_task(holder.watch())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             (directory / "api.yaml").write_text(edited(good, 20))
             await until(lambda: holder.reloads >= 1)
             (directory / "api.yaml").write_text("tiers: [")
@@ -223,7 +223,7 @@ async def test_asking_for_a_reload_takes_it_in_the_watch_and_returns_at_once(
     monkeypatch.setattr(holder_module, "compile_policy", compile_and_tell)
     watch = asyncio.create_task(holder.watch())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             (directory / "api.yaml").write_text(edited(good, 20))
             holder.ask_reload()
             assert threads == []
@@ -250,7 +250,9 @@ async def test_readers_see_whole_policies_while_the_directory_is_rewritten(direc
     watch = asyncio.create_task(holder.watch())
     seen: set[int] = set()
     try:
-        for number in range(12, 32):
+        for number in range(12, 2000):  # a busy machine takes few of them
+            if number > 32 and len(seen) > 1:
+                break
             (directory / "api.yaml").write_text(paired(number))
             for _ in range(20):
                 rate, quota = holder.current.tiers["free"].limits

@@ -14,6 +14,7 @@ from tests.fakes.asgi_caller import AsgiCaller
 from tests.fakes.raw_upstream import RawUpstream, Script
 
 Serve = Callable[..., Awaitable["Rig"]]
+PATIENT = UpstreamTimeouts(connect_s=30, first_byte_s=30, idle_s=30, pool_wait_s=30)
 
 
 class Rig:
@@ -65,7 +66,7 @@ async def serve() -> AsyncIterator[Serve]:
     async with AsyncExitStack() as stack:
 
         async def start(*scripts: Script, prefix: str = "", **options: Any) -> Rig:
-            timeouts = options.pop("timeouts", UpstreamTimeouts(connect_s=2, first_byte_s=5, idle_s=5, pool_wait_s=2))
+            timeouts = options.pop("timeouts", PATIENT)
             server = await stack.enter_async_context(RawUpstream(*scripts))
             upstream = Upstream(server.url + prefix, timeouts=timeouts, **options)
             stack.push_async_callback(upstream.aclose)

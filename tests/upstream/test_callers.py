@@ -70,7 +70,7 @@ async def test_a_caller_that_leaves_an_endless_stream_ends_it(serve):
     asking = asyncio.create_task(rig.ask(caller))
     await caller.got_body.wait()
     caller.leave()
-    _, outcome = await asyncio.wait_for(asking, 1)
+    _, outcome = await asyncio.wait_for(asking, 30)
     assert outcome.ended == "client-left"
 
 
@@ -83,7 +83,7 @@ async def test_a_caller_that_leaves_in_mid_upload_ends_the_exchange_at_once(serv
     caller.leave()
     with pytest.raises(ClientLeft):
         await asking
-    await asyncio.wait_for(script.left.wait(), 1)
+    await asyncio.wait_for(script.left.wait(), 30)
 
 
 async def test_a_caller_that_leaves_before_its_body_opens_no_connection(serve):
@@ -106,7 +106,7 @@ async def test_a_caller_that_leaves_while_it_waits_for_a_connection_is_forgotten
         await asyncio.sleep(0)
     second.leave()
     with pytest.raises(ClientLeft):
-        await asyncio.wait_for(waiting, 1)
+        await asyncio.wait_for(waiting, 30)
     first.leave()
     with pytest.raises(ClientLeft):
         await holding
@@ -172,7 +172,7 @@ async def test_cancelling_the_exchange_closes_its_connection(serve):
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
-    await asyncio.wait_for(script.left.wait(), 1)
+    await asyncio.wait_for(script.left.wait(), 30)
 
 
 async def test_what_a_slow_caller_has_not_read_stays_with_the_upstream(serve):

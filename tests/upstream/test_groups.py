@@ -37,7 +37,7 @@ from tests.fakes.asgi_caller import AsgiCaller
 from tests.fakes.authority import Authority
 from tests.fakes.raw_upstream import Peer, RawUpstream, Script, answering
 
-OPTIONS = GroupOptions(timeouts=UpstreamTimeouts(connect_s=2, first_byte_s=2, idle_s=5, pool_wait_s=2))
+OPTIONS = GroupOptions(timeouts=UpstreamTimeouts(connect_s=30, first_byte_s=30, idle_s=30, pool_wait_s=30))
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 WRONG = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
 FAILING = b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"

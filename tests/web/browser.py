@@ -17,8 +17,8 @@ import httpx
 from gateway.cli.ports import free_port
 from tests.optional import not_tested
 
-START_S = 30.0
-PAGE_S = 20.0
+START_S = 60.0
+PAGE_S = 60.0
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 
 

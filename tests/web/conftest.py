@@ -25,8 +25,8 @@ from gateway.ledger import migrate
 from tests.conftest import OpenCache
 from tests.fakes.stage import Stage
 
-START_S = 40.0
-PATIENCE_S = 20.0
+START_S = 150.0
+PATIENCE_S = 60.0
 ROOT = Path(__file__).parent.parent.parent
 POLICIES = ROOT / "policies"
 ADMIN_TOKEN = "admin-0123456789abcdefghij"

@@ -148,7 +148,6 @@ def test_an_open_websocket_is_one_call_in_progress_however_much_it_sends(start_g
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 def test_the_places_of_a_worker_that_was_killed_come_back_and_those_of_the_living_stay(
     one, start_gateway, settings, hold, until
 ):

@@ -87,7 +87,7 @@ async def talk(port: int, *parts: bytes) -> list[dict[str, Any]]:
         writer.write(part)
         await writer.drain()
         await asyncio.sleep(0.005)
-    answer = await asyncio.wait_for(reader.read(), 5)
+    answer = await asyncio.wait_for(reader.read(), 30)
     writer.close()
     return [json.loads(line) for line in answer.splitlines() if line.startswith(b"{")]
 
@@ -129,7 +129,7 @@ async def test_an_offer_to_switch_protocols_changes_nothing(port, caplog, kind, 
 async def test_what_is_not_http_is_refused(port):
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"POST / HTTP/1.1\r\nHost: x\r\n" + OFFER + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n")
-    assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 400 ")
+    assert (await asyncio.wait_for(reader.read(), 30)).startswith(b"HTTP/1.1 400 ")
     writer.close()
 
 
@@ -146,7 +146,7 @@ BROKEN = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\
 async def test_a_caller_that_stays_after_its_body_was_refused_is_not_waited_for(port):
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(BROKEN)
-    assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 400 ")
+    assert (await asyncio.wait_for(reader.read(), 30)).startswith(b"HTTP/1.1 400 ")
     try:
         with pytest.raises(ConnectionError):  # the other end is closed, not only its half
             await write_on(writer)
@@ -164,7 +164,7 @@ HEADS = {
 async def test_the_refusal_of_a_head_request_has_no_body(port, where):
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(HEADS[where])
-    answer = await asyncio.wait_for(reader.read(), 5)
+    answer = await asyncio.wait_for(reader.read(), 30)
     writer.close()
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert answer.partition(b"\r\n\r\n")[2] == b""
@@ -210,7 +210,7 @@ async def test_what_is_written_leaves_at_once(server, port):
 async def test_what_follows_the_last_request_does_not_reset_its_answer(port):
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(LAST + b"x" * 500_000)  # more than is read at once
-    answer = await asyncio.wait_for(reader.read(), 5)
+    answer = await asyncio.wait_for(reader.read(), 30)
     writer.close()
     assert answer.count(b"HTTP/1.1 ") == 1
     assert answer.endswith(b"}\n")
@@ -226,5 +226,5 @@ async def test_a_part_is_not_taken_for_the_whole_by_a_caller_that_reads_until_th
         reader, writer = await asyncio.open_connection("127.0.0.1", port_of(server))
         writer.write(b"GET / HTTP/1.0\r\n\r\n")
         with pytest.raises(ConnectionResetError):
-            await asyncio.wait_for(reader.read(), 5)
+            await asyncio.wait_for(reader.read(), 30)
         writer.close()

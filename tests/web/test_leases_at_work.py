@@ -54,7 +54,6 @@ def use_up(client):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 def test_a_quota_is_let_through_to_the_last_unit_by_both_together(pair):
     one, two = pair
     _, _, client = one.customer()
@@ -67,7 +66,6 @@ def test_a_quota_is_let_through_to_the_last_unit_by_both_together(pair):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 def test_the_record_says_that_a_call_was_leased_and_a_revoked_key_gets_in_nowhere(pair, until):
     one, two = pair
     customer_id, _, client = one.customer()

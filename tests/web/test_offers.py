@@ -127,7 +127,7 @@ def test_a_count_that_is_none_is_not_an_order(seated, new_user, order):
 
 
 def test_the_list_of_plans_shows_seats_and_add_ons_with_their_prices(seated):
-    told = httpx.get(f"{seated.url}/api/v1/plans").json()
+    told = httpx.get(f"{seated.url}/api/v1/plans", timeout=60).json()
     plans = {plan["plan_id"]: plan for plan in told["plans"]}
     assert (plans["team"]["seats"], plans["team"]["add_ons"]) == ({"least": 2, "most": 9}, ["pack", "sso"])
     assert (plans["solo"]["seats"], plans["solo"]["add_ons"]) == (None, [])
@@ -246,7 +246,7 @@ def test_a_trial_without_a_card_begins_without_one_and_takes_the_address_that_is
 
 
 def test_trials_are_shown_where_plans_are(seated):
-    plans = {plan["plan_id"]: plan for plan in httpx.get(f"{seated.url}/api/v1/plans").json()["plans"]}
+    plans = {plan["plan_id"]: plan for plan in httpx.get(f"{seated.url}/api/v1/plans", timeout=60).json()["plans"]}
     assert (plans["tried"]["trial_days"], plans["cardless"]["trial_days"], plans["team"]["trial_days"]) == (14, 7, None)
     assert "14 days free, if you have not had a trial before." in seated.browser().get("/_tiergate/pricing").text
 

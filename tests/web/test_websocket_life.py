@@ -204,7 +204,6 @@ def test_an_edit_of_the_policy_holds_for_open_websockets(start, tmp_path, until)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(200)
 def test_a_minute_and_its_bytes_are_charged_and_a_revoked_key_notices_although_nothing_is_sent(start):
     gateway = start()
     _, _, client = gateway.customer()
