@@ -154,7 +154,7 @@ async def _mend(billing: Billing, kind: Kind, ours: list[Found], url: str) -> No
             f"are only hints. For {API_VERSION}, delete it (dashboard: Webhooks) and run this again."
         )
     for other in ours:
-        if other is not best and other.is_enabled:
+        if other is not best and other.is_enabled and other.is_telling:
             _say_twice(other.found_id)
     note(f"Its signing secret is in the dashboard (Webhooks); {_SECRET} must have it.")
 

@@ -12,14 +12,17 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
-from gateway.billing import API_VERSION, METER_ERRORS, SUBSCRIBED_TYPES, THIN_TYPES
+from gateway.billing import API_VERSION, METER_ERRORS, SUBSCRIBED_TYPES, THIN_TYPES, thin_type
 from gateway.cli.webhook_sources import best_of, missing_of, sources_of
 from gateway.core.errors import BillingRefused
 
 if TYPE_CHECKING:
     from gateway.billing import Billing, DestinationFacts, EndpointFacts, NewEndpoint
+
+
+_THIN_OF_ENDPOINTS: Final = tuple(thin_type(name) for name in SUBSCRIBED_TYPES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +37,8 @@ class Found:
     extra: tuple[str, ...]
     right: tuple[str, ...]
     """The types that it gets once it is mended."""
+    is_telling: bool
+    """Whether it gets some of what it is wanted for."""
     is_destination: bool = True
 
 
@@ -83,14 +88,14 @@ class Snapshots:
             *(
                 _destination(one, SUBSCRIBED_TYPES, SUBSCRIBED_TYPES)
                 for one in await _readable_destinations(billing, url)
-                if not one.is_thin and len(one.missing(SUBSCRIBED_TYPES)) < len(SUBSCRIBED_TYPES)
+                if not one.is_thin and _tells_some(one, SUBSCRIBED_TYPES)
             ),
         ]
 
     async def fetch_beside(self, billing: Billing, url: str) -> list[str]:
-        """Event destinations of thin events that send more than meter errors."""
+        """Event destinations of thin events that send some of what an endpoint gets."""
         thin = (one for one in await _readable_destinations(billing, url) if one.is_enabled and one.is_thin)
-        return [one.destination_id for one in thin if not set(one.types).issubset(METER_ERRORS)]
+        return [one.destination_id for one in thin if _tells_some(one, _THIN_OF_ENDPOINTS)]
 
     async def create(self, billing: Billing, url: str) -> NewEndpoint:
         """A new one."""
@@ -140,12 +145,17 @@ class Thin(_Destination):
     types: ClassVar[tuple[str, ...]] = THIN_TYPES
 
     async def fetch(self, billing: Billing, url: str) -> list[Found]:
-        """Those that lead here."""
+        """Those that lead here and tell some of it."""
         found = await _destinations(billing, url)
-        return [_destination(one, THIN_TYPES, THIN_TYPES) for one in found if one.is_thin]
+        return [
+            _destination(one, THIN_TYPES, THIN_TYPES) for one in found if one.is_thin and _tells_some(one, THIN_TYPES)
+        ]
 
     async def fetch_beside(self, billing: Billing, url: str) -> list[str]:
-        """Endpoints, which a key for destinations may not be allowed to read, and destinations of snapshots."""
+        """Endpoints, which a key for destinations may not be allowed to read, and destinations of snapshots.
+
+        Of both, those that send some of it.
+        """
         snapshots = [one for one in await _destinations(billing, url) if one.is_enabled and not one.is_thin]
         try:
             endpoints = await billing.endpoints.fetch_all()
@@ -154,7 +164,7 @@ class Thin(_Destination):
         telling = (one for one in endpoints if one.is_enabled and len(one.missing_types) < len(SUBSCRIBED_TYPES))
         return [
             *(one.endpoint_id for one in telling if one.leads_to(url)),
-            *(one.destination_id for one in snapshots),
+            *(one.destination_id for one in snapshots if _tells_some(one, SUBSCRIBED_TYPES)),
         ]
 
 
@@ -168,7 +178,7 @@ class MeterErrors(_Destination):
         """Those that lead here and tell some of it; if none does, whatever sends thin events here."""
         found = [one for one in await _destinations(billing, url) if one.is_thin]
         ours = [_destination(one, METER_ERRORS, (*one.types, *one.missing(METER_ERRORS))) for one in found]
-        return [one for one in ours if len(one.missing) < len(METER_ERRORS)] or ours
+        return [one for one in ours if one.is_telling] or ours
 
     async def fetch_beside(self, billing: Billing, url: str) -> list[str]:
         """Nothing: no other kind tells it."""
@@ -201,6 +211,7 @@ def _endpoint(one: EndpointFacts) -> Found:
         missing=one.missing_types,
         extra=one.extra_types,
         right=SUBSCRIBED_TYPES,
+        is_telling=len(one.missing_types) < len(SUBSCRIBED_TYPES),
         is_destination=False,
     )
 
@@ -214,7 +225,12 @@ def _destination(one: DestinationFacts, wanted: tuple[str, ...], right: tuple[st
         missing=one.missing(wanted),
         extra=tuple(sorted(set(one.types).difference(right))),
         right=right,
+        is_telling=_tells_some(one, wanted),
     )
+
+
+def _tells_some(one: DestinationFacts, wanted: tuple[str, ...]) -> bool:
+    return len(one.missing(wanted)) < len(wanted)
 
 
 async def kind_to_mend(billing: Billing, url: str) -> Kind | None:

@@ -80,6 +80,34 @@ def test_what_else_leads_here_is_told(tiergate: Run, sandbox: Any) -> None:
         assert f"{one} leads here too: events come twice" in of_endpoint.stderr
 
 
+def test_what_sends_nothing_that_matters_here_is_left_and_nothing_comes_twice_by_it(
+    tiergate: Run, sandbox: Any
+) -> None:
+    endpoint(sandbox)
+    theirs = [
+        sandbox.destination(URL, "v1.invoice.created"),
+        sandbox.destination(URL, "invoice.created", payload="snapshot"),
+    ]
+    before = [sandbox.destinations()[one] for one in theirs]
+    of_endpoint = tiergate("webhook", "ensure")
+    assert (of_endpoint.exit_code, "twice" in of_endpoint.output) == (0, False)
+    made = tiergate("webhook", "ensure", "--thin", "--print-secret")
+    assert (made.exit_code, len(sandbox.destinations())) == (0, 3)
+    said = re.findall(r"(\w+) leads here too: events come twice", made.stderr)
+    assert (len(said), set(said).isdisjoint(theirs)) == (1, True), "the endpoint is said"
+    assert [sandbox.destinations()[one] for one in theirs] == before
+
+
+def test_meter_errors_are_put_where_one_sends_thin_events_and_nothing_comes_twice_by_the_others(
+    tiergate: Run, sandbox: Any
+) -> None:
+    for name in ("v1.invoice.paid", "v1.invoice.created"):
+        sandbox.destination(URL, name)
+    mended = tiergate("webhook", "ensure", "--meter-errors")
+    assert "is mended: added" in mended.stdout
+    assert "twice" not in mended.output
+
+
 def test_meter_errors_are_sent_beside_an_endpoint_and_nothing_comes_twice(tiergate: Run, sandbox: Any) -> None:
     endpoint(sandbox)
     made = tiergate("webhook", "ensure", "--meter-errors", "--print-secret")
