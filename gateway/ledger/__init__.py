@@ -41,7 +41,7 @@ from gateway.ledger.meter_rows import (
     UnbilledFilter,
 )
 from gateway.ledger.migrate import migrate
-from gateway.ledger.plan_checks import PlanTraits
+from gateway.ledger.plan_checks import PlanClaim, PlanTraits
 from gateway.ledger.rows import (
     LAST_POSITION,
     AlertRow,
@@ -102,6 +102,7 @@ __all__ = [
     "MeterTurn",
     "MeteredWindowRow",
     "NewKey",
+    "PlanClaim",
     "PlanTraits",
     "ReconciliationNote",
     "ReconciliationRow",

@@ -3,6 +3,8 @@
     none -- claim --> going on -- end --> done, for this policy
                        | the claim runs out: whoever comes next does it again, which changes nothing twice
     A claim for another policy undoes "done": what was written by the one before may be wrong by now.
+    What a check finds is written with its claim in hand, in one transaction (`keep_plan_claim`): who was overtaken
+    writes nothing over what the next one writes.
 
 What says how a record stands to policy is few words (`PlanTraits`), the same for most customers: they are read once,
 and only the customers with words of which something has to be written are listed.
@@ -23,6 +25,8 @@ from gateway.ledger.tables import PLAN_CHECKS, SUBSCRIPTIONS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
 PlanCheck: TypeAlias = Literal["claimed", "done", "busy"]
 """Whether the caller is to check now, nobody has to, or another worker does."""
 
@@ -40,6 +44,16 @@ class PlanTraits:
     last_good_plan_id: str | None
     last_good_tier: str | None
     is_unreadable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanClaim:
+    """By which something is written of the records."""
+
+    worker: str
+    """Whose claim."""
+    until: int
+    """Unix seconds: it is renewed to last till then."""
 
 
 _NAMES: Final = tuple(one.name for one in fields(PlanTraits))
@@ -62,7 +76,7 @@ class PlanChecks(LedgerPart):
             worker: Unique to one process's lifetime.
             policy_hash: Of the policy.
             now: Unix seconds.
-            lease_s: How long the claim lasts, unless it is renewed.
+            lease_s: How long the claim lasts, unless something is written by it (`note_plans`).
         """
         own = {"policy_hash": None, "claimed_by": worker, "claimed_until": now + lease_s}
         checks = PLAN_CHECKS.c
@@ -85,14 +99,12 @@ class PlanChecks(LedgerPart):
         return "done" if await self._is_checked(policy_hash) else "busy"
 
     @unbroken
-    async def renew_plan_check(self, worker: str, *, now: int, lease_s: int) -> bool:
-        """Keep the claim. False: it ran out, and another has it."""
-        return await self._change_claimed(worker, claimed_until=now + lease_s)
-
-    @unbroken
     async def end_plan_check(self, worker: str, policy_hash: str) -> bool:
         """It is done for this policy. False: the claim ran out, and another has it."""
-        return await self._change_claimed(worker, policy_hash=policy_hash, claimed_by=None, claimed_until=None)
+        async with self._database.writing_once() as connection:
+            return await _change_claimed(
+                connection, worker, policy_hash=policy_hash, claimed_by=None, claimed_until=None
+            )
 
     @unbroken
     async def count_plan_traits(self) -> dict[PlanTraits, int]:
@@ -133,10 +145,15 @@ class PlanChecks(LedgerPart):
         async with self._database.reading() as connection:
             return await connection.scalar(done) is not None
 
-    async def _change_claimed(self, worker: str, **changes: Any) -> bool:
-        change = update(PLAN_CHECKS).where(PLAN_CHECKS.c.claimed_by == worker).values(**changes)
-        async with self._database.writing_once() as connection:
-            return (await connection.execute(change)).rowcount == 1
+
+async def keep_plan_claim(connection: AsyncConnection, claim: PlanClaim) -> bool:
+    """Renew a claim in the transaction that writes by it, which nobody overtakes then. False: another has it."""
+    return await _change_claimed(connection, claim.worker, claimed_until=claim.until)
+
+
+async def _change_claimed(connection: AsyncConnection, worker: str, **changes: Any) -> bool:
+    change = update(PLAN_CHECKS).where(PLAN_CHECKS.c.claimed_by == worker).values(**changes)
+    return (await connection.execute(change)).rowcount == 1
 
 
 def _has(traits: PlanTraits) -> Any:

@@ -18,6 +18,7 @@ from gateway.core.policy import tier_plan_id
 from gateway.ledger.errors import CustomerUnknown
 from gateway.ledger.metered_json import load_metered
 from gateway.ledger.part import LedgerPart, append_audit, raise_version, unbroken
+from gateway.ledger.plan_checks import keep_plan_claim
 from gateway.ledger.tables import CUSTOMERS, SUBSCRIPTIONS
 from gateway.ledger.unbilled import note_ended
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from gateway.core.audited import Assess, AuditedAccess
     from gateway.core.ended_periods import EndedPeriod
     from gateway.ledger.database import Database
+    from gateway.ledger.plan_checks import PlanClaim
 
 SUBSCRIPTION_COLUMNS: Final = tuple(SUBSCRIPTIONS.c[one.name] for one in fields(Subscription))
 
@@ -196,10 +198,11 @@ class Subscriptions(LedgerPart):
         customer_ids: Collection[str],
         held_against: Callable[[Subscription], Subscription],
         *,
+        claim: PlanClaim,
         now: int,
         because: str,
         assess: Assess | None = None,
-    ) -> list[NotedPlan]:
+    ) -> list[NotedPlan] | None:
         """Write into records what policy says of their plans, all at once; raises the version of those it changes.
 
         The audit log has it where that changes what is granted, or until when.
@@ -207,17 +210,21 @@ class Subscriptions(LedgerPart):
         Args:
             customer_ids: Whose.
             held_against: Makes the record with what policy says of what is recorded now.
+            claim: Of the check of which this is a part. It is renewed.
             now: Unix seconds.
             because: What caused it, for the audit log.
             assess: What an account grants, for the audit log.
 
         Returns:
-            Those who have a record, in the order of their ids.
+            Those who have a record, in the order of their ids. None: the claim ran out, another has it, and nothing
+            was written.
         """
         query = select(CUSTOMERS.c.customer_id, CUSTOMERS.c.stripe_customer_id)
         query = query.where(CUSTOMERS.c.customer_id.in_(customer_ids)).order_by(CUSTOMERS.c.customer_id)
         noted = []
         async with self._database.writing() as connection:
+            if not await keep_plan_claim(connection, claim):
+                return None
             for customer_id, stripe_customer_id in (await connection.execute(query.with_for_update())).all():
                 before = await _load(connection, customer_id)
                 if before is None:

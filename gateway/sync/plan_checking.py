@@ -6,7 +6,8 @@ out once the plan is back (`core.missing_plans`). Where nothing says what the pl
 Stripe, by an event of its own as any other work (`asking`).
 
 Laws:
-- whoever comes with a policy that was not checked takes the check in hand; a claim that is not renewed runs out;
+- whoever comes with a policy that was not checked takes the check in hand; a claim that is not renewed runs out, and
+  who was overtaken writes nothing more;
 - every record has the same instant, which is that of the check; to check again moves none;
 - a worker looks again now and then whether its policy is the one that was checked last: another with the policy from
   before may have taken instants out. Such a look writes instants, and takes none out: only a policy that is new to the
@@ -26,6 +27,7 @@ import structlog
 from gateway.core.account import Subscription
 from gateway.core.audited import assess_by
 from gateway.core.missing_plans import held_against, missing_plan, needs_read
+from gateway.ledger import PlanClaim
 from gateway.sync.asking import Asking
 
 if TYPE_CHECKING:
@@ -37,8 +39,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-LEASE_S: Final = 120
-"""How long a claim lasts unless it is renewed: far longer than a few records take."""
+LEASE_S: Final = 30
+"""How long a claim lasts unless it is renewed, which it is with each few records: so long those of a killed worker wait
+for another. One that takes longer is overtaken, and what it had written stands."""
 LOOKS_AGAIN_S: Final = 300
 _TRAITS_AT_ONCE: Final = 40
 _NOTED_AT_ONCE: Final = 20
@@ -99,10 +102,13 @@ class PlanChecking:
             noted = await ledger.note_plans(
                 page,
                 partial(held_against, policy=policy, now=now, takes_out=is_new),
+                claim=PlanClaim(worker=self._worker, until=int(self._sync.clock.now()) + LEASE_S),
                 now=now,
                 because=f"policy {policy.policy_hash}",
                 assess=assess_by(policy, now),
             )
+            if noted is None:
+                return False
             for one in noted:
                 if one.is_changed:
                     await self._publish(one.customer_id)
@@ -111,9 +117,6 @@ class PlanChecking:
                 if is_unexplained and one.stripe_customer_id is not None:
                     await asking.ask(one.stripe_customer_id, asked)
                     asked += 1
-            renewal = {"now": int(self._sync.clock.now()), "lease_s": LEASE_S}
-            if not await ledger.renew_plan_check(self._worker, **renewal):
-                return False
         if is_new and (missing := _count_missing(counts, policy)):
             log.warning("policy lacks plans that customers have", policy=policy.policy_hash, customers=missing)
         if written or asked:

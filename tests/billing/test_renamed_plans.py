@@ -289,6 +289,32 @@ async def test_what_a_worker_left_when_it_died_is_checked_by_another_from_the_sa
     assert told["customers"] == {"pro-monthly": 2}, "also of whom it was written before"
 
 
+async def test_a_check_that_was_overtaken_writes_nothing_over_what_the_newer_one_wrote(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customer_id = await shop.buyer("pro-monthly")
+    before = shop.sync.policy
+    listed, goes_on = asyncio.Event(), asyncio.Event()
+    list_of_ledger = shop.ledger.list_by_plan_traits
+
+    async def list_slowly(*args: Any) -> list[str]:
+        page: list[str] = await list_of_ledger(*args)
+        listed.set()
+        await goes_on.wait()
+        return page
+
+    monkeypatch.setattr(shop.ledger, "list_by_plan_traits", list_slowly)
+    drop(shop, "pro-monthly")
+    overtaken = asyncio.create_task(check(shop))
+    await listed.wait()
+    shop.sync._policy.current = before
+    await shop.sandbox.control("clock/advance", seconds=LEASE_S)
+    assert await check(shop)
+    goes_on.set()
+    assert not await overtaken
+    assert (await shop.load(customer_id)).unreadable_since is None
+
+
 async def test_two_policies_on_one_ledger_do_not_leave_a_dropped_plan_without_its_end(shop: Any) -> None:
     customer_id = await shop.buyer("pro-yearly")
     before = shop.sync.policy

@@ -3,12 +3,23 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from gateway.ledger import PlanTraits
+from gateway.ledger import PlanClaim, PlanTraits
 from tests.steps import found
 
 
 async def claim(ledger, worker, policy_hash="p1", now=100):
     return await ledger.claim_plan_check(worker, policy_hash, now=now, lease_s=60)
+
+
+async def note(ledger, customers, held_against=lambda one: one, *, by="w1", until=160, now=7, assess=None):
+    return await ledger.note_plans(
+        customers,
+        held_against,
+        claim=PlanClaim(worker=by, until=until),
+        now=now,
+        because="policy p1",
+        assess=assess,
+    )
 
 
 async def test_of_many_workers_one_checks_and_the_others_wait_until_it_is_done(ledger, ledger_url, open_ledger):
@@ -33,7 +44,7 @@ async def test_a_check_that_was_broken_off_is_done_again_and_so_is_the_one_of_th
     assert await claim(ledger, "w2", "p2", now=100) == "claimed"
     assert await claim(ledger, "w3", "p1", now=159) == "busy", "what the other has written may be wrong by now"
     assert await claim(ledger, "w3", "p1", now=160) == "claimed"
-    assert not await ledger.renew_plan_check("w2", now=161, lease_s=60)
+    assert await note(ledger, [], by="w2") is None
     assert not await ledger.end_plan_check("w2", "p2")
 
 
@@ -41,9 +52,9 @@ async def test_who_failed_on_the_way_begins_again_at_once(ledger):
     assert [await claim(ledger, "w1", now=now) for now in (100, 101)] == ["claimed"] * 2
 
 
-async def test_a_claim_that_is_renewed_does_not_run_out(ledger):
+async def test_a_claim_by_which_something_is_noted_does_not_run_out(ledger):
     await claim(ledger, "w1", now=100)
-    assert await ledger.renew_plan_check("w1", now=150, lease_s=60)
+    assert await note(ledger, [], until=210) == []
     assert await claim(ledger, "w2", now=209) == "busy"
 
 
@@ -87,9 +98,10 @@ async def test_what_is_noted_raises_the_version_of_those_whom_it_changes_only(le
     def held_against(one):
         return replace(one, unreadable_since=one.unreadable_since or 7)
 
-    noted = await ledger.note_plans([customer, "nobody"], held_against, now=7, because="policy p1")
+    await claim(ledger, "w1")
+    noted = await note(ledger, [customer, "nobody"], held_against)
     assert [(one.customer_id, one.is_changed, one.record.unreadable_since) for one in noted] == [(customer, True, 7)]
-    noted = await ledger.note_plans([customer], held_against, now=8, because="policy p1")
+    noted = await note(ledger, [customer], held_against, now=8)
     assert [(one.is_changed, one.record.unreadable_since) for one in noted] == [(False, 7)]
     assert (await ledger.find_customer(customer)).version == before + 1
 
@@ -101,12 +113,12 @@ async def test_where_the_end_of_what_is_granted_is_moved_the_audit_log_says_so(l
     def assess(account):
         return {"until": account.subscription.unreadable_since}
 
+    await claim(ledger, "w1")
     for unreadable_since, sold_as in ((7, None), (7, "pro_monthly")):
-        await ledger.note_plans(
+        await note(
+            ledger,
             [customer],
             lambda one, since=unreadable_since, name=sold_as: replace(one, unreadable_since=since, sold_as=name),
-            now=7,
-            because="policy p1",
             assess=assess,
         )
     [row] = [row for row in await ledger.list_audit(customer) if row.because == "policy p1"]
@@ -119,6 +131,7 @@ async def test_what_a_read_of_stripe_records_at_the_same_time_is_not_lost(
     other = await open_ledger(ledger_url)
     fence = await ledger.take_fence(customer)
     await ledger.apply_subscription(customer, fence, found(subscription), now=2, actor="test", because="test")
+    await claim(ledger, "w1")
     for number in range(1, 20):
         fence = await ledger.take_fence(customer)
         await asyncio.gather(
@@ -130,12 +143,30 @@ async def test_what_a_read_of_stripe_records_at_the_same_time_is_not_lost(
                 actor="test",
                 because="test",
             ),
-            ledger.note_plans(
-                [customer],
-                lambda before, number=number: replace(before, unreadable_since=number),
-                now=2,
-                because="policy p1",
-            ),
+            note(ledger, [customer], lambda before, number=number: replace(before, unreadable_since=number), now=2),
         )
         record = await ledger.load_subscription(customer)
         assert (record.price_id, record.unreadable_since) == (f"price_{number}", number)
+
+
+async def test_who_was_overtaken_notes_nothing_over_what_the_next_one_noted(
+    ledger, customer, subscription, ledger_url, open_ledger
+):
+    other = await open_ledger(ledger_url)
+    fence = await ledger.take_fence(customer)
+    record = replace(subscription, unreadable_since=None)
+    await ledger.apply_subscription(customer, fence, found(record), now=2, actor="test", because="test")
+    for number in range(100, 1100, 100):
+        slow, next_one = f"w{number}", f"w{number + 60}"
+        assert await claim(ledger, slow, f"p{number}", now=number) == "claimed"
+        noted, claimed = await asyncio.gather(
+            note(ledger, [customer], lambda one: replace(one, unreadable_since=1), by=slow, until=number + 120),
+            claim(other, next_one, "newer", now=number + 60),
+        )
+        assert (noted is None) == (claimed == "claimed"), "one of the two was first"
+        if claimed == "busy":
+            assert await claim(other, next_one, "newer", now=number + 120) == "claimed"
+        assert await note(other, [customer], lambda one: replace(one, unreadable_since=None), by=next_one)
+        assert await note(ledger, [customer], lambda one: replace(one, unreadable_since=1), by=slow) is None
+        assert (await ledger.load_subscription(customer)).unreadable_since is None
+        assert await other.end_plan_check(next_one, "newer")

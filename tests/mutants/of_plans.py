@@ -43,6 +43,13 @@ MUTANTS = (
         ("tests/ledger/test_plan_checks.py", "tests/billing/test_renamed_plans.py"),
     ),
     Mutant(
+        "a check that was overtaken writes over what the next one wrote",
+        "gateway/ledger/subscriptions.py",
+        "if not await keep_plan_claim(connection, claim):",
+        "if not await keep_plan_claim(connection, claim) and not customer_ids:",
+        ("tests/ledger/test_plan_checks.py", "tests/billing/test_renamed_plans.py"),
+    ),
+    Mutant(
         "what a read of Stripe records while records are held against policy is lost",
         "gateway/ledger/subscriptions.py",
         "(await connection.execute(query.with_for_update())).all()",
