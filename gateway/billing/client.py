@@ -184,8 +184,9 @@ class Billing:
                     raise
 
     async def close_checkouts(self, stripe_customer_id: str, *, but: CheckoutLink | None = None) -> int:
-        """Close every open checkout of a customer, or all but one. Returns how many.
+        """Close every open checkout of a customer that was begun here, or all but one. Returns how many.
 
+        A page that says no plan in its metadata is the seller's own, and what it sells is the seller's to say.
         Stripe does not tell which of two was begun first within a second. Of several callers at once, each for
         its own, one at most is left open, and none if each closes another's: let them take turns.
         """
@@ -194,7 +195,8 @@ class Billing:
                 {"customer": stripe_customer_id, "status": "open", "limit": _PAGE}
             )
             kept = None if but is None else but.session_id
-            others = [one.id async for one in page.auto_paging_iter() if one.id != kept]
+            ours = [one.id async for one in page.auto_paging_iter() if read_checkout(one).plan_id is not None]
+            others = [session_id for session_id in ours if session_id != kept]
         for session_id in others:
             await self.close_checkout(session_id)
         return len(others)

@@ -1,5 +1,7 @@
 """Checkout pages of who is sold nothing any more: closed, because a page that is open can be paid and pays for nothing.
 
+Those that were begun here: what the seller sells by pages of its own is its business (`billing.client`).
+
 As well as it goes. A page expires by itself within a day of its beginning, and each read of a suspended customer closes
 what is open then: so what Stripe could not be asked to close at first is closed by an event, or the reconciliation.
 """
@@ -24,7 +26,7 @@ PATIENCE_S = 5.0
 
 
 async def close_pages(billing: Billing, row: CustomerRow) -> int | None:
-    """Close the open checkout pages of a customer.
+    """Close the open checkout pages of a customer that were begun here.
 
     Args:
         billing: Asked.

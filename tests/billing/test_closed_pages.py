@@ -63,6 +63,33 @@ async def test_a_block_closes_the_pages_that_are_open(shop: Any, rule: Standing)
     assert await checkouts_of(shop).for_customer(customer_id, "pro-monthly")
 
 
+async def sellers_own_page(shop: Any, customer_id: str) -> CheckoutLink:
+    """One that the seller made by itself, for something that no plan sells."""
+    row, v1 = await shop.ledger.find_customer(customer_id), shop.sandbox.stripe.v1
+    product = await v1.products.create_async({"name": "Support"})
+    amount = {"currency": "usd", "unit_amount": 50_000, "recurring": {"interval": "month"}}
+    price = await v1.prices.create_async({"product": product.id, **amount})
+    made = await v1.checkout.sessions.create_async(
+        {
+            "mode": "subscription",
+            "customer": row.stripe_customer_id,
+            "line_items": [{"price": price.id, "quantity": 1}],
+            "success_url": "http://localhost/thanks",
+        }
+    )
+    return CheckoutLink(url=made.url, session_id=made.id, created_at=made.created, expires_at=made.expires_at)
+
+
+async def test_a_page_that_the_seller_made_by_itself_stays_open(shop: Any) -> None:
+    customer_id = await shop.new_customer()
+    theirs = await sellers_own_page(shop, customer_id)
+    ours = await checkouts_of(shop).for_customer(customer_id, "pro-monthly")
+    assert await is_open(shop, theirs), "beginning another page closes those of this gateway"
+    assert (await block(shop, customer_id)).pages_closed == 1
+    await shop.sync.sync_customer(customer_id, "test")
+    assert (await is_open(shop, theirs), await is_open(shop, ours)) == (True, False)
+
+
 async def test_a_block_that_only_warns_closes_none_and_sells_on(shop: Any) -> None:
     customer_id = await shop.new_customer()
     set_rule(shop, BLOCKED, WARNS)
