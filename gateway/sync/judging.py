@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import replace
-from typing import get_args
 
 import structlog
 from cachetools import LRUCache
@@ -33,13 +32,12 @@ from gateway.ledger import Binding, CustomerExists, InboxRow, Ledger
 from gateway.sync.asking import Asking
 from gateway.sync.binding import bind
 from gateway.sync.changing import PlanChanges
-from gateway.sync.customers import Result, Sync
+from gateway.sync.customers import Sync
 from gateway.sync.lost import LostCustomers
 from gateway.sync.verdicts import Verdict
 
 log = structlog.get_logger(__name__)
 
-_WAS_READ: frozenset[str] = frozenset(get_args(Result))
 _OF_PAYMENTS = frozenset({Meaning.REFUND, Meaning.PAYMENT})
 _ABOUT_CUSTOMERS = frozenset({Meaning.SYNC, Meaning.REFUND})
 _REFUNDED = "payment-refunded"
@@ -82,9 +80,12 @@ class Judge:
         """On one event, `synced` being that on the sync that it asked for. A refund is written down beside it."""
         if synced is None:
             return await self._simple_verdict(row, owner)
-        if meaning_of(row.type) is Meaning.REFUND and synced.outcome in _WAS_READ:
-            return await self._write_down_refund(row, owner)
-        return synced
+        if meaning_of(row.type) is not Meaning.REFUND or not synced.was_read:
+            return synced
+        written = await self._write_down_refund(row, owner)
+        if not synced.is_dead:
+            return written
+        return replace(synced, outcome=f"{synced.outcome}; {written.outcome}") if written.is_dead else synced
 
     def unnamed_subject(self, row: InboxRow) -> tuple[str, str] | None:
         """The object that must be asked for to know whom an event is about; None if it is known, or does not matter."""
@@ -251,10 +252,10 @@ class Judge:
         if outcome.has_used_left:
             await PlanChanges(sync=self._sync, clock=self._sync.clock).let_go(customer_id)
         self.coalesced += len(rows) - 1
-        verdicts = [Verdict(outcome=outcome.result)] * len(rows)
+        verdicts = [Verdict(outcome=outcome.result, was_read=True)] * len(rows)
         if outcome.needs_attention:
             reasons = "; ".join(f"{finding.code}: {finding.detail}" for finding in outcome.needs_attention)
-            verdicts[-1] = Verdict(outcome=reasons, is_dead=True)
+            verdicts[-1] = Verdict(outcome=reasons, is_dead=True, was_read=True)
         return verdicts
 
     async def _find_customer(self, rows: list[InboxRow], stripe_customer_id: str | None) -> str | Verdict:

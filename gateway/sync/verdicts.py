@@ -12,3 +12,5 @@ class Verdict:
     outcome: str
     is_dead: bool = False
     """Set aside for people to see, and to be replayed when they have acted."""
+    was_read: bool = False
+    """Whether its customer was read of Stripe for it, also if the read found something that people must see."""

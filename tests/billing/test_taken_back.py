@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from gateway.core.policy import Standing
 from gateway.core.switching import SwitchTerms
 from gateway.sync import PlanChanges, Sync, refuse_suspended
 from gateway.sync.comparing import Comparing
-from tests.billing.conftest import CUS, NOW, Answer, Request, StandIn, listed
+from tests.billing.conftest import CUS, NOW, Answer, Request, StandIn, event, listed
 
 pytestmark = pytest.mark.slow
 
@@ -85,6 +86,40 @@ async def test_a_full_refund_lowers_access_until_the_next_period_is_paid(shop: A
     assert sorted(one["amount_refunded"] for one in audited) == [900, 2_900]
     await renew(shop, customer_id)
     assert (await flags(shop, customer_id), await tier(shop, customer_id)) == ([], "pro")
+
+
+async def put_on_an_unmapped_price(shop: Any, customer_id: str) -> None:
+    v1 = shop.sandbox.stripe.v1
+    product = await v1.products.create_async({"name": "Nobody's"})
+    amount = {"currency": "usd", "unit_amount": 7_700, "recurring": {"interval": "month"}}
+    price = await v1.prices.create_async({"product": product.id, **amount})
+    subscription_id = (await shop.load(customer_id)).subscription_id
+    [item] = (await v1.subscriptions.retrieve_async(subscription_id))["items"].data
+    moved = {"items": [{"id": item.id, "price": price.id}], "proration_behavior": "none"}
+    await v1.subscriptions.update_async(subscription_id, moved)
+    await shop.settle()
+
+
+async def test_a_refund_is_written_down_also_where_the_read_it_asks_for_found_what_somebody_must_see(shop: Any) -> None:
+    lines(shop, refunded=DOWN)
+    customer_id = await shop.buyer()
+    await put_on_an_unmapped_price(shop, customer_id)
+    row, charge = await shop.ledger.find_customer(customer_id), await newest_charge(shop, customer_id)
+    subject = {"id": charge.id, "object": "charge", "customer": row.stripe_customer_id}
+    await shop.ledger.store_event(
+        event_id="evt_refunded",
+        type="charge.refunded",
+        stripe_customer_id=row.stripe_customer_id,
+        livemode=False,
+        api_version=None,
+        payload=json.dumps(event("evt_refunded", "charge.refunded", subject)),
+        now=int(shop.sandbox.clock.now()),
+    )
+    await shop.worker.work_once()
+    told = await shop.ledger.find_event("evt_refunded")
+    assert (told.status, "unmapped-price" in told.error) == ("dead", True)
+    audited = [one for one in await shop.ledger.list_audit(customer_id) if one.action == "payment-refunded"]
+    assert [one.because for one in audited] == ["charge.refunded evt_refunded"]
 
 
 async def test_who_is_refunded_is_sold_nothing_more_that_could_not_be_used_and_can_have_less(shop: Any) -> None:
