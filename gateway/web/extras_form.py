@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from gateway.billing import PriceFacts
 from gateway.core.account import Subscription
 from gateway.core.offer import AddOn, SeatRange
+from gateway.core.plan_map import plan_of_record
 from gateway.core.policy import Plan, Policy
 from gateway.core.purchase import nearest_seats
 from gateway.sync import ExtrasOrder
@@ -97,15 +98,18 @@ def picked_add_ons(fields: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(name.removeprefix(_ADD_ON) for name in fields if name.startswith(_ADD_ON))
 
 
-def asked_extras(fields: Mapping[str, str], plan: Plan, subscription: Subscription | None) -> ExtrasOrder:
+def asked_extras(
+    fields: Mapping[str, str], plan: Plan, subscription: Subscription | None, policy: Policy
+) -> ExtrasOrder:
     """What a form asks for beside a plan.
 
-    Seats that there are, and that policy does not sell, stay with their plan; with another plan they become the
-    nearest number that it is sold with, which the preview shows before anything is changed.
+    Seats that there are, and that policy does not sell, stay with their plan, whatever it was called when they were
+    bought; with another plan they become the nearest number that it is sold with, which the preview shows before
+    anything is changed.
     """
     seats = asked_seats(fields)
     if subscription is not None:
-        sold, is_other = plan.seats or _NOT_BY_THE_SEAT, subscription.plan_id != plan.plan_id
+        sold, is_other = plan.seats or _NOT_BY_THE_SEAT, plan_of_record(subscription, policy) != plan
         if seats is None and is_other and not sold.holds(subscription.seats):
             seats = nearest_seats(plan, subscription.seats)
         elif seats == subscription.seats and not is_other and not sold.holds(seats):

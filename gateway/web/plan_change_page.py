@@ -115,14 +115,15 @@ def _wish(visit: Visit, account: Account, fields: Mapping[str, str]) -> _Wish:
     is_beside = EXTRAS in fields and not plan_id
     if is_beside and subscription is None:
         raise NoSubscription("There is no running subscription to change.")
+    policy = visit.runtime.policy.current
     there = None if subscription is None else subscription.plan_id
-    current = None if subscription is None else plan_of_record(subscription, visit.runtime.policy.current)
+    current = None if subscription is None else plan_of_record(subscription, policy)
     there = there if current is None else current.plan_id
     plan = visit.checkouts.find_plan((there or "") if is_beside else plan_id)
     return _Wish(
         plan=plan,
         plan_id=None if is_beside else plan.plan_id,
-        extras=asked_extras(fields, plan, subscription),
+        extras=asked_extras(fields, plan, subscription, policy),
         when=_when(fields.get("when", "")),
     )
 
