@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from gateway.billing import Billing, CouponFacts, PriceFacts
     from gateway.core.offer import AddOn
-    from gateway.core.policy import Policy
+    from gateway.core.policy import Plan, Policy
 
 _WRONG_LINE = "Correct the line in the policy, or make it at Stripe (dashboard: Product catalogue)."
 
@@ -97,22 +97,37 @@ async def _apart(
             own, price = plans.get(plan.plan_id), add_ons.get(name)
             if own is None or price is None or None in {own.interval, price.interval}:
                 continue  # another finding says so
-            never = f"add-on {name!r} is never sold with plan {plan.plan_id!r}"
             if (price.interval, price.interval_count) != (own.interval, own.interval_count):
                 paid = f"paid every {price.interval_count} {price.interval}"
                 yield fail(
                     "add-ons",
-                    f"{never}: it is {paid}, and the plan every {own.interval_count} {own.interval}",
+                    f"{_never(plan, name)}: it is {paid}, and the plan every {own.interval_count} {own.interval}",
                     "Make an add-on of its own for that plan, with a price of the plan's interval.",
                 )
             elif price.currency != own.currency:
-                yield fail(
-                    "add-ons",
-                    f"{never}: it is in {price.currency.upper()}, and the plan in {own.currency.upper()}",
-                    "Make both prices in one currency first, and add the others as options.",
-                )
+                yield await _in_another(billing, plan, name, own, price)
             elif (lack := await find_lack(billing, own, price)) is not None:
                 yield warn("add-ons", f"add-on {name!r} beside plan {plan.plan_id!r}: {lack}", MEND_OPTIONS)
+
+
+def _never(plan: Plan, name: str) -> str:
+    return f"add-on {name!r} is never sold with plan {plan.plan_id!r}"
+
+
+async def _in_another(billing: Billing, plan: Plan, name: str, own: PriceFacts, price: PriceFacts) -> Finding:
+    """Of an add-on whose own currency is not the plan's: no checkout takes both, and a subscription may by options."""
+    fix = "Make both prices in one currency first, and add the others as options."
+    first, of_plan = price.currency.upper(), own.currency.upper()
+    both = await billing.fetch_currencies(own.price_id) & await billing.fetch_currencies(price.price_id)
+    named = " or ".join(one.upper() for one in sorted(both))
+    if not both:
+        return fail("add-ons", f"{_never(plan, name)}: it is in {first}, and the plan in {of_plan}", fix)
+    return warn(
+        "add-ons",
+        f"add-on {name!r} is not sold at a checkout of plan {plan.plan_id!r}, for it is first in {first}, and the plan "
+        f"in {of_plan}: only who has the plan already, and pays in {named}, can add it",
+        fix,
+    )
 
 
 def _add_on(add_on: AddOn, price: PriceFacts | None) -> Finding:

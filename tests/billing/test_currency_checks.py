@@ -130,10 +130,21 @@ async def test_a_plan_in_one_currency_asks_no_more_of_what_is_beside_it(doctor: 
 
 
 async def test_prices_whose_first_currencies_differ_are_never_sold_together(doctor: Doctor) -> None:
+    found = await doctor.find(doctor.policy(add_on=await doctor.price(currency="eur")))
+    assert [one.what for one in found if one.grade.value == "fail"] == [
+        "add-on 'extra' is never sold with plan 'pro-monthly': it is in EUR, and the plan in USD"
+    ]
+
+
+async def test_what_has_an_option_for_the_currency_of_its_plan_is_sold_to_who_has_the_plan(doctor: Doctor) -> None:
     add_on = await doctor.price(currency="eur")
-    doctor.also = {PLAN: ("eur",), add_on: ("usd",)}
-    found = [one for one in await doctor.find(doctor.policy(add_on=add_on)) if one.grade.value == "fail"]
-    assert ["is never sold with plan 'pro-monthly'" in one.what for one in found] == [True]
+    doctor.also = {PLAN: ("eur", "gbp"), add_on: ("usd", "jpy")}
+    found = [one for one in await doctor.find(doctor.policy(add_on=add_on)) if one.grade.value != "ok"]
+    words = (
+        "add-on 'extra' is not sold at a checkout of plan 'pro-monthly', for it is first in EUR, and the plan in USD: "
+        "only who has the plan already, and pays in EUR or USD, can add it"
+    )
+    assert [(one.grade.value, one.what) for one in found] == [("warn", words)]
 
 
 async def test_a_checkout_of_overage_in_another_currency_than_its_plan_is_refused(shop: Any, doctor: Doctor) -> None:
