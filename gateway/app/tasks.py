@@ -78,8 +78,13 @@ def _start_billing(background: Background, runtime: Runtime) -> None:
     background.every(runtime.settings.event_sweep_interval_s, "undelivered events", runtime.events.sweep)
     background.every(_RECONCILE_CHECK_S, "reconciliation", runtime.reconciler.run_if_due)
     background.every(_RECONCILE_CHECK_S, "billing watch", lambda: watch_billing(runtime))
+    background.every(_DEPENDENCY_CHECK_S, "refused deliveries", lambda: _say_refused(runtime))
     background.every(_DEPENDENCY_CHECK_S, "stripe check", lambda: watch_stripe(runtime))
     background.every(_DEPENDENCY_CHECK_S, "account check", lambda: watch_account(runtime))
+
+
+async def _say_refused(runtime: Runtime) -> None:
+    runtime.refused_deliveries.say_if_due()
 
 
 async def charge_back(runtime: Runtime) -> None:

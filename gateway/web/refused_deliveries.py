@@ -2,18 +2,21 @@
 
 A wrong secret is a quiet fault: the sweep makes up for every event that is lost by it, minutes later. Anybody can
 send what is not signed at all, which says nothing, and what looks signed, so each trouble is said once a minute at
-most, with how many deliveries had it since it was last said.
+most, with how many deliveries had it since it was last said: those that no other one follows too.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from gateway.clock import steady_s
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.billing import SignatureTrouble
 
 _SAID_EVERY_S: Final = 60.0
@@ -27,9 +30,10 @@ log = structlog.get_logger(__name__)
 
 
 class RefusedDeliveries:
-    """Of one worker, since it last spoke of them."""
+    """Of one worker, since it last spoke of them. `steady_s` counts seconds from anywhere."""
 
-    def __init__(self) -> None:
+    def __init__(self, steady_s: Callable[[], float] = steady_s) -> None:
+        self._steady_s = steady_s
         self._said_at = float("-inf")
         self._counts: Counter[SignatureTrouble] = Counter()
 
@@ -38,14 +42,19 @@ class RefusedDeliveries:
         if trouble not in _FIXES:
             return
         self._counts[trouble] += 1
-        now = monotonic()
-        if now - self._said_at >= _SAID_EVERY_S:
-            self._said_at = now
-            for one, deliveries in self._counts.items():
-                log.warning(
-                    "stripe's deliveries are refused: their signature does not hold",
-                    deliveries=deliveries,
-                    trouble=one,
-                    fix=_FIXES[one],
-                )
-            self._counts.clear()
+        self.say_if_due()
+
+    def say_if_due(self) -> None:
+        """Say what came since it was last said, if that is a minute ago. To be called now and then."""
+        now = self._steady_s()
+        if not self._counts or now - self._said_at < _SAID_EVERY_S:
+            return
+        self._said_at = now
+        for one, deliveries in self._counts.items():
+            log.warning(
+                "stripe's deliveries are refused: their signature does not hold",
+                deliveries=deliveries,
+                trouble=one,
+                fix=_FIXES[one],
+            )
+        self._counts.clear()
