@@ -9,7 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from gateway.sandbox.engine.charges import fail_refund, last_charge_of, refund
+from tests.lives.acts import running
 from tests.lives.laws import LOST, REFUNDED
+from tests.lives.sold import TIERS
 
 if TYPE_CHECKING:
     from gateway.sandbox.invoice_records import Invoice
@@ -40,9 +42,24 @@ async def be_given_money(town: Town, buyer: Buyer) -> None:
     town.stripe("POST", f"/v1/customers/{await town.stripe_customer(buyer)}", balance=str(balance))
 
 
+async def live_on_a_credit(town: Town, buyer: Buyer) -> None:
+    """A year is paid for and given up for a month in the portal: the rest of it pays, unless it is wanted back too."""
+    for one in running(town, buyer):
+        [base] = [item for item in one.items if item.price_id in TIERS]
+        for price in ("price_pro_yearly", "price_pro_monthly"):
+            town.stripe("POST", f"/v1/subscriptions/{one.id}", items={"0": {"id": base.id, "price": price}})
+    if town.chance.random() < 0.5:
+        await refund_a_payment(town, buyer)
+
+
 _Marked: TypeAlias = list[tuple[frozenset[str], int]]
 """What stands on a balance, the first to be used first: whose money it is, and how many cents."""
-LOSSES: tuple[tuple[Act, int], ...] = ((refund_a_payment, 2), (have_a_refund_fail, 1), (be_given_money, 2))
+LOSSES: tuple[tuple[Act, int], ...] = (
+    (refund_a_payment, 2),
+    (have_a_refund_fail, 1),
+    (be_given_money, 2),
+    (live_on_a_credit, 3),
+)
 
 
 def taken_back(world: World, one: Subscription) -> list[str]:
