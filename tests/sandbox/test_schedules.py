@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import pytest
@@ -10,6 +11,12 @@ import stripe
 pytestmark = pytest.mark.slow
 
 MONTHLY, YEARLY, ENTERPRISE = "price_pro_monthly", "price_pro_yearly", "price_enterprise_monthly"
+
+
+def _in_the_middle_of_next_month() -> int:
+    """A month after the last days of one is no month before the last days of the next."""
+    now = dt.datetime.now(dt.UTC)
+    return int((now.replace(day=15) + dt.timedelta(days=31)).replace(day=15).timestamp())
 
 
 async def _taken_over(sandbox: Any, price: str = ENTERPRISE, **fields: Any) -> tuple[Any, Any]:
@@ -58,6 +65,7 @@ async def test_a_subscription_has_one_schedule_at_most(sandbox: Any) -> None:
 async def test_a_phase_takes_effect_with_the_renewal_and_is_billed_by_it_alone(
     sandbox: Any, before: str, after: str
 ) -> None:
+    await sandbox.advance_to(_in_the_middle_of_next_month())
     subscription, schedule = await _taken_over(sandbox, before)
     planned = await _plan(sandbox, schedule, after)
     ends_at = planned.phases[0].end_date
