@@ -20,7 +20,7 @@ import httpx
 from gateway.cli.house import NO_TLS, House
 
 DAY_S = 86_400
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 """How long the check waits for something that happens in the background."""
 POLL_S = 0.1
 _PLAIN: dict[str, Any] = {"timeout": 30, "verify": NO_TLS}

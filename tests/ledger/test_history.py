@@ -216,7 +216,7 @@ async def test_a_page_reads_no_more_of_the_span_than_it_shows(ledger, monkeypatc
 
 
 async def test_while_one_looks_back_the_next_waits_and_everything_else_does_not(ledger_url, open_ledger, new_customer):
-    impatient = await open_ledger(ledger_url, deadline_s=2)
+    impatient = await open_ledger(ledger_url, deadline_s=4)
     customer_id = await new_customer(impatient)
     async with impatient._database.looking_back():
         looks = [asyncio.create_task(days(impatient, f"c{n}")) for n in range(20)]
