@@ -61,7 +61,7 @@ async def find_taken_back(
 
 
 async def _find_paid(client: stripe.StripeClient, invoice: stripe.Invoice) -> list[stripe.Invoice]:
-    """By whose payments an invoice was paid: its own, or those that its credit gave back. None: nobody paid for it."""
+    """By whose payments an invoice was paid: its own, or those that its credit gave back. Empty: nobody paid."""
     if invoice.amount_paid > 0:
         return [invoice]
     whose = id_of(invoice.customer)

@@ -61,6 +61,7 @@ def candidate_of(
     ends_at = item.period_ends_at if item is not None else facts.started_at
     coming, scheduled_at = _scheduled(facts, policy, own, _cancel_at(facts, ends_at))
     coming_plan = None if coming is None else coming.plan
+    last_good_plan_id, last_good_tier = _last_good(facts, policy, plan, own)
     record = Subscription(
         subscription_id=facts.subscription_id,
         status=facts.status,
@@ -75,7 +76,7 @@ def candidate_of(
         scheduled_seats=None if coming is None or coming_plan is None else coming.seats,
         scheduled_add_ons=() if coming is None or coming_plan is None else coming.add_ons,
         past_due_since=_past_due_since(facts, own, previous, now),
-        last_good_plan_id=_last_good(facts, policy, plan, own),
+        last_good_plan_id=last_good_plan_id,
         unreadable_since=None if readable else _unreadable_since(own, now),
         price_id=None if item is None else item.price_id,
         plan_changes=_plan_changes(policy, items, own, now),
@@ -88,7 +89,7 @@ def candidate_of(
         add_on_prices=items.add_on_prices,
         sold_as=sold_as_of(plan, own),
         unconfirmed_since=_unconfirmed_since(facts, own, now),
-        last_good_tier=_last_good_tier(facts, policy, plan, own),
+        last_good_tier=last_good_tier,
         scheduled_sold_as=None if coming_plan is None else sold_as(coming_plan),
     )
     if own is not None:
@@ -177,25 +178,16 @@ def _unconfirmed_since(facts: SubscriptionFacts, own: Subscription | None, now: 
     return now if own is None or own.unconfirmed_since is None else own.unconfirmed_since
 
 
-def _last_good(facts: SubscriptionFacts, policy: Policy, plan: Plan | None, own: Subscription | None) -> str | None:
-    if plan is not None and facts.status in GOOD_STATUSES:
-        return plan.plan_id
-    if own is None:
-        return None
-    known = last_good_plan(own, policy)
-    return own.last_good_plan_id if known is None else known.plan_id
-
-
-def _last_good_tier(
+def _last_good(
     facts: SubscriptionFacts, policy: Policy, plan: Plan | None, own: Subscription | None
-) -> str | None:
-    """As `_last_good`, of whose plan it is."""
+) -> tuple[str | None, str | None]:
+    """The last plan that was good, under policy's present name, and its tier."""
     if plan is not None and facts.status in GOOD_STATUSES:
-        return plan.tier
+        return plan.plan_id, plan.tier
     if own is None:
-        return None
+        return None, None
     known = last_good_plan(own, policy)
-    return own.last_good_tier if known is None else known.tier
+    return (own.last_good_plan_id, own.last_good_tier) if known is None else (known.plan_id, known.tier)
 
 
 def _unreadable_since(own: Subscription | None, now: int) -> int:
