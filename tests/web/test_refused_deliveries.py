@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import pytest
+from stripe import WebhookSignature
 from structlog.testing import capture_logs
 
 from gateway.web.refused_deliveries import RefusedDeliveries
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.web.conftest import StartGateway
+
+_WITHIN_S = 200.0
+"""The minute, and what a busy machine adds."""
 
 
 class SteadyClock:
@@ -50,3 +60,15 @@ def test_a_new_burst_is_said_at_once() -> None:
         refused.say_if_due()
         refused.note("other-time")
     assert told(said) == [("other-secret", 1), ("other-time", 1)]
+
+
+@pytest.mark.slow
+def test_a_gateway_says_the_last_deliveries_of_a_burst_by_itself(
+    start_gateway: StartGateway, until: Callable[..., None]
+) -> None:
+    gateway = start_gateway()
+    for _ in range(2):
+        signature = WebhookSignature.generate_signature_header("{}", "whsec_of_nobody")
+        answer = gateway.browser().post("/api/v1/webhook", content="{}", headers={"stripe-signature": signature})
+        assert answer.status_code == 400
+    until(lambda: gateway.log.read_text().count("their signature does not hold") == 2, _WITHIN_S)
